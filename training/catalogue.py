@@ -32,7 +32,7 @@ SOURCES: Mapping[str, str] = MappingProxyType(
         "vae": f"{_MUSUBI}, docs/wan.md",
         "t5": f"{_MUSUBI}, docs/wan.md",
         "clip_weights": f"{_MUSUBI}, docs/wan.md",
-        "modules": "attention and feed-forward linears of the model: 10 a block, 12 with image keys",
+        "modules": "attention and feed-forward linears: 10 a block, 12 with image keys",
         "experts": _GUIDE,
         "speed_lora": "huggingface.co/lightx2v/Wan2.2-Lightning",
         "dit": "Comfy-Org's repackaged repositories on Hugging Face",
@@ -148,7 +148,7 @@ def _dit_22(stem: str) -> WeightFile:
 def _lightning(kind: Literal["I2V", "T2V"]) -> SpeedLora:
     folder = f"Wan2.2-{kind}-A14B-4steps-lora-rank64-Seko-V1"
     names: tuple[ExpertName, ...] = ("high", "low")
-    files = {
+    files: dict[ExpertName, WeightFile] = {
         name: WeightFile("lightx2v/Wan2.2-Lightning", f"{folder}/{name}_noise_model.safetensors")
         for name in names
     }
@@ -231,9 +231,7 @@ MODELS: tuple[Model, ...] = (
         i2v=True,
         encoders=_WAN_AI_480P,
     ),
-    _wan21(
-        "wan21-i2v-720p", use_case="image to video, full quality", dit="i2v_720p_14B", i2v=True
-    ),
+    _wan21("wan21-i2v-720p", use_case="image to video, full quality", dit="i2v_720p_14B", i2v=True),
     _wan22("wan22-t2v-vanilla", use_case=f"text to video, {_VANILLA}", i2v=False),
     _wan22(
         "wan22-t2v-lightning",

@@ -1,0 +1,43 @@
+# Every target installs what it needs into .venv first; nothing outside this folder is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo sandbox test lint format bench clean
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+install: $(STAMP) ## Install into .venv (torch's CPU build among it)
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[dev,local]'
+	@touch $@
+
+demo: $(STAMP) ## Play the main job through chat without any account; results in demo-output/
+	$(BIN)/lorabot demo
+
+sandbox: $(STAMP) ## Open the chat page for a person; state in sandbox-home/
+	$(BIN)/lorabot sandbox --home sandbox-home
+
+test: $(STAMP) ## Run every test
+	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+lint: $(STAMP) ## Check format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+format: $(STAMP) ## Format the code and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## Measure speed as ratios within one run
+	$(BIN)/python -m tests.bench
+
+clean: ## Remove what the targets made, .venv included
+	rm -rf $(VENV) demo-output sandbox-home build *.egg-info

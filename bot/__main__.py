@@ -1,0 +1,52 @@
+"""The operator's command line, `lorabot` or `python -m bot`."""
+
+import logging
+import sys
+
+from cyclopts import App, CycloptsError
+
+from bot.cli.check import check
+from bot.cli.models import models
+from bot.cli.output import errors, print_error
+from bot.cli.plan import plan
+from bot.cli.runs import cancel, download, runs
+from bot.cli.train import train
+from training.errors import TrainingError
+
+USAGE, REFUSED = 2, 1
+
+app = App(
+    name="lorabot",
+    help=(
+        "Train LoRA adapters for the Wan 2.1 and 2.2 video models from a chat command.\n\n"
+        "Without any account: `lorabot sandbox` opens a chat page in the browser, "
+        "`lorabot train` does the same from the terminal. Both rehearse on a tiny stand-in model."
+    ),
+    help_format="markdown",
+)
+for command in (models, check, plan, train, runs, cancel, download):
+    app.command(command)
+
+
+@app.command
+def serve() -> None:
+    """Run the bot on Discord; needs LORABOT_DISCORD_TOKEN."""
+    raise NotImplementedError
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command line; exit codes: 0 fine, 1 refused or failed, 2 usage."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        errors.print(f"error: {error}", markup=False)
+        errors.print("See lorabot --help, or --help of the command.")
+        sys.exit(USAGE)
+    except TrainingError as error:
+        print_error(error)
+        sys.exit(REFUSED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""`lorabot models`: the catalogue."""
+
+from typing import Any
+
+from rich.table import Table
+
+from bot.cli.options import Home, Json
+from bot.cli.output import console, print_json
+from training.catalogue import MODELS, SOURCES, Expert, Model, SpeedLora, WeightFile
+
+
+def models(*, json: Json = False, home: Home | None = None) -> None:
+    """List the models that can be trained, with their defaults."""
+    del home  # taken for uniformity: the catalogue is the same everywhere
+    if json:
+        print_json([as_json(model) for model in MODELS])
+        return
+    table = Table("model", "use it for", "experts: rank, learning rate", "GPU", box=None)
+    for model in MODELS:
+        experts = "\n".join(f"{e.name}: {e.rank}, {e.learning_rate:g}" for e in model.experts)
+        table.add_row(model.name, model.use_case, experts, model.gpu)
+    console.print(table)
+
+
+def as_json(model: Model) -> dict[str, Any]:
+    """Return the stable fields of one model."""
+    return {
+        "name": model.name,
+        "use_case": model.use_case,
+        "task": model.task,
+        "dtype": model.dtype,
+        "i2v": model.i2v,
+        "clip": model.clip,
+        "fp8": list(model.fp8),
+        "flow_shift": model.flow_shift,
+        "gpu": model.gpu,
+        "speed_lora": _speed_lora(model.speed_lora),
+        "modules": model.modules,
+        "experts": [_expert(expert) for expert in model.experts],
+        "vae": _file(model.vae),
+        "t5": _file(model.t5),
+        "clip_weights": _file(model.clip_weights) if model.clip_weights else None,
+        "sources": dict(SOURCES),
+    }
+
+
+def _expert(expert: Expert) -> dict[str, Any]:
+    lowest, highest = expert.timesteps or (None, None)
+    return {
+        "name": expert.name,
+        "dit": _file(expert.dit),
+        "min_timestep": lowest,
+        "max_timestep": highest,
+        "rank": expert.rank,
+        "alpha": expert.alpha,
+        "learning_rate": expert.learning_rate,
+    }
+
+
+def _speed_lora(speed_lora: SpeedLora | None) -> dict[str, Any] | None:
+    if speed_lora is None:
+        return None
+    files = {name: _file(file) for name, file in speed_lora.files.items()}
+    return {"strength": speed_lora.strength, "files": files}
+
+
+def _file(file: WeightFile) -> dict[str, str]:
+    return {"repo": file.repo, "file": file.file, "revision": file.revision}

@@ -1,0 +1,86 @@
+"""What several commands take: where state lives, and the settings of a run."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from bot.settings import Settings
+from bot.wiring import LocalHouse
+from training.request import EngineName, ExpertChoice, TrainRequest
+from training.runs import Origin
+from training.settings import describe
+
+GUILD = "local"  # the command line's own guild
+OPERATOR = "operator"
+ORIGIN = Origin(guild=GUILD, by=OPERATOR)
+
+Json = Annotated[bool, Parameter(help="Print JSON with stable fields.", negative=())]
+ModelName = Annotated[str, Parameter(help="A name of `lorabot models`.")]
+DatasetName = Annotated[str, Parameter(help="A zip file, or the name of a stored dataset.")]
+RunName = Annotated[str, Parameter(help="A name of `lorabot runs`.")]
+Engine = Annotated[
+    EngineName,
+    Parameter(help="rehearsal trains a tiny stand-in on this CPU; musubi needs a GPU."),
+]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Home:
+    """Where all state of this installation lives."""
+
+    home: Annotated[
+        Path | None, Parameter(help="Folder for all state; LORABOT_HOME, or ~/.lorabot.")
+    ] = None
+
+    def settings(self) -> Settings:
+        """Return the environment's settings with this folder."""
+        return Settings() if self.home is None else Settings(home=self.home)
+
+    def open(self) -> LocalHouse:
+        """Return the adapters that work on this folder."""
+        return LocalHouse(self.settings())
+
+
+def _help(name: str) -> Parameter:
+    return Parameter(help=f"{describe(name).capitalize()}.")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """The settings of a run: one value for all experts, or one each: "high=8 low=42"."""
+
+    learning_rate: Annotated[str | None, _help("learning_rate")] = None
+    rank: Annotated[str | None, _help("rank")] = None
+    alpha: Annotated[str | None, _help("alpha")] = None
+    flow_shift: Annotated[str | None, _help("flow_shift")] = None
+    epochs: Annotated[str | None, _help("epochs")] = None
+    save_every: Annotated[str | None, _help("save_every")] = None
+    seed: Annotated[str | None, _help("seed")] = None
+    scheduler: Annotated[str | None, _help("scheduler")] = None
+    scheduler_power: Annotated[str | None, _help("scheduler_power")] = None
+    min_lr_ratio: Annotated[str | None, _help("min_lr_ratio")] = None
+    optimizer: Annotated[str | None, _help("optimizer")] = None
+    lightning_repo: Annotated[str | None, _help("lightning_repo")] = None
+    lightning_file: Annotated[str | None, _help("lightning_file")] = None
+    lightning_strength: Annotated[str | None, _help("lightning_strength")] = None
+
+    name: Annotated[str | None, Parameter(help="Name of the run and of its checkpoints.")] = None
+    expert: Annotated[
+        ExpertChoice, Parameter(help="Wan 2.2 only: train both experts or one of them.")
+    ] = "both"
+
+    def request(self, model: str, dataset: str) -> TrainRequest:
+        """Return what is asked for with these settings."""
+        others = {"name", "expert"}
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
+        return TrainRequest(
+            model=model,
+            dataset=dataset,
+            name=self.name,
+            expert=self.expert,
+            settings={name: value for name, value in given.items() if value is not None},
+        )

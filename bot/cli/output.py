@@ -1,0 +1,28 @@
+"""Printing: people get text, programs get JSON, never both on one stream."""
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+
+from training.errors import TrainingError
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def print_error(error: TrainingError) -> None:
+    """Print an expected failure on stderr: what is wrong, then what to do."""
+    errors.print(f"[bold red]error:[/] {_plain(error.cause)}", style=None)
+    if error.fix:
+        errors.print(f"  {_plain(error.fix)}")
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")

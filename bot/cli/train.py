@@ -1,0 +1,113 @@
+"""`lorabot train`: the same run as by chat, followed on the terminal."""
+
+import sys
+import time
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from bot.cli.options import GUILD, ORIGIN, DatasetName, Engine, Home, Json, ModelName, RunSettings
+from bot.cli.output import console, print_json
+from bot.cli.zips import stored_dataset
+from bot.wiring import LocalHouse
+from training.errors import StageError
+from training.run import RunStatus, StageStatus
+from training.view import RunView
+
+_POLL_SECONDS = 0.3
+
+
+def train(
+    *,
+    model: ModelName,
+    dataset: DatasetName,
+    settings: RunSettings | None = None,
+    engine: Engine = "rehearsal",
+    json: Json = False,
+    home: Home | None = None,
+) -> None:
+    """Train on a dataset and follow the run to its end; Ctrl-C leaves it running."""
+    local = (home or Home()).open()
+    local.engine(engine)
+    request = (settings or RunSettings()).request(model, stored_dataset(local, dataset))
+    spec = local.runs.start(request, ORIGIN, engine)
+    try:
+        view = _follow(local, spec.name, quiet=json)
+    except KeyboardInterrupt:
+        console.print(f"{spec.name} goes on; see lorabot runs, or lorabot cancel {spec.name}.")
+        sys.exit(1)
+    if json:
+        print_json(view.summary().model_dump(mode="json"))
+    if view.run.status is RunStatus.FAILED:
+        raise StageError(view.run.cause, view.run.fix)
+    if view.run.status is RunStatus.CANCELLED:
+        raise StageError(f"{spec.name} was cancelled.", "")
+    if not json:
+        _print_files(local, view)
+
+
+def _follow(local: LocalHouse, name: str, *, quiet: bool) -> RunView:
+    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=quiet or not console.is_terminal
+    ) as progress:
+        follower = _Follower(progress, is_plain=not quiet and not console.is_terminal)
+        while True:
+            local.ensure_worker()
+            view = local.runs.view(GUILD, name)
+            follower.show(view)
+            if view.run.status.is_final:
+                return view
+            time.sleep(_POLL_SECONDS)
+
+
+class _Follower:
+    """Shows a run's stages: bars on a terminal, a line for each change elsewhere."""
+
+    def __init__(self, progress: Progress, *, is_plain: bool) -> None:
+        self._progress = progress
+        self._is_plain = is_plain
+        self._bars: dict[str, TaskID] = {}
+        self._said: set[str] = set()
+
+    def show(self, view: RunView) -> None:
+        for key in view.keys:
+            stage = view.run.stage(key)
+            if stage.status in (StageStatus.PENDING, StageStatus.SUBMITTED):
+                continue
+            newest = view.progress.get(key)
+            total = (newest.total_steps or newest.total) if newest else 0
+            done = (newest.step or newest.done) if newest else 0
+            if stage.status is StageStatus.SUCCEEDED:
+                total = done = total or 1
+            self._bar(str(key), done, total or None)
+            self._line(f"{key}: {_words(stage.status, reused=stage.reused)} {stage.note}".strip())
+        for expert in view.spec.experts:
+            for file in view.expert(expert.name).checkpoints:
+                self._line(f"saved {Path(file).name}")
+
+    def _bar(self, name: str, done: int, total: int | None) -> None:
+        if name not in self._bars:
+            self._bars[name] = self._progress.add_task(name, total=total)
+        self._progress.update(self._bars[name], completed=done, total=total)
+
+    def _line(self, text: str) -> None:
+        if self._is_plain and text not in self._said:
+            console.print(text, markup=False)
+        self._said.add(text)
+
+
+def _words(status: StageStatus, *, reused: bool) -> str:
+    if status is StageStatus.SUCCEEDED:
+        return "done, was there already" if reused else "done"
+    return status.value
+
+
+def _print_files(local: LocalHouse, view: RunView) -> None:
+    console.print(f"\n{view.spec.name} {view.run.status.value}; its checkpoints:")
+    for expert in view.spec.experts:
+        for file in view.expert(expert.name).checkpoints:
+            path = local.house.store.path(f"guilds/{GUILD}/runs/{view.spec.name}/{file}")
+            console.print(f"  {path}", markup=False)
+    if view.spec.engine == "rehearsal":
+        console.print("A rehearsal on a tiny stand-in: its LoRA cannot be used in ComfyUI.")

@@ -1,0 +1,66 @@
+"""Answering interactions: who asks, from where, and the one error handler."""
+
+import logging
+import uuid
+
+import discord
+
+from bot.discord.embed import to_embed
+from bot.messages.card import Card
+from bot.messages.error_text import error_card, unexpected_text
+from training.errors import RequestError, TrainingError
+from training.runs import Origin
+
+logger = logging.getLogger(__name__)
+
+Interaction = discord.Interaction[discord.Client]
+
+
+def guild_of(interaction: Interaction) -> str:
+    """Return the guild that everything of this interaction belongs to.
+
+    Raises:
+        RequestError: The command was used outside a server.
+    """
+    if interaction.guild_id is None:
+        raise RequestError(
+            "Datasets and runs belong to a server, and this is a private conversation.",
+            "Use the command in a channel of your server.",
+        )
+    return str(interaction.guild_id)
+
+
+def origin_of(interaction: Interaction) -> Origin:
+    """Return who asks for something, and where."""
+    return Origin(
+        guild=guild_of(interaction),
+        by=str(interaction.user.id),
+        channel=str(interaction.channel_id),
+        token=str(interaction.id),
+    )
+
+
+async def answer(interaction: Interaction, card: Card, *, ephemeral: bool = False) -> None:
+    """Send a card as the answer to an interaction that was deferred."""
+    await interaction.followup.send(embed=to_embed(card), ephemeral=ephemeral)
+
+
+async def answer_error(interaction: Interaction, error: BaseException) -> None:
+    """Tell the user what went wrong: an expected failure as it is, a bug with an id."""
+    if isinstance(error, TrainingError):
+        embed = to_embed(error_card(error))
+        await _send_privately(interaction, None, embed)
+        return
+    error_id = uuid.uuid4().hex[:8]
+    logger.error("error %s in an interaction", error_id, exc_info=error)
+    await _send_privately(interaction, unexpected_text(error_id), None)
+
+
+async def _send_privately(
+    interaction: Interaction, text: str | None, embed: discord.Embed | None
+) -> None:
+    embeds = [embed] if embed is not None else []
+    if interaction.response.is_done():
+        await interaction.followup.send(text or "", embeds=embeds, ephemeral=True)
+    else:
+        await interaction.response.send_message(text, embeds=embeds, ephemeral=True)

@@ -1,0 +1,189 @@
+"""Keeps one message per run up to date, through restarts, and pings once when the run ends."""
+
+import asyncio
+import json
+import logging
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+
+import aiohttp
+import discord
+
+from bot.discord.embed import to_embed
+from bot.discord.run_buttons import run_buttons
+from bot.messages.card import Card
+from bot.messages.lists import ended_ping
+from bot.messages.run_card import run_card
+from bot.service import Service
+from training.errors import RequestError, TrainingError
+from training.ports import Store
+from training.view import RunView
+
+_Channel = discord.TextChannel | discord.Thread | discord.VoiceChannel
+logger = logging.getLogger(__name__)
+
+# Discord allows 3 edits per 6 s a channel for messages older than an hour.
+_OLD_MESSAGE_SECONDS = 60 * 60
+_OLD_EDIT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class CardRecord:
+    """Where a run's card is, and whether its end was told."""
+
+    guild: str
+    run: str
+    channel: int
+    message: int
+    is_told: bool = False
+
+
+class CardKeeper:
+    """Edits the cards of all open runs; what it must remember lies in the store."""
+
+    def __init__(
+        self,
+        client: discord.Client,
+        service: Service,
+        store: Store,
+        *,
+        edit_seconds: float = 5.0,
+        team_role: str | None = None,
+    ) -> None:
+        self._client = client
+        self._service = service
+        self._store = store
+        self._edit_seconds = edit_seconds
+        self._team_role = team_role
+        self._shown: dict[tuple[str, str], str] = {}
+        self._edited_at: dict[tuple[str, str], float] = {}
+        self._locks: dict[tuple[str, str], asyncio.Lock] = {}
+
+    async def keep(self) -> None:
+        """Go on with all cards until cancelled."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(self._edit_seconds)
+
+    async def refresh(self) -> None:
+        """Bring the card of every run up to date that is open or whose end was not told."""
+        open_runs = await self._service.open_runs()
+        untold = [
+            (record.guild, record.run)
+            for record in await asyncio.to_thread(self._records)
+            if not record.is_told
+        ]
+        for guild, run in dict.fromkeys([*open_runs, *untold]):
+            try:
+                await self.show(guild, run)
+            except (discord.HTTPException, TrainingError, aiohttp.ClientError, OSError):
+                # The next round tries again; one broken card must not stop the others.
+                logger.warning("run %s: its card could not be updated", run, exc_info=True)
+
+    async def show(self, guild: str, run: str) -> None:
+        """Post or edit the run's card, and tell its end once."""
+        key = (guild, run)
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            view = await self._service.run(guild, run)
+            record = await asyncio.to_thread(self._record, guild, run)
+            if record is not None and record.is_told:
+                return
+            channel = self._channel(view)
+            if channel is None:
+                logger.warning("run %s: its channel is gone", run)
+                return
+            if record is None:
+                record = await self._post(channel, view)
+            elif self._is_due(key, record, view):
+                record = await self._edit(channel, record, view)
+            if view.run.status.is_final:
+                await self._tell(channel, record, view)
+
+    async def _post(self, channel: _Channel, view: RunView) -> CardRecord:
+        try:
+            message = await channel.send(
+                embed=to_embed(self._card(view)), view=run_buttons(view), silent=True
+            )
+        except discord.Forbidden as error:
+            raise RequestError(
+                f"The run {view.spec.name} goes on, but its card cannot be posted here.",
+                "Give the bot View Channel, Send Messages and Embed Links in this channel.",
+            ) from error
+        spec = view.spec
+        record = CardRecord(spec.guild, spec.name, message.channel.id, message.id)
+        await asyncio.to_thread(self._save, record)
+        return record
+
+    async def _edit(self, channel: _Channel, record: CardRecord, view: RunView) -> CardRecord:
+        embed = to_embed(self._card(view))
+        content = json.dumps(embed.to_dict(), sort_keys=True)
+        key = (record.guild, record.run)
+        if self._shown.get(key) == content:
+            return record
+        message = channel.get_partial_message(record.message)
+        try:
+            await message.edit(embed=embed, view=run_buttons(view))
+        except discord.NotFound:
+            # Somebody deleted the card: the run gets a new one.
+            return await self._post(channel, view)
+        self._shown[key] = content
+        self._edited_at[key] = asyncio.get_running_loop().time()
+        return record
+
+    async def _tell(self, channel: _Channel, record: CardRecord, view: RunView) -> None:
+        role = self._role(view)
+        mentions = f"<@{view.spec.requested_by}>" + (f" {role.mention}" if role else "")
+        owner = discord.Object(int(view.spec.requested_by))
+        allowed = discord.AllowedMentions(users=[owner], roles=[role] if role else False)
+        await channel.send(
+            f"{mentions} {ended_ping(view)}",
+            allowed_mentions=allowed,
+            reference=discord.MessageReference(
+                message_id=record.message, channel_id=record.channel, fail_if_not_exists=False
+            ),
+            mention_author=False,
+        )
+        await asyncio.to_thread(self._save, replace(record, is_told=True))
+
+    def _is_due(self, key: tuple[str, str], record: CardRecord, view: RunView) -> bool:
+        if view.run.status.is_final:
+            return True
+        age = (datetime.now(UTC) - discord.utils.snowflake_time(record.message)).total_seconds()
+        pause = _OLD_EDIT_SECONDS if age > _OLD_MESSAGE_SECONDS else 0.0
+        since = asyncio.get_running_loop().time() - self._edited_at.get(key, float("-inf"))
+        return since >= pause
+
+    def _card(self, view: RunView) -> Card:
+        return run_card(view, now=datetime.now(UTC))
+
+    def _channel(self, view: RunView) -> _Channel | None:
+        found = self._client.get_channel(int(view.spec.channel or 0))
+        return found if isinstance(found, _Channel) else None
+
+    def _role(self, view: RunView) -> discord.Role | None:
+        guild = self._client.get_guild(int(view.spec.guild))
+        if guild is None or self._team_role is None:
+            return None
+        return discord.utils.get(guild.roles, name=self._team_role)
+
+    def _key(self, guild: str, run: str) -> str:
+        return f"bot/cards/{guild}/{run}.json"
+
+    def _record(self, guild: str, run: str) -> CardRecord | None:
+        try:
+            return CardRecord(**json.loads(self._store.read(self._key(guild, run))))
+        except FileNotFoundError:
+            return None
+
+    def _records(self) -> list[CardRecord]:
+        found: list[CardRecord] = []
+        for guild in self._store.names("bot/cards"):
+            for file_name in self._store.names(f"bot/cards/{guild}"):
+                record = self._record(guild, file_name.removesuffix(".json"))
+                if record is not None:
+                    found.append(record)
+        return found
+
+    def _save(self, record: CardRecord) -> None:
+        key = self._key(record.guild, record.run)
+        self._store.write(key, json.dumps(asdict(record)).encode())

@@ -1,0 +1,131 @@
+"""The bot as a Discord client: its commands, its buttons, and the cards it keeps."""
+
+import asyncio
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+
+import discord
+from discord import app_commands
+
+from bot.discord.answers import Interaction, answer_error, guild_of
+from bot.discord.card_keeper import CardKeeper
+from bot.discord.dataset_commands import dataset_group, use_as_dataset
+from bot.discord.run_buttons import RunButton, ServiceClient
+from bot.discord.run_commands import add_run_commands
+from bot.discord.train_command import train_command
+from bot.service import Service
+from training.ports import Store
+
+logger = logging.getLogger(__name__)
+_MAX_CHOICES = 25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatOptions:
+    """What can be set about the bot in chat."""
+
+    team_role: str | None = None
+    upload_limit_mib: int = 500
+    edit_seconds: float = 5.0
+
+
+class LoraBot(ServiceClient):
+    """Serves the commands of every guild it is in."""
+
+    def __init__(self, service: Service, store: Store, options: ChatOptions) -> None:
+        # No privileged intent: commands, buttons and attachments of options come without.
+        super().__init__(
+            intents=discord.Intents(guilds=True), allowed_mentions=discord.AllowedMentions.none()
+        )
+        self.service = service
+        self.team_role = options.team_role
+        self._store = store
+        self._options = options
+        self._keeping: asyncio.Task[None] | None = None
+        self.keeper = CardKeeper(
+            self,
+            service,
+            store,
+            edit_seconds=options.edit_seconds,
+            team_role=options.team_role,
+        )
+        self.tree = app_commands.CommandTree(self)
+        self.tree.error(self._on_command_error)
+        self._add_commands()
+
+    async def setup_hook(self) -> None:
+        """Register buttons and commands before the gateway opens."""
+        self.add_dynamic_items(RunButton)
+        await self._sync_if_changed()
+
+    async def on_ready(self) -> None:
+        """Go on with the cards of open runs; called again after every new session."""
+        if self._keeping is None:
+            self._keeping = asyncio.create_task(self.keeper.keep(), name="cards")
+            self._keeping.add_done_callback(_log_end)
+
+    async def close(self) -> None:
+        """Stop keeping cards and leave the gateway."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+        await super().close()
+
+    def _add_commands(self) -> None:
+        limit = self._options.upload_limit_mib
+        self.tree.add_command(train_command(self.service, self.keeper, self._dataset_names))
+        self.tree.add_command(dataset_group(self.service, self._dataset_names, limit))
+        self.tree.add_command(use_as_dataset(self.service, limit))
+        add_run_commands(self.tree, self.service, self._run_names, self.team_role)
+
+    async def _sync_if_changed(self) -> None:
+        """Send the commands to Discord when they changed: creating them is limited a day."""
+        payload = [command.to_dict(self.tree) for command in self.tree.get_commands()]
+        application = str(self.application_id)
+        text = json.dumps([application, payload], sort_keys=True, default=str)
+        digest = hashlib.sha256(text.encode()).hexdigest().encode()
+        key = "bot/commands-sent"
+        known = await asyncio.to_thread(_read_or_none, self._store, key)
+        if known != digest:
+            await self.tree.sync()
+            await asyncio.to_thread(self._store.write, key, digest)
+
+    async def _dataset_names(
+        self, interaction: Interaction, typed: str
+    ) -> list[app_commands.Choice[str]]:
+        versions = await self.service.datasets(guild_of(interaction))
+        texts = {
+            v.name: f"{v.name} ({v.images} images, {v.clips} clips, version {v.number})"
+            for v in versions
+        }
+        return _choices(texts, typed)
+
+    async def _run_names(
+        self, interaction: Interaction, typed: str
+    ) -> list[app_commands.Choice[str]]:
+        runs = await self.service.runs(guild_of(interaction))
+        return _choices({run.name: f"{run.name} ({run.state})" for run in runs}, typed)
+
+    async def _on_command_error(
+        self, interaction: Interaction, error: app_commands.AppCommandError
+    ) -> None:
+        original = error.original if isinstance(error, app_commands.CommandInvokeError) else error
+        await answer_error(interaction, original)
+
+
+def _choices(texts: dict[str, str], typed: str) -> list[app_commands.Choice[str]]:
+    found = [(name, text) for name, text in texts.items() if typed.lower() in name]
+    return [app_commands.Choice(name=text[:100], value=name) for name, text in found[:_MAX_CHOICES]]
+
+
+def _read_or_none(store: Store, key: str) -> bytes | None:
+    try:
+        return store.read(key)
+    except FileNotFoundError:
+        return None
+
+
+def _log_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("the cards are no longer kept", exc_info=error)

@@ -1,0 +1,47 @@
+"""What a command and a button both do with a run."""
+
+import discord
+
+from bot.discord.answers import Interaction, answer, guild_of
+from bot.messages.lists import cancelled_card, download_card
+from bot.service import Service
+from training.errors import RequestError
+from training.view import RunView
+
+
+async def cancel_run(
+    interaction: Interaction, service: Service, run: str, team_role: str | None
+) -> None:
+    """Cancel a run and say so to whoever asked.
+
+    Raises:
+        RequestError: Whoever asks may not, or the run has ended.
+    """
+    guild = guild_of(interaction)
+    view = await service.run(guild, run)
+    _require_may_cancel(interaction, view, team_role)
+    view = await service.cancel(guild, run, by=str(interaction.user.id))
+    await answer(interaction, cancelled_card(view), ephemeral=True)
+
+
+async def send_links(interaction: Interaction, service: Service, run: str) -> None:
+    """Send links to the checkpoints of a run to whoever asked."""
+    guild = guild_of(interaction)
+    links, archive = await service.links(guild, run)
+    view = await service.run(guild, run)
+    await answer(interaction, download_card(view, links, archive), ephemeral=True)
+
+
+def _require_may_cancel(interaction: Interaction, view: RunView, team_role: str | None) -> None:
+    user = interaction.user
+    if str(user.id) == view.spec.requested_by:
+        return
+    if isinstance(user, discord.Member):
+        has_role = any(role.name == team_role for role in user.roles)
+        if has_role or user.guild_permissions.manage_guild:
+            return
+    role = f", members with the role {team_role}" if team_role else ""
+    raise RequestError(
+        f"{view.spec.name} was started by somebody else.",
+        f"Its owner{role} and those who manage the server can cancel it.",
+    )

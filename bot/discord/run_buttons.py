@@ -1,0 +1,76 @@
+"""The buttons of a run's card; the run's name is in them, so that they survive a restart."""
+
+import re
+from typing import Literal, Self
+
+import discord
+
+from bot.discord.answers import answer_error
+from bot.discord.run_actions import cancel_run, send_links
+from bot.service import Service
+from training.view import RunView
+
+Action = Literal["cancel", "download"]
+_LABELS: dict[Action, tuple[str, discord.ButtonStyle]] = {
+    "cancel": ("Cancel", discord.ButtonStyle.danger),
+    "download": ("Download", discord.ButtonStyle.primary),
+}
+
+
+class ServiceClient(discord.Client):
+    """A client that carries the use cases, so that buttons find them after a restart."""
+
+    service: Service
+    team_role: str | None
+
+
+class RunButton(
+    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
+    template=r"(?P<action>cancel|download):(?P<run>[a-z0-9_-]{1,64})",
+):
+    """Does one thing with the run that it names."""
+
+    def __init__(self, action: Action, run: str) -> None:
+        label, style = _LABELS[action]
+        button = discord.ui.Button[discord.ui.View](
+            label=label, style=style, custom_id=f"{action}:{run}"
+        )
+        super().__init__(button)
+        self._action: Action = action
+        self._run = run
+
+    @classmethod
+    async def from_custom_id(
+        cls,
+        interaction: discord.Interaction,  # noqa: ARG003  # discord.py's signature
+        item: discord.ui.Item[discord.ui.View],  # noqa: ARG003
+        match: re.Match[str],
+        /,
+    ) -> Self:
+        """Return the button that a press on an old message means."""
+        action: Action = "cancel" if match["action"] == "cancel" else "download"
+        return cls(action, match["run"])
+
+    async def callback(self, interaction: discord.Interaction) -> None:
+        """Do it, and tell whoever pressed."""
+        client = interaction.client
+        if not isinstance(client, ServiceClient):
+            raise TypeError("the button belongs to a ServiceClient")
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        try:
+            if self._action == "cancel":
+                await cancel_run(interaction, client.service, self._run, client.team_role)
+            else:
+                await send_links(interaction, client.service, self._run)
+        except Exception as error:  # noqa: BLE001  # discord.py has no error hook for these items
+            await answer_error(interaction, error)
+
+
+def run_buttons(view: RunView) -> discord.ui.View:
+    """Return what can be done with a run as it stands now."""
+    buttons = discord.ui.View(timeout=None)
+    if not view.run.status.is_final:
+        buttons.add_item(RunButton("cancel", view.spec.name))
+    if any(view.expert(expert.name).checkpoints for expert in view.spec.experts):
+        buttons.add_item(RunButton("download", view.spec.name))
+    return buttons

@@ -1,0 +1,115 @@
+"""`/train`: its options are the settings of the domain, none written down twice."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Literal, get_args
+
+import discord
+from discord import app_commands
+
+from bot.discord.answers import Interaction, answer, guild_of, origin_of
+from bot.discord.card_keeper import CardKeeper
+from bot.messages.plan_text import plan_card
+from bot.service import Service
+from training.catalogue import MODELS
+from training.request import ExpertChoice, TrainRequest
+from training.settings import (
+    LIGHTNING_NAMES,
+    SETTING_NAMES,
+    Optimizer,
+    Scheduler,
+    describe,
+    option,
+)
+
+Choices = list[app_commands.Choice[str]]
+_DESCRIPTION_LIMIT = 100
+_SETTINGS = (*SETTING_NAMES, *LIGHTNING_NAMES)
+# Every setting is text: one value for all experts, or high=… low=….
+_SUGGESTED = {"scheduler": get_args(Scheduler), "optimizer": get_args(Optimizer)}
+
+
+def train_command(
+    service: Service,
+    keeper: CardKeeper,
+    dataset_names: Callable[[Interaction, str], Awaitable[Choices]],
+) -> app_commands.Command[app_commands.Group, ..., None]:
+    """Return the command; `dataset_names` completes its dataset option."""
+
+    async def train(interaction: Interaction, /, **options: str) -> None:
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        settings = {name: options[name] for name in _SETTINGS if options.get(name)}
+        request = TrainRequest(
+            model=options["model"],
+            dataset=options["dataset"],
+            name=options.get("name") or None,
+            expert=_expert(options.get("expert")),
+            settings=settings,
+        )
+        started = await service.train(request, origin_of(interaction))
+        await answer(
+            interaction, plan_card(started.spec, started.groups, started.estimate), ephemeral=True
+        )
+        await keeper.show(guild_of(interaction), started.spec.name)
+
+    train.__signature__ = _signature()  # type: ignore[attr-defined]  # what discord.py reads
+    command = app_commands.Command[app_commands.Group, ..., None](
+        name="train",
+        description="Train a LoRA on a dataset",
+        callback=_described(train),  # type: ignore[arg-type]  # typed by its signature
+    )
+    command.guild_only = True
+    command.autocomplete("dataset")(dataset_names)
+    for name, values in _SUGGESTED.items():
+        command.autocomplete(option(name))(_completing(values))
+    return command
+
+
+def _signature() -> inspect.Signature:
+    keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    required = [
+        inspect.Parameter("interaction", keyword, annotation=discord.Interaction),
+        inspect.Parameter("model", keyword, annotation=str),
+        inspect.Parameter("dataset", keyword, annotation=str),
+    ]
+    optional = [
+        inspect.Parameter("name", keyword, annotation=str, default=""),
+        inspect.Parameter(
+            "expert", keyword, annotation=Literal["both", "high", "low"], default="both"
+        ),
+        *(inspect.Parameter(name, keyword, annotation=str, default="") for name in _SETTINGS),
+    ]
+    return inspect.Signature([*required, *optional])
+
+
+def _described(callback: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    texts = {
+        "model": "Which model to train for; /models explains them",
+        "dataset": "Name of a dataset, or name@version",
+        "name": "Name of the run; made from dataset and model when left out",
+        "expert": "Wan 2.2 only: train both experts or one",
+        **{name: describe(name) for name in _SETTINGS},
+    }
+    models = [app_commands.Choice(name=_model_text(m.name), value=m.name) for m in MODELS]
+    described = app_commands.describe(
+        **{name: text[:_DESCRIPTION_LIMIT] for name, text in texts.items()}
+    )(callback)
+    renamed = app_commands.rename(**{n: option(n) for n in _SETTINGS if option(n) != n})(described)
+    return app_commands.choices(model=models)(renamed)
+
+
+def _model_text(name: str) -> str:
+    model = next(model for model in MODELS if model.name == name)
+    return f"{name}: {model.use_case}"[:_DESCRIPTION_LIMIT]
+
+
+def _completing(values: tuple[str, ...]) -> Callable[[Interaction, str], Awaitable[Choices]]:
+    async def complete(_interaction: Interaction, typed: str) -> Choices:
+        found = [value for value in values if typed.lower() in value]
+        return [app_commands.Choice(name=value, value=value) for value in found]
+
+    return complete
+
+
+def _expert(text: str | None) -> ExpertChoice:
+    return next((choice for choice in get_args(ExpertChoice) if choice == text), "both")

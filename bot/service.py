@@ -1,0 +1,176 @@
+"""What the bot can do, for any chat platform: the one place where threads meet the event loop."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from bot.web.links import LinkSigner
+from bot.wiring import LocalHouse
+from training.advance import open_runs
+from training.catalogue import find_model
+from training.cost import Estimate, estimate
+from training.dataset.groups import GroupPlan, plan_groups
+from training.dataset.report import Report
+from training.datasets import DatasetVersion
+from training.errors import RequestError
+from training.request import EngineName, RunSpec, TrainRequest, parse_reference
+from training.runs import Origin, require_checkpoints
+from training.view import RunSummary, RunView
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class AddedDataset:
+    """A stored upload, what was found in it, and an earlier version with the same content."""
+
+    version: DatasetVersion
+    report: Report
+    groups: GroupPlan
+    same_as: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StartedRun:
+    """A stored run with what it is expected to take."""
+
+    spec: RunSpec
+    groups: GroupPlan
+    estimate: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointLink:
+    """One file of a run with an address that expires."""
+
+    expert: str
+    file_name: str
+    epoch: int
+    size_bytes: int
+    url: str
+
+
+class Service:
+    """The use cases of one installation; everything is asked for within a guild."""
+
+    def __init__(self, local: LocalHouse, signer: LinkSigner, engine: EngineName) -> None:
+        self._local = local
+        self._signer = signer
+        self._engine: EngineName = engine
+
+    async def add_dataset(
+        self, guild: str, name: str, archive: Path, *, by: str, file_name: str
+    ) -> AddedDataset:
+        """Store an upload as the next version of a dataset."""
+
+        def add() -> AddedDataset:
+            datasets = self._local.datasets
+            version, report = datasets.add(guild, name, archive, by=by, file_name=file_name)
+            same = [
+                str(other.ref)
+                for other in datasets.versions(guild, name)
+                if other.version == version.version and other.number != version.number
+            ]
+            return AddedDataset(version, report, plan_groups(report), same[-1] if same else None)
+
+        return await _in_thread(add)
+
+    async def datasets(self, guild: str) -> list[DatasetVersion]:
+        """Return the newest version of every dataset."""
+        return await _in_thread(self._local.datasets.newest, guild)
+
+    async def dataset(self, guild: str, reference: str) -> AddedDataset:
+        """Return one version with its report."""
+
+        def show() -> AddedDataset:
+            version = self._local.datasets.find(guild, reference)
+            report = self._local.datasets.report(guild, version)
+            return AddedDataset(version, report, plan_groups(report), None)
+
+        return await _in_thread(show)
+
+    async def remove_dataset(self, guild: str, reference: str) -> list[DatasetVersion]:
+        """Remove one version or a whole dataset, unless an open run reads it."""
+
+        def remove() -> list[DatasetVersion]:
+            name, number = parse_reference(reference)
+            for found_guild, run in open_runs(self._local.house, [guild]):
+                used = self._local.house.log(found_guild, run).spec().dataset
+                if used.name == name and number in (None, used.number):
+                    raise RequestError(
+                        f"The run {run} is reading {used}, so it cannot be removed now.",
+                        "Wait until the run has ended, or cancel it first.",
+                    )
+            return self._local.datasets.remove(guild, reference)
+
+        return await _in_thread(remove)
+
+    async def train(self, request: TrainRequest, origin: Origin) -> StartedRun:
+        """Store a run and start it; the same interaction gives the same run."""
+
+        def start() -> StartedRun:
+            spec = self._local.runs.start(request, origin, self._engine)
+            groups = self._local.house.groups(spec)
+            return StartedRun(spec, groups, estimate(find_model(spec.model), groups, spec.experts))
+
+        return await _in_thread(start)
+
+    async def cancel(self, guild: str, run: str, *, by: str) -> RunView:
+        """Ask a run to stop and return how it stands."""
+
+        def cancel() -> RunView:
+            self._local.runs.cancel(guild, run, by=by)
+            return self._local.runs.view(guild, run)
+
+        return await _in_thread(cancel)
+
+    async def run(self, guild: str, name: str) -> RunView:
+        """Return one run as it stands now."""
+        return await _in_thread(self._local.runs.view, guild, name)
+
+    async def runs(self, guild: str) -> list[RunSummary]:
+        """Return all runs, newest first."""
+        return await _in_thread(self._local.runs.summaries, guild)
+
+    async def run_names(self, guild: str) -> list[str]:
+        """Return the names of all runs."""
+        return await _in_thread(self._local.runs.names, guild)
+
+    async def open_runs(self) -> list[tuple[str, str]]:
+        """Return (guild, run) of all runs that have not ended, and see that they are worked on."""
+
+        def tend() -> list[tuple[str, str]]:
+            found = open_runs(self._local.house, self._local.guilds())
+            if found:
+                self._local.ensure_worker()
+            return found
+
+        return await _in_thread(tend)
+
+    async def links(self, guild: str, run: str) -> tuple[list[CheckpointLink], str]:
+        """Return a link for every checkpoint of a run and one for all of them as a zip.
+
+        Raises:
+            NotFoundError: The run does not exist or has no checkpoint.
+        """
+        view = await self.run(guild, run)
+        require_checkpoints(view)
+        links = [
+            CheckpointLink(
+                expert=expert.name,
+                file_name=Path(checkpoint.file).name,
+                epoch=checkpoint.epoch,
+                size_bytes=checkpoint.size_bytes,
+                url=self._signer.link(guild, run, checkpoint.file),
+            )
+            for expert in view.spec.experts
+            for checkpoint in view.run.expert(expert.name).checkpoints
+        ]
+        return links, self._signer.archive_link(guild, run)
+
+
+async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return await asyncio.to_thread(function, *args, **kwargs)

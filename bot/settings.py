@@ -1,0 +1,55 @@
+"""What the environment says, read once and checked."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from training.errors import RequestError
+
+
+class Settings(BaseSettings):
+    """One installation's settings; every variable starts with `LORABOT_`."""
+
+    model_config = SettingsConfigDict(env_prefix="LORABOT_", frozen=True, extra="ignore")
+
+    home: Path = Path("~/.lorabot")
+    discord_token: SecretStr | None = None
+    team_role: Annotated[
+        str | None, Field(description="name of the role that is notified when a run ends")
+    ] = None
+    web_host: str = "127.0.0.1"
+    web_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    web_url: Annotated[
+        str | None, Field(description="address under which people reach the web side")
+    ] = None
+    link_hours: Annotated[float, Field(gt=0, le=24 * 30)] = 24.0
+    upload_limit_mib: Annotated[int, Field(ge=1)] = 500
+    gpu_slots: Annotated[int, Field(ge=1, le=64)] = 2
+    cpu_slots: Annotated[int, Field(ge=1, le=64)] = 2
+    musubi: Annotated[
+        Path | None, Field(description="folder of a musubi-tuner checkout, for --engine musubi")
+    ] = None
+    musubi_python: Annotated[
+        Path | None, Field(description="interpreter that musubi-tuner is installed in")
+    ] = None
+
+    @property
+    def home_folder(self) -> Path:
+        """Return the absolute folder that holds all state."""
+        return self.home.expanduser().resolve()
+
+    def require_discord_token(self) -> str:
+        """Return the bot's token.
+
+        Raises:
+            RequestError: It is not set.
+        """
+        if self.discord_token is None:
+            raise RequestError(
+                "LORABOT_DISCORD_TOKEN is not set, so the bot cannot log in to Discord.",
+                "Copy the token from discord.com/developers, your application, page Bot; "
+                "or try everything without an account: lorabot sandbox.",
+            )
+        return self.discord_token.get_secret_value()

@@ -1,0 +1,111 @@
+"""The composition root: picks the adapters of one machine and puts them together."""
+
+import fcntl
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+from bot.settings import Settings
+from storage.file_lease import FileLeases
+from storage.folder import FolderStore
+from storage.run_index import SqliteRunIndex
+from training.backends.local_queue import LocalBackend
+from training.datasets import Datasets
+from training.errors import RequestError
+from training.house import House
+from training.musubi.engine import MusubiEngine
+from training.ports import Engine
+from training.rehearsal.engine import RehearsalEngine
+from training.request import EngineName
+from training.runs import Runs
+
+
+class LocalHouse:
+    """Everything that works on one machine's home folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.home = settings.home_folder
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RequestError(
+                f"The home folder {self.home} cannot be used: {error.strerror}.",
+                "Choose another one with --home or LORABOT_HOME.",
+            ) from error
+        self.backend = LocalBackend(self.home / "local", self.ensure_worker)
+        self.house = House(
+            store=FolderStore(self.home),
+            leases=FileLeases(self.home / "leases"),
+            backend=self.backend,
+            engine=self.engine,
+        )
+        self.runs = Runs(self.house, SqliteRunIndex(self.home / "index.sqlite"))
+        self.datasets = Datasets(self.house.store)
+
+    def engine(self, name: EngineName) -> Engine:
+        """Return the engine called `name`.
+
+        Raises:
+            RequestError: musubi-tuner is asked for and its folder is not set.
+        """
+        if name == "rehearsal":
+            return RehearsalEngine()
+        if self.settings.musubi is None:
+            raise RequestError(
+                "The musubi engine needs a musubi-tuner checkout and a GPU.",
+                "Set LORABOT_MUSUBI to its folder, or use --engine rehearsal.",
+            )
+        return MusubiEngine(self.settings.musubi.resolve(), self.settings.musubi_python)
+
+    def guilds(self) -> list[str]:
+        """Return the guilds that have anything stored."""
+        return self.house.store.names("guilds")
+
+    @property
+    def worker_lock(self) -> Path:
+        """Return the file that the one living worker service keeps locked."""
+        return self.home / "local" / "worker.lock"
+
+    def ensure_worker(self) -> None:
+        """Start the worker service unless one is alive; it ends by itself when idle."""
+        with self.worker_lock.open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+        with (self.home / "local" / "worker.log").open("ab") as log:
+            subprocess.Popen(
+                [sys.executable, "-m", "bot.worker", "serve", "--home", str(self.home)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # Its own session: it outlives the bot that started it, by design.
+                start_new_session=True,
+                env=worker_environment(self.settings),
+            )
+
+    def link_secret(self) -> bytes:
+        """Return the secret that signs links; made once, kept in the home folder."""
+        path = self.home / "bot" / "link-secret"
+        store = self.house.store
+        store.create("bot/link-secret", secrets.token_bytes(32))
+        path.chmod(0o600)
+        return store.read("bot/link-secret")
+
+
+def worker_environment(settings: Settings) -> dict[str, str]:
+    """Return the environment of the worker service: this one's, with this program's code."""
+    root = str(Path(__file__).parents[1])
+    inherited = os.environ.get("PYTHONPATH")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root,
+        "LORABOT_GPU_SLOTS": str(settings.gpu_slots),
+        "LORABOT_CPU_SLOTS": str(settings.cpu_slots),
+    }
+    # The stages hold no chat account.
+    environment.pop("LORABOT_DISCORD_TOKEN", None)
+    return environment

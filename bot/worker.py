@@ -1,0 +1,99 @@
+"""The worker service and the stages it starts, each a process of its own."""
+
+import fcntl
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+
+import cyclopts
+
+from bot.settings import Settings
+from bot.wiring import LocalHouse
+from training.advance import advance, open_runs
+from training.backends.local_worker import Worker
+from training.events import StageName
+from training.run import StageStatus
+from training.stage import StageFunction, run_stage
+
+logger = logging.getLogger(__name__)
+app = cyclopts.App(name="python -m bot.worker", help="Started by the bot; nobody types this.")
+
+
+@app.command
+def serve(*, home: Path) -> None:
+    """Start the stages in line until nothing is left to do for a while."""
+    local = LocalHouse(Settings(home=home))
+    stopping = _stop_on_signal()
+    with local.worker_lock.open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        os.set_inheritable(lock.fileno(), False)
+        worker = Worker(
+            backend=local.backend,
+            slots={"gpu": local.settings.gpu_slots, "cpu": local.settings.cpu_slots},
+            command=lambda number: _stage_command(local.home, number),
+            tick=lambda: _tick(local),
+        )
+        worker.serve(stopping.is_set)
+
+
+@app.command
+def stage(*, home: Path, call: int) -> None:
+    """Run one attempt of one stage: the call with that number in the line."""
+    stopping = _stop_on_signal()
+    local = LocalHouse(Settings(home=home))
+    found = local.backend.call(call)
+    status = run_stage(local.house, found, _stage_function(found.key.stage), stopping)
+    sys.exit(0 if status in (StageStatus.SUCCEEDED, None) else 1)
+
+
+def _stage_function(name: StageName) -> StageFunction:
+    # Each stage imports what it needs and no more: torch alone takes two seconds.
+    match name:
+        case "prepare":
+            from training.stages.prepare import run  # noqa: PLC0415
+        case "fetch":
+            from training.stages.fetch import run  # noqa: PLC0415
+        case "cache":
+            from training.stages.cache import run  # noqa: PLC0415
+        case "merge":
+            from training.stages.merge import run  # noqa: PLC0415
+        case "train":
+            from training.stages.train import run  # noqa: PLC0415
+        case "publish":
+            from training.stages.publish import run  # noqa: PLC0415
+    return run
+
+
+def _stage_command(home: Path, number: int) -> tuple[str, ...]:
+    arguments = ("stage", "--home", str(home), "--call", str(number))
+    return (sys.executable, "-m", "bot.worker", *arguments)
+
+
+def _tick(local: LocalHouse) -> int:
+    found = open_runs(local.house, local.guilds())
+    for guild, run in found:
+        advance(local.house, guild, run)
+    return len(found)
+
+
+def _stop_on_signal() -> threading.Event:
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    return stopping
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    app()

@@ -1,0 +1,111 @@
+"""Leases as files of one machine: read, decided and written under an operating-system lock."""
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from training.ports import Grant
+
+LEASE_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    name: str
+    holder: str
+    attempt: int
+    expires_at: float
+
+
+class FileLeases:
+    """One small file a lease; `clock` must be the same for all who share the folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        seconds: float = LEASE_SECONDS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._folder = folder
+        self._seconds = seconds
+        self._clock = clock
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def acquire(self, name: str, *, holder: str, attempt: int = 1) -> Grant | None:
+        """Return a grant, or None while another holder's lease lives or a newer attempt held it."""
+        with self._locked(name) as file:
+            entry = _read(file)
+            if entry is not None and entry.holder != holder and self._is_alive(entry):
+                return None
+            if entry is not None and entry.attempt > attempt:
+                return None
+            grant = Grant(name, holder, attempt)
+            self._write(file, grant)
+            return grant
+
+    def renew(self, grant: Grant) -> bool:
+        """Extend the lease; return False when it is no longer this grant's."""
+        with self._locked(grant.name) as file:
+            if not _is_held_by(_read(file), grant):
+                return False
+            self._write(file, grant)
+            return True
+
+    def release(self, grant: Grant) -> None:
+        """Give the lease back; one that is no longer this grant's stays as it is."""
+        with self._locked(grant.name) as file:
+            entry = _read(file)
+            if entry is not None and _is_held_by(entry, grant):
+                self._expire(file, entry)
+
+    def revoke(self, name: str, *, attempt: int) -> None:
+        """End the lease of an attempt that is known to be dead; a newer attempt's stays."""
+        with self._locked(name) as file:
+            entry = _read(file)
+            if entry is not None and entry.attempt <= attempt:
+                self._expire(file, entry)
+
+    def _is_alive(self, entry: _Entry) -> bool:
+        return self._clock() < entry.expires_at
+
+    def _write(self, file: BinaryIO, grant: Grant) -> None:
+        expires_at = self._clock() + self._seconds
+        _replace(file, _Entry(grant.name, grant.holder, grant.attempt, expires_at))
+
+    def _expire(self, file: BinaryIO, entry: _Entry) -> None:
+        # The attempt number stays, so that an older attempt never gets the lease again.
+        _replace(file, _Entry(entry.name, "", entry.attempt, 0.0))
+
+    @contextmanager
+    def _locked(self, name: str) -> Generator[BinaryIO]:
+        file_name = hashlib.sha256(name.encode()).hexdigest()[:32]
+        descriptor = os.open(self._folder / file_name, os.O_RDWR | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield file
+
+
+def _is_held_by(entry: _Entry | None, grant: Grant) -> bool:
+    # An expired lease that nobody took meanwhile is still the grant's.
+    return entry is not None and (entry.holder, entry.attempt) == (grant.holder, grant.attempt)
+
+
+def _read(file: BinaryIO) -> _Entry | None:
+    file.seek(0)
+    data = file.read()
+    return _Entry(**json.loads(data)) if data else None
+
+
+def _replace(file: BinaryIO, entry: _Entry) -> None:
+    file.seek(0)
+    file.write(json.dumps(asdict(entry)).encode())
+    file.truncate()
+    file.flush()

@@ -1,0 +1,141 @@
+"""A `Store` in a folder of this machine."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+
+class FolderStore:
+    """Keys are paths below one folder; every write is complete or not there."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+        self._temporary.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def _temporary(self) -> Path:
+        # On the same file system as everything else, so that a rename is atomic.
+        return self._root / ".tmp"
+
+    def path(self, key: str) -> Path:
+        """Return the file or folder of `key`.
+
+        Raises:
+            ValueError: The key is absolute, empty or climbs out of the store.
+        """
+        pure = PurePosixPath(key)
+        if pure.is_absolute() or not pure.parts or ".." in pure.parts:
+            raise ValueError(f"not a key of the store: {key!r}")
+        return self._root / pure
+
+    def read(self, key: str) -> bytes:
+        """Return the bytes at `key`; `FileNotFoundError` when there are none."""
+        return self.path(key).read_bytes()
+
+    def write(self, key: str, data: bytes) -> None:
+        """Store `data` at `key`, replacing what was there."""
+        target = self._target(key)
+        temporary = self._write_temporary(data)
+        temporary.replace(target)
+        _sync_folder(target.parent)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Store `data` at `key` if nothing is there; return whether this call stored it."""
+        target = self._target(key)
+        temporary = self._write_temporary(data)
+        try:
+            # A hard link fails where a rename would replace: of two writers one wins.
+            target.hardlink_to(temporary)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink()
+        _sync_folder(target.parent)
+        return True
+
+    def append(self, key: str, data: bytes) -> None:
+        """Add lines at the end of `key`; half a line that a crash left there is dropped."""
+        with self._target(key).open("ab+") as file:
+            file.seek(0)
+            complete = file.read().rfind(b"\n") + 1
+            file.truncate(complete)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def exists(self, key: str) -> bool:
+        """Return whether something is stored at `key` or under `key/`."""
+        return self.path(key).exists()
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the sorted names directly under `prefix`, folders and files alike."""
+        folder = self.path(prefix)
+        return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+
+    def open(self, key: str) -> BinaryIO:
+        """Return the stored file for reading from any offset."""
+        return self.path(key).open("rb")
+
+    def put_file(self, key: str, source: Path) -> None:
+        """Store a copy of the file at `source` under `key`."""
+        target = self._target(key)
+        descriptor, name = tempfile.mkstemp(dir=self._temporary)
+        try:
+            with os.fdopen(descriptor, "wb") as out, source.open("rb") as data:
+                shutil.copyfileobj(data, out, length=1 << 20)
+                out.flush()
+                os.fsync(out.fileno())
+            Path(name).replace(target)
+        finally:
+            Path(name).unlink(missing_ok=True)
+        _sync_folder(target.parent)
+
+    def put_tree(self, key: str, source: Path) -> bool:
+        """Move the folder at `source` to `key` whole, unless something is there."""
+        target = self._target(key)
+        try:
+            source.rename(target)  # fails on a folder that holds anything
+        except OSError:
+            if target.is_dir():
+                return False
+            raise
+        _sync_folder(target.parent)
+        return True
+
+    def delete(self, key: str) -> None:
+        """Remove `key` and all under it; nothing there is fine."""
+        target = self.path(key)
+        if target.is_dir():
+            # Renamed first: a reader sees all of it or nothing, never half a folder.
+            doomed = Path(tempfile.mkdtemp(dir=self._temporary)) / target.name
+            target.rename(doomed)
+            shutil.rmtree(doomed.parent)
+        else:
+            target.unlink(missing_ok=True)
+
+    def _target(self, key: str) -> Path:
+        target = self.path(key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
+    def _write_temporary(self, data: bytes) -> Path:
+        descriptor, name = tempfile.mkstemp(dir=self._temporary)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            Path(name).unlink()
+            raise
+        return Path(name)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,49 @@
+"""Summaries of ended runs in SQLite; a copy for speed, never the truth."""
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+_SCHEMA = """
+create table if not exists ended (
+    guild text not null, run text not null, summary blob not null, primary key (guild, run)
+)
+"""
+
+
+class SqliteRunIndex:
+    """A `RunIndex` in one file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._database() as database:
+            database.execute(_SCHEMA)
+
+    def get(self, guild: str, run: str) -> bytes | None:
+        """Return the summary of an ended run, None when it is not known."""
+        with self._database() as database:
+            row = database.execute(
+                "select summary from ended where guild = ? and run = ?", (guild, run)
+            ).fetchone()
+        return row[0] if row else None
+
+    def put(self, guild: str, run: str, summary: bytes) -> None:
+        """Keep the summary of an ended run."""
+        with self._database() as database:
+            database.execute("insert or replace into ended values (?, ?, ?)", (guild, run, summary))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._database() as database:
+            database.execute("delete from ended")
+
+    @contextmanager
+    def _database(self) -> Generator[sqlite3.Connection]:
+        connection = sqlite3.connect(self._path, timeout=30)
+        try:
+            with connection:
+                yield connection
+        finally:
+            connection.close()

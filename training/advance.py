@@ -1,0 +1,180 @@
+"""`advance`: look at a run's folder, start what can start, end what is over. Short, idempotent."""
+
+import logging
+import uuid
+from dataclasses import dataclass
+
+from training import events as ev
+from training import layout
+from training.events import Event, StageKey
+from training.house import House
+from training.plan import PlannedStage
+from training.ports import Call, CallStatus
+from training.run import Run, StageState, StageStatus, apply
+from training.run_log import ADVANCE, RunLog, Writer
+
+logger = logging.getLogger(__name__)
+
+# Attempts in a row that leave nothing to go on from before the stage is given up.
+FRUITLESS_ATTEMPTS = 4
+_ALIVE = (StageStatus.SUBMITTED, StageStatus.RUNNING)
+
+
+def lease_name(guild: str, run: str, key: StageKey) -> str:
+    """Return the name of the lease that an attempt of a stage holds while it works."""
+    return f"{guild}/{run}/{key}"
+
+
+def advance(house: House, guild: str, name: str) -> Run:
+    """Move a run as far as it can go now and return it.
+
+    Two calls at once are safe: the second sees the run's lease taken and returns what it reads.
+    """
+    log = house.log(guild, name)
+    run = log.load()
+    if run.status.is_final:
+        return run
+    grant = house.leases.acquire(f"{guild}/{name}", holder=uuid.uuid4().hex)
+    if grant is None:
+        return run
+    try:
+        return _Advance(house, log).go(log.load())
+    finally:
+        house.leases.release(grant)
+
+
+@dataclass(slots=True)
+class _Advance:
+    house: House
+    log: RunLog
+    writer: Writer | None = None
+
+    def go(self, run: Run) -> Run:
+        if run.status.is_final:
+            return run
+        run = self._find_lost(run)
+        if run.cancel_requested:
+            return self._cancel(run)
+        stages = self.house.planner(run.spec).stages()
+        run = self._give_up_fruitless(run)
+        for stage in stages:
+            if _can_start(run, stage):
+                run = self._submit(run, stage)
+        return self._finish(run, stages)
+
+    def _find_lost(self, run: Run) -> Run:
+        """Mark the attempts that ended without saying so."""
+        for key, stage in run.stages.items():
+            if stage.status not in _ALIVE:
+                continue
+            state = self.house.backend.state(stage.handle)
+            if state.status not in (CallStatus.ENDED, CallStatus.GONE):
+                continue
+            # Read again: its last events may have been written after the first look.
+            fresh = self.log.load().stage(key)
+            if fresh.status not in _ALIVE or fresh.attempt != stage.attempt:
+                continue
+            name = lease_name(self.log.guild, self.log.run_name, key)
+            self.house.leases.revoke(name, attempt=stage.attempt)
+            logger.warning("run %s: %s attempt %d is gone", run.spec.name, key, stage.attempt)
+            self._write(ev.StageLost(at=self.house.clock(), key=key, attempt=stage.attempt))
+        return self.log.load()
+
+    def _cancel(self, run: Run) -> Run:
+        for stage in _alive(run):
+            self.house.backend.cancel(stage.handle)
+        run = self._find_lost(run)
+        if _alive(run):
+            return run
+        return self._end(run, ev.RunCancelled(at=self.house.clock()))
+
+    def _give_up_fruitless(self, run: Run) -> Run:
+        for key, stage in run.stages.items():
+            fruitless = stage.attempt - stage.progressed_attempt
+            if stage.status is StageStatus.INTERRUPTED and fruitless >= FRUITLESS_ATTEMPTS:
+                run = self._append(
+                    run,
+                    ev.StageFailed(
+                        at=self.house.clock(),
+                        key=key,
+                        attempt=stage.attempt,
+                        cause=f"{key} was interrupted {fruitless} times without getting further.",
+                        fix="Look at its log for what stops it, then start the run again.",
+                    ),
+                )
+        return run
+
+    def _submit(self, run: Run, stage: PlannedStage) -> Run:
+        spec = run.spec
+        attempt = run.stage(stage.key).attempt + 1
+        call = Call(
+            guild=spec.guild, run=spec.name, key=stage.key, attempt=attempt, device=stage.device
+        )
+        handle = self.house.backend.submit(call)
+        logger.info("run %s: %s attempt %d submitted", spec.name, stage.key, attempt)
+        at = self.house.clock()
+        return self._append(
+            run, ev.StageSubmitted(at=at, key=stage.key, attempt=attempt, handle=handle)
+        )
+
+    def _finish(self, run: Run, stages: tuple[PlannedStage, ...]) -> Run:
+        """End the run when nothing of it is alive or can start any more."""
+        states = {stage.key: run.stage(stage.key) for stage in stages}
+        if any(state.status in _ALIVE for state in states.values()):
+            return run
+        if all(state.status is StageStatus.SUCCEEDED for state in states.values()):
+            return self._end(run, ev.RunSucceeded(at=self.house.clock()))
+        failed = [(key, s) for key, s in states.items() if s.status is StageStatus.FAILED]
+        if not failed:
+            return run
+        causes = " ".join(f"{_title(key)}: {state.cause}" for key, state in failed)
+        good = [key.expert for key, s in states.items() if key.stage == "publish" and _is_done(s)]
+        kept = f" The {' and '.join(str(e) for e in good)} expert's files are kept." if good else ""
+        fix = failed[0][1].fix
+        return self._end(run, ev.RunFailed(at=self.house.clock(), cause=f"{causes}{kept}", fix=fix))
+
+    def _end(self, run: Run, event: Event) -> Run:
+        run = self._append(run, event)
+        marker = layout.ended(self.log.guild, self.log.run_name)
+        self.house.store.write(marker, run.status.value.encode())
+        logger.info("run %s: %s", run.spec.name, run.status)
+        return run
+
+    def _append(self, run: Run, event: Event) -> Run:
+        self._write(event)
+        return apply(run, event)
+
+    def _write(self, event: Event) -> None:
+        if self.writer is None:
+            # A file of its own for every call that writes: one writer a file.
+            self.writer = Writer(name=ADVANCE, attempt=self.log.next_attempt(ADVANCE))
+        self.log.append(self.writer, event)
+
+
+def _alive(run: Run) -> list[StageState]:
+    return [stage for stage in run.stages.values() if stage.status in _ALIVE]
+
+
+def _can_start(run: Run, stage: PlannedStage) -> bool:
+    if run.stage(stage.key).status not in (StageStatus.PENDING, StageStatus.INTERRUPTED):
+        return False
+    return all(_is_done(run.stage(need)) for need in stage.needs)
+
+
+def _is_done(state: StageState) -> bool:
+    return state.status is StageStatus.SUCCEEDED
+
+
+def _title(key: StageKey) -> str:
+    return f"{key.stage} ({key.expert})" if key.expert not in (None, "main") else key.stage
+
+
+def open_runs(house: House, guilds: list[str]) -> list[tuple[str, str]]:
+    """Return (guild, run) of every stored run that has not ended."""
+    found: list[tuple[str, str]] = []
+    for guild in guilds:
+        for name in house.store.names(layout.runs(guild)):
+            is_open = not house.store.exists(layout.ended(guild, name))
+            if is_open and house.store.exists(layout.spec(guild, name)):
+                found.append((guild, name))
+    return found

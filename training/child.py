@@ -1,0 +1,118 @@
+"""One command of a stage as a process group of its own that never outlives the stage."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from training.errors import StageError
+from training.musubi.progress import ProgressEvent, read_events
+from training.stage import StageInterruptedError
+
+# What a trainer exits with when it was asked to stop and has saved where it stands.
+EXIT_STOPPED = 75
+STOP_SECONDS = 25.0
+_PR_SET_PDEATHSIG = 1
+_TAIL_BYTES = 4000
+
+
+def run_command(
+    command: tuple[str, ...],
+    *,
+    environment: Mapping[str, str],
+    log: Path,
+    stopping: threading.Event,
+    on_event: Callable[[ProgressEvent], None],
+) -> None:
+    """Run a command to its end, handing every progress event to `on_event` as it comes.
+
+    Raises:
+        StageInterruptedError: It was stopped, or killed from outside.
+        StageError: It failed; the cause is the last line that it printed.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    reading, writing = os.pipe()
+    with log.open("ab") as output:
+        start = output.tell()
+        process = _start(command, environment, output, writing)
+    os.close(writing)
+    watcher = threading.Thread(target=_watch, args=(process, stopping), daemon=True)
+    watcher.start()
+    try:
+        for event in read_events(reading):
+            on_event(event)
+        code = process.wait()
+    finally:
+        os.close(reading)
+        _kill_group(process)
+        watcher.join()
+    _judge(code, command, log, start, stopping)
+
+
+def _start(
+    command: tuple[str, ...], environment: Mapping[str, str], output: BinaryIO, progress: int
+) -> subprocess.Popen[bytes]:
+    libc = ctypes.CDLL(None)
+
+    def die_with_the_stage() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env={**os.environ, **environment, "LORABOT_PROGRESS_FD": str(progress)},
+        pass_fds=(progress,),
+        start_new_session=True,
+        # Killed with its stage, however that ends: nobody is left to read what it reports.
+        preexec_fn=die_with_the_stage,
+    )
+
+
+def _watch(process: subprocess.Popen[bytes], stopping: threading.Event) -> None:
+    """Stop the group when asked to, and end what the program leaves behind when it is over."""
+    while process.poll() is None:
+        if not stopping.wait(0.2):
+            continue
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+        break
+    _kill_group(process)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _judge(
+    code: int, command: tuple[str, ...], log: Path, start: int, stopping: threading.Event
+) -> None:
+    if code == 0:
+        return
+    if stopping.is_set() or code == EXIT_STOPPED:
+        raise StageInterruptedError("stopped on request")
+    if code in (-signal.SIGKILL, -signal.SIGTERM):
+        raise StageInterruptedError(f"the program was killed by signal {-code}")
+    script = next((part for part in command if part.endswith(".py")), command[0])
+    raise StageError(
+        f"{Path(script).name} ended with exit code {code}: {_last_line(log, start)}",
+        "See the run's log for all that it printed; start the run again once that is mended.",
+    )
+
+
+def _last_line(log: Path, start: int) -> str:
+    with log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(start, size - _TAIL_BYTES))
+        text = file.read().decode("utf-8", "replace").replace("\r", "\n")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:400] if lines else "it printed nothing."

@@ -1,0 +1,72 @@
+"""Caption files: bytes of any encoding to clean text."""
+
+import codecs
+import unicodedata
+from dataclasses import dataclass
+
+from training.dataset.facts import Note
+
+BOMS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# Wan reads 512 T5 tokens. English text has about 4 characters a token; other scripts fewer.
+LONGEST_TOKENS = 512
+CHARACTERS_PER_TOKEN = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """The text of one caption file and what was found reading it."""
+
+    text: str
+    notes: tuple[Note, ...] = ()
+
+
+def read_caption(content: bytes, limit_bytes: int) -> Caption:
+    """Decode a caption file and tidy its white space.
+
+    Args:
+        content: The file's bytes, at least one more than the limit where there are more.
+        limit_bytes: From here on it is no caption.
+    """
+    if len(content) > limit_bytes:
+        return Caption("", (Note(code="unreadable-caption", detail="far too long"),))
+    text, encoding = _decode(content)
+    if any(unicodedata.category(letter) == "Cc" and not letter.isspace() for letter in text):
+        return Caption("", (Note(code="unreadable-caption", detail="not a text"),))
+    text = unicodedata.normalize("NFC", text.strip())
+    if not text:
+        return Caption("", (Note(code="empty-caption"),))
+    notes: list[Note] = []
+    if encoding is not None:
+        notes.append(Note(code="caption-encoding", detail=encoding))
+    tokens = estimated_tokens(text)
+    if tokens > LONGEST_TOKENS:
+        notes.append(Note(code="caption-too-long", detail=f"about {tokens} tokens"))
+    return Caption(text, tuple(notes))
+
+
+def estimated_tokens(text: str) -> int:
+    """Return roughly how many T5 tokens a text has; Latin letters share tokens, others do not."""
+    plain = sum(letter.isascii() for letter in text)
+    return round(plain / CHARACTERS_PER_TOKEN + (len(text) - plain) / 1.5)
+
+
+def _decode(content: bytes) -> tuple[str, str | None]:
+    """Return the text, and the encoding's name where it is not UTF-8."""
+    for bom, encoding in BOMS:
+        if content.startswith(bom):
+            return content.decode(encoding, errors="replace"), encoding.upper()
+    try:
+        return content.decode("utf-8-sig"), None
+    except UnicodeDecodeError:
+        pass
+    if content[1::2].count(0) > len(content) / 4:
+        return content.decode("utf-16-le", errors="replace"), "UTF-16"
+    try:
+        return content.decode("cp1252"), "Windows-1252"
+    except UnicodeDecodeError:
+        return content.decode("latin-1"), "Latin-1"

@@ -1,0 +1,150 @@
+"""How a clip looks over time: cuts, standstill, black frames, bars, blur."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from training.dataset.facts import Note
+from training.dataset.looks import (
+    BLACK,
+    LOOKED_AT_SIDE,
+    Look,
+    Luma,
+    has_bars,
+    is_blurred,
+    perceptual_hash,
+)
+
+COARSE_SIDE = 96  # pixels: every frame is looked at this small
+KEPT_FRAMES = 8
+FIRST_STRIDE = 8  # frames between those kept for a closer look, until there are too many
+FULL_RANGE = 2
+PLANAR = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray")
+CUT_CHANGE = 14.0  # of 255, mean over the picture
+CUT_HISTOGRAM = 0.2  # of 1
+CUT_JUMP = 5.0  # times the change around it
+STILL_CHANGE = 0.7  # of 255, in the blocks that change most: encoding alone reaches 0.5
+BLOCK = 16  # pixels
+
+
+@dataclass(slots=True)
+class ClipWatch:
+    """Looks at the frames of a clip as they are decoded; keeps a few of them, reduced."""
+
+    seen: int = 0
+    black: int = 0
+    stride: int = FIRST_STRIDE
+    changes: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    kept: list[Luma] = field(default_factory=list[Luma])
+    before: NDArray[np.int16] | None = None
+    before_histogram: NDArray[np.float64] | None = None
+    last: VideoFrame | None = None
+
+    def see(self, frame: VideoFrame) -> None:
+        """Look at the next frame."""
+        coarse = _coarse(frame)
+        self.black += int(np.count_nonzero(coarse > BLACK)) * 1000 <= coarse.size
+        self._compare(coarse)
+        if self.seen % self.stride == 0:
+            self._keep(frame)
+        self.seen += 1
+        self.last = frame
+
+    def look(self) -> Look:
+        """Return what was seen."""
+        if self.last is None:
+            return Look((), ())
+        if (self.seen - 1) % self.stride:
+            self.kept.append(_reduced(self.last))
+        middle = self.kept[len(self.kept) // 2]
+        prints = tuple(perceptual_hash(luma) for luma in (self.kept[0], middle, self.kept[-1]))
+        return Look(prints, tuple(self._notes(middle)))
+
+    def _notes(self, middle: Luma) -> list[Note]:
+        notes: list[Note] = []
+        if self.black:
+            notes.append(Note(code="black-frames", detail=f"{self.black} of {self.seen}"))
+        elif is_blurred(self.kept[0]) and is_blurred(middle):
+            notes.append(Note(code="blurry"))
+        if has_bars(np.max(np.stack(self.kept), axis=0)):
+            notes.append(Note(code="letterboxed"))
+        if self.seen > 1 and self.black < self.seen and _is_still(self.kept):
+            notes.append(Note(code="static-clip"))
+        if cuts := _cuts(self.changes):
+            notes.append(Note(code="scene-cut", detail=f"at frame {_listed(cuts)}"))
+        return notes
+
+    def _compare(self, coarse: Luma) -> None:
+        histogram = np.bincount(coarse.ravel() >> 3, minlength=32) / coarse.size
+        now = coarse.astype(np.int16)
+        if self.before is not None and self.before_histogram is not None:
+            change = float(np.abs(now - self.before).mean())
+            moved = float(np.abs(histogram - self.before_histogram).sum()) / 2
+            self.changes.append((change, moved))
+        self.before, self.before_histogram = now, histogram
+
+    def _keep(self, frame: VideoFrame) -> None:
+        self.kept.append(_reduced(frame))
+        if len(self.kept) > KEPT_FRAMES:
+            self.kept = self.kept[::2]
+            self.stride *= 2
+
+
+def _cuts(changes: list[tuple[float, float]]) -> list[int]:
+    """Return where one frame differs from the next far more than those around it."""
+    found: list[int] = []
+    for index, (change, moved) in enumerate(changes):
+        around = [c for c, _ in changes[max(0, index - 4) : index] + changes[index + 1 : index + 5]]
+        usual = max(1.0, float(np.median(around))) if around else change
+        if change > CUT_CHANGE and moved > CUT_HISTOGRAM and change > CUT_JUMP * usual:
+            found.append(index)
+    return found
+
+
+def _listed(cuts: list[int]) -> str:
+    frames = ", ".join(str(cut + 2) for cut in cuts[:3])
+    return frames if len(cuts) <= 3 else f"{frames} and {len(cuts) - 3} more"
+
+
+def _is_still(kept: list[Luma]) -> bool:
+    first = _blocks(kept[0])
+    return all(
+        float(np.percentile(np.abs(_blocks(luma) - first), 98)) < STILL_CHANGE for luma in kept[1:]
+    )
+
+
+def _blocks(luma: Luma) -> NDArray[np.float64]:
+    height, width = (side - side % BLOCK for side in luma.shape)
+    blocks = luma[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+    return blocks.mean(axis=(1, 3))
+
+
+def _coarse(frame: VideoFrame) -> Luma:
+    step = max(1, min(frame.width, frame.height) // COARSE_SIDE)
+    if frame.format.name not in PLANAR:
+        small = frame.reformat(frame.width // step, frame.height // step, "gray")
+        return _array(small)
+    plane = frame.planes[0]
+    content = memoryview(plane)
+    rows = np.frombuffer(content, np.uint8).reshape(plane.height, plane.line_size)
+    coarse = rows[::step, : plane.width : step]
+    return coarse if _is_full_range(frame) else _LIMITED_TO_FULL[coarse]
+
+
+def _reduced(frame: VideoFrame) -> Luma:
+    scale = min(1.0, LOOKED_AT_SIDE / min(frame.width, frame.height))
+    width, height = round(frame.width * scale), round(frame.height * scale)
+    return _array(frame.reformat(width, height, "gray", interpolation="AREA"))
+
+
+def _array(grey: VideoFrame) -> Luma:
+    return np.asarray(grey.to_ndarray(), dtype=np.uint8)
+
+
+def _is_full_range(frame: VideoFrame) -> bool:
+    return int(frame.color_range) == FULL_RANGE or "yuvj" in frame.format.name
+
+
+_LIMITED_TO_FULL = np.clip((np.arange(256) - 16) * 255 / 219, 0, 255).round().astype(np.uint8)

@@ -1,0 +1,117 @@
+"""Opening and decoding an untrusted clip, one frame at a time with its time stamp."""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from training.dataset.facts import UnreadableError
+
+# Play lists and image sequences can name other files and addresses: only plain containers.
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpeg,mpegts,mpegvideo"
+EXTENSIONS = {
+    "mov": {".mp4", ".mov", ".m4v"},
+    "matroska": {".mkv", ".webm"},
+    "avi": {".avi"},
+    "flv": {".flv"},
+    "asf": {".wmv"},
+    "mpeg": {".mpg", ".mpeg"},
+    "mpegts": {".mpg", ".mpeg"},
+    "mpegvideo": {".mpg", ".mpeg"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a clip is shown: the size with square pixels and upright, before it is made even."""
+
+    width: int
+    height: int
+    rotation: int
+    is_square_pixels: bool
+
+    @property
+    def even(self) -> tuple[int, int]:
+        """Width and height cut to even numbers, as yuv420p needs them."""
+        return self.width - self.width % 2, self.height - self.height % 2
+
+
+@contextmanager
+def open_clip(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
+    """Open a clip and its picture stream.
+
+    Raises:
+        UnreadableError: There is no such container, or no picture in it.
+    """
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+    try:
+        container = av.open(str(path), options=options)
+    except (FFmpegError, ValueError) as error:
+        raise UnreadableError("corrupt-clip", "cannot be opened") from error
+    with container:
+        streams = [s for s in container.streams.video if not _is_cover(s)]
+        if not streams:
+            raise UnreadableError("no-picture")
+        stream = streams[0]
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = 2
+        yield container, stream
+
+
+def timed_frames(
+    container: InputContainer, stream: VideoStream
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield the frames in order with their times in microseconds, rising from 0.
+
+    Raises:
+        UnreadableError: A frame cannot be decoded.
+    """
+    rate = stream.average_rate or stream.guessed_rate or Fraction(16)
+    first: int | None = None
+    before = -1
+    try:
+        for index, frame in enumerate(container.decode(stream)):
+            if frame.is_corrupt:
+                raise UnreadableError("corrupt-clip", f"frame {index + 1} is damaged")
+            if frame.pts is None or frame.time_base is None:
+                time_us = before + round(1_000_000 / rate) if index else 0
+            else:
+                time_us = round(frame.pts * frame.time_base * 1_000_000)
+            first = time_us if first is None else first
+            time_us -= first
+            if time_us > before:  # a second frame at one moment is never seen
+                before = time_us
+                yield time_us, frame
+    except FFmpegError as error:
+        where = f"breaks off after {max(0, before) / 1e6:.1f} s"
+        raise UnreadableError("corrupt-clip", where) from error
+
+
+def shape_of(frame: VideoFrame, stream: VideoStream) -> Shape:
+    """Return how a clip with this first frame is shown; `rotation` is anticlockwise."""
+    width, height = frame.width, frame.height
+    ratio = stream.sample_aspect_ratio or Fraction(1)
+    rotation = round(frame.rotation / 90) * 90 % 360
+    if ratio != 1:
+        width = max(1, round(width * ratio))
+    if rotation in (90, 270):
+        width, height = height, width
+    return Shape(width, height, rotation, ratio == 1)
+
+
+def has_extension(container: InputContainer, extension: str) -> bool:
+    """Whether a file name with this extension, in lower case, fits the container."""
+    family = container.format.name.split(",")[0]
+    return extension in EXTENSIONS[family]
+
+
+def _is_cover(stream: VideoStream) -> bool:
+    return Disposition.attached_pic in stream.disposition

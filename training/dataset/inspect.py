@@ -1,0 +1,161 @@
+"""One look at a zip: every sample decoded once, everything wrong or repaired named."""
+
+import tempfile
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.dataset.archive import Archive, MemberDamagedError, open_archive
+from training.dataset.caption import read_caption
+from training.dataset.facts import MediaFacts, Note
+from training.dataset.findings import Noted, fold
+from training.dataset.layout import Layout, Medium, Names, lay_out
+from training.dataset.limits import Limits
+from training.dataset.pool import Pool
+from training.dataset.report import Finding, Kind, Report, Sample, content_id
+from training.dataset.wholes import judge_set
+from training.dataset.work import Probe, Reply
+
+
+def _no_progress(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A medium as it was found; `sha256` is empty where it could not be unpacked."""
+
+    medium: Medium
+    sha256: str
+    facts: MediaFacts | None
+    caption: str
+    notes: tuple[Note, ...]
+
+
+def inspect_zip(
+    archive: Path,
+    *,
+    limits: Limits | None = None,
+    trigger: str | None = None,
+    on_progress: Callable[[int, int], None] = _no_progress,
+) -> Report:
+    """Inspect a dataset without changing or trusting it.
+
+    Args:
+        archive: A zip in the guide's layout, the same in folders, or flat.
+        limits: What the upload may ask of this machine.
+        trigger: A word that every caption should hold.
+        on_progress: Told how many media are looked at, of how many.
+
+    Raises:
+        DatasetError: No report is possible: not a zip, or one that is not safe to open.
+    """
+    limits = limits or Limits()
+    with open_archive(archive, limits) as opened:
+        layout = lay_out(opened.members, opened.junk)
+        probed: list[Probed] = []
+        for item in _probe_all(opened, layout, limits):
+            probed.append(item)
+            on_progress(len(probed), len(layout.media))
+    return _report(probed, layout, trigger)
+
+
+def _probe_all(archive: Archive, layout: Layout, limits: Limits) -> Generator[Probed]:
+    """Yield each medium decoded, in order; only a few are unpacked at any moment."""
+    with (
+        tempfile.TemporaryDirectory(prefix="dataset-") as folder,
+        Pool(limits, len(layout.media)) as pool,
+    ):
+        waiting: deque[tuple[Medium, Path, str, Future[Reply] | None]] = deque()
+        for index, medium in enumerate(layout.media):
+            path = Path(folder) / f"{index}{medium.extension}"
+            waiting.append((medium, path, *_start(archive, medium, path, pool)))
+            if len(waiting) > 2 * pool.size:
+                yield _finish(archive, *waiting.popleft())
+        while waiting:
+            yield _finish(archive, *waiting.popleft())
+
+
+def _start(
+    archive: Archive, medium: Medium, path: Path, pool: Pool
+) -> tuple[str, Future[Reply] | None]:
+    try:
+        sha256 = archive.copy(medium.member, path)
+    except MemberDamagedError:
+        return "", None
+    request = Probe(kind=medium.kind, path=str(path), extension=medium.extension)
+    return sha256, pool.submit(request)
+
+
+def _finish(
+    archive: Archive, medium: Medium, path: Path, sha256: str, reply: Future[Reply] | None
+) -> Probed:
+    notes = list(medium.notes)
+    facts = None
+    if reply is None:
+        notes.append(Note(code="damaged-in-zip"))
+    else:
+        answered = reply.result()
+        facts = answered.facts
+        code = "corrupt-image" if medium.kind == "image" else "corrupt-clip"
+        notes += facts.notes if facts else [Note(code=code, detail=answered.failure or "")]
+    path.unlink(missing_ok=True)
+    text, caption_notes = _caption(archive, medium)
+    return Probed(medium, sha256, facts, text, (*notes, *caption_notes))
+
+
+def _caption(archive: Archive, medium: Medium) -> tuple[str, tuple[Note, ...]]:
+    if medium.caption is None:
+        return "", (Note(code="missing-caption"),)
+    limit = archive.limits.caption_bytes
+    try:
+        content = archive.read(medium.caption, limit + 1)
+    except MemberDamagedError:
+        return "", (Note(code="unreadable-caption", detail="damaged inside the zip"),)
+    caption = read_caption(content, limit)
+    return caption.text, caption.notes
+
+
+def _report(probed: list[Probed], layout: Layout, trigger: str | None) -> Report:
+    names = Names()
+    noted = [Noted(path, None, note) for path, note in layout.left]
+    samples: list[tuple[Sample, MediaFacts]] = []
+    totals: dict[Kind, int] = {"image": 0, "video": 0}
+    for item in probed:
+        medium = item.medium
+        totals[medium.kind] += 1
+        noted += [Noted(medium.member.path, medium.kind, note) for note in item.notes]
+        if item.facts is None or not item.facts.is_readable:
+            continue
+        name, note = names.name(medium, item.facts.extension)
+        if note is not None:
+            noted.append(Noted(medium.member.path, medium.kind, note))
+        samples.append((_sample(name, item, item.facts), item.facts))
+    samples.sort(key=lambda pair: pair[0].name)
+    about_all: list[Finding] = judge_set(samples, trigger, noted)
+    findings = sorted((*about_all, *fold(noted, totals)), key=_gravity)
+    listed = tuple(sample for sample, _ in samples)
+    return Report(version=content_id(listed), samples=listed, findings=tuple(findings))
+
+
+def _sample(name: str, item: Probed, facts: MediaFacts) -> Sample:
+    return Sample(
+        name=name,
+        source=item.medium.member.path,
+        kind=item.medium.kind,
+        caption=item.caption,
+        sha256=item.sha256,
+        width=facts.width,
+        height=facts.height,
+        frames=facts.frames,
+        fps=facts.fps,
+        seconds=facts.seconds,
+        frames_16fps=facts.frames_16fps,
+        is_copied=facts.is_copied,
+    )
+
+
+def _gravity(finding: Finding) -> tuple[int, str]:
+    return ("error", "warning", "info").index(finding.severity), finding.code

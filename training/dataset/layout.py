@@ -1,0 +1,143 @@
+"""Which file of a zip is what: media with their captions, leftovers, and plain new names."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from training.dataset.entry import Member
+from training.dataset.facts import Note
+from training.dataset.report import Kind
+
+# As in musubi-tuner's dataset/media_utils.py, and what is turned into these.
+IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif"}
+CONVERTED_IMAGES = {".tif", ".tiff", ".gif", ".ppm", ".tga", ".jp2", ".jfif", ".jpe"}
+CLIPS = {".mp4", ".webm", ".avi", ".mkv", ".mov", ".flv", ".wmv", ".m4v", ".mpg", ".mpeg"}
+UNSUPPORTED = {
+    *(".heic", ".heif", ".jxl", ".psd", ".svg", ".exr", ".hdr", ".dng", ".cr2", ".nef", ".arw"),
+    *(".gifv", ".ts", ".mts", ".m2ts", ".3gp", ".vob", ".ogv", ".rm", ".y4m", ".insv", ".braw"),
+    *(".zip", ".rar", ".7z", ".tar", ".gz"),
+}
+CAPTIONS = {".txt", ".caption"}
+LONGEST_STEM = 60
+
+
+@dataclass(slots=True)
+class Medium:
+    """An image or clip in the zip with the caption that belongs to it."""
+
+    member: Member
+    kind: Kind
+    caption: Member | None = None
+    notes: list[Note] = field(default_factory=list[Note])
+
+    @property
+    def extension(self) -> str:
+        """The extension in lower case, with its dot."""
+        return self.member.name.suffix.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Every file of the zip in its place; `left` are files of no use, each with its note."""
+
+    media: tuple[Medium, ...]
+    left: tuple[tuple[str, Note], ...]
+
+
+def lay_out(members: Iterable[Member], junk: Sequence[str]) -> Layout:
+    """Sort the files of a zip into media with captions, and leftovers."""
+    media: list[Medium] = []
+    captions: list[Member] = []
+    left = [(path, Note(code="junk-ignored")) for path in junk]
+    for member in members:
+        extension = member.name.suffix.lower()
+        if extension in IMAGES | CONVERTED_IMAGES:
+            media.append(Medium(member, "image"))
+        elif extension in CLIPS:
+            media.append(Medium(member, "video"))
+        elif extension in CAPTIONS:
+            captions.append(member)
+        elif note := _leftover(member.name):
+            left.append((member.path, note))
+    unused = _pair(media, captions)
+    left += [(member.path, _orphan(member)) for member in unused]
+    for medium in media:
+        if medium.member.name.suffix not in (medium.extension, medium.extension.upper()):
+            medium.notes.append(Note(code="extension-case", detail=medium.member.name.suffix))
+    return Layout(tuple(media), tuple(left))
+
+
+def _leftover(name: PurePosixPath) -> Note | None:
+    extension = name.suffix.lower()
+    if extension in UNSUPPORTED:
+        return Note(code="unsupported-type", detail=extension)
+    if extension == ".safetensors":
+        return Note(code="leftover-cache")
+    if extension == ".toml":
+        return Note(code="toml-unused")
+    if name == PurePosixPath("manifest.json"):  # a repaired set, zipped again
+        return None
+    return Note(code="other-file", detail=extension)
+
+
+def _orphan(member: Member) -> Note:
+    is_readme = re.match(r"(?i)(read.?me|licen[sc]e|notes?|info|credits)\b", member.name.stem)
+    return Note(code="other-file" if is_readme else "orphan-caption")
+
+
+def _pair(media: Sequence[Medium], captions: Sequence[Member]) -> list[Member]:
+    """Give each medium its caption and return the captions that no medium took."""
+    exact = {member.name: member for member in captions}
+    folded = {_folded(member.name): member for member in reversed(captions)}
+    taken: set[str] = set()
+    for medium in media:
+        name = medium.member.name
+        caption = exact.get(name.with_suffix(".txt"))
+        if caption is None:
+            loose = (name.with_suffix(".txt"), name.with_name(name.name + ".txt"))
+            found = [folded[_folded(n)] for n in loose if _folded(n) in folded]
+            caption = found[0] if found else None
+            if caption is not None:
+                medium.notes.append(Note(code="caption-name", detail=caption.name.name))
+        medium.caption = caption
+        if caption is not None:
+            taken.add(caption.path)
+    return [member for member in captions if member.path not in taken]
+
+
+def _folded(name: PurePosixPath) -> str:
+    plain = name.with_suffix(".txt") if name.suffix.lower() in CAPTIONS else name
+    return str(plain).casefold()
+
+
+class Names:
+    """Hands out plain names, each stem once per folder, in the order asked."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def name(self, medium: Medium, extension: str) -> tuple[str, Note | None]:
+        """Return the medium's path in the repaired set, and a note where its stem changed."""
+        folder = "images" if medium.kind == "image" else "videos"
+        wanted = medium.member.name.stem
+        plain = plain_stem(wanted)
+        stem, number = plain, 1
+        while f"{folder}/{stem}".casefold() in self._taken:
+            number += 1
+            stem = f"{plain}-{number}"
+        self._taken.add(f"{folder}/{stem}".casefold())
+        note = None
+        if stem != plain:
+            note = Note(code="same-stem", detail=f"now {stem}{extension}")
+        elif stem != wanted:
+            note = Note(code="renamed", detail=f"now {stem}{extension}")
+        return f"{folder}/{stem}{extension}", note
+
+
+def plain_stem(stem: str) -> str:
+    """Return a stem of ASCII letters, digits, dots, dashes and underscores."""
+    ascii_only = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_only).strip("-.")
+    return plain[:LONGEST_STEM] or "sample"

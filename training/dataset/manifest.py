@@ -1,0 +1,110 @@
+"""The list of what a repaired dataset consists of, written last and checked before use."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from training.dataset.report import REPAIR_VERSION, Sample
+from training.errors import DatasetError
+
+MANIFEST = "manifest.json"
+MEDIA_FOLDERS = ("images", "videos")
+
+
+class ManifestFile(BaseModel):
+    """One file of the repaired set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    sha256: str
+    size_bytes: int
+
+
+class Manifest(BaseModel):
+    """A complete repaired dataset.
+
+    Attributes:
+        version: The content id, as in the report.
+        samples: As in the report; `source` and `is_copied` say what was done.
+        files: Media and captions, sorted by name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    repair_version: int = REPAIR_VERSION
+    samples: tuple[Sample, ...]
+    files: tuple[ManifestFile, ...]
+
+
+def describe_file(folder: Path, name: str) -> ManifestFile:
+    """Return the manifest's entry for a file that lies in `folder`."""
+    path = folder / name
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return ManifestFile(name=name, sha256=digest, size_bytes=path.stat().st_size)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest as the last file of a repaired set."""
+    write_durably(folder / MANIFEST, (manifest.model_dump_json(indent=1) + "\n").encode())
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest without looking at the files.
+
+    Raises:
+        DatasetError: There is none, or it is not one of ours.
+    """
+    try:
+        return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DatasetError(
+            f"{folder.name} is not a complete repaired dataset: its manifest is missing.",
+            "Repair the dataset again.",
+        ) from error
+    except ValidationError as error:
+        raise DatasetError(
+            f"The manifest of {folder.name} is damaged.", "Repair the dataset again."
+        ) from error
+
+
+def verify_manifest(folder: Path) -> Manifest:
+    """Return the manifest after comparing every file with it.
+
+    Raises:
+        DatasetError: A file is missing, differs, or does not belong there.
+    """
+    manifest = read_manifest(folder)
+    listed = {file.name for file in manifest.files}
+    for file in manifest.files:
+        if not (folder / file.name).is_file():
+            raise _broken(file.name, "is missing")
+        if describe_file(folder, file.name) != file:
+            raise _broken(file.name, "has changed")
+    # The trainer takes whatever lies in a folder: a stray file would be trained on.
+    for media in MEDIA_FOLDERS:
+        for path in sorted((folder / media).glob("*")):
+            if f"{media}/{path.name}" not in listed:
+                raise _broken(f"{media}/{path.name}", "does not belong there")
+    return manifest
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file that is either complete under its name or not there."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _broken(name: str, problem: str) -> DatasetError:
+    return DatasetError(
+        f"The repaired dataset is not as it was written: {name} {problem}.",
+        "Repair the dataset again from its zip.",
+    )

@@ -1,0 +1,170 @@
+"""Writing the repaired set: what the report promised, the same bytes for the same zip."""
+
+import os
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+
+from training.dataset.archive import Archive, open_archive
+from training.dataset.entry import Member
+from training.dataset.limits import Limits
+from training.dataset.manifest import (
+    MANIFEST,
+    MEDIA_FOLDERS,
+    Manifest,
+    describe_file,
+    read_manifest,
+    verify_manifest,
+    write_durably,
+    write_manifest,
+)
+from training.dataset.pool import Pool
+from training.dataset.report import Report, Sample
+from training.dataset.work import Convert, Reply
+from training.errors import DatasetError
+
+CHECK_AGAIN = "Check the dataset again with the zip that it was made from."
+
+__all__ = ["Manifest", "repair", "verify_manifest"]
+
+
+def _no_progress(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def repair(
+    archive: Path,
+    report: Report,
+    target: Path,
+    *,
+    limits: Limits | None = None,
+    on_progress: Callable[[int, int], None] = _no_progress,
+) -> Manifest:
+    """Write the repaired set to `target`; interrupted, it goes on where it stopped.
+
+    Args:
+        archive: The zip that was inspected.
+        report: What `inspect_zip` found in it.
+        target: A folder that does not exist yet, is empty, or holds this very set.
+        limits: As for the inspection.
+        on_progress: Told how many samples are written, of how many.
+
+    Raises:
+        DatasetError: The report has errors, the zip is another one, or `target` is in use.
+    """
+    limits = limits or Limits()
+    _refuse_errors(report)
+    if (done := _already_there(target, report)) is not None:
+        return done
+    # Beside the target, so that the final rename is atomic; named by content, so that an
+    # interrupted repair of the same zip finds what it had.
+    partial = target.with_name(f".{target.name}.{report.version}.partial")
+    for folder in MEDIA_FOLDERS:
+        (partial / folder).mkdir(parents=True, exist_ok=True)
+    with open_archive(archive, limits) as opened:
+        _write_all(opened, report, partial, on_progress)
+    manifest = _finish(partial, report)
+    if target.exists():
+        target.rmdir()  # empty, as asked above
+    partial.rename(target)
+    return manifest
+
+
+def _refuse_errors(report: Report) -> None:
+    if report.errors:
+        first, others = report.errors[0], len(report.errors) - 1
+        more = f" ({others} more)" if others else ""
+        raise DatasetError(f"{first.cause}{more}", first.fix)
+
+
+def _already_there(target: Path, report: Report) -> Manifest | None:
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return None
+    if not (target / MANIFEST).is_file() or read_manifest(target).version != report.version:
+        raise DatasetError(
+            f"{target.name} already holds something else.",
+            "Name a folder that does not exist yet, or remove what is in it.",
+        )
+    return verify_manifest(target)
+
+
+def _write_all(
+    archive: Archive, report: Report, partial: Path, on_progress: Callable[[int, int], None]
+) -> None:
+    members = {member.path: member for member in archive.members}
+    missing = [sample for sample in report.samples if not (partial / sample.name).exists()]
+    written = total = len(report.samples)
+    written -= len(missing)
+    with (
+        tempfile.TemporaryDirectory(prefix="dataset-") as scratch,
+        Pool(archive.limits, len(missing)) as pool,
+    ):
+        waiting: deque[tuple[Sample, Path, Path, Future[Reply]]] = deque()
+        for sample in missing:
+            waiting.append(_start(archive, members.get(sample.source), sample, Path(scratch), pool))
+            if len(waiting) > 2 * pool.size:
+                _settle(partial, *waiting.popleft())
+                written += 1
+                on_progress(written, total)
+        while waiting:
+            _settle(partial, *waiting.popleft())
+            written += 1
+            on_progress(written, total)
+
+
+def _start(
+    archive: Archive, member: Member | None, sample: Sample, scratch: Path, pool: Pool
+) -> tuple[Sample, Path, Path, Future[Reply]]:
+    flat = sample.name.replace("/", "-")
+    source, written = scratch / f"source-{flat}", scratch / f"written-{flat}"
+    if member is None or archive.copy(member, source) != sample.sha256:
+        raise DatasetError(
+            f"The zip has changed: {sample.source} is not as inspected.", CHECK_AGAIN
+        )
+    request = Convert(
+        kind=sample.kind,
+        path=str(source),
+        target=str(written),
+        frames=sample.frames_16fps,
+        is_copied=sample.is_copied,
+    )
+    return sample, source, written, pool.submit(request)
+
+
+def _settle(
+    partial: Path, sample: Sample, source: Path, written: Path, reply: Future[Reply]
+) -> None:
+    """Move a converted sample, complete, to its name in the partial set."""
+    if failure := reply.result().failure:
+        raise DatasetError(
+            f"{sample.source} could not be repaired ({failure}).",
+            "Export it again from your editor, or take it out of the zip.",
+        )
+    target = partial / sample.name
+    hidden = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    shutil.copyfile(written, hidden)  # the scratch folder may be on another disk
+    with hidden.open("rb") as file:
+        os.fsync(file.fileno())
+    hidden.replace(target)
+    written.unlink()
+    source.unlink()
+
+
+def _finish(partial: Path, report: Report) -> Manifest:
+    for sample in report.samples:
+        caption = partial / Path(sample.name).with_suffix(".txt")
+        write_durably(caption, f"{sample.caption}\n".encode())
+    for stray in partial.glob("*/.*.partial"):  # of an interrupted repair
+        stray.unlink()
+    names = sorted(
+        name
+        for sample in report.samples
+        for name in (sample.name, str(Path(sample.name).with_suffix(".txt")))
+    )
+    files = tuple(describe_file(partial, name) for name in names)
+    manifest = Manifest(version=report.version, samples=report.samples, files=files)
+    write_manifest(partial, manifest)
+    return manifest

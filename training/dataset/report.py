@@ -1,0 +1,135 @@
+"""What an inspection found: the samples of a dataset and everything to say about them."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+REPAIR_VERSION = 1  # raised whenever repair would write other bytes than before
+Severity = Literal["error", "warning", "info"]
+Kind = Literal["image", "video"]
+
+
+class Finding(BaseModel):
+    """One thing to know about a dataset, in words its owner understands.
+
+    Attributes:
+        code: Short kebab-case name, stable across versions.
+        file: The path in the zip, where exactly one file is concerned.
+        files: Every path concerned, however many.
+        repaired: Whether `repair` sets it right without asking.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: str
+    severity: Severity
+    file: str | None
+    cause: str
+    fix: str
+    repaired: bool
+    files: tuple[str, ...] = ()
+
+
+class Sample(BaseModel):
+    """One image or clip with its caption, as it will be in the repaired set.
+
+    Attributes:
+        name: Path inside the repaired set, such as `videos/001.mp4`.
+        source: Path in the zip.
+        sha256: Of the bytes in the zip.
+        width: Pixels as shown, after rotation, and even for a clip.
+        height: Likewise.
+        frames: Frames in the source clip.
+        fps: Mean frame rate of the source clip.
+        frames_16fps: Frames after repair: 16 a second, cut to the longest 4N+1.
+        is_copied: The file is as wanted already; repair takes its bytes as they are.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    source: str
+    kind: Kind
+    caption: str
+    sha256: str
+    width: int
+    height: int
+    frames: int | None = None
+    fps: float | None = None
+    seconds: float | None = None
+    frames_16fps: int | None = None
+    is_copied: bool = False
+
+
+class Totals(BaseModel):
+    """The size of a dataset in numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: int
+    clips: int
+    seconds: float
+    frames_16fps: int
+
+
+class Report(BaseModel):
+    """What one look at a zip found; the same content gives the same report.
+
+    Attributes:
+        version: Content id over repaired names, media bytes and captions.
+        samples: Sorted by name; those that cannot be decoded are only in the findings.
+        findings: Errors first.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    samples: tuple[Sample, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether nothing found stands against training."""
+        return not self.errors
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings that stand against training."""
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+    @property
+    def images(self) -> tuple[Sample, ...]:
+        """The still images."""
+        return tuple(sample for sample in self.samples if sample.kind == "image")
+
+    @property
+    def clips(self) -> tuple[Sample, ...]:
+        """The video clips."""
+        return tuple(sample for sample in self.samples if sample.kind == "video")
+
+    @property
+    def totals(self) -> Totals:
+        """Images, clips, seconds and frames."""
+        clips = self.clips
+        return Totals(
+            images=len(self.images),
+            clips=len(clips),
+            seconds=round(sum(clip.seconds or 0.0 for clip in clips), 3),
+            frames_16fps=sum(clip.frames_16fps or 0 for clip in clips),
+        )
+
+    def codes(self) -> Sequence[str]:
+        """The codes of all findings, in order."""
+        return [finding.code for finding in self.findings]
+
+
+def content_id(samples: Sequence[Sample]) -> str:
+    """Return an id of what training would see, whatever the zip's order and time stamps."""
+    digest = hashlib.sha256(f"repair {REPAIR_VERSION}\n".encode())
+    for sample in sorted(samples, key=lambda sample: sample.name):
+        for part in (sample.name, sample.sha256, sample.caption):
+            content = part.encode()
+            digest.update(f"{len(content)}:".encode() + content)
+    return digest.hexdigest()[:32]

@@ -1,0 +1,46 @@
+"""What the pipeline works with, handed in by a composition root."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from training import layout
+from training.dataset.groups import GroupPlan, plan_groups
+from training.dataset.report import Report
+from training.plan import Planner
+from training.ports import Backend, Engine, Leases, Store
+from training.request import EngineName, RunSpec
+from training.run_log import RunLog
+
+
+def now() -> datetime:
+    """Return the time, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """The adapters of one installation."""
+
+    store: Store
+    leases: Leases
+    backend: Backend
+    engine: Callable[[EngineName], Engine]
+    clock: Callable[[], datetime] = now
+
+    def log(self, guild: str, run: str) -> RunLog:
+        """Return the log of one run."""
+        return RunLog(self.store, guild, run)
+
+    def planner(self, spec: RunSpec) -> Planner:
+        """Return the planner of one run."""
+        return Planner(spec, self.groups(spec), self.engine(spec.engine), self.store.path)
+
+    def report(self, spec: RunSpec) -> Report:
+        """Return what the inspection of the run's dataset found."""
+        data = self.store.read(layout.run_report(spec.guild, spec.name))
+        return Report.model_validate_json(data)
+
+    def groups(self, spec: RunSpec) -> GroupPlan:
+        """Return how the run's dataset is cut into training items."""
+        return plan_groups(self.report(spec))

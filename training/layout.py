@@ -1,0 +1,127 @@
+"""Where everything lies in the store: the one place that knows the folders' names."""
+
+from pathlib import PurePosixPath
+
+from training.catalogue import ExpertName, WeightFile
+from training.events import StageKey
+
+ORIGINAL = "original.zip"
+REPORT = "report.json"
+MANIFEST = "manifest.json"
+
+
+def datasets(guild: str) -> str:
+    """Return the folder of a guild's datasets."""
+    return f"guilds/{guild}/datasets"
+
+
+def dataset(guild: str, name: str, number: int) -> str:
+    """Return the folder of one version of a dataset."""
+    return f"{datasets(guild)}/{name}/{number}"
+
+
+def prepared(guild: str, version: str) -> str:
+    """Return the folder of a repaired dataset, by content id."""
+    return f"guilds/{guild}/prepared/{version}"
+
+
+def caches(guild: str, key: str) -> str:
+    """Return the folder of the latent and text caches with the content key `key`."""
+    return f"guilds/{guild}/caches/{key}"
+
+
+def runs(guild: str) -> str:
+    """Return the folder of a guild's runs."""
+    return f"guilds/{guild}/runs"
+
+
+def run(guild: str, name: str) -> str:
+    """Return the folder of one run."""
+    return f"{runs(guild)}/{name}"
+
+
+def spec(guild: str, name: str) -> str:
+    """Return the file that says what was asked for."""
+    return f"{run(guild, name)}/spec.json"
+
+
+def events(guild: str, name: str) -> str:
+    """Return the folder of a run's event files, one per writer and attempt."""
+    return f"{run(guild, name)}/events"
+
+
+def run_report(guild: str, name: str) -> str:
+    """Return the run's own copy of its dataset's report; the dataset may be removed later."""
+    return f"{run(guild, name)}/inputs/report.json"
+
+
+def ended(guild: str, name: str) -> str:
+    """Return the marker of a run that has ended."""
+    return f"{run(guild, name)}/ended"
+
+
+def progress(guild: str, name: str, key: StageKey) -> str:
+    """Return the file with the newest, lossy progress of a stage."""
+    return f"{run(guild, name)}/progress/{key}.json"
+
+
+def metrics(guild: str, name: str, key: StageKey, attempt: int) -> str:
+    """Return the file with loss and learning rate of every step of one attempt."""
+    return f"{run(guild, name)}/metrics/{key}-{attempt}.jsonl"
+
+
+def log(guild: str, name: str, key: StageKey, attempt: int) -> str:
+    """Return the file with what the programs of one attempt printed."""
+    return f"{run(guild, name)}/logs/{key}-{attempt}.log"
+
+
+def dataset_config(guild: str, name: str) -> str:
+    """Return the run's dataset TOML."""
+    return f"{run(guild, name)}/inputs/dataset.toml"
+
+
+def checkpoints(guild: str, name: str, expert: ExpertName) -> str:
+    """Return the folder that one expert's checkpoints and training states are saved to."""
+    return f"{run(guild, name)}/checkpoints/{expert}"
+
+
+def receipt(guild: str, name: str, key: StageKey) -> str:
+    """Return the file that says what a stage made, from what."""
+    return f"{run(guild, name)}/receipts/{key}.json"
+
+
+def weight(engine: str, file: WeightFile) -> str:
+    """Return where a weight file is kept; a rehearsal's stand-ins have a tree of their own."""
+    revision = "" if file.revision == "main" else f"@{file.revision}"
+    return f"models/{engine}/{file.repo}{revision}/{file.file}"
+
+
+def weight_receipt(engine: str, file: WeightFile) -> str:
+    """Return the file with hash, size and revision of a fetched weight file."""
+    return f"{weight(engine, file)}.receipt.json"
+
+
+def merged(address: str, base: WeightFile) -> str:
+    """Return the merged base with the content address `address`."""
+    stem = PurePosixPath(base.file).stem
+    return f"merged/{address}/{stem}-merged.safetensors"
+
+
+def merged_receipt(address: str) -> str:
+    """Return the proof of the merge with the content address `address`."""
+    return f"merged/{address}/receipt.json"
+
+
+def merged_input(guild: str, name: str, expert: ExpertName, base: WeightFile) -> str:
+    """Return the name under which a run's trainer finds its merged base.
+
+    The address depends on hashes that are known only once both files are fetched; this name is
+    known from the start, so that a plan can print the trainer's complete command.
+    """
+    stem = PurePosixPath(base.file).stem
+    return f"{run(guild, name)}/inputs/{expert}/{stem}-lightning.safetensors"
+
+
+def request(guild: str, token: str) -> str:
+    """Return the file that ties a chat interaction to the run it made."""
+    return f"guilds/{guild}/requests/{token}.json"

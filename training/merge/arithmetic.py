@@ -1,0 +1,86 @@
+"""The arithmetic of a merge, a few rows at a time, in buffers that stay in the CPU's cache."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from training.errors import MergeError
+from training.merge.changes import Change
+from training.merge.deltas import DTYPES, byte_view, is_finite, load_delta, load_tensor
+from training.merge.layout import FileLayout, TensorSpec
+from training.merge.transfer import read_at
+
+# 32 rows of a 5,120 wide matrix: raw values, sum and change then fit into 2 MiB of L2 cache.
+_BLOCK_ELEMENTS = 32 * 5_120
+# Below this the matrix product gets slower. A block is also never a single row of many: the
+# library computes that another way, and the result would not be that of the whole product.
+_LEAST_ROWS = 16
+# fp32 sums are exact enough for 16 bits. For an fp32 base they would be off by several units
+# in the last place wherever weight and change nearly cancel.
+_WIDE = {"BF16": torch.float32, "F16": torch.float32, "F32": torch.float64}
+_SAFE_SQUARES = torch.finfo(torch.float16).max ** 2
+
+
+class TensorMerge:
+    """The merge of one tensor, with the LoRA's part of it in memory.
+
+    The result is `(weight.float() + scale * (up.float() @ down.float())).to(dtype)` bit by bit,
+    however it is divided into blocks; a scale of 1 is not multiplied.
+
+    Attributes:
+        delta: What is added.
+        largest: The largest absolute change so far.
+    """
+
+    def __init__(self, spec: TensorSpec, change: Change, lora: FileLayout) -> None:
+        self._spec, self._dtype, self._wide = spec, DTYPES[spec.dtype], _WIDE[spec.dtype]
+        self.delta = load_delta(change, lora, self._wide)
+        self._columns = self.delta.columns
+        self._rows = spec.elements // max(1, self._columns)
+        self.largest = 0.0
+
+    def chunks(self, descriptor: int) -> Iterator[memoryview]:
+        """Yield the merged tensor's bytes in order; each chunk is overwritten by the next."""
+        blocks = list(_blocks(self._rows, self._columns))
+        most = max((stop - start for start, stop in blocks), default=0)
+        raw = torch.empty(most, self._columns, dtype=self._dtype)
+        total, change = (torch.empty(most, self._columns, dtype=self._wide) for _ in range(2))
+        row_bytes = self._columns * self._dtype.itemsize
+        for start, stop in blocks:
+            count = stop - start
+            block = byte_view(raw)[: count * row_bytes]
+            read_at(descriptor, block, self._spec.start + start * row_bytes)
+            self._add(slice(start, stop), raw[:count], total[:count], change[:count])
+            yield block
+
+    def _add(self, rows: slice, raw: Tensor, total: Tensor, change: Tensor) -> None:
+        total.copy_(raw)
+        self.delta.write_rows(rows, change)
+        low, high = torch.aminmax(change)
+        self.largest = max(self.largest, -low.item(), high.item())
+        total.add_(change)
+        raw.copy_(total)
+        # One pass that NaN, infinity and overflow of fp16 cannot get through; sums of ordinary
+        # weights stay far below the limit, so the exact check is next to never needed.
+        squares = torch.dot(total.view(-1), total.view(-1)).item()
+        if not squares < _SAFE_SQUARES and not is_finite(raw):
+            raise MergeError(
+                f"{self._spec.name} would get NaN or infinite values in {self._spec.dtype}.",
+                "Check the base file's SHA-256, and use a strength near 1.0.",
+            )
+
+
+def _blocks(rows: int, columns: int) -> Iterator[tuple[int, int]]:
+    """Yield the first row of each block and the row after its last."""
+    step = max(_LEAST_ROWS, _BLOCK_ELEMENTS // max(1, columns) // _LEAST_ROWS * _LEAST_ROWS)
+    start = 0
+    while start < rows:
+        stop = rows if rows - start <= step + 1 else start + step
+        yield start, stop
+        start = stop
+
+
+def unusable_tensors(lora: FileLayout, specs: Iterable[TensorSpec]) -> list[str]:
+    """Return the names of the tensors that hold NaN or infinite values."""
+    return [spec.name for spec in specs if not is_finite(load_tensor(lora.path, spec))]

@@ -1,0 +1,154 @@
+"""What a LoRA does to each tensor of the base, checked for kind, shape, dtype and scale."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from training.errors import MergeError
+from training.merge.layout import FileLayout, TensorSpec, listed, read_scalar
+from training.merge.names import Part
+
+_FLOATS = frozenset({"BF16", "F16", "F32", "F64"})
+_MERGEABLE = frozenset({"BF16", "F16", "F32"})
+_PAIR_STYLES = ((Part.DOWN, Part.UP), (Part.A, Part.B))
+
+Parts = Mapping[Part, TensorSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class PairChange:
+    """Adds `scale * up @ down`; down is [r, in, ...], up is [out, r, ...], r the rank."""
+
+    down: TensorSpec
+    up: TensorSpec
+    scale: float
+
+    @property
+    def parts(self) -> tuple[TensorSpec, ...]:
+        """The LoRA's tensors that the change is made of."""
+        return self.down, self.up
+
+
+@dataclass(frozen=True, slots=True)
+class DiffChange:
+    """Adds `scale * diff`, a difference of the tensor's own shape."""
+
+    diff: TensorSpec
+    scale: float
+
+    @property
+    def parts(self) -> tuple[TensorSpec, ...]:
+        """The LoRA's tensors that the change is made of."""
+        return (self.diff,)
+
+
+Change = PairChange | DiffChange
+
+
+class _UnfitError(Exception):
+    """One layer of the LoRA cannot be used; `reason` is shared by all that fail alike."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleParts:
+    """One module of the base, and what the LoRA holds for it."""
+
+    module: str
+    parts: Parts
+    weight: TensorSpec | None
+    bias: TensorSpec | None
+
+
+def build_changes(
+    modules: list[ModuleParts], lora: FileLayout, strength: float
+) -> dict[str, Change]:
+    """Return the change of each base tensor, by the tensor's name.
+
+    Raises:
+        MergeError: Some layers do not fit; it names all that fail for one reason.
+    """
+    changes: dict[str, Change] = {}
+    unfit: defaultdict[str, list[str]] = defaultdict(list)
+    for entry in modules:
+        try:
+            changes |= {spec.name: change for spec, change in _changes(entry, lora, strength)}
+        except _UnfitError as error:
+            unfit[error.reason].append(error.detail)
+    for reason, details in unfit.items():
+        raise MergeError(
+            f"{len(details)} of {len(modules)} layers {reason}: {listed(details)}.",
+            "Use the LoRA as its authors published it, with the model it was made for.",
+        )
+    return changes
+
+
+def _changes(
+    entry: ModuleParts, lora: FileLayout, strength: float
+) -> Iterator[tuple[TensorSpec, Change]]:
+    parts = entry.parts
+    styles = [style for style in _PAIR_STYLES if any(part in parts for part in style)]
+    if len(styles) + (Part.DIFF in parts) > 1:
+        raise _UnfitError("are changed in two ways at once", entry.module)
+    if Part.ALPHA in parts and not styles:
+        raise _UnfitError("have an alpha without a LoRA pair", entry.module)
+    if styles:
+        weight = _target(entry, entry.weight, "weight")
+        yield weight, _pair(entry, styles[0], weight, lora, strength)
+    if Part.DIFF in parts:
+        weight = _target(entry, entry.weight, "weight")
+        yield weight, _diff(parts[Part.DIFF], weight, strength)
+    if Part.DIFF_BIAS in parts:
+        bias = _target(entry, entry.bias, "bias")
+        yield bias, _diff(parts[Part.DIFF_BIAS], bias, strength)
+
+
+def _pair(
+    entry: ModuleParts,
+    style: tuple[Part, Part],
+    weight: TensorSpec,
+    lora: FileLayout,
+    strength: float,
+) -> PairChange:
+    down, up = (entry.parts.get(part) for part in style)
+    if down is None or up is None:
+        raise _UnfitError("have only half of their LoRA pair", entry.module)
+    _check_dtypes(down, up)
+    rank = next(iter(down.shape), 0)
+    ones = (1,) * (len(weight.shape) - 2)
+    fits = len(weight.shape) >= 2 and rank > 0 and down.shape[1:] == weight.shape[1:]
+    if not fits or up.shape != (weight.shape[0], rank, *ones):
+        shapes = f"{list(down.shape)} and {list(up.shape)} for {list(weight.shape)}"
+        raise _UnfitError("have a LoRA pair of the wrong shape", f"{entry.module} ({shapes})")
+    alpha = entry.parts.get(Part.ALPHA)
+    own = rank if alpha is None else read_scalar(lora, alpha)
+    if not math.isfinite(own) or own == 0:
+        raise _UnfitError("have an alpha that is no usable number", f"{entry.module} ({own})")
+    return PairChange(down, up, strength * own / rank)
+
+
+def _diff(diff: TensorSpec, target: TensorSpec, strength: float) -> DiffChange:
+    _check_dtypes(diff)
+    if diff.shape != target.shape:
+        shapes = f"{list(diff.shape)} for {list(target.shape)}"
+        raise _UnfitError("have a difference of the wrong shape", f"{diff.name} ({shapes})")
+    return DiffChange(diff, strength)
+
+
+def _target(entry: ModuleParts, spec: TensorSpec | None, kind: str) -> TensorSpec:
+    if spec is None:
+        raise _UnfitError(f"have no {kind} in the base", entry.module)
+    if spec.dtype not in _MERGEABLE:
+        detail = f"{spec.name} ({spec.dtype})"
+        raise _UnfitError("are stored in the base as neither bf16, fp16 nor fp32", detail)
+    return spec
+
+
+def _check_dtypes(*specs: TensorSpec) -> None:
+    for spec in specs:
+        if spec.dtype not in _FLOATS:
+            raise _UnfitError("have LoRA tensors that are not floats of 16 bits or more", spec.name)

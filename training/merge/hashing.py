@@ -1,0 +1,93 @@
+"""SHA-256 of a merge's inputs, at the speed of the hash itself."""
+
+import hashlib
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import cycle
+from pathlib import Path
+from threading import Event
+from typing import Literal, Self
+
+from training.merge.base_files import BaseFiles
+from training.merge.layout import FileLayout
+from training.merge.request import MergeRequest
+
+_CHUNK_BYTES = 1 << 20
+
+
+class InputHashes:
+    """The hashes of base and LoRA: taken from the request, or computed in the background.
+
+    A context manager: an error in its block ends the computation.
+
+    Attributes:
+        stop: Set when whatever the hashes are computed for has failed.
+        known: Which hashes were taken from the request.
+    """
+
+    def __init__(self, request: MergeRequest, base: BaseFiles, lora: FileLayout) -> None:
+        self.stop = Event()
+        self._base_sha256, self._lora_sha256 = request.base_sha256, request.lora_sha256
+        self.known: tuple[Literal["base", "lora"], ...] = (
+            *(("base",) if self._base_sha256 else ()),
+            *(("lora",) if self._lora_sha256 else ()),
+        )
+        self._pool = ThreadPoolExecutor(len(base.files) + 1, "hash")
+        self._base = {} if self._base_sha256 else {f.path.name: self._start(f) for f in base.files}
+        self._lora = None if self._lora_sha256 else self._start(lora)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.stop.set()
+        self._pool.shutdown(cancel_futures=True)
+
+    @property
+    def base_sha256(self) -> str:
+        """The base's hash; waits until it is computed."""
+        if self._base_sha256 is None:
+            digests = {name: digest.result() for name, digest in self._base.items()}
+            self._base_sha256 = combined_sha256(digests)
+        return self._base_sha256
+
+    @property
+    def lora_sha256(self) -> str:
+        """The LoRA's hash; waits until it is computed."""
+        if self._lora_sha256 is None and self._lora is not None:
+            self._lora_sha256 = self._lora.result()
+        return self._lora_sha256 or ""
+
+    def _start(self, file: FileLayout) -> Future[str]:
+        return self._pool.submit(file_sha256, file.path, self.stop)
+
+
+def combined_sha256(by_name: Mapping[str, str]) -> str:
+    """Return the hash of a model in one file, or one hash for all the files of a model.
+
+    For several files it is the SHA-256 of the lines that `sha256sum` prints for them.
+    """
+    if len(by_name) == 1:
+        return next(iter(by_name.values()))
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(by_name.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def file_sha256(path: Path, stop: Event | None = None) -> str:
+    """Return the SHA-256 of the file at `path` in hex; early and meaningless after `stop`.
+
+    The next chunk is read while one is hashed: the hash of one file cannot be divided, and on
+    a machine with many cores it is what a merge waits for.
+    """
+    digest = hashlib.sha256()
+    buffers = cycle([memoryview(bytearray(_CHUNK_BYTES)), memoryview(bytearray(_CHUNK_BYTES))])
+    with path.open("rb", buffering=0) as file, ThreadPoolExecutor(1) as reader:
+        buffer = next(buffers)
+        count = file.readinto(buffer)
+        while count and not (stop and stop.is_set()):
+            following = next(buffers)
+            ahead = reader.submit(file.readinto, following)
+            digest.update(buffer[:count])
+            buffer, count = following, ahead.result()
+    return digest.hexdigest()

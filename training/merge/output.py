@@ -1,0 +1,145 @@
+"""The output of a merge: hidden while it is written, visible only when complete, made once."""
+
+import ctypes
+import errno
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from training.merge.base_files import BaseFiles
+from training.merge.layout import FileLayout
+from training.merge.receipt import Receipt, receipt_path
+
+logger = logging.getLogger(__name__)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Staging:
+    """The hidden place where one output is written before it appears under its name.
+
+    Its name does not change between attempts, so that the next attempt removes what a killed
+    one left. Only the holder of `exclusive(output_root(...))` may use it.
+    """
+
+    def __init__(self, base: BaseFiles, output: Path) -> None:
+        self._base = base
+        self._output = output
+        self._root = output_root(base, output)
+        self._partial = self._root.with_name(f".{self._root.name}.partial")
+        is_inside = self._root != output
+        self._receipt = receipt_path(self._partial / output.name if is_inside else output)
+
+    def create(self) -> None:
+        """Make room for every file and write its header, which is the base's own."""
+        self.discard()
+        if self._base.index is not None:
+            self._partial.mkdir()
+            name = self._base.path.name if self._output == self._root else self._output.name
+            _write_durably(self._partial / name, self._base.index)
+        for file in self._base.files:
+            with self.path_of(file).open("xb") as stream:
+                _allocate(stream.fileno(), file.size_bytes)
+                stream.write(file.header)
+
+    def path_of(self, file: FileLayout) -> Path:
+        """Return where the output that belongs to this file of the base is written."""
+        return self._partial if self._base.index is None else self._partial / file.path.name
+
+    def sync(self) -> None:
+        """Wait until every byte is on the disk."""
+        for file in self._base.files:
+            with self.path_of(file).open("rb") as stream:
+                os.fsync(stream.fileno())
+
+    def publish(self, receipt: Receipt) -> None:
+        """Let the output appear, after its receipt: there is never one without a receipt."""
+        _write_durably(self._receipt, receipt.to_json().encode())
+        if self._base.index is not None:
+            _sync_folder(self._partial)
+        self._partial.rename(self._root)
+        _sync_folder(self._root.parent)
+
+    def discard(self) -> None:
+        """Remove what is not published."""
+        if self._partial.is_dir():
+            shutil.rmtree(self._partial)
+        self._partial.unlink(missing_ok=True)
+        if not self._root.exists():
+            self._receipt.unlink(missing_ok=True)
+
+
+def output_root(base: BaseFiles, output: Path) -> Path:
+    """Return what appears as a whole: the file, or the folder of a model in several files."""
+    return output.parent if base.index is not None and output.suffix == ".json" else output
+
+
+def is_taken(root: Path) -> bool:
+    """Tell whether something is at `root`; an empty folder is nothing."""
+    return any(root.iterdir()) if root.is_dir() else root.exists()
+
+
+@contextmanager
+def exclusive(root: Path) -> Generator[None]:
+    """Hold the right to make `root`; wait while another process or thread holds it."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    path = root.with_name(f".{root.name}.lock")
+    while (descriptor := _lock(path)) is None:
+        pass
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _lock(path: Path) -> int | None:
+    """Return a locked descriptor of the file at `path`; None if it is no longer that file.
+
+    A holder deletes its file before it lets go, so a lock that was waited for may be one on a
+    deleted file, while a third party already holds the new one.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        logger.info("waiting for the merge that holds %s", path)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _allocate(descriptor: int, size_bytes: int) -> None:
+    """Reserve the file's blocks: a full disk shows at once, and writing is twice as fast.
+
+    Not `os.posix_fallocate`: where a file system cannot do it, that writes every block.
+    """
+    length = ctypes.c_longlong(size_bytes)
+    if _libc.fallocate(descriptor, 0, ctypes.c_longlong(0), length) == 0:
+        return
+    code = ctypes.get_errno()
+    if code not in (errno.EOPNOTSUPP, errno.ENOSYS):
+        raise OSError(code, os.strerror(code))
+    os.truncate(descriptor, size_bytes)
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.rename(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,102 @@
+"""The record of a finished merge: what went in, what came out, and how that was checked."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from training.errors import MergeError
+
+# Raised whenever the same inputs may give other bytes, so that no older output is reused.
+MERGE_VERSION = 1
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Receipt(BaseModel):
+    """What a merge did; its JSON is stored beside the output.
+
+    `output_digest` is the SHA-256 over the binary SHA-256 of every tensor's bytes, in file
+    order; `header_sha256` covers names, shapes and dtypes the same way, file by file. For a
+    base in several files `base_sha256` is that of the lines `<sha256>  <name>`, as sha256sum
+    prints them. Errors and changes are absolute, in the units of the weights.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    merge_version: int = MERGE_VERSION
+    base_name: str
+    lora_name: str
+    base_sha256: Sha256
+    lora_sha256: Sha256
+    hashes_taken_as_known: tuple[Literal["base", "lora"], ...] = ()
+    strength: float
+    output_digest: Sha256
+    header_sha256: Sha256
+    tensor_sha256: dict[str, Sha256]
+    layers_merged: int
+    layers_expected: int
+    layers_extra: int
+    tensors_changed: int
+    keys_skipped: dict[str, str]
+    largest_change: float
+    largest_change_layer: str
+    sampled_max_error: float
+    sampled_values: int
+    seconds: float
+    bytes: int
+    versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _digest_covers_the_tensors(self) -> Self:
+        if fold_digests(self.tensor_sha256.values()) != self.output_digest:
+            raise ValueError("output_digest is not that of the listed tensors")
+        return self
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the stored receipt; `sha256sum` of the file gives the same."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def address(self) -> str:
+        """The content address of the output."""
+        return address(self.base_sha256, self.lora_sha256, self.strength)
+
+    def to_json(self) -> str:
+        """Return the text in which the receipt is stored."""
+        return self.model_dump_json(indent=2) + "\n"
+
+
+def address(base_sha256: str, lora_sha256: str, strength: float) -> str:
+    """Return the name under which the merge of these inputs is stored and found again."""
+    inputs = [MERGE_VERSION, base_sha256, lora_sha256, float(strength)]
+    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
+
+
+def receipt_path(output: Path) -> Path:
+    """Return where the receipt of `output` lies."""
+    return output.with_name(f"{output.name}.receipt.json")
+
+
+def read_receipt(path: Path) -> Receipt:
+    """Return the receipt stored at `path`.
+
+    Raises:
+        MergeError: There is none, or it has been changed or damaged.
+    """
+    try:
+        return Receipt.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise MergeError(
+            f"{path} cannot be read as a merge's receipt ({error}).",
+            "Delete the merged model and merge again.",
+        ) from error
+
+
+def fold_digests(digests: Iterable[str]) -> str:
+    """Return the SHA-256 over the given SHA-256 values (hex), taken as bytes, in order."""
+    return hashlib.sha256(b"".join(map(bytes.fromhex, digests))).hexdigest()

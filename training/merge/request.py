@@ -1,0 +1,51 @@
+"""What a merge is asked to do, and how far it has come."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeRequest:
+    """One speed LoRA to be merged into one base model.
+
+    Attributes:
+        base: A safetensors file, or the index JSON of a model in several files.
+        lora: The LoRA's safetensors file.
+        output: Where the merged model appears once it is complete: a file, or for a base in
+            several files a folder (or the path of the new index in a folder of its own).
+        strength: Factor on every change of the LoRA.
+        expected: Modules such as `blocks.0.self_attn.q` that must all be changed. None means
+            every 2-D weight of the blocks whose module kind the LoRA covers.
+        expected_count: How many weight matrices must be changed.
+        known_unused: Names or `fnmatch` patterns of LoRA keys that may be skipped.
+        base_sha256: Hash of the base where it is known; otherwise it is computed.
+        lora_sha256: Hash of the LoRA where it is known; otherwise it is computed.
+    """
+
+    base: Path
+    lora: Path
+    output: Path
+    strength: float = 1.0
+    expected: frozenset[str] | None = None
+    expected_count: int | None = None
+    known_unused: tuple[str, ...] = ()
+    base_sha256: str | None = None
+    lora_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        for known in (self.base_sha256, self.lora_sha256):
+            if known is not None and not _SHA256.fullmatch(known):
+                raise ValueError(f"not a SHA-256 in lower-case hex: {known!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class MergeProgress:
+    """How much of the output is written; layers are the weight matrices that change."""
+
+    layers_done: int
+    layers_total: int
+    bytes_done: int
+    bytes_total: int

@@ -1,0 +1,194 @@
+"""From a run's spec to its stages: what each needs, where it executes, and its commands."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from training import layout
+from training.catalogue import ExpertName, Model, WeightFile, find_model
+from training.dataset.groups import GroupPlan
+from training.dataset.toml_file import render_toml
+from training.errors import RequestError
+from training.events import StageKey
+from training.musubi.commands import CacheLatents, CacheText, TrainNetwork, Weights
+from training.ports import Engine
+from training.request import ExpertSpec, RunSpec
+
+Device = Literal["cpu", "gpu"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStage:
+    """One stage: the stages it waits for, the device it holds, the commands it runs."""
+
+    key: StageKey
+    device: Device
+    needs: tuple[StageKey, ...] = ()
+    commands: tuple[tuple[str, ...], ...] = ()
+
+
+class Planner:
+    """Renders the stages of one run; `path` tells where a key of the store is for a program."""
+
+    def __init__(
+        self, spec: RunSpec, groups: GroupPlan, engine: Engine, path: Callable[[str], Path]
+    ) -> None:
+        self.spec = spec
+        self.model: Model = find_model(spec.model)
+        self.groups = groups
+        self.engine = engine
+        self._path = path
+
+    def stages(self) -> tuple[PlannedStage, ...]:
+        """Return all stages of the run, each after those that it needs."""
+        prepare, fetch, cache = (StageKey(name) for name in ("prepare", "fetch", "cache"))
+        found = [
+            PlannedStage(key=prepare, device="cpu"),
+            PlannedStage(key=fetch, device="cpu"),
+            PlannedStage(
+                key=cache, device="gpu", needs=(prepare, fetch), commands=self.cache_commands()
+            ),
+        ]
+        for expert in self.spec.experts:
+            found += self._expert_stages(expert, fetch, cache)
+        return tuple(found)
+
+    def _expert_stages(
+        self, expert: ExpertSpec, fetch: StageKey, cache: StageKey
+    ) -> list[PlannedStage]:
+        train, publish = (StageKey(name, expert.name) for name in ("train", "publish"))
+        merge = StageKey("merge", expert.name)
+        stages = [PlannedStage(key=merge, device="cpu", needs=(fetch,))]
+        if expert.speed_lora is None:
+            stages = []
+        needs = (cache, *(stage.key for stage in stages))
+        command = self.train_command(expert.name)
+        return [
+            *stages,
+            PlannedStage(key=train, device="gpu", needs=needs, commands=(command,)),
+            PlannedStage(key=publish, device="cpu", needs=(train,)),
+        ]
+
+    def cache_commands(self) -> tuple[tuple[str, ...], ...]:
+        """Return the commands that fill the latent and the text caches."""
+        config = self.dataset_config
+        latents = CacheLatents(model=self.model, dataset_config=config, weights=self._weights)
+        text = CacheText(dataset_config=config, weights=self._weights)
+        return (
+            self.engine.command(latents.script, latents.arguments()),
+            self.engine.command(text.script, text.arguments()),
+        )
+
+    def train_command(self, name: ExpertName, resume: Path | None = None) -> tuple[str, ...]:
+        """Return the command that trains one expert, going on from `resume` when given."""
+        expert = self.spec.expert(name)
+        train = TrainNetwork(
+            model=self.model,
+            expert=self.model.expert(name),
+            settings=expert.settings,
+            dit=self._path(self.dit_key(expert)),
+            dataset_config=self.dataset_config,
+            weights=self._weights,
+            output_dir=self._path(layout.checkpoints(self.spec.guild, self.spec.name, name)),
+            output_name=self.spec.output_name(name),
+            comment=self.comment(name),
+            resume=resume,
+        )
+        return self.engine.command(train.script, train.arguments())
+
+    def comment(self, name: ExpertName) -> str:
+        """Return what the checkpoints of one expert say of their origin."""
+        return json.dumps(
+            {
+                "run": self.spec.name,
+                "expert": name,
+                "model": self.model.name,
+                "task": self.model.task,
+                "dataset": self.spec.dataset.version,
+                "engine": self.engine.name,
+            },
+            separators=(",", ":"),
+        )
+
+    def dit_key(self, expert: ExpertSpec) -> str:
+        """Return where the trainer of one expert finds its base: merged, for a speed LoRA."""
+        base = self.model.expert(expert.name).dit
+        if expert.speed_lora is None:
+            return layout.weight(self.engine.name, base)
+        return layout.merged_input(self.spec.guild, self.spec.name, expert.name, base)
+
+    def weight_files(self) -> tuple[WeightFile, ...]:
+        """Return every file the run needs, none twice."""
+        files = [self.model.vae, self.model.t5]
+        if self.model.clip_weights is not None:
+            files.append(self.model.clip_weights)
+        for expert in self.spec.experts:
+            files.append(self.model.expert(expert.name).dit)
+            if expert.speed_lora is not None:
+                files.append(expert.speed_lora.weight_file)
+        return tuple(dict.fromkeys(files))
+
+    @property
+    def dataset_config(self) -> Path:
+        """Return the run's dataset TOML."""
+        return self._path(layout.dataset_config(self.spec.guild, self.spec.name))
+
+    def dataset_toml(self) -> str:
+        """Return the text of the run's dataset TOML."""
+        return self._toml(PurePosixPath(self._path(self.prepared_key)), self._cache_folder)
+
+    @property
+    def prepared_key(self) -> str:
+        """Return where the repaired dataset is kept."""
+        return layout.prepared(self.spec.guild, self.spec.dataset.version)
+
+    @property
+    def cache_key(self) -> str:
+        """Return where the caches are kept: by all that decides their content.
+
+        Both experts of Wan 2.2, and every run with the same dataset version, share them.
+        """
+        parts = {
+            "engine": [self.engine.name, self.engine.version],
+            "dataset": self.spec.dataset.version,
+            "groups": self._toml(PurePosixPath("media"), PurePosixPath("caches")),
+            "i2v": self.model.i2v,
+            "weights": [str(self.model.vae), self.model.t5.file, str(self.model.clip_weights)],
+        }
+        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return layout.caches(self.spec.guild, digest[:24])
+
+    def _toml(self, media: PurePosixPath, caches: PurePosixPath) -> str:
+        return render_toml(self.groups, media=media, caches=caches)
+
+    @property
+    def _cache_folder(self) -> PurePosixPath:
+        return PurePosixPath(self._path(self.cache_key))
+
+    @property
+    def _weights(self) -> Weights:
+        def at(file: WeightFile) -> Path:
+            return self._path(layout.weight(self.engine.name, file))
+
+        clip = self.model.clip_weights
+        return Weights(
+            vae=at(self.model.vae), t5=at(self.model.t5), clip=at(clip) if clip else None
+        )
+
+
+def steps_per_epoch(groups: GroupPlan) -> int:
+    """Return the optimizer steps of one epoch: batch size and repeats are 1.
+
+    Raises:
+        RequestError: No group of the dataset yields an item.
+    """
+    items = sum(len(group.items) for group in groups.groups)
+    if items == 0:
+        raise RequestError(
+            "The dataset yields nothing to train on: " + " ".join(groups.left_out),
+            "Add images, or clips of at least one frame at 16 frames a second.",
+        )
+    return items

@@ -1,0 +1,185 @@
+"""What the domain needs from outside: where bytes live, who may work, where stages execute."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from training.catalogue import Model, WeightFile
+from training.events import StageKey
+
+
+class Store(Protocol):
+    """Where bytes live, by key: relative paths with `/`, without `..`.
+
+    A write is all or nothing: a reader sees the old bytes or the new ones.
+    """
+
+    def read(self, key: str) -> bytes:
+        """Return the bytes at `key`; `FileNotFoundError` when there are none."""
+        ...
+
+    def write(self, key: str, data: bytes) -> None:
+        """Store `data` at `key`, replacing what was there."""
+        ...
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Store `data` at `key` if nothing is there; return whether this call stored it."""
+        ...
+
+    def append(self, key: str, data: bytes) -> None:
+        """Add whole lines at the end of `key`; each key has one writer."""
+        ...
+
+    def exists(self, key: str) -> bool:
+        """Return whether something is stored at `key` or under `key/`."""
+        ...
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the sorted names directly under `prefix`, folders and files alike."""
+        ...
+
+    def open(self, key: str) -> BinaryIO:
+        """Return the stored file for reading from any offset."""
+        ...
+
+    def put_file(self, key: str, source: Path) -> None:
+        """Store the file at `source` under `key`."""
+        ...
+
+    def put_tree(self, key: str, source: Path) -> bool:
+        """Store the folder at `source` under `key` whole, unless something is there.
+
+        Returns whether this call stored it; `source` may be moved.
+        """
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove `key` and all under it; nothing there is fine."""
+        ...
+
+    def path(self, key: str) -> Path:
+        """Return where a stage's own programs find `key` on their file system."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Proof of holding a lease; an older attempt's grant stops being valid, never the reverse."""
+
+    name: str
+    holder: str
+    attempt: int
+
+
+class Leases(Protocol):
+    """Who may work on what; a lease not renewed in time is free again."""
+
+    def acquire(self, name: str, *, holder: str, attempt: int = 1) -> Grant | None:
+        """Return a grant, or None while another holder's lease lives."""
+        ...
+
+    def renew(self, grant: Grant) -> bool:
+        """Extend the lease; return False when it is no longer this grant's."""
+        ...
+
+    def release(self, grant: Grant) -> None:
+        """Give the lease back; one that is no longer this grant's stays as it is."""
+        ...
+
+    def revoke(self, name: str, *, attempt: int) -> None:
+        """End the lease of an attempt that is known to be dead; a newer attempt's stays."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One attempt of one stage, as it is handed to a backend."""
+
+    guild: str
+    run: str
+    key: StageKey
+    attempt: int
+    device: str
+
+    @property
+    def name(self) -> str:
+        """Return a name that no other call has."""
+        return f"{self.guild}/{self.run}/{self.key}/{self.attempt}"
+
+
+class CallStatus(StrEnum):
+    """Where a call stands at the backend."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    ENDED = "ended"  # its process or container is over, whatever it left behind
+    GONE = "gone"  # the backend does not know it
+
+
+@dataclass(frozen=True, slots=True)
+class CallState:
+    """A call's status and, while it is queued, its place in line (1 is next)."""
+
+    status: CallStatus
+    position: int | None = None
+
+
+class Backend(Protocol):
+    """Where stages execute."""
+
+    def submit(self, call: Call) -> str:
+        """Take a call and return its handle; the same call twice gives the same handle."""
+        ...
+
+    def state(self, handle: str) -> CallState:
+        """Return how the call stands."""
+        ...
+
+    def cancel(self, handle: str) -> None:
+        """Take a queued call out of line, or stop a running one; it may take a moment."""
+        ...
+
+
+class Engine(Protocol):
+    """What does the caching and the training."""
+
+    name: str
+    version: str
+
+    def command(self, script: str, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the complete command line that runs one of musubi's scripts."""
+        ...
+
+    def environment(self) -> Mapping[str, str]:
+        """Return what the command's environment needs beyond the stage's own."""
+        ...
+
+    def modules(self, model: Model) -> frozenset[str] | None:
+        """Return the modules that carry an adapter, None when only their number is known."""
+        ...
+
+    def module_count(self, model: Model) -> int:
+        """Return how many modules of the model carry an adapter."""
+        ...
+
+    def obtain(self, model: Model, weight: WeightFile, target: Path) -> str:
+        """Write the weight file to `target`, complete, and return the revision it came from."""
+        ...
+
+
+class RunIndex(Protocol):
+    """Summaries of ended runs, local to the machine; it can be rebuilt from the run folders."""
+
+    def get(self, guild: str, run: str) -> bytes | None:
+        """Return the summary of an ended run, None when it is not known."""
+        ...
+
+    def put(self, guild: str, run: str, summary: bytes) -> None:
+        """Keep the summary of an ended run."""
+        ...
+
+    def clear(self) -> None:
+        """Forget everything."""
+        ...

@@ -1,0 +1,56 @@
+"""Runs one of musubi-tuner's three Wan scripts as a rehearsal: `python -m training.rehearsal`."""
+
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from training.musubi.progress import ProgressWriter
+from training.rehearsal import cache, console, options
+from training.rehearsal.failure import MusubiError
+
+logger = logging.getLogger(__name__)
+
+_USAGE = 2
+
+
+def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run one script; return its exit code as musubi-tuner's would be."""
+    script = Path(arguments[0]).name if arguments else ""
+    if script not in (options.CACHE_LATENTS, options.CACHE_TEXT, options.TRAIN):
+        sys.stderr.write(
+            f"usage: python -m training.rehearsal {{{options.CACHE_LATENTS},"
+            f"{options.CACHE_TEXT},{options.TRAIN}}} ...\n"
+        )
+        return _USAGE
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s:%(name)s:%(message)s")
+    try:
+        return _run(script, arguments[1:], environment)
+    except MusubiError as error:
+        # The cause comes last, where musubi's traceback has its last line.
+        sys.stderr.write(f"\n{error.fix}\n{error.cause}\n")
+    except OSError as error:
+        sys.stderr.write(f"\n{type(error).__name__}: {error}\n")
+    return 1
+
+
+def _run(script: str, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    args = options.parse(script, arguments)
+    console.say(console.BANNER)
+    logger.info("%s", console.BANNER)
+    progress = ProgressWriter.from_environment(environment)
+    if script == options.CACHE_LATENTS:
+        cache.cache_latents(args, progress)
+    elif script == options.CACHE_TEXT:
+        cache.cache_text(args, progress)
+    else:
+        # The cache scripts need no torch, which takes longer to import than they run.
+        from training.rehearsal.train import train  # noqa: PLC0415
+
+        return train(args, progress, environment)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,59 @@
+"""The engine that rehearses a run: musubi's command lines on a tiny model, on CPU, in seconds."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from training.catalogue import Model, WeightFile
+from training.rehearsal.shape import adapter_modules
+
+# Fixed file times make the same seed give the same bytes; any constant would do.
+_EPOCH_SECONDS = "1767225600"  # 2026-01-01
+
+
+class RehearsalEngine:
+    """Runs `training.rehearsal` with this interpreter and makes its weights on the spot."""
+
+    name = "rehearsal"
+    version = "1"
+
+    def command(self, script: str, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the complete command line that runs one of musubi's scripts."""
+        return (sys.executable, "-m", "training.rehearsal", script, *arguments)
+
+    def environment(self) -> Mapping[str, str]:
+        """Return what the command's environment needs beyond the stage's own."""
+        root = str(Path(__file__).parents[2])
+        inherited = os.environ.get("PYTHONPATH")
+        path = f"{root}{os.pathsep}{inherited}" if inherited else root
+        return {"SOURCE_DATE_EPOCH": _EPOCH_SECONDS, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}
+
+    def modules(self, model: Model) -> frozenset[str]:
+        """Return the modules of the tiny model that carry an adapter."""
+        return frozenset(adapter_modules(clip=model.clip))
+
+    def module_count(self, model: Model) -> int:
+        """Return how many modules of the tiny model carry an adapter."""
+        return len(self.modules(model))
+
+    def obtain(self, model: Model, weight: WeightFile, target: Path) -> str:
+        """Write a deterministic stand-in for the weight file, with its true names."""
+        from training.rehearsal.weights import write_weights  # noqa: PLC0415  # imports torch
+
+        write_weights(
+            target,
+            role=_role(model, weight),
+            in_channels=36 if model.i2v else 16,
+            clip=model.clip,
+            dtype=model.dtype,
+            seed=str(weight),
+        )
+        return "rehearsal"
+
+
+def _role(model: Model, weight: WeightFile) -> str:
+    if any(weight == expert.dit for expert in model.experts):
+        return "dit"
+    roles = {model.vae: "vae", model.t5: "t5", model.clip_weights: "clip"}
+    return roles.get(weight, "speed_lora")

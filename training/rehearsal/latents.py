@@ -1,0 +1,98 @@
+"""Stand-ins for Wan's VAE and CLIP: cheap, deterministic, and true to names and shapes.
+
+A latent pixel is a linear projection of twelve averages: the four quarters of its 8 x 8 pixels,
+red, green and blue, over its four frames (the first latent frame holds one). It carries what is
+seen and where, which is all that a rehearsal has to learn.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from training.rehearsal import tensor_file
+from training.rehearsal.failure import MusubiError
+from training.rehearsal.media import Clip, Pixels
+from training.rehearsal.shape import IMAGE_TOKENS, IMAGE_WIDTH
+from training.rehearsal.tensor_file import Floats, Raw
+from training.rehearsal.weights import VAE_KEY
+
+_TEMPORAL_STRIDE = 4
+_MASK_CHANNELS = 4
+_CLIP_GRID = 16  # 16 x 16 patch tokens and one for the whole image
+
+
+class Encoder:
+    """Turns clips into the tensors of a latent cache file.
+
+    Args:
+        vae: A VAE stand-in (`weights.write_weights`); its weights decide the latents.
+        is_image_to_video: Store the first frame's latent with its mask as well.
+        with_clip: Store the first frame's CLIP tokens as well.
+    """
+
+    def __init__(self, vae: Path, *, is_image_to_video: bool, with_clip: bool) -> None:
+        entry = tensor_file.read_header(vae).entries.get(VAE_KEY)
+        if entry is None:
+            raise MusubiError(
+                "NotImplementedError: Cannot copy out of meta tensor; no data!",
+                f"{vae} is no VAE of the rehearsal: check --vae.",
+            )
+        self._projection = tensor_file.read_floats(vae, entry)
+        self._is_image_to_video = is_image_to_video
+        self._with_clip = with_clip
+
+    def encode(self, clip: Clip) -> dict[str, Raw]:
+        """Return the tensors under musubi's names, `latents_{F}x{H}x{W}_bfloat16` and so on."""
+        latents = self._project(clip.frames)
+        shape = "x".join(str(side) for side in latents.shape[1:])
+        tensors = {f"latents_{shape}_bfloat16": tensor_file.encode(latents, "BF16")}
+        if self._is_image_to_video:
+            image = self._first_frame(clip.frames, latents)
+            tensors[f"latents_image_{shape}_bfloat16"] = tensor_file.encode(image, "BF16")
+        if self._with_clip:
+            # musubi names it after the latents' type, but stores float16.
+            tensors["clip_bfloat16"] = tensor_file.encode(_clip_tokens(clip.frames[0]), "F16")
+        return tensors
+
+    def _project(self, frames: Pixels) -> Floats:
+        """Return latents [16, t, h, w] of frames [t', rows, columns, rgb]."""
+        count, rows, columns, _ = frames.shape
+        first, rest = frames[:1].astype(np.float32), frames[1:]
+        groups = rest.reshape(count // _TEMPORAL_STRIDE, _TEMPORAL_STRIDE, rows, columns, 3)
+        averages = np.concatenate([first, groups.mean(axis=1, dtype=np.float32)])
+        averages = averages / np.float32(127.5) - np.float32(1.0)
+        quarters = averages.reshape(len(averages), rows // 2, 2, columns // 2, 2, 3)
+        features = quarters.transpose(2, 4, 5, 0, 1, 3).reshape(len(self._projection[0]), -1)
+        shape = (-1, len(averages), rows // 2, columns // 2)
+        return (self._projection @ features).reshape(shape)
+
+    def _first_frame(self, frames: Pixels, latents: Floats) -> Floats:
+        """Return [20, t, h, w]: four mask channels and the latent of image, then grey frames."""
+        image = np.zeros((_MASK_CHANNELS + len(latents), *latents.shape[1:]), np.float32)
+        image[:_MASK_CHANNELS, 0] = 1.0
+        image[_MASK_CHANNELS:, :1] = self._project(frames[:1])
+        return image
+
+
+def _clip_tokens(frame: Pixels) -> Floats:
+    """Return [257, 1280]: mean colours of the whole frame and of a 16 x 16 grid, projected."""
+    rows, columns = (np.linspace(0, side, _CLIP_GRID + 1).astype(int) for side in frame.shape[:2])
+    values = frame.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
+    # reduceat needs no cell to be empty; a frame of few pixels repeats some of them instead.
+    sums = np.add.reduceat(np.add.reduceat(values, rows[:-1], axis=0), columns[:-1], axis=1)
+    counts = np.maximum(np.diff(rows), 1)[:, None, None] * np.maximum(np.diff(columns), 1)[:, None]
+    grid = (sums / counts).reshape(-1, 3)
+    colours = np.concatenate([grid.mean(axis=0, keepdims=True), grid])
+    return colours @ _clip_projection() + _clip_positions()
+
+
+@cache
+def _clip_projection() -> Floats:
+    return np.random.Generator(np.random.PCG64(1)).standard_normal((3, IMAGE_WIDTH), np.float32)
+
+
+@cache
+def _clip_positions() -> Floats:
+    random = np.random.Generator(np.random.PCG64(2))
+    return random.standard_normal((IMAGE_TOKENS, IMAGE_WIDTH), np.float32)

@@ -1,0 +1,91 @@
+"""Parsers with musubi-tuner's options for its three Wan scripts, built from `options.json`."""
+
+import argparse
+import json
+import tomllib
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, TypedDict, cast
+
+from training.rehearsal.failure import MusubiError
+
+CACHE_LATENTS = "wan_cache_latents.py"
+CACHE_TEXT = "wan_cache_text_encoder_outputs.py"
+TRAIN = "wan_train_network.py"
+
+
+class Option(TypedDict):
+    """One option as musubi-tuner's own parser knows it."""
+
+    name: str
+    dest: str
+    kind: Literal["store", "flag"]
+    type: str
+    nargs: str | None
+    default: str | float | bool | None
+    choices: list[str] | None
+    required: bool
+
+
+def read_options() -> dict[str, list[Option]]:
+    """Return the options of every script."""
+    text = files("training.musubi").joinpath("options.json").read_text(encoding="utf-8")
+    return cast("dict[str, list[Option]]", json.loads(text)["scripts"])
+
+
+def build_parser(script: str) -> argparse.ArgumentParser:
+    """Return the parser of one script; an unknown option ends the process with 2."""
+    parser = argparse.ArgumentParser(prog=script)
+    for option in read_options()[script]:
+        if option["kind"] == "flag":
+            parser.add_argument(option["name"], dest=option["dest"], action="store_true")
+            continue
+        parser.add_argument(
+            option["name"],
+            dest=option["dest"],
+            type=_TYPES[option["type"]],
+            nargs=option["nargs"],
+            default=option["default"],
+            choices=option["choices"],
+            required=option["required"],
+        )
+    return parser
+
+
+def parse(script: str, arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the parsed arguments; a `--config_file` gives values that the line may override."""
+    parser = build_parser(script)
+    args = parser.parse_args(arguments)
+    config_file = cast("str | None", getattr(args, "config_file", None))
+    if not config_file:
+        return args
+    path = Path(config_file if config_file.endswith(".toml") else f"{config_file}.toml")
+    try:
+        sections = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MusubiError(f"ValueError: {path} not found.", "Check --config_file.") from error
+    values: dict[str, Any] = {}
+    for name, value in sections.items():
+        values |= cast("dict[str, Any]", value) if isinstance(value, dict) else {name: value}
+    return parser.parse_args(arguments, namespace=argparse.Namespace(**values))
+
+
+def _int_or_float(text: str) -> float:
+    """Return a number of steps, or a share of all steps (`0.1` or `10%`)."""
+    try:
+        if text.endswith("%"):
+            return float(text[:-1]) / 100.0
+        number = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is not an int or float") from error
+    return int(number) if number >= 1 and number.is_integer() else number
+
+
+_TYPES: dict[str, Callable[[str], object]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "Path": Path,
+    "_int_or_float": _int_or_float,
+}

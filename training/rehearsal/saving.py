@@ -1,0 +1,249 @@
+"""Adapter files and training states: musubi-tuner's names, its pruning, and whole files only."""
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from training.musubi.progress import CheckpointSaved, ProgressWriter, StateSaved
+from training.rehearsal import console, tensor_file
+from training.rehearsal.adapter import Adapter
+from training.rehearsal.failure import MusubiError
+from training.rehearsal.metadata import file_metadata
+from training.rehearsal.optimizer import AdamW
+from training.rehearsal.tensor_file import DType
+
+logger = logging.getLogger(__name__)
+
+STATE_FILE = "training_state.json"
+_KEPT_TIMED_STATES = 2
+_SAVE_DTYPES: dict[str | None, DType] = {
+    None: "F32",
+    "float": "F32",
+    "fp32": "F32",
+    "fp16": "F16",
+    "bf16": "BF16",
+}
+
+Reason = Literal["epoch", "steps", "time", "stop", "end"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """How far training has come: epochs finished, batches of the next one, optimizer steps."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingState:
+    """What `training_state.json` says of the directory it lies in."""
+
+    epoch: int
+    batch: int
+    step: int
+    total_steps: int
+    total_epochs: int
+    output_name: str
+    training_comment: str | None
+    seed: int
+    reason: Reason
+    started_at: float
+    losses: list[float]
+
+    @property
+    def position(self) -> Position:
+        """Where training goes on."""
+        return Position(epoch=self.epoch, batch=self.batch, step=self.step)
+
+
+class Saver:
+    """Writes what a training leaves behind.
+
+    Args:
+        args: The command line.
+        adapter: What is saved.
+        optimizer: What a state holds besides.
+        progress: Told of everything that is complete.
+        epoch_seconds: Seconds since 1970 that files are dated with; the clock's if None.
+    """
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        adapter: Adapter,
+        optimizer: AdamW,
+        progress: ProgressWriter,
+        epoch_seconds: float | None,
+    ) -> None:
+        self._args, self._adapter, self._optimizer = args, adapter, optimizer
+        self._progress, self._epoch_seconds = progress, epoch_seconds
+        self._directory = Path(args.output_dir)
+        self._name = str(args.output_name)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        tensor_file.remove_partials(self._directory, self._name)
+
+    def now(self) -> float:
+        """Return the seconds since 1970 that a file written now is dated with."""
+        return time.time() if self._epoch_seconds is None else self._epoch_seconds
+
+    def save_epoch(self, state: TrainingState, run: Mapping[str, str]) -> None:
+        """Save an epoch's adapter (and state) and remove those that are too old."""
+        args, epoch = self._args, state.epoch
+        self._save_adapter(f"{self._name}-{epoch:06d}", state, run)
+        every, kept = args.save_every_n_epochs, args.save_last_n_epochs
+        if kept is not None:
+            self._remove_adapter(f"{self._name}-{epoch - every * kept:06d}")
+        if args.save_state:
+            logger.info("saving state at epoch %d", epoch)
+            self.save_state(f"{self._name}-{epoch:06d}-state", state)
+            kept = args.save_last_n_epochs_state or kept
+            if kept is not None:
+                self._remove_state(f"{self._name}-{epoch - every * kept:06d}-state")
+
+    def save_steps(self, state: TrainingState, run: Mapping[str, str]) -> None:
+        """Save a step's adapter (and state) and remove those that are too old."""
+        args, step = self._args, state.step
+        self._save_adapter(f"{self._name}-step{step:08d}", state, run)
+        if args.save_state:
+            logger.info("saving state at step %d", step)
+            self.save_state(self.step_state_name(step), state)
+            kept = args.save_last_n_steps_state or args.save_last_n_steps
+            if (old := _old_step(step, kept, args.save_every_n_steps)) is not None:
+                self._remove_state(self.step_state_name(old))
+        old = _old_step(step, args.save_last_n_steps, args.save_every_n_steps)
+        if old is not None:
+            self._remove_adapter(f"{self._name}-step{old:08d}")
+
+    def save_timed_state(self, state: TrainingState) -> None:
+        """Save a state between the asked ones; only the newest two of these are kept."""
+        self.save_state(self.step_state_name(state.step), state)
+        found = [
+            path
+            for path in sorted(self._directory.glob(f"{self._name}-step*-state"))
+            if read_state(path).reason in ("time", "stop")
+        ]
+        for path in found[:-_KEPT_TIMED_STATES]:
+            self._remove_state(path.name)
+
+    def save_end(self, state: TrainingState, run: Mapping[str, str]) -> None:
+        """Save the last state, where states are asked for, and the final adapter."""
+        if self._args.save_state or self._args.save_state_on_train_end:
+            logger.info("saving last state.")
+            self.save_state(f"{self._name}-state", state)
+        self._save_adapter(self._name, state, run)
+        logger.info("model saved.")
+
+    def step_state_name(self, step: int) -> str:
+        """Return the name of the state saved after `step` steps."""
+        return f"{self._name}-step{step:08d}-state"
+
+    def save_state(self, name: str, state: TrainingState) -> None:
+        """Write one state directory."""
+        path = self._directory / name
+        with tensor_file.whole_directory(path) as directory:
+            tensors = {
+                key: tensor_file.encode(values, "F32")
+                for key, values in self._adapter.tensors().items()
+            }
+            tensor_file.write(directory / "model.safetensors", tensors, {})
+            _write_torch(directory / "optimizer.bin", self._optimizer.state())
+            _write_torch(directory / "scheduler.bin", {"last_epoch": state.step})
+            # All randomness follows from seed, epoch and batch; there is no generator to store.
+            _write_torch(directory / "random_states_0.pkl", {"seed": state.seed})
+            with tensor_file.whole_file(directory / STATE_FILE) as stream:
+                stream.write(json.dumps(asdict(state)).encode())
+        logger.info("Saved state to %s", path)
+        self._progress.write(StateSaved(path=str(path), epoch=state.epoch, step=state.step))
+
+    def _save_adapter(self, name: str, state: TrainingState, run: Mapping[str, str]) -> None:
+        path = self._directory / f"{name}.safetensors"
+        console.say(f"\nsaving checkpoint: {path}")
+        dtype = _SAVE_DTYPES[self._args.save_precision]
+        tensors = {
+            key: tensor_file.encode(values, dtype)
+            for key, values in self._adapter.tensors().items()
+        }
+        metadata = file_metadata(
+            self._args, run, tensors, epoch=state.epoch, step=state.step, now=self.now()
+        )
+        tensor_file.write(path, tensors, metadata)
+        self._progress.write(
+            CheckpointSaved(
+                path=str(path), epoch=state.epoch, step=state.step, is_final=name == self._name
+            )
+        )
+
+    def _remove_adapter(self, name: str) -> None:
+        path = self._directory / f"{name}.safetensors"
+        if path.exists():
+            console.say(f"removing old checkpoint: {path}")
+            path.unlink()
+
+    def _remove_state(self, name: str) -> None:
+        path = self._directory / name
+        if path.is_dir():
+            logger.info("removing old state: %s", path)
+            shutil.rmtree(path)
+
+
+def _old_step(step: int, kept_steps: int | None, every: int) -> int | None:
+    if kept_steps is None:
+        return None
+    old = step - kept_steps - 1
+    old -= old % every
+    return old if old >= 0 else None
+
+
+def _write_torch(path: Path, content: dict[str, Any]) -> None:
+    with tensor_file.whole_file(path) as stream:
+        torch.save(content, stream)
+
+
+def read_state(directory: Path) -> TrainingState:
+    """Return what a state directory says of itself.
+
+    Raises:
+        MusubiError: It is no state of a rehearsal.
+    """
+    try:
+        return TrainingState(**json.loads((directory / STATE_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise MusubiError(
+            f"ValueError: {directory} holds no readable {STATE_FILE}.",
+            "Resume from a state that a rehearsal saved.",
+        ) from error
+
+
+def load_state(directory: Path, adapter: Adapter, optimizer: AdamW) -> TrainingState:
+    """Restore adapter and optimizer; return where training stood.
+
+    Raises:
+        MusubiError: The state is not readable, or of an adapter of another rank.
+    """
+    state = read_state(directory)
+    load_adapter(directory / "model.safetensors", adapter)
+    optimizer.restore(torch.load(directory / "optimizer.bin", weights_only=True))
+    logger.info("Loaded states from %s", os.fspath(directory))
+    return state
+
+
+def load_adapter(path: Path, adapter: Adapter) -> str:
+    """Load an adapter file into `adapter`; return torch's sentence on the keys."""
+    entries = tensor_file.read_header(path).entries
+    missing, unexpected = adapter.load(
+        {name: tensor_file.read_floats(path, entry) for name, entry in entries.items()}
+    )
+    if not missing and not unexpected:
+        return "<All keys matched successfully>"
+    return f"_IncompatibleKeys(missing_keys={missing}, unexpected_keys={unexpected})"

@@ -1,0 +1,104 @@
+"""A run's events as files: one per writer and attempt, appended by that writer only."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from training import layout
+from training.errors import NotFoundError
+from training.events import Event
+from training.ports import Store
+from training.request import RunSpec
+from training.run import Run, fold
+
+_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+_FILE = re.compile(r"(?P<writer>.+)-(?P<attempt>\d+)\.jsonl")
+ADVANCE = "advance"
+REQUEST = "request"
+
+
+class Writer(BaseModel):
+    """Who writes one event file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    attempt: int
+
+    @property
+    def file_name(self) -> str:
+        """Return the name of the writer's file."""
+        return f"{self.name}-{self.attempt}.jsonl"
+
+
+class RunLog:
+    """The spec and the events of one run."""
+
+    def __init__(self, store: Store, guild: str, run: str) -> None:
+        self._store = store
+        self.guild = guild
+        self.run_name = run
+
+    def spec(self) -> RunSpec:
+        """Return what was asked for.
+
+        Raises:
+            NotFoundError: The guild has no run of that name.
+        """
+        try:
+            data = self._store.read(layout.spec(self.guild, self.run_name))
+        except FileNotFoundError as error:
+            raise NotFoundError(
+                f"There is no run called {self.run_name!r} here.", "See /runs for the names."
+            ) from error
+        return RunSpec.model_validate_json(data)
+
+    def load(self) -> Run:
+        """Return the run as its events have it now."""
+        return fold(self.spec(), self.events())
+
+    def events(self) -> list[Event]:
+        """Return all events in order: stages first, then requests, then what `advance` wrote.
+
+        Only `advance` writes final events, and after a final event nothing counts: so its files
+        are read last. Within each group the order is (attempt, sequence), never the clock.
+        """
+        found = sorted(self._lines(), key=lambda line: line[:4])
+        return [event for *_, event in found]
+
+    def append(self, writer: Writer, event: Event) -> None:
+        """Add an event at the end of the writer's file."""
+        line = _EVENT.dump_json(event) + b"\n"
+        self._store.append(f"{self._folder}/{writer.file_name}", line)
+
+    def next_attempt(self, name: str) -> int:
+        """Return the first attempt number that the writer `name` has not used."""
+        return max((w.attempt for w in self._writers() if w.name == name), default=0) + 1
+
+    @property
+    def _folder(self) -> str:
+        return layout.events(self.guild, self.run_name)
+
+    def _writers(self) -> Iterator[Writer]:
+        for file_name in self._store.names(self._folder):
+            if match := _FILE.fullmatch(file_name):
+                yield Writer(name=match["writer"], attempt=int(match["attempt"]))
+
+    def _lines(self) -> Iterator[tuple[int, int, int, str, Event]]:
+        groups = {REQUEST: 1, ADVANCE: 2}
+        for writer in self._writers():
+            data = self._store.read(f"{self._folder}/{writer.file_name}")
+            # A line without its end was cut off by a crash in the middle of the write.
+            complete = data[: data.rfind(b"\n") + 1].splitlines()
+            group = groups.get(writer.name, 0)
+            for sequence, line in enumerate(complete):
+                event = _EVENT.validate_json(line)
+                yield group, writer.attempt, sequence, writer.name, event
+
+
+def events_as_json(events: list[Event]) -> str:
+    """Return the events as one indented JSON list, for people and archives."""
+    return json.dumps([_EVENT.dump_python(event, mode="json") for event in events], indent=2)

@@ -1,0 +1,221 @@
+"""The runs of a guild: start, cancel, list; a run is stored before anyone is told of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from training import events as ev
+from training import layout
+from training.advance import advance
+from training.catalogue import find_model
+from training.dataset.groups import plan_groups, suits
+from training.dataset.report import Report
+from training.datasets import Datasets
+from training.errors import NotFoundError, RequestError
+from training.house import House, now
+from training.plan import steps_per_epoch
+from training.ports import RunIndex
+from training.request import (
+    DatasetRef,
+    EngineName,
+    RunSpec,
+    TrainRequest,
+    check_name,
+    default_run_name,
+    resolve_experts,
+)
+from training.run import Run
+from training.run_log import REQUEST, Writer
+from training.view import RunSummary, RunView, view_run
+
+_MAX_SUFFIX = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Who asks, and where; `token` is the same whenever the same request arrives again."""
+
+    guild: str
+    by: str
+    channel: str = ""
+    token: str = ""
+
+
+class Runs:
+    """Starts, cancels and shows the runs of guilds."""
+
+    def __init__(self, house: House, index: RunIndex) -> None:
+        self._house = house
+        self._index = index
+        self._datasets = Datasets(house.store)
+
+    def draft(self, request: TrainRequest, origin: Origin, engine: EngineName) -> RunSpec:
+        """Return the spec that a request leads to, without storing anything.
+
+        Raises:
+            NotFoundError: The model or dataset does not exist.
+            RequestError: A setting, the name or the dataset does not fit.
+        """
+        find_model(request.model)
+        version = self._datasets.find(origin.guild, request.dataset)
+        report = self._datasets.report(origin.guild, version)
+        return draft_spec(request, origin, engine, ref=version.ref, report=report)
+
+    def start(self, request: TrainRequest, origin: Origin, engine: EngineName) -> RunSpec:
+        """Store a run and move it as far as it can go; the same token gives the same run.
+
+        Raises:
+            NotFoundError: The model or dataset does not exist.
+            RequestError: A setting, the name or the dataset does not fit.
+        """
+        if (earlier := self._requested(origin)) is not None:
+            return self._store_spec(earlier) or earlier
+        draft = self.draft(request, origin, engine)
+        for name in _names(draft.name, is_given=request.name is not None):
+            if self._house.store.exists(layout.spec(origin.guild, name)):
+                continue
+            spec = self._claim(draft.model_copy(update={"name": name}), origin)
+            if (stored := self._store_spec(spec)) is not None:
+                advance(self._house, stored.guild, stored.name)
+                return stored
+            self._unclaim(origin)
+        raise RequestError(
+            f"There is a run called {draft.name!r} already.",
+            "Choose another name, or leave it out.",
+        )
+
+    def cancel(self, guild: str, name: str, *, by: str) -> Run:
+        """Ask a run to stop and return it; its checkpoints stay.
+
+        Raises:
+            NotFoundError: The guild has no such run.
+            RequestError: The run has ended already.
+        """
+        log = self._house.log(guild, name)
+        run = log.load()
+        if run.status.is_final:
+            raise RequestError(
+                f"{name} has {run.status.value} already, so there is nothing to cancel.",
+                "Its checkpoints can be had with /download.",
+            )
+        writer = Writer(name=f"{REQUEST}", attempt=log.next_attempt(REQUEST))
+        log.append(writer, ev.CancelRequested(at=self._house.clock(), by=by))
+        return advance(self._house, guild, name)
+
+    def view(self, guild: str, name: str) -> RunView:
+        """Return one run as it stands now.
+
+        Raises:
+            NotFoundError: The guild has no such run.
+        """
+        return view_run(self._house, guild, name)
+
+    def names(self, guild: str) -> list[str]:
+        """Return the names of all runs of a guild."""
+        store = self._house.store
+        names = store.names(layout.runs(guild))
+        return [name for name in names if store.exists(layout.spec(guild, name))]
+
+    def summaries(self, guild: str) -> list[RunSummary]:
+        """Return all runs of a guild, newest first; ended ones come from the index."""
+        found = [self._summary(guild, name) for name in self.names(guild)]
+        return sorted(found, key=lambda summary: summary.created_at, reverse=True)
+
+    def rebuild_index(self) -> None:
+        """Forget the index; the next listing fills it from the run folders."""
+        self._index.clear()
+
+    def _summary(self, guild: str, name: str) -> RunSummary:
+        known = self._index.get(guild, name)
+        if known is not None:
+            return RunSummary.model_validate_json(known)
+        view = self.view(guild, name)
+        summary = view.summary()
+        if view.run.status.is_final:
+            self._index.put(guild, name, summary.model_dump_json().encode())
+        return summary
+
+    def _requested(self, origin: Origin) -> RunSpec | None:
+        if not origin.token:
+            return None
+        try:
+            data = self._house.store.read(layout.request(origin.guild, origin.token))
+        except FileNotFoundError:
+            return None
+        return RunSpec.model_validate_json(data)
+
+    def _claim(self, spec: RunSpec, origin: Origin) -> RunSpec:
+        """Tie the request to this spec; if it arrived twice, both go on with the first's."""
+        if origin.token:
+            key = layout.request(origin.guild, origin.token)
+            if not self._house.store.create(key, spec.model_dump_json().encode()):
+                return self._requested(origin) or spec
+        return spec
+
+    def _unclaim(self, origin: Origin) -> None:
+        if origin.token:
+            self._house.store.delete(layout.request(origin.guild, origin.token))
+
+    def _store_spec(self, spec: RunSpec) -> RunSpec | None:
+        """Store a spec; None when another run has taken its name meanwhile."""
+        store = self._house.store
+        data = spec.model_dump_json(indent=2).encode()
+        key = layout.spec(spec.guild, spec.name)
+        if not store.exists(key):
+            version = self._datasets.find(spec.guild, str(spec.dataset))
+            report = self._datasets.report(spec.guild, version)
+            store.write(layout.run_report(spec.guild, spec.name), report.model_dump_json().encode())
+        is_ours = store.create(key, data) or store.read(key) == data
+        return spec if is_ours else None
+
+
+def draft_spec(
+    request: TrainRequest, origin: Origin, engine: EngineName, *, ref: DatasetRef, report: Report
+) -> RunSpec:
+    """Return the spec of a request for the dataset version `ref` with that report.
+
+    Raises:
+        NotFoundError: The model does not exist.
+        RequestError: A setting, the name or the dataset does not fit.
+    """
+    model, experts = resolve_experts(request)
+    if (reason := suits(report, needs_video=model.i2v)) is not None:
+        raise RequestError(
+            f"{ref} does not suit {model.name}: {reason}",
+            "Add what is missing with /dataset add, or choose a model that suits it.",
+        )
+    if request.name is not None:
+        check_name("run", request.name)
+    return RunSpec(
+        name=request.name or default_run_name(ref.name, model.name),
+        guild=origin.guild,
+        created_at=now(),
+        requested_by=origin.by,
+        channel=origin.channel,
+        model=model.name,
+        dataset=ref,
+        engine=engine,
+        experts=experts,
+        steps_per_epoch=steps_per_epoch(plan_groups(report)),
+    )
+
+
+def require_checkpoints(view: RunView) -> None:
+    """Raise when a run has nothing to download yet.
+
+    Raises:
+        NotFoundError: No checkpoint of the run is complete.
+    """
+    if not any(view.expert(expert.name).checkpoints for expert in view.spec.experts):
+        raise NotFoundError(
+            f"{view.spec.name} has no checkpoint yet ({view.run.status.value}).",
+            "The first one comes after the first save-every epochs; see /status.",
+        )
+
+
+def _names(name: str, *, is_given: bool) -> Iterator[str]:
+    yield name
+    if is_given:
+        return
+    for number in range(2, _MAX_SUFFIX):
+        suffix = f"-{number}"
+        yield f"{name[: 64 - len(suffix)]}{suffix}"

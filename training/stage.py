@@ -1,0 +1,212 @@
+"""Running one attempt of one stage: lease, heartbeat, events, and what its failure means."""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from training import events as ev
+from training import layout
+from training.advance import advance, lease_name
+from training.errors import TrainingError
+from training.events import StageEvent, StageKey
+from training.house import House
+from training.plan import Planner
+from training.ports import Call, Grant
+from training.request import RunSpec
+from training.run import StageStatus
+from training.run_log import RunLog, Writer
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 4.0
+
+
+class StageInterruptedError(Exception):
+    """The attempt cannot go on, through no fault of the run; the next attempt may."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What a stage has to say when its result is stored."""
+
+    reused: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageContext:
+    """What one attempt of a stage works with."""
+
+    house: House
+    spec: RunSpec
+    planner: Planner
+    key: StageKey
+    attempt: int
+    grant: Grant
+    stopping: threading.Event
+    _log: RunLog
+    _write_lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def path(self, key: str) -> Path:
+        """Return where a key of the store is for programs."""
+        return self.house.store.path(key)
+
+    def emit(self, event: StageEvent) -> None:
+        """Write an event, unless a newer attempt has taken over.
+
+        Raises:
+            StageInterruptedError: This attempt no longer holds the stage's lease.
+        """
+        with self._write_lock:
+            if not self.house.leases.renew(self.grant):
+                self.stopping.set()
+                raise StageInterruptedError("another attempt has taken over")
+            self._log.append(Writer(name=str(self.key), attempt=self.attempt), event)
+
+    def report_progress(self, data: bytes) -> None:
+        """Store the newest progress; it may be lost, and the next value replaces it."""
+        self.house.store.write(layout.progress(self.spec.guild, self.spec.name, self.key), data)
+
+    def check_stopping(self) -> None:
+        """Raise when the attempt was told to stop.
+
+        Raises:
+            StageInterruptedError: A signal or a lost lease asks for it.
+        """
+        if self.stopping.is_set():
+            raise StageInterruptedError("stopped on request")
+
+    @contextmanager
+    def shared(self, name: str) -> Generator[None]:
+        """Hold a lease on something that several runs make; wait while another makes it."""
+        holder = self.grant.holder
+        while (grant := self.house.leases.acquire(name, holder=holder)) is None:
+            self.check_stopping()
+            self.stopping.wait(0.5)
+        with _heartbeat(self.house, grant, self.stopping):
+            try:
+                yield
+            finally:
+                self.house.leases.release(grant)
+
+
+StageFunction = Callable[[StageContext], StageResult]
+
+
+def run_stage(
+    house: House, call: Call, function: StageFunction, stopping: threading.Event
+) -> StageStatus | None:
+    """Run one attempt of a stage and advance the run; None when another attempt lives.
+
+    Expected failures become `StageFailed`, interruptions `StageStopped`; anything else is raised
+    after it was written down.
+    """
+    log = house.log(call.guild, call.run)
+    name = lease_name(call.guild, call.run, call.key)
+    holder = f"{socket.gethostname()}/{os.getpid()}/{call.name}"
+    grant = house.leases.acquire(name, holder=holder, attempt=call.attempt)
+    if grant is None:
+        logger.warning("run %s: %s is in other hands", call.run, call.key)
+        return None
+    run = log.load()
+    if run.status.is_final or run.cancel_requested or run.stage(call.key).attempt > call.attempt:
+        house.leases.release(grant)
+        advance(house, call.guild, call.run)
+        return None
+    context = StageContext(
+        house=house,
+        spec=run.spec,
+        planner=house.planner(run.spec),
+        key=call.key,
+        attempt=call.attempt,
+        grant=grant,
+        stopping=stopping,
+        _log=log,
+    )
+    with _heartbeat(house, grant, stopping):
+        status = _attempt(context, function)
+    house.leases.release(grant)
+    advance(house, call.guild, call.run)
+    return status
+
+
+def _attempt(context: StageContext, function: StageFunction) -> StageStatus:
+    key, attempt, clock = context.key, context.attempt, context.house.clock
+    try:
+        context.emit(ev.StageStarted(at=clock(), key=key, attempt=attempt))
+        result = function(context)
+        context.emit(
+            ev.StageSucceeded(
+                at=clock(), key=key, attempt=attempt, reused=result.reused, note=result.note
+            )
+        )
+    except StageInterruptedError as error:
+        logger.warning("run %s: %s stopped: %s", context.spec.name, key, error)
+        return _last_word(
+            context, ev.StageStopped(at=clock(), key=key, attempt=attempt, reason=str(error))
+        )
+    except TrainingError as error:
+        logger.warning("run %s: %s failed: %s", context.spec.name, key, error)
+        return _last_word(
+            context,
+            ev.StageFailed(at=clock(), key=key, attempt=attempt, cause=error.cause, fix=error.fix),
+        )
+    except OSError as error:
+        logger.exception("run %s: %s failed", context.spec.name, key)
+        return _last_word(
+            context,
+            ev.StageFailed(
+                at=clock(),
+                key=key,
+                attempt=attempt,
+                cause=f"The machine refused: {error.strerror or error}.",
+                fix="Free disk space or repair what it names, then start the run again.",
+            ),
+        )
+    except Exception as error:
+        _last_word(
+            context,
+            ev.StageFailed(
+                at=clock(),
+                key=key,
+                attempt=attempt,
+                cause=f"An unexpected error stopped {key}: {type(error).__name__}: {error}.",
+                fix="This is a bug; the operator finds the traceback in the stage's log.",
+            ),
+        )
+        raise
+    return StageStatus.SUCCEEDED
+
+
+def _last_word(context: StageContext, event: ev.StageStopped | ev.StageFailed) -> StageStatus:
+    try:
+        context.emit(event)
+    except StageInterruptedError:
+        logger.warning("run %s: %s was taken over", context.spec.name, context.key)
+    stopped = isinstance(event, ev.StageStopped)
+    return StageStatus.INTERRUPTED if stopped else StageStatus.FAILED
+
+
+@contextmanager
+def _heartbeat(house: House, grant: Grant, stopping: threading.Event) -> Generator[None]:
+    """Renew the lease while the body runs; losing it asks the attempt to stop."""
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(HEARTBEAT_SECONDS):
+            if not house.leases.renew(grant):
+                stopping.set()
+                return
+
+    thread = threading.Thread(target=beat, name=f"heartbeat {grant.name}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

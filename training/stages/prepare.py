@@ -1,0 +1,42 @@
+"""prepare: repair the dataset once for all runs, and write the run's dataset TOML."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from training import layout
+from training.dataset.repair import repair
+from training.stage import StageContext, StageResult
+
+
+def run(context: StageContext) -> StageResult:
+    """Store the repaired set by content id, unless it is there, and the TOML that reads it."""
+    spec, planner, store = context.spec, context.planner, context.house.store
+    with context.shared(f"prepared/{spec.guild}/{spec.dataset.version}"):
+        is_there = store.exists(f"{planner.prepared_key}/{layout.MANIFEST}")
+        if not is_there:
+            _repair(context)
+    store.write(
+        layout.dataset_config(spec.guild, spec.name), planner.dataset_toml().encode("utf-8")
+    )
+    return StageResult(reused=is_there)
+
+
+def _repair(context: StageContext) -> None:
+    spec, store = context.spec, context.house.store
+    folder = layout.dataset(spec.guild, spec.dataset.name, spec.dataset.number)
+    target = context.path(context.planner.prepared_key)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=target.parent, prefix=".prepare-"))
+
+    def on_progress(done: int, total: int) -> None:
+        context.check_stopping()
+        context.report_progress(f'{{"done": {done}, "total": {total}}}'.encode())
+
+    try:
+        archive = context.path(f"{folder}/{layout.ORIGINAL}")
+        repair(archive, context.house.report(spec), work / "set", on_progress=on_progress)
+        store.delete(context.planner.prepared_key)
+        store.put_tree(context.planner.prepared_key, work / "set")
+    finally:
+        shutil.rmtree(work)

@@ -1,0 +1,178 @@
+"""A run as people see it: its folded events, the newest progress and its place in line."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+
+from training import layout
+from training.catalogue import ExpertName
+from training.events import StageKey
+from training.house import House
+from training.request import RunSpec
+from training.run import Run, StageStatus
+
+
+class Progress(BaseModel):
+    """The newest, lossy progress of one stage: `done` of `total` items, layers or steps."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    done: int = 0
+    total: int = 0
+    step: int = 0
+    total_steps: int = 0
+    epoch: int = 0
+    loss: float | None = None
+    average_loss: float | None = None
+    learning_rate: float | None = None
+    seconds_per_step: float | None = None
+
+
+class Metric(BaseModel):
+    """Loss and learning rate of one optimizer step."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    step: int
+    loss: float
+    learning_rate: float
+
+
+class ExpertView(BaseModel):
+    """How far one expert is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: ExpertName
+    epoch: int
+    step: int
+    total_steps: int
+    loss: float | None
+    checkpoints: tuple[str, ...]
+
+
+class RunSummary(BaseModel):
+    """The stable fields of `lorabot runs --json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    model: str
+    dataset: str
+    state: str
+    stage: str | None
+    experts: tuple[ExpertView, ...]
+    error: str | None
+    engine: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """One run with everything a card shows."""
+
+    run: Run
+    keys: tuple[StageKey, ...]
+    progress: Mapping[StageKey, Progress]
+    positions: Mapping[StageKey, int]
+
+    @property
+    def spec(self) -> RunSpec:
+        """Return what was asked for."""
+        return self.run.spec
+
+    def current(self) -> tuple[StageKey, ...]:
+        """Return the stages that work now or wait for their turn, in the run's order."""
+        alive = (StageStatus.RUNNING, StageStatus.SUBMITTED, StageStatus.INTERRUPTED)
+        return tuple(key for key in self.keys if self.run.stage(key).status in alive)
+
+    def expert(self, name: ExpertName) -> ExpertView:
+        """Return how far one expert is: durable events, or newer progress where there is some."""
+        state = self.run.expert(name)
+        newest = self.progress.get(StageKey("train", name), Progress())
+        settings = self.spec.expert(name).settings
+        ahead = newest.step > state.step
+        return ExpertView(
+            name=name,
+            epoch=newest.epoch if ahead else state.epoch,
+            step=newest.step if ahead else state.step,
+            total_steps=self.spec.steps_per_epoch * settings.epochs,
+            loss=newest.average_loss if newest.average_loss is not None else state.loss,
+            checkpoints=tuple(checkpoint.file for checkpoint in state.checkpoints),
+        )
+
+    def remaining_seconds(self) -> float | None:
+        """Return the time the slower expert still trains, None before its pace is known."""
+        found: list[float] = []
+        for expert in self.spec.experts:
+            newest = self.progress.get(StageKey("train", expert.name))
+            if newest is not None and newest.seconds_per_step is not None:
+                found.append((newest.total_steps - newest.step) * newest.seconds_per_step)
+        return max(found) if found and not self.run.status.is_final else None
+
+    def summary(self) -> RunSummary:
+        """Return the stable fields of a listing."""
+        current = self.current()
+        error = f"{self.run.cause} {self.run.fix}".strip()
+        return RunSummary(
+            name=self.spec.name,
+            model=self.spec.model,
+            dataset=str(self.spec.dataset),
+            state=self.run.status.value,
+            stage=str(current[0].stage) if current and not self.run.status.is_final else None,
+            experts=tuple(self.expert(expert.name) for expert in self.spec.experts),
+            error=error or None,
+            engine=self.spec.engine,
+            created_at=self.spec.created_at.isoformat(timespec="seconds"),
+        )
+
+
+def stage_keys(spec: RunSpec) -> tuple[StageKey, ...]:
+    """Return the keys of a run's stages in the order in which people read them."""
+    keys = [StageKey("prepare"), StageKey("fetch"), StageKey("cache")]
+    keys += [StageKey("merge", e.name) for e in spec.experts if e.speed_lora is not None]
+    keys += [StageKey("train", expert.name) for expert in spec.experts]
+    return (*keys, *(StageKey("publish", expert.name) for expert in spec.experts))
+
+
+def view_run(house: House, guild: str, name: str) -> RunView:
+    """Return a run as it stands now.
+
+    Raises:
+        NotFoundError: The guild has no such run.
+    """
+    run = house.log(guild, name).load()
+    keys = stage_keys(run.spec)
+    progress = {key: found for key in keys if (found := _progress(house, guild, name, key))}
+    positions: dict[StageKey, int] = {}
+    for key in keys:
+        stage = run.stage(key)
+        if stage.status is StageStatus.SUBMITTED and not run.status.is_final:
+            position = house.backend.state(stage.handle).position
+            if position is not None:
+                positions[key] = position
+    return RunView(run=run, keys=keys, progress=progress, positions=positions)
+
+
+def metrics(house: House, spec: RunSpec, name: ExpertName) -> list[Metric]:
+    """Return every step of one expert once; a step taken again by a later attempt replaces it."""
+    key = StageKey("train", name)
+    steps: dict[int, Metric] = {}
+    attempts = house.log(spec.guild, spec.name).load().stage(key).attempt
+    for attempt in range(1, attempts + 1):
+        try:
+            data = house.store.read(layout.metrics(spec.guild, spec.name, key, attempt))
+        except FileNotFoundError:
+            continue
+        for line in data[: data.rfind(b"\n") + 1].splitlines():
+            metric = Metric.model_validate_json(line)
+            steps[metric.step] = metric
+    return [steps[step] for step in sorted(steps)]
+
+
+def _progress(house: House, guild: str, name: str, key: StageKey) -> Progress | None:
+    try:
+        return Progress.model_validate_json(house.store.read(layout.progress(guild, name, key)))
+    except FileNotFoundError:
+        return None
