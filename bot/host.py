@@ -1,0 +1,73 @@
+"""The running bot: the chat client, its web side and what both stand on, started and ended as one."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from bot.discord.client import ChatOptions, LoraBot
+from bot.service import Service
+from bot.web.app import create_app
+from bot.web.links import LinkSigner
+from bot.web.server import WebServer
+from bot.wiring import LocalHouse
+from training.request import EngineName
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningBot:
+    """A bot that is logged in; `ended` is done when it leaves for good."""
+
+    client: LoraBot
+    web: WebServer
+    ended: asyncio.Task[None]
+
+
+@asynccontextmanager
+async def running_bot(
+    local: LocalHouse, *, token: str, engine: EngineName, edit_seconds: float = 5.0
+) -> AsyncGenerator[RunningBot]:
+    """Serve until the body ends.
+
+    Raises:
+        discord.LoginFailure: The token is not that of a bot.
+    """
+    settings = local.settings
+    web = WebServer()
+    await web.start(settings.web_host, settings.web_port)
+    signer = LinkSigner(
+        local.link_secret(),
+        settings.web_url or web.base_url,
+        expires_seconds=settings.link_hours * 3600,
+    )
+    web.mount(create_app(local.house.store, signer))
+    options = ChatOptions(
+        team_role=settings.team_role,
+        upload_limit_mib=settings.upload_limit_mib,
+        edit_seconds=edit_seconds,
+    )
+    client = LoraBot(Service(local, signer, engine), local.house.store, options)
+    try:
+        async with client:
+            await client.login(token)
+            ended = asyncio.create_task(client.connect(), name="gateway")
+            await _ready(client, ended)
+            try:
+                yield RunningBot(client, web, ended)
+            finally:
+                await client.close()
+                await ended
+    finally:
+        await web.stop()
+
+
+async def _ready(client: LoraBot, ended: asyncio.Task[None]) -> None:
+    """Wait until the bot has seen its servers; a refused login is raised."""
+    ready = asyncio.create_task(client.wait_until_ready(), name="ready")
+    await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
+    if not ready.done():
+        ready.cancel()
+        await ended

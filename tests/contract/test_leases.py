@@ -1,0 +1,123 @@
+"""What every `Leases` promises."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from storage.file_lease import FileLeases
+from training.ports import Grant, Leases
+
+
+class Clock:
+    """A clock that only tests move."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["file"])
+def leases(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Leases:
+    assert request.param == "file"
+    return FileLeases(tmp_path / "leases", seconds=10, clock=clock)
+
+
+def held(leases: Leases, holder: str, attempt: int = 1) -> Grant:
+    grant = leases.acquire("run/train", holder=holder, attempt=attempt)
+    assert grant is not None
+    return grant
+
+
+def test_a_living_lease_keeps_others_out(leases: Leases) -> None:
+    held(leases, "a")
+
+    assert leases.acquire("run/train", holder="b") is None
+    assert leases.acquire("run/other", holder="b") is not None
+
+
+def test_of_many_takers_exactly_one_wins(leases: Leases) -> None:
+    barrier = threading.Barrier(8)
+    grants: list[Grant] = []
+
+    def take(number: int) -> None:
+        barrier.wait()
+        grant = leases.acquire("run/train", holder=str(number))
+        if grant is not None:
+            grants.append(grant)
+
+    threads = [threading.Thread(target=take, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(grants) == 1
+
+
+def test_a_lease_that_is_renewed_lives_on(leases: Leases, clock: Clock) -> None:
+    grant = held(leases, "a")
+
+    clock.now += 8
+    assert leases.renew(grant)
+    clock.now += 8
+
+    assert leases.acquire("run/train", holder="b") is None
+
+
+def test_an_expired_lease_goes_to_the_next_and_the_old_holder_learns_it(
+    leases: Leases, clock: Clock
+) -> None:
+    old = held(leases, "a")
+    clock.now += 11
+
+    new = held(leases, "b", attempt=2)
+
+    assert not leases.renew(old)
+    assert leases.renew(new)
+
+
+def test_a_released_lease_is_free_at_once(leases: Leases) -> None:
+    leases.release(held(leases, "a"))
+
+    assert leases.acquire("run/train", holder="b") is not None
+
+
+def test_releasing_what_was_lost_changes_nothing(leases: Leases, clock: Clock) -> None:
+    old = held(leases, "a")
+    clock.now += 11
+    new = held(leases, "b")
+
+    leases.release(old)
+
+    assert leases.renew(new)
+
+
+def test_the_lease_of_a_dead_attempt_can_be_ended(leases: Leases) -> None:
+    dead = held(leases, "a", attempt=1)
+
+    leases.revoke("run/train", attempt=1)
+
+    assert not leases.renew(dead)
+    assert leases.acquire("run/train", holder="b", attempt=2) is not None
+
+
+def test_ending_an_old_attempt_spares_a_newer_one(leases: Leases) -> None:
+    newer = held(leases, "b", attempt=2)
+
+    leases.revoke("run/train", attempt=1)
+
+    assert leases.renew(newer)
+
+
+def test_an_older_attempt_never_replaces_a_newer_one(leases: Leases) -> None:
+    leases.release(held(leases, "b", attempt=2))
+
+    assert leases.acquire("run/train", holder="a", attempt=1) is None

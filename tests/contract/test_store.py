@@ -1,0 +1,112 @@
+"""What every `Store` promises."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from storage.folder import FolderStore
+from training.ports import Store
+
+
+@pytest.fixture(params=["folder"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    assert request.param == "folder"
+    return FolderStore(tmp_path / "store")
+
+
+def test_what_was_written_is_read_back(store: Store) -> None:
+    store.write("a/b.json", b"one")
+    store.write("a/b.json", b"two")
+
+    assert store.read("a/b.json") == b"two"
+    assert store.exists("a/b.json")
+    assert store.exists("a")
+
+
+def test_reading_nothing_is_an_error(store: Store) -> None:
+    with pytest.raises(FileNotFoundError):
+        store.read("nothing")
+
+
+def test_of_many_creators_exactly_one_wins(store: Store) -> None:
+    barrier = threading.Barrier(8)
+    won: list[int] = []
+
+    def create(number: int) -> None:
+        barrier.wait()
+        if store.create("spec.json", str(number).encode()):
+            won.append(number)
+
+    threads = [threading.Thread(target=create, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(won) == 1
+    assert store.read("spec.json") == str(won[0]).encode()
+
+
+def test_appended_lines_stand_in_order(store: Store) -> None:
+    store.append("events/w-1.jsonl", b"1\n")
+    store.append("events/w-1.jsonl", b"2\n")
+
+    assert store.read("events/w-1.jsonl") == b"1\n2\n"
+
+
+def test_half_a_line_of_a_crash_is_dropped_by_the_next_append(store: Store) -> None:
+    store.write("events/w-1.jsonl", b"1\nhal")
+
+    store.append("events/w-1.jsonl", b"2\n")
+
+    assert store.read("events/w-1.jsonl") == b"1\n2\n"
+
+
+def test_names_are_those_directly_below(store: Store) -> None:
+    for key in ("runs/b/spec.json", "runs/a/spec.json", "runs/c"):
+        store.write(key, b"")
+
+    assert store.names("runs") == ["a", "b", "c"]
+    assert store.names("nothing") == []
+
+
+def test_a_stored_file_can_be_read_from_any_offset(store: Store, tmp_path: Path) -> None:
+    source = tmp_path / "big"
+    source.write_bytes(bytes(range(256)) * 1000)
+
+    store.put_file("big", source)
+
+    with store.open("big") as file:
+        file.seek(1000)
+        assert file.read(3) == bytes([232, 233, 234])
+
+
+def test_a_tree_is_stored_whole_and_only_once(store: Store, tmp_path: Path) -> None:
+    for number in (1, 2):
+        folder = store.path(f"incoming-{number}")
+        folder.mkdir()
+        (folder / "manifest.json").write_text(str(number))
+
+    first = store.put_tree("datasets/annika/1", store.path("incoming-1"))
+    second = store.put_tree("datasets/annika/1", store.path("incoming-2"))
+
+    assert (first, second) == (True, False)
+    assert store.read("datasets/annika/1/manifest.json") == b"1"
+
+
+def test_deleting_takes_all_below_and_nothing_there_is_fine(store: Store) -> None:
+    store.write("runs/a/spec.json", b"")
+    store.write("runs/a/events/x", b"")
+
+    store.delete("runs/a")
+    store.delete("runs/a")
+
+    assert not store.exists("runs/a")
+    assert store.names("runs") == []
+
+
+@pytest.mark.parametrize("key", ["../x", "/etc/passwd", "a/../../x", ""])
+def test_a_key_cannot_leave_the_store(store: Store, key: str) -> None:
+    with pytest.raises(ValueError, match="not a key"):
+        store.write(key, b"")

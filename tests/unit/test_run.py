@@ -1,0 +1,96 @@
+"""The fold of a run's events."""
+
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.specs import spec
+from training import events as ev
+from training.events import Event, StageEvent, StageKey
+from training.run import RunStatus, StageStatus, fold
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+TRAIN = StageKey("train", "main")
+
+
+def submitted(attempt: int) -> StageEvent:
+    return ev.StageSubmitted(at=AT, key=TRAIN, attempt=attempt, handle=str(attempt))
+
+
+def started(attempt: int) -> StageEvent:
+    return ev.StageStarted(at=AT, key=TRAIN, attempt=attempt)
+
+
+def lost(attempt: int) -> StageEvent:
+    return ev.StageLost(at=AT, key=TRAIN, attempt=attempt)
+
+
+def saved(attempt: int, epoch: int) -> StageEvent:
+    return ev.CheckpointSaved(
+        at=AT,
+        key=TRAIN,
+        attempt=attempt,
+        file=f"checkpoints/main/x-{epoch}.safetensors",
+        epoch=epoch,
+        step=epoch * 10,
+        size_bytes=1,
+        is_final=False,
+    )
+
+
+def test_a_stored_run_is_queued_until_a_stage_starts() -> None:
+    assert fold(spec(), []).status is RunStatus.QUEUED
+    assert fold(spec(), [submitted(1)]).status is RunStatus.QUEUED
+    assert fold(spec(), [submitted(1), started(1)]).status is RunStatus.RUNNING
+
+
+def test_the_first_final_event_wins() -> None:
+    run = fold(spec(), [ev.RunCancelled(at=AT), ev.RunSucceeded(at=AT), started(1)])
+
+    assert run.status is RunStatus.CANCELLED
+    assert not run.stages
+
+
+def test_a_lost_attempt_leaves_the_stage_for_the_next() -> None:
+    run = fold(spec(), [submitted(1), started(1), lost(1)])
+
+    assert run.stage(TRAIN).status is StageStatus.INTERRUPTED
+
+    run = fold(spec(), [submitted(1), started(1), lost(1), submitted(2), started(2)])
+
+    assert run.stage(TRAIN).status is StageStatus.RUNNING
+    assert run.stage(TRAIN).attempt == 2
+
+
+def test_a_checkpoint_saved_again_by_a_later_attempt_counts_once() -> None:
+    run = fold(spec(), [saved(1, 5), lost(1), saved(2, 5), saved(2, 10)])
+
+    assert [c.epoch for c in run.expert("main").checkpoints] == [5, 10]
+
+
+def test_progress_is_credited_to_the_attempt_that_made_it() -> None:
+    run = fold(spec(), [started(1), lost(1), started(2), saved(2, 5), lost(2), started(3)])
+
+    assert run.stage(TRAIN).progressed_attempt == 2
+
+
+_STORY: list[Event] = [
+    submitted(1),
+    started(1),
+    saved(1, 5),
+    lost(1),
+    submitted(2),
+    started(2),
+    saved(2, 10),
+    ev.StageSucceeded(at=AT, key=TRAIN, attempt=2),
+]
+
+
+@given(st.permutations(_STORY))
+def test_events_of_several_writers_give_the_same_run_in_any_order(order: list[Event]) -> None:
+    expected, found = fold(spec(), _STORY), fold(spec(), order)
+
+    assert found.stage(TRAIN).status is expected.stage(TRAIN).status is StageStatus.SUCCEEDED
+    assert found.expert("main").checkpoints == expected.expert("main").checkpoints
+    assert found.status is expected.status
