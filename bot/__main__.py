@@ -6,10 +6,12 @@ import sys
 from cyclopts import App, CycloptsError
 
 from bot.cli.check import check
+from bot.cli.demo import demo
 from bot.cli.models import models
 from bot.cli.output import errors, print_error
 from bot.cli.plan import plan
 from bot.cli.runs import cancel, download, runs
+from bot.cli.sandbox import sandbox, serve
 from bot.cli.train import train
 from training.errors import TrainingError
 
@@ -24,14 +26,8 @@ app = App(
     ),
     help_format="markdown",
 )
-for command in (models, check, plan, train, runs, cancel, download):
+for command in (serve, sandbox, demo, models, check, plan, train, runs, cancel, download):
     app.command(command)
-
-
-@app.command
-def serve() -> None:
-    """Run the bot on Discord; needs LORABOT_DISCORD_TOKEN."""
-    raise NotImplementedError
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The running bot: the chat client, its web side and what both stand on, started and ended as one."""
+"""The running bot: the chat client and its web side, started and ended as one."""
 
 import asyncio
 import logging
@@ -36,14 +36,10 @@ async def running_bot(
         discord.LoginFailure: The token is not that of a bot.
     """
     settings = local.settings
-    web = WebServer()
+    signer = LinkSigner(local.link_secret(), hours=settings.link_hours)
+    web = WebServer(create_app(local.house.store, signer))
     await web.start(settings.web_host, settings.web_port)
-    signer = LinkSigner(
-        local.link_secret(),
-        settings.web_url or web.base_url,
-        expires_seconds=settings.link_hours * 3600,
-    )
-    web.mount(create_app(local.house.store, signer))
+    signer.base_url = settings.web_url or web.base_url
     options = ChatOptions(
         team_role=settings.team_role,
         upload_limit_mib=settings.upload_limit_mib,

@@ -118,6 +118,10 @@ class Service:
 
         return await _in_thread(start)
 
+    async def resume(self, run: str, origin: Origin) -> RunSpec:
+        """Store a new run that goes on where a failed or cancelled one stopped."""
+        return await _in_thread(self._local.runs.resume, run, origin)
+
     async def cancel(self, guild: str, run: str, *, by: str) -> RunView:
         """Ask a run to stop and return how it stands."""
 

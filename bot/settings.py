@@ -25,6 +25,10 @@ class Settings(BaseSettings):
         str | None, Field(description="address under which people reach the web side")
     ] = None
     link_hours: Annotated[float, Field(gt=0, le=24 * 30)] = 24.0
+    discord_url: Annotated[
+        str | None, Field(description="address of a Discord-compatible server, such as a sandbox")
+    ] = None
+    edit_seconds: Annotated[float, Field(gt=0, description="pause between edits of a card")] = 5.0
     upload_limit_mib: Annotated[int, Field(ge=1)] = 500
     gpu_slots: Annotated[int, Field(ge=1, le=64)] = 2
     cpu_slots: Annotated[int, Field(ge=1, le=64)] = 2

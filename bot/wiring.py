@@ -3,8 +3,8 @@
 import fcntl
 import os
 import secrets
-import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from bot.settings import Settings
@@ -28,6 +28,7 @@ class LocalHouse:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.home = settings.home_folder
+        self._worker: int | None = None
         try:
             self.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -44,6 +45,12 @@ class LocalHouse:
         )
         self.runs = Runs(self.house, SqliteRunIndex(self.home / "index.sqlite"))
         self.datasets = Datasets(self.house.store)
+
+    def with_team_role(self, role: str) -> "LocalHouse":
+        """Return the same home with a role to notify, unless one is set."""
+        if self.settings.team_role is not None:
+            return self
+        return LocalHouse(self.settings.model_copy(update={"team_role": role}))
 
     def engine(self, name: EngineName) -> Engine:
         """Return the engine called `name`.
@@ -71,21 +78,37 @@ class LocalHouse:
 
     def ensure_worker(self) -> None:
         """Start the worker service unless one is alive; it ends by itself when idle."""
+        self._reap_worker()
         with self.worker_lock.open("ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return
+            self._worker = self._start_worker(lock.fileno())
+
+    def _start_worker(self, lock: int) -> int:
+        """Start the service; it inherits the lock and so holds it for as long as it lives."""
+        command = [sys.executable, "-m", "bot.worker", "serve", "--home", str(self.home)]
         with (self.home / "local" / "worker.log").open("ab") as log:
-            subprocess.Popen(
-                [sys.executable, "-m", "bot.worker", "serve", "--home", str(self.home)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+            return os.posix_spawn(
+                sys.executable,
+                command,
+                worker_environment(self.settings),
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
+                    (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
+                    (os.POSIX_SPAWN_DUP2, lock, 3),
+                ],
                 # Its own session: it outlives the bot that started it, by design.
-                start_new_session=True,
-                env=worker_environment(self.settings),
+                setsid=True,
             )
+
+    def _reap_worker(self) -> None:
+        if self._worker is not None:
+            with suppress(ChildProcessError):
+                ended, _status = os.waitpid(self._worker, os.WNOHANG)
+                self._worker = None if ended else self._worker
 
     def link_secret(self) -> bytes:
         """Return the secret that signs links; made once, kept in the home folder."""

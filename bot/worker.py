@@ -1,8 +1,6 @@
 """The worker service and the stages it starts, each a process of its own."""
 
-import fcntl
 import logging
-import os
 import signal
 import sys
 import threading
@@ -25,22 +23,16 @@ app = cyclopts.App(name="python -m bot.worker", help="Started by the bot; nobody
 
 @app.command
 def serve(*, home: Path) -> None:
-    """Start the stages in line until nothing is left to do for a while."""
+    """Start the stages in line until nothing is left to do; holds the lock it was started with."""
     local = LocalHouse(Settings(home=home))
     stopping = _stop_on_signal()
-    with local.worker_lock.open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        os.set_inheritable(lock.fileno(), False)
-        worker = Worker(
-            backend=local.backend,
-            slots={"gpu": local.settings.gpu_slots, "cpu": local.settings.cpu_slots},
-            command=lambda number: _stage_command(local.home, number),
-            tick=lambda: _tick(local),
-        )
-        worker.serve(stopping.is_set)
+    worker = Worker(
+        backend=local.backend,
+        slots={"gpu": local.settings.gpu_slots, "cpu": local.settings.cpu_slots},
+        command=lambda number: _stage_command(local.home, number),
+        tick=lambda: _tick(local),
+    )
+    worker.serve(stopping.is_set)
 
 
 @app.command

@@ -94,24 +94,10 @@ class Planner:
             weights=self._weights,
             output_dir=self._path(layout.checkpoints(self.spec.guild, self.spec.name, name)),
             output_name=self.spec.output_name(name),
-            comment=self.comment(name),
+            comment=comment(self.spec, name),
             resume=resume,
         )
         return self.engine.command(train.script, train.arguments())
-
-    def comment(self, name: ExpertName) -> str:
-        """Return what the checkpoints of one expert say of their origin."""
-        return json.dumps(
-            {
-                "run": self.spec.name,
-                "expert": name,
-                "model": self.model.name,
-                "task": self.model.task,
-                "dataset": self.spec.dataset.version,
-                "engine": self.engine.name,
-            },
-            separators=(",", ":"),
-        )
 
     def dit_key(self, expert: ExpertSpec) -> str:
         """Return where the trainer of one expert finds its base: merged, for a speed LoRA."""
@@ -192,3 +178,16 @@ def steps_per_epoch(groups: GroupPlan) -> int:
             "Add images, or clips of at least one frame at 16 frames a second.",
         )
     return items
+
+
+def comment(spec: RunSpec, name: ExpertName) -> str:
+    """Return what the checkpoints and states of one expert of a run say of their origin."""
+    facts = {
+        "run": spec.name,
+        "expert": name,
+        "model": spec.model,
+        "task": find_model(spec.model).task,
+        "dataset": spec.dataset.version,
+        "engine": spec.engine,
+    }
+    return json.dumps(facts, separators=(",", ":"))

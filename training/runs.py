@@ -11,6 +11,7 @@ from training.dataset.groups import plan_groups, suits
 from training.dataset.report import Report
 from training.datasets import Datasets
 from training.errors import NotFoundError, RequestError
+from training.events import StageKey
 from training.house import House, now
 from training.plan import steps_per_epoch
 from training.ports import RunIndex
@@ -23,7 +24,7 @@ from training.request import (
     default_run_name,
     resolve_experts,
 )
-from training.run import Run
+from training.run import Run, RunStatus, StageStatus
 from training.run_log import REQUEST, Writer
 from training.view import RunSummary, RunView, view_run
 
@@ -70,7 +71,43 @@ class Runs:
         if (earlier := self._requested(origin)) is not None:
             return self._store_spec(earlier) or earlier
         draft = self.draft(request, origin, engine)
-        for name in _names(draft.name, is_given=request.name is not None):
+        return self._store(draft, origin, is_name_given=request.name is not None)
+
+    def resume(self, name: str, origin: Origin) -> RunSpec:
+        """Store a new run that goes on with the experts which a failed or cancelled one lacks.
+
+        The old run's folder stays as it is; the new one starts from its training states.
+
+        Raises:
+            NotFoundError: The guild has no such run.
+            RequestError: The run is still open, or has nothing left to do.
+        """
+        if (earlier := self._requested(origin)) is not None:
+            return self._store_spec(earlier) or earlier
+        old = self._house.log(origin.guild, name).load()
+        if not old.status.is_final or old.status is RunStatus.SUCCEEDED:
+            raise RequestError(
+                f"{name} is {old.status.value}, so there is nothing to resume.",
+                "Only a failed or cancelled run can be resumed; start another with /train.",
+            )
+        unfinished = tuple(
+            expert
+            for expert in old.spec.experts
+            if old.stage(StageKey("publish", expert.name)).status is not StageStatus.SUCCEEDED
+        )
+        draft = old.spec.model_copy(
+            update={
+                "experts": unfinished,
+                "continues": name,
+                "created_at": self._house.clock(),
+                "requested_by": origin.by,
+                "channel": origin.channel,
+            }
+        )
+        return self._store(draft, origin, is_name_given=False)
+
+    def _store(self, draft: RunSpec, origin: Origin, *, is_name_given: bool) -> RunSpec:
+        for name in _names(draft.name, is_given=is_name_given):
             if self._house.store.exists(layout.spec(origin.guild, name)):
                 continue
             spec = self._claim(draft.model_copy(update={"name": name}), origin)
@@ -161,11 +198,18 @@ class Runs:
         data = spec.model_dump_json(indent=2).encode()
         key = layout.spec(spec.guild, spec.name)
         if not store.exists(key):
-            version = self._datasets.find(spec.guild, str(spec.dataset))
-            report = self._datasets.report(spec.guild, version)
+            report = self._report(spec)
             store.write(layout.run_report(spec.guild, spec.name), report.model_dump_json().encode())
         is_ours = store.create(key, data) or store.read(key) == data
         return spec if is_ours else None
+
+
+    def _report(self, spec: RunSpec) -> Report:
+        if spec.continues is not None:
+            # The dataset may have been removed since; the old run kept its report.
+            return self._house.report(spec.model_copy(update={"name": spec.continues}))
+        version = self._datasets.find(spec.guild, str(spec.dataset))
+        return self._datasets.report(spec.guild, version)
 
 
 def draft_spec(

@@ -4,7 +4,14 @@ import sys
 import time
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from bot.cli.options import GUILD, ORIGIN, DatasetName, Engine, Home, Json, ModelName, RunSettings
 from bot.cli.output import console, print_json

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import discord
 from discord import app_commands
 
-from bot.discord.answers import Interaction, answer_error, guild_of
+from bot.discord.answers import Interaction, answer_error
 from bot.discord.card_keeper import CardKeeper
+from bot.discord.completion import dataset_names, run_names
 from bot.discord.dataset_commands import dataset_group, use_as_dataset
 from bot.discord.run_buttons import RunButton, ServiceClient
 from bot.discord.run_commands import add_run_commands
@@ -19,7 +20,6 @@ from bot.service import Service
 from training.ports import Store
 
 logger = logging.getLogger(__name__)
-_MAX_CHOICES = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,10 @@ class LoraBot(ServiceClient):
             self._keeping = asyncio.create_task(self.keeper.keep(), name="cards")
             self._keeping.add_done_callback(_log_end)
 
+    async def show_run(self, guild: str, run: str) -> None:
+        """Post or edit the card of a run."""
+        await self.keeper.show(guild, run)
+
     async def close(self) -> None:
         """Stop keeping cards and leave the gateway."""
         if self._keeping is not None:
@@ -74,10 +78,11 @@ class LoraBot(ServiceClient):
 
     def _add_commands(self) -> None:
         limit = self._options.upload_limit_mib
-        self.tree.add_command(train_command(self.service, self.keeper, self._dataset_names))
-        self.tree.add_command(dataset_group(self.service, self._dataset_names, limit))
+        datasets, runs = dataset_names(self.service), run_names(self.service)
+        self.tree.add_command(train_command(self.service, self.show_run, datasets))
+        self.tree.add_command(dataset_group(self.service, datasets, limit))
         self.tree.add_command(use_as_dataset(self.service, limit))
-        add_run_commands(self.tree, self.service, self._run_names, self.team_role)
+        add_run_commands(self.tree, self.service, self.show_run, runs, self.team_role)
 
     async def _sync_if_changed(self) -> None:
         """Send the commands to Discord when they changed: creating them is limited a day."""
@@ -91,32 +96,11 @@ class LoraBot(ServiceClient):
             await self.tree.sync()
             await asyncio.to_thread(self._store.write, key, digest)
 
-    async def _dataset_names(
-        self, interaction: Interaction, typed: str
-    ) -> list[app_commands.Choice[str]]:
-        versions = await self.service.datasets(guild_of(interaction))
-        texts = {
-            v.name: f"{v.name} ({v.images} images, {v.clips} clips, version {v.number})"
-            for v in versions
-        }
-        return _choices(texts, typed)
-
-    async def _run_names(
-        self, interaction: Interaction, typed: str
-    ) -> list[app_commands.Choice[str]]:
-        runs = await self.service.runs(guild_of(interaction))
-        return _choices({run.name: f"{run.name} ({run.state})" for run in runs}, typed)
-
     async def _on_command_error(
         self, interaction: Interaction, error: app_commands.AppCommandError
     ) -> None:
         original = error.original if isinstance(error, app_commands.CommandInvokeError) else error
         await answer_error(interaction, original)
-
-
-def _choices(texts: dict[str, str], typed: str) -> list[app_commands.Choice[str]]:
-    found = [(name, text) for name, text in texts.items() if typed.lower() in name]
-    return [app_commands.Choice(name=text[:100], value=name) for name, text in found[:_MAX_CHOICES]]
 
 
 def _read_or_none(store: Store, key: str) -> bytes | None:

@@ -2,13 +2,13 @@
 
 import io
 import tempfile
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import discord
 from discord import app_commands
 
 from bot.discord.answers import Interaction, answer, guild_of
+from bot.discord.completion import Complete
 from bot.discord.embed import to_embed
 from bot.messages.dataset_text import (
     dataset_card,
@@ -21,7 +21,6 @@ from training.datasets import DatasetRefusedError
 from training.errors import RequestError
 from training.request import name_from_file
 
-Complete = Callable[[Interaction, str], Awaitable[list[app_commands.Choice[str]]]]
 _MIB = 1024 * 1024
 
 

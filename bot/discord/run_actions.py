@@ -1,12 +1,16 @@
 """What a command and a button both do with a run."""
 
+from collections.abc import Awaitable, Callable
+
 import discord
 
-from bot.discord.answers import Interaction, answer, guild_of
-from bot.messages.lists import cancelled_card, download_card
+from bot.discord.answers import Interaction, answer, guild_of, origin_of
+from bot.messages.lists import cancelled_card, download_card, resumed_card
 from bot.service import Service
 from training.errors import RequestError
 from training.view import RunView
+
+ShowRun = Callable[[str, str], Awaitable[None]]
 
 
 async def cancel_run(
@@ -30,6 +34,13 @@ async def send_links(interaction: Interaction, service: Service, run: str) -> No
     links, archive = await service.links(guild, run)
     view = await service.run(guild, run)
     await answer(interaction, download_card(view, links, archive), ephemeral=True)
+
+
+async def resume_run(interaction: Interaction, service: Service, show: ShowRun, run: str) -> None:
+    """Go on with a failed or cancelled run as a new one, and show its card."""
+    spec = await service.resume(run, origin_of(interaction))
+    await answer(interaction, resumed_card(spec), ephemeral=True)
+    await show(guild_of(interaction), spec.name)
 
 
 def _require_may_cancel(interaction: Interaction, view: RunView, team_role: str | None) -> None:

@@ -6,14 +6,16 @@ from typing import Literal, Self
 import discord
 
 from bot.discord.answers import answer_error
-from bot.discord.run_actions import cancel_run, send_links
+from bot.discord.run_actions import cancel_run, resume_run, send_links
 from bot.service import Service
+from training.run import RunStatus
 from training.view import RunView
 
-Action = Literal["cancel", "download"]
+Action = Literal["cancel", "download", "resume"]
 _LABELS: dict[Action, tuple[str, discord.ButtonStyle]] = {
     "cancel": ("Cancel", discord.ButtonStyle.danger),
     "download": ("Download", discord.ButtonStyle.primary),
+    "resume": ("Resume", discord.ButtonStyle.secondary),
 }
 
 
@@ -23,10 +25,14 @@ class ServiceClient(discord.Client):
     service: Service
     team_role: str | None
 
+    async def show_run(self, guild: str, run: str) -> None:
+        """Post or edit the card of a run."""
+        raise NotImplementedError
+
 
 class RunButton(
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
-    template=r"(?P<action>cancel|download):(?P<run>[a-z0-9_-]{1,64})",
+    template=r"(?P<action>cancel|download|resume):(?P<run>[a-z0-9_-]{1,64})",
 ):
     """Does one thing with the run that it names."""
 
@@ -48,8 +54,7 @@ class RunButton(
         /,
     ) -> Self:
         """Return the button that a press on an old message means."""
-        action: Action = "cancel" if match["action"] == "cancel" else "download"
-        return cls(action, match["run"])
+        return cls(next(action for action in _LABELS if action == match["action"]), match["run"])
 
     async def callback(self, interaction: discord.Interaction) -> None:
         """Do it, and tell whoever pressed."""
@@ -58,10 +63,13 @@ class RunButton(
             raise TypeError("the button belongs to a ServiceClient")
         await interaction.response.defer(ephemeral=True, thinking=True)
         try:
-            if self._action == "cancel":
-                await cancel_run(interaction, client.service, self._run, client.team_role)
-            else:
-                await send_links(interaction, client.service, self._run)
+            match self._action:
+                case "cancel":
+                    await cancel_run(interaction, client.service, self._run, client.team_role)
+                case "download":
+                    await send_links(interaction, client.service, self._run)
+                case "resume":
+                    await resume_run(interaction, client.service, client.show_run, self._run)
         except Exception as error:  # noqa: BLE001  # discord.py has no error hook for these items
             await answer_error(interaction, error)
 
@@ -73,4 +81,6 @@ def run_buttons(view: RunView) -> discord.ui.View:
         buttons.add_item(RunButton("cancel", view.spec.name))
     if any(view.expert(expert.name).checkpoints for expert in view.spec.experts):
         buttons.add_item(RunButton("download", view.spec.name))
+    if view.run.status in (RunStatus.FAILED, RunStatus.CANCELLED):
+        buttons.add_item(RunButton("resume", view.spec.name))
     return buttons

@@ -1,24 +1,23 @@
-"""`/runs`, `/status`, `/cancel`, `/download` and `/models`."""
+"""`/runs`, `/status`, `/cancel`, `/resume`, `/download` and `/models`."""
 
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from discord import app_commands
 
 from bot.discord.answers import Interaction, answer, guild_of
-from bot.discord.run_actions import cancel_run, send_links
+from bot.discord.completion import Complete
+from bot.discord.run_actions import ShowRun, cancel_run, resume_run, send_links
 from bot.messages.lists import models_card, runs_card
 from bot.messages.run_card import run_card
 from bot.service import Service
 from training.catalogue import MODELS
 from training.errors import NotFoundError
 
-Complete = Callable[[Interaction, str], Awaitable[list[app_commands.Choice[str]]]]
-
 
 def add_run_commands(
     tree: app_commands.CommandTree,
     service: Service,
+    show_run: ShowRun,
     run_names: Complete,
     team_role: str | None,
 ) -> None:
@@ -55,6 +54,15 @@ def add_run_commands(
     async def cancel(interaction: Interaction, run_name: str) -> None:
         await interaction.response.defer(ephemeral=True)
         await cancel_run(interaction, service, run_name, team_role)
+
+    @tree.command(name="resume", description="Go on with a failed or cancelled run as a new one")
+    @app_commands.guild_only()
+    @app_commands.describe(run_name="Name of the run")
+    @app_commands.rename(run_name="run-name")
+    @app_commands.autocomplete(run_name=run_names)
+    async def resume(interaction: Interaction, run_name: str) -> None:
+        await interaction.response.defer(ephemeral=True)
+        await resume_run(interaction, service, show_run, run_name)
 
     @tree.command(name="download", description="Links to the checkpoints of a run")
     @app_commands.guild_only()

@@ -8,7 +8,8 @@ import discord
 from discord import app_commands
 
 from bot.discord.answers import Interaction, answer, guild_of, origin_of
-from bot.discord.card_keeper import CardKeeper
+from bot.discord.completion import Complete, fixed
+from bot.discord.run_actions import ShowRun
 from bot.messages.plan_text import plan_card
 from bot.service import Service
 from training.catalogue import MODELS
@@ -22,7 +23,6 @@ from training.settings import (
     option,
 )
 
-Choices = list[app_commands.Choice[str]]
 _DESCRIPTION_LIMIT = 100
 _SETTINGS = (*SETTING_NAMES, *LIGHTNING_NAMES)
 # Every setting is text: one value for all experts, or high=… low=….
@@ -31,8 +31,8 @@ _SUGGESTED = {"scheduler": get_args(Scheduler), "optimizer": get_args(Optimizer)
 
 def train_command(
     service: Service,
-    keeper: CardKeeper,
-    dataset_names: Callable[[Interaction, str], Awaitable[Choices]],
+    show_run: ShowRun,
+    dataset_names: Complete,
 ) -> app_commands.Command[app_commands.Group, ..., None]:
     """Return the command; `dataset_names` completes its dataset option."""
 
@@ -50,18 +50,18 @@ def train_command(
         await answer(
             interaction, plan_card(started.spec, started.groups, started.estimate), ephemeral=True
         )
-        await keeper.show(guild_of(interaction), started.spec.name)
+        await show_run(guild_of(interaction), started.spec.name)
 
     train.__signature__ = _signature()  # type: ignore[attr-defined]  # what discord.py reads
     command = app_commands.Command[app_commands.Group, ..., None](
         name="train",
         description="Train a LoRA on a dataset",
-        callback=_described(train),  # type: ignore[arg-type]  # typed by its signature
+        callback=_described(train),
     )
     command.guild_only = True
     command.autocomplete("dataset")(dataset_names)
     for name, values in _SUGGESTED.items():
-        command.autocomplete(option(name))(_completing(values))
+        command.autocomplete(option(name))(fixed(values))
     return command
 
 
@@ -101,14 +101,6 @@ def _described(callback: Callable[..., Awaitable[None]]) -> Callable[..., Awaita
 def _model_text(name: str) -> str:
     model = next(model for model in MODELS if model.name == name)
     return f"{name}: {model.use_case}"[:_DESCRIPTION_LIMIT]
-
-
-def _completing(values: tuple[str, ...]) -> Callable[[Interaction, str], Awaitable[Choices]]:
-    async def complete(_interaction: Interaction, typed: str) -> Choices:
-        found = [value for value in values if typed.lower() in value]
-        return [app_commands.Choice(name=value, value=value) for value in found]
-
-    return complete
 
 
 def _expert(text: str | None) -> ExpertChoice:

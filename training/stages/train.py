@@ -2,9 +2,10 @@
 
 import json
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
+from typing import Self
 
 from training import events as ev
 from training import layout
@@ -19,6 +20,7 @@ from training.musubi.progress import (
     StepDone,
     TrainingStarted,
 )
+from training.plan import comment
 from training.stage import StageContext, StageResult
 
 # A card is edited every few seconds at most; more often would only wear the disk.
@@ -35,9 +37,9 @@ def run(context: StageContext) -> StageResult:
     if final.exists():
         return StageResult(reused=True)
     _remove_leftovers(folder)
-    state = newest_state(folder, planner.comment(name))
+    state = newest_state(folder, comment(context.spec, name)) or _state_to_continue(context, name)
     log = layout.log(context.spec.guild, context.spec.name, context.key, context.attempt)
-    with _Recorder(context, folder) as recorder:
+    with _Recorder(context) as recorder:
         run_command(
             planner.train_command(name, state),
             environment=planner.engine.environment(),
@@ -66,6 +68,15 @@ def newest_state(folder: Path, comment: str) -> Path | None:
     return max(found)[1] if found else None
 
 
+def _state_to_continue(context: StageContext, name: ExpertName) -> Path | None:
+    """Return the newest state of the run that this one goes on with, if there is one."""
+    if context.spec.continues is None:
+        return None
+    old = context.house.log(context.spec.guild, context.spec.continues).spec()
+    folder = context.path(layout.checkpoints(old.guild, old.name, name))
+    return newest_state(folder, comment(old, name))
+
+
 def _remove_leftovers(folder: Path) -> None:
     """Remove what a killed trainer was writing: it never got its final name."""
     for path in folder.iterdir():
@@ -81,21 +92,23 @@ def _expert(context: StageContext) -> ExpertName:
     return context.key.expert
 
 
-@dataclass(slots=True)
 class _Recorder:
     """Turns the trainer's progress into durable events, metrics and the newest progress."""
 
-    context: StageContext
-    folder: Path
-    _reported_at: float = 0.0
-    _last: StepDone | None = None
-    _lines: list[str] = field(default_factory=list[str])
+    def __init__(self, context: StageContext) -> None:
+        self.context = context
+        self._reported_at = 0.0
+        self._last: StepDone | None = None
+        spec = context.spec
+        path = context.path(layout.metrics(spec.guild, spec.name, context.key, context.attempt))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._metrics = path.open("ab", buffering=0)
 
-    def __enter__(self) -> "_Recorder":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._flush()
+        self._metrics.close()
 
     def take(self, event: ProgressEvent) -> None:
         key, attempt, at = self.context.key, self.context.attempt, self.context.house.clock()
@@ -146,24 +159,9 @@ class _Recorder:
 
     def _step(self, event: StepDone) -> None:
         self._last = event
-        self._lines.append(
-            json.dumps(
-                {"step": event.step, "loss": event.loss, "learning_rate": event.learning_rate}
-            )
-        )
+        metric = {"step": event.step, "loss": event.loss, "learning_rate": event.learning_rate}
+        # One write a step: what a killed stage has read of its trainer is not lost with it.
+        self._metrics.write(json.dumps(metric).encode() + b"\n")
         if monotonic() - self._reported_at >= PROGRESS_SECONDS or event.step == event.total_steps:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._reported_at = monotonic()
-        if self._last is None:
-            return
-        spec, key = self.context.spec, self.context.key
-        self.context.report_progress(json.dumps(asdict(self._last)).encode())
-        metrics = self.context.path(
-            layout.metrics(spec.guild, spec.name, key, self.context.attempt)
-        )
-        metrics.parent.mkdir(parents=True, exist_ok=True)
-        with metrics.open("a") as file:
-            file.writelines(f"{line}\n" for line in self._lines)
-        self._lines.clear()
+            self._reported_at = monotonic()
+            self.context.report_progress(json.dumps(asdict(event)).encode())

@@ -1,0 +1,18 @@
+"""`lorabot demo`: the main job through chat, played and proven."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from bot.cli.options import Home
+from bot.cli.output import console
+from bot.demo.play import play
+
+Out = Annotated[Path, Parameter(help="Folder for the results; what it holds is replaced.")]
+
+
+def demo(*, out: Out = Path("demo-output"), home: Home | None = None) -> None:
+    """Play the main job through chat, without any account, and check all that it leaves."""
+    asyncio.run(play(out, console, home.home if home is not None else None))

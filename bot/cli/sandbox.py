@@ -1,0 +1,92 @@
+"""`lorabot serve` and `lorabot sandbox`: the bot on Discord, and the bot without any account."""
+
+import asyncio
+import logging
+import signal
+import webbrowser
+from contextlib import AsyncExitStack, suppress
+from typing import Annotated
+
+import discord
+from cyclopts import Parameter
+
+from bot.cli.options import Home
+from bot.cli.output import console
+from bot.host import RunningBot, running_bot
+from bot.sandbox.connect import point_discord_at
+from bot.sandbox.server import SandboxServer
+from bot.wiring import LocalHouse
+from training.errors import RequestError
+
+_SANDBOX_EDIT_SECONDS = 1.0
+_SANDBOX_ROLE = "lora-team"
+Port = Annotated[int, Parameter(help="Port of the chat page; 0 takes any free one.")]
+Browser = Annotated[bool, Parameter(help="Open the page in the browser.")]
+
+
+def sandbox(*, port: Port = 8484, browser: Browser = True, home: Home | None = None) -> None:
+    """Open a chat page with the bot in it: everything as on Discord, without any account."""
+    logging.getLogger("bot").setLevel(logging.INFO)
+    asyncio.run(_sandbox((home or Home()).open(), port, browser))
+
+
+async def _sandbox(local: LocalHouse, port: int, opens_browser: bool) -> None:  # noqa: FBT001
+    server = SandboxServer(local.home / "sandbox")
+    await server.start(port)
+    try:
+        with point_discord_at(server.base_url):
+            async with running_bot(
+                local.with_team_role(_SANDBOX_ROLE),
+                token=server.bot_token,
+                engine="rehearsal",
+                edit_seconds=_SANDBOX_EDIT_SECONDS,
+            ) as bot:
+                console.print("The chat page is at", markup=False)
+                console.print(f"  {server.page_url}", markup=False)
+                console.print("Whoever has this address can use it. Ctrl-C ends it.")
+                if opens_browser:
+                    await asyncio.to_thread(webbrowser.open, server.page_url)
+                await _until_told(bot)
+    finally:
+        await server.stop()
+
+
+def serve(*, home: Home | None = None) -> None:
+    """Run the bot on Discord; needs LORABOT_DISCORD_TOKEN."""
+    logging.getLogger("bot").setLevel(logging.INFO)
+    local = (home or Home()).open()
+    token = local.settings.require_discord_token()
+    asyncio.run(_serve(local, token))
+
+
+async def _serve(local: LocalHouse, token: str) -> None:
+    engine = "musubi" if local.settings.musubi is not None else "rehearsal"
+    async with AsyncExitStack() as stack:
+        if local.settings.discord_url is not None:
+            stack.enter_context(point_discord_at(local.settings.discord_url))
+        try:
+            bot = await stack.enter_async_context(
+                running_bot(
+                    local, token=token, engine=engine, edit_seconds=local.settings.edit_seconds
+                )
+            )
+        except discord.LoginFailure as error:
+            raise RequestError(
+                "Discord refused the token in LORABOT_DISCORD_TOKEN.",
+                "Copy it again from discord.com/developers, your application, page Bot.",
+            ) from error
+        console.print(f"{bot.client.user} serves {len(bot.client.guilds)} servers. Ctrl-C ends it.")
+        await _until_told(bot)
+
+
+async def _until_told(bot: RunningBot) -> None:
+    """Wait for Ctrl-C or SIGTERM, or for the bot to leave by itself."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    waiting = asyncio.create_task(told.wait(), name="told")
+    await asyncio.wait({waiting, bot.ended}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    with suppress(asyncio.CancelledError):
+        await waiting

@@ -1,0 +1,55 @@
+"""What is suggested while an option is typed: at most 25 names of this server."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from discord import app_commands
+
+from bot.discord.answers import Interaction, guild_of
+from bot.service import Service
+
+Choices = list[app_commands.Choice[str]]
+Complete = Callable[[Interaction, str], Coroutine[Any, Any, Choices]]
+_MAX_CHOICES = 25
+_MAX_TEXT = 100
+
+
+def dataset_names(service: Service) -> Complete:
+    """Complete the name of a dataset."""
+
+    async def complete(interaction: Interaction, typed: str) -> Choices:
+        versions = await service.datasets(guild_of(interaction))
+        texts = {
+            v.name: f"{v.name} ({v.images} images, {v.clips} clips, version {v.number})"
+            for v in versions
+        }
+        return _choices(texts, typed)
+
+    return complete
+
+
+def run_names(service: Service) -> Complete:
+    """Complete the name of a run, newest first."""
+
+    async def complete(interaction: Interaction, typed: str) -> Choices:
+        runs = await service.runs(guild_of(interaction))
+        return _choices({run.name: f"{run.name} ({run.state})" for run in runs}, typed)
+
+    return complete
+
+
+def fixed(values: tuple[str, ...]) -> Complete:
+    """Complete one of a few known values; others may be typed."""
+
+    async def complete(_interaction: Interaction, typed: str) -> Choices:
+        return _choices({value: value for value in values}, typed)
+
+    return complete
+
+
+def _choices(texts: dict[str, str], typed: str) -> Choices:
+    found = [(name, text) for name, text in texts.items() if typed.strip().lower() in name]
+    return [
+        app_commands.Choice(name=text[:_MAX_TEXT], value=name)
+        for name, text in found[:_MAX_CHOICES]
+    ]

@@ -1,0 +1,181 @@
+"""What is killed, full or broken in the middle of a run, for real."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.pipeline.conftest import GUILD, Home
+from training import layout
+from training.events import StageKey
+from training.run import RunStatus, StageStatus
+from training.runs import Origin
+from training.stages.publish import check_adapter
+from training.view import RunView, metrics
+
+TRAIN = StageKey("train", "main")
+SLOW = "LORABOT_STEP_DELAY"
+
+
+def has_saved(view: RunView) -> bool:
+    return bool(view.expert("main").checkpoints) and view.expert("main").step > 0
+
+
+def files(home: Home, view: RunView, expert: str = "main") -> dict[str, bytes]:
+    folder = home.local.house.store.path(layout.run(GUILD, view.spec.name))
+    return {
+        path.name: path.read_bytes()
+        for path in sorted((folder / "checkpoints" / expert).glob("*.safetensors"))
+    }
+
+
+def assert_every_step_once(home: Home, view: RunView) -> None:
+    total = view.expert("main").total_steps
+    steps = [metric.step for metric in metrics(home.local.house, view.spec, "main")]
+    assert steps == list(range(1, total + 1))
+
+
+def test_a_killed_trainer_goes_on_from_its_newest_state(
+    new_home: Callable[[str], Home], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = new_home("whole")
+    undisturbed = files(whole, whole.finish(whole.start(epochs="4").name))
+    monkeypatch.setenv(SLOW, "0.15")
+    home = new_home("killed")
+    run = home.start(epochs="4").name
+    home.until(run, has_saved)
+
+    home.kill("training.rehearsal", "wan_train_network.py")
+    view = home.finish(run)
+
+    assert view.run.status is RunStatus.SUCCEEDED
+    assert view.run.stage(TRAIN).attempt == 2
+    assert_every_step_once(home, view)
+    assert files(home, view) == undisturbed
+
+
+def test_a_killed_worker_service_is_replaced_and_its_stage_goes_on(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SLOW, "0.1")
+    run = home.start().name
+    home.until(run, lambda view: view.expert("main").step > 0)
+
+    home.kill("bot.worker", "serve")
+    view = home.finish(run)
+
+    assert view.run.status is RunStatus.SUCCEEDED
+    assert view.run.stage(TRAIN).attempt == 1
+    assert_every_step_once(home, view)
+
+
+def test_all_processes_killed_at_once_lose_nothing(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SLOW, "0.15")
+    run = home.start(epochs="4").name
+    before = files(home, home.until(run, has_saved))
+
+    home.kill("bot.worker", "serve")
+    home.kill("bot.worker", "stage")
+    home.until(run, lambda _view: not home.processes("wan_train_network.py"))
+    view = home.finish(run)
+
+    assert view.run.status is RunStatus.SUCCEEDED
+    # What the stage had not read of its trainer yet is gone; nothing is ever counted twice.
+    steps = [metric.step for metric in metrics(home.local.house, view.spec, "main")]
+    assert len(steps) == len(set(steps))
+    assert steps[-1] == view.expert("main").total_steps
+    after = files(home, view)
+    assert {name: after[name] for name in before} == before
+
+
+def test_cancelling_leaves_no_process_behind(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SLOW, "0.2")
+    run = home.start(epochs="50").name
+    home.until(run, has_saved)
+
+    home.local.runs.cancel(GUILD, run, by="7")
+    view = home.finish(run)
+
+    assert view.run.status is RunStatus.CANCELLED
+    # The stage that told the end is on its way out; nothing else may be there.
+    _gone, alive = psutil.wait_procs(home.processes("bot.worker", "stage"), timeout=10)
+    assert not alive
+    assert not home.processes("wan_train_network.py")
+    assert files(home, view)
+
+
+def test_one_failing_expert_leaves_the_others_files_and_resuming_trains_only_it(
+    home: Home,
+) -> None:
+    first = home.finish(home.start("wan22-t2v-vanilla", epochs="1").name)
+    low = next(home.local.home.glob("models/**/wan2.2_t2v_low_noise_14B_fp16.safetensors"))
+    whole = low.read_bytes()
+    low.write_bytes(whole[: len(whole) // 2])
+    assert first.run.status is RunStatus.SUCCEEDED
+
+    failed = home.finish(home.start("wan22-t2v-vanilla").name)
+    low.write_bytes(whole)
+    spec = home.local.runs.resume(failed.spec.name, Origin(guild=GUILD, by="7", channel="5"))
+    resumed = home.finish(spec.name)
+
+    assert failed.run.status is RunStatus.FAILED
+    assert "low" in failed.run.cause
+    assert "high expert's files are kept" in failed.run.cause
+    assert files(home, failed, "high")
+    assert not files(home, failed, "low")
+    assert resumed.run.status is RunStatus.SUCCEEDED
+    assert [expert.name for expert in resumed.spec.experts] == ["low"]
+    assert files(home, resumed, "low")
+
+
+def test_resuming_a_cancelled_run_goes_on_counting(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SLOW, "0.15")
+    run = home.start(epochs="4").name
+    home.until(run, has_saved)
+    home.local.runs.cancel(GUILD, run, by="7")
+    old = home.finish(run)
+
+    spec = home.local.runs.resume(run, Origin(guild=GUILD, by="7", channel="5"))
+    new = home.finish(spec.name)
+
+    steps = [metric.step for metric in metrics(home.local.house, spec, "main")]
+    assert new.run.status is RunStatus.SUCCEEDED
+    assert spec.continues == run
+    assert steps[0] > 1
+    assert steps[-1] == old.expert("main").total_steps
+    assert home.view(run).run == old.run
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    folder.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_fails_clearly_and_spares_earlier_checkpoints(home: Home) -> None:
+    # The name that the run will get: its checkpoints go to a disk of their own.
+    folder = home.local.house.store.path(layout.checkpoints(GUILD, "annika-wan21-t2v-1-3b", "main"))
+
+    with small_disk(folder, "400k"):
+        view = home.finish(home.start(epochs="30").name)
+
+        assert view.run.status is RunStatus.FAILED
+        assert "No space left" in view.run.cause
+        kept = sorted(folder.glob("*.safetensors"))
+        assert kept
+        for path in kept:
+            check_adapter(path, modules=None, count=20)
+    assert view.run.stage(TRAIN).status is StageStatus.FAILED
