@@ -3,6 +3,7 @@
 import fcntl
 import os
 import secrets
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -85,6 +86,14 @@ class LocalHouse:
             except BlockingIOError:
                 return
             self._worker = self._start_worker(lock.fileno())
+
+    def stop_worker(self) -> None:
+        """End the worker service that this object started, and wait for it."""
+        if self._worker is not None:
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(self._worker, signal.SIGTERM)
+                os.waitpid(self._worker, 0)
+            self._worker = None
 
     def _start_worker(self, lock: int) -> int:
         """Start the service; it inherits the lock and so holds it for as long as it lives."""

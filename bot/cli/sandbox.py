@@ -30,7 +30,7 @@ def sandbox(*, port: Port = 8484, browser: Browser = True, home: Home | None = N
     asyncio.run(_sandbox((home or Home()).open(), port, browser))
 
 
-async def _sandbox(local: LocalHouse, port: int, opens_browser: bool) -> None:  # noqa: FBT001
+async def _sandbox(local: LocalHouse, port: int, opens_browser: bool) -> None:
     server = SandboxServer(local.home / "sandbox")
     await server.start(port)
     try:

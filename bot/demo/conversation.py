@@ -1,0 +1,109 @@
+"""A person who types commands, and the conversation that comes of it, as text."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from rich.console import Console
+
+from bot.messages.card import Colour
+from bot.sandbox.user import Option, SandboxUser
+from bot.sandbox.user_models import Message
+from training.errors import TrainingError
+
+_REPLY_SECONDS = 60.0
+_RUN_SECONDS = 300.0
+_MARKUP = re.compile(r"[*`]|\(http[^)]*\)")
+
+
+class Person:
+    """One user of the sandbox; what they type and read is written down."""
+
+    def __init__(self, page_url: str, name: str, guild: str, console: Console) -> None:
+        self._user = SandboxUser(page_url, user=name, guild=guild)
+        self._name, self._guild = name, guild
+        self._console = console
+        self._channel = ""
+        self.lines: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._user.aclose()
+
+    async def type(self, command: str, **options: Option) -> Message:
+        """Type a slash command and return the bot's answer.
+
+        Raises:
+            TrainingError: The bot answered that it cannot be done.
+        """
+        given = {name.replace("_", "-"): value for name, value in options.items()}
+        self._say(self._name, f"/{command} {_typed(given)}".rstrip())
+        interaction = await self._user.command(command, given)
+        answer = await self._user.reply(interaction, timeout=_REPLY_SECONDS)
+        self._channel = interaction.channel_id
+        self._write("wan-lora-bot", answer.text)
+        self._console.print(f"    {_first_line(answer)}", markup=False, style="dim")
+        if not answer.embeds or answer.embeds[0].get("color") == Colour.BAD:
+            raise TrainingError(f"/{command} was refused.", answer.text)
+        return answer
+
+    async def until_ended(self, run: str) -> Message:
+        """Wait for the ping at the end of a run and return the run's card as it stands then.
+
+        Raises:
+            TrainingError: The run did not succeed.
+        """
+
+        def is_ping(message: Message) -> bool:
+            is_here = message.channel_id == self._channel
+            return is_here and bool(message.mentions) and f" {run} " in message.content
+
+        ping = await self._user.wait_for(is_ping, timeout=_RUN_SECONDS)
+        self._write("wan-lora-bot", ping.content)
+        self._console.print(f"    {ping.content}", markup=False, style="dim")
+        card = await self._user.wait_for(
+            lambda message: message.channel_id == self._channel and is_card(message, run),
+            timeout=10,
+        )
+        self._write("wan-lora-bot (the run's card)", card.text)
+        if "succeeded" not in ping.content:
+            raise TrainingError(f"{run} did not succeed.", card.text)
+        return card
+
+    async def download(self, url: str, target: Path) -> None:
+        """Follow a link that the bot handed out."""
+        data = await self._user.download(url)
+        await asyncio.to_thread(target.write_bytes, data)
+
+    def _say(self, who: str, text: str) -> None:
+        self._write(who, text)
+        self._console.print(f"[bold]{who}[/] ({self._guild})  [cyan]{text}[/]")
+
+    def _write(self, who: str, text: str) -> None:
+        indented = "\n    ".join(text.splitlines())
+        self.lines.append(f"{who} in {self._guild}:\n    {indented}\n")
+
+
+def is_card(message: Message, run: str) -> bool:
+    """Return whether a message is the card of a run: the one that all see, with its buttons."""
+    titles = [str(embed.get("title", "")) for embed in message.embeds]
+    return not message.ephemeral and any(title.startswith(f"{run}:") for title in titles)
+
+
+def links_of(message: Message) -> list[str]:
+    """Return the addresses of single checkpoints in the answer to `/download`."""
+    return [url for url in re.findall(r"\((http[^)]*)\)", message.text) if "/d/" in url]
+
+
+def _typed(options: Mapping[str, Option]) -> str:
+    shown = {k: v.name if isinstance(v, Path) else v for k, v in options.items()}
+    return " ".join(f"{name}:{value}" for name, value in shown.items())
+
+
+def _first_line(message: Message) -> str:
+    lines = [line for line in _MARKUP.sub("", message.text).splitlines() if line.strip()]
+    return " · ".join(lines[:2]) if lines else "(a file)"

@@ -1,0 +1,173 @@
+"""The demonstration: a team trains two LoRAs through chat and nothing else, and it is proven."""
+
+import asyncio
+import json
+import shutil
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from bot.demo.clips import write_dataset
+from bot.demo.conversation import Person, links_of
+from bot.demo.display import show_progress
+from bot.demo.proof import (
+    DemoError,
+    read_receipts,
+    require_learning,
+    require_merges,
+    require_seeds_decide,
+    require_whole_adapters,
+)
+from bot.host import running_bot
+from bot.sandbox.connect import point_discord_at
+from bot.sandbox.server import SandboxServer
+from bot.settings import Settings
+from bot.wiring import LocalHouse
+from training import layout
+from training.run_log import events_as_json
+from training.view import RunView, metrics
+
+_MODELS = ("wan21-i2v-720p", "wan22-i2v-lightning")
+_EDIT_SECONDS = 0.5
+_SHORT = {"model": "wan21-t2v-1-3b", "dataset": "annika", "epochs": "1", "name": "seeds"}
+
+
+async def play(out: Path, console: Console, home: Path | None = None) -> None:
+    """Play it, leave the results in `out` and check them.
+
+    Raises:
+        TrainingError: Something that is claimed is not so.
+    """
+    started = time.monotonic()
+    await asyncio.to_thread(_empty, out)
+    with tempfile.TemporaryDirectory(prefix="lorabot-demo-") as temporary:
+        local = LocalHouse(Settings(home=home or Path(temporary) / "home", team_role="lora-team"))
+        server = SandboxServer(local.home / "sandbox")
+        await server.start()
+        try:
+            with point_discord_at(server.base_url):
+                async with running_bot(
+                    local, token=server.bot_token, engine="rehearsal", edit_seconds=_EDIT_SECONDS
+                ):
+                    await _Demo(local, server.page_url, out, console).play()
+        finally:
+            await server.stop()
+            local.stop_worker()
+    console.print(f"[green]Everything is there and valid[/] after {_since(started)}; see {out}/")
+
+
+class _Demo:
+    def __init__(self, local: LocalHouse, page_url: str, out: Path, console: Console) -> None:
+        self._local = local
+        self._page_url = page_url
+        self._out = out
+        self._console = console
+
+    async def play(self) -> None:
+        async with AsyncExitStack() as stack:
+            ada = await stack.enter_async_context(self._person("Ada", "Studio A"))
+            cleo = await stack.enter_async_context(self._person("Cleo", "Studio B"))
+            try:
+                await self._add_dataset(ada)
+                await self._train_both(ada)
+                await self._compare_seeds(ada, cleo)
+            finally:
+                text = "\n".join([*ada.lines, *cleo.lines])
+                (self._out / "conversation.txt").write_text(text, "utf-8")
+
+    def _person(self, name: str, guild: str) -> Person:
+        return Person(self._page_url, name, guild, self._console)
+
+    async def _add_dataset(self, ada: Person) -> None:
+        archive = await asyncio.to_thread(write_dataset, self._out / "annika.zip")
+        answer = await ada.type("dataset add", name="annika", zip=archive)
+        for attachment in answer.attachments:
+            await ada.download(attachment.url, self._out / "dataset-report.txt")
+
+    async def _train_both(self, ada: Person) -> None:
+        for model in _MODELS:
+            await ada.type("train", model=model, dataset="annika")
+        names = [f"annika-{model}" for model in _MODELS]
+        guild = self._guild_of(names[0])
+
+        def views() -> list[RunView]:
+            return [self._local.runs.view(guild, name) for name in names]
+
+        async with show_progress(self._console, views):
+            for name in names:
+                await ada.until_ended(name)
+        for name in names:
+            await self._keep(ada, guild, name)
+
+    async def _compare_seeds(self, ada: Person, cleo: Person) -> None:
+        """Train the same in another server, and with another seed in this one."""
+        await cleo.type("dataset add", name="annika", zip=self._out / "annika.zip")
+        await ada.type("train", **_SHORT, seed="7")
+        await cleo.type("train", **_SHORT, seed="7")
+        await ada.type("train", **{**_SHORT, "name": "other-seed"}, seed="8")
+        files: list[Path] = []
+        for person, run in ((ada, "seeds"), (cleo, "seeds"), (ada, "other-seed")):
+            await person.until_ended(run)
+            links = links_of(await person.type("download", run_name=run))
+            target = self._out / "seeds" / f"{len(files) + 1}-{run}.safetensors"
+            target.parent.mkdir(exist_ok=True)
+            await person.download(links[0], target)
+            files.append(target)
+        require_seeds_decide((files[0], files[1]), files[2])
+        self._console.print("  the same seed gave the same bytes, another seed different ones")
+
+    def _guild_of(self, run: str) -> str:
+        return next(g for g in self._local.guilds() if run in self._local.runs.names(g))
+
+    async def _keep(self, ada: Person, guild: str, name: str) -> None:
+        """Download a run's checkpoints as its user would, keep its records and check all."""
+        folder = self._out / name
+        (folder / "checkpoints").mkdir(parents=True)
+        links = links_of(await ada.type("download", run_name=name))
+        files = [folder / "checkpoints" / url.rsplit("/", 1)[-1] for url in links]
+        for url, file in zip(links, files, strict=True):
+            await ada.download(url, file)
+        view = await asyncio.to_thread(self._local.runs.view, guild, name)
+        await asyncio.to_thread(self._copy_records, view, folder)
+        await asyncio.to_thread(self._prove, view, folder, files)
+
+    def _copy_records(self, view: RunView, folder: Path) -> None:
+        spec = view.spec
+        source = self._local.house.store.path(layout.run(spec.guild, spec.name))
+        shutil.copyfile(source / "spec.json", folder / "spec.json")
+        shutil.copytree(source / "receipts", folder / "receipts")
+        shutil.copytree(source / "inputs", folder / "inputs", symlinks=True)
+        events = self._local.house.log(spec.guild, spec.name).events()
+        (folder / "events.json").write_text(events_as_json(events), "utf-8")
+        for expert in spec.experts:
+            found = metrics(self._local.house, spec, expert.name)
+            lines = [json.dumps(metric.model_dump()) for metric in found]
+            (folder / f"metrics-{expert.name}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+
+    def _prove(self, view: RunView, folder: Path, files: list[Path]) -> None:
+        made = {Path(f).name for e in view.spec.experts for f in view.expert(e.name).checkpoints}
+        if {file.name for file in files} != made:
+            raise DemoError(f"{view.spec.name}: not every checkpoint was handed out.", "")
+        require_whole_adapters(view.spec, files)
+        require_merges(view.spec, read_receipts(folder / "receipts"))
+        for expert in view.spec.experts:
+            found = metrics(self._local.house, view.spec, expert.name)
+            total = view.expert(expert.name).total_steps
+            fall = require_learning(view.spec.name, expert.name, found, total)
+            self._console.print(
+                f"  {view.spec.name} {expert.name}: {total} steps, loss {fall.first:.3f} to "
+                f"{fall.last:.3f} ({-fall.share:.0%}), {len(files)} checkpoints downloaded",
+                markup=False,
+            )
+
+
+def _empty(out: Path) -> None:
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+
+
+def _since(started: float) -> str:
+    return f"{time.monotonic() - started:.0f} s"

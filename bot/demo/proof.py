@@ -1,0 +1,100 @@
+"""What the demonstration claims, checked on the files that it leaves."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.catalogue import find_model
+from training.errors import TrainingError
+from training.rehearsal.engine import RehearsalEngine
+from training.request import RunSpec
+from training.stages.publish import check_adapter
+from training.view import Metric
+
+LEAST_FALL = 0.20
+
+
+class DemoError(TrainingError):
+    """Something that the demonstration claims is not so."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossFall:
+    """Mean loss of the first and of the last tenth of an expert's steps."""
+
+    first: float
+    last: float
+
+    @property
+    def share(self) -> float:
+        """Return by what part of the first the last is lower."""
+        return 1 - self.last / self.first
+
+
+def loss_fall(metrics: list[Metric]) -> LossFall:
+    """Return how far the loss fell over all steps."""
+    tenth = max(1, len(metrics) // 10)
+    first, last = metrics[:tenth], metrics[-tenth:]
+    return LossFall(sum(m.loss for m in first) / tenth, sum(m.loss for m in last) / tenth)
+
+
+def require_learning(run: str, expert: str, metrics: list[Metric], total_steps: int) -> LossFall:
+    """Return how far the loss fell.
+
+    Raises:
+        DemoError: A step is missing or doubled, or the loss fell too little.
+    """
+    if [metric.step for metric in metrics] != list(range(1, total_steps + 1)):
+        raise DemoError(f"{run}: the steps of {expert} are not 1 to {total_steps}, each once.", "")
+    fall = loss_fall(metrics)
+    if fall.share < LEAST_FALL:
+        raise DemoError(f"{run}: the loss of {expert} fell by {fall.share:.0%} only.", "")
+    return fall
+
+
+def require_whole_adapters(spec: RunSpec, files: list[Path]) -> None:
+    """Check that every file is an adapter of the run's model that has an effect.
+
+    Raises:
+        StageError: A file is not.
+    """
+    engine, model = RehearsalEngine(), find_model(spec.model)
+    for file in files:
+        check_adapter(file, modules=engine.modules(model), count=engine.module_count(model))
+
+
+def require_merges(spec: RunSpec, receipts: dict[str, dict[str, Any]]) -> None:
+    """Check that every expert with a speed LoRA was merged in full.
+
+    Raises:
+        DemoError: A receipt is missing or counts too few layers.
+    """
+    model = find_model(spec.model)
+    expected = RehearsalEngine().module_count(model)
+    for expert in spec.experts:
+        receipt = receipts.get(f"merge-{expert.name}", {})
+        merged = receipt.get("layers_merged"), receipt.get("layers_expected")
+        if expert.speed_lora is not None and merged != (expected, expected):
+            raise DemoError(f"{spec.name}: {expert.name} was merged in {merged} layers.", "")
+
+
+def require_seeds_decide(same: tuple[Path, Path], other: Path) -> None:
+    """Check that the same seed gives the same bytes and another seed different ones.
+
+    Raises:
+        DemoError: It does not.
+    """
+    first, second, third = (
+        hashlib.sha256(path.read_bytes()).hexdigest() for path in (*same, other)
+    )
+    if first != second:
+        raise DemoError("The same seed gave different bytes.", "")
+    if first == third:
+        raise DemoError("Another seed gave the same bytes.", "")
+
+
+def read_receipts(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the receipts of a run by stage."""
+    return {path.stem: json.loads(path.read_text("utf-8")) for path in folder.glob("*.json")}

@@ -1,0 +1,216 @@
+"""Datasets in words: what a version holds, what training makes of it, and what was found."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from bot.messages.card import DESCRIPTION_LIMIT, VALUE_LIMIT, Card, Colour, Field
+from bot.messages.duration import duration
+from bot.messages.figures import count, listed
+from bot.messages.markdown import cut, escape, join_lines, one_line
+from training.catalogue import MODELS, Model
+from training.dataset.groups import Group, GroupPlan, suits
+from training.dataset.report import Finding, Report, Sample, Severity
+from training.datasets import DatasetVersion
+
+_SHOWN_FINDINGS = 5
+_FINDING_LIMIT = 480
+_ALL_FINDINGS_LIMIT = 1800
+_REPORT_WIDTH = 96
+_CAPTION_WIDTH = 72
+_SEVERITIES: dict[Severity, str] = {
+    "error": "Must be changed",
+    "warning": "Worth a look",
+    "info": "Good to know",
+}
+_COLOURS: dict[Severity, Colour] = {
+    "error": Colour.BAD,
+    "warning": Colour.WARNING,
+    "info": Colour.GOOD,
+}
+
+
+def dataset_card(
+    version: DatasetVersion,
+    report: Report,
+    groups: GroupPlan | None = None,
+    *,
+    same_as: str | None = None,
+) -> Card:
+    """Return what a version holds; `same_as` names an earlier one with the same content."""
+    fields = [Field("Contents", contents(report))]
+    if groups is not None:
+        fields += group_fields(groups)
+    gravest = report.findings[0].severity if report.findings else "info"
+    return Card(
+        title=str(version.ref),
+        description=_description(version, same_as),
+        colour=_COLOURS[gravest],
+        fields=(*fields, Field("Suits", _suits(report)), *_finding_fields(report)),
+        footer=f"Added {version.added_at:%Y-%m-%d}. The attached report says everything.",
+    )
+
+
+def dataset_list(versions: Sequence[DatasetVersion]) -> Card:
+    """Return the newest version of every dataset."""
+    if not versions:
+        return Card(
+            title="Datasets",
+            description="There is no dataset here yet. Add one with `/dataset add` and a zip.",
+        )
+    lines = [
+        f"**{version.ref}** · {_counts(version.images, version.clips)} · "
+        f"added {version.added_at:%Y-%m-%d}"
+        for version in versions
+    ]
+    return Card(
+        title=count(len(versions), "dataset").capitalize(),
+        description=join_lines(lines, DESCRIPTION_LIMIT),
+        footer="A name alone means the newest version; name@1 means the first.",
+    )
+
+
+def removed_card(removed: Sequence[DatasetVersion]) -> Card:
+    """Return what was removed, and what was not."""
+    names = join_lines([f"**{version.ref}**" for version in removed], VALUE_LIMIT)
+    return Card(
+        title=f"Removed {count(len(removed), 'dataset version')}",
+        description=f"{names}\nRuns that were trained on it keep their checkpoints.",
+    )
+
+
+def report_text(report: Report) -> str:
+    """Return the whole report as plain text, for a file or a terminal."""
+    return "\n".join([*_head(report), *_finding_texts(report), *_samples(report)]) + "\n"
+
+
+def contents(report: Report) -> str:
+    """Return how much a dataset holds."""
+    totals = report.totals
+    text = _counts(totals.images, totals.clips)
+    return f"{text}, {duration(totals.seconds)} of video" if totals.clips else text
+
+
+def group_fields(groups: GroupPlan) -> list[Field]:
+    """Return what an epoch trains on, and what is left out."""
+    lines = [_group(group) for group in groups.groups]
+    lines.append(f"In all {count(len(groups.items), 'item')}, each a step of every epoch.")
+    fields = [Field("An epoch trains on", join_lines(lines, VALUE_LIMIT))]
+    if groups.left_out:
+        left_out = [f"- {escape(sentence)}" for sentence in groups.left_out]
+        fields.append(Field("Not used", join_lines(left_out, VALUE_LIMIT)))
+    return fields
+
+
+def _description(version: DatasetVersion, same_as: str | None) -> str:
+    lines = [f"Version {version.number} of **{version.name}**."]
+    if version.number > 1:
+        before = version.number - 1
+        earlier = "version 1 is" if before == 1 else f"versions 1 to {before} are"
+        lines[0] += f" A new version replaces nothing: {earlier} kept until removed."
+    if same_as is not None:
+        lines.append(f"Its content is the same as that of **{same_as}**; caches are shared.")
+    return "\n".join(lines)
+
+
+def _counts(images: int, clips: int) -> str:
+    found = [(images, "image"), (clips, "clip")]
+    return " and ".join(count(number, what) for number, what in found if number) or "nothing"
+
+
+def _group(group: Group) -> str:
+    width, height = group.resolution
+    frames = ""
+    if group.target_frames:
+        frames = f", {listed([str(n) for n in group.target_frames])} frames"
+    return f"**{group.name}**: {count(len(group.items), 'item')} (about {width}x{height}{frames})"
+
+
+def _suits(report: Report) -> str:
+    reasons = {model.name: suits(report, needs_video=model.i2v) for model in MODELS}
+    good = [model for model in MODELS if reasons[model.name] is None]
+    if len(good) == len(MODELS):
+        return "every model"
+    if not good:
+        return "no model: " + escape(next(reason for reason in reasons.values() if reason))
+    why = next(reason for reason in reasons.values() if reason)
+    return f"{_names(good)}\nNot the others: {escape(why)}"
+
+
+def _names(models: Sequence[Model]) -> str:
+    return ", ".join(model.name for model in models)
+
+
+def _finding_fields(report: Report) -> list[Field]:
+    shown = report.findings[:_SHOWN_FINDINGS]
+    fields: list[Field] = []
+    room = _ALL_FINDINGS_LIMIT
+    for severity, title in _SEVERITIES.items():
+        texts = [_finding(finding) for finding in shown if finding.severity == severity]
+        if texts and room > _FINDING_LIMIT:
+            value = join_lines(texts, min(VALUE_LIMIT, room), "- and {} more, in the report")
+            fields.append(Field(title, value))
+            room -= len(value)
+    if hidden := len(report.findings) - len(shown):
+        fields.append(Field("And", f"{count(hidden, 'more finding')}, in the attached report"))
+    return fields
+
+
+def _finding(finding: Finding) -> str:
+    cause = cut(escape(finding.cause), _FINDING_LIMIT * 2 // 3)
+    return f"- {cause} *{cut(escape(finding.fix), _FINDING_LIMIT // 3)}*"
+
+
+def _head(report: Report) -> Iterator[str]:
+    verdict = "It can be trained on." if report.is_usable else "It cannot be trained on as it is."
+    yield f"{contents(report).capitalize()}. {verdict}"
+    yield f"Content id: {report.version}"
+    yield ""
+
+
+def _finding_texts(report: Report) -> Iterator[str]:
+    if not report.findings:
+        yield "Nothing was found to be wrong."
+        return
+    yield f"{count(len(report.findings), 'finding')}:"
+    for finding in report.findings:
+        yield ""
+        yield from _finding_text(finding)
+
+
+def _finding_text(finding: Finding) -> Iterator[str]:
+    yield f"[{finding.severity}] {finding.code}{', repaired' if finding.repaired else ''}"
+    yield from _wrapped(finding.cause)
+    yield from _wrapped(f"-> {finding.fix}")
+    if len(finding.files) > 1:
+        yield from (f"     {one_line(file)}" for file in finding.files)
+
+
+def _samples(report: Report) -> Iterator[str]:
+    if not report.samples:
+        return
+    yield ""
+    yield f"{count(len(report.samples), 'sample')}:"
+    for sample in report.samples:
+        yield f"  {one_line(sample.name)}  {_facts(sample)}"
+        yield f"     {textwrap.shorten(one_line(sample.caption), _CAPTION_WIDTH, placeholder='…')}"
+
+
+def _facts(sample: Sample) -> str:
+    facts = [f"{sample.width}x{sample.height}"]
+    if sample.seconds is not None:
+        facts.append(f"{sample.seconds:.2f} s")
+    if sample.frames_16fps is not None:
+        facts.append(f"{sample.frames_16fps} frames at 16 fps")
+    if sample.source != sample.name:
+        facts.append(f"from {one_line(sample.source)}")
+    return ", ".join(facts)
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(
+        one_line(text),
+        _REPORT_WIDTH,
+        initial_indent="  ",
+        subsequent_indent="  ",
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,24 @@
+"""What went wrong, in words for whoever asked: cause and fix, or an id for a bug."""
+
+from bot.messages.card import Card, Colour
+from bot.messages.markdown import cut, escape
+from training.errors import TrainingError
+
+_CAUSE_LIMIT = 2500
+_FIX_LIMIT = 1400
+
+
+def error_card(error: TrainingError) -> Card:
+    """Return what is wrong and what to do about it."""
+    parts = [cut(escape(error.cause), _CAUSE_LIMIT)]
+    if error.fix:
+        parts.append(f"**What to do:** {cut(escape(error.fix), _FIX_LIMIT)}")
+    return Card(title="That did not work", description="\n\n".join(parts), colour=Colour.BAD)
+
+
+def unexpected_text(error_id: str) -> str:
+    """Return what is said about a bug; the operator finds it in the log by its id."""
+    return (
+        f"Something went wrong inside the bot; it is written down as error `{error_id}`. "
+        "Please try again, and if it happens again, give that id to whoever runs the bot."
+    )

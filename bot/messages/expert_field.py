@@ -1,0 +1,86 @@
+"""One expert on a run's card: how far it is while it trains, what it made in the end."""
+
+import math
+from pathlib import PurePosixPath
+
+from bot.messages.card import Field
+from bot.messages.duration import about, size
+from bot.messages.figures import bar, count, loss, rate
+from bot.messages.stage_line import interruptions
+from training.catalogue import ExpertName
+from training.events import StageKey
+from training.run import Checkpoint, StageStatus
+from training.view import RunView
+
+_SHOWN_EPOCHS = 12
+
+
+def expert_title(name: ExpertName) -> str:
+    """Return the expert's name for people."""
+    return "Training" if name == "main" else f"Training, {name}-noise expert"
+
+
+def progress_field(view: RunView, name: ExpertName) -> Field:
+    """Return how far one expert is: bar, epoch, step, loss, learning rate, time, checkpoints."""
+    expert = view.expert(name)
+    key = StageKey("train", name)
+    stage = view.run.stage(key)
+    epochs = view.spec.expert(name).settings.epochs
+    lines = [
+        bar(expert.step, expert.total_steps),
+        f"epoch {expert.epoch}/{epochs} · step {expert.step:,}/{expert.total_steps:,}",
+        _measures(view, name),
+    ]
+    if stage.status is StageStatus.RUNNING and not view.run.status.is_final:
+        lines += [_time_left(view, name), interruptions(stage)]
+    lines.append(_newest_checkpoint(view.run.expert(name).checkpoints))
+    return Field(expert_title(name), "\n".join(line for line in lines if line), inline=True)
+
+
+def files_field(view: RunView, name: ExpertName) -> Field:
+    """Return what one expert made: its newest file by name, the earlier ones by epoch."""
+    title = "Files" if name == "main" else f"Files, {name}-noise expert"
+    checkpoints = view.run.expert(name).checkpoints
+    if not checkpoints:
+        return Field(title, "none")
+    newest = checkpoints[-1]
+    kind = "final" if newest.is_final else "newest"
+    lines = [
+        f"`{PurePosixPath(newest.file).name}`",
+        f"{size(newest.size_bytes)}, {kind}, epoch {newest.epoch}",
+    ]
+    if earlier := checkpoints[:-1]:
+        lines.append(f"and {count(len(earlier), 'earlier checkpoint')}: {_epochs(earlier)}")
+    return Field(title, "\n".join(lines))
+
+
+def _measures(view: RunView, name: ExpertName) -> str:
+    newest = view.progress.get(StageKey("train", name))
+    value = view.expert(name).loss
+    parts = [f"loss {loss(value)}"] if value is not None else []
+    if newest is not None and newest.learning_rate is not None:
+        parts.append(f"learning rate {rate(newest.learning_rate)}")
+    return " · ".join(parts)
+
+
+def _time_left(view: RunView, name: ExpertName) -> str:
+    newest = view.progress.get(StageKey("train", name))
+    if newest is None or newest.seconds_per_step is None:
+        return ""
+    seconds = (newest.total_steps - newest.step) * newest.seconds_per_step
+    return f"{about(seconds)} left" if math.isfinite(seconds) and seconds > 0 else ""
+
+
+def _newest_checkpoint(checkpoints: tuple[Checkpoint, ...]) -> str:
+    if not checkpoints:
+        return ""
+    newest = checkpoints[-1]
+    what = "final" if newest.is_final else f"epoch {newest.epoch}"
+    return f"{count(len(checkpoints), 'checkpoint')}, newest: {what}"
+
+
+def _epochs(checkpoints: tuple[Checkpoint, ...]) -> str:
+    shown = [str(checkpoint.epoch) for checkpoint in checkpoints[-_SHOWN_EPOCHS:]]
+    hidden = len(checkpoints) - len(shown)
+    text = f"epoch{'' if len(checkpoints) == 1 else 's'} {', '.join(shown)}"
+    return f"{text} and {hidden} before" if hidden else text

@@ -1,0 +1,191 @@
+"""Lists and short answers: models, runs, links, and the one line at a run's end."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Protocol
+
+from bot.messages.card import DESCRIPTION_LIMIT, TOTAL_LIMIT, VALUE_LIMIT, Card, Colour, Field
+from bot.messages.duration import size
+from bot.messages.figures import bar, count, rate
+from bot.messages.markdown import cut, escape, join_lines, length, one_line
+from bot.messages.run_card import REHEARSAL, made_by
+from bot.messages.stage_line import DONE, FAILED, STOPPED, WAITING, WORKING
+from training.catalogue import ExpertName, Model
+from training.request import RunSpec
+from training.run import RunStatus
+from training.view import RunSummary, RunView
+
+_SYMBOLS: Mapping[str, str] = MappingProxyType(
+    {
+        RunStatus.QUEUED.value: WAITING,
+        RunStatus.RUNNING.value: WORKING,
+        RunStatus.SUCCEEDED.value: DONE,
+        RunStatus.FAILED.value: FAILED,
+        RunStatus.CANCELLED.value: STOPPED,
+    }
+)
+_PING_CAUSE_LIMIT = 300
+_LINKS_LIMIT = TOTAL_LIMIT - 900  # the rest of the card
+
+
+class Link(Protocol):
+    """One checkpoint with the address that it can be downloaded from."""
+
+    @property
+    def expert(self) -> str:
+        """The expert that it belongs to."""
+        ...
+
+    @property
+    def file_name(self) -> str:
+        """Its name without a folder."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """The epoch after which it was saved."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Its size."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        ...
+
+
+def models_card(models: Sequence[Model]) -> Card:
+    """Return what can be trained, with the defaults of each."""
+    return Card(
+        title="Models",
+        description="The model that you train on must be the one that you use in ComfyUI.",
+        fields=tuple(Field(model.name, _model(model)) for model in models),
+        footer="Every default can be changed as an option of /train.",
+    )
+
+
+def runs_card(summaries: Sequence[RunSummary]) -> Card:
+    """Return one line for each run."""
+    if not summaries:
+        return Card(title="Runs", description="There is no run here yet. Start one with `/train`.")
+    return Card(
+        title=count(len(summaries), "run").capitalize(),
+        description=join_lines([_run(summary) for summary in summaries], DESCRIPTION_LIMIT),
+        footer="/status shows one of them, /download gets its files.",
+    )
+
+
+def ended_ping(view: RunView) -> str:
+    """Return the one line that tells a run's owner how it ended."""
+    name = f"{view.spec.name}{' (a rehearsal)' if view.spec.engine == 'rehearsal' else ''}"
+    match view.run.status:
+        case RunStatus.SUCCEEDED:
+            files = sum(len(view.run.expert(e.name).checkpoints) for e in view.spec.experts)
+            return f"{DONE} {name} has succeeded: {count(files, 'checkpoint')} to download."
+        case RunStatus.FAILED:
+            cause = cut(escape(one_line(view.run.cause)), _PING_CAUSE_LIMIT)
+            return f"{FAILED} {name} has failed. {cause}"
+        case RunStatus.CANCELLED:
+            kept = "what was saved is kept" if made_by(view) else "nothing had been saved yet"
+            return f"{STOPPED} {name} was cancelled; {kept}."
+        case RunStatus.QUEUED | RunStatus.RUNNING:
+            raise ValueError(f"{view.spec.name} has not ended: {view.run.status}")
+
+
+def cancelled_card(view: RunView) -> Card:
+    """Return what cancelling did so far, and what stays."""
+    done = view.run.status is RunStatus.CANCELLED
+    first = "It is cancelled." if done else "It stops as soon as its stage at work has ended."
+    kept = "Its checkpoints are kept." if made_by(view) else "No checkpoint had been saved."
+    state = "cancelled" if done else "cancelling"
+    return Card(
+        title=f"{view.spec.name}: {state}", description=f"{first} {kept}", colour=Colour.WARNING
+    )
+
+
+def resumed_card(spec: RunSpec) -> Card:
+    """Return that a new run goes on where an old one stopped."""
+    names = [expert.name for expert in spec.experts]
+    experts = f" with the {names[0]} expert" if names in (["high"], ["low"]) else ""
+    return Card(
+        title=spec.name,
+        description=(
+            f"Goes on from **{spec.continues}**{experts}, from its newest training state. "
+            "Its card shows how it goes."
+        ),
+        colour=Colour.ACTIVE,
+    )
+
+
+def download_card(view: RunView, links: Sequence[Link], archive: str) -> Card:
+    """Return a link for each checkpoint, the newest of each expert first, and one for all."""
+    lines = [f"**[Everything as one zip]({archive})** ({size(_total(links))})"]
+    if view.spec.engine == "rehearsal":
+        lines.insert(0, f"*{REHEARSAL}*")
+    fields: list[Field] = []
+    # An equal share of the card each, so that no expert's final file is crowded out.
+    room = _LINKS_LIMIT // len(view.spec.experts)
+    for expert in view.spec.experts:
+        own = [link for link in links if link.expert == expert.name]
+        fields += _link_fields(expert.name, sorted(own, key=_by_age, reverse=True), room)
+    shown = sum(field.value.count("](") for field in fields)
+    if hidden := len(links) - shown:
+        lines.append(f"{count(hidden, 'earlier checkpoint')} did not fit here: see the zip.")
+    return Card(
+        title=f"{view.spec.name}: {count(len(links), 'checkpoint')}",
+        description="\n".join(lines),
+        colour=Colour.GOOD,
+        fields=tuple(fields),
+        footer="The links expire; /download makes new ones. Whoever has a link can use it.",
+    )
+
+
+def _link_fields(expert: ExpertName, links: Sequence[Link], room: int) -> list[Field]:
+    """Return the first links that fit into `room`, in fields of whole lines."""
+    title = "Checkpoints" if expert == "main" else f"Checkpoints, {expert}-noise expert"
+    fields: list[Field] = []
+    for link in links:
+        line = f"[epoch {link.epoch}]({link.url}) · {size(link.size_bytes)}"
+        value = f"{fields[-1].value}\n{line}" if fields else line
+        if is_new := not fields or length(value) > VALUE_LIMIT:
+            value = line
+        room -= length(line) + 1 + (len(title) if is_new else 0)
+        if room < 0:
+            break
+        fields = [*(fields if is_new else fields[:-1]), Field(title, value)]
+    return fields
+
+
+def _by_age(link: Link) -> tuple[int, str]:
+    # Of the same epoch the final file, whose name has no number, comes first.
+    return link.epoch, link.file_name
+
+
+def _total(links: Sequence[Link]) -> int:
+    return sum(link.size_bytes for link in links)
+
+
+def _model(model: Model) -> str:
+    experts = " · ".join(
+        f"{'' if expert.name == 'main' else f'{expert.name}: '}rank {expert.rank}, "
+        f"learning rate {rate(expert.learning_rate)}"
+        for expert in model.experts
+    )
+    needs = "needs clips" if model.i2v else "images or clips"
+    return f"{model.use_case}\n{experts}\n{needs} · {model.gpu}"
+
+
+def _run(summary: RunSummary) -> str:
+    rehearsal = ", rehearsal" if summary.engine == "rehearsal" else ""
+    words = summary.state if summary.stage is None else f"{summary.state}, {summary.stage}"
+    line = (
+        f"{_SYMBOLS.get(summary.state, STOPPED)} **{summary.name}** · {summary.model} · "
+        f"{summary.dataset} · {words}{rehearsal}"
+    )
+    if summary.state != RunStatus.RUNNING:
+        return line
+    done = sum(expert.step for expert in summary.experts)
+    return f"{line}\n{bar(done, sum(expert.total_steps for expert in summary.experts))}"

@@ -1,0 +1,61 @@
+"""What a run will do and what it will take, told when it is started."""
+
+from bot.messages.card import Card, Colour, Field
+from bot.messages.dataset_text import group_fields
+from bot.messages.duration import duration
+from bot.messages.figures import count, rate
+from bot.messages.run_card import REHEARSAL
+from training.cost import PRICES_DATE, Estimate
+from training.dataset.groups import GroupPlan
+from training.request import ExpertSpec, RunSpec
+
+
+def plan_card(spec: RunSpec, groups: GroupPlan, estimate: Estimate) -> Card:
+    """Return the plan of a run: settings of each expert, steps, time and cost."""
+    lines = [f"**{spec.model}** on dataset **{spec.dataset}**", started_text(spec)]
+    if spec.engine == "rehearsal":
+        lines.insert(1, f"*{REHEARSAL}*")
+    experts = tuple(_expert(spec, expert) for expert in spec.experts)
+    return Card(
+        title=spec.name,
+        description="\n".join(lines),
+        colour=Colour.ACTIVE,
+        fields=(
+            *experts,
+            Field("Time and cost", estimate_text(spec, estimate)),
+            *group_fields(groups),
+        ),
+    )
+
+
+def started_text(spec: RunSpec) -> str:
+    """Return that a run is stored and where to follow it."""
+    return (
+        f"The run is stored and starts by itself; its card shows how it goes. `/status {spec.name}`"
+    )
+
+
+def estimate_text(spec: RunSpec, estimate: Estimate) -> str:
+    """Return what the run takes, and whose time and money that is."""
+    takes = f"about {duration(estimate.seconds)} and ${estimate.usd:,.2f}"
+    basis = f"a rough estimate for real training on a {estimate.gpu}, price list of {PRICES_DATE}"
+    if spec.engine == "rehearsal":
+        return f"This rehearsal costs nothing here.\nReal training would take {takes}: {basis}."
+    return f"{takes.capitalize()}: {basis}."
+
+
+def _expert(spec: RunSpec, expert: ExpertSpec) -> Field:
+    settings = expert.settings
+    steps = spec.steps_per_epoch * settings.epochs
+    alpha = "" if settings.alpha == settings.rank else f", alpha {settings.alpha:g}"
+    lines = [
+        f"rank {settings.rank}{alpha} · learning rate {rate(settings.learning_rate)}",
+        f"{settings.scheduler} · {settings.optimizer} · flow shift {settings.flow_shift:g}",
+        f"{count(settings.epochs, 'epoch')} of {count(spec.steps_per_epoch, 'step')}: "
+        f"{count(steps, 'step')} in all",
+        f"a checkpoint every {count(settings.save_every, 'epoch')} · seed {settings.seed}",
+    ]
+    if expert.speed_lora is not None:
+        lines.append(f"Lightning merged at strength {expert.speed_lora.strength:g}")
+    name = "Settings" if expert.name == "main" else f"Settings, {expert.name}-noise expert"
+    return Field(name, "\n".join(lines), inline=True)

@@ -1,0 +1,106 @@
+"""One line for each stage of a run: a symbol, its name, and how it stands in plain words."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import assert_never
+
+from bot.messages.figures import count, share
+from training.events import StageKey, StageName
+from training.run import StageState, StageStatus
+from training.view import Progress, RunView
+
+DONE, WORKING, WAITING, LATER, AGAIN, FAILED, STOPPED = "✓", "▸", "○", "·", "↻", "✗", "–"  # noqa: RUF001  # symbols
+
+_TITLES: Mapping[StageName, str] = MappingProxyType(
+    {
+        "prepare": "Prepare the dataset",
+        "fetch": "Fetch the weights",
+        "cache": "Cache the dataset",
+        "merge": "Merge Lightning",
+        "train": "Train",
+        "publish": "Check the files",
+    }
+)
+
+
+def stage_title(key: StageKey) -> str:
+    """Return the stage's name for people, with its expert where there are two."""
+    title = _TITLES[key.stage]
+    return title if key.expert in (None, "main") else f"{title}, {key.expert}"
+
+
+def stage_line(view: RunView, key: StageKey) -> str:
+    """Return how one stage stands, in one line."""
+    stage = view.run.stage(key)
+    symbol, words = _state(view, key, stage)
+    again = f" ({_attempts(stage)})" if stage.attempt > 1 else ""
+    return f"{symbol} {stage_title(key)}: {words}{again}"
+
+
+def interruptions(stage: StageState) -> str:
+    """Return that a stage went on after an interruption, or nothing."""
+    if stage.attempt < 2:
+        return ""
+    return f"went on after {_interrupted(stage)}, attempt {stage.attempt}"
+
+
+def _attempts(stage: StageState) -> str:
+    if stage.status is StageStatus.RUNNING:
+        return interruptions(stage)
+    return f"after {_interrupted(stage)}"
+
+
+def _interrupted(stage: StageState) -> str:
+    times = stage.attempt - 1
+    return "an interruption" if times == 1 else count(times, "interruption")
+
+
+def _state(view: RunView, key: StageKey, stage: StageState) -> tuple[str, str]:
+    is_over = view.run.status.is_final
+    match stage.status:
+        case StageStatus.SUCCEEDED:
+            return DONE, _done(key, stage)
+        case StageStatus.FAILED:
+            return FAILED, "failed"
+        case StageStatus.PENDING:
+            return (STOPPED, "not run") if is_over else (LATER, "later")
+        case StageStatus.SUBMITTED | StageStatus.RUNNING | StageStatus.INTERRUPTED if is_over:
+            return STOPPED, "stopped"
+        case StageStatus.SUBMITTED:
+            position = view.positions.get(key)
+            return WAITING, f"queued, position {position} in line" if position else "queued"
+        case StageStatus.RUNNING:
+            return WORKING, _running(key, view.progress.get(key, Progress()))
+        case StageStatus.INTERRUPTED:
+            return AGAIN, "interrupted; it goes on by itself"
+        case _:
+            assert_never(stage.status)
+
+
+def _done(key: StageKey, stage: StageState) -> str:
+    if key.stage == "merge" and stage.note:
+        return f"{stage.note}, reused" if stage.reused else stage.note
+    if stage.reused:
+        return "reused"
+    return f"done, {stage.note}" if stage.note else "done"
+
+
+def _running(key: StageKey, newest: Progress) -> str:
+    match key.stage:
+        case "merge":
+            layers = f"{_parts(newest, 'layers')}, " if newest.total else ""
+            return f"merging on CPU, {layers}no GPU billed"
+        case "train":
+            if newest.total_steps == 0:
+                return "loading the model"
+            return f"{share(newest.step, newest.total_steps):.0%}"
+        case "cache":
+            return _parts(newest, "items") if newest.total else "starting"
+        case "prepare" | "fetch" | "publish":
+            return _parts(newest, "files") if newest.total else "running"
+        case _:
+            assert_never(key.stage)
+
+
+def _parts(newest: Progress, what: str) -> str:
+    return f"{newest.done:,}/{newest.total:,} {what}"

@@ -1,0 +1,137 @@
+"""The web side: checkpoints behind signed links, and health. Nothing is listed."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path, PurePosixPath
+from typing import get_args
+
+from aiohttp import hdrs, web
+
+from bot.web.archive import Member, stream_zip
+from bot.web.links import LinkExpiredError, LinkForgedError, LinkSigner, Target, is_checkpoint
+from training import layout
+from training.catalogue import ExpertName
+from training.errors import NotFoundError, TrainingError
+from training.ports import Store
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_STATUS: dict[type[TrainingError], int] = {
+    LinkForgedError: 403,
+    NotFoundError: 404,
+    LinkExpiredError: 410,
+}
+_HEADERS = {
+    hdrs.CACHE_CONTROL: "private, no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+def create_app(store: Store, signer: LinkSigner) -> web.Application:
+    """Return the application that serves the links of `signer` from `store`."""
+    downloads = _Downloads(store, signer)
+    app = web.Application(middlewares=[_explain])
+    app.router.add_get("/health", _health)
+    app.router.add_get("/d/{token}/{name}", downloads.checkpoint)
+    app.router.add_get("/z/{token}/{name}", downloads.archive)
+    app.on_response_prepare.append(_finish_headers)
+    return app
+
+
+class _Downloads:
+    """Serves checkpoints and zips of them."""
+
+    def __init__(self, store: Store, signer: LinkSigner) -> None:
+        self._store = store
+        self._signer = signer
+
+    async def checkpoint(self, request: web.Request) -> web.StreamResponse:
+        """Serve one file, or the part of it that is asked for, so that downloads can go on."""
+        name = request.match_info["name"]
+        target = self._signer.read(request.match_info["token"], name)
+        path = await asyncio.to_thread(self._existing, target)
+        return web.FileResponse(
+            path,
+            headers={
+                hdrs.CONTENT_DISPOSITION: _attachment(name),
+                hdrs.CONTENT_TYPE: "application/octet-stream",
+            },
+        )
+
+    async def archive(self, request: web.Request) -> web.StreamResponse:
+        """Serve all checkpoints of a run as one zip."""
+        name = request.match_info["name"]
+        target = self._signer.read_archive(request.match_info["token"], name)
+        members = await asyncio.to_thread(self._members, target)
+        response = web.StreamResponse(
+            headers={
+                hdrs.CONTENT_DISPOSITION: _attachment(name),
+                hdrs.CONTENT_TYPE: "application/zip",
+            }
+        )
+        await response.prepare(request)
+        if request.method == hdrs.METH_HEAD:
+            return response
+        blocks = stream_zip(members)
+        while block := await asyncio.to_thread(next, blocks, b""):
+            await response.write(block)
+        await response.write_eof()
+        return response
+
+    def _existing(self, target: Target) -> Path:
+        path = self._store.path(f"{layout.run(target.guild, target.run)}/{target.file}")
+        if not _is_plain_file(path):
+            raise NotFoundError(
+                f"{path.name} is no longer stored.",
+                "Use /download in Discord to see which checkpoints there are.",
+            )
+        return path
+
+    def _members(self, target: Target) -> list[Member]:
+        found: list[Member] = []
+        for expert in get_args(ExpertName):
+            folder = layout.checkpoints(target.guild, target.run, expert)
+            for name in self._store.names(folder):
+                path = self._store.path(f"{folder}/{name}")
+                if is_checkpoint(f"checkpoints/{expert}/{name}") and _is_plain_file(path):
+                    found.append(Member(f"{expert}/{name}", path))
+        if not found:
+            raise NotFoundError(
+                f"{target.run} has no checkpoint.", "Use /runs in Discord to see what there is."
+            )
+        return found
+
+
+async def _health(_request: web.Request) -> web.StreamResponse:
+    return web.json_response({"status": "ok"})
+
+
+@web.middleware
+async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn what was refused into a text with cause and fix."""
+    try:
+        return await handler(request)
+    except TrainingError as error:
+        status = _STATUS.get(type(error), 400)
+        return web.Response(status=status, text=f"{error.cause}\n{error.fix}\n")
+    except web.HTTPNotFound:
+        text = "There is nothing at this address.\nUse /download in Discord to get a link.\n"
+        return web.Response(status=404, text=text)
+
+
+async def _finish_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)
+    # aiohttp names itself and its version here.
+    response.headers.popall(hdrs.SERVER, None)
+
+
+def _is_plain_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _attachment(name: str) -> str:
+    # The name was checked against the link: letters, digits, dots, dashes and underscores.
+    return f'attachment; filename="{PurePosixPath(name).name}"'
