@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from training.musubi.progress import ProgressWriter
-from training.rehearsal import cache, console, options
+from training.rehearsal import console, options
 from training.rehearsal.failure import MusubiError
 
 logger = logging.getLogger(__name__)
@@ -40,15 +40,15 @@ def _run(script: str, arguments: Sequence[str], environment: Mapping[str, str]) 
     console.say(console.BANNER)
     logger.info("%s", console.BANNER)
     progress = ProgressWriter.from_environment(environment)
-    if script == options.CACHE_LATENTS:
-        cache.cache_latents(args, progress)
-    elif script == options.CACHE_TEXT:
-        cache.cache_text(args, progress)
-    else:
-        # The cache scripts need no torch, which takes longer to import than they run.
+    # Torch takes longer to import than the cache scripts run, and training decodes no media.
+    if script == options.TRAIN:
         from training.rehearsal.train import train  # noqa: PLC0415
 
         return train(args, progress, environment)
+    from training.rehearsal import cache  # noqa: PLC0415
+
+    run = cache.cache_latents if script == options.CACHE_LATENTS else cache.cache_text
+    run(args, progress)
     return 0
 
 

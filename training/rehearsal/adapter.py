@@ -36,9 +36,7 @@ class Adapter:
         self.parameter = torch.from_numpy(np.concatenate(parts)).requires_grad_()
 
     @staticmethod
-    def _initial(
-        shape: tuple[int, int], random: np.random.Generator, *, is_up: bool
-    ) -> Floats:
+    def _initial(shape: tuple[int, int], random: np.random.Generator, *, is_up: bool) -> Floats:
         if is_up:
             return np.zeros(shape[0] * shape[1], np.float32)
         # torch's kaiming_uniform with a = sqrt(5), which musubi uses for lora_down.
@@ -57,7 +55,7 @@ class Adapter:
         return adapted
 
     def _parts(self, vector: Tensor) -> list[Tensor]:
-        pieces = vector.split(self._sizes)
+        pieces = torch.split(vector, self._sizes)
         return [piece.view(shape) for piece, shape in zip(pieces, self._shapes, strict=True)]
 
     def tensors(self) -> dict[str, Floats]:

@@ -10,14 +10,13 @@ from training.musubi.progress import CacheProgress, ProgressWriter
 from training.rehearsal import console, tensor_file
 from training.rehearsal.dataset_config import Dataset, read_datasets
 from training.rehearsal.failure import MusubiError
+from training.rehearsal.items import LATENT_SUFFIX, TEXT_SUFFIX
 from training.rehearsal.latents import Encoder
 from training.rehearsal.media import Clip, Sample, find_samples, load_clips
 from training.rehearsal.texts import encode_caption
 
 logger = logging.getLogger(__name__)
 
-LATENT_SUFFIX = "_wan.safetensors"
-TEXT_SUFFIX = "_wan_te.safetensors"
 _FORMAT = {"architecture": "wan", "format_version": "1.0.1"}
 
 # Caches one sample and yields the paths of its files, whether written now or found.
@@ -35,9 +34,7 @@ def cache_latents(args: argparse.Namespace, progress: ProgressWriter) -> None:
     if with_clip:
         _require_file(args.clip)
     logger.info("Loading VAE model from %s", args.vae)
-    encoder = Encoder(
-        Path(args.vae), is_image_to_video=args.i2v or with_clip, with_clip=with_clip
-    )
+    encoder = Encoder(Path(args.vae), is_image_to_video=args.i2v or with_clip, with_clip=with_clip)
 
     def cache_sample(dataset: Dataset, directory: Path, sample: Sample) -> Iterator[Path]:
         # Read before decoding, and even though it is not stored here: musubi stops at a missing

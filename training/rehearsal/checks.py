@@ -5,7 +5,8 @@ from pathlib import Path
 
 from training.rehearsal.failure import MusubiError
 from training.rehearsal.shape import InChannels, tensor_shapes
-from training.rehearsal.tensor_file import Header, read_header
+from training.rehearsal.tensor_file import read_header
+from training.tensor_header import TensorHeader
 
 # Files repackaged for ComfyUI may carry it before every name; musubi accepts both.
 KEY_PREFIX = "model.diffusion_model."
@@ -106,10 +107,10 @@ def _check_precision(args: argparse.Namespace) -> None:
         )
 
 
-def _entries(header: Header) -> dict[str, tuple[str, tuple[int, ...]]]:
+def _entries(header: TensorHeader) -> dict[str, tuple[str, tuple[int, ...]]]:
     return {
         name.removeprefix(KEY_PREFIX): (entry.dtype, entry.shape)
-        for name, entry in header.entries.items()
+        for name, entry in header.tensors.items()
     }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from training.catalogue import Model, WeightFile
 from training.rehearsal.shape import adapter_modules
+from training.rehearsal.weights import Role, write_weights
 
 # Fixed file times make the same seed give the same bytes; any constant would do.
 _EPOCH_SECONDS = "1767225600"  # 2026-01-01
@@ -39,8 +40,6 @@ class RehearsalEngine:
 
     def obtain(self, model: Model, weight: WeightFile, target: Path) -> str:
         """Write a deterministic stand-in for the weight file, with its true names."""
-        from training.rehearsal.weights import write_weights  # noqa: PLC0415  # imports torch
-
         write_weights(
             target,
             role=_role(model, weight),
@@ -52,8 +51,12 @@ class RehearsalEngine:
         return "rehearsal"
 
 
-def _role(model: Model, weight: WeightFile) -> str:
+def _role(model: Model, weight: WeightFile) -> Role:
     if any(weight == expert.dit for expert in model.experts):
         return "dit"
-    roles = {model.vae: "vae", model.t5: "t5", model.clip_weights: "clip"}
+    roles: dict[WeightFile | None, Role] = {
+        model.vae: "vae",
+        model.t5: "t5",
+        model.clip_weights: "clip",
+    }
     return roles.get(weight, "speed_lora")

@@ -2,18 +2,22 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from training.rehearsal.bucket import Buckets, Size
-from training.rehearsal.cache import LATENT_SUFFIX, TEXT_SUFFIX
 from training.rehearsal.dataset_config import Dataset
 from training.rehearsal.failure import MusubiError
-from training.rehearsal.tensor_file import Entry, read_header
+from training.rehearsal.tensor_file import read_header
+from training.rehearsal.texts import TEXT_KEY
+from training.tensor_header import TensorEntry
 
 logger = logging.getLogger(__name__)
+
+LATENT_SUFFIX = "_wan.safetensors"
+TEXT_SUFFIX = "_wan_te.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +26,9 @@ class Item:
 
     latent_path: Path
     text_path: Path
-    latents: Entry
-    text: Entry
-    image: Entry | None = None
-    clip: Entry | None = None
+    latents: TensorEntry
+    image: TensorEntry | None
+    clip_key: str | None
 
 
 _Bucket = tuple[int, ...]
@@ -38,9 +41,7 @@ class TrainingItems:
         MusubiError: There is no item, or one lacks what the task needs.
     """
 
-    def __init__(
-        self, datasets: Sequence[Dataset], *, seed: int, image: bool, clip: bool
-    ) -> None:
+    def __init__(self, datasets: Sequence[Dataset], *, seed: int, image: bool, clip: bool) -> None:
         self._seed = seed
         self._groups: list[tuple[list[Item], int]] = []
         for dataset in datasets:
@@ -65,9 +66,9 @@ class TrainingItems:
         random = np.random.default_rng([self._seed, epoch])
         batches: list[list[Item]] = []
         for items, size in self._groups:
-            order = [items[index] for index in random.permutation(len(items))]
+            order = [items[int(index)] for index in random.permutation(len(items))]
             batches += [order[start : start + size] for start in range(0, len(order), size)]
-        return [batches[index] for index in random.permutation(len(batches))]
+        return [batches[int(index)] for index in random.permutation(len(batches))]
 
 
 def _group(dataset: Dataset) -> dict[_Bucket, list[Item]]:
@@ -106,26 +107,32 @@ def _parse_name(path: Path, *, is_image: bool) -> tuple[str, Size, tuple[int, ..
 
 
 def _open(latent_path: Path, text_path: Path) -> Item:
-    found: dict[str, Entry] = {}
-    for name, entry in read_header(latent_path).entries.items():
-        found[name.rsplit("_", 2 if name.startswith("latents_") else 1)[0]] = entry
-    text = read_header(text_path).entries.get("varlen_t5_bfloat16")
-    if text is None or "latents" not in found:
-        raise _missing("t5" if text is None else "latents", "both cache scripts")
-    if found["latents"].dtype != "BF16":
+    stored = read_header(latent_path).tensors
+    names = {_short(name): name for name in stored}
+    if "latents" not in names:
+        raise _missing("latents", "wan_cache_latents.py")
+    if TEXT_KEY not in read_header(text_path).tensors:
+        raise _missing("t5", "wan_cache_text_encoder_outputs.py")
+    latents = stored[names["latents"]]
+    if latents.dtype != "BF16":
         raise MusubiError(
-            f"ValueError: The rehearsal reads bfloat16 latents, not {found['latents'].dtype}.",
+            f"ValueError: The rehearsal reads bfloat16 latents, not {latents.dtype}.",
             "Leave --vae_dtype out and run wan_cache_latents.py again.",
         )
-    item = Item(latent_path, text_path, found["latents"], text)
-    return replace(item, image=found.get("latents_image"), clip=found.get("clip"))
+    image = stored[names["latents_image"]] if "latents_image" in names else None
+    return Item(latent_path, text_path, latents, image, names.get("clip"))
+
+
+def _short(name: str) -> str:
+    """Return a cached tensor's name without its size and type."""
+    return name.rsplit("_", 2 if name.startswith("latents_") else 1)[0]
 
 
 def _require(items: Sequence[Item], *, image: bool, clip: bool) -> None:
     for item in items:
         if image and item.image is None:
             raise _missing("latents_image", "wan_cache_latents.py with --i2v")
-        if clip and item.clip is None:
+        if clip and item.clip_key is None:
             raise _missing("clip", "wan_cache_latents.py with --clip")
 
 

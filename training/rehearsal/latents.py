@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.rehearsal import tensor_file
 from training.rehearsal.failure import MusubiError
@@ -32,13 +33,13 @@ class Encoder:
     """
 
     def __init__(self, vae: Path, *, is_image_to_video: bool, with_clip: bool) -> None:
-        entry = tensor_file.read_header(vae).entries.get(VAE_KEY)
-        if entry is None:
+        header = tensor_file.read_header(vae)
+        if VAE_KEY not in header.tensors:
             raise MusubiError(
                 "NotImplementedError: Cannot copy out of meta tensor; no data!",
                 f"{vae} is no VAE of the rehearsal: check --vae.",
             )
-        self._projection = tensor_file.read_floats(vae, entry)
+        self._projection = tensor_file.floats(header, VAE_KEY)
         self._is_image_to_video = is_image_to_video
         self._with_clip = with_clip
 
@@ -60,8 +61,7 @@ class Encoder:
         count, rows, columns, _ = frames.shape
         first, rest = frames[:1].astype(np.float32), frames[1:]
         groups = rest.reshape(count // _TEMPORAL_STRIDE, _TEMPORAL_STRIDE, rows, columns, 3)
-        averages = np.concatenate([first, groups.mean(axis=1, dtype=np.float32)])
-        averages = averages / np.float32(127.5) - np.float32(1.0)
+        averages = _normalized(np.concatenate([first, groups.mean(axis=1, dtype=np.float32)]))
         quarters = averages.reshape(len(averages), rows // 2, 2, columns // 2, 2, 3)
         features = quarters.transpose(2, 4, 5, 0, 1, 3).reshape(len(self._projection[0]), -1)
         shape = (-1, len(averages), rows // 2, columns // 2)
@@ -77,14 +77,23 @@ class Encoder:
 
 def _clip_tokens(frame: Pixels) -> Floats:
     """Return [257, 1280]: mean colours of the whole frame and of a 16 x 16 grid, projected."""
-    rows, columns = (np.linspace(0, side, _CLIP_GRID + 1).astype(int) for side in frame.shape[:2])
-    values = frame.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
+    rows, columns = _edges(frame.shape[0]), _edges(frame.shape[1])
+    values = _normalized(frame)
     # reduceat needs no cell to be empty; a frame of few pixels repeats some of them instead.
     sums = np.add.reduceat(np.add.reduceat(values, rows[:-1], axis=0), columns[:-1], axis=1)
     counts = np.maximum(np.diff(rows), 1)[:, None, None] * np.maximum(np.diff(columns), 1)[:, None]
     grid = (sums / counts).reshape(-1, 3)
-    colours = np.concatenate([grid.mean(axis=0, keepdims=True), grid])
+    colours = np.concatenate([grid.mean(axis=0, keepdims=True), grid]).astype(np.float32)
     return colours @ _clip_projection() + _clip_positions()
+
+
+def _normalized(pixels: Pixels | Floats) -> Floats:
+    """Return pixels of 0..255 as -1..1."""
+    return (pixels / np.float32(127.5) - np.float32(1.0)).astype(np.float32)
+
+
+def _edges(side: int) -> NDArray[np.int64]:
+    return np.linspace(0, side, _CLIP_GRID + 1).astype(np.int64)
 
 
 @cache

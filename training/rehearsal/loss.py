@@ -17,8 +17,10 @@ from training.rehearsal import tensor_file
 from training.rehearsal.adapter import Adapter
 from training.rehearsal.items import Item, check_equal_shapes
 from training.rehearsal.model import TinyWan
-from training.rehearsal.tensor_file import Entry, Floats
+from training.rehearsal.tensor_file import Floats
+from training.rehearsal.texts import TEXT_KEY
 from training.rehearsal.timesteps import TIMESTEPS, TimestepSampler
+from training.tensor_header import TensorEntry
 
 # Of tens of thousands that a real clip has: enough for a steady loss, few enough for a step to
 # take some milliseconds.
@@ -68,7 +70,7 @@ class FlowMatchingLoss:
         """Return patches [s, (c, h, w)] of the input and [s, (h, w, c)] of the velocity."""
         latents = _gather(item.latent_path, item.latents, tokens)
         noise = random.standard_normal(latents.shape, np.float32)
-        patches = (1 - level) * latents + level * noise
+        patches = ((1 - level) * latents + level * noise).astype(np.float32)
         if self._image and item.image is not None:
             patches = np.concatenate(
                 [patches, _gather(item.latent_path, item.image, tokens)], axis=1
@@ -82,10 +84,10 @@ class FlowMatchingLoss:
         return torch.cat([F.pad(c, (0, 0, 0, longest - c.shape[1])) for c in contexts])
 
     def _embed(self, item: Item) -> Tensor:
-        text = tensor_file.read_floats(item.text_path, item.text)
+        text = tensor_file.read_floats(item.text_path, TEXT_KEY)
         image = None
-        if self._clip and item.clip is not None:
-            image = torch.from_numpy(tensor_file.read_floats(item.latent_path, item.clip))
+        if self._clip and item.clip_key is not None:
+            image = torch.from_numpy(tensor_file.read_floats(item.latent_path, item.clip_key))
         return self._model.embed_context(torch.from_numpy(text), image)
 
 
@@ -97,7 +99,7 @@ def _choose(
     return np.stack(np.unravel_index(np.sort(chosen), grid), axis=-1).astype(np.int64)
 
 
-def _gather(path: Path, entry: Entry, tokens: NDArray[np.int64]) -> Floats:
+def _gather(path: Path, entry: TensorEntry, tokens: NDArray[np.int64]) -> Floats:
     """Return the patches [s, c, 2, 2] of a stored tensor [c, t, h, w] at some tokens."""
     channels, frames, height, width = entry.shape
     stored = _map(path, entry)[:, :, : height // 2 * 2, : width // 2 * 2]
@@ -107,6 +109,6 @@ def _gather(path: Path, entry: Entry, tokens: NDArray[np.int64]) -> Floats:
 
 
 @lru_cache(maxsize=_OPEN_FILES)
-def _map(path: Path, entry: Entry) -> NDArray[np.uint16]:
+def _map(path: Path, entry: TensorEntry) -> NDArray[np.uint16]:
     # Mapped, not read: a step looks at a few tokens of files of several megabytes.
-    return np.memmap(path, dtype="<u2", mode="r", offset=entry.offset, shape=entry.shape)
+    return np.memmap(path, dtype="<u2", mode="r", offset=entry.start, shape=entry.shape)

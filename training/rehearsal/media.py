@@ -12,6 +12,7 @@ from typing import cast
 
 import av
 import numpy as np
+from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 from PIL import Image
@@ -144,7 +145,7 @@ def _load_video(dataset: Dataset, path: Path) -> tuple[Pixels, Size]:
                 if not frames:
                     bucket = _checked(buckets.choose((frame.width, frame.height)), path)
                 frames.append(_scale(frame, bucket))
-    except (av.FFmpegError, IndexError) as error:
+    except (FFmpegError, IndexError) as error:
         raise MusubiError(
             f"av.error.InvalidDataError: {error}: '{path}'", f"Replace or remove {path}."
         ) from error
@@ -229,7 +230,7 @@ def _cover(original: Size, bucket: Size) -> Size:
 def _scale(frame: VideoFrame, bucket: Size) -> Pixels:
     width, height = _cover((frame.width, frame.height), bucket)
     small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
-    return _crop(small.to_ndarray(), bucket)
+    return _crop(cast("Pixels", small.to_ndarray()), bucket)
 
 
 def _crop(pixels: Pixels, bucket: Size) -> Pixels:

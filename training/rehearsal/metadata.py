@@ -12,12 +12,30 @@ from training.rehearsal.dataset_config import Dataset
 from training.rehearsal.tensor_file import Raw, serialize
 
 _COPIED = (
-    "output_name learning_rate gradient_checkpointing gradient_checkpointing_cpu_offload "
-    "gradient_accumulation_steps lr_warmup_steps lr_scheduler network_module network_dim "
-    "network_alpha network_dropout mixed_precision seed training_comment max_grad_norm "
-    "weighting_scheme logit_mean logit_std mode_scale guidance_scale timestep_sampling "
-    "sigmoid_scale discrete_flow_shift"
-).split()
+    "output_name",
+    "learning_rate",
+    "gradient_checkpointing",
+    "gradient_checkpointing_cpu_offload",
+    "gradient_accumulation_steps",
+    "lr_warmup_steps",
+    "lr_scheduler",
+    "network_module",
+    "network_dim",
+    "network_alpha",
+    "network_dropout",
+    "mixed_precision",
+    "seed",
+    "training_comment",
+    "max_grad_norm",
+    "weighting_scheme",
+    "logit_mean",
+    "logit_std",
+    "mode_scale",
+    "guidance_scale",
+    "timestep_sampling",
+    "sigmoid_scale",
+    "discrete_flow_shift",
+)
 _MINIMUM = ("base_model_version", "network_module", "network_dim", "network_alpha")
 _LEGACY_HASH_START, _LEGACY_HASH_BYTES = 0x100000, 0x10000
 

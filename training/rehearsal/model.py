@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from training.rehearsal.adapter import Adapter
 from training.rehearsal.checks import KEY_PREFIX
 from training.rehearsal.shape import BLOCKS, HEADS, IMAGE_TOKENS, TIME_WIDTH, WIDTH
+from training.rehearsal.tensor_file import floats, read_header
 
 _HEAD_WIDTH = WIDTH // HEADS
 _ROPE_POSITIONS = 1024
@@ -25,7 +25,7 @@ class TinyWan:
     """A frozen base model; what it computes with an adapter is differentiable in the adapter."""
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        self._weights = {name: value.float() for name, value in weights.items()}
+        self._weights = weights
         patch = self._weights["patch_embedding.weight"]
         self._patch = patch.reshape(patch.shape[0], -1)
         self._rope = _rope_table()
@@ -33,7 +33,12 @@ class TinyWan:
     @classmethod
     def load(cls, path: Path) -> "TinyWan":
         """Return the model of a checked file (`checks.check_base_model`)."""
-        return cls({k.removeprefix(KEY_PREFIX): v for k, v in load_file(path).items()})
+        header = read_header(path)
+        weights = {
+            name.removeprefix(KEY_PREFIX): torch.from_numpy(floats(header, name))
+            for name in header.tensors
+        }
+        return cls(weights)
 
     @torch.no_grad()
     def embed_context(self, text: Tensor, image: Tensor | None) -> Tensor:
@@ -146,7 +151,7 @@ class _Block:
             part = name.partition(".")[0]
             weight = self._frozen[f"{self._prefix}.{part}.{norm}.weight"]
             values = F.rms_norm(values, (WIDTH,), weight, _EPSILON)
-        return values.unflatten(-1, (HEADS, _HEAD_WIDTH)).transpose(1, 2)
+        return values.view(*values.shape[:2], HEADS, _HEAD_WIDTH).transpose(1, 2)
 
     def _linear(self, name: str, values: Tensor) -> Tensor:
         full = f"{self._prefix}.{name}"
@@ -164,7 +169,7 @@ def _layer_norm(stream: Tensor) -> Tensor:
 
 def _rotate(values: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
     cosine, sine = rope
-    even, odd = values.unflatten(-1, (-1, 2)).unbind(-1)
+    even, odd = values.reshape(*values.shape[:-1], -1, 2).unbind(-1)
     turned = torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], dim=-1)
     return turned.flatten(-2)
 

@@ -6,6 +6,7 @@ rehearsal trains.
 
 import argparse
 import logging
+import math
 from typing import Any
 
 import torch
@@ -20,7 +21,13 @@ logger = logging.getLogger(__name__)
 # rehearsal's few hundred steps. The rate that is asked for, shown and stored is the unscaled one.
 RATE_SCALE = 8.0
 
-_NAMES = ("adamw", "adamw8bit")
+_NOTES = {
+    "adamw": "",
+    "adamw8bit": " (in place of 8-bit AdamW, which needs a GPU)",
+    "adafactor": " (in place of Adafactor, which a rehearsal lacks)",
+}
+_OPTIONS = {"weight_decay", "eps"}
+_ADAFACTOR_OPTIONS = _OPTIONS | {"relative_step", "scale_parameter", "warmup_init"}
 _BETAS = (0.9, 0.999)
 
 
@@ -29,19 +36,19 @@ class AdamW:
 
     def __init__(self, parameter: Tensor, args: argparse.Namespace) -> None:
         name = args.optimizer_type.lower()
-        if name not in _NAMES:
+        if name not in _NOTES:
             raise MusubiError(
                 f"ValueError: The rehearsal has no --optimizer_type {args.optimizer_type}.",
-                "Use adamw8bit or adamw.",
+                "Use adamw8bit, adamw or adafactor.",
             )
         options = parse_values(args.optimizer_args)
-        if unknown := options.keys() - {"weight_decay", "eps"}:
+        allowed = _ADAFACTOR_OPTIONS if name == "adafactor" else _OPTIONS
+        if unknown := options.keys() - allowed:
             raise MusubiError(
                 f"TypeError: AdamW.__init__() got an unexpected keyword argument '{min(unknown)}'",
                 "Use weight_decay and eps only.",
             )
-        note = " (in place of 8-bit AdamW, which needs a GPU)" if name == "adamw8bit" else ""
-        logger.info("use AdamW optimizer%s | %s", note, options)
+        logger.info("use AdamW optimizer%s | %s", _NOTES[name], options)
         given = ",".join(f"{key}={value}" for key, value in options.items())
         self.description = "torch.optim.adamw.AdamW" + (f"({given})" if given else "")
         self._decay = float(options.get("weight_decay", 0.01))
@@ -55,7 +62,8 @@ class AdamW:
     def step(self, gradient: Tensor, rate: float, max_norm: float) -> None:
         """Take one step at the asked `rate`; a `max_norm` of 0 clips nothing."""
         if max_norm:
-            gradient = gradient * torch.clamp(max_norm / (gradient.norm() + 1e-6), max=1.0)
+            norm = math.sqrt(torch.dot(gradient, gradient).item())
+            gradient = gradient * min(1.0, max_norm / (norm + 1e-6))
         self._steps += 1
         scaled = rate * RATE_SCALE
         first, second = _BETAS
@@ -63,9 +71,7 @@ class AdamW:
         self._square.mul_(second).addcmul_(gradient, gradient, value=1.0 - second)
         spread = (self._square / (1.0 - second**self._steps)).sqrt_().add_(self._epsilon)
         self._parameter.mul_(1.0 - scaled * self._decay)
-        self._parameter.addcdiv_(
-            self._mean, spread, value=-scaled / (1.0 - first**self._steps)
-        )
+        self._parameter.addcdiv_(self._mean, spread, value=-scaled / (1.0 - first**self._steps))
 
     def state(self) -> dict[str, Any]:
         """Return what a resumed training needs."""

@@ -240,9 +240,9 @@ def load_state(directory: Path, adapter: Adapter, optimizer: AdamW) -> TrainingS
 
 def load_adapter(path: Path, adapter: Adapter) -> str:
     """Load an adapter file into `adapter`; return torch's sentence on the keys."""
-    entries = tensor_file.read_header(path).entries
+    header = tensor_file.read_header(path)
     missing, unexpected = adapter.load(
-        {name: tensor_file.read_floats(path, entry) for name, entry in entries.items()}
+        {name: tensor_file.floats(header, name) for name in header.tensors}
     )
     if not missing and not unexpected:
         return "<All keys matched successfully>"

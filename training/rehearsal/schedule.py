@@ -54,15 +54,23 @@ def _decay(args: argparse.Namespace, extra: dict[str, float], rate: float) -> _D
             return lambda done: wave(done) * (1.0 - lowest) + lowest
         case "polynomial":
             return _polynomial(args.lr_scheduler_power, extra.get("lr_end", _POLYNOMIAL_END), rate)
+        case "rex":
+            return _rex(args.lr_scheduler_min_lr_ratio)
         case other:
             raise MusubiError(
                 f"ValueError: The rehearsal has no --lr_scheduler {other}.",
-                "Use constant, linear, cosine or polynomial.",
+                "Use constant, linear, cosine, rex or polynomial.",
             )
 
 
 def _cosine(cycles: float) -> _Decay:
     return lambda done: max(0.0, _half_wave(2.0 * cycles * done))
+
+
+def _rex(lowest: float | None) -> _Decay:
+    """Reflected exponential (arXiv 2107.04197), with musubi's constants."""
+    end = 0.01 if lowest is None else lowest
+    return lambda done: end + (1.0 - end) * (1.0 - done) / (0.1 + 0.9 * (1.0 - done))
 
 
 def _half_wave(done: float) -> float:

@@ -6,21 +6,24 @@ The library's own writer orders the metadata at random, so two equal runs would 
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training import tensor_header
 from training.rehearsal.failure import MusubiError
+from training.tensor_header import TensorHeader
 
 DType = Literal["BF16", "F16", "F32", "I64"]
 Floats = NDArray[np.float32]
 
 _PARTIAL = ".partial"
+_READABLE = ("BF16", "F16", "F32", "I64")
 _LENGTH_BYTES = 8
 
 
@@ -31,24 +34,6 @@ class Raw:
     dtype: DType
     shape: tuple[int, ...]
     data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Where one tensor lies in a file: dtype, shape and the bytes' offset in the file."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    offset: int
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What a file says about itself."""
-
-    entries: dict[str, Entry]
-    metadata: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def encode(values: Floats, dtype: DType) -> Raw:
@@ -101,7 +86,7 @@ def write(path: Path, tensors: Mapping[str, Raw], metadata: Mapping[str, str]) -
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path) -> Generator[BinaryIO]:
     """Give a stream whose bytes get the name `path` at the end; nothing remains of a failure."""
     partial = path.with_name(f".{path.name}{_PARTIAL}")
     try:
@@ -115,7 +100,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def whole_directory(path: Path) -> Iterator[Path]:
+def whole_directory(path: Path) -> Generator[Path]:
     """Give a directory that gets the name `path` at the end; nothing remains of a failure."""
     partial = path.with_name(f".{path.name}{_PARTIAL}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -147,64 +132,45 @@ def remove_partials(directory: Path, name: str) -> None:
             left.unlink()
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> TensorHeader:
     """Return the header of a safetensors file.
 
     Raises:
-        MusubiError: The file is absent or cut off; the text is the one the library gives.
+        MusubiError: The file is absent or cut off; the text is the one that musubi ends with.
     """
     try:
-        with path.open("rb") as stream:
-            length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
-            text = stream.read(length)
-            size_bytes = stream.seek(0, os.SEEK_END)
+        return tensor_header.read_header(path)
     except FileNotFoundError as error:
         raise MusubiError(
             f"FileNotFoundError: [Errno 2] No such file or directory: '{path}'",
             "Check that the file was fetched or cached.",
         ) from error
-    header = _parse_header(text, start=_LENGTH_BYTES + length) if len(text) == length else None
-    if header is None or any(e.offset + e.size_bytes > size_bytes for e in header.entries.values()):
+    except ValueError as error:
         raise MusubiError(
             "safetensors_rust.SafetensorError: Error while deserializing header: "
             "MetadataIncompleteBuffer",
             f"{path} is cut off or no safetensors file: fetch or cache it again.",
-        )
-    return header
+        ) from error
 
 
-def _parse_header(text: bytes, *, start: int) -> Header | None:
-    try:
-        fields = cast("dict[str, dict[str, object]]", json.loads(text))
-    except ValueError:
-        return None
-    metadata = cast("dict[str, str]", fields.pop("__metadata__", {}))
-    entries: dict[str, Entry] = {}
-    for name, value in fields.items():
-        begin, end = cast("tuple[int, int]", value["data_offsets"])
-        shape = tuple(cast("list[int]", value["shape"]))
-        entries[name] = Entry(str(value["dtype"]), shape, start + begin, end - begin)
-    return Header(entries, metadata)
-
-
-def read_floats(path: Path, entry: Entry) -> Floats:
+def read_floats(path: Path, name: str) -> Floats:
     """Return one tensor of a file as float32."""
-    with path.open("rb") as stream:
-        stream.seek(entry.offset)
-        return decode(np.frombuffer(stream.read(entry.size_bytes), np.uint8), entry)
+    return floats(read_header(path), name)
 
 
-def decode(data: NDArray[np.uint8], entry: Entry) -> Floats:
-    """Return the bytes of one tensor as float32 in the entry's shape."""
-    if entry.dtype == "BF16":
-        return widen(data.view("<u2")).reshape(entry.shape)
-    kind = {"F16": "<f2", "F32": "<f4", "I64": "<i8"}.get(entry.dtype)
-    if kind is None:
+def floats(header: TensorHeader, name: str) -> Floats:
+    """Return one tensor of a file whose header is read as float32.
+
+    Raises:
+        MusubiError: The tensor is of a type that the CPU does not calculate with.
+    """
+    dtype = header.tensors[name].dtype
+    if dtype not in _READABLE:
         raise MusubiError(
-            f"ValueError: The rehearsal cannot read tensors of type {entry.dtype}",
+            f"ValueError: The rehearsal cannot read tensors of type {dtype}",
             "Use a bf16, fp16 or fp32 file.",
         )
-    return data.view(kind).astype(np.float32).reshape(entry.shape)
+    return header.read(name).astype(np.float32)
 
 
 def widen(bits: NDArray[np.uint16]) -> Floats:

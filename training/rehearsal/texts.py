@@ -11,6 +11,8 @@ from training.rehearsal.shape import TEXT_WIDTH
 from training.rehearsal.tensor_file import Floats, Raw
 
 _MAX_TOKENS = 512  # Wan's text length
+TEXT_KEY = "varlen_t5_bfloat16"
+
 _END = "</s>"
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
@@ -19,7 +21,7 @@ def encode_caption(caption: str) -> dict[str, Raw]:
     """Return the tensors of a text cache file: `varlen_t5_bfloat16` [tokens, 4096]."""
     words = _TOKEN.findall(caption.casefold())[: _MAX_TOKENS - 1]
     tokens = np.stack([_vector(word) for word in (*words, _END)])
-    return {"varlen_t5_bfloat16": tensor_file.encode(tokens, "BF16")}
+    return {TEXT_KEY: tensor_file.encode(tokens, "BF16")}
 
 
 @lru_cache(maxsize=4096)

@@ -3,13 +3,10 @@
 import argparse
 import logging
 import math
-import os
-import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import torch
@@ -38,11 +35,10 @@ from training.rehearsal.saving import (
     load_state,
 )
 from training.rehearsal.schedule import Schedule
+from training.rehearsal.stop import EXIT_STOPPED, StopRequest
 from training.rehearsal.timesteps import TimestepSampler
 
 logger = logging.getLogger(__name__)
-
-EXIT_STOPPED = os.EX_TEMPFAIL  # 75: asked to stop, state saved, worth starting again
 
 _DEFAULT_RANK = 4
 _DEFAULT_SEED = 0
@@ -67,20 +63,6 @@ class Environment:
         )
 
 
-class StopRequest:
-    """Set by SIGTERM and SIGINT; the running step is finished all the same."""
-
-    def __init__(self) -> None:
-        self.is_set = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._set)
-
-    def _set(self, number: int, frame: FrameType | None) -> None:
-        del frame
-        logger.info("Received %s: saving the state after this step", signal.Signals(number).name)
-        self.is_set = True
-
-
 def train(
     args: argparse.Namespace, progress: ProgressWriter, environment: Mapping[str, str]
 ) -> int:
@@ -90,11 +72,11 @@ def train(
         MusubiError: The training is refused as musubi-tuner would refuse it.
         OSError: Something could not be written; what was complete before still is.
     """
-    stop = StopRequest()
     torch.set_num_threads(1)  # sums in one order, hence the same bytes every time
     if args.seed is None:
         args.seed = _DEFAULT_SEED
-    return _Training(args, progress, Environment.read(environment)).run(stop)
+    with StopRequest() as stop:
+        return _Training(args, progress, Environment.read(environment)).run(stop)
 
 
 class _Training:

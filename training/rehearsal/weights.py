@@ -119,18 +119,17 @@ def _modulation(random: np.random.Generator, shape: tuple[int, ...]) -> Floats:
 
 
 def _signal_basis(seed: str) -> Floats:
-    """Return an orthogonal matrix [signal, (c, h, w) of a patch] of entries +-1/8, exact in bf16."""
+    """Return an orthogonal [signal, (c, h, w) of a patch]; its +-1/8 are exact in bf16."""
     random = _random(seed, "basis")
     matrix = np.ones((1, 1), np.float32)
     while len(matrix) < _SIGNAL_WIDTH:
         matrix = np.block([[matrix, matrix], [matrix, -matrix]]).astype(np.float32)
     signs = random.choice(np.array([-1.0, 1.0], np.float32), _SIGNAL_WIDTH)
-    return random.permutation(matrix) * signs / np.float32(np.sqrt(_SIGNAL_WIDTH))
+    basis = random.permutation(matrix) * signs / np.sqrt(_SIGNAL_WIDTH)
+    return basis.astype(np.float32)
 
 
-def _patch_weight(
-    random: np.random.Generator, shape: tuple[int, ...], basis: Floats
-) -> Floats:
+def _patch_weight(random: np.random.Generator, shape: tuple[int, ...], basis: Floats) -> Floats:
     values = np.zeros((WIDTH, shape[1] * PATCH_AREA), np.float32)
     values[:_SIGNAL_WIDTH, :_SIGNAL_WIDTH] = basis
     extra = values.shape[1] - _SIGNAL_WIDTH

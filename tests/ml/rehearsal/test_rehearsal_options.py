@@ -1,0 +1,105 @@
+"""The rehearsal's command lines are musubi-tuner's."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from training.rehearsal.__main__ import main
+from training.rehearsal.options import TRAIN, build_parser, parse, read_options
+
+_EXAMPLES = {"str": "text", "int": "3", "float": "0.5", "Path": "a/b", "_int_or_float": "10%"}
+
+
+def test_the_scripts_have_as_many_options_as_musubis() -> None:
+    counts = {script: len(options) for script, options in read_options().items()}
+
+    assert counts == {
+        "wan_cache_latents.py": 17,
+        "wan_cache_text_encoder_outputs.py": 8,
+        "wan_train_network.py": 130,
+    }
+
+
+@pytest.mark.parametrize("script", sorted(read_options()))
+def test_every_option_is_accepted_with_a_value_of_its_kind(script: str) -> None:
+    line: list[str] = []
+    for option in read_options()[script]:
+        value = option["choices"][0] if option["choices"] else _EXAMPLES.get(option["type"], "")
+        line += [option["name"]] if option["kind"] == "flag" else [option["name"], value]
+
+    args = vars(build_parser(script).parse_args(line))
+
+    assert args.keys() == {option["dest"] for option in read_options()[script]}
+
+
+@pytest.mark.parametrize("script", sorted(read_options()))
+def test_defaults_are_musubis(script: str) -> None:
+    options = read_options()[script]
+    required = [part for o in options if o["required"] for part in (o["name"], "x")]
+
+    args = vars(build_parser(script).parse_args(required))
+
+    wrong = {
+        o["name"]: args[o["dest"]]
+        for o in options
+        if not o["required"] and args[o["dest"]] != o["default"]
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (["--unheard_of", "1"], "unrecognized arguments: --unheard_of 1"),
+        (["--task", "t2v-A15B"], "invalid choice: 't2v-A15B'"),
+        (["--timestep_boundary", "0.875"], "invalid int value: '0.875'"),
+    ],
+)
+def test_a_line_that_musubi_refuses_ends_with_2(
+    line: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([TRAIN, *line], {})
+
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert f"{TRAIN}: error:" in error
+    assert complaint in error
+
+
+def test_an_unknown_script_ends_with_2() -> None:
+    assert main(["hv_train_network.py"], {}) == 2
+
+
+def test_a_script_may_be_named_by_its_path() -> None:
+    with pytest.raises(SystemExit):
+        main([f"/opt/musubi-tuner/src/{TRAIN}", "--help"], {})
+
+
+@pytest.mark.parametrize(("text", "value"), [("10%", 0.1), ("0.25", 0.25), ("20", 20)])
+def test_warm_up_is_a_number_of_steps_or_a_share(text: str, value: float) -> None:
+    args = build_parser(TRAIN).parse_args(["--lr_warmup_steps", text])
+
+    assert args.lr_warmup_steps == value
+    assert isinstance(args.lr_warmup_steps, type(value))
+
+
+def test_a_config_file_gives_values_that_the_line_overrides(tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text('[network]\nnetwork_dim = 16\ntask = "i2v-14B"\n')
+
+    args = parse(TRAIN, ["--config_file", str(config), "--task", "t2v-14B"])
+
+    assert (args.network_dim, args.task) == (16, "t2v-14B")
+
+
+def test_reading_options_and_weights_needs_no_torch() -> None:
+    code = (
+        "import sys, training.rehearsal.options, training.rehearsal.weights, "
+        "training.rehearsal.shape, training.rehearsal.cache, training.musubi.progress; "
+        "sys.exit('torch' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

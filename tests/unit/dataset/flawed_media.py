@@ -1,0 +1,174 @@
+"""Makers of datasets with exactly one flaw each; `seed` gives each its own picture."""
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageFilter, ImageOps
+
+from tests import media
+from tests.media import ClipFormat, Pixels, encode_clip, image_bytes, pan, picture, png
+
+Files = Mapping[str, bytes | str]
+Make = Callable[[int], Files]
+WIDTH, HEIGHT = 832, 480
+
+
+def walk(frames: int = 21, *, seed: int, width: int = WIDTH, height: int = HEIGHT) -> list[Pixels]:
+    return list(pan(frames, width, height, seed=seed))
+
+
+def image(content: bytes, name: str = "x.png") -> Files:
+    return {name: content, str(Path(name).with_suffix(".txt")): f"ann1ka, {len(content)} bytes"}
+
+
+def clip(content: bytes, name: str = "x.mp4") -> Files:
+    return image(content, name)
+
+
+def stored(frames: list[Pixels], **changes: object) -> Files:
+    return clip(encode_clip(frames, stored=replace(ClipFormat(), **changes)))
+
+
+def photo(seed: int, width: int = 512, height: int = 480) -> Image.Image:
+    return picture(width, height, seed=seed)
+
+
+def saved(seed: int, form: str, name: str, **options: object) -> Files:
+    return image(image_bytes(photo(seed), form, **options), name)
+
+
+def caption(seed: int, content: str | bytes) -> Files:
+    return {"x.png": png(512, 480, seed=seed), "x.txt": content}
+
+
+def captioned_by(seed: int, name: str) -> Files:
+    return {"x.png": png(512, 480, seed=seed), name: f"ann1ka {seed}"}
+
+
+def cut_off(seed: int) -> Files:
+    content = encode_clip(walk(seed=seed))
+    return clip(content[: len(content) // 2])
+
+
+def with_hole(seed: int) -> Files:
+    """A clip whose frame list is whole and whose pictures are not, as after a bad disk."""
+    options = (("crf", "20"), ("preset", "ultrafast"), ("g", "8"))
+    content = encode_clip(walk(seed=seed), stored=ClipFormat(options=options))
+    third = len(content) // 3
+    return clip(content[:third] + bytes(third) + content[2 * third :])
+
+
+def on_its_side(seed: int) -> Files:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return saved(seed, "JPEG", "x.jpg", quality=95, exif=exif)
+
+
+def wide_profile(seed: int) -> Files:
+    """An image with an RGB profile that does not call itself sRGB."""
+    srgb = ImageCms.createProfile("sRGB")  # type: ignore[reportUnknownVariableType]
+    profile = ImageCms.ImageCmsProfile(srgb).tobytes()  # type: ignore[reportUnknownArgumentType]
+    name, other = "sRGB built-in".encode("utf-16-be"), "Wide RGB test".encode("utf-16-be")
+    assert name in profile
+    return saved(seed, "PNG", "x.png", icc_profile=profile.replace(name, other))
+
+
+def see_through(seed: int) -> Files:
+    layered = photo(seed).convert("RGBA")
+    layered.putalpha(Image.linear_gradient("L").resize(layered.size))
+    return image(image_bytes(layered))
+
+
+def animated(seed: int) -> Files:
+    buffer = io.BytesIO()
+    photo(seed).save(buffer, "WEBP", save_all=True, append_images=[photo(seed + 1)], duration=100)
+    return image(buffer.getvalue(), "x.webp")
+
+
+def lying(seed: int) -> Files:
+    return clip(turned(encode_clip(walk(seed=seed))))
+
+
+def turned(content: bytes) -> bytes:
+    """Ask for a quarter turn clockwise, in the display matrix of the MP4's track header."""
+    track = content.index(b"tkhd") + 4 + 40
+    unit, negative = (0x10000).to_bytes(4, "big"), (-0x10000).to_bytes(4, "big", signed=True)
+    zero, one = bytes(4), (0x40000000).to_bytes(4, "big")
+    matrix = zero + unit + zero + negative + zero + zero + zero + zero + one
+    return content[:track] + matrix + content[track + 36 :]
+
+
+def uneven(seed: int) -> Files:
+    times = [Fraction(index, 30) + Fraction(index % 3, 90) for index in range(42)]
+    return clip(encode_clip(walk(42, seed=seed), times=times))
+
+
+def barred(seed: int) -> list[Pixels]:
+    frames = walk(seed=seed)
+    for frame in frames:
+        frame[:40] = 0
+        frame[-40:] = 0
+    return frames
+
+
+def faded(seed: int) -> list[Pixels]:
+    return [(f * min(1.0, i / 6)).astype(np.uint8) for i, f in enumerate(walk(seed=seed))]
+
+
+def blurred(seed: int) -> list[Pixels]:
+    return [np.asarray(soft(Image.fromarray(frame))) for frame in walk(seed=seed)]
+
+
+def soft(sharp: Image.Image) -> Image.Image:
+    return ImageOps.autocontrast(sharp, cutoff=10).filter(ImageFilter.GaussianBlur(7))
+
+
+def copies(seed: int) -> Files:
+    return {**caption(seed, f"ann1ka {seed}"), "y.png": png(512, 480, seed=seed), "y.txt": "ann1ka"}
+
+
+def lookalikes(seed: int) -> Files:
+    return {**caption(seed, f"ann1ka {seed}"),
+            "y.jpg": media.jpeg(512, 480, seed=seed, quality=70), "y.txt": "ann1ka"}  # fmt: skip
+
+
+def twins(seed: int) -> Files:
+    return {**caption(seed, f"ann1ka {seed}"), "x.jpg": media.jpeg(512, 480, seed=seed + 500)}
+
+
+VP9 = ClipFormat(container="webm", codec="libvpx-vp9",
+                 options=(("deadline", "realtime"), ("cpu-used", "8")))  # fmt: skip
+TEN_BIT: Mapping[str, object] = {
+    "codec": "libx265", "pix_fmt": "yuv420p10le",
+    "options": (("preset", "ultrafast"), ("x265-params", "log-level=none")),
+}  # fmt: skip
+
+
+def hour(seed: int) -> Files:
+    frames = walk(4, seed=seed, width=64, height=64)
+    return clip(encode_clip(frames, times=[Fraction(1200 * index) for index in range(4)]))
+
+
+def cut(seed: int) -> list[Pixels]:
+    return [*walk(10, seed=seed), *(255 - frame for frame in walk(11, seed=seed + 500))]
+
+
+def plain(seed: int, name: str = "x.png") -> Files:
+    return image(png(512, 480, seed=seed), name)
+
+
+def vp9(seed: int, name: str) -> Files:
+    return clip(encode_clip(walk(seed=seed), stored=VP9), name)
+
+
+def opaque(seed: int) -> Files:
+    return image(image_bytes(photo(seed).convert("RGBA")))
+
+
+def coded(seed: int, parameters: str) -> Files:
+    options = (("x264-params", parameters), ("preset", "ultrafast"))
+    return stored(walk(seed=seed), options=options)

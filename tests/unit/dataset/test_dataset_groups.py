@@ -1,0 +1,199 @@
+"""The plan counts what musubi-tuner will train on; the TOML is the guide's."""
+
+import tomllib
+from pathlib import PurePosixPath
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.dataset.buckets import bucket_of
+from training.dataset.groups import Item, plan_groups, suits, tokens
+from training.dataset.report import Report, Sample
+from training.dataset.toml_file import render_toml
+
+GUIDE = """
+[general]
+caption_extension = ".txt"
+enable_bucket = true
+bucket_no_upscale = true
+
+[[datasets]]
+image_directory = "/datasets/datasets/annika/images"
+cache_directory = "/datasets/datasets/annika/images/cache"
+resolution = [720, 1280]
+batch_size = 1
+num_repeats = 1
+
+[[datasets]]
+video_directory = "/datasets/datasets/annika/videos"
+cache_directory = "/datasets/datasets/annika/videos/cache_1"
+resolution = [1280, 720]
+batch_size = 1
+num_repeats = 1
+frame_extraction = "head"
+target_frames = [1, 21]
+
+[[datasets]]
+video_directory = "/datasets/datasets/annika/videos"
+cache_directory = "/datasets/datasets/annika/videos/cache_2"
+resolution = [960, 544]
+batch_size = 1
+num_repeats = 1
+frame_extraction = "uniform"
+target_frames = [45]
+frame_sample = 2
+"""
+
+
+def image(name: str = "000", width: int = 1024, height: int = 1024) -> Sample:
+    return Sample(
+        name=f"images/{name}.png", source=f"{name}.png", kind="image", caption="a",
+        sha256="0", width=width, height=height,
+    )  # fmt: skip
+
+
+def clip(frames: int, name: str = "001", width: int = 1280, height: int = 720) -> Sample:
+    return Sample(
+        name=f"videos/{name}.mp4", source=f"{name}.mp4", kind="video", caption="a", sha256="0",
+        width=width, height=height, frames=frames, fps=16.0, frames_16fps=frames,
+    )  # fmt: skip
+
+
+def report(*samples: Sample) -> Report:
+    return Report(version="v", samples=samples, findings=())
+
+
+def rendered(*samples: Sample) -> dict[str, Any]:
+    plan = plan_groups(report(*samples))
+    text = render_toml(plan, media=PurePosixPath("/runs/set"), caches=PurePosixPath("/c"))
+    return tomllib.loads(text)
+
+
+def test_a_guide_shaped_set_gives_the_guides_file_but_for_paths_and_source_fps() -> None:
+    ours, guides = rendered(image(), clip(81)), tomllib.loads(GUIDE)
+
+    assert [group.pop("source_fps", None) for group in ours["datasets"]] == [None, 16.0, 16.0]
+    for group in (*ours["datasets"], *guides["datasets"]):
+        for key in ("image_directory", "video_directory", "cache_directory"):
+            group.pop(key, None)
+    assert ours == guides
+    assert [list(group) for group in ours["datasets"]] == [list(g) for g in guides["datasets"]]
+
+
+def test_paths_are_the_repaired_sets_and_caches_are_apart() -> None:
+    images, head, uniform = rendered(image(), clip(81))["datasets"]
+
+    assert images["image_directory"] == "/runs/set/images"
+    assert head["video_directory"] == uniform["video_directory"] == "/runs/set/videos"
+    caches = [group["cache_directory"] for group in (images, head, uniform)]
+    assert caches == ["/c/images", "/c/clips-head", "/c/clips-uniform"]
+
+
+def test_source_fps_is_written_as_a_float() -> None:
+    text = render_toml(
+        plan_groups(report(clip(81))), media=PurePosixPath("/m"), caches=PurePosixPath("/c")
+    )
+
+    assert text.count("source_fps = 16.0") == 2
+
+
+def test_head_takes_one_item_for_each_target_and_uniform_its_windows() -> None:
+    plan = plan_groups(report(image(), clip(81)))
+
+    images, head, uniform = plan.groups
+    assert images.items == (Item("images/000.png", 1, 960, 960),)
+    assert head.items == (
+        Item("videos/001.mp4", 1, 1280, 720),
+        Item("videos/001.mp4", 21, 1280, 720),
+    )
+    assert uniform.items == (
+        Item("videos/001.mp4", 45, 960, 544, 0),
+        Item("videos/001.mp4", 45, 960, 544, 36),
+    )
+    assert plan.left_out == ()
+
+
+def test_two_windows_at_the_same_place_are_one_item() -> None:
+    uniform = plan_groups(report(clip(45))).groups[-1]
+
+    assert [item.start for item in uniform.items] == [0]
+
+
+def test_groups_without_items_are_left_out_by_name() -> None:
+    plan = plan_groups(report(clip(21)))
+
+    assert [group.name for group in plan.groups] == ["clips-head"]
+    assert plan.left_out == (
+        "The group images is left out: the set has no images.",
+        "The group clips-uniform is left out: no clip has 45 frames at 16 fps; the longest has 21.",
+    )
+
+
+def test_clips_that_a_target_drops_are_named() -> None:
+    plan = plan_groups(report(image(), clip(81, "a"), clip(17, "b"), clip(41, "c")))
+
+    assert plan.left_out == (
+        "videos/b.mp4 is not used at 21 frames in the group clips-head: "
+        "too short (21 frames are 1.3 s).",
+        "videos/b.mp4, videos/c.mp4 are not used at 45 frames in the group clips-uniform: "
+        "too short (45 frames are 2.8 s).",
+    )
+
+
+def test_images_alone_leave_both_groups_of_clips_out() -> None:
+    plan = plan_groups(report(image()))
+
+    assert [group.name for group in plan.groups] == ["images"]
+    assert [sentence.split(" is ")[0] for sentence in plan.left_out] == [
+        "The group clips-head", "The group clips-uniform",
+    ]  # fmt: skip
+
+
+# Expected values from BucketSelector of musubi-tuner, commit 30c658c, for Wan.
+@pytest.mark.parametrize(
+    ("size", "resolution", "no_upscale", "expected"),
+    [
+        ((1280, 720), (1280, 720), False, (1280, 720)),
+        ((720, 1280), (1280, 720), False, (720, 1280)),
+        ((512, 512), (1280, 720), False, (960, 960)),
+        ((640, 480), (1280, 720), False, (1104, 832)),
+        ((1024, 300), (1280, 720), False, (1792, 512)),
+        ((1280, 720), (960, 544), False, (960, 544)),
+        ((320, 192), (960, 544), False, (928, 560)),
+        ((333, 207), (720, 1280), True, (320, 192)),
+        ((4000, 3000), (720, 1280), True, (1104, 832)),
+    ],
+)
+def test_buckets_are_those_of_musubi(
+    size: tuple[int, int],
+    resolution: tuple[int, int],
+    no_upscale: bool,
+    expected: tuple[int, int],
+) -> None:
+    assert bucket_of(size, resolution, no_upscale=no_upscale) == expected
+
+
+@given(st.integers(64, 4000), st.integers(64, 4000))
+def test_buckets_divide_by_16_and_keep_the_area(width: int, height: int) -> None:
+    bucket = bucket_of((width, height), (960, 544), no_upscale=False)
+
+    assert bucket[0] % 16 == bucket[1] % 16 == 0
+    assert 0.9 * 960 * 544 < bucket[0] * bucket[1] <= 960 * 544
+
+
+def test_tokens_are_latent_frames_times_patches() -> None:
+    assert tokens(Item("a", 1, 1280, 720)) == 80 * 45
+    assert tokens(Item("a", 21, 1280, 720)) == 6 * 80 * 45
+    assert tokens(Item("a", 45, 960, 544)) == 12 * 60 * 34
+
+
+def test_images_alone_do_not_suit_an_image_to_video_model() -> None:
+    reason = suits(report(image()), needs_video=True)
+
+    assert reason is not None
+    assert "clips" in reason
+    assert suits(report(image()), needs_video=False) is None
+    assert suits(report(image(), clip(21)), needs_video=True) is None
+    assert suits(report(), needs_video=False) is not None

@@ -1,0 +1,299 @@
+"""Repair writes what the report promised: 16 fps in real time, upright, BT.709, reproducible."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import media
+from tests.media import ClipFormat, Pixels, encode_clip
+from tests.unit.dataset import flawed_media
+from training.dataset.inspect import inspect_zip
+from training.dataset.manifest import verify_manifest
+from training.dataset.repair import repair
+from training.dataset.report import Report
+from training.errors import DatasetError
+
+Files = Mapping[str, bytes | str]
+
+
+def write(tmp_path: Path, files: Files) -> tuple[Path, Report]:
+    path = media.write_zip(tmp_path / "set.zip", files)
+    return path, inspect_zip(path)
+
+
+def repaired(tmp_path: Path, files: Files) -> Path:
+    path, report = write(tmp_path, files)
+    repair(path, report, tmp_path / "set")
+    return tmp_path / "set"
+
+
+def one_clip(tmp_path: Path, content: bytes) -> Path:
+    return repaired(tmp_path, {"x.mp4": content, "x.txt": "ann1ka"}) / "videos" / "x.mp4"
+
+
+def brightness(path: Path) -> list[float]:
+    """Decode a clip and return each frame's mean level."""
+    with av.open(str(path)) as container:
+        return [float(f.to_ndarray(format="rgb24").mean()) for f in container.decode(video=0)]
+
+
+def ramp(times: list[Fraction]) -> list[Pixels]:
+    """Return frames whose level is 80 times their moment in seconds."""
+    return [np.full((96, 160, 3), round(20 + 80 * float(time)), np.uint8) for time in times]
+
+
+def dirty() -> Files:
+    """Images and clips with everything that repair sets right."""
+    files: dict[str, bytes | str] = {}
+    makers: tuple[flawed_media.Make, ...] = (
+        flawed_media.plain, flawed_media.on_its_side, flawed_media.wide_profile,
+        flawed_media.see_through, flawed_media.opaque, flawed_media.twins, flawed_media.lying,
+        flawed_media.uneven, lambda s: flawed_media.plain(s, "Anníka at home.png"),
+        lambda s: flawed_media.saved(s, "TIFF", "y.tiff"),
+        lambda s: flawed_media.stored(flawed_media.walk(46, seed=s), has_audio=True),
+        lambda s: flawed_media.stored(flawed_media.walk(seed=s, width=833), pix_fmt="yuv444p"),
+        lambda s: flawed_media.coded(s, "tff=1"),
+        lambda s: flawed_media.coded(s, "sar=4/3"),
+        lambda s: flawed_media.caption(s, "im Café, winter".encode("cp1252")),
+    )  # fmt: skip
+    for index, make in enumerate(makers):
+        files |= {f"c{index}/{name}": content for name, content in make(300 + index).items()}
+    files["c10/x.txt"] = "the clip with sound"
+    files["__MACOSX/._x"] = b"x"
+    return files
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return repaired(tmp_path_factory.mktemp("dirty"), dirty())
+
+
+def test_after_repair_a_second_look_finds_nothing(clean: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.zip"
+    shutil.make_archive(str(again.with_suffix("")), "zip", clean)
+
+    report = inspect_zip(again)
+
+    assert report.findings == ()
+    assert all(sample.is_copied for sample in report.samples)
+
+
+def test_repaired_clips_are_16_fps_4n1_frames_h264_bt709_without_sound(clean: Path) -> None:
+    clips = sorted((clean / "videos").glob("*.mp4"))
+    assert len(clips) == 6
+    for path in clips:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            context = stream.codec_context
+            assert len(container.streams) == 1
+            assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
+            assert (context.colorspace, context.color_range, context.color_trc) == (1, 1, 1)
+            assert stream.average_rate == 16
+            seconds = [frame.pts * frame.time_base for frame in container.decode(stream)
+                       if frame.pts is not None and frame.time_base is not None]  # fmt: skip
+        assert seconds == [Fraction(index, 16) for index in range(len(seconds))]
+        assert len(seconds) % 4 == 1
+
+
+@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="the independent probe is missing")
+def test_ffprobe_agrees(clean: Path) -> None:
+    for path in (clean / "videos").glob("*.mp4"):
+        wanted = "stream=avg_frame_rate,r_frame_rate,nb_read_frames,width,height"
+        output = subprocess.run(
+            ["ffprobe", "-v", "error", "-count_frames", "-show_entries", wanted, "-of", "json",
+             str(path)], capture_output=True, check=True,
+        ).stdout  # fmt: skip
+        (stream,) = json.loads(output)["streams"]
+
+        assert stream["avg_frame_rate"] == stream["r_frame_rate"] == "16/1"
+        assert int(stream["nb_read_frames"]) % 4 == 1
+        assert stream["width"] % 2 == stream["height"] % 2 == 0
+
+
+def test_repaired_images_are_plain_rgb(clean: Path) -> None:
+    images = [path for path in (clean / "images").iterdir() if path.suffix != ".txt"]
+    assert len(images) == 10
+    for path in images:
+        with Image.open(path) as image:
+            assert (image.format, image.mode) in {("PNG", "RGB"), ("JPEG", "RGB")}
+            assert image.getexif().get(0x0112, 1) == 1
+            assert "icc_profile" not in image.info
+
+
+def test_every_sample_has_its_caption_in_utf8(clean: Path) -> None:
+    manifest = verify_manifest(clean)
+
+    for sample in manifest.samples:
+        text = (clean / sample.name).with_suffix(".txt").read_text(encoding="utf-8")
+        assert text == f"{sample.caption}\n"
+    assert "im Café, winter" in {sample.caption for sample in manifest.samples}
+    assert all(name.isascii() and " " not in name for name in (f.name for f in manifest.files))
+
+
+def test_clips_keep_their_speed_at_any_frame_rate(tmp_path: Path) -> None:
+    rates = (Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001), Fraction(60), Fraction(10))
+    files: dict[str, bytes | str] = {}
+    for number, fps in enumerate(rates):
+        times = [index / fps for index in range(int(2 * fps))]
+        files |= {f"{number}.mp4": encode_clip(ramp(times), fps=fps), f"{number}.txt": "ann1ka"}
+
+    folder = repaired(tmp_path, files)
+
+    for number, fps in enumerate(rates):
+        levels = brightness(folder / "videos" / f"{number}.mp4")
+        assert len(levels) == 29
+        for index, level in enumerate(levels):
+            assert level == pytest.approx(20 + 80 * index / 16, abs=40 / float(min(fps, 16)) + 2)
+
+
+def test_a_clip_with_variable_frame_rate_keeps_its_speed(tmp_path: Path) -> None:
+    times = [Fraction(index, 60) for index in range(60)]
+    times += [1 + Fraction(index, 10) for index in range(11)]
+
+    levels = brightness(one_clip(tmp_path, encode_clip(ramp(times), times=times)))
+
+    assert len(levels) == 33
+    for index, level in enumerate(levels):
+        assert level == pytest.approx(20 + 80 * index / 16, abs=80 / 10 / 2 + 2)
+
+
+def test_a_clip_that_already_fits_is_copied_byte_for_byte(tmp_path: Path) -> None:
+    content = media.mp4(21)
+
+    assert one_clip(tmp_path, content).read_bytes() == content
+
+
+def test_a_lying_clip_and_a_lying_photo_are_turned_the_right_way(tmp_path: Path) -> None:
+    """A clip marked for a quarter turn clockwise: its left edge comes to the top."""
+    frame = np.zeros((192, 320, 3), np.uint8)
+    frame[:, :160] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = media.image_bytes(Image.fromarray(frame), "JPEG", exif=exif)
+    lying = flawed_media.turned(encode_clip([frame] * 5))
+
+    folder = repaired(tmp_path, {"a.jpg": photo, "a.txt": "a", "b.mp4": lying, "b.txt": "b"})
+
+    with av.open(str(folder / "videos" / "b.mp4")) as container:
+        turned = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    with Image.open(folder / "images" / "a.png") as image:
+        still = np.asarray(image)
+    for pixels in (turned, still):
+        assert pixels.shape == (320, 192, 3)
+        assert pixels[:150].mean() > 240
+        assert pixels[170:].mean() < 15
+
+
+def test_colours_survive_the_way_to_bt709(tmp_path: Path) -> None:
+    colour = np.array([200, 60, 40], np.uint8)
+    frames = [np.full((192, 320, 3), colour, np.uint8)] * 8
+    files: dict[str, bytes | str] = {}
+    for colorspace in (None, 1, 6):
+        name, stored = f"tag-{colorspace}", ClipFormat(colorspace=colorspace)
+        files |= {f"{name}.mp4": encode_clip(frames, stored=stored), f"{name}.txt": "red"}
+
+    folder = repaired(tmp_path, files)
+
+    for path in (folder / "videos").glob("*.mp4"):
+        with av.open(str(path)) as container:
+            pixels = next(container.decode(video=0)).to_ndarray(format="rgb24")
+        assert np.abs(pixels.reshape(-1, 3).mean(axis=0) - colour).max() < 5
+
+
+def test_the_same_zip_gives_the_same_bytes(tmp_path: Path) -> None:
+    files = {**flawed_media.uneven(1), **flawed_media.saved(2, "WEBP", "y.webp")}
+    path, report = write(tmp_path, files)
+
+    first = repair(path, report, tmp_path / "one")
+    second = repair(path, report, tmp_path / "two")
+
+    assert first == second
+    assert (tmp_path / "one" / "manifest.json").read_bytes() == (
+        tmp_path / "two" / "manifest.json"
+    ).read_bytes()
+
+
+def test_an_interrupted_repair_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    path, report = write(tmp_path, media.guide_files(images=4, clips=0))
+    target = tmp_path / "set"
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        repair(path, report, target, on_progress=interrupt)
+    assert not target.exists()
+    told: list[tuple[int, int]] = []
+    repair(path, report, target, on_progress=lambda done, total: told.append((done, total)))
+
+    assert told == [(3, 4), (4, 4)]
+    verify_manifest(target)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["set", "set.zip"]
+
+
+def test_repairing_twice_to_one_place_does_nothing_the_second_time(tmp_path: Path) -> None:
+    path, report = write(tmp_path, media.guide_files(images=2, clips=0))
+    first = repair(path, report, tmp_path / "set")
+    path.unlink()
+
+    assert repair(path, report, tmp_path / "set") == first
+
+
+def test_a_set_with_errors_is_not_repaired(tmp_path: Path) -> None:
+    path, report = write(tmp_path, {"x.png": media.png()})
+
+    with pytest.raises(DatasetError, match=r"x\.png has no caption"):
+        repair(path, report, tmp_path / "set")
+
+    assert not (tmp_path / "set").exists()
+
+
+def test_another_zip_than_the_inspected_one_is_refused(tmp_path: Path) -> None:
+    path, report = write(tmp_path, media.guide_files(images=2, clips=0))
+    media.write_zip(
+        path, {**media.guide_files(images=2, clips=0), "images/000.png": media.png(seed=9)}
+    )
+
+    with pytest.raises(DatasetError, match=r"images/000\.png is not as inspected"):
+        repair(path, report, tmp_path / "set")
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
+    path, report = write(tmp_path, media.guide_files(images=2, clips=0))
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "mine.txt").write_text("mine")
+
+    with pytest.raises(DatasetError, match="already holds something else"):
+        repair(path, report, tmp_path / "set")
+
+    assert [entry.name for entry in (tmp_path / "set").iterdir()] == ["mine.txt"]
+
+
+def test_verification_notices_changed_missing_and_stray_files(tmp_path: Path) -> None:
+    folder = repaired(tmp_path, media.guide_files(images=2, clips=0))
+    caption = folder / "images" / "000.txt"
+    before = caption.read_text()
+
+    caption.write_text("another")
+    with pytest.raises(DatasetError, match="has changed"):
+        verify_manifest(folder)
+    caption.unlink()
+    with pytest.raises(DatasetError, match="is missing"):
+        verify_manifest(folder)
+    caption.write_text(before)
+    verify_manifest(folder)
+    (folder / "images" / "stray.png").write_bytes(b"x")
+    with pytest.raises(DatasetError, match="does not belong there"):
+        verify_manifest(folder)
+    (folder / "manifest.json").unlink()
+    with pytest.raises(DatasetError, match="manifest is missing"):
+        verify_manifest(folder)

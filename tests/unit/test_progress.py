@@ -1,0 +1,132 @@
+"""The progress protocol between a trainer and the stage that started it."""
+
+import math
+import os
+import threading
+
+import pytest
+
+from training.musubi.progress import (
+    CacheProgress,
+    CheckpointSaved,
+    EpochEnded,
+    ProgressEvent,
+    ProgressWriter,
+    StateSaved,
+    StepDone,
+    Stopped,
+    TrainingStarted,
+    parse_line,
+    read_events,
+)
+
+EVENTS: list[ProgressEvent] = [
+    CacheProgress(done=3, total=12),
+    TrainingStarted(step=0, total_steps=100, steps_per_epoch=10, epoch=0, total_epochs=10),
+    StepDone(
+        step=1,
+        total_steps=100,
+        epoch=1,
+        loss=1.25,
+        average_loss=1.5,
+        learning_rate=8e-5,
+        seconds_per_step=0.01,
+    ),
+    EpochEnded(epoch=1, step=10),
+    CheckpointSaved(path="/out/a-000001.safetensors", epoch=1, step=10, is_final=False),
+    StateSaved(path="/out/a-000001-state", epoch=1, step=10),
+    Stopped(step=11, epoch=1),
+]
+
+
+def test_every_event_arrives_as_it_was_written() -> None:
+    reader, writer = os.pipe()
+    progress = ProgressWriter.from_environment({"LORABOT_PROGRESS_FD": str(writer)})
+
+    for event in EVENTS:
+        progress.write(event)
+    os.close(writer)
+
+    assert list(read_events(reader)) == EVENTS
+    os.close(reader)
+
+
+def test_an_event_is_readable_as_soon_as_it_is_written() -> None:
+    reader, writer = os.pipe()
+    first = threading.Event()
+    seen: list[ProgressEvent] = []
+
+    def read() -> None:
+        for event in read_events(reader):
+            seen.append(event)
+            first.set()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    ProgressWriter(writer).write(EVENTS[0])
+
+    assert first.wait(timeout=5)
+    assert seen == EVENTS[:1]
+    os.close(writer)
+    thread.join(timeout=5)
+    os.close(reader)
+
+
+def test_without_the_variable_nothing_is_written() -> None:
+    ProgressWriter.from_environment({}).write(EVENTS[0])
+
+
+def test_a_closed_reader_does_not_disturb_the_writer() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    progress = ProgressWriter(writer)
+
+    progress.write(EVENTS[0])
+    progress.write(EVENTS[1])
+
+    os.close(writer)
+
+
+def test_a_loss_that_is_not_a_number_is_reported_as_such() -> None:
+    reader, writer = os.pipe()
+    event = StepDone(
+        step=1,
+        total_steps=2,
+        epoch=1,
+        loss=math.nan,
+        average_loss=math.inf,
+        learning_rate=0.0,
+        seconds_per_step=0.0,
+    )
+
+    ProgressWriter(writer).write(event)
+    os.close(writer)
+
+    (read,) = read_events(reader)
+    os.close(reader)
+    assert isinstance(read, StepDone)
+    assert math.isnan(read.loss)
+    assert math.isinf(read.average_loss)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"steps: 1%",
+        b"[]",
+        b'{"kind":"unheard-of"}',
+        b'{"kind":"epoch","epoch":1}',
+        b'{"kind":"cache","done":"three","total":4}',
+    ],
+)
+def test_garbage_is_refused(line: bytes) -> None:
+    with pytest.raises(ValueError, match="Not a progress event"):
+        parse_line(line)
+
+
+def test_an_event_too_long_for_one_write_is_refused() -> None:
+    event = StateSaved(path="x" * 5000, epoch=1, step=1)
+
+    with pytest.raises(ValueError, match="too long"):
+        ProgressWriter(1).write(event)

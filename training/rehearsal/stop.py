@@ -1,0 +1,35 @@
+"""How a training is asked to end early, and the exit code that says that it did."""
+
+import logging
+import os
+import signal
+from types import FrameType
+from typing import Self
+
+logger = logging.getLogger(__name__)
+
+EXIT_STOPPED = os.EX_TEMPFAIL  # 75: asked to stop, state saved, worth starting again
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopRequest:
+    """Set by SIGTERM and SIGINT while it is open; the running step is finished all the same."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
+
+    def __enter__(self) -> Self:
+        for number in _STOP_SIGNALS:
+            signal.signal(number, self._set)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _set(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        logger.info("Received %s: saving the state after this step", signal.Signals(number).name)
+        self.is_set = True
