@@ -33,7 +33,7 @@ async def running_bot(
     """Serve until the body ends.
 
     Raises:
-        discord.LoginFailure: The token is not that of a bot.
+        RequestError: The token is not that of a bot, or the web side's port is taken.
     """
     settings = local.settings
     signer = LinkSigner(local.link_secret(), hours=settings.link_hours)

@@ -11,13 +11,13 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 Pixels = NDArray[np.uint8]
 
 
 def picture(width: int = 320, height: int = 192, *, seed: int = 0) -> Image.Image:
-    """Draw an RGB picture with soft shapes and fine grain; each seed gives another one."""
+    """Draw an RGB picture with soft and sharp shapes and grain; each seed gives another."""
     rng = np.random.default_rng(seed)
     layers = np.zeros((height, width, 3), dtype=np.float32)
     for cells, weight in ((3, 110.0), (9, 70.0), (40, 45.0)):
@@ -26,8 +26,15 @@ def picture(width: int = 320, height: int = 192, *, seed: int = 0) -> Image.Imag
             (width, height), Image.Resampling.BICUBIC
         )
         layers += np.asarray(soft, dtype=np.float32) / 255 * weight
-    grain = rng.normal(0, 5, (height, width, 1)).astype(np.float32)
-    return Image.fromarray(np.clip(layers + grain, 0, 255).astype(np.uint8))
+    image = Image.fromarray(np.clip(layers, 0, 255).astype(np.uint8))
+    draw = ImageDraw.Draw(image)
+    for left, top, size in rng.random((24, 3)):
+        corner = (left * width, top * height)
+        far = (corner[0] + 8 + size * 60, corner[1] + 8 + size * 40)
+        colour = tuple(int(value) for value in rng.integers(0, 256, 3))
+        (draw.ellipse if size > 0.5 else draw.rectangle)((*corner, *far), fill=colour)
+    grain = rng.normal(0, 4, (height, width, 1))
+    return Image.fromarray(np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8))
 
 
 def image_bytes(image: Image.Image, format: str = "PNG", **options: object) -> bytes:  # noqa: A002 - Pillow's own word

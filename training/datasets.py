@@ -42,7 +42,7 @@ class DatasetVersion(BaseModel):
 class DatasetRefusedError(DatasetError):
     """An upload that cannot be used; `report` says everything that was found."""
 
-    def __init__(self, cause: str, fix: str, report: Report | None = None) -> None:
+    def __init__(self, cause: str, fix: str, report: Report) -> None:
         super().__init__(cause, fix)
         self.report = report
 

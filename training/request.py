@@ -91,13 +91,18 @@ class TrainRequest(BaseModel):
     settings: Mapping[str, str] = Field(default_factory=dict[str, str])
 
 
+def is_name(name: str) -> bool:
+    """Return whether a dataset or run can have that name."""
+    return _NAME.fullmatch(name) is not None
+
+
 def check_name(kind: str, name: str) -> str:
     """Return `name` when it can name a dataset or run.
 
     Raises:
         RequestError: It holds other characters than lower-case letters, digits, `-` and `_`.
     """
-    if _NAME.fullmatch(name) is None:
+    if not is_name(name):
         shown = name if len(name) <= 40 else f"{name[:40]}…"
         raise RequestError(
             f"{shown!r} cannot be the name of a {kind}.",

@@ -11,7 +11,7 @@ from training import layout
 from training.errors import NotFoundError
 from training.events import Event
 from training.ports import Store
-from training.request import RunSpec
+from training.request import RunSpec, is_name
 from training.run import Run, fold
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
@@ -48,12 +48,15 @@ class RunLog:
         Raises:
             NotFoundError: The guild has no run of that name.
         """
+        unknown = NotFoundError(
+            f"There is no run called {self.run_name[:80]!r} here.", "See /runs for the names."
+        )
+        if not is_name(self.run_name):
+            raise unknown
         try:
             data = self._store.read(layout.spec(self.guild, self.run_name))
         except FileNotFoundError as error:
-            raise NotFoundError(
-                f"There is no run called {self.run_name!r} here.", "See /runs for the names."
-            ) from error
+            raise unknown from error
         return RunSpec.model_validate_json(data)
 
     def load(self) -> Run:

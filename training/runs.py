@@ -203,7 +203,6 @@ class Runs:
         is_ours = store.create(key, data) or store.read(key) == data
         return spec if is_ours else None
 
-
     def _report(self, spec: RunSpec) -> Report:
         if spec.continues is not None:
             # The dataset may have been removed since; the old run kept its report.
@@ -225,7 +224,7 @@ def draft_spec(
     if (reason := suits(report, needs_video=model.i2v)) is not None:
         raise RequestError(
             f"{ref} does not suit {model.name}: {reason}",
-            "Add what is missing with /dataset add, or choose a model that suits it.",
+            "Add clips with /dataset add, or choose a text-to-video model.",
         )
     if request.name is not None:
         check_name("run", request.name)

@@ -1,25 +1,46 @@
 """`lorabot models`: the catalogue."""
 
-from typing import Any
+from typing import Annotated, Any
 
+from cyclopts import Parameter
 from rich.table import Table
 
 from bot.cli.options import Home, Json
 from bot.cli.output import console, print_json
+from bot.messages.figures import rate
 from training.catalogue import MODELS, SOURCES, Expert, Model, SpeedLora, WeightFile
 
+Markdown = Annotated[bool, Parameter(help="Print the table of the README.", negative=())]
 
-def models(*, json: Json = False, home: Home | None = None) -> None:
+
+def models(*, json: Json = False, markdown: Markdown = False, home: Home | None = None) -> None:
     """List the models that can be trained, with their defaults."""
     del home  # taken for uniformity: the catalogue is the same everywhere
     if json:
         print_json([as_json(model) for model in MODELS])
         return
+    if markdown:
+        console.print(markdown_table(), markup=False)
+        return
     table = Table("model", "use it for", "experts: rank, learning rate", "GPU", box=None)
     for model in MODELS:
-        experts = "\n".join(f"{e.name}: {e.rank}, {e.learning_rate:g}" for e in model.experts)
+        experts = "\n".join(f"{e.name}: {e.rank}, {rate(e.learning_rate)}" for e in model.experts)
         table.add_row(model.name, model.use_case, experts, model.gpu)
     console.print(table)
+
+
+def markdown_table() -> str:
+    """Return the table of models that the README shows."""
+    lines = [
+        "| model | use it for | experts: rank, learning rate | flow shift | needs clips | GPU |",
+        "|---|---|---|---|---|---|",
+    ]
+    for model in MODELS:
+        experts = "; ".join(f"{e.name}: {e.rank}, {rate(e.learning_rate)}" for e in model.experts)
+        clips = "yes" if model.i2v else "no"
+        cells = [model.name, model.use_case, experts, f"{model.flow_shift:g}", clips, model.gpu]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def as_json(model: Model) -> dict[str, Any]:

@@ -45,7 +45,8 @@ class Home:
 
 
 def _help(name: str) -> Parameter:
-    return Parameter(help=f"{describe(name).capitalize()}.")
+    text = describe(name)
+    return Parameter(help=f"{text[0].upper()}{text[1:]}.")
 
 
 @Parameter(name="*")

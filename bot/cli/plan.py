@@ -1,24 +1,19 @@
 """`lorabot plan`: what a run would do, command by command, and what it would take."""
 
 import shlex
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from bot.cli.options import GUILD, ORIGIN, DatasetName, Engine, Home, Json, ModelName, RunSettings
+from bot.cli.options import ORIGIN, DatasetName, Engine, Home, Json, ModelName, RunSettings
 from bot.cli.output import console, print_json
-from bot.cli.zips import is_zip, name_of_zip
+from bot.cli.zips import look_at
 from bot.messages.duration import duration
-from bot.wiring import LocalHouse
 from training.catalogue import find_model
 from training.cost import PRICES_DATE, Estimate, estimate
 from training.dataset.groups import plan_groups
-from training.dataset.inspect import inspect_zip
-from training.dataset.report import Report
-from training.datasets import refuse_unusable
 from training.plan import PlannedStage, Planner
-from training.request import DatasetRef, RunSpec
+from training.request import RunSpec
 from training.runs import draft_spec
 
 
@@ -34,7 +29,7 @@ def plan(
     """Show the stages, the exact commands, the steps an epoch, the time and the cost of a run."""
     local = (home or Home()).open()
     request = (settings or RunSettings()).request(model, dataset)
-    ref, report = _dataset(local, dataset)
+    ref, report = look_at(local, dataset)
     spec = draft_spec(request, ORIGIN, engine, ref=ref, report=report)
     groups = plan_groups(report)
     planner = Planner(spec, groups, local.engine(engine), local.house.store.path)
@@ -43,17 +38,6 @@ def plan(
         print_json(_as_json(spec, planner.stages(), cost))
     else:
         _print(spec, planner.stages(), cost)
-
-
-def _dataset(local: LocalHouse, dataset: str) -> tuple[DatasetRef, Report]:
-    """Return the dataset that a zip or a name stands for; nothing is stored."""
-    if is_zip(dataset):
-        report = inspect_zip(Path(dataset))
-        refuse_unusable(report)
-        name = name_of_zip(Path(dataset))
-        return DatasetRef(name=name, number=1, version=report.version), report
-    version = local.datasets.find(GUILD, dataset)
-    return version.ref, local.datasets.report(GUILD, version)
 
 
 def _as_json(spec: RunSpec, stages: tuple[PlannedStage, ...], cost: Estimate) -> dict[str, Any]:

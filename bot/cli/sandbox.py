@@ -7,7 +7,6 @@ import webbrowser
 from contextlib import AsyncExitStack, suppress
 from typing import Annotated
 
-import discord
 from cyclopts import Parameter
 
 from bot.cli.options import Home
@@ -16,7 +15,6 @@ from bot.host import RunningBot, running_bot
 from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxServer
 from bot.wiring import LocalHouse
-from training.errors import RequestError
 
 _SANDBOX_EDIT_SECONDS = 1.0
 _SANDBOX_ROLE = "lora-team"
@@ -64,17 +62,9 @@ async def _serve(local: LocalHouse, token: str) -> None:
     async with AsyncExitStack() as stack:
         if local.settings.discord_url is not None:
             stack.enter_context(point_discord_at(local.settings.discord_url))
-        try:
-            bot = await stack.enter_async_context(
-                running_bot(
-                    local, token=token, engine=engine, edit_seconds=local.settings.edit_seconds
-                )
-            )
-        except discord.LoginFailure as error:
-            raise RequestError(
-                "Discord refused the token in LORABOT_DISCORD_TOKEN.",
-                "Copy it again from discord.com/developers, your application, page Bot.",
-            ) from error
+        bot = await stack.enter_async_context(
+            running_bot(local, token=token, engine=engine, edit_seconds=local.settings.edit_seconds)
+        )
         console.print(f"{bot.client.user} serves {len(bot.client.guilds)} servers. Ctrl-C ends it.")
         await _until_told(bot)
 

@@ -15,10 +15,11 @@ from rich.progress import (
 
 from bot.cli.options import GUILD, ORIGIN, DatasetName, Engine, Home, Json, ModelName, RunSettings
 from bot.cli.output import console, print_json
-from bot.cli.zips import stored_dataset
+from bot.cli.zips import look_at, stored_dataset
 from bot.wiring import LocalHouse
 from training.errors import StageError
 from training.run import RunStatus, StageStatus
+from training.runs import draft_spec
 from training.view import RunView
 
 _POLL_SECONDS = 0.3
@@ -36,8 +37,12 @@ def train(
     """Train on a dataset and follow the run to its end; Ctrl-C leaves it running."""
     local = (home or Home()).open()
     local.engine(engine)
-    request = (settings or RunSettings()).request(model, stored_dataset(local, dataset))
-    spec = local.runs.start(request, ORIGIN, engine)
+    request = (settings or RunSettings()).request(model, dataset)
+    # Checked before the zip is stored: a refused command changes nothing.
+    ref, report = look_at(local, dataset)
+    draft_spec(request, ORIGIN, engine, ref=ref, report=report)
+    stored = request.model_copy(update={"dataset": stored_dataset(local, dataset, ref)})
+    spec = local.runs.start(stored, ORIGIN, engine)
     try:
         view = _follow(local, spec.name, quiet=json)
     except KeyboardInterrupt:

@@ -4,8 +4,11 @@ from pathlib import Path
 
 from bot.cli.options import GUILD, OPERATOR
 from bot.wiring import LocalHouse
+from training.dataset.inspect import inspect_zip
+from training.dataset.report import Report
+from training.datasets import refuse_unusable
 from training.errors import NotFoundError, RequestError
-from training.request import name_from_file
+from training.request import DatasetRef, name_from_file
 
 
 def is_zip(dataset: str) -> bool:
@@ -36,11 +39,34 @@ def name_of_zip(path: Path) -> str:
     return name
 
 
-def stored_dataset(local: LocalHouse, dataset: str) -> str:
-    """Return the reference of the dataset, adding it as a new version when it is a zip."""
+def look_at(local: LocalHouse, dataset: str) -> tuple[DatasetRef, Report]:
+    """Return the dataset that a zip or a name stands for; nothing is stored.
+
+    A zip with the content of a stored version is that version.
+
+    Raises:
+        NotFoundError: There is no such file or dataset.
+        DatasetError: The zip cannot be used.
+    """
     if not is_zip(dataset):
-        return dataset
+        version = local.datasets.find(GUILD, dataset)
+        return version.ref, local.datasets.report(GUILD, version)
+    report = inspect_zip(Path(dataset))
+    refuse_unusable(report)
+    name = name_of_zip(Path(dataset))
+    versions = local.datasets.versions(GUILD, name)
+    for version in reversed(versions):
+        if version.version == report.version:
+            return version.ref, report
+    number = versions[-1].number + 1 if versions else 1
+    return DatasetRef(name=name, number=number, version=report.version), report
+
+
+def stored_dataset(local: LocalHouse, dataset: str, ref: DatasetRef) -> str:
+    """Return the reference of a dataset that was looked at, adding the zip if it is new."""
+    stored = local.datasets.versions(GUILD, ref.name)
+    if any(version.version == ref.version for version in stored):
+        return str(ref)
     path = Path(dataset)
-    name = name_of_zip(path)
-    version, _report = local.datasets.add(GUILD, name, path, by=OPERATOR, file_name=path.name)
+    version, _report = local.datasets.add(GUILD, ref.name, path, by=OPERATOR, file_name=path.name)
     return str(version.ref)

@@ -45,22 +45,24 @@ async def answer(interaction: Interaction, card: Card, *, ephemeral: bool = Fals
     await interaction.followup.send(embed=to_embed(card), ephemeral=ephemeral)
 
 
-async def answer_error(interaction: Interaction, error: BaseException) -> None:
+async def answer_error(
+    interaction: Interaction, error: BaseException, file: discord.File | None = None
+) -> None:
     """Tell the user what went wrong: an expected failure as it is, a bug with an id."""
     if isinstance(error, TrainingError):
         embed = to_embed(error_card(error))
-        await _send_privately(interaction, None, embed)
+        await _send_privately(interaction, "", [embed], [file] if file is not None else [])
         return
     error_id = uuid.uuid4().hex[:8]
     logger.error("error %s in an interaction", error_id, exc_info=error)
-    await _send_privately(interaction, unexpected_text(error_id), None)
+    await _send_privately(interaction, unexpected_text(error_id), [], [])
 
 
 async def _send_privately(
-    interaction: Interaction, text: str | None, embed: discord.Embed | None
+    interaction: Interaction, text: str, embeds: list[discord.Embed], files: list[discord.File]
 ) -> None:
-    embeds = [embed] if embed is not None else []
+    """Answer for the user's eyes, unless the command's deferral was for all to see."""
     if interaction.response.is_done():
-        await interaction.followup.send(text or "", embeds=embeds, ephemeral=True)
+        await interaction.followup.send(text, embeds=embeds, files=files, ephemeral=True)
     else:
-        await interaction.response.send_message(text, embeds=embeds, ephemeral=True)
+        await interaction.response.send_message(text, embeds=embeds, files=files, ephemeral=True)

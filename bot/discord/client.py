@@ -17,7 +17,13 @@ from bot.discord.run_buttons import RunButton, ServiceClient
 from bot.discord.run_commands import add_run_commands
 from bot.discord.train_command import train_command
 from bot.service import Service
+from training.errors import RequestError
 from training.ports import Store
+
+# How long to wait for one more server after the last; one that comes later is served as well.
+_GUILD_SECONDS = 0.5
+# The bot never speaks: the library need not say that it cannot.
+discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +43,9 @@ class LoraBot(ServiceClient):
     def __init__(self, service: Service, store: Store, options: ChatOptions) -> None:
         # No privileged intent: commands, buttons and attachments of options come without.
         super().__init__(
-            intents=discord.Intents(guilds=True), allowed_mentions=discord.AllowedMentions.none()
+            intents=discord.Intents(guilds=True),
+            allowed_mentions=discord.AllowedMentions.none(),
+            guild_ready_timeout=_GUILD_SECONDS,
         )
         self.service = service
         self.team_role = options.team_role
@@ -54,6 +62,20 @@ class LoraBot(ServiceClient):
         self.tree = app_commands.CommandTree(self)
         self.tree.error(self._on_command_error)
         self._add_commands()
+
+    async def login(self, token: str) -> None:
+        """Log in with the bot's token.
+
+        Raises:
+            RequestError: Discord does not know the token.
+        """
+        try:
+            await super().login(token)
+        except discord.LoginFailure as error:
+            raise RequestError(
+                "Discord refused the token in LORABOT_DISCORD_TOKEN.",
+                "Copy it again from discord.com/developers, your application, page Bot.",
+            ) from error
 
     async def setup_hook(self) -> None:
         """Register buttons and commands before the gateway opens."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import discord
 from discord import app_commands
 
-from bot.discord.answers import Interaction, answer, guild_of
+from bot.discord.answers import Interaction, answer, answer_error, guild_of
 from bot.discord.completion import Complete
 from bot.discord.embed import to_embed
 from bot.messages.dataset_text import (
@@ -107,10 +107,9 @@ async def _add(
                 file_name=attachment.filename,
             )
         except DatasetRefusedError as error:
-            if error.report is not None:
-                # The whole report beside the short answer, which the error handler gives.
-                await interaction.followup.send(file=_report_file(name, report_text(error.report)))
-            raise
+            # With the whole report, which the short answer only begins.
+            await answer_error(interaction, error, _report_file(name, report_text(error.report)))
+            return
     await _send_report(interaction, added, is_ephemeral=False)
 
 

@@ -1,8 +1,8 @@
 """`/train`: its options are the settings of the domain, none written down twice."""
 
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import Literal, get_args
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal, get_args
 
 import discord
 from discord import app_commands
@@ -12,7 +12,7 @@ from bot.discord.completion import Complete, fixed
 from bot.discord.run_actions import ShowRun
 from bot.messages.plan_text import plan_card
 from bot.service import Service
-from training.catalogue import MODELS
+from training.catalogue import MODELS, Model
 from training.request import ExpertChoice, TrainRequest
 from training.settings import (
     LIGHTNING_NAMES,
@@ -23,6 +23,7 @@ from training.settings import (
     option,
 )
 
+_Callback = Callable[..., Coroutine[Any, Any, None]]
 _DESCRIPTION_LIMIT = 100
 _SETTINGS = (*SETTING_NAMES, *LIGHTNING_NAMES)
 # Every setting is text: one value for all experts, or high=… low=….
@@ -52,7 +53,7 @@ def train_command(
         )
         await show_run(guild_of(interaction), started.spec.name)
 
-    train.__signature__ = _signature()  # type: ignore[attr-defined]  # what discord.py reads
+    train.__signature__ = _signature()
     command = app_commands.Command[app_commands.Group, ..., None](
         name="train",
         description="Train a LoRA on a dataset",
@@ -82,7 +83,7 @@ def _signature() -> inspect.Signature:
     return inspect.Signature([*required, *optional])
 
 
-def _described(callback: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+def _described(callback: _Callback) -> _Callback:
     texts = {
         "model": "Which model to train for; /models explains them",
         "dataset": "Name of a dataset, or name@version",
@@ -90,7 +91,7 @@ def _described(callback: Callable[..., Awaitable[None]]) -> Callable[..., Awaita
         "expert": "Wan 2.2 only: train both experts or one",
         **{name: describe(name) for name in _SETTINGS},
     }
-    models = [app_commands.Choice(name=_model_text(m.name), value=m.name) for m in MODELS]
+    models = [app_commands.Choice(name=_choice_text(m), value=m.name) for m in MODELS]
     described = app_commands.describe(
         **{name: text[:_DESCRIPTION_LIMIT] for name, text in texts.items()}
     )(callback)
@@ -98,9 +99,9 @@ def _described(callback: Callable[..., Awaitable[None]]) -> Callable[..., Awaita
     return app_commands.choices(model=models)(renamed)
 
 
-def _model_text(name: str) -> str:
-    model = next(model for model in MODELS if model.name == name)
-    return f"{name}: {model.use_case}"[:_DESCRIPTION_LIMIT]
+def _choice_text(model: Model) -> str:
+    # The rest of a longer use case is in /models.
+    return f"{model.name}: {model.use_case.split(';')[0]}"[:_DESCRIPTION_LIMIT]
 
 
 def _expert(text: str | None) -> ExpertChoice:

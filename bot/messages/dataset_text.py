@@ -97,7 +97,7 @@ def group_fields(groups: GroupPlan) -> list[Field]:
     fields = [Field("An epoch trains on", join_lines(lines, VALUE_LIMIT))]
     if groups.left_out:
         left_out = [f"- {escape(sentence)}" for sentence in groups.left_out]
-        fields.append(Field("Not used", join_lines(left_out, VALUE_LIMIT)))
+        fields.append(Field("Left out", join_lines(left_out, VALUE_LIMIT)))
     return fields
 
 

@@ -6,7 +6,6 @@ from pathlib import PurePosixPath
 from bot.messages.card import Field
 from bot.messages.duration import about, size
 from bot.messages.figures import bar, count, loss, rate
-from bot.messages.stage_line import interruptions
 from training.catalogue import ExpertName
 from training.events import StageKey
 from training.run import Checkpoint, StageStatus
@@ -32,7 +31,7 @@ def progress_field(view: RunView, name: ExpertName) -> Field:
         _measures(view, name),
     ]
     if stage.status is StageStatus.RUNNING and not view.run.status.is_final:
-        lines += [_time_left(view, name), interruptions(stage)]
+        lines.append(_time_left(view, name))
     lines.append(_newest_checkpoint(view.run.expert(name).checkpoints))
     return Field(expert_title(name), "\n".join(line for line in lines if line), inline=True)
 

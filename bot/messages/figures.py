@@ -1,11 +1,10 @@
 """Numbers as the texts show them: counts, rates, losses and bars."""
 
 import math
-import re
 from collections.abc import Sequence
 
 BAR_WIDTH = 12
-_EXPONENT = re.compile(r"e([+-])0*(\d)")
+_PLAIN_RATE = 1e-3
 
 
 def count(number: int, one: str, many: str = "") -> str:
@@ -15,7 +14,10 @@ def count(number: int, one: str, many: str = "") -> str:
 
 def rate(value: float) -> str:
     """Return a learning rate as it is typed: `8e-5`, `0.001`."""
-    return _EXPONENT.sub(lambda m: f"e{m[1] if m[1] == '-' else ''}{m[2]}", f"{value:.3g}")
+    if value >= _PLAIN_RATE or value == 0:
+        return f"{value:g}"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
 def loss(value: float) -> str:
@@ -25,16 +27,15 @@ def loss(value: float) -> str:
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.2e}"
 
 
-def share(done: int, total: int) -> float:
-    """Return how much of `total` is done, from 0 to 1."""
-    return min(max(done / total, 0.0), 1.0) if total > 0 else 0.0
-
-
 def bar(done: int, total: int) -> str:
     """Return a bar and a percentage; both are full only when all is done."""
-    part = share(done, total)
-    filled = math.floor(part * BAR_WIDTH)
-    return f"{'▰' * filled}{'▱' * (BAR_WIDTH - filled)} {math.floor(part * 100)} %"
+    filled = _parts(BAR_WIDTH, done, total)
+    return f"{'▰' * filled}{'▱' * (BAR_WIDTH - filled)} {percent(done, total)}"
+
+
+def percent(done: int, total: int) -> str:
+    """Return how much is done; 100 % only when all is."""
+    return f"{_parts(100, done, total)} %"
 
 
 def listed(names: Sequence[str], last: str = "and") -> str:
@@ -42,3 +43,7 @@ def listed(names: Sequence[str], last: str = "and") -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} {last} {names[-1]}"
+
+
+def _parts(whole: int, done: int, total: int) -> int:
+    return min(max(done * whole // total, 0), whole) if total > 0 else 0

@@ -38,10 +38,16 @@ def started_text(spec: RunSpec) -> str:
 def estimate_text(spec: RunSpec, estimate: Estimate) -> str:
     """Return what the run takes, and whose time and money that is."""
     takes = f"about {duration(estimate.seconds)} and ${estimate.usd:,.2f}"
-    basis = f"a rough estimate for real training on a {estimate.gpu}, price list of {PRICES_DATE}"
+    on = f"{_article(estimate.gpu)} {estimate.gpu}"
+    basis = f"a rough estimate for real training on {on}, price list of {PRICES_DATE}"
     if spec.engine == "rehearsal":
         return f"This rehearsal costs nothing here.\nReal training would take {takes}: {basis}."
     return f"{takes.capitalize()}: {basis}."
+
+
+def _article(gpu: str) -> str:
+    # An A100, an H100, an L4, but a B200.
+    return "an" if gpu[:1] in "AHL" else "a"
 
 
 def _expert(spec: RunSpec, expert: ExpertSpec) -> Field:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import assert_never
 
-from bot.messages.figures import count, share
+from bot.messages.figures import count, percent
 from training.events import StageKey, StageName
 from training.run import StageState, StageStatus
 from training.view import Progress, RunView
@@ -37,22 +37,12 @@ def stage_line(view: RunView, key: StageKey) -> str:
     return f"{symbol} {stage_title(key)}: {words}{again}"
 
 
-def interruptions(stage: StageState) -> str:
-    """Return that a stage went on after an interruption, or nothing."""
-    if stage.attempt < 2:
-        return ""
-    return f"went on after {_interrupted(stage)}, attempt {stage.attempt}"
-
-
 def _attempts(stage: StageState) -> str:
-    if stage.status is StageStatus.RUNNING:
-        return interruptions(stage)
-    return f"after {_interrupted(stage)}"
-
-
-def _interrupted(stage: StageState) -> str:
     times = stage.attempt - 1
-    return "an interruption" if times == 1 else count(times, "interruption")
+    interrupted = "an interruption" if times == 1 else count(times, "interruption")
+    if stage.status is StageStatus.RUNNING:
+        return f"went on after {interrupted}, attempt {stage.attempt}"
+    return f"after {interrupted}"
 
 
 def _state(view: RunView, key: StageKey, stage: StageState) -> tuple[str, str]:
@@ -70,7 +60,7 @@ def _state(view: RunView, key: StageKey, stage: StageState) -> tuple[str, str]:
             position = view.positions.get(key)
             return WAITING, f"queued, position {position} in line" if position else "queued"
         case StageStatus.RUNNING:
-            return WORKING, _running(key, view.progress.get(key, Progress()))
+            return WORKING, _running(view, key)
         case StageStatus.INTERRUPTED:
             return AGAIN, "interrupted; it goes on by itself"
         case _:
@@ -85,21 +75,27 @@ def _done(key: StageKey, stage: StageState) -> str:
     return f"done, {stage.note}" if stage.note else "done"
 
 
-def _running(key: StageKey, newest: Progress) -> str:
+def _running(view: RunView, key: StageKey) -> str:
+    newest = view.progress.get(key, Progress())
     match key.stage:
         case "merge":
             layers = f"{_parts(newest, 'layers')}, " if newest.total else ""
             return f"merging on CPU, {layers}no GPU billed"
         case "train":
-            if newest.total_steps == 0:
-                return "loading the model"
-            return f"{share(newest.step, newest.total_steps):.0%}"
+            return _training(view, key)
         case "cache":
             return _parts(newest, "items") if newest.total else "starting"
         case "prepare" | "fetch" | "publish":
             return _parts(newest, "files") if newest.total else "running"
         case _:
             assert_never(key.stage)
+
+
+def _training(view: RunView, key: StageKey) -> str:
+    if key.expert is None or key not in view.progress:
+        return "loading the model"
+    expert = view.expert(key.expert)
+    return percent(expert.step, expert.total_steps)
 
 
 def _parts(newest: Progress, what: str) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from itsdangerous import BadSignature, SignatureExpired, TimestampSigner
 
+from bot.messages.duration import duration
 from training.catalogue import ExpertName
 from training.errors import TrainingError
 
@@ -141,7 +142,7 @@ class _Signer(TimestampSigner):
             self.unsign(f"{value}.{stamp}", max_age=int(hours * _HOUR))
         except SignatureExpired as error:
             raise LinkExpiredError(
-                f"This link has expired: links are good for {hours:g} hours.",
+                f"This link has expired: links are good for {duration(hours * _HOUR)}.",
                 "Use /download again in Discord to get a new one.",
             ) from error
         except BadSignature as error:

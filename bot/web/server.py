@@ -2,6 +2,8 @@
 
 from aiohttp import web
 
+from training.errors import RequestError
+
 _SHUTDOWN_SECONDS = 5.0
 
 
@@ -19,9 +21,21 @@ class WebServer:
         return self._base_url
 
     async def start(self, host: str, port: int) -> str:
-        """Listen, and return the address."""
+        """Listen, and return the address.
+
+        Raises:
+            RequestError: The address cannot be listened on; another program may hold the port.
+        """
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, port).start()
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise RequestError(
+                f"The web side cannot listen on {host}, port {port}: {error.strerror}.",
+                "Set LORABOT_WEB_HOST and LORABOT_WEB_PORT to an address that is free; "
+                "port 0 takes any free port.",
+            ) from error
         bound = self._runner.addresses[0]
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
         self._base_url = f"http://{shown}:{bound[1]}"

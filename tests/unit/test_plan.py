@@ -21,7 +21,7 @@ def stages(model: str, expert: ExpertChoice = "both", **settings: str) -> tuple[
 
 
 def train_argv(model: str, expert: str = "main", **settings: str) -> tuple[str, ...]:
-    found = next(s for s in stages(model, **settings) if str(s.key) == f"train-{expert}")
+    found = next(s for s in stages(model, "both", **settings) if str(s.key) == f"train-{expert}")
     return found.commands[0]
 
 

@@ -1,6 +1,7 @@
 """Reading a zip from a stranger: everything is checked before a byte is unpacked."""
 
 import hashlib
+import lzma
 import struct
 import zipfile
 import zlib
@@ -26,6 +27,11 @@ CHUNK_BYTES = MIB
 RESAVE = "Make a new zip of the folder with your system's own tool and upload that."
 KNOWN_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 OTHER_FORMATS = {b"Rar!": "RAR", b"7z\xbc\xaf": "7-Zip", b"\x1f\x8b": "gzip", b"\xfd7zX": "xz"}
+# What zipfile and the decompressors raise on damaged data; RuntimeError for odd flags.
+UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, ValueError, OSError, RuntimeError),
+)
 ENCRYPTED_BITS = 0x1 | 0x40 | 0x2000
 END_RECORD = struct.Struct("<4s4H2LH")
 ZIP64_END_RECORD = struct.Struct("<4sQ2H2L4Q")
@@ -77,7 +83,7 @@ class Archive:
             with self.zip_file.open(member.info) as stream:
                 while chunk := stream.read(CHUNK_BYTES):
                     yield chunk
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as error:
+        except UNREADABLE as error:
             raise MemberDamagedError(
                 f"{member.path} is damaged inside the zip.",
                 "Zip the folder again and upload it once more.",

@@ -31,12 +31,6 @@ def enlargement(size: Size, bucket: Size) -> float:
     return max(bucket[0] / size[0], bucket[1] / size[1])
 
 
-def cropped_part(size: Size, bucket: Size) -> float:
-    """Return the part of the picture, 0 to 1, that does not fit into the bucket."""
-    scale = enlargement(size, bucket)
-    return 1 - (bucket[0] * bucket[1]) / (size[0] * size[1] * scale * scale)
-
-
 @lru_cache
 def _sizes(resolution: Size) -> tuple[Size, ...]:
     area = resolution[0] * resolution[1]

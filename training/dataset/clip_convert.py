@@ -1,6 +1,7 @@
 """Writing one clip as the trainer wants it: 16 fps, upright, BT.709 H.264, no sound."""
 
 import shutil
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -44,7 +45,8 @@ def convert_clip(source: Path, target: Path, *, frames: int, is_copied: bool) ->
         open_clip(source) as (container, stream),
         av.open(str(target), "w", format="mp4", container_options=MUXER_OPTIONS) as output,
     ):
-        wanted = at_16fps(timed_frames(container, stream), frames)
+        timed = _deinterlaced(timed_frames(container, stream), stream)
+        wanted = at_16fps(timed, frames)
         _encode(output, _upright(wanted, stream))
 
 
@@ -70,6 +72,35 @@ def _tag(stream: VideoStream) -> None:
     context.color_range = LIMITED_RANGE
 
 
+def _deinterlaced(
+    timed: Iterator[tuple[int, VideoFrame]], stream: VideoStream
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield every frame whole; the filter gives one for each, but needs the next to do so."""
+    graph: Graph | None = None
+    times: deque[int] = deque()
+    for time_us, frame in timed:
+        if graph is None and not frame.interlaced_frame:
+            yield time_us, frame
+            continue
+        graph = graph or _linked([("yadif", None)], stream)
+        times.append(time_us)
+        graph.push(frame)
+        yield from _pulled(graph, times)
+    if graph is not None:
+        graph.push(None)
+        yield from _pulled(graph, times)
+
+
+def _pulled(graph: Graph, times: deque[int]) -> Iterator[tuple[int, VideoFrame]]:
+    while times:
+        try:
+            frame = graph.pull()
+        except (BlockingIOError, EOFError):
+            return
+        assert isinstance(frame, VideoFrame)
+        yield times.popleft(), frame
+
+
 def _upright(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
     """Yield each frame as shown, in BT.709; a repeated frame is converted once."""
     graph: Graph | None = None
@@ -88,7 +119,7 @@ def _upright(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[Vide
 
 def _filters(first: VideoFrame, stream: VideoStream, shape: Shape) -> Graph:
     width, height = shape.even
-    steps = ["yadif"] if first.interlaced_frame else []
+    steps: list[str] = []
     if not shape.is_square_pixels:
         turned = shape.rotation in (90, 270)
         shown = (shape.height, shape.width) if turned else (shape.width, shape.height)
@@ -96,11 +127,15 @@ def _filters(first: VideoFrame, stream: VideoStream, shape: Shape) -> Graph:
     if shape.rotation:
         steps.append(TURNS[shape.rotation])
     steps += [f"crop={width}:{height}:0:0", _to_bt709(first), "format=yuv420p"]
+    parts = (step.partition("=") for step in ",".join(steps).split(","))
+    return _linked([(name, arguments or None) for name, _, arguments in parts], stream)
+
+
+def _linked(filters: list[tuple[str, str | None]], stream: VideoStream) -> Graph:
     graph = Graph()
     last = graph.add_buffer(template=stream)
-    for step in ",".join(steps).split(","):
-        name, _, arguments = step.partition("=")
-        node = graph.add(name, arguments or None)
+    for name, arguments in filters:
+        node = graph.add(name, arguments)
         last.link_to(node)
         last = node
     last.link_to(graph.add("buffersink"))

@@ -101,7 +101,7 @@ def shape_of(frame: VideoFrame, stream: VideoStream) -> Shape:
     ratio = stream.sample_aspect_ratio or Fraction(1)
     rotation = round(frame.rotation / 90) * 90 % 360
     if ratio != 1:
-        width = max(1, round(width * ratio))
+        width = 2 * round(width * ratio / 2)
     if rotation in (90, 270):
         width, height = height, width
     return Shape(width, height, rotation, ratio == 1)

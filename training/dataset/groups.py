@@ -102,10 +102,7 @@ def suits(report: Report, *, needs_video: bool) -> str | None:
     if not report.samples:
         return "The set has no image or clip that can be used."
     if needs_video and not report.clips:
-        return (
-            "An image-to-video model learns movement from clips, and this set has only images. "
-            "Add clips, or choose a text-to-video model."
-        )
+        return "An image-to-video model learns movement from clips, and this set has only images."
     return None
 
 

@@ -1,6 +1,7 @@
 """Decoding one untrusted image: what it is, and what repair will change."""
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ EXTENSIONS = {
 }
 # The trainer skips these, but PNG holds them without loss.
 CONVERTIBLE = {"TIFF", "GIF", "PPM", "TGA", "JPEG2000"}
+# What Pillow's decoders were seen to raise on files with some bytes changed.
+DAMAGED = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, TypeError, struct.error)
 OPENED = sorted((EXTENSIONS.keys() | CONVERTIBLE) - {"MPO"})  # a JPEG file turns out to be one
 COPIED = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg"}
 ALPHA_MODES = {"RGBA", "LA", "PA", "RGBa", "La"}
@@ -78,7 +81,7 @@ def open_image(path: Path, limits: Limits) -> tuple[Image.Image, str]:
         image.load()
     except UnidentifiedImageError as error:
         raise UnreadableError("corrupt-image", "holds no picture") from error
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except DAMAGED as error:
         raise UnreadableError("corrupt-image", "breaks off or is damaged") from error
     return image, form
 

@@ -64,9 +64,10 @@ def inspect_zip(
 
 def _probe_all(archive: Archive, layout: Layout, limits: Limits) -> Generator[Probed]:
     """Yield each medium decoded, in order; only a few are unpacked at any moment."""
+    size_bytes = sum(medium.member.size_bytes for medium in layout.media)
     with (
         tempfile.TemporaryDirectory(prefix="dataset-") as folder,
-        Pool(limits, len(layout.media)) as pool,
+        Pool(limits, len(layout.media), size_bytes) as pool,
     ):
         waiting: deque[tuple[Medium, Path, str, Future[Reply] | None]] = deque()
         for index, medium in enumerate(layout.media):
@@ -134,7 +135,7 @@ def _report(probed: list[Probed], layout: Layout, trigger: str | None) -> Report
             noted.append(Noted(medium.member.path, medium.kind, note))
         samples.append((_sample(name, item, item.facts), item.facts))
     samples.sort(key=lambda pair: pair[0].name)
-    about_all: list[Finding] = judge_set(samples, trigger, noted)
+    about_all: list[Finding] = judge_set(samples, len(probed), trigger, noted)
     findings = sorted((*about_all, *fold(noted, totals)), key=_gravity)
     listed = tuple(sample for sample, _ in samples)
     return Report(version=content_id(listed), samples=listed, findings=tuple(findings))

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -46,31 +46,44 @@ class Layout:
     left: tuple[tuple[str, Note], ...]
 
 
-def lay_out(members: Iterable[Member], junk: Sequence[str]) -> Layout:
+def lay_out(members: Sequence[Member], junk: Sequence[str]) -> Layout:
     """Sort the files of a zip into media with captions, and leftovers."""
-    media: list[Medium] = []
-    captions: list[Member] = []
+    media = [Medium(member, kind) for member in members if (kind := _kind(member))]
+    captions = [member for member in members if member.name.suffix.lower() in CAPTIONS]
+    others = [(m, note) for m in members if (note := _leftover(m.name))]
+    unsupported = [member for member, note in others if note.code == "unsupported-type"]
+    unused = _pair(media, captions, unsupported)
+    _note_names(media)
     left = [(path, Note(code="junk-ignored")) for path in junk]
-    for member in members:
-        extension = member.name.suffix.lower()
-        if extension in IMAGES | CONVERTED_IMAGES:
-            media.append(Medium(member, "image"))
-        elif extension in CLIPS:
-            media.append(Medium(member, "video"))
-        elif extension in CAPTIONS:
-            captions.append(member)
-        elif note := _leftover(member.name):
-            left.append((member.path, note))
-    unused = _pair(media, captions)
+    left += [(member.path, note) for member, note in others]
     left += [(member.path, _orphan(member)) for member in unused]
-    for medium in media:
-        if medium.member.name.suffix not in (medium.extension, medium.extension.upper()):
-            medium.notes.append(Note(code="extension-case", detail=medium.member.name.suffix))
     return Layout(tuple(media), tuple(left))
+
+
+def _kind(member: Member) -> Kind | None:
+    extension = member.name.suffix.lower()
+    if extension in IMAGES | CONVERTED_IMAGES:
+        return "image"
+    return "video" if extension in CLIPS else None
+
+
+def _note_names(media: Sequence[Medium]) -> None:
+    """Note endings that the trainer skips, and stems that it would take for one sample."""
+    seen: set[tuple[Kind, str]] = set()
+    for medium in media:
+        suffix = medium.member.name.suffix
+        if suffix not in (suffix.lower(), suffix.upper()):
+            medium.notes.append(Note(code="extension-case", detail=suffix))
+        stem = (medium.kind, str(medium.member.name.with_suffix("")).casefold())
+        if stem in seen:
+            medium.notes.append(Note(code="same-stem"))
+        seen.add(stem)
 
 
 def _leftover(name: PurePosixPath) -> Note | None:
     extension = name.suffix.lower()
+    if extension in IMAGES | CONVERTED_IMAGES | CLIPS | CAPTIONS:
+        return None
     if extension in UNSUPPORTED:
         return Note(code="unsupported-type", detail=extension)
     if extension == ".safetensors":
@@ -87,11 +100,13 @@ def _orphan(member: Member) -> Note:
     return Note(code="other-file" if is_readme else "orphan-caption")
 
 
-def _pair(media: Sequence[Medium], captions: Sequence[Member]) -> list[Member]:
-    """Give each medium its caption and return the captions that no medium took."""
+def _pair(
+    media: Sequence[Medium], captions: Sequence[Member], unsupported: Sequence[Member]
+) -> list[Member]:
+    """Give each medium its caption and return the captions that belong to nothing."""
     exact = {member.name: member for member in captions}
     folded = {_folded(member.name): member for member in reversed(captions)}
-    taken: set[str] = set()
+    taken = {exact[name].path for m in unsupported if (name := m.name.with_suffix(".txt")) in exact}
     for medium in media:
         name = medium.member.name
         caption = exact.get(name.with_suffix(".txt"))
@@ -119,7 +134,10 @@ class Names:
         self._taken: set[str] = set()
 
     def name(self, medium: Medium, extension: str) -> tuple[str, Note | None]:
-        """Return the medium's path in the repaired set, and a note where its stem changed."""
+        """Return the medium's path in the repaired set, and a note where its stem is not plain.
+
+        Stems that clash only because folders are joined are numbered without a word.
+        """
         folder = "images" if medium.kind == "image" else "videos"
         wanted = medium.member.name.stem
         plain = plain_stem(wanted)
@@ -128,11 +146,7 @@ class Names:
             number += 1
             stem = f"{plain}-{number}"
         self._taken.add(f"{folder}/{stem}".casefold())
-        note = None
-        if stem != plain:
-            note = Note(code="same-stem", detail=f"now {stem}{extension}")
-        elif stem != wanted:
-            note = Note(code="renamed", detail=f"now {stem}{extension}")
+        note = Note(code="renamed", detail=f"now {stem}{extension}") if plain != wanted else None
         return f"{folder}/{stem}{extension}", note
 
 

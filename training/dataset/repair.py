@@ -98,9 +98,10 @@ def _write_all(
     missing = [sample for sample in report.samples if not (partial / sample.name).exists()]
     written = total = len(report.samples)
     written -= len(missing)
+    size_bytes = sum(members[s.source].size_bytes for s in missing if s.source in members)
     with (
         tempfile.TemporaryDirectory(prefix="dataset-") as scratch,
-        Pool(archive.limits, len(missing)) as pool,
+        Pool(archive.limits, len(missing), size_bytes) as pool,
     ):
         waiting: deque[tuple[Sample, Path, Path, Future[Reply]]] = deque()
         for sample in missing:

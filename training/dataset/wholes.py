@@ -19,14 +19,21 @@ LARGEST_ASPECT = 2.5  # cinemascope is 2.39
 Pairs = Sequence[tuple[Sample, MediaFacts]]
 
 
-def judge_set(samples: Pairs, trigger: str | None, noted: list[Noted]) -> list[Finding]:
-    """Return findings about the whole set; notes about single files go to `noted`."""
+def judge_set(samples: Pairs, media: int, trigger: str | None, noted: list[Noted]) -> list[Finding]:
+    """Return findings about the whole set; notes about single files go to `noted`.
+
+    Args:
+        samples: What could be decoded.
+        media: How many images and clips there are, damaged ones too.
+        trigger: A word that every caption should hold.
+        noted: Is added to.
+    """
     if not samples:
         return [whole_set("no-samples", "None of the files")]
     findings: list[Finding] = []
-    if len(samples) < FEWEST_SAMPLES:
-        count = "1 sample" if len(samples) == 1 else f"{len(samples)} samples"
-        findings.append(whole_set("too-few-samples", count))
+    if media < FEWEST_SAMPLES:
+        few = "1 sample" if media == 1 else f"{media} samples"
+        findings.append(whole_set("too-few-samples", few))
     captions = {sample.caption for sample, _ in samples if sample.caption}
     if len(captions) == 1 and len(samples) >= FEWEST_TO_COMPARE:
         findings.append(whole_set("captions-all-equal", f"All {len(samples)} samples"))

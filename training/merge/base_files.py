@@ -34,11 +34,13 @@ class BaseFiles:
 
 
 def read_base(path: Path) -> BaseFiles:
-    """Return the files of the base model at `path`, a safetensors file or an index JSON.
+    """Return the files of the model at `path`: a file, an index JSON, or the folder of one.
 
     Raises:
         MergeError: A file is missing or damaged, or index and files disagree.
     """
+    if path.is_dir():
+        return read_base(_index_in(path))
     if path.suffix != ".json":
         return BaseFiles(path, (read_layout(path),))
     fix = f"Fetch {path.name} and the files it names again, from one revision."
@@ -56,3 +58,13 @@ def read_base(path: Path) -> BaseFiles:
         cause = f"{path.name} and its files disagree on {len(differing)} tensors"
         raise MergeError(f"{cause}: {listed(differing)}.", fix)
     return base
+
+
+def _index_in(folder: Path) -> Path:
+    found = sorted(folder.glob("*.index.json"))
+    if len(found) != 1:
+        raise MergeError(
+            f"{folder} holds {len(found)} index files; a model in several files has one.",
+            "Name the safetensors file or the index JSON itself.",
+        )
+    return found[0]

@@ -120,8 +120,8 @@ def _pair(
     _check_dtypes(down, up)
     rank = next(iter(down.shape), 0)
     ones = (1,) * (len(weight.shape) - 2)
-    fits = len(weight.shape) >= 2 and rank > 0 and down.shape[1:] == weight.shape[1:]
-    if not fits or up.shape != (weight.shape[0], rank, *ones):
+    has_fitting_down = len(weight.shape) >= 2 and down.shape == (rank, *weight.shape[1:])
+    if rank == 0 or not has_fitting_down or up.shape != (*weight.shape[:1], rank, *ones):
         shapes = f"{list(down.shape)} and {list(up.shape)} for {list(weight.shape)}"
         raise _UnfitError("have a LoRA pair of the wrong shape", f"{entry.module} ({shapes})")
     alpha = entry.parts.get(Part.ALPHA)

@@ -12,7 +12,7 @@ from training.merge.base_files import BaseFiles
 from training.merge.layout import FileLayout
 from training.merge.request import MergeRequest
 
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 22
 
 
 class InputHashes:

@@ -12,7 +12,7 @@ class MergeRequest:
     """One speed LoRA to be merged into one base model.
 
     Attributes:
-        base: A safetensors file, or the index JSON of a model in several files.
+        base: A safetensors file, or the index JSON (or the folder) of a model in several files.
         lora: The LoRA's safetensors file.
         output: Where the merged model appears once it is complete: a file, or for a base in
             several files a folder (or the path of the new index in a folder of its own).

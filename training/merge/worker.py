@@ -7,6 +7,7 @@ from threading import Event
 
 from training.merge.arithmetic import TensorMerge
 from training.merge.changes import Change
+from training.merge.kernel import start_writeback
 from training.merge.layout import FileLayout, TensorSpec
 from training.merge.proof import sample_errors
 from training.merge.transfer import tensor_chunks, write_at
@@ -35,12 +36,16 @@ class WrittenTensor:
 
 @dataclass(frozen=True, slots=True)
 class TensorWork:
-    """One tensor to be written; `change` is None where it is copied as it is."""
+    """One tensor to be written; `change` is None where it is copied as it is.
+
+    `threads` is how many tensors are written at once.
+    """
 
     file: FileLayout
     spec: TensorSpec
     change: Change | None
     target: Path
+    threads: int
 
     def write(self, lora: FileLayout, stop: Event) -> WrittenTensor:
         """Write the tensor, in pieces so that `stop` ends it soon.
@@ -57,12 +62,16 @@ class TensorWork:
         ):
             before, after = source.fileno(), target.fileno()
             position = self.spec.start
-            for chunk in merge.chunks(before) if merge else tensor_chunks(before, self.spec):
+            chunks = (
+                merge.chunks(before, self.threads) if merge else tensor_chunks(before, self.spec)
+            )
+            for chunk in chunks:
                 if stop.is_set():
                     raise StoppedError
                 digest.update(chunk)
                 write_at(after, chunk, position)
                 position += len(chunk)
+            start_writeback(after, self.spec.start, self.spec.size_bytes)
             if merge is None:
                 return WrittenTensor(self.spec, digest.hexdigest(), is_changed=False)
             error, compared = sample_errors(self.spec, merge.delta, before, after)

@@ -14,6 +14,7 @@ from bot.web.app import create_app
 from bot.web.links import LinkSigner
 from bot.web.server import WebServer
 from storage.folder import FolderStore
+from training.errors import RequestError
 
 GUILD, OTHER_GUILD, RUN = "42", "43", "annika"
 HIGH = "checkpoints/high/annika-high.safetensors"
@@ -240,3 +241,11 @@ async def test_other_methods_are_refused(web: Web) -> None:
 
     assert answer.status_code == 405
     assert web.store.read(f"guilds/{GUILD}/runs/{RUN}/{HIGH}") == BYTES
+
+
+async def test_port_that_is_taken_is_said_with_what_to_set(web: Web, tmp_path: Path) -> None:
+    port = int(web.links.base_url.rpartition(":")[2])
+    second = WebServer(create_app(web.store, web.links))
+
+    with pytest.raises(RequestError, match=f"port {port}.*LORABOT_WEB_PORT"):
+        await second.start("127.0.0.1", port)

@@ -1,0 +1,84 @@
+"""What the sandbox remembers over a restart: records in one SQLite file."""
+
+import json
+import secrets
+import sqlite3
+from pathlib import Path
+from typing import Literal
+
+from bot.sandbox.wire import Json
+from training.errors import TrainingError
+
+Kind = Literal["user", "guild", "channel", "message", "command", "file"]
+
+
+class SandboxError(TrainingError):
+    """The sandbox cannot be started here."""
+
+
+class Archive:
+    """Records by kind and id; every change is on disk when the call returns."""
+
+    def __init__(self, home: Path) -> None:
+        # The folder holds the bot's token.
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.files = home / "attachments"
+        self.files.mkdir(exist_ok=True)
+        self._db = sqlite3.connect(home / "sandbox.sqlite", isolation_level=None, timeout=0.2)
+        try:
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            raise SandboxError(
+                f"The folder {home} cannot be used: {error}.",
+                "End the sandbox that uses it, or choose another folder.",
+            ) from error
+
+    def _prepare(self) -> None:
+        # Held until `close`: two sandboxes in one folder would give out the same ids.
+        self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute("BEGIN EXCLUSIVE")
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS record "
+            "(kind TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, id))"
+        )
+        self._db.execute("COMMIT")
+
+    def put(self, kind: Kind, record: Json) -> None:
+        """Store `record` under its own `id`."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO record VALUES (?, ?, ?)",
+            (kind, record["id"], json.dumps(record)),
+        )
+
+    def delete(self, kind: Kind, record_id: str) -> None:
+        """Forget a record; forgetting twice is no error."""
+        self._db.execute("DELETE FROM record WHERE kind = ? AND id = ?", (kind, record_id))
+
+    def all(self, kind: Kind) -> dict[str, Json]:
+        """Return every record of a kind by id, oldest id first."""
+        rows = self._db.execute("SELECT id, body FROM record WHERE kind = ?", (kind,))
+        found = {str(row[0]): json.loads(row[1]) for row in rows}
+        return dict(sorted(found.items(), key=lambda item: int(item[0])))
+
+    def newest_id(self) -> int:
+        """Return the largest id ever stored, so that new ids follow it."""
+        row = self._db.execute("SELECT MAX(CAST(id AS INTEGER)) FROM record").fetchone()
+        return int(row[0] or 0)
+
+    def token(self, name: str) -> str:
+        """Return a random secret that stays the same for this home."""
+        row = self._db.execute(
+            "SELECT body FROM record WHERE kind = 'token' AND id = ?", (name,)
+        ).fetchone()
+        if row:
+            return str(row[0])
+        value = secrets.token_urlsafe(24)
+        self._db.execute("INSERT INTO record VALUES ('token', ?, ?)", (name, value))
+        return value
+
+    def close(self) -> None:
+        """Close the file; the archive cannot be used afterwards."""
+        self._db.close()

@@ -1,0 +1,47 @@
+"""What happened in the world, told to whoever listens: the gateway and the people's pages."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from bot.sandbox.wire import Json
+
+ChangeKind = Literal[
+    "message_create",
+    "message_update",
+    "message_delete",
+    "thread_create",
+    "thread_update",
+    "thread_delete",
+    "channel_create",
+    "channel_delete",
+    "member_update",
+    "pins_update",
+    "typing",
+    "interaction",
+    "commands",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change; `record` is the stored record, not yet dressed for anybody."""
+
+    kind: ChangeKind
+    record: Json
+
+
+class Changes:
+    """Tells every listener of every change, in order and at once."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable[[Change], None]] = []
+
+    def listen(self, listener: Callable[[Change], None]) -> None:
+        """Call `listener` for every later change."""
+        self._listeners.append(listener)
+
+    def publish(self, kind: ChangeKind, record: Json) -> None:
+        """Tell everybody."""
+        for listener in self._listeners:
+            listener(Change(kind, record))

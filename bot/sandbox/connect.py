@@ -1,0 +1,26 @@
+"""Points the unmodified discord.py at a sandbox instead of Discord."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import yarl
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
+
+
+@contextmanager
+def point_discord_at(base_url: str) -> Generator[None]:
+    """Let discord.py talk to the sandbox at `base_url` ("http://127.0.0.1:PORT") while inside.
+
+    The addresses are global to the library: everything that talks to the sandbox, the last
+    request included, belongs inside.
+    """
+    parts = urlsplit(base_url)
+    before = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY
+    Route.BASE = f"{parts.scheme}://{parts.netloc}/api/v10"
+    DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(f"ws://{parts.netloc}/gateway")
+    try:
+        yield
+    finally:
+        Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY = before

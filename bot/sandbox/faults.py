@@ -1,0 +1,82 @@
+"""Faults on demand: what a network and a service do to a bot on a bad day."""
+
+import asyncio
+from dataclasses import dataclass
+
+from bot.sandbox.changes import Changes
+from bot.sandbox.gateway import Gateway
+from bot.sandbox.messages import Messages
+from bot.sandbox.wire import ApiError
+from bot.sandbox.world import THREADS, World
+
+
+@dataclass(slots=True)
+class Faults:
+    """Switches for tests and demonstrations; all are off at the start."""
+
+    gateway: Gateway
+    messages: Messages
+    world: World
+    changes: Changes
+    failing: int = 0
+    status: int = 500
+    delay_seconds: float = 0.0
+    duplicates: int = 0
+
+    def drop_sockets(self) -> None:
+        """Cut every gateway connection without a close frame; sessions can be resumed."""
+        self.gateway.drop_sockets()
+
+    def invalidate_sessions(self) -> None:
+        """Make the bot identify anew."""
+        self.gateway.invalidate_sessions()
+
+    def ask_to_reconnect(self) -> None:
+        """Ask the bot to reconnect and resume, as before maintenance."""
+        self.gateway.ask_to_reconnect()
+
+    def fail_next(self, count: int, status: int = 500) -> None:
+        """Answer the next `count` REST requests of the bot with this status."""
+        self.failing, self.status = count, status
+
+    def delay(self, seconds: float) -> None:
+        """Answer every later REST request this much later; 0 ends it."""
+        self.delay_seconds = seconds
+
+    def duplicate_next_interaction(self) -> None:
+        """Deliver the next interaction twice."""
+        self.duplicates += 1
+
+    def outage(self, *, is_on: bool) -> None:
+        """Start or end an outage: no gateway, every REST request answered 503."""
+        self.gateway.accepts = not is_on
+        if is_on:
+            self.gateway.drop_sockets()
+
+    def delete_message(self, message_id: str) -> None:
+        """Delete a message as a moderator would, behind the bot's back."""
+        self.messages.delete(self.messages.find(message_id))
+
+    def delete_channel(self, channel_id: str) -> None:
+        """Delete a channel or thread as a moderator would."""
+        channel = self.world.channel(channel_id)
+        self.world.forget_channel(channel_id)
+        is_thread = channel["type"] in THREADS
+        self.changes.publish("thread_delete" if is_thread else "channel_delete", channel)
+
+    def take_duplicate(self) -> bool:
+        """Return whether the interaction being sent goes out twice."""
+        if self.duplicates:
+            self.duplicates -= 1
+            return True
+        return False
+
+    async def strike(self) -> None:
+        """Delay and refuse the REST request being handled, as switched on."""
+        if self.delay_seconds:
+            await asyncio.sleep(self.delay_seconds)
+        if not self.gateway.accepts:
+            raise ApiError(503, 0, "503: Service Unavailable")
+        if self.failing:
+            self.failing -= 1
+            raise ApiError(self.status, 0, f"{self.status}: fault on demand")

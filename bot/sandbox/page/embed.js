@@ -1,0 +1,48 @@
+// An embed: colour, author, title, text, fields, picture, footer.
+
+import { el, local } from "./dom.js";
+import { inline, markdown } from "./markdown.js";
+import { names } from "./state.js";
+
+export function drawEmbed(embed) {
+  const node = el(
+    "div", { class: "embed" },
+    embed.thumbnail && picture(embed.thumbnail, "thumbnail"),
+    embed.author && el("p", { class: "embed-author" }, link(embed.author.url, embed.author.name)),
+    embed.title && el("p", { class: "embed-title", role: "heading", "aria-level": "4" }, link(embed.url, inline(embed.title, names))),
+    embed.description && markdown(embed.description, names),
+    embed.fields?.length && fields(embed.fields),
+    embed.image && picture(embed.image, "embed-picture"),
+    footer(embed),
+  );
+  if (embed.color) node.style.setProperty("--bar", `#${embed.color.toString(16).padStart(6, "0")}`);
+  return node;
+}
+
+function link(href, content) {
+  return href ? el("a", { href, target: "_blank", rel: "noopener noreferrer" }, content) : el("span", {}, content);
+}
+
+function fields(list) {
+  return el(
+    "dl", {},
+    list.map((one) => el(
+      "div", { class: one.inline ? "inline" : "" },
+      el("dt", {}, inline(one.name, names)),
+      el("dd", {}, markdown(one.value, names)),
+    )),
+  );
+}
+
+function picture(image, kind) {
+  // Nothing is loaded from outside: a picture that is not stored here becomes a link.
+  const src = local(image.url);
+  if (!src) return el("p", { class: "small" }, link(image.url, "Picture"));
+  return el("a", { href: src, target: "_blank", class: kind }, el("img", { src, alt: "", width: image.width, height: image.height }));
+}
+
+function footer(embed) {
+  const when = embed.timestamp && new Date(embed.timestamp).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  const parts = [embed.footer?.text, when].filter(Boolean);
+  return parts.length ? el("p", { class: "embed-footer" }, parts.join(" · ")) : null;
+}

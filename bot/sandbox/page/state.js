@@ -1,0 +1,67 @@
+// What the page knows: the world, who one is, which channel is open, what is unread.
+
+import { get } from "./api.js";
+
+export const state = {
+  users: [], guilds: [], dms: [], user: null, guild: null, channel: null,
+  commands: [], unread: new Map(),
+};
+
+const remembered = (key) => sessionStorage.getItem(`sandbox-${key}`);
+const remember = (key, value) => sessionStorage.setItem(`sandbox-${key}`, value);
+
+export async function loadWorld() {
+  const world = await get("world", { user: state.user?.id ?? remembered("user") ?? "" });
+  Object.assign(state, { users: world.users, guilds: world.guilds, dms: world.dms });
+  const people = people_();
+  state.user = people.find((user) => user.id === (state.user?.id ?? remembered("user"))) ?? people[0];
+  const guildId = state.guild?.id ?? remembered("guild");
+  state.guild = state.guilds.find((guild) => guild.id === guildId) ?? state.guilds[0];
+  const channelId = state.channel?.id ?? remembered("channel");
+  state.channel = allChannels().find((channel) => channel.id === channelId) ?? state.guild.channels[0];
+}
+
+function people_() {
+  return state.users.filter((user) => !user.bot);
+}
+
+export const people = people_;
+
+export async function loadCommands() {
+  state.commands = (await get("commands", where())).commands;
+}
+
+export function where() {
+  return { user: state.user.id, channel: state.channel.id };
+}
+
+export function choose(key, value) {
+  state[key] = value;
+  remember(key, value.id);
+}
+
+export function allChannels() {
+  return [...state.guild.channels, ...state.guild.threads, ...state.dms];
+}
+
+export const displayName = (user) => user.global_name ?? user.username;
+
+export function channelName(channel) {
+  if (channel.recipients) return displayName(state.users.find((user) => user.bot) ?? channel.recipients[0]);
+  return channel.name;
+}
+
+// How ids in texts are named; passed to the markdown so that it knows nothing of the world.
+export const names = {
+  user: (id) => displayName(state.users.find((user) => user.id === id) ?? { username: "unknown" }),
+  role: (id) => state.guild.roles.find((role) => role.id === id)?.name.replace(/^@/, "") ?? "unknown",
+  channel: (id) => allChannels().find((channel) => channel.id === id)?.name ?? "unknown",
+  isMe: (id) => id === state.user.id,
+  hasRole: (id) => state.guild.my_roles.includes(id),
+};
+
+export function concernsMe(message) {
+  return message.mention_everyone
+    || message.mentions.some((user) => user.id === state.user.id)
+    || message.mention_roles.some(names.hasRole);
+}

@@ -1,0 +1,170 @@
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from tests.ml.merge.merge_models import (
+    adapter,
+    base_model,
+    in_fp64,
+    request_in,
+    save_sharded,
+    write_inputs,
+)
+from training.errors import MergeError
+from training.merge.hashing import combined_sha256, file_sha256
+from training.merge.layout import read_layout
+from training.merge.receipt import Receipt, address, read_receipt, receipt_path
+from training.merge.request import MergeProgress, MergeRequest
+from training.merge.stream import merge, verify
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> MergeRequest:
+    write_inputs(tmp_path)
+    return request_in(tmp_path)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_receipt_names_what_went_in_and_what_was_done(request_: MergeRequest) -> None:
+    receipt = merge(request_)
+
+    assert receipt.base_sha256 == sha256(request_.base)
+    assert receipt.lora_sha256 == sha256(request_.lora)
+    assert receipt.hashes_taken_as_known == ()
+    assert (receipt.layers_merged, receipt.layers_expected, receipt.layers_extra) == (8, 8, 0)
+    assert receipt.bytes == request_.output.stat().st_size
+    assert receipt.sampled_values > 0
+
+
+def test_the_largest_change_and_the_sampled_error_are_measured(request_: MergeRequest) -> None:
+    receipt = merge(request_)
+
+    base = base_model()
+    merged = in_fp64(base, adapter())
+    changes = {name: float((merged[name] - base[name].double()).abs().max()) for name in merged}
+    assert receipt.largest_change_layer == max(changes, key=lambda name: changes[name])
+    assert receipt.largest_change == pytest.approx(max(changes.values()), rel=1e-6)
+    assert 0 < receipt.sampled_max_error <= 2**-11 * 0.5
+
+
+def test_the_output_digest_is_that_of_the_tensors_in_file_order(request_: MergeRequest) -> None:
+    receipt = merge(request_)
+
+    content = request_.output.read_bytes()
+    digests = [
+        hashlib.sha256(content[spec.start : spec.start + spec.size_bytes]).digest()
+        for spec in read_layout(request_.output).tensors
+    ]
+    assert receipt.output_digest == hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def test_known_hashes_are_taken_and_the_receipt_says_so(request_: MergeRequest) -> None:
+    receipt = merge(replace(request_, base_sha256="b" * 64))
+
+    assert receipt.base_sha256 == "b" * 64
+    assert receipt.lora_sha256 == sha256(request_.lora)
+    assert receipt.hashes_taken_as_known == ("base",)
+
+
+def test_a_hash_that_is_none_is_a_fault_of_the_caller(request_: MergeRequest) -> None:
+    with pytest.raises(ValueError, match="not a SHA-256"):
+        replace(request_, base_sha256="main")
+
+
+def test_the_stored_receipt_is_the_one_that_is_hashed(request_: MergeRequest) -> None:
+    receipt = merge(request_)
+
+    stored = receipt_path(request_.output)
+    assert read_receipt(stored) == receipt
+    assert receipt.sha256 == sha256(stored)
+
+
+def test_the_address_depends_on_each_input() -> None:
+    addresses = {
+        address("a" * 64, "b" * 64, 1.0),
+        address("b" * 64, "a" * 64, 1.0),
+        address("a" * 64, "a" * 64, 1.0),
+        address("a" * 64, "b" * 64, 0.9),
+    }
+
+    assert len(addresses) == 4
+    assert address("a" * 64, "b" * 64, 1) in addresses
+
+
+def test_progress_ends_at_the_whole(request_: MergeRequest) -> None:
+    seen: list[MergeProgress] = []
+
+    receipt = merge(request_, on_progress=seen.append)
+
+    last = seen[-1]
+    assert last.layers_done == last.layers_total == receipt.layers_merged
+    assert last.bytes_done == last.bytes_total
+    assert [p.bytes_done for p in seen] == sorted(p.bytes_done for p in seen)
+
+
+def test_verify_accepts_what_was_merged_and_names_the_tensor_that_differs(
+    request_: MergeRequest,
+) -> None:
+    receipt = merge(request_)
+    verify(request_.output, receipt)
+    spec = next(s for s in read_layout(request_.output).tensors if s.name == "head.head.weight")
+    content = bytearray(request_.output.read_bytes())
+    content[spec.start] ^= 1
+    request_.output.write_bytes(content)
+
+    with pytest.raises(MergeError, match=r"1 of \d+ tensors .*: head.head.weight"):
+        verify(request_.output, receipt)
+
+
+def test_verify_names_the_base_for_what_it_is(request_: MergeRequest) -> None:
+    receipt = merge(request_)
+
+    with pytest.raises(MergeError, match=r"8 of \d+ tensors of base.safetensors"):
+        verify(request_.base, receipt)
+
+
+def test_verify_notices_another_shape_of_the_same_bytes(request_: MergeRequest) -> None:
+    receipt = merge(request_)
+    content = request_.output.read_bytes()
+    request_.output.write_bytes(content.replace(b"[56,24]", b"[24,56]"))
+
+    with pytest.raises(MergeError, match="Shapes or dtypes"):
+        verify(request_.output, receipt)
+
+
+def test_a_receipt_that_was_tampered_with_cannot_be_read(request_: MergeRequest) -> None:
+    receipt = merge(request_)
+    stored = receipt_path(request_.output)
+    tampered = receipt.to_json().replace(receipt.output_digest, "0" * 64)
+    stored.write_text(tampered)
+
+    with pytest.raises(MergeError, match="output_digest"):
+        read_receipt(stored)
+    with pytest.raises(ValidationError):
+        Receipt.model_validate_json(tampered)
+
+
+def test_the_hash_of_several_files_is_that_of_their_sha256sum(tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    index = save_sharded(base_model(), tmp_path, 2)
+    names = sorted(path.name for path in tmp_path.glob("model-*"))
+
+    receipt = merge(replace(request_in(tmp_path), base=index, output=tmp_path / "several"))
+
+    lines = "".join(f"{sha256(tmp_path / name)}  {name}\n" for name in names)
+    assert receipt.base_sha256 == hashlib.sha256(lines.encode()).hexdigest()
+    assert combined_sha256({"only": "a" * 64}) == "a" * 64
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 7, 3 << 20])
+def test_a_file_is_hashed_whatever_its_size(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(256)) * (size // 256) + b"x" * (size % 256))
+
+    assert file_sha256(path) == sha256(path)

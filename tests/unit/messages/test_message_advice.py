@@ -1,0 +1,42 @@
+"""What to do in ComfyUI: the guide's advice, for all eight models."""
+
+import pytest
+
+from bot.messages.advice import comfyui_advice
+from training.catalogue import MODELS, Model
+
+ids = [model.name for model in MODELS]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=ids)
+def test_advice_tells_folder_loader_strengths_and_the_same_kind_of_model(model: Model) -> None:
+    text = "\n".join(comfyui_advice(model))
+
+    assert "`ComfyUI/models/loras/`" in text
+    assert "LoRA Loader" in text
+    assert "0.5, 0.75 and 1.0" in text
+    assert model.family in text
+    assert ("Wan 2.2" if model.name.startswith("wan22") else "Wan 2.1") in text
+    assert f"With {'T2V' if model.i2v else 'I2V'}," in text
+    for expert in model.experts:
+        assert expert.dit.file.rpartition("/")[2] in text
+
+
+@pytest.mark.parametrize("model", MODELS, ids=ids)
+def test_wan22_is_told_to_load_both_experts_and_wan21_is_not(model: Model) -> None:
+    text = "\n".join(comfyui_advice(model))
+
+    is_pair = model.name.startswith("wan22")
+
+    assert ("Load both" in text) is is_pair
+    assert ("the high LoRA on the high-noise model" in text) is is_pair
+    assert ("the low LoRA on the low-noise model" in text) is is_pair
+    assert ("between the diffusion model and the sampler" in text) is not is_pair
+
+
+@pytest.mark.parametrize("model", MODELS, ids=ids)
+def test_only_lightning_models_are_told_to_load_lightning(model: Model) -> None:
+    text = "\n".join(comfyui_advice(model))
+
+    assert ("Load the Lightning LoRA alongside" in text) is model.name.endswith("lightning")
+    assert ("30 to 50 steps" in text) is model.name.endswith("vanilla")

@@ -1,0 +1,180 @@
+"""Datasets in words: counts, groups, findings with cause and fix, versions."""
+
+from datetime import UTC, datetime
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.messages.card import Card
+from bot.messages.dataset_text import dataset_card, dataset_list, removed_card, report_text
+from training.catalogue import MODELS
+from training.dataset.groups import plan_groups
+from training.dataset.report import Finding, Kind, Report, Sample, Severity
+from training.datasets import DatasetVersion
+
+
+def a_sample(name: str, kind: Kind, frames: int | None = None, caption: str = "annika") -> Sample:
+    return Sample(
+        name=name,
+        source=name,
+        kind=kind,
+        caption=caption,
+        sha256="0" * 64,
+        width=1280,
+        height=720,
+        frames=frames,
+        seconds=frames / 16 if frames else None,
+        frames_16fps=frames,
+    )
+
+
+def a_finding(code: str = "few", severity: Severity = "warning", cause: str = "Few.") -> Finding:
+    return Finding(
+        code=code, severity=severity, file=None, cause=cause, fix="Add more.", repaired=False
+    )
+
+
+def a_report(*findings: Finding, clips: int = 4) -> Report:
+    images = [a_sample(f"images/{n}.png", "image") for n in range(6)]
+    videos = [a_sample(f"videos/{n}.mp4", "video", 33 + 16 * n) for n in range(clips)]
+    return Report(version="c" * 32, samples=(*images, *videos), findings=findings)
+
+
+def a_version(number: int = 1, name: str = "annika") -> DatasetVersion:
+    return DatasetVersion(
+        name=name,
+        number=number,
+        version="c" * 32,
+        images=6,
+        clips=4,
+        added_at=datetime(2026, 8, 1, tzinfo=UTC),
+        added_by="7",
+        file_name="annika.zip",
+    )
+
+
+def a_card(report: Report, number: int = 1, same_as: str | None = None) -> Card:
+    return dataset_card(a_version(number), report, plan_groups(report), same_as=same_as)
+
+
+def test_card_counts_samples_and_the_items_of_each_group() -> None:
+    text = a_card(a_report()).text
+
+    assert "annika@1" in text
+    assert "6 images and 4 clips, 14 s of video" in text
+    assert "**images**: 6 items" in text
+    assert "**clips-head**: 8 items (about 1280x720, 1 and 21 frames)" in text
+    assert "In all 20 items, each a step of every epoch." in text
+
+
+def test_card_names_what_is_left_out_and_why() -> None:
+    text = a_card(a_report(clips=1)).text
+
+    assert "The group clips-uniform is left out: no clip has 45 frames" in text
+
+
+def test_second_version_says_that_the_first_is_kept() -> None:
+    assert "version 1 is kept" in a_card(a_report(), number=2).text
+    assert "versions 1 to 2 are kept" in a_card(a_report(), number=3).text
+    assert "kept" not in a_card(a_report(), number=1).text
+
+
+def test_identical_content_is_named() -> None:
+    assert "the same as that of **annika@1**" in a_card(a_report(), 2, "annika@1").text
+
+
+def test_images_alone_suit_no_image_to_video_model() -> None:
+    suits = next(f.value for f in a_card(a_report(clips=0)).fields if f.name == "Suits")
+    first, second = suits.splitlines()
+
+    assert first.split(", ") == [model.name for model in MODELS if not model.i2v]
+    assert "learns movement from clips" in second
+    assert "every model" in a_card(a_report()).text
+
+
+def test_findings_come_with_cause_and_fix_and_the_rest_is_counted() -> None:
+    findings = [a_finding("a", "error", "One clip is broken.")]
+    findings += [a_finding(f"b{n}", "warning", f"Thing {n} is odd.") for n in range(8)]
+
+    text = a_card(a_report(*findings)).text
+
+    assert text.index("Must be changed") < text.index("Worth a look")
+    assert "One clip is broken. *Add more.*" in text
+    assert "Thing 3 is odd." in text
+    assert "Thing 4 is odd." not in text
+    assert "4 more findings, in the attached report" in text
+
+
+def test_file_names_in_findings_are_not_taken_for_markup() -> None:
+    text = a_card(a_report(a_finding(cause="*a*.mp4 has no caption."))).text
+
+    assert r"\*a\*.mp4 has no caption." in text
+
+
+@settings(deadline=None)
+@given(cause=st.text(max_size=3000), count=st.integers(0, 30))
+def test_no_report_breaks_the_card(cause: str, count: int) -> None:
+    severities: tuple[Severity, ...] = ("error", "warning", "info")
+    findings = [a_finding(f"c{n}", severities[n % 3], cause) for n in range(count)]
+
+    card = a_card(a_report(*findings))
+
+    names = [field.name for field in card.fields]
+    assert {"Contents", "Suits"} <= set(names)
+    assert ("And" in names) is (count > 5)
+
+
+def test_report_names_every_finding_file_and_sample() -> None:
+    finding = a_finding(cause="2 of 4 clips are short.").model_copy(
+        update={"files": ("videos/0.mp4", "videos/1.mp4")}
+    )
+    report = a_report(finding)
+
+    text = report_text(report)
+
+    assert "It can be trained on." in text
+    assert "[warning] few" in text
+    assert "-> Add more." in text
+    assert all(sample.name in text for sample in report.samples)
+    assert text.count("videos/1.mp4") == 2
+
+
+def test_report_of_an_unusable_set_says_so_first() -> None:
+    report = a_report(a_finding(severity="error"))
+
+    assert "It cannot be trained on as it is." in report_text(report).splitlines()[0]
+
+
+def test_report_carries_no_control_characters_of_a_caption() -> None:
+    sample = a_sample("images/a.png", "image", caption="red\x1b[31m\nannika " + "walks " * 50)
+    report = Report(version="c" * 32, samples=(sample,), findings=())
+
+    text = report_text(report)
+
+    assert "\x1b" not in text
+    assert "red [31m annika" in text
+    assert max(map(len, text.splitlines())) < 100
+
+
+def test_list_shows_every_dataset_or_how_to_add_one() -> None:
+    assert "/dataset add" in dataset_list([]).text
+    text = dataset_list([a_version(3), a_version(1, "berta")]).text
+
+    assert "2 datasets" in text
+    assert "**annika@3** · 6 images and 4 clips · added 2026-08-01" in text
+    assert "**berta@1**" in text
+
+
+def test_long_list_counts_what_it_does_not_show() -> None:
+    card = dataset_list([a_version(1, f"{'x' * 60}{n}") for n in range(200)])
+
+    assert len(card.description) <= 4096
+    assert card.description.splitlines()[-1].startswith("and ")
+
+
+def test_removal_names_what_is_gone_and_what_stays() -> None:
+    card = removed_card([a_version(1), a_version(2)])
+
+    assert card.title == "Removed 2 dataset versions"
+    assert "**annika@1**\n**annika@2**" in card.description
+    assert "keep their checkpoints" in card.description

@@ -1,0 +1,82 @@
+"""Numbers and times in words."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.messages.duration import about, duration, size
+from bot.messages.figures import bar, count, listed, loss, percent, rate
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (-3, "0 s"),
+        (45.2, "45 s"),
+        (59.7, "1 min"),
+        (12 * 60, "12 min"),
+        (3599, "1 h"),
+        (7500, "2 h 5 min"),
+        (86_390, "1 day"),
+        (3 * 86_400 + 4 * 3600, "3 days 4 h"),
+    ],
+)
+def test_duration_is_said_as_people_do(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_rough_time_does_not_count_seconds() -> None:
+    assert about(30) == "less than a minute"
+    assert about(700) == "about 12 min"
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "words"),
+    [
+        (1, "1 byte"),
+        (1023, "1023 bytes"),
+        (1024, "1.0 KiB"),
+        (158_000_000, "151 MiB"),
+        (1024**2 * 1024 - 1, "1.0 GiB"),
+        (1_320_000_000, "1.2 GiB"),
+        (5 * 1024**5, "5120 TiB"),
+    ],
+)
+def test_size_is_said_with_two_or_three_digits(size_bytes: int, words: str) -> None:
+    assert size(size_bytes) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(8e-5, "8e-5"), (1e-4, "1e-4"), (7.94e-5, "7.94e-5"), (0.01, "0.01")]
+)
+def test_rate_is_written_as_it_is_typed(value: float, words: str) -> None:
+    assert rate(value) == words
+    assert float(words) == pytest.approx(value)
+
+
+def test_loss_that_is_no_number_is_named() -> None:
+    assert loss(float("nan")) == "not a number"
+    assert loss(0.07123) == "0.0712"
+    assert loss(2.5e-7) == "2.50e-07"
+
+
+@settings(deadline=None)
+@given(done=st.integers(-10, 10**7), total=st.integers(-10, 10**6))
+def test_bar_is_full_only_when_all_is_done(done: int, total: int) -> None:
+    text = bar(done, total)
+
+    assert text.count("▰") + text.count("▱") == 12
+    assert ("100 %" in text) == ("▱" not in text) == (0 < total <= done)
+
+
+def test_percentage_is_exact() -> None:
+    assert percent(29, 100) == "29 %"
+
+
+def test_counts_and_lists_read_as_english() -> None:
+    assert count(1, "clip") == "1 clip"
+    assert count(1512, "clip") == "1,512 clips"
+    assert listed([]) == ""
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b", "c"]) == "a, b and c"

@@ -1,0 +1,247 @@
+"""Runs through chat: the card, its buttons, the ping, the links, restarts and repeats."""
+
+import asyncio
+import hashlib
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import ROLE, Chat, is_card
+
+from bot.host import RunningBot
+from bot.sandbox.server import SandboxServer
+from bot.sandbox.user import SandboxUser
+from bot.sandbox.user_models import Message
+from bot.wiring import LocalHouse
+from training.run import RunStatus
+
+T2V = "wan21-t2v-1-3b"
+SLOW = "LORABOT_STEP_DELAY"
+
+
+def is_training(message: Message) -> bool:
+    return "step" in message.text and "loss" in message.text
+
+
+def links(message: Message) -> list[str]:
+    return re.findall(r"\((http[^)]*)\)", message.text)
+
+
+async def test_a_team_trains_and_downloads(ada: Chat, ben: Chat, archive: Path) -> None:
+    await ada.ask("dataset add", name="annika", zip=archive)
+
+    await ada.ask("train", model=T2V, dataset="annika", epochs="2", save_every="1", name="mine")
+    ping = await ada.ping("mine")
+    card = await ben.card("mine", lambda m: "succeeded" in m.text)
+    answer = await ada.ask("download", run_name="mine")
+
+    assert ping.mentions == ["Ada"]
+    assert ping.raw["mention_roles"]
+    assert "What to do in ComfyUI" in card.text
+    assert "Rehearsal" in card.text
+    assert list(card.buttons) == ["Download"]
+    everything, *files = links(answer)
+    assert len(files) == 2
+    with zipfile.ZipFile(io.BytesIO(await ada.user.download(everything))) as found:
+        inside = {Path(n).name: found.read(n) for n in found.namelist() if n.endswith("tensors")}
+    assert inside == {url.rsplit("/", 1)[-1]: await ada.user.download(url) for url in files}
+    pressed = await ben.user.reply(await ben.user.press(card, "Download"))
+    assert len(links(pressed)) == 3
+    public = [m for m in await ada.user.messages() if is_card(m, "mine")]
+    assert len(public) == 1
+    pings = [m for m in await ada.user.messages() if m.mentions and " mine " in m.content]
+    assert len(pings) == 1
+
+
+async def test_both_experts_are_on_one_card_and_merged_bases_are_reused(
+    ada: Chat, archive: Path
+) -> None:
+    await ada.ask("dataset add", name="annika", zip=archive)
+    options = {"model": "wan22-i2v-lightning", "dataset": "annika", "epochs": "1"}
+
+    await ada.ask("train", **options, name="one")
+    await ada.ping("one")
+    await ada.ask("train", **options, name="two")
+    await ada.ping("two")
+    first, second = await ada.card("one"), await ada.card("two")
+
+    for card in (first, second):
+        assert "Merge Lightning, high" in card.text
+        assert "two-low.safetensors" in second.text
+        assert "high LoRA on the high-noise model" in card.text
+    merges = [line for line in second.text.splitlines() if "Merge" in line]
+    assert all("reused" in line or "there already" in line for line in merges), merges
+
+
+async def test_lists_show_status_and_removal(ada: Chat, archive: Path) -> None:
+    await ada.ask("dataset add", name="annika", zip=archive)
+    await ada.ask("train", model=T2V, dataset="annika", epochs="1", name="mine")
+    await ada.ping("mine")
+
+    assert "annika" in (await ada.ask("dataset list")).text
+    shown = await ada.ask("dataset show", name="annika")
+    assert shown.attachments
+    assert "wan22-i2v-lightning" in (await ada.ask("models")).text
+    assert "mine" in (await ada.ask("runs")).text
+    assert "succeeded" in (await ada.ask("status")).text
+    completed = await ada.user.autocomplete("train", "dataset", "ann", {"model": T2V})
+    assert [choice.value for choice in completed] == ["annika"]
+    names = await ada.user.autocomplete("download", "run-name", "mi")
+    assert [choice.value for choice in names] == ["mine"]
+    assert "annika" in (await ada.ask("dataset remove", name="annika")).text
+    assert "no dataset called" in await ada.refused("dataset show", name="annika")
+    assert links(await ada.ask("download", run_name="mine"))
+
+
+async def test_a_zip_at_a_message_can_be_used_as_dataset(
+    ada: Chat, bot: RunningBot, local: LocalHouse, archive: Path
+) -> None:
+    message = await ada.user.post("our new set", [archive])
+
+    answer = await ada.user.reply(await ada.user.context("Use as dataset", message))
+
+    assert "annika@1" in answer.text
+    assert any(local.datasets.names(guild) == ["annika"] for guild in local.guilds())
+
+
+async def test_a_queued_run_says_its_place_and_can_be_cancelled(
+    ada: Chat, ben: Chat, archive: Path, local: LocalHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SLOW, "0.5")
+    await ada.ask("dataset add", name="annika", zip=archive)
+    for name in ("a", "b", "c"):
+        await ada.ask("train", model=T2V, dataset="annika", name=name)
+    waiting = await ada.card("c", lambda m: "in line" in m.text)
+
+    refused = await ben.user.reply(await ben.user.press(waiting, "Cancel"))
+    await ada.user.reply(await ada.user.press(waiting, "Cancel"))
+    ping = await ada.ping("c")
+
+    assert "started by somebody else" in refused.text
+    assert "cancelled" in ping.content
+    guild = local.guilds()[0]
+    assert local.runs.view(guild, "a").run.status is RunStatus.RUNNING
+    for name in ("a", "b"):
+        await ada.ask("cancel", run_name=name)
+        await ada.ping(name)
+
+
+async def test_the_same_interaction_delivered_twice_is_one_run(
+    ada: Chat, server: SandboxServer, local: LocalHouse, archive: Path
+) -> None:
+    await ada.ask("dataset add", name="annika", zip=archive)
+    server.faults.duplicate_next_interaction()
+
+    await ada.ask("train", model=T2V, dataset="annika", epochs="1")
+    await ada.ping(f"annika-{T2V}")
+
+    guild = local.guilds()[0]
+    assert local.runs.names(guild) == [f"annika-{T2V}"]
+    cards = [m for m in await ada.user.messages() if is_card(m, f"annika-{T2V}")]
+    assert len(cards) == 1
+
+
+async def test_nothing_is_seen_or_reached_from_another_server(
+    ada: Chat, cleo_elsewhere: Chat, archive: Path
+) -> None:
+    cleo = cleo_elsewhere
+    await ada.ask("dataset add", name="annika", zip=archive)
+    await ada.ask("train", model=T2V, dataset="annika", epochs="1", name="mine")
+    await ada.ping("mine")
+
+    assert "no dataset called" in await cleo.refused("train", model=T2V, dataset="annika")
+    assert "no run called" in await cleo.refused("download", run_name="mine")
+    assert "no run called" in await cleo.refused("status", run_name="mine")
+    assert "mine" not in (await cleo.ask("runs")).text
+    assert await cleo.user.autocomplete("download", "run-name", "") == []
+    assert await cleo.user.autocomplete("train", "dataset", "", {"model": T2V}) == []
+
+
+async def test_the_bot_goes_on_after_the_connection_was_cut(
+    ada: Chat, server: SandboxServer, archive: Path
+) -> None:
+    await ada.ask("dataset add", name="annika", zip=archive)
+
+    server.faults.drop_sockets()
+    # As on Discord, a command that finds no live session fails; the person tries again.
+    while (await ada.user.command("models")).status == "failed":
+        pass
+
+    await ada.ask("train", model=T2V, dataset="annika", epochs="1", name="mine")
+    assert "succeeded" in (await ada.ping("mine")).content
+
+
+@asynccontextmanager
+async def bot_process(server: SandboxServer, home: Path) -> AsyncGenerator[subprocess.Popen[bytes]]:
+    """Run the bot as a process of its own, as an operator would."""
+    environment = {
+        **os.environ,
+        "LORABOT_HOME": str(home),
+        "LORABOT_DISCORD_TOKEN": server.bot_token,
+        "LORABOT_DISCORD_URL": server.base_url,
+        "LORABOT_EDIT_SECONDS": "0.3",
+        "LORABOT_TEAM_ROLE": ROLE,
+        SLOW: "0.15",
+    }
+    command = [sys.executable, "-m", "bot", "serve"]
+    process = await asyncio.to_thread(
+        subprocess.Popen, command, env=environment, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    line = await asyncio.to_thread(process.stdout.readline)
+    assert b"serves 2 servers" in line
+    try:
+        yield process
+    finally:
+        process.kill()
+        await asyncio.to_thread(process.wait)
+        process.stdout.close()
+
+
+async def test_a_killed_bot_goes_on_with_the_same_card(
+    server: SandboxServer, tmp_path: Path, archive: Path
+) -> None:
+    home = tmp_path / "home"
+    async with SandboxUser(server.page_url, user="Ada") as user:
+        ada = Chat(user)
+        async with bot_process(server, home) as bot:
+            await ada.ask("dataset add", name="annika", zip=archive)
+            await ada.ask(
+                "train", model=T2V, dataset="annika", epochs="4", save_every="1", name="mine"
+            )
+            before = await ada.card("mine", is_training)
+            os.kill(bot.pid, signal.SIGKILL)
+
+        async with bot_process(server, home):
+            after = await ada.card("mine", lambda m: "succeeded" in m.text)
+            ping = await ada.ping("mine")
+            found = await ada.ask("download", run_name="mine")
+            async with httpx.AsyncClient() as http:
+                sizes = [len((await http.get(url)).content) for url in links(found)]
+
+    assert after.id == before.id
+    assert after.edited is not None
+    assert ping.mentions == ["Ada"]
+    assert len(sizes) == 5
+    assert all(sizes)
+
+
+async def test_a_link_hands_out_the_very_bytes(ada: Chat, local: LocalHouse, archive: Path) -> None:
+    await ada.ask("dataset add", name="annika", zip=archive)
+    await ada.ask("train", model=T2V, dataset="annika", epochs="1", name="mine")
+    await ada.ping("mine")
+    url = links(await ada.ask("download", run_name="mine"))[1]
+
+    data = await ada.user.download(url)
+
+    made = next(local.home.glob("guilds/*/runs/mine/checkpoints/main/mine.safetensors"))
+    assert hashlib.sha256(data).digest() == hashlib.sha256(made.read_bytes()).digest()
