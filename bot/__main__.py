@@ -42,6 +42,9 @@ def main(arguments: list[str] | None = None) -> None:
     except TrainingError as error:
         print_error(error)
         sys.exit(REFUSED)
+    except OSError as error:
+        print_error(TrainingError(f"The machine refused: {error}.", "Mend that and try again."))
+        sys.exit(REFUSED)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from bot.cli.options import Home, Json
 from bot.cli.output import console, print_json
+from bot.cli.zips import require_file
 from bot.messages.dataset_text import report_text
 from training.dataset.inspect import inspect_zip
 from training.dataset.report import Report
@@ -22,6 +23,7 @@ def check(
 ) -> None:
     """Inspect a dataset's zip: its samples, and what is wrong with them."""
     del home  # taken for uniformity: nothing is stored
+    require_file(zip_file)
     report = inspect_zip(zip_file)
     if json:
         print_json(as_json(report))

@@ -18,10 +18,19 @@ def is_zip(dataset: str) -> bool:
         NotFoundError: It looks like a zip file that is not there.
     """
     if dataset.lower().endswith(".zip") or "/" in dataset:
-        if not Path(dataset).is_file():
-            raise NotFoundError(f"There is no file {dataset}.", "Check the path of the zip.")
+        require_file(Path(dataset))
         return True
     return False
+
+
+def require_file(path: Path) -> None:
+    """Raise when there is no such file.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"There is no file {path}.", "Check the path of the zip.")
 
 
 def name_of_zip(path: Path) -> str:

@@ -36,16 +36,12 @@ class WrittenTensor:
 
 @dataclass(frozen=True, slots=True)
 class TensorWork:
-    """One tensor to be written; `change` is None where it is copied as it is.
-
-    `threads` is how many tensors are written at once.
-    """
+    """One tensor to be written; `change` is None where it is copied as it is."""
 
     file: FileLayout
     spec: TensorSpec
     change: Change | None
     target: Path
-    threads: int
 
     def write(self, lora: FileLayout, stop: Event) -> WrittenTensor:
         """Write the tensor, in pieces so that `stop` ends it soon.
@@ -62,10 +58,7 @@ class TensorWork:
         ):
             before, after = source.fileno(), target.fileno()
             position = self.spec.start
-            chunks = (
-                merge.chunks(before, self.threads) if merge else tensor_chunks(before, self.spec)
-            )
-            for chunk in chunks:
+            for chunk in merge.chunks(before) if merge else tensor_chunks(before, self.spec):
                 if stop.is_set():
                     raise StoppedError
                 digest.update(chunk)

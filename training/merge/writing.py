@@ -29,7 +29,7 @@ def write_tensors(
         MergeError: The LoRA or a result holds NaN or infinite values.
     """
     work = [
-        TensorWork(file, spec, plan.changes.get(spec.name), staging.path_of(file), workers)
+        TensorWork(file, spec, plan.changes.get(spec.name), staging.path_of(file))
         for file, spec in plan.base.tensors
     ]
     with _pool(workers) as pool, stopping(stop):
