@@ -37,7 +37,7 @@ format: $(STAMP) ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 bench: $(STAMP) ## Measure speed as ratios within one run
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.bench_merge --gigabytes 2
 
 clean: ## Remove what the targets made, .venv included
 	rm -rf $(VENV) demo-output sandbox-home build *.egg-info

@@ -10,8 +10,16 @@ import { allChannels, channelName, choose, concernsMe, loadCommands, loadWorld, 
 
 const composer = new Composer(byId("composer"), { sent });
 const log = new Log(byId("log"), byId("newest"), { sent, openThread: open, write: () => composer.focus() });
-const stream = new Stream(hear, showState);
+const stream = new Stream((event) => inTurn(() => hear(event)), showState);
 let typingTimer = 0;
+let turn = Promise.resolve();
+
+// One thing at a time: a message that arrives while the log is loaded is put into it afterwards,
+// and not lost when the older list is shown.
+function inTurn(task) {
+  turn = turn.then(task).catch((error) => setTimeout(() => { throw error; }));
+  return turn;
+}
 
 function draw() {
   drawSidebar({ open, switchGuild, switchUser });
@@ -33,7 +41,7 @@ async function open(channelId) {
   choose("channel", channel);
   state.unread.delete(channel.id);
   showMenu(false);
-  await refresh();
+  await inTurn(refresh);
   composer.focus();
 }
 
@@ -48,7 +56,7 @@ async function refresh() {
 async function switchGuild(guild) {
   choose("guild", guild);
   choose("channel", guild.channels[0]);
-  await refresh();
+  await inTurn(refresh);
 }
 
 function switchUser(id) {

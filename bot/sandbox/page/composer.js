@@ -31,7 +31,7 @@ export class Composer {
     this.files = new FileField({ most: 10, label: "+", onchange: () => this.#fit() });
     this.files.button.setAttribute("aria-label", "Attach files");
     this.files.button.title = "Attach files";
-    this.box = el("textarea", { rows: 1, "aria-label": "Message" });
+    this.box = el("textarea", { rows: 1, "aria-label": "Message", disabled: true });
     this.trouble = el("p", { class: "trouble", role: "alert" });
     this.pending = el("div", { class: "pending", "aria-live": "polite" });
     this.list = new ListBox(this.box, { id: "commands", label: "Commands", pick: (item) => this.#open(item.command, item.given) });
@@ -52,6 +52,7 @@ export class Composer {
   refresh() {
     const name = `${state.channel.parent_id || state.channel.recipients ? "" : "#"}${channelName(state.channel)}`;
     const hint = window.innerWidth > 720 ? ` as ${displayName(state.user)} – type / for commands` : "";
+    this.box.disabled = false; // from now on it is known where a message goes
     this.box.placeholder = `Message ${name}${hint}`;
     const place = `${state.user.id} ${state.channel.id}`;
     if (place !== this.place) {

@@ -1,0 +1,34 @@
+"""What a newcomer reads is true today."""
+
+import re
+from pathlib import Path
+
+from bot.cli.models import markdown_table
+from bot.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_table_of_models_is_that_of_the_catalogue() -> None:
+    assert markdown_table() in README
+
+
+def test_every_setting_of_the_environment_that_is_named_exists() -> None:
+    named = set(re.findall(r"LORABOT_([A-Z_]+)", README)) - {"PICTURES"}
+
+    assert {name.lower() for name in named} <= set(Settings.model_fields)
+
+
+def test_every_link_leads_to_a_file() -> None:
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+
+    assert set(re.findall(r"\bmake ([a-z]+)", README)) <= targets
