@@ -2,11 +2,12 @@
 
 import logging
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from training import events as ev
 from training import layout
-from training.events import Event, StageKey
+from training.events import Event, StageKey, StageName
 from training.house import House
 from training.plan import PlannedStage
 from training.ports import Call, CallStatus
@@ -127,7 +128,7 @@ class _Advance:
         failed = [(key, s) for key, s in states.items() if s.status is StageStatus.FAILED]
         if not failed:
             return run
-        causes = " ".join(f"{_title(key)}: {state.cause}" for key, state in failed)
+        causes = " ".join(f"{_what_failed(key)}: {state.cause}" for key, state in failed)
         good = [key.expert for key, s in states.items() if key.stage == "publish" and _is_done(s)]
         kept = f" The {' and '.join(str(e) for e in good)} expert's files are kept." if good else ""
         fix = failed[0][1].fix
@@ -165,8 +166,19 @@ def _is_done(state: StageState) -> bool:
     return state.status is StageStatus.SUCCEEDED
 
 
-def _title(key: StageKey) -> str:
-    return f"{key.stage} ({key.expert})" if key.expert not in (None, "main") else key.stage
+_DOING: Mapping[StageName, str] = {
+    "prepare": "Preparing the dataset",
+    "fetch": "Fetching the weights",
+    "cache": "Caching the dataset",
+    "merge": "Merging Lightning into the base",
+    "train": "Training",
+    "publish": "Checking the files",
+}
+
+
+def _what_failed(key: StageKey) -> str:
+    of_expert = f" of the {key.expert} expert" if key.expert not in (None, "main") else ""
+    return f"{_DOING[key.stage]}{of_expert} failed"
 
 
 def open_runs(house: House, guilds: list[str]) -> list[tuple[str, str]]:

@@ -13,6 +13,9 @@ from training.runs import Origin
 
 logger = logging.getLogger(__name__)
 
+# Delivered twice and acknowledged by the first (40060), or older than 3 s when it came (10062).
+_NOT_OURS_TO_ANSWER = (40060, 10062)
+
 Interaction = discord.Interaction[discord.Client]
 
 
@@ -52,6 +55,9 @@ async def answer_error(
     if isinstance(error, TrainingError):
         embed = to_embed(error_card(error))
         await _send_privately(interaction, "", [embed], [file] if file is not None else [])
+        return
+    if isinstance(error, discord.HTTPException) and error.code in _NOT_OURS_TO_ANSWER:
+        logger.warning("an interaction was answered already, or is too old: %s", error)
         return
     error_id = uuid.uuid4().hex[:8]
     logger.error("error %s in an interaction", error_id, exc_info=error)

@@ -57,6 +57,7 @@ class CardKeeper:
         self._team_role = team_role
         self._shown: dict[tuple[str, str], str] = {}
         self._edited_at: dict[tuple[str, str], float] = {}
+        self._without_channel: set[tuple[str, str]] = set()
         self._locks: dict[tuple[str, str], asyncio.Lock] = {}
 
     async def keep(self) -> None:
@@ -90,7 +91,7 @@ class CardKeeper:
                 return
             channel = self._channel(view)
             if channel is None:
-                logger.warning("run %s: its channel is gone", run)
+                await self._give_up(record, view)
                 return
             if record is None:
                 record = await self._post(channel, view)
@@ -98,6 +99,15 @@ class CardKeeper:
                 record = await self._edit(channel, record, view)
             if view.run.status.is_final:
                 await self._tell(channel, record, view)
+
+    async def _give_up(self, record: CardRecord | None, view: RunView) -> None:
+        """Leave a run alone whose channel is gone or hidden; `/status` still shows it."""
+        key = (view.spec.guild, view.spec.name)
+        if key not in self._without_channel:
+            self._without_channel.add(key)
+            logger.warning("run %s: its channel is gone, so it has no card", view.spec.name)
+        if record is not None and view.run.status.is_final:
+            await asyncio.to_thread(self._save, replace(record, is_told=True))
 
     async def _post(self, channel: _Channel, view: RunView) -> CardRecord:
         try:

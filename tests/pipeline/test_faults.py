@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.pipeline.conftest import GUILD, Home
+from tests.pipeline.home import GUILD, Home
 from training import layout
 from training.events import StageKey
 from training.run import RunStatus, StageStatus

@@ -7,11 +7,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import Chat
 
 from bot.host import RunningBot
 from bot.wiring import LocalHouse
 from tests.media import guide_files, png, write_zip, zip_bytes
+from tests.wire.bot.chat import Chat
 from training.errors import TrainingError
 
 GOOD = guide_files(images=1, clips=1, frames=49)
