@@ -22,7 +22,6 @@ from bot.sandbox.user import SandboxUser
 from bot.sandbox.user_models import Message
 from bot.wiring import LocalHouse
 from tests.wire.bot.chat import ROLE, Chat, is_card
-from training.run import RunStatus
 
 T2V = "wan21-t2v-1-3b"
 SLOW = "LORABOT_STEP_DELAY"
@@ -129,7 +128,7 @@ async def test_a_queued_run_says_its_place_and_can_be_cancelled(
     assert "started by somebody else" in refused.text
     assert "cancelled" in ping.content
     guild = local.guilds()[0]
-    assert local.runs.view(guild, "a").run.status is RunStatus.RUNNING
+    assert not local.runs.view(guild, "a").run.status.is_final
     for name in ("a", "b"):
         await ada.ask("cancel", run_name=name)
         await ada.ping(name)
