@@ -7,6 +7,7 @@ from cyclopts import App, CycloptsError
 
 from bot.cli.check import check
 from bot.cli.demo import demo
+from bot.cli.merge import merge
 from bot.cli.models import models
 from bot.cli.output import errors, print_error
 from bot.cli.plan import plan
@@ -26,7 +27,7 @@ app = App(
     ),
     help_format="markdown",
 )
-for command in (serve, sandbox, demo, models, check, plan, train, runs, cancel, download):
+for command in (serve, sandbox, demo, models, check, plan, train, runs, cancel, download, merge):
     app.command(command)
 
 

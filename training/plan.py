@@ -82,7 +82,9 @@ class Planner:
             self.engine.command(text.script, text.arguments()),
         )
 
-    def train_command(self, name: ExpertName, resume: Path | None = None) -> tuple[str, ...]:
+    def train_command(
+        self, name: ExpertName, resume: Path | None = None, merge_receipt: str | None = None
+    ) -> tuple[str, ...]:
         """Return the command that trains one expert, going on from `resume` when given."""
         expert = self.spec.expert(name)
         train = TrainNetwork(
@@ -94,7 +96,7 @@ class Planner:
             weights=self._weights,
             output_dir=self._path(layout.checkpoints(self.spec.guild, self.spec.name, name)),
             output_name=self.spec.output_name(name),
-            comment=comment(self.spec, name),
+            comment=comment(self.spec, name, merge_receipt),
             resume=resume,
         )
         return self.engine.command(train.script, train.arguments())
@@ -180,8 +182,11 @@ def steps_per_epoch(groups: GroupPlan) -> int:
     return items
 
 
-def comment(spec: RunSpec, name: ExpertName) -> str:
-    """Return what the checkpoints and states of one expert of a run say of their origin."""
+def comment(spec: RunSpec, name: ExpertName, merge_receipt: str | None = None) -> str:
+    """Return what the checkpoints and states of one expert of a run say of their origin.
+
+    `merge_receipt` is the hash of the proof that the base was merged, where it was.
+    """
     facts = {
         "run": spec.name,
         "expert": name,
@@ -190,4 +195,6 @@ def comment(spec: RunSpec, name: ExpertName) -> str:
         "dataset": spec.dataset.version,
         "engine": spec.engine,
     }
+    if merge_receipt is not None:
+        facts["merge_receipt"] = merge_receipt
     return json.dumps(facts, separators=(",", ":"))

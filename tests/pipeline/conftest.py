@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bot.settings import Settings
 from bot.wiring import LocalHouse
 from tests.media import guide_files, write_zip
 from tests.pipeline.home import GUILD, Home
+from tests.pipeline.lorabot import Lorabot
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +42,11 @@ def new_home(tmp_path: Path, archive: Path) -> Iterator[Callable[[str], Home]]:
 def home(new_home: Callable[[str], Home]) -> Home:
     """Return one home with the dataset."""
     return new_home("home")
+
+
+@pytest.fixture
+def lorabot(tmp_path: Path) -> Iterator[Lorabot]:
+    yield Lorabot(tmp_path / "home")
+    for process in psutil.process_iter(["cmdline"]):
+        if str(tmp_path) in " ".join(process.info.get("cmdline") or []):
+            process.kill()

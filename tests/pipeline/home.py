@@ -23,14 +23,17 @@ class Home:
 
     local: LocalHouse
 
-    def start(self, model: str = "wan21-t2v-1-3b", *, token: str = "", **settings: str) -> RunSpec:
+    def start(
+        self, model: str = "wan21-t2v-1-3b", *, name: str | None = None, **settings: str
+    ) -> RunSpec:
         """Start a short run."""
         request = TrainRequest(
-            model=model, dataset="annika", settings={"epochs": "2", "save_every": "1", **settings}
+            model=model,
+            dataset="annika",
+            name=name,
+            settings={"epochs": "2", "save_every": "1", **settings},
         )
-        return self.local.runs.start(
-            request, Origin(guild=GUILD, by="7", channel="5", token=token), "rehearsal"
-        )
+        return self.local.runs.start(request, Origin(guild=GUILD, by="7", channel="5"), "rehearsal")
 
     def view(self, run: str) -> RunView:
         """Return the run as it stands."""

@@ -1,5 +1,6 @@
 """train: one expert's adapter, going on from the newest complete training state."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import asdict
@@ -12,6 +13,7 @@ from training import layout
 from training.catalogue import ExpertName
 from training.child import run_command
 from training.errors import StageError
+from training.events import StageKey
 from training.musubi.progress import (
     CheckpointSaved,
     EpochEnded,
@@ -20,7 +22,7 @@ from training.musubi.progress import (
     StepDone,
     TrainingStarted,
 )
-from training.plan import comment
+from training.request import RunSpec
 from training.stage import StageContext, StageResult
 
 # A card is edited every few seconds at most; more often would only wear the disk.
@@ -37,11 +39,11 @@ def run(context: StageContext) -> StageResult:
     if final.exists():
         return StageResult(reused=True)
     _remove_leftovers(folder)
-    state = newest_state(folder, comment(context.spec, name)) or _state_to_continue(context, name)
+    state = newest_state(folder, context.spec, name) or _state_to_continue(context, name)
     log = layout.log(context.spec.guild, context.spec.name, context.key, context.attempt)
     with _Recorder(context) as recorder:
         run_command(
-            planner.train_command(name, state),
+            planner.train_command(name, state, _merge_receipt(context, name)),
             environment=planner.engine.environment(),
             log=context.path(log),
             stopping=context.stopping,
@@ -55,7 +57,7 @@ def run(context: StageContext) -> StageResult:
     return StageResult()
 
 
-def newest_state(folder: Path, comment: str) -> Path | None:
+def newest_state(folder: Path, spec: RunSpec, name: ExpertName) -> Path | None:
     """Return the training state of this run and expert with the most steps, if there is one.
 
     A state is complete when its sidecar is there, which is written into it before the rename.
@@ -63,9 +65,18 @@ def newest_state(folder: Path, comment: str) -> Path | None:
     found: list[tuple[int, Path]] = []
     for sidecar in folder.glob("*-state/training_state.json"):
         facts = json.loads(sidecar.read_text("utf-8"))
-        if facts["training_comment"] == comment:
+        origin = json.loads(facts["training_comment"])
+        if (origin["run"], origin["expert"]) == (spec.name, name):
             found.append((int(facts["step"]), sidecar.parent))
     return max(found)[1] if found else None
+
+
+def _merge_receipt(context: StageContext, name: ExpertName) -> str | None:
+    """Return the hash of the proof that the expert's base was merged, where it was."""
+    if context.spec.expert(name).speed_lora is None:
+        return None
+    key = layout.receipt(context.spec.guild, context.spec.name, StageKey("merge", name))
+    return hashlib.sha256(context.house.store.read(key)).hexdigest()
 
 
 def _state_to_continue(context: StageContext, name: ExpertName) -> Path | None:
@@ -74,7 +85,7 @@ def _state_to_continue(context: StageContext, name: ExpertName) -> Path | None:
         return None
     old = context.house.log(context.spec.guild, context.spec.continues).spec()
     folder = context.path(layout.checkpoints(old.guild, old.name, name))
-    return newest_state(folder, comment(old, name))
+    return newest_state(folder, old, name)
 
 
 def _remove_leftovers(folder: Path) -> None:

@@ -1,0 +1,84 @@
+"""The merge of a speed LoRA within runs and on the command line."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from tests.pipeline.home import GUILD, Home
+from tests.pipeline.lorabot import Lorabot
+from training import layout
+from training.events import StageKey
+from training.rehearsal.weights import write_weights
+from training.run import RunStatus
+from training.tensor_header import read_header
+
+MODEL = "wan22-t2v-lightning"
+EXPERTS = ("high", "low")
+
+
+def test_runs_that_start_at_once_merge_once_and_name_the_proof(home: Home) -> None:
+    names = [home.start(MODEL, epochs="1", name=name).name for name in ("one", "two")]
+
+    views = [home.finish(name) for name in names]
+
+    store = home.local.house.store
+    for view in views:
+        assert view.run.status is RunStatus.SUCCEEDED
+        for expert in EXPERTS:
+            receipt = store.read(layout.receipt(GUILD, view.spec.name, StageKey("merge", expert)))
+            folder = store.path(layout.checkpoints(GUILD, view.spec.name, expert))
+            (file,) = folder.glob("*.safetensors")
+            comment = json.loads(read_header(file).metadata["ss_training_comment"])
+            assert comment["merge_receipt"] == hashlib.sha256(receipt).hexdigest()
+            assert json.loads(receipt)["layers_merged"] == 20
+    reused = [[v.run.stage(StageKey("merge", e)).reused for e in EXPERTS] for v in views]
+    assert sorted(reused[0] + reused[1]) == [False, False, True, True]
+    assert len(list(home.local.home.glob("merged/*/*.safetensors"))) == 2
+
+
+def test_a_merge_that_does_not_fit_fails_the_run_and_trains_nothing(home: Home) -> None:
+    first = home.finish(home.start(MODEL, epochs="1").name)
+    lora = next(home.local.home.glob("models/**/high_noise_model.safetensors"))
+    receipt = lora.with_name(f"{lora.name}.receipt.json")
+    write_weights(lora, role="dit", seed="not a LoRA")
+    facts = json.loads(receipt.read_text())
+    facts["sha256"] = hashlib.sha256(lora.read_bytes()).hexdigest()
+    receipt.write_text(json.dumps(facts))
+
+    view = home.finish(home.start(MODEL, epochs="1").name)
+
+    assert first.run.status is RunStatus.SUCCEEDED
+    assert view.run.status is RunStatus.FAILED
+    assert "Merging Lightning into the base of the high expert failed" in view.run.cause
+    assert view.run.stage(StageKey("train", "high")).attempt == 0
+    assert view.expert("low").checkpoints
+
+
+def test_the_command_line_merges_and_verifies(lorabot: Lorabot, tmp_path: Path) -> None:
+    base, lora, out, receipt = (tmp_path / name for name in ("base", "lora", "out", "receipt"))
+    write_weights(base, role="dit", seed="base", dtype="fp16")
+    write_weights(lora, role="speed_lora", seed="lora")
+    files = ("--base", str(base), "--lora", str(lora), "--out", str(out))
+
+    made = lorabot.json("merge", *files, "--receipt", str(receipt), "--expect", "20")
+    verified = lorabot.run("merge", "--verify", str(out), "--receipt", str(receipt))
+
+    assert (made["layers_merged"], made["layers_expected"]) == (20, 20)
+    assert made["base_sha256"] == hashlib.sha256(base.read_bytes()).hexdigest()
+    assert {"lora_sha256", "output_digest", "strength", "keys_skipped"} <= set(made)
+    assert verified.returncode == 0
+    data = bytearray(out.read_bytes())
+    data[-1] ^= 1
+    out.write_bytes(data)
+    assert lorabot.refused("merge", "--verify", str(out), "--receipt", str(receipt))
+
+
+def test_a_merge_that_does_not_fit_leaves_no_output(lorabot: Lorabot, tmp_path: Path) -> None:
+    base, lora, out = (tmp_path / name for name in ("base", "lora", "out"))
+    write_weights(base, role="dit", seed="base", dtype="fp16")
+    write_weights(lora, role="speed_lora", seed="lora")
+    files = ("--base", str(base), "--lora", str(lora), "--out", str(out))
+
+    assert "400" in lorabot.refused("merge", *files, "--expect", "400")
+    assert not out.exists()
+    assert lorabot.refused("merge", "--base", str(base), code=2)
