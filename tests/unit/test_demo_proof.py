@@ -1,0 +1,74 @@
+"""The demonstration's checks fail when what it claims is not so."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.demo.proof import (
+    DemoError,
+    loss_fall,
+    require_learning,
+    require_merges,
+    require_seeds_decide,
+)
+from tests.specs import spec
+from training.errors import StageError
+from training.rehearsal.weights import write_weights
+from training.stages.publish import check_adapter
+from training.view import Metric
+
+
+def metrics(first: float, last: float, steps: int = 100) -> list[Metric]:
+    losses = [first] * (steps // 2) + [last] * (steps // 2)
+    return [Metric(step=n, loss=x, learning_rate=1e-4) for n, x in enumerate(losses, start=1)]
+
+
+def test_the_fall_is_that_of_the_first_and_last_tenth() -> None:
+    assert loss_fall(metrics(1.0, 0.75)).share == pytest.approx(0.25)
+
+
+def test_too_small_a_fall_is_an_error() -> None:
+    require_learning("run", "main", metrics(1.0, 0.79), 100)
+    with pytest.raises(DemoError, match="fell by 19%"):
+        require_learning("run", "main", metrics(1.0, 0.81), 100)
+
+
+@pytest.mark.parametrize("spoil", ["missing", "doubled"])
+def test_a_missing_or_doubled_step_is_an_error(spoil: str) -> None:
+    found = metrics(1.0, 0.1)
+    wrong = found[1:] if spoil == "missing" else [found[0], *found]
+
+    with pytest.raises(DemoError, match="each once"):
+        require_learning("run", "main", wrong, 100)
+
+
+def test_an_expert_without_a_full_merge_is_an_error() -> None:
+    run = spec("wan22-i2v-lightning")
+    whole = {"layers_merged": 20, "layers_expected": 20}
+
+    require_merges(run, {"merge-high": whole, "merge-low": whole})
+    with pytest.raises(DemoError, match="low"):
+        require_merges(run, {"merge-high": whole, "merge-low": {**whole, "layers_merged": 19}})
+    with pytest.raises(DemoError, match="high"):
+        require_merges(run, {"merge-low": whole})
+
+
+def test_seeds_must_decide_the_bytes(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in "abc"]
+    for path, data in zip(files, (b"1", b"1", b"2"), strict=True):
+        path.write_bytes(data)
+    first, second, third = files
+
+    require_seeds_decide((first, second), third)
+    with pytest.raises(DemoError, match="different bytes"):
+        require_seeds_decide((first, third), second)
+    with pytest.raises(DemoError, match="same bytes"):
+        require_seeds_decide((first, second), first)
+
+
+def test_a_file_that_is_no_adapter_of_the_model_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "base.safetensors"
+    write_weights(path, role="dit", seed="x")
+
+    with pytest.raises(StageError, match="foreign key"):
+        check_adapter(path, modules=None, count=20)
