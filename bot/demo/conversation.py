@@ -13,6 +13,7 @@ from bot.sandbox.user import Option, SandboxUser
 from bot.sandbox.user_models import Message
 from training.errors import TrainingError
 
+TEAM_ROLE = "lora-team"
 _REPLY_SECONDS = 60.0
 _RUN_SECONDS = 300.0
 _MARKUP = re.compile(r"[*`]|\(http[^)]*\)")
@@ -63,8 +64,9 @@ class Person:
             return is_here and bool(message.mentions) and f" {run} " in message.content
 
         ping = await self._user.wait_for(is_ping, timeout=_RUN_SECONDS)
-        self._write("wan-lora-bot", ping.content)
-        self._console.print(f"    {ping.content}", markup=False, style="dim")
+        told = _with_names(ping)
+        self._write("wan-lora-bot", told)
+        self._console.print(f"    {told}", markup=False, style="dim")
         card = await self._user.wait_for(
             lambda message: message.channel_id == self._channel and is_card(message, run),
             timeout=10,
@@ -97,6 +99,13 @@ def is_card(message: Message, run: str) -> bool:
 def links_of(message: Message) -> list[str]:
     """Return the addresses of single checkpoints in the answer to `/download`."""
     return [url for url in re.findall(r"\((http[^)]*)\)", message.text) if "/d/" in url]
+
+
+def _with_names(message: Message) -> str:
+    """Return the text of a ping with the names that a chat client shows."""
+    text = re.sub(r"<@&\d+>", f"@{TEAM_ROLE}", message.content)
+    names = iter(message.mentions)
+    return re.sub(r"<@\d+>", lambda _match: f"@{next(names)}", text)
 
 
 def _typed(options: Mapping[str, Option]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bot.demo.clips import write_dataset
-from bot.demo.conversation import Person, links_of
+from bot.demo.conversation import TEAM_ROLE, Person, links_of
 from bot.demo.display import show_progress
 from bot.demo.proof import (
     DemoError,
@@ -44,7 +44,7 @@ async def play(out: Path, console: Console, home: Path | None = None) -> None:
     started = time.monotonic()
     await asyncio.to_thread(_empty, out)
     with tempfile.TemporaryDirectory(prefix="lorabot-demo-") as temporary:
-        local = LocalHouse(Settings(home=home or Path(temporary) / "home", team_role="lora-team"))
+        local = LocalHouse(Settings(home=home or Path(temporary) / "home", team_role=TEAM_ROLE))
         server = SandboxServer(local.home / "sandbox")
         await server.start()
         try:
