@@ -1,6 +1,7 @@
 """The operator's command line, `lorabot` or `python -m bot`."""
 
 import logging
+import sqlite3
 import sys
 
 from cyclopts import App, CycloptsError
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     except TrainingError as error:
         print_error(error)
         sys.exit(REFUSED)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         print_error(TrainingError(f"The machine refused: {error}.", "Mend that and try again."))
         sys.exit(REFUSED)
 

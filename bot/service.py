@@ -25,12 +25,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class AddedDataset:
-    """A stored upload, what was found in it, and an earlier version with the same content."""
+    """A stored upload, what was found in it, and the versions kept beside it."""
 
     version: DatasetVersion
     report: Report
     groups: GroupPlan
     same_as: str | None
+    others: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,6 @@ class StartedRun:
     """A stored run with what it is expected to take."""
 
     spec: RunSpec
-    groups: GroupPlan
     estimate: Estimate
 
 
@@ -69,12 +69,7 @@ class Service:
         def add() -> AddedDataset:
             datasets = self._local.datasets
             version, report = datasets.add(guild, name, archive, by=by, file_name=file_name)
-            same = [
-                str(other.ref)
-                for other in datasets.versions(guild, name)
-                if other.version == version.version and other.number != version.number
-            ]
-            return AddedDataset(version, report, plan_groups(report), same[-1] if same else None)
+            return self._described(guild, version, report)
 
         return await _in_thread(add)
 
@@ -87,10 +82,21 @@ class Service:
 
         def show() -> AddedDataset:
             version = self._local.datasets.find(guild, reference)
-            report = self._local.datasets.report(guild, version)
-            return AddedDataset(version, report, plan_groups(report), None)
+            return self._described(guild, version, self._local.datasets.report(guild, version))
 
         return await _in_thread(show)
+
+    def _described(self, guild: str, version: DatasetVersion, report: Report) -> AddedDataset:
+        versions = self._local.datasets.versions(guild, version.name)
+        others = [other for other in versions if other.number != version.number]
+        same = [str(other.ref) for other in others if other.version == version.version]
+        return AddedDataset(
+            version=version,
+            report=report,
+            groups=plan_groups(report),
+            same_as=same[-1] if same else None,
+            others=tuple(other.number for other in others),
+        )
 
     async def remove_dataset(self, guild: str, reference: str) -> list[DatasetVersion]:
         """Remove one version or a whole dataset, unless an open run reads it."""
@@ -114,7 +120,7 @@ class Service:
         def start() -> StartedRun:
             spec = self._local.runs.start(request, origin, self._engine)
             groups = self._local.house.groups(spec)
-            return StartedRun(spec, groups, estimate(find_model(spec.model), groups, spec.experts))
+            return StartedRun(spec, estimate(find_model(spec.model), groups, spec.experts))
 
         return await _in_thread(start)
 

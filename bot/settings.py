@@ -1,9 +1,9 @@
 """What the environment says, read once and checked."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from training.errors import RequestError
@@ -12,7 +12,9 @@ from training.errors import RequestError
 class Settings(BaseSettings):
     """One installation's settings; every variable starts with `LORABOT_`."""
 
-    model_config = SettingsConfigDict(env_prefix="LORABOT_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="LORABOT_", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     home: Path = Path("~/.lorabot")
     discord_token: SecretStr | None = None
@@ -38,6 +40,23 @@ class Settings(BaseSettings):
     musubi_python: Annotated[
         Path | None, Field(description="interpreter that musubi-tuner is installed in")
     ] = None
+
+    @classmethod
+    def read(cls, home: Path | None = None) -> Self:
+        """Return what the environment says; `home` goes before LORABOT_HOME.
+
+        Raises:
+            RequestError: A variable holds what it cannot.
+        """
+        try:
+            return cls() if home is None else cls(home=home)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = f"LORABOT_{str(first['loc'][0]).upper()}"
+            raise RequestError(
+                f"{name} cannot be {first['input']!r}: {first['msg'].lower()}.",
+                "Correct the variable, or unset it for the default.",
+            ) from error
 
     @property
     def home_folder(self) -> Path:

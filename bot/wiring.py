@@ -66,7 +66,13 @@ class LocalHouse:
                 "The musubi engine needs a musubi-tuner checkout and a GPU.",
                 "Set LORABOT_MUSUBI to its folder, or use --engine rehearsal.",
             )
-        return MusubiEngine(self.settings.musubi.resolve(), self.settings.musubi_python)
+        checkout = self.settings.musubi.resolve()
+        if not (checkout / "src/musubi_tuner/wan_train_network.py").is_file():
+            raise RequestError(
+                f"LORABOT_MUSUBI names {checkout}, which is no musubi-tuner checkout.",
+                "Set it to the folder that holds src/musubi_tuner.",
+            )
+        return MusubiEngine(checkout, self.settings.musubi_python)
 
     def guilds(self) -> list[str]:
         """Return the guilds that have anything stored."""

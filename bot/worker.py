@@ -24,7 +24,7 @@ app = cyclopts.App(name="python -m bot.worker", help="Started by the bot; nobody
 @app.command
 def serve(*, home: Path) -> None:
     """Start the stages in line until nothing is left to do; holds the lock it was started with."""
-    local = LocalHouse(Settings(home=home))
+    local = LocalHouse(Settings.read(home))
     stopping = _stop_on_signal()
     worker = Worker(
         backend=local.backend,
@@ -39,7 +39,7 @@ def serve(*, home: Path) -> None:
 def stage(*, home: Path, call: int) -> None:
     """Run one attempt of one stage: the call with that number in the line."""
     stopping = _stop_on_signal()
-    local = LocalHouse(Settings(home=home))
+    local = LocalHouse(Settings.read(home))
     found = local.backend.call(call)
     status = run_stage(local.house, found, _stage_function(found.key.stage), stopping)
     sys.exit(0 if status in (StageStatus.SUCCEEDED, None) else 1)
@@ -71,7 +71,11 @@ def _stage_command(home: Path, number: int) -> tuple[str, ...]:
 def _tick(local: LocalHouse) -> int:
     found = open_runs(local.house, local.guilds())
     for guild, run in found:
-        advance(local.house, guild, run)
+        try:
+            advance(local.house, guild, run)
+        except Exception:
+            # One run that cannot go on must not stop the others; the next tick tries it again.
+            logger.exception("run %s: cannot be advanced", run)
     return len(found)
 
 

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Generator
@@ -14,6 +15,8 @@ from typing import BinaryIO
 from training.ports import Grant
 
 LEASE_SECONDS = 20.0
+_RECORD_BYTES = 1024
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +104,16 @@ def _is_held_by(entry: _Entry | None, grant: Grant) -> bool:
 def _read(file: BinaryIO) -> _Entry | None:
     file.seek(0)
     data = file.read()
-    return _Entry(**json.loads(data)) if data else None
+    if not data.strip():
+        return None
+    try:
+        return _Entry(**json.loads(data))
+    except (ValueError, TypeError):
+        # Nobody can hold what nobody can read; every holder learns it at its next renewal.
+        logger.warning("the lease file %s was damaged and is free now", file.name)
+        return None
 
 
 def _replace(file: BinaryIO, entry: _Entry) -> None:
-    file.seek(0)
-    file.write(json.dumps(asdict(entry)).encode())
-    file.truncate()
-    file.flush()
+    # Of one size, in one write: a kill leaves the old entry or the new one.
+    os.pwrite(file.fileno(), json.dumps(asdict(entry)).encode().ljust(_RECORD_BYTES), 0)

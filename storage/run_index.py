@@ -1,10 +1,12 @@
 """Summaries of ended runs in SQLite; a copy for speed, never the truth."""
 
+import logging
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+logger = logging.getLogger(__name__)
 _SCHEMA = """
 create table if not exists ended (
     guild text not null, run text not null, summary blob not null, primary key (guild, run)
@@ -18,8 +20,12 @@ class SqliteRunIndex:
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self._database() as database:
-            database.execute(_SCHEMA)
+        try:
+            self._create()
+        except sqlite3.DatabaseError:
+            logger.warning("the index %s was damaged; it is filled again from the runs", path)
+            path.unlink()
+            self._create()
 
     def get(self, guild: str, run: str) -> bytes | None:
         """Return the summary of an ended run, None when it is not known."""
@@ -38,6 +44,10 @@ class SqliteRunIndex:
         """Forget everything."""
         with self._database() as database:
             database.execute("delete from ended")
+
+    def _create(self) -> None:
+        with self._database() as database:
+            database.execute(_SCHEMA)
 
     @contextmanager
     def _database(self) -> Generator[sqlite3.Connection]:

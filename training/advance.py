@@ -5,6 +5,8 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from training import events as ev
 from training import layout
 from training.events import Event, StageKey, StageName
@@ -56,7 +58,10 @@ class _Advance:
         run = self._find_lost(run)
         if run.cancel_requested:
             return self._cancel(run)
-        stages = self.house.planner(run.spec).stages()
+        try:
+            stages = self.house.planner(run.spec).stages()
+        except (FileNotFoundError, ValidationError) as error:
+            return self._end(run, _damaged(self.house, error))
         run = self._give_up_fruitless(run)
         for stage in stages:
             if _can_start(run, stage):
@@ -150,6 +155,15 @@ class _Advance:
             # A file of its own for every call that writes: one writer a file.
             self.writer = Writer(name=ADVANCE, attempt=self.log.next_attempt(ADVANCE))
         self.log.append(self.writer, event)
+
+
+def _damaged(house: House, error: Exception) -> ev.RunFailed:
+    logger.error("a run's own files are damaged", exc_info=error)
+    return ev.RunFailed(
+        at=house.clock(),
+        cause="The run's own files were removed or damaged, so that it cannot go on.",
+        fix="Start it again with /train; checkpoints that are still there are kept.",
+    )
 
 
 def _alive(run: Run) -> list[StageState]:

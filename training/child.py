@@ -1,6 +1,7 @@
 """One command of a stage as a process group of its own that never outlives the stage."""
 
 import ctypes
+import errno
 import os
 import signal
 import subprocess
@@ -102,9 +103,15 @@ def _judge(
         raise StageInterruptedError("stopped on request")
     if code in (-signal.SIGKILL, -signal.SIGTERM):
         raise StageInterruptedError(f"the program was killed by signal {-code}")
+    last = _last_line(log, start)
+    if os.strerror(errno.ENOSPC) in last:
+        raise StageError(
+            f"The disk is full: {last}",
+            "Free space on it, then go on with /resume; what was saved before is whole.",
+        )
     script = next((part for part in command if part.endswith(".py")), command[0])
     raise StageError(
-        f"{Path(script).name} ended with exit code {code}: {_last_line(log, start)}",
+        f"{Path(script).name} ended with exit code {code}: {last}",
         "See the run's log for all that it printed; start the run again once that is mended.",
     )
 

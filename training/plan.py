@@ -16,6 +16,7 @@ from training.events import StageKey
 from training.musubi.commands import CacheLatents, CacheText, TrainNetwork, Weights
 from training.ports import Engine
 from training.request import ExpertSpec, RunSpec
+from training.settings import SpeedLoraSettings
 
 Device = Literal["cpu", "gpu"]
 
@@ -61,9 +62,12 @@ class Planner:
     ) -> list[PlannedStage]:
         train, publish = (StageKey(name, expert.name) for name in ("train", "publish"))
         merge = StageKey("merge", expert.name)
-        stages = [PlannedStage(key=merge, device="cpu", needs=(fetch,))]
-        if expert.speed_lora is None:
-            stages = []
+        stages: list[PlannedStage] = []
+        if expert.speed_lora is not None:
+            command = self.merge_command(expert, expert.speed_lora)
+            stages.append(
+                PlannedStage(key=merge, device="cpu", needs=(fetch,), commands=(command,))
+            )
         needs = (cache, *(stage.key for stage in stages))
         command = self.train_command(expert.name)
         return [
@@ -80,6 +84,21 @@ class Planner:
         return (
             self.engine.command(latents.script, latents.arguments()),
             self.engine.command(text.script, text.arguments()),
+        )
+
+    def merge_command(self, expert: ExpertSpec, speed_lora: SpeedLoraSettings) -> tuple[str, ...]:
+        """Return the merge of one expert as it would be typed.
+
+        The stage merges in its own process, into a place by content that the output's name then
+        leads to.
+        """
+        base = layout.weight(self.engine.name, self.model.expert(expert.name).dit)
+        lora = layout.weight(self.engine.name, speed_lora.weight_file)
+        return (
+            *("lorabot", "merge", "--base", str(self._path(base))),
+            *("--lora", str(self._path(lora)), "--strength", f"{speed_lora.strength:g}"),
+            *("--expect", str(self.engine.module_count(self.model))),
+            *("--out", str(self._path(self.dit_key(expert)))),
         )
 
     def train_command(

@@ -1,6 +1,7 @@
 """What a user asks for, checked against the catalogue and turned into a run's spec."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
@@ -112,9 +113,20 @@ def check_name(kind: str, name: str) -> str:
 
 
 def name_from_file(file_name: str) -> str:
-    """Return the dataset name that a zip's own name suggests, such as `annika-v2`, or nothing."""
-    stem = file_name.rsplit(".", 1)[0].lower()
-    return re.sub(r"[^a-z0-9_-]+", "-", stem)[:64].strip("-_")
+    """Return the dataset name that a zip's own name suggests, such as `annika-v2`.
+
+    Raises:
+        RequestError: Nothing of the file's name can be used.
+    """
+    stem = unicodedata.normalize("NFKD", file_name.rsplit(".", 1)[0].lower())
+    plain = stem.encode("ascii", "ignore").decode()
+    name = re.sub(r"[^a-z0-9_-]+", "-", plain)[:64].strip("-_")
+    if not name:
+        raise RequestError(
+            f"The file name {file_name!r} gives no name for a dataset.",
+            "Rename the zip with letters or digits, such as annika.zip, or use /dataset add.",
+        )
+    return name
 
 
 def parse_reference(text: str) -> tuple[str, int | None]:

@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from training import layout
-from training.errors import NotFoundError
+from training.errors import NotFoundError, TrainingError
 from training.events import Event
 from training.ports import Store
 from training.request import RunSpec, is_name
@@ -18,6 +18,10 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="k
 _FILE = re.compile(r"(?P<writer>.+)-(?P<attempt>\d+)\.jsonl")
 ADVANCE = "advance"
 REQUEST = "request"
+
+
+class DamagedRunError(TrainingError):
+    """A run's spec or events cannot be read."""
 
 
 class Writer(BaseModel):
@@ -57,7 +61,10 @@ class RunLog:
             data = self._store.read(layout.spec(self.guild, self.run_name))
         except FileNotFoundError as error:
             raise unknown from error
-        return RunSpec.model_validate_json(data)
+        try:
+            return RunSpec.model_validate_json(data)
+        except ValidationError as error:
+            raise self._damaged() from error
 
     def load(self) -> Run:
         """Return the run as its events have it now."""
@@ -85,6 +92,12 @@ class RunLog:
     def _folder(self) -> str:
         return layout.events(self.guild, self.run_name)
 
+    def _damaged(self) -> DamagedRunError:
+        return DamagedRunError(
+            f"The record of the run {self.run_name} is damaged and cannot be read.",
+            "Its checkpoints are still in its folder; start it again with /train.",
+        )
+
     def _writers(self) -> Iterator[Writer]:
         for file_name in self._store.names(self._folder):
             if match := _FILE.fullmatch(file_name):
@@ -98,7 +111,10 @@ class RunLog:
             complete = data[: data.rfind(b"\n") + 1].splitlines()
             group = groups.get(writer.name, 0)
             for sequence, line in enumerate(complete):
-                event = _EVENT.validate_json(line)
+                try:
+                    event = _EVENT.validate_json(line)
+                except ValidationError as error:
+                    raise self._damaged() from error
                 yield group, writer.attempt, sequence, writer.name, event
 
 

@@ -25,8 +25,8 @@ from training.request import (
     resolve_experts,
 )
 from training.run import Run, RunStatus, StageStatus
-from training.run_log import REQUEST, Writer
-from training.view import RunSummary, RunView, view_run
+from training.run_log import REQUEST, DamagedRunError, Writer
+from training.view import RunSummary, RunView, damaged_summary, view_run
 
 _MAX_SUFFIX = 10_000
 
@@ -131,8 +131,8 @@ class Runs:
         run = log.load()
         if run.status.is_final:
             raise RequestError(
-                f"{name} has {run.status.value} already, so there is nothing to cancel.",
-                "Its checkpoints can be had with /download.",
+                f"{name} has ended already ({run.status.value}), so there is nothing to cancel.",
+                "What it saved can be had with /download.",
             )
         writer = Writer(name=f"{REQUEST}", attempt=log.next_attempt(REQUEST))
         log.append(writer, ev.CancelRequested(at=self._house.clock(), by=by))
@@ -154,7 +154,12 @@ class Runs:
 
     def summaries(self, guild: str) -> list[RunSummary]:
         """Return all runs of a guild, newest first; ended ones come from the index."""
-        found = [self._summary(guild, name) for name in self.names(guild)]
+        found: list[RunSummary] = []
+        for name in self.names(guild):
+            try:
+                found.append(self._summary(guild, name))
+            except DamagedRunError as error:
+                found.append(damaged_summary(name, error.cause))
         return sorted(found, key=lambda summary: summary.created_at, reverse=True)
 
     def rebuild_index(self) -> None:
@@ -249,6 +254,11 @@ def require_checkpoints(view: RunView) -> None:
         NotFoundError: No checkpoint of the run is complete.
     """
     if not any(view.expert(expert.name).checkpoints for expert in view.spec.experts):
+        if view.run.status.is_final:
+            raise NotFoundError(
+                f"{view.spec.name} has no checkpoint: it ended before one was saved.",
+                "Go on with it with /resume, or start it again with /train.",
+            )
         raise NotFoundError(
             f"{view.spec.name} has no checkpoint yet ({view.run.status.value}).",
             "The first one comes after the first save-every epochs; see /status.",

@@ -62,7 +62,11 @@ class SpeedLoraSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     repo: Annotated[
-        str, Field(pattern=r"^[\w.-]+/[\w.-]+$", description="Lightning repository, owner/name")
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$",
+            description="Lightning repository, owner/name",
+        ),
     ]
     file: Annotated[
         str,

@@ -128,6 +128,21 @@ class RunView:
         )
 
 
+def damaged_summary(name: str, error: str) -> RunSummary:
+    """Return what a listing says of a run whose record cannot be read."""
+    return RunSummary(
+        name=name,
+        model="?",
+        dataset="?",
+        state="damaged",
+        stage=None,
+        experts=(),
+        error=error,
+        engine="?",
+        created_at="",
+    )
+
+
 def stage_keys(spec: RunSpec) -> tuple[StageKey, ...]:
     """Return the keys of a run's stages in the order in which people read them."""
     keys = [StageKey("prepare"), StageKey("fetch"), StageKey("cache")]

@@ -10,7 +10,7 @@ from bot.cli.options import Home
 from bot.cli.output import console
 from bot.demo.play import play
 
-Out = Annotated[Path, Parameter(help="Folder for the results; what it holds is replaced.")]
+Out = Annotated[Path, Parameter(help="Folder for the results; an earlier demo's are replaced.")]
 
 
 def demo(*, out: Out = Path("demo-output"), home: Home | None = None) -> None:

@@ -37,7 +37,7 @@ class Home:
 
     def settings(self) -> Settings:
         """Return the environment's settings with this folder."""
-        return Settings() if self.home is None else Settings(home=self.home)
+        return Settings.read(self.home)
 
     def open(self) -> LocalHouse:
         """Return the adapters that work on this folder."""

@@ -7,7 +7,7 @@ import webbrowser
 from contextlib import AsyncExitStack, suppress
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from bot.cli.options import Home
 from bot.cli.output import console
@@ -18,7 +18,13 @@ from bot.wiring import LocalHouse
 
 _SANDBOX_EDIT_SECONDS = 1.0
 _SANDBOX_ROLE = "lora-team"
-Port = Annotated[int, Parameter(help="Port of the chat page; 0 takes any free one.")]
+Port = Annotated[
+    int,
+    Parameter(
+        help="Port of the chat page; 0 takes any free one.",
+        validator=validators.Number(gte=0, lte=65535),
+    ),
+]
 Browser = Annotated[bool, Parameter(help="Open the page in the browser.")]
 
 

@@ -7,7 +7,7 @@ from bot.wiring import LocalHouse
 from training.dataset.inspect import inspect_zip
 from training.dataset.report import Report
 from training.datasets import refuse_unusable
-from training.errors import NotFoundError, RequestError
+from training.errors import NotFoundError
 from training.request import DatasetRef, name_from_file
 
 
@@ -33,21 +33,6 @@ def require_file(path: Path) -> None:
         raise NotFoundError(f"There is no file {path}.", "Check the path of the zip.")
 
 
-def name_of_zip(path: Path) -> str:
-    """Return the dataset name that a zip's file name gives.
-
-    Raises:
-        RequestError: Nothing of the file name can be used.
-    """
-    name = name_from_file(path.name)
-    if not name:
-        raise RequestError(
-            f"The file name {path.name} gives no dataset name.",
-            "Rename the zip with letters or digits, such as annika.zip.",
-        )
-    return name
-
-
 def look_at(local: LocalHouse, dataset: str) -> tuple[DatasetRef, Report]:
     """Return the dataset that a zip or a name stands for; nothing is stored.
 
@@ -62,7 +47,7 @@ def look_at(local: LocalHouse, dataset: str) -> tuple[DatasetRef, Report]:
         return version.ref, local.datasets.report(GUILD, version)
     report = inspect_zip(Path(dataset))
     refuse_unusable(report)
-    name = name_of_zip(Path(dataset))
+    name = name_from_file(Path(dataset).name)
     versions = local.datasets.versions(GUILD, name)
     for version in reversed(versions):
         if version.version == report.version:

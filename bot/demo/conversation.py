@@ -46,7 +46,7 @@ class Person:
         interaction = await self._user.command(command, given)
         answer = await self._user.reply(interaction, timeout=_REPLY_SECONDS)
         self._channel = interaction.channel_id
-        self._write("wan-lora-bot", answer.text)
+        self._write(answer.author, answer.text)
         self._console.print(f"    {_first_line(answer)}", markup=False, style="dim")
         if not answer.embeds or answer.embeds[0].get("color") == Colour.BAD:
             raise TrainingError(f"/{command} was refused.", answer.text)
@@ -65,13 +65,13 @@ class Person:
 
         ping = await self._user.wait_for(is_ping, timeout=_RUN_SECONDS)
         told = _with_names(ping)
-        self._write("wan-lora-bot", told)
+        self._write(ping.author, told)
         self._console.print(f"    {told}", markup=False, style="dim")
         card = await self._user.wait_for(
             lambda message: message.channel_id == self._channel and is_card(message, run),
             timeout=10,
         )
-        self._write("wan-lora-bot (the run's card)", card.text)
+        self._write(f"{card.author} (the run's card)", card.text)
         if "succeeded" not in ping.content:
             raise TrainingError(f"{run} did not succeed.", card.text)
         return card

@@ -32,6 +32,7 @@ from training.view import RunView, metrics
 
 _MODELS = ("wan21-i2v-720p", "wan22-i2v-lightning")
 _EDIT_SECONDS = 0.5
+_MARK = ".lorabot-demo"
 _SHORT = {"model": "wan21-t2v-1-3b", "dataset": "annika", "epochs": "1", "name": "seeds"}
 
 
@@ -165,8 +166,15 @@ class _Demo:
 
 
 def _empty(out: Path) -> None:
-    shutil.rmtree(out, ignore_errors=True)
+    """Make an empty folder, of nothing or of an earlier demonstration's results."""
+    if out.exists() and any(out.iterdir()) and not (out / _MARK).exists():
+        raise DemoError(
+            f"{out} holds something that no demonstration made.", "Choose another --out."
+        )
+    if out.exists():
+        shutil.rmtree(out)
     out.mkdir(parents=True)
+    (out / _MARK).touch()
 
 
 def _since(started: float) -> str:

@@ -116,7 +116,9 @@ async def _add(
 async def _send_report(
     interaction: Interaction, added: AddedDataset, *, is_ephemeral: bool
 ) -> None:
-    card = dataset_card(added.version, added.report, added.groups, same_as=added.same_as)
+    card = dataset_card(
+        added.version, added.report, added.groups, same_as=added.same_as, others=added.others
+    )
     await interaction.followup.send(
         embed=to_embed(card),
         file=_report_file(str(added.version.ref), report_text(added.report)),

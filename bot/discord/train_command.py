@@ -48,9 +48,7 @@ def train_command(
             settings=settings,
         )
         started = await service.train(request, origin_of(interaction))
-        await answer(
-            interaction, plan_card(started.spec, started.groups, started.estimate), ephemeral=True
-        )
+        await answer(interaction, plan_card(started.spec, started.estimate), ephemeral=True)
         await show_run(guild_of(interaction), started.spec.name)
 
     train.__signature__ = _signature()

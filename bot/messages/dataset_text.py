@@ -35,15 +35,19 @@ def dataset_card(
     groups: GroupPlan | None = None,
     *,
     same_as: str | None = None,
+    others: Sequence[int] = (),
 ) -> Card:
-    """Return what a version holds; `same_as` names an earlier one with the same content."""
+    """Return what a version holds.
+
+    `same_as` names one with the same content, `others` are the numbers of those kept beside it.
+    """
     fields = [Field("Contents", contents(report))]
     if groups is not None:
         fields += group_fields(groups)
     gravest = report.findings[0].severity if report.findings else "info"
     return Card(
         title=str(version.ref),
-        description=_description(version, same_as),
+        description=_description(version, same_as, others),
         colour=_COLOURS[gravest],
         fields=(*fields, Field("Suits", _suits(report)), *_finding_fields(report)),
         footer=f"Added {version.added_at:%Y-%m-%d}. The attached report says everything.",
@@ -101,12 +105,12 @@ def group_fields(groups: GroupPlan) -> list[Field]:
     return fields
 
 
-def _description(version: DatasetVersion, same_as: str | None) -> str:
+def _description(version: DatasetVersion, same_as: str | None, others: Sequence[int]) -> str:
     lines = [f"Version {version.number} of **{version.name}**."]
-    if version.number > 1:
-        before = version.number - 1
-        earlier = "version 1 is" if before == 1 else f"versions 1 to {before} are"
-        lines[0] += f" A new version replaces nothing: {earlier} kept until removed."
+    if others:
+        word = "version" if len(others) == 1 else "versions"
+        kept = f"{word} {listed([str(n) for n in others])} {'is' if len(others) == 1 else 'are'}"
+        lines[0] += f" A version replaces nothing: {kept} kept until removed."
     if same_as is not None:
         lines.append(f"Its content is the same as that of **{same_as}**; caches are shared.")
     return "\n".join(lines)
@@ -156,8 +160,8 @@ def _finding_fields(report: Report) -> list[Field]:
 
 
 def _finding(finding: Finding) -> str:
-    cause = cut(escape(finding.cause), _FINDING_LIMIT * 2 // 3)
-    return f"- {cause} *{cut(escape(finding.fix), _FINDING_LIMIT // 3)}*"
+    cause = cut(escape(one_line(finding.cause)), _FINDING_LIMIT * 2 // 3)
+    return f"- {cause} *{cut(escape(one_line(finding.fix)), _FINDING_LIMIT // 3)}*"
 
 
 def _head(report: Report) -> Iterator[str]:

@@ -24,6 +24,7 @@ _SYMBOLS: Mapping[str, str] = MappingProxyType(
         RunStatus.CANCELLED.value: STOPPED,
     }
 )
+_NO_NAME = "\u200b"
 _PING_CAUSE_LIMIT = 300
 _LINKS_LIMIT = TOTAL_LIMIT - 900  # the rest of the card
 
@@ -113,8 +114,8 @@ def resumed_card(spec: RunSpec) -> Card:
     return Card(
         title=spec.name,
         description=(
-            f"Goes on from **{spec.continues}**{experts}, from its newest training state. "
-            "Its card shows how it goes."
+            f"Goes on where **{spec.continues}** stopped{experts}: from the newest training state, "
+            "or from the start if none was saved. Earlier checkpoints stay with the earlier run."
         ),
         colour=Colour.ACTIVE,
     )
@@ -155,7 +156,9 @@ def _link_fields(expert: ExpertName, links: Sequence[Link], room: int) -> list[F
         room -= length(line) + 1 + (len(title) if is_new else 0)
         if room < 0:
             break
-        fields = [*(fields if is_new else fields[:-1]), Field(title, value)]
+        # A field after the first goes on with the same list: Discord shows an empty name for this.
+        shown = title if len(fields) - (not is_new) == 0 else _NO_NAME
+        fields = [*(fields if is_new else fields[:-1]), Field(shown, value)]
     return fields
 
 

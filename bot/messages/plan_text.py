@@ -1,16 +1,14 @@
 """What a run will do and what it will take, told when it is started."""
 
 from bot.messages.card import Card, Colour, Field
-from bot.messages.dataset_text import group_fields
 from bot.messages.duration import duration
 from bot.messages.figures import count, rate
 from bot.messages.run_card import REHEARSAL
 from training.cost import PRICES_DATE, Estimate
-from training.dataset.groups import GroupPlan
 from training.request import ExpertSpec, RunSpec
 
 
-def plan_card(spec: RunSpec, groups: GroupPlan, estimate: Estimate) -> Card:
+def plan_card(spec: RunSpec, estimate: Estimate) -> Card:
     """Return the plan of a run: settings of each expert, steps, time and cost."""
     lines = [f"**{spec.model}** on dataset **{spec.dataset}**", started_text(spec)]
     if spec.engine == "rehearsal":
@@ -23,7 +21,6 @@ def plan_card(spec: RunSpec, groups: GroupPlan, estimate: Estimate) -> Card:
         fields=(
             *experts,
             Field("Time and cost", estimate_text(spec, estimate)),
-            *group_fields(groups),
         ),
     )
 

@@ -58,7 +58,9 @@ def _state(view: RunView, key: StageKey, stage: StageState) -> tuple[str, str]:
             return STOPPED, "stopped"
         case StageStatus.SUBMITTED:
             position = view.positions.get(key)
-            return WAITING, f"queued, position {position} in line" if position else "queued"
+            line = "GPU" if key.stage in ("cache", "train") else "CPU"
+            place = f", position {position} in the {line} line" if position else ""
+            return WAITING, f"queued{place}"
         case StageStatus.RUNNING:
             return WORKING, _running(view, key)
         case StageStatus.INTERRUPTED:

@@ -35,6 +35,10 @@ class Faults:
         """Ask the bot to reconnect and resume, as before maintenance."""
         self.gateway.ask_to_reconnect()
 
+    def fall_silent(self, *, is_on: bool) -> None:
+        """Start or end leaving heartbeats unanswered, as a connection that died unnoticed."""
+        self.gateway.acknowledges = not is_on
+
     def fail_next(self, count: int, status: int = 500) -> None:
         """Answer the next `count` REST requests of the bot with this status."""
         self.failing, self.status = count, status

@@ -22,6 +22,7 @@ DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE, RESUME, RECONNECT = 0, 1, 2, 3, 
 MEMBERS, INVALID_SESSION, HELLO, HEARTBEAT_ACK = 8, 9, 10, 11
 IDENTIFIES_PER_DAY = 1000
 _PAYLOADS_PER_MINUTE = 120
+_ACK_SECONDS = 0.05
 _REPLAYABLE = 2000  # events kept per session
 _RESUME_SECONDS = 300  # how long a session without a socket can be resumed
 _DAY = 24 * 60 * 60
@@ -103,7 +104,7 @@ class Gateway:
         self.url = ""
         self._identifies: deque[float] = deque()
         self._connections: set[Connection] = set()
-        self.accepts = True
+        self.accepts = self.acknowledges = True
 
     @property
     def is_live(self) -> bool:
@@ -210,7 +211,11 @@ class Gateway:
     def _handle(self, connection: Connection, payload: Json) -> None:
         op, data = payload.get("op"), payload.get("d")
         if op == HEARTBEAT:
-            connection.send({"op": HEARTBEAT_ACK})
+            if not self.acknowledges:
+                return
+            # As over a network: discord.py notes when it sent a heartbeat only after sending it.
+            loop = asyncio.get_running_loop()
+            loop.call_later(_ACK_SECONDS, connection.send, {"op": HEARTBEAT_ACK})
         elif op in (IDENTIFY, RESUME):
             handle = self._identify if op == IDENTIFY else self._resume
             handle(connection, _as_object(data))

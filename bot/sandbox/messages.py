@@ -89,6 +89,9 @@ class Messages:
         self._changes.publish("message_update", message)
         return message
 
+    def __contains__(self, message_id: object) -> bool:
+        return message_id in self._all
+
     def touch(self, message: Json) -> None:
         """Store and announce a message whose record was changed in place."""
         self._save(message)

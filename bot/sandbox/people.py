@@ -16,6 +16,7 @@ from bot.sandbox.options import OptionReader, find_command, nested, option_specs
 from bot.sandbox.outbox import Outbox
 from bot.sandbox.resolved import Resolved
 from bot.sandbox.rules import MAX_CONTENT
+from bot.sandbox.threads import Threads
 from bot.sandbox.wire import Json
 from bot.sandbox.world import World
 from training.errors import NotFoundError, RequestError
@@ -37,11 +38,12 @@ class People:
         world: World,
         commands: Commands,
         messages: Messages,
+        threads: Threads,
         attachments: Attachments,
         outbox: Outbox,
     ) -> None:
         self._world, self._commands, self._messages = world, commands, messages
-        self._attachments, self._outbox = attachments, outbox
+        self._threads, self._attachments, self._outbox = threads, attachments, outbox
 
     def place(self, user_id: str, channel_id: str) -> Place:
         """Return a person in a channel that they can see."""
@@ -155,6 +157,7 @@ class People:
             raise RequestError("The message is too long.", f"Use at most {MAX_CONTENT} characters.")
         if any(upload.is_too_large for upload in uploads):
             raise RequestError("Your files are too powerful.", "A file may have at most 10 MiB.")
+        self._threads.wake(place.channel)
         draft = Draft(
             channel=place.channel,
             author_id=place.user["id"],
@@ -162,6 +165,14 @@ class People:
             uploads=dict(enumerate(uploads)),
         )
         return self._messages.create(draft)
+
+    def open_thread(self, place: Place, message_id: str, name: str) -> Json:
+        """Open a thread on a message that all can see; return the thread."""
+        may.require(self._world, place.user["id"], place.channel, may.CREATE_PUBLIC_THREADS)
+        message = self._visible(place, message_id)
+        if message["ephemeral_for"]:
+            raise RequestError("Only you see this message.", "Open the thread on another one.")
+        return self._threads.open_on(place.channel, message, {"name": name}, place.user["id"])
 
     def _resolved(self, place: Place) -> Resolved:
         return Resolved(self._world, self._attachments, self._outbox.views, place.channel)

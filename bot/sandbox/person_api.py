@@ -10,7 +10,7 @@ from aiohttp import BodyPartReader, web
 from bot.sandbox.attachments import Upload
 from bot.sandbox.interactions import Interaction, Interactions
 from bot.sandbox.messages import Messages
-from bot.sandbox.payloads import channel_payload, roles_payload, user_payload
+from bot.sandbox.payloads import channel_payload, roles_payload, thread_payload, user_payload
 from bot.sandbox.people import People, Place
 from bot.sandbox.stream import Stream, interaction_view
 from bot.sandbox.views import Views
@@ -72,6 +72,7 @@ class PersonApi:
         for name, act in acts.items():
             app.router.add_post(f"{BASE}/{name}", self._acting(act))
         app.router.add_post(f"{BASE}/post", _posting(self.post))
+        app.router.add_post(f"{BASE}/thread", _posting(self.thread))
         app.router.add_get(f"{BASE}/stream", self.stream)
 
     def _place(self, form: Form) -> Place:
@@ -110,7 +111,11 @@ class PersonApi:
         """Return what the user sees in a channel or thread, oldest first."""
         place = self._place(form)
         found = self._messages.seen_by(place.user["id"], {place.channel["id"]})
-        return {"messages": [self._views.message(message) for message in found[-200:]]}
+        shown = found[-200:]
+        if form.fields.get("starter") and place.channel["id"] in self._messages:
+            # What a thread hangs on is shown above it, as a client does.
+            shown = [self._messages.find(place.channel["id"]), *shown]
+        return {"messages": [self._views.message(message) for message in shown]}
 
     def feed(self, form: Form) -> Json:
         """Return the newest messages of all the user's channels, oldest first."""
@@ -161,6 +166,13 @@ class PersonApi:
         uploads = [upload for several in form.files.values() for upload in several]
         message = self._people.post(self._place(form), form.text("content"), uploads)
         return self._views.message(message)
+
+    def thread(self, form: Form) -> Json:
+        """Open a thread on a message."""
+        name = form.text("name").strip()
+        return thread_payload(
+            self._people.open_thread(self._place(form), form.text("message"), name)
+        )
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Stream what happens."""

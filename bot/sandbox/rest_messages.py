@@ -5,9 +5,10 @@ from bot.sandbox.changes import Changes
 from bot.sandbox.limits import Limits
 from bot.sandbox.messages import Draft, Messages
 from bot.sandbox.rest import Call, Reply, Route
+from bot.sandbox.threads import Threads
 from bot.sandbox.views import Views
 from bot.sandbox.wire import ApiError, Json, created_at, invalid
-from bot.sandbox.world import DM, THREADS, World
+from bot.sandbox.world import DM, World
 
 _MOST_PINS = 250
 _NONCE_SECONDS = 300  # how long a repeated nonce gives the same message
@@ -18,10 +19,16 @@ class MessageRoutes:
     """What the bot does with messages."""
 
     def __init__(
-        self, world: World, messages: Messages, views: Views, changes: Changes, limits: Limits
+        self,
+        world: World,
+        messages: Messages,
+        threads: Threads,
+        views: Views,
+        changes: Changes,
+        limits: Limits,
     ) -> None:
-        self._world, self._messages, self._views = world, messages, views
-        self._changes, self._limits = changes, limits
+        self._world, self._messages, self._threads = world, messages, threads
+        self._views, self._changes, self._limits = views, changes, limits
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -59,12 +66,12 @@ class MessageRoutes:
         body: Json = call.body
         channel = self._world.channel(call.path["channel_id"])
         needed = [may.sending_in(channel)] + [may.ATTACH_FILES] * bool(call.uploads)
-        self._channel(call, *needed)
+        self._channel(call, *needed, *[may.EMBED_LINKS] * bool(body.get("embeds")))
         if channel["type"] == DM and not self._world.user(channel["recipient"])["dms_open"]:
             raise ApiError(403, 50007, "Cannot send messages to this user")
         if sent := self._sent_before(channel, body):
             return Reply(self._views.message(sent))
-        self._wake(channel)
+        self._threads.wake(channel)
         extra = self._reference(channel, body)
         draft = Draft(
             channel=channel,
@@ -86,15 +93,6 @@ class MessageRoutes:
                 return message
         return None
 
-    def _wake(self, channel: Json) -> None:
-        if channel["type"] not in THREADS or not channel["archived"]:
-            return
-        if channel["locked"]:
-            raise ApiError(400, 50083, "Thread is archived")
-        channel["archived"] = False
-        self._world.save_channel(channel)
-        self._changes.publish("thread_update", channel)
-
     def _reference(self, channel: Json, body: Json) -> Json:
         reference: Json | None = body.get("message_reference")
         if not reference or not reference.get("message_id"):
@@ -111,7 +109,10 @@ class MessageRoutes:
 
     def listed(self, call: Call) -> Reply:
         """Return messages, newest first, by `limit`, `before`, `after`, `around`."""
-        channel = self._channel(call, may.READ_HISTORY)
+        channel = self._channel(call)
+        bits = may.permissions_in(self._world, self._bot_id, channel)
+        if not bits & may.READ_HISTORY:
+            return Reply([])  # as documented: no error, no messages
         limit = int(call.query.get("limit", "50"))
         found = self._messages.listed(channel["id"])
         if before := call.query.get("before"):

@@ -5,17 +5,19 @@ from bot.sandbox.changes import Changes
 from bot.sandbox.messages import Messages
 from bot.sandbox.payloads import channel_payload, thread_member_payload, thread_payload
 from bot.sandbox.rest import Call, Reply, Route
-from bot.sandbox.wire import ApiError, Json, invalid, unknown
-from bot.sandbox.world import DM, PRIVATE_THREAD, PUBLIC_THREAD, TEXT, THREADS, World
-
-_DURATIONS = (60, 1440, 4320, 10080)  # minutes
+from bot.sandbox.threads import Threads, check_name
+from bot.sandbox.wire import ApiError, Json, unknown
+from bot.sandbox.world import DM, PRIVATE_THREAD, THREADS, World
 
 
 class ThreadRoutes:
     """What the bot does with channels and threads."""
 
-    def __init__(self, world: World, messages: Messages, changes: Changes) -> None:
-        self._world, self._messages, self._changes = world, messages, changes
+    def __init__(
+        self, world: World, messages: Messages, threads: Threads, changes: Changes
+    ) -> None:
+        self._world, self._messages = world, messages
+        self._threads, self._changes = threads, changes
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -54,7 +56,7 @@ class ThreadRoutes:
         if thread["archived"] and body.get("archived") is not False:
             raise ApiError(400, 50083, "Thread is archived")
         if body.get("name") is not None:
-            _check_name(body["name"])
+            check_name(body["name"])
         known = ("name", "archived", "locked", "auto_archive_duration")
         thread |= {key: body[key] for key in known if body.get(key) is not None}
         thread["archive_timestamp"] = self._world.now()
@@ -81,37 +83,16 @@ class ThreadRoutes:
         private = kind == PRIVATE_THREAD
         needed = may.CREATE_PRIVATE_THREADS if private else may.CREATE_PUBLIC_THREADS
         parent = self._channel(call, needed)
-        thread = self._open(parent, self._world.ids.next(), kind, body)
+        thread_id, owner = self._world.ids.next(), str(self._world.bot["id"])
+        thread = self._threads.open(parent, thread_id, kind, body, owner)
         return Reply(self._with_member(thread), 201)
 
     def create_from_message(self, call: Call) -> Reply:
         """Open the thread of a message; it has the message's id."""
         parent = self._channel(call, may.CREATE_PUBLIC_THREADS)
         message = self._messages.get(parent["id"], call.path["message_id"])
-        if message["id"] in self._world.channels:
-            raise ApiError(400, 160004, "A thread has already been created for this message")
-        thread = self._open(parent, message["id"], PUBLIC_THREAD, call.body)
-        message["flags"] |= 1 << 5  # HAS_THREAD
-        self._messages.touch(message)
+        thread = self._threads.open_on(parent, message, call.body, self._world.bot["id"])
         return Reply(self._with_member(thread), 201)
-
-    def _open(self, parent: Json, thread_id: str, kind: int, body: Json) -> Json:
-        if parent["type"] != TEXT:
-            raise ApiError(400, 50024, "Cannot execute action on this channel type")
-        _check_name(body["name"])
-        duration = body.get("auto_archive_duration") or 1440
-        if duration not in _DURATIONS:
-            text = f"Value must be one of {set(_DURATIONS)}."
-            raise invalid("auto_archive_duration", "BASE_TYPE_CHOICES", text)
-        now, owner = self._world.now(), self._world.bot["id"]
-        thread: Json = {"id": thread_id, "type": kind, "name": body["name"]}
-        thread |= {"guild_id": parent["guild_id"], "parent_id": parent["id"], "owner_id": owner}
-        thread |= {"archived": False, "locked": False, "auto_archive_duration": duration}
-        thread |= {"archive_timestamp": now, "created": now, "member_ids": {owner: now}}
-        thread |= {"message_count": 0, "last_message_id": None, "pins": {}}
-        self._world.save_channel(thread)
-        self._changes.publish("thread_create", thread)
-        return thread
 
     def _with_member(self, thread: Json) -> Json:
         member = thread_member_payload(thread, self._world.bot["id"])
@@ -162,9 +143,3 @@ class ThreadRoutes:
                 "has_more": False,
             }
         )
-
-
-def _check_name(name: str) -> None:
-    if not name.strip() or len(name) > 100:
-        text = "Must be between 1 and 100 in length."
-        raise invalid("name", "BASE_TYPE_BAD_LENGTH", text)

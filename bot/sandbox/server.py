@@ -28,6 +28,7 @@ from bot.sandbox.rest_interactions import InteractionRoutes
 from bot.sandbox.rest_messages import MessageRoutes
 from bot.sandbox.rest_threads import ThreadRoutes
 from bot.sandbox.stream import Stream
+from bot.sandbox.threads import Threads
 from bot.sandbox.views import Views
 from bot.sandbox.wire import MAX_REQUEST_BYTES, Clock, Snowflakes
 from bot.sandbox.world import World
@@ -52,6 +53,7 @@ class SandboxServer:
         self._changes = Changes()
         self.attachments = Attachments(archive, ids, clock)
         self.messages = Messages(archive, self.world, self.attachments, self._changes)
+        self._threads = Threads(self.world, self.messages, self._changes)
         self.views = Views(self.world, self.attachments)
         self.commands = Commands(archive, self.world, self._changes)
         self.interactions = Interactions(self.world, self.messages, self._changes)
@@ -60,7 +62,9 @@ class SandboxServer:
         self.faults = Faults(self.gateway, self.messages, self.world, self._changes)
         self.rest = Rest(self.bot_token, self.limits, self.faults)
         outbox = Outbox(self.world, self.interactions, self.views, self.gateway, self.faults)
-        self._people = People(self.world, self.commands, self.messages, self.attachments, outbox)
+        self._people = People(
+            self.world, self.commands, self.messages, self._threads, self.attachments, outbox
+        )
         self._stream = Stream(self.world, self.views, self._people, self.interactions)
         self._guard = Guard(self.secret)
         self._runner: web.AppRunner | None = None
@@ -129,8 +133,9 @@ class SandboxServer:
         return app
 
     def _install_rest(self, app: web.Application) -> None:
-        world, messages, changes = self.world, self.messages, self._changes
-        events = GatewayEvents(world, self.views)
+        world, messages, threads = self.world, self.messages, self._threads
+        changes, views = self._changes, self.views
+        events = GatewayEvents(world, views)
 
         def announce(change: Change) -> None:
             if event := events.of(change):
@@ -138,8 +143,8 @@ class SandboxServer:
 
         changes.listen(announce)
         routes = [
-            *MessageRoutes(world, messages, self.views, changes, self.limits).routes(),
-            *ThreadRoutes(world, messages, changes).routes(),
+            *MessageRoutes(world, messages, threads, views, changes, self.limits).routes(),
+            *ThreadRoutes(world, messages, threads, changes).routes(),
             *ApplicationRoutes(world, self.commands, self.gateway, changes).routes(),
             *InteractionRoutes(self.interactions, self.views).routes(),
         ]

@@ -142,6 +142,11 @@ class SandboxUser:
         body = await self._send("post", {"content": text}, files, channel=channel)
         return message_of(body)
 
+    async def open_thread(self, message: Message, name: str) -> str:
+        """Open a thread on a message and return its id."""
+        fields: Json = {"message": message.id, "name": name}
+        return str((await self._send("thread", fields, (), channel=message.channel_id))["id"])
+
     async def messages(self, *, thread: str | None = None) -> list[Message]:
         """Return what this person sees in the channel, or in a thread by name or id."""
         user, channel = await self._where(thread)

@@ -43,9 +43,11 @@ class World:
         self._archive.put("channel", channel)
 
     def forget_channel(self, channel_id: str) -> None:
-        """Delete a channel."""
-        self.channels.pop(channel_id, None)
-        self._archive.delete("channel", channel_id)
+        """Delete a channel, and its threads with it."""
+        threads = [c["id"] for c in self.channels.values() if c.get("parent_id") == channel_id]
+        for gone in (channel_id, *threads):
+            self.channels.pop(gone, None)
+            self._archive.delete("channel", gone)
 
     def guild(self, guild_id: str) -> Json:
         """Return a guild; raises the API's 404."""

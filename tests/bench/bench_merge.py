@@ -57,7 +57,9 @@ def report(folder: Path, gigabytes: float, runs: int, ways: list[str]) -> None:
     }
     for way, found in results.items():
         times = [run["seconds"] for run in found]
-        beside = ", ".join(f"{medians[way] / medians[w]:.2f} x {w}" for w in ways[:3] if w != way)
+        beside = ", ".join(
+            f"{medians[way] / medians[w]:.2f} x {w}" for w in _WAYS[:3] if w in ways and w != way
+        )
         peak = max(run["peak_gib"] for run in found)
         spread = f"({min(times):.2f} to {max(times):.2f})"
         lines.append(f"{way:24} {medians[way]:6.2f} s {spread}, {beside}; peak {peak:.2f} GiB")

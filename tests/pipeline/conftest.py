@@ -1,6 +1,7 @@
 """A home with a dataset, and runs followed to where a test wants them."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -34,8 +35,9 @@ def new_home(tmp_path: Path, archive: Path) -> Iterator[Callable[[str], Home]]:
     yield make
     for home in made:
         for process in home.processes():
-            process.kill()
-            process.wait(10)
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+                process.wait(10)
 
 
 @pytest.fixture
@@ -49,4 +51,5 @@ def lorabot(tmp_path: Path) -> Iterator[Lorabot]:
     yield Lorabot(tmp_path / "home")
     for process in psutil.process_iter(["cmdline"]):
         if str(tmp_path) in " ".join(process.info.get("cmdline") or []):
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()

@@ -67,7 +67,7 @@ def test_a_plan_names_stages_commands_steps_time_and_cost(lorabot: Lorabot, arch
     }
     assert {stage["device"] for stage in plan["stages"]} == {"cpu", "gpu"}
     commands = [stage["argv"] for stage in plan["stages"] if stage["argv"]]
-    assert len(commands) == 4
+    assert len(commands) == 6
     per_epoch = plan["steps_per_epoch"]["high"]
     assert plan["total_steps"] == {"high": 3 * per_epoch, "low": 50 * per_epoch}
     assert plan["estimate"]["seconds"] > 0

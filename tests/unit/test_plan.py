@@ -54,6 +54,8 @@ def test_only_caching_and_training_hold_a_gpu(model: Model) -> None:
 def test_every_option_is_known_to_musubi_and_given_once(model: Model) -> None:
     for stage in stages(model.name):
         for command in stage.commands:
+            if stage.key.stage == "merge":
+                continue
             script = next(part for part in command if part.endswith(".py"))
             options = [part for part in command if part.startswith("--")]
             assert set(options) <= known_options()[script]
@@ -132,6 +134,24 @@ def test_every_setting_reaches_the_command_of_its_expert(
 
     assert value(low, option) == expected
     assert value(high, option) == value(untouched, option)
+
+
+@pytest.mark.parametrize(
+    ("setting", "given", "expected"),
+    [
+        ("lightning_strength", "0.37", "0.37"),
+        ("lightning_repo", "someone/some-lora", "someone/some-lora/"),
+        ("lightning_file", "low=other.safetensors", "/other.safetensors"),
+    ],
+)
+def test_every_lightning_setting_reaches_the_merge(setting: str, given: str, expected: str) -> None:
+    merge = next(
+        s
+        for s in stages("wan22-i2v-lightning", "both", **{setting: given})
+        if str(s.key) == "merge-low"
+    )
+
+    assert expected in " ".join(merge.commands[0])
 
 
 def test_the_polynomial_schedule_ends_where_the_ratio_says() -> None:

@@ -5,9 +5,11 @@ starts the process and inherited by it. Whoever can take that lock knows that th
 """
 
 import fcntl
+import logging
 import os
 import signal
 import sqlite3
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from pathlib import Path
 from training.events import StageKey
 from training.ports import Call, CallState, CallStatus
 
+logger = logging.getLogger(__name__)
 _SCHEMA = """
 create table if not exists calls (
     number integer primary key autoincrement,
@@ -44,9 +47,25 @@ class LocalBackend:
         self._folder = folder
         self._wake = wake
         folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._create()
+        except sqlite3.DatabaseError:
+            # What stood in it is found gone and submitted again, as after any other loss.
+            file = self._folder / "queue.sqlite"
+            logger.warning("the line %s was damaged; a new one is begun", file)
+            file.rename(file.with_name(f"queue-damaged-{time.time_ns()}.sqlite"))
+            self._create()
+
+    def _create(self) -> None:
         with self.database() as database:
             database.execute("pragma journal_mode = wal")
             database.execute(_SCHEMA)
+            # Numbers begin at the time, so that no handle of an older line means a new call.
+            database.execute(
+                "insert into sqlite_sequence (name, seq) select 'calls', ?"
+                " where not exists (select 1 from sqlite_sequence where name = 'calls')",
+                (int(time.time()),),
+            )
 
     def submit(self, call: Call) -> str:
         """Put a call at the end of the line, unless it is there; return its handle."""

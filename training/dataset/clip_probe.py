@@ -64,7 +64,7 @@ def probe_clip(path: Path, extension: str, limits: Limits) -> MediaFacts:
     with open_clip(path) as (container, stream):
         if name := HDR_TRANSFERS.get(stream.codec_context.color_trc):
             raise UnreadableError("hdr", name)
-        if stream.width * stream.height > limits.pixels:
+        if stream.width * stream.height > limits.clip_pixels:
             raise UnreadableError("clip-too-large", f"{stream.width} x {stream.height}")
         tape = _play(container, stream, limits)
         if stream.frames and len(tape.times_us) < stream.frames * 0.9:

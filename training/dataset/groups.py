@@ -103,6 +103,12 @@ def suits(report: Report, *, needs_video: bool) -> str | None:
         return "The set has no image or clip that can be used."
     if needs_video and not report.clips:
         return "An image-to-video model learns movement from clips, and this set has only images."
+    shortest = min(frames for frames in CLIPS_HEAD.target_frames if frames > 1)
+    if needs_video and all((clip.frames_16fps or 0) < shortest for clip in report.clips):
+        return (
+            "An image-to-video model learns movement from clips, and none of this set has the "
+            f"{shortest} frames at 16 fps ({shortest / 16:.1f} s) that are trained as video."
+        )
     return None
 
 

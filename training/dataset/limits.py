@@ -17,7 +17,8 @@ class Limits:
         ratio: Unpacked over packed size; only asked above `ratio_floor_bytes`.
         ratio_floor_bytes: Small archives may compress as well as they like.
         caption_bytes: Size of one caption file.
-        pixels: Width times height of one image or frame.
+        pixels: Width times height of one image.
+        clip_pixels: Width times height of one frame; decoding and encoding hold several.
         clip_seconds: Length of one clip.
         clip_frames: Frames of one clip.
         worker_seconds: Wall-clock time for one image or clip in the decoding process.
@@ -32,6 +33,7 @@ class Limits:
     ratio_floor_bytes: int = 64 * MIB
     caption_bytes: int = 64 * 1024
     pixels: int = 50_000_000
+    clip_pixels: int = 4096 * 2304
     clip_seconds: int = 300
     clip_frames: int = 20_000
     worker_seconds: int = 600

@@ -1,6 +1,7 @@
 """Adapter files and training states: musubi-tuner's names, its pruning, and whole files only."""
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -206,8 +207,11 @@ def _old_step(step: int, kept_steps: int | None, every: int) -> int | None:
 
 
 def _write_torch(path: Path, content: dict[str, Any]) -> None:
+    # By way of memory: torch itself reports a full disk as an error of its archive format.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
     with tensor_file.whole_file(path) as stream:
-        torch.save(content, stream)
+        stream.write(buffer.getbuffer())
 
 
 def read_state(directory: Path) -> TrainingState:

@@ -31,7 +31,7 @@ def run(context: StageContext) -> StageResult:
     receipt = Receipt.model_validate_json(data)
     store.write(layout.receipt(context.spec.guild, context.spec.name, context.key), data)
     _link(context.path(planner.dit_key(expert)), context.path(layout.merged(place, base)))
-    note = f"Lightning {receipt.layers_merged}/{receipt.layers_expected}"
+    note = f"Lightning {receipt.layers_merged}/{receipt.layers_expected} layers"
     return StageResult(reused=reused, note=note)
 
 

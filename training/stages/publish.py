@@ -43,7 +43,7 @@ def run(context: StageContext) -> StageResult:
     context.house.store.write(
         layout.receipt(spec.guild, spec.name, context.key), json.dumps(receipt, indent=2).encode()
     )
-    return StageResult(note=f"{len(files)} checkpoints")
+    return StageResult(note=f"{len(files)} checkpoint{'' if len(files) == 1 else 's'}")
 
 
 def check_adapter(path: Path, *, modules: frozenset[str] | None, count: int) -> None:

@@ -80,12 +80,14 @@ def _merge_receipt(context: StageContext, name: ExpertName) -> str | None:
 
 
 def _state_to_continue(context: StageContext, name: ExpertName) -> Path | None:
-    """Return the newest state of the run that this one goes on with, if there is one."""
-    if context.spec.continues is None:
-        return None
-    old = context.house.log(context.spec.guild, context.spec.continues).spec()
-    folder = context.path(layout.checkpoints(old.guild, old.name, name))
-    return newest_state(folder, old, name)
+    """Return the newest state of the runs that this one goes on with, the last one first."""
+    spec = context.spec
+    while spec.continues is not None:
+        spec = context.house.log(spec.guild, spec.continues).spec()
+        folder = context.path(layout.checkpoints(spec.guild, spec.name, name))
+        if (state := newest_state(folder, spec, name)) is not None:
+            return state
+    return None
 
 
 def _remove_leftovers(folder: Path) -> None:

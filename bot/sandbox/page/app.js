@@ -36,6 +36,7 @@ function wayBack() {
 }
 
 async function open(channelId) {
+  if (!allChannels().some((one) => one.id === channelId)) await loadWorld();
   const channel = allChannels().find((one) => one.id === channelId);
   if (!channel) return;
   choose("channel", channel);
@@ -47,7 +48,7 @@ async function open(channelId) {
 
 async function refresh() {
   draw();
-  const { messages } = await get("messages", where());
+  const { messages } = await get("messages", { ...where(), starter: 1 });
   await loadCommands();
   log.show(messages);
   composer.refresh();
@@ -77,8 +78,10 @@ async function hear(event) {
     await refresh();
   } else if (event.kind.startsWith("message_")) hearMessage(event);
   else if (event.kind.startsWith("thread_") || event.kind.startsWith("channel_")) {
+    const before = state.channel.id;
     await loadWorld();
-    draw();
+    if (state.channel.id === before) draw();
+    else await refresh(); // the open one was deleted
   } else if (event.kind === "commands") {
     await loadCommands();
     composer.refresh();
@@ -87,7 +90,8 @@ async function hear(event) {
 
 async function hearMessage({ kind, message }) {
   if (!allChannels().some((channel) => channel.id === message.channel_id)) await loadWorld();
-  if (message.channel_id === state.channel.id) {
+  const isStarter = message.id === state.channel.id && kind !== "message_create";
+  if (message.channel_id === state.channel.id || isStarter) {
     if (kind === "message_delete") log.remove(message.id);
     else log.put(message);
     if (kind === "message_create") {

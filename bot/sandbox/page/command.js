@@ -13,6 +13,7 @@ const NUMBER = 10;
 const FILE = 11;
 const SELECT_OF = { 6: 5, 7: 8, 8: 6, 9: 7 }; // option type to the select that offers the same
 const SUGGEST_MS = 120;
+const FEW = 3; // optional options that are shown at once
 
 export class CommandForm {
   constructor(command, { run, cancel }) {
@@ -20,15 +21,18 @@ export class CommandForm {
     this.cancel = cancel;
     this.fields = command.options.map((option) => new Field(option, this));
     this.trouble = el("p", { class: "trouble", role: "alert" });
+    this.more = el("button", { class: "link more", type: "button", onclick: () => this.#showAll() });
     this.submit = el("button", { class: "button primary", type: "submit" }, "Run");
     this.node = el(
       "form", { class: "command", "aria-label": `/${command.name}`, noValidate: true },
       el("div", { class: "command-head" }, el("b", {}, `/${command.name}`), el("span", {}, command.description),
         el("button", { class: "icon", type: "button", "aria-label": "Cancel", onclick: cancel }, "×")),
       el("div", { class: "options" }, this.fields.map((field) => field.node)),
+      this.more,
       this.trouble,
       el("div", { class: "row end" }, el("small", {}, "Enter to run · Tab for the next option · Esc to cancel"), this.submit),
     );
+    this.#hideOptional();
     this.node.addEventListener("submit", (event) => { event.preventDefault(); this.#run(run); });
     this.node.addEventListener("keydown", (event) => { if (event.key === "Escape") cancel(); });
   }
@@ -40,6 +44,21 @@ export class CommandForm {
 
   fill(given) {
     for (const field of this.fields) if (field.option.name in given) field.set(given[field.option.name]);
+  }
+
+  // A long form begins with what is needed; the rest is one press away.
+  #hideOptional() {
+    const optional = this.fields.filter((field) => !field.option.required);
+    this.more.hidden = optional.length <= FEW;
+    this.more.textContent = `Show ${optional.length} more options`;
+    if (!this.more.hidden) for (const field of optional) field.node.hidden = true;
+  }
+
+  #showAll() {
+    const first = this.fields.find((field) => field.node.hidden);
+    for (const field of this.fields) field.node.hidden = false;
+    this.more.hidden = true;
+    first?.control.focus();
   }
 
   // Gives dropped files to the options that take one; returns whether any did.
@@ -124,6 +143,7 @@ class Field {
 
   set(text) {
     if (this.files) return;
+    this.node.hidden = false;
     this.control.value = text;
     this.#value = text;
   }
@@ -135,7 +155,7 @@ class Field {
   }
 
   #next() {
-    const all = this.form.fields.map((field) => field.control);
+    const all = this.form.fields.filter((field) => !field.node.hidden).map((field) => field.control);
     (all[all.indexOf(this.control) + 1] ?? this.form.submit).focus();
   }
 

@@ -5,6 +5,7 @@ import { CommandForm } from "./command.js";
 import { byId, el } from "./dom.js";
 import { FileField } from "./files.js";
 import { ListBox } from "./listbox.js";
+import { insertMention, mentionsFor, withMentions } from "./mentions.js";
 import { channelName, displayName, state, where } from "./state.js";
 
 const CHAT_INPUT = 1;
@@ -34,7 +35,7 @@ export class Composer {
     this.box = el("textarea", { rows: 1, "aria-label": "Message", disabled: true });
     this.trouble = el("p", { class: "trouble", role: "alert" });
     this.pending = el("div", { class: "pending", "aria-live": "polite" });
-    this.list = new ListBox(this.box, { id: "commands", label: "Commands", pick: (item) => this.#open(item.command, item.given) });
+    this.list = new ListBox(this.box, { id: "commands", label: "Suggestions", pick: (item) => this.#take(item) });
     this.slot = el("div", { class: "slot" });
     this.plain = el("div", { class: "plain" }, this.files.button, this.box, this.files.input, el("button", { class: "send", type: "button", "aria-label": "Send", onclick: () => this.#post() }, "➤"));
     root.append(this.pending, this.trouble, this.list.node, this.slot, this.files.list, this.plain);
@@ -77,7 +78,7 @@ export class Composer {
   #suggest() {
     this.trouble.textContent = "";
     const text = this.box.value;
-    if (!text.startsWith("/")) return this.list.hide();
+    if (!text.startsWith("/")) return this.list.show(mentionsFor(this.box) ?? []);
     const given = Object.fromEntries([...text.matchAll(/ ([\w-]+):(?:"([^"]*)"|(\S+))/g)].map(([, name, quoted, plain]) => [name, quoted ?? plain]));
     const typed = text.slice(1).replace(/ [\w-]+:.*$/, "").trim().toLowerCase();
     const items = runnable()
@@ -85,6 +86,11 @@ export class Composer {
       .sort((a, b) => Number(b.name.startsWith(typed)) - Number(a.name.startsWith(typed)))
       .map((command) => ({ label: `/${command.name}`, detail: command.description, command, given }));
     this.list.show(items, "No such command");
+  }
+
+  #take(item) {
+    if (item.command) this.#open(item.command, item.given);
+    else insertMention(this.box, item);
   }
 
   #key(event) {
@@ -106,7 +112,7 @@ export class Composer {
       return;
     }
     try {
-      await send("post", { ...where(), content }, this.files.files.map((file) => ["files", file]));
+      await send("post", { ...where(), content: withMentions(content) }, this.files.files.map((file) => ["files", file]));
       this.#clear();
     } catch (error) { this.trouble.textContent = error.message; }
   }

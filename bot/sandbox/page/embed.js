@@ -23,15 +23,28 @@ function link(href, content) {
   return href ? el("a", { href, target: "_blank", rel: "noopener noreferrer" }, content) : el("span", {}, content);
 }
 
+const IN_A_ROW = 3;
+
+// Fields that stand beside each other share the width evenly: halves, or thirds.
 function fields(list) {
   return el(
     "dl", {},
-    list.map((one) => el(
-      "div", { class: one.inline ? "inline" : "" },
+    rows(list).flatMap((row) => row.map((one) => el(
+      "div", { class: `share-${row.length}` },
       el("dt", {}, inline(one.name, names)),
       el("dd", {}, markdown(one.value, names)),
-    )),
+    ))),
   );
+}
+
+function rows(list) {
+  const found = [];
+  for (const field of list) {
+    const last = found.at(-1);
+    if (field.inline && last?.[0].inline && last.length < IN_A_ROW) last.push(field);
+    else found.push([field]);
+  }
+  return found;
 }
 
 function picture(image, kind) {

@@ -91,7 +91,9 @@ export class Log {
       && day(before.timestamp) === day(message.timestamp)
       && new Date(message.timestamp) - new Date(before.timestamp) < GROUP_MS;
     const hide = () => this.remove(message.id);
-    return drawMessage(message, { ...this.actions, isGrouped, hide });
+    const find = (id) => this.#messages.get(id);
+    const go = (id) => { this.#node(id)?.scrollIntoView({ block: "start" }); this.#node(id)?.focus(); };
+    return drawMessage(message, { ...this.actions, isGrouped, hide, find, go });
   }
 
   #before(id) {

@@ -6,6 +6,7 @@ import { bytes, clock, el, local } from "./dom.js";
 import { drawEmbed } from "./embed.js";
 import { markdown } from "./markdown.js";
 import { concernsMe, displayName, names, state, where } from "./state.js";
+import { startThread } from "./thread.js";
 
 const EPHEMERAL = 1 << 6;
 const LOADING = 1 << 7;
@@ -23,7 +24,7 @@ export function drawMessage(message, actions) {
   return el(
     "article",
     { class: classes.join(" "), "data-message": message.id, tabIndex: -1, "aria-label": `${displayName(message.author)}, ${clock(message.timestamp)}` },
-    origin(message),
+    origin(message, actions),
     el("div", { class: "gutter" }, actions.isGrouped ? el("time", { class: "side-time" }, clock(message.timestamp)) : avatar(message.author)),
     el(
       "div", { class: "body" },
@@ -46,13 +47,17 @@ export function avatar(user) {
   return el("span", { class: `avatar hue-${hue} ${user.bot ? "bot" : ""}`, "aria-hidden": "true" }, user.bot ? "" : name.slice(0, 1));
 }
 
-function origin(message) {
+function origin(message, { find, go }) {
   if (message.interaction) {
     const { user, name } = message.interaction;
     const isMenu = state.commands.some((command) => command.type === MESSAGE_MENU && command.name === name);
     return el("p", { class: "origin" }, el("b", {}, displayName(user)), " used ", el("code", {}, (isMenu ? "" : "/") + name));
   }
-  return message.message_reference ? el("p", { class: "origin" }, "In reply to an earlier message") : null;
+  if (!message.message_reference) return null;
+  const earlier = find(message.message_reference.message_id);
+  const title = earlier?.embeds[0]?.title ?? earlier?.content;
+  if (!title) return el("p", { class: "origin" }, "In reply to an earlier message");
+  return el("p", { class: "origin" }, "In reply to ", el("button", { class: "link", onclick: () => go(earlier.id) }, title.slice(0, 80)));
 }
 
 function heading(message) {
@@ -109,7 +114,7 @@ function file(attachment) {
 }
 
 function thread(message, { openThread }) {
-  if (!message.thread) return null;
+  if (!message.thread || isStarter(message)) return null;
   const open = state.guild.threads.find((one) => one.id === message.thread.id) ?? message.thread;
   return el(
     "button", { class: "thread-link", onclick: () => openThread(open.id) },
@@ -117,10 +122,18 @@ function thread(message, { openThread }) {
   );
 }
 
-// What the bot offers for a message, as a menu that opens by pointer and by key.
-function tools(message, { sent }, fail) {
-  const menu = state.commands.filter((command) => command.type === MESSAGE_MENU);
-  if (!menu.length || message.flags & LOADING) return null;
+// The message that the open thread hangs on; it belongs to the channel above.
+const isStarter = (message) => message.id === state.channel.id;
+
+function canHaveThread(message) {
+  return !message.thread && !(message.flags & EPHEMERAL) && state.guild.channels.some((one) => one.id === message.channel_id);
+}
+
+// What can be done with a message, as a menu that opens by pointer and by key.
+function tools(message, { sent, openThread }, fail) {
+  const commands = state.commands.filter((command) => command.type === MESSAGE_MENU);
+  const takesThread = canHaveThread(message);
+  if (isStarter(message) || message.flags & LOADING || !(takesThread || commands.length)) return null;
   const run = async (command) => {
     details.open = false;
     fail("");
@@ -133,7 +146,9 @@ function tools(message, { sent }, fail) {
   const details = el(
     "details", { class: "tools" },
     el("summary", { "aria-label": "Commands for this message", title: "Commands for this message" }, "⋯"),
-    el("div", { class: "menu", role: "menu" }, menu.map((command) => el("button", { role: "menuitem", onclick: () => run(command) }, command.name))),
+    el("div", { class: "menu", role: "menu" }, 
+      takesThread && el("button", { role: "menuitem", onclick: () => { details.open = false; startThread(message, openThread); } }, "Start a thread"),
+      commands.map((command) => el("button", { role: "menuitem", onclick: () => run(command) }, command.name))),
   );
   details.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && details.open) {

@@ -18,7 +18,10 @@ export async function loadWorld() {
   const guildId = state.guild?.id ?? remembered("guild");
   state.guild = state.guilds.find((guild) => guild.id === guildId) ?? state.guilds[0];
   const channelId = state.channel?.id ?? remembered("channel");
-  state.channel = allChannels().find((channel) => channel.id === channelId) ?? state.guild.channels[0];
+  const found = allChannels().find((channel) => channel.id === channelId);
+  // Where the last channel was deleted, one is taken elsewhere.
+  if (!found && !state.guild.channels.length) state.guild = state.guilds.find((guild) => guild.channels.length);
+  state.channel = found ?? state.guild.channels[0];
 }
 
 function people_() {

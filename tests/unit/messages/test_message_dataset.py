@@ -74,9 +74,9 @@ def test_card_names_what_is_left_out_and_why() -> None:
 
 
 def test_second_version_says_that_the_first_is_kept() -> None:
-    assert "version 1 is kept" in a_card(a_report(), number=2).text
-    assert "versions 1 to 2 are kept" in a_card(a_report(), number=3).text
-    assert "kept" not in a_card(a_report(), number=1).text
+    assert "version 1 is kept" in dataset_card(a_version(2), a_report(), others=(1,)).text
+    assert "versions 1 and 2 are kept" in dataset_card(a_version(3), a_report(), others=(1, 2)).text
+    assert "kept" not in dataset_card(a_version(3), a_report()).text
 
 
 def test_identical_content_is_named() -> None:

@@ -21,7 +21,6 @@ from tests.unit.messages.run_examples import (
 from training import events as ev
 from training.catalogue import MODELS
 from training.cost import PRICES_DATE, Estimate
-from training.dataset.groups import IMAGES, GroupPlan
 from training.errors import RequestError
 from training.events import StageKey
 
@@ -138,7 +137,7 @@ def test_download_shows_the_newest_of_both_experts_when_not_all_fit() -> None:
 
 def test_plan_shows_settings_of_each_expert_steps_time_and_cost() -> None:
     spec = a_spec(settings={"alpha": "high=4 low=42"})
-    card = plan_card(spec, GroupPlan((IMAGES,), ("No clips.",)), Estimate(7500, 13.164, "H100"))
+    card = plan_card(spec, Estimate(7500, 13.164, "H100"))
 
     assert "rank 8, alpha 4 · learning rate 1e-4" in card.text
     assert "rank 42 · learning rate 8e-5" in card.text
@@ -148,13 +147,12 @@ def test_plan_shows_settings_of_each_expert_steps_time_and_cost() -> None:
         "About 2 h 5 min and $13.16: a rough estimate for real training on an H100, "
         f"price list of {PRICES_DATE}." in card.text
     )
-    assert "No clips." in card.text
     assert REHEARSAL not in card.text
 
 
 def test_plan_of_a_rehearsal_says_that_it_costs_nothing() -> None:
     spec = a_spec("wan21-t2v-14b", "rehearsal")
-    card = plan_card(spec, GroupPlan((IMAGES,), ()), Estimate(7500, 5, "B200"))
+    card = plan_card(spec, Estimate(7500, 5, "B200"))
 
     assert "This rehearsal costs nothing here." in card.text
     assert "real training on a B200" in card.text

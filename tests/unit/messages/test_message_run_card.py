@@ -84,7 +84,7 @@ def test_stages_tell_how_they_stand() -> None:
     assert line_of(card, "Prepare") == "✓ Prepare the dataset: reused"
     assert line_of(card, "Fetch") == "✓ Fetch the weights: done, 6 of 6 files fetched"
     assert line_of(card, "Cache") == "▸ Cache the dataset: 12/18 items"
-    assert line_of(card, "Merge Lightning, high").endswith("queued, position 2 in line")
+    assert line_of(card, "Merge Lightning, high").endswith("queued, position 2 in the CPU line")
     assert line_of(card, "Train, low") == "· Train, low: later"
 
 
@@ -145,7 +145,7 @@ def test_interruption_is_told_while_it_waits_and_after_it_went_on() -> None:
 
     assert line_of(waiting, "Train, high").endswith("interrupted; it goes on by itself")
     assert line_of(queued, "Train, high").endswith(
-        "queued, position 1 in line (after an interruption)"
+        "queued, position 1 in the GPU line (after an interruption)"
     )
     assert line_of(going_on, "Train, high").endswith("(went on after an interruption, attempt 2)")
 

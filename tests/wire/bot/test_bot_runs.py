@@ -119,7 +119,7 @@ async def test_a_queued_run_says_its_place_and_can_be_cancelled(
     await ada.ask("dataset add", name="annika", zip=archive)
     for name in ("a", "b", "c"):
         await ada.ask("train", model=T2V, dataset="annika", name=name)
-    waiting = await ada.card("c", lambda m: "in line" in m.text)
+    waiting = await ada.card("c", lambda m: "position" in m.text)
 
     refused = await ben.user.reply(await ben.user.press(waiting, "Cancel"))
     await ada.user.reply(await ada.user.press(waiting, "Cancel"))

@@ -64,11 +64,12 @@ class Details(discord.ui.Modal, title="New dataset"):
 
 
 class TinyBot(discord.Client):
-    def __init__(self) -> None:
+    def __init__(self, *, heartbeat_timeout: float = 60.0) -> None:
         intents = discord.Intents(guilds=True, guild_messages=True)
         super().__init__(
             intents=intents,
             guild_ready_timeout=0.05,
+            heartbeat_timeout=heartbeat_timeout,
             allowed_mentions=discord.AllowedMentions.none(),
         )
         self.tree = app_commands.CommandTree(self)

@@ -4,12 +4,16 @@ import asyncio
 from typing import Any
 
 import pytest
-from sandbox_bot import TinyBot
+from sandbox_bot import TinyBot, running_bot
 from sandbox_raw import RawBot, Watch
 
 from bot.sandbox.gateway import IDENTIFIES_PER_DAY
 from bot.sandbox.server import SandboxServer
 from bot.sandbox.user import SandboxUser
+
+
+async def no_wait(shard_id: int | None, *, initial: bool = False) -> None:
+    """Replace the library's five seconds before a second IDENTIFY."""
 
 
 async def test_a_dropped_socket_is_resumed_and_misses_nothing(
@@ -30,9 +34,6 @@ async def test_a_dropped_socket_is_resumed_and_misses_nothing(
 async def test_an_invalidated_session_identifies_anew(
     bot: TinyBot, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def no_wait(shard_id: int | None, *, initial: bool = False) -> None:
-        """Replace the library's five seconds before a second IDENTIFY."""
-
     monkeypatch.setattr(bot, "before_identify_hook", no_wait)
     bot.is_up.clear()
 
@@ -95,6 +96,16 @@ async def test_a_client_that_stops_its_heartbeat_is_dropped(
         await socket.identify()
 
         assert await socket.close_code() == 4009
+
+
+async def test_a_bot_whose_heartbeats_go_unanswered_connects_anew(server: SandboxServer) -> None:
+    server.gateway.heartbeat_seconds = 0.2
+    async with running_bot(server, TinyBot(heartbeat_timeout=0.5)) as bot:
+        server.faults.fall_silent(is_on=True)
+
+        async with asyncio.timeout(10):
+            await bot.resumed.wait()
+        server.faults.fall_silent(is_on=False)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +188,28 @@ async def test_after_a_thousand_identifies_a_day_no_more_are_taken(
 
     _, body = await raw.call("GET", "/gateway/bot")
     assert body["session_start_limit"]["remaining"] == IDENTIFIES_PER_DAY
+
+
+async def test_after_an_hour_of_outage_the_bot_identifies_anew_and_answers(
+    bot: TinyBot,
+    server: SandboxServer,
+    ada: SandboxUser,
+    watch: Watch,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bot, "before_identify_hook", no_wait)
+    bot.is_up.clear()
+    server.faults.outage(is_on=True)
+    during = await ada.command("ping")
+
+    watch.ahead += 60 * 60
+    server.faults.outage(is_on=False)
+
+    async with asyncio.timeout(15):
+        await bot.is_up.wait()
+    assert during.status == "failed"
+    assert server.gateway.identifies_left == IDENTIFIES_PER_DAY - 2
+    assert (await ada.reply(await ada.command("ping"))).content == "pong Ada"
 
 
 async def test_an_outage_ends_with_a_resume(

@@ -132,6 +132,66 @@ async def test_a_message_command_a_thread_and_a_reload(bot: TinyBot, page: Page)
     await expect(log.get_by_text("hello @Ada")).to_be_visible()
 
 
+async def test_a_thread_is_started_on_a_message_and_written_in(
+    bot: TinyBot, page: Page, ada: SandboxUser
+) -> None:
+    log = page.get_by_role("log")
+    await run(page, "my **clips**")
+    await log.get_by_text("my clips").hover()
+    await log.get_by_label("Commands for this message").click()
+    await log.get_by_role("menuitem", name="Start a thread").click()
+    await expect(page.get_by_label("Name")).to_have_value("my clips")
+    await page.get_by_role("button", name="Start").click()
+
+    await expect(page.get_by_role("heading", name="my clips")).to_be_visible()
+    await expect(log.get_by_text("my clips")).to_be_visible()  # what the thread hangs on
+    await run(page, "inside")
+    await expect(log.get_by_text("inside")).to_be_visible()
+    assert [m.content for m in await ada.messages(thread="my clips")] == ["inside"]
+    await page.get_by_role("button", name="Thread in #training").click()
+    await expect(log.get_by_role("button", name="Open thread")).to_be_visible()
+    await expect(log.get_by_text("inside")).to_be_hidden()
+
+
+async def test_a_mention_is_offered_typed_and_reaches_the_person(
+    page: Page, ben: SandboxUser
+) -> None:
+    box = page.get_by_role("combobox", name="Message")
+    await expect(box).to_be_enabled()
+    await box.press_sequentially("hello @b")
+    await expect(page.get_by_role("option", name="@Ben")).to_be_visible()
+    await page.keyboard.press("Enter")
+    await expect(box).to_have_value("hello @Ben ")
+    await page.keyboard.type("and @lora-team")
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("Enter")
+
+    log = page.get_by_role("log")
+    await expect(log.get_by_text("hello @Ben and @lora-team")).to_be_visible()
+    assert (await ben.messages())[0].mentions == ["Ben"]
+    await page.get_by_label("You are").select_option("Ben")
+    await expect(log.locator(".for-me")).to_have_count(1)
+
+
+async def test_a_deleted_channel_or_thread_is_left(
+    page: Page, server: SandboxServer, ada: SandboxUser
+) -> None:
+    message = await ada.post("hello")
+    thread = await ada.open_thread(message, "talk")
+    await page.get_by_role("button", name="talk").first.click()
+    await expect(page.get_by_role("heading", name="talk")).to_be_visible()
+
+    server.faults.delete_channel(thread)
+    await expect(page.get_by_role("heading", name="training")).to_be_visible()
+    await expect(page.get_by_role("log").get_by_text("hello")).to_be_visible()
+    server.faults.delete_channel(message.channel_id)
+
+    await expect(page.get_by_label("Workspace")).to_have_value(
+        next(g["id"] for g in server.world.guilds.values() if g["name"] == "Studio B")
+    )
+    await expect(page.get_by_role("log").get_by_text("Nothing here yet")).to_be_visible()
+
+
 async def test_a_select_in_use_survives_the_edits_of_its_card(
     bot: TinyBot, page: Page, server: SandboxServer
 ) -> None:

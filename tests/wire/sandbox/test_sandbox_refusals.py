@@ -1,8 +1,10 @@
 """Each limit shown to bite by a deliberately wrong client."""
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
+import aiohttp
 import pytest
 from sandbox_raw import RawBot, Watch
 
@@ -62,6 +64,9 @@ def error_paths(errors: Mapping[str, Any], path: str = "") -> list[str]:
          "allowed_mentions"),
         ({"content": "x", "allowed_mentions": {"parse": ["all"]}}, "allowed_mentions.parse.0"),
         ({"content": "x", "attachments": [{"id": 3, "filename": "a"}]}, "attachments.0.id"),
+        ({"components": [{"type": 17, "components": [{"type": 10, "content": "a"}] * 10}] * 4,
+          "flags": 1 << 15}, "components"),
+        ({"components": [{"type": 10, "content": "a" * 2001}] * 2, "flags": 1 << 15}, "components"),
         ({"content": 5}, "content"),
         ({"content": "x", "poll": {"question": {"text": "?"}, "answers": [
             {"poll_media": {"text": "a"}}]}}, "poll"),
@@ -101,6 +106,23 @@ async def test_a_file_over_ten_mebibytes_is_refused_before_anything_is_stored(ra
 
     assert (status, answer["code"]) == (413, 40005)
     assert (await raw.call("GET", f"/channels/{raw.channel}/messages"))[1] == []
+
+
+async def test_a_request_over_25_mebibytes_or_ten_files_is_refused(raw: RawBot) -> None:
+    nine = 9 * 1024 * 1024
+    path = f"/channels/{raw.channel}/messages"
+
+    def files(count: int, size: int) -> aiohttp.FormData:
+        form = aiohttp.FormData(quote_fields=False)
+        for number in range(count):
+            form.add_field(f"files[{number}]", io.BytesIO(bytes(size)), filename=f"{number}.bin")
+        return form
+
+    status, answer = await raw.call("POST", path, files(3, nine))
+    assert (status, answer["code"]) == (413, 40005)
+    status, answer = await raw.call("POST", path, files(11, 1))
+    assert (status, answer["code"]) == (400, 50035)
+    assert (await raw.call("POST", path, files(10, 1)))[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,115 @@
+"""Damaged and removed files: what is hit says so, everything else goes on."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.cli.output import console
+from bot.demo.play import play
+from tests.pipeline.home import GUILD, Home
+from tests.pipeline.lorabot import Lorabot
+from training import layout
+from training.advance import lease_name
+from training.errors import TrainingError
+from training.events import StageKey
+from training.run import RunStatus
+from training.runs import Origin
+from training.view import metrics
+
+ORIGIN = Origin(guild=GUILD, by="7", channel="5")
+SLOW = "LORABOT_STEP_DELAY"
+
+
+def test_a_run_whose_files_are_removed_fails_and_the_others_go_on(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SLOW, "0.1")
+    victim = home.start(name="victim", epochs="50").name
+    other = home.start(name="other").name
+    home.until(victim, lambda view: view.expert("main").step > 0)
+
+    home.local.house.store.delete(layout.run_report(GUILD, victim))
+
+    assert home.finish(other).run.status is RunStatus.SUCCEEDED
+    home.kill("training.rehearsal", "victim")
+    failed = home.finish(victim)
+    assert failed.run.status is RunStatus.FAILED
+    assert "removed or damaged" in failed.run.cause
+
+
+def test_a_run_whose_record_is_damaged_is_listed_as_such(home: Home) -> None:
+    good = home.finish(home.start(name="good", epochs="1").name)
+    store = home.local.house.store
+    store.write(layout.spec(GUILD, "bad"), b"{")
+
+    listed = {run.name: run for run in home.local.runs.summaries(GUILD)}
+
+    assert listed["good"].state == good.run.status
+    assert listed["bad"].state == "damaged"
+    assert listed["bad"].error
+
+
+def test_a_damaged_lease_is_free(home: Home) -> None:
+    name = lease_name(GUILD, "run", StageKey("train", "main"))
+    grant = home.local.house.leases.acquire(name, holder="a")
+    assert grant is not None
+    for path in (home.local.home / "leases").iterdir():
+        path.write_bytes(b'{"name": "x')
+
+    assert not home.local.house.leases.renew(grant)
+    assert home.local.house.leases.acquire(name, holder="b") is not None
+
+
+def test_resuming_a_resumed_run_goes_on_from_the_first_ones_state(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SLOW, "0.15")
+    first = home.start(epochs="4").name
+    home.until(first, lambda view: bool(view.expert("main").checkpoints))
+    home.local.runs.cancel(GUILD, first, by="7")
+    home.finish(first)
+    second = home.local.runs.resume(first, ORIGIN)
+    home.local.runs.cancel(GUILD, second.name, by="7")
+    home.finish(second.name)
+
+    third = home.local.runs.resume(second.name, ORIGIN)
+    ended = home.finish(third.name)
+
+    steps = [metric.step for metric in metrics(home.local.house, third, "main")]
+    assert ended.run.status is RunStatus.SUCCEEDED
+    assert steps[0] > 1
+    assert steps[-1] == ended.expert("main").total_steps
+
+
+def test_damaged_databases_are_made_anew(lorabot: Lorabot) -> None:
+    (lorabot.home / "local").mkdir(parents=True)
+    (lorabot.home / "index.sqlite").write_bytes(b"garbage" * 1000)
+    (lorabot.home / "local" / "queue.sqlite").write_bytes(b"garbage" * 1000)
+
+    assert lorabot.json("runs", "--rebuild") == []
+    assert list((lorabot.home / "local").glob("queue-damaged-*.sqlite"))
+
+
+async def test_the_demonstration_spares_a_folder_that_it_did_not_make(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("keep")
+
+    with pytest.raises(TrainingError, match="no demonstration made"):
+        await play(tmp_path, console)
+
+    assert (tmp_path / "mine.txt").read_text() == "keep"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("LORABOT_GPU_SLOTS", "abc"), ("LORABOT_WEB_PORT", "99999"), ("LORABOT_LINK_HOURS", "0")],
+)
+def test_a_wrong_variable_is_named(
+    variable: str, value: str, lorabot: Lorabot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+
+    assert variable in lorabot.refused("runs")
+
+
+def test_a_port_that_cannot_be_is_wrong_usage(lorabot: Lorabot) -> None:
+    assert "port" in lorabot.refused("sandbox", "--port", "99999", code=2)
