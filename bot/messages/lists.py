@@ -100,7 +100,8 @@ def cancelled_card(view: RunView) -> Card:
     """Return what cancelling did so far, and what stays."""
     done = view.run.status is RunStatus.CANCELLED
     first = "It is cancelled." if done else "It stops as soon as its stage at work has ended."
-    kept = "Its checkpoints are kept." if made_by(view) else "No checkpoint had been saved."
+    nothing = "No checkpoint had been saved." if done else "What it saves until then is kept."
+    kept = "Its checkpoints are kept." if made_by(view) else nothing
     state = "cancelled" if done else "cancelling"
     return Card(
         title=f"{view.spec.name}: {state}", description=f"{first} {kept}", colour=Colour.WARNING

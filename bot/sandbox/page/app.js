@@ -1,6 +1,6 @@
 // The page as a whole: sidebar, log, live updates.
 
-import { Stream, get } from "./api.js";
+import { Refusal, Stream, get } from "./api.js";
 import { Composer } from "./composer.js";
 import { byId, el } from "./dom.js";
 import { Log } from "./log.js";
@@ -17,7 +17,10 @@ let turn = Promise.resolve();
 // One thing at a time: a message that arrives while the log is loaded is put into it afterwards,
 // and not lost when the older list is shown.
 function inTurn(task) {
-  turn = turn.then(task).catch((error) => setTimeout(() => { throw error; }));
+  turn = turn.then(task).catch((error) => {
+    // Refused: what was asked for has just been deleted, and the event that tells so follows.
+    if (!(error instanceof Refusal)) setTimeout(() => { throw error; });
+  });
   return turn;
 }
 
