@@ -156,7 +156,7 @@ async def test_a_run_without_checkpoints_has_nothing_to_download_yet(
 
     await ada.ask("cancel", run_name="slow")
     await ada.ping("slow")
-    assert "cancelled already" in await ada.refused("cancel", run_name="slow")
+    assert "ended already (cancelled)" in await ada.refused("cancel", run_name="slow")
 
 
 async def test_a_zip_with_a_report_gives_the_whole_report_as_a_file(
