@@ -12,6 +12,7 @@ from sandbox_bot import TinyBot, running_bot
 
 from bot.sandbox.server import SandboxServer
 from bot.sandbox.user import SandboxUser
+from tests.media import mp4, png
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -241,3 +242,21 @@ async def test_the_page_returns_after_the_sandbox_was_restarted(tmp_path: Path) 
         await expect(page.get_by_role("log").get_by_text("after")).to_be_visible()
         await browser.close()
     await second.stop()
+
+
+async def test_pictures_and_clips_are_shown_and_play(
+    bot: TinyBot, page: Page, ada: SandboxUser, tmp_path: Path
+) -> None:
+    still, clip = tmp_path / "still.png", tmp_path / "clip.mp4"
+    still.write_bytes(png(64, 48))
+    clip.write_bytes(mp4(17, width=96, height=64))
+
+    await ada.post("look", [still, clip])
+
+    log = page.get_by_role("log")
+    picture = log.get_by_role("img", name="still.png")
+    video = log.get_by_label("clip.mp4")
+    await expect(picture).to_have_js_property("naturalWidth", 64)
+    await expect(video).to_have_js_property("videoWidth", 96)
+    await video.evaluate("video => { video.muted = true; return video.play(); }")
+    await expect(video).to_have_js_property("ended", True)
