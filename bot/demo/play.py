@@ -45,7 +45,8 @@ async def play(out: Path, console: Console, home: Path | None = None) -> None:
     started = time.monotonic()
     await asyncio.to_thread(_empty, out)
     with tempfile.TemporaryDirectory(prefix="lorabot-demo-") as temporary:
-        local = LocalHouse(Settings(home=home or Path(temporary) / "home", team_role=TEAM_ROLE))
+        place = await asyncio.to_thread(_fresh, home) if home is not None else Path(temporary)
+        local = LocalHouse(Settings(home=place / "home", team_role=TEAM_ROLE))
         server = SandboxServer(local.home / "sandbox")
         await server.start()
         try:
@@ -163,6 +164,12 @@ class _Demo:
                 f"{fall.last:.3f} ({-fall.share:.0%}), {len(files)} checkpoints downloaded",
                 markup=False,
             )
+
+
+def _fresh(home: Path) -> Path:
+    """Make a folder of its own in `home`: what a demonstration says is true of an empty one."""
+    home.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="demo-", dir=home))
 
 
 def _empty(out: Path) -> None:
