@@ -141,7 +141,9 @@ class _Demo:
         source = self._local.house.store.path(layout.run(spec.guild, spec.name))
         shutil.copyfile(source / "spec.json", folder / "spec.json")
         shutil.copytree(source / "receipts", folder / "receipts")
-        shutil.copytree(source / "inputs", folder / "inputs", symlinks=True)
+        (folder / "inputs").mkdir()
+        for name in ("dataset.toml", "report.json"):
+            shutil.copyfile(source / "inputs" / name, folder / "inputs" / name)
         events = self._local.house.log(spec.guild, spec.name).events()
         (folder / "events.json").write_text(events_as_json(events), "utf-8")
         for expert in spec.experts:
