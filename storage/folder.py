@@ -78,20 +78,6 @@ class FolderStore:
         """Return the stored file for reading from any offset."""
         return self.path(key).open("rb")
 
-    def put_file(self, key: str, source: Path) -> None:
-        """Store a copy of the file at `source` under `key`."""
-        target = self._target(key)
-        descriptor, name = tempfile.mkstemp(dir=self._temporary)
-        try:
-            with os.fdopen(descriptor, "wb") as out, source.open("rb") as data:
-                shutil.copyfileobj(data, out, length=1 << 20)
-                out.flush()
-                os.fsync(out.fileno())
-            Path(name).replace(target)
-        finally:
-            Path(name).unlink(missing_ok=True)
-        _sync_folder(target.parent)
-
     def put_tree(self, key: str, source: Path) -> bool:
         """Move the folder at `source` to `key` whole, unless something is there."""
         target = self._target(key)

@@ -44,10 +44,6 @@ class Store(Protocol):
         """Return the stored file for reading from any offset."""
         ...
 
-    def put_file(self, key: str, source: Path) -> None:
-        """Store the file at `source` under `key`."""
-        ...
-
     def put_tree(self, key: str, source: Path) -> bool:
         """Store the folder at `source` under `key` whole, unless something is there.
 

@@ -102,15 +102,6 @@ class RunView:
             checkpoints=tuple(checkpoint.file for checkpoint in state.checkpoints),
         )
 
-    def remaining_seconds(self) -> float | None:
-        """Return the time the slower expert still trains, None before its pace is known."""
-        found: list[float] = []
-        for expert in self.spec.experts:
-            newest = self.progress.get(StageKey("train", expert.name))
-            if newest is not None and newest.seconds_per_step is not None:
-                found.append((newest.total_steps - newest.step) * newest.seconds_per_step)
-        return max(found) if found and not self.run.status.is_final else None
-
     def summary(self) -> RunSummary:
         """Return the stable fields of a listing."""
         current = self.current()

@@ -1,6 +1,8 @@
 """`/runs`, `/status`, `/cancel`, `/resume`, `/download` and `/models`."""
 
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
+from typing import Any
 
 from discord import app_commands
 
@@ -13,6 +15,8 @@ from bot.service import Service
 from training.catalogue import MODELS
 from training.errors import NotFoundError
 
+_Act = Callable[[Interaction, str], Coroutine[Any, Any, None]]
+
 
 def add_run_commands(
     tree: app_commands.CommandTree,
@@ -23,6 +27,26 @@ def add_run_commands(
 ) -> None:
     """Add the commands that look at runs and end them."""
 
+    async def cancel(interaction: Interaction, run: str) -> None:
+        await cancel_run(interaction, service, run, team_role)
+
+    async def resume(interaction: Interaction, run: str) -> None:
+        await resume_run(interaction, service, show_run, run)
+
+    async def download(interaction: Interaction, run: str) -> None:
+        await send_links(interaction, service, run)
+
+    _add_lists(tree, service)
+    _add_status(tree, service, run_names)
+    for act, description in (
+        (cancel, "Stop a run; its checkpoints are kept"),
+        (resume, "Go on with a failed or cancelled run as a new one"),
+        (download, "Links to the checkpoints of a run"),
+    ):
+        _add_for_a_run(tree, act, description, run_names)
+
+
+def _add_lists(tree: app_commands.CommandTree, service: Service) -> None:
     @tree.command(name="models", description="The models that can be trained")
     async def models(interaction: Interaction) -> None:
         await interaction.response.defer(ephemeral=True)
@@ -35,6 +59,8 @@ def add_run_commands(
         found = await service.runs(guild_of(interaction))
         await answer(interaction, runs_card(found), ephemeral=True)
 
+
+def _add_status(tree: app_commands.CommandTree, service: Service, run_names: Complete) -> None:
     @tree.command(name="status", description="How a run stands; the newest one when left out")
     @app_commands.guild_only()
     @app_commands.describe(run_name="Name of the run")
@@ -46,32 +72,20 @@ def add_run_commands(
         view = await service.run(guild, run_name or await _newest(service, guild))
         await answer(interaction, run_card(view, now=datetime.now(UTC)), ephemeral=True)
 
-    @tree.command(name="cancel", description="Stop a run; its checkpoints are kept")
-    @app_commands.guild_only()
-    @app_commands.describe(run_name="Name of the run")
-    @app_commands.rename(run_name="run-name")
-    @app_commands.autocomplete(run_name=run_names)
-    async def cancel(interaction: Interaction, run_name: str) -> None:
-        await interaction.response.defer(ephemeral=True)
-        await cancel_run(interaction, service, run_name, team_role)
 
-    @tree.command(name="resume", description="Go on with a failed or cancelled run as a new one")
-    @app_commands.guild_only()
-    @app_commands.describe(run_name="Name of the run")
-    @app_commands.rename(run_name="run-name")
-    @app_commands.autocomplete(run_name=run_names)
-    async def resume(interaction: Interaction, run_name: str) -> None:
-        await interaction.response.defer(ephemeral=True)
-        await resume_run(interaction, service, show_run, run_name)
+def _add_for_a_run(
+    tree: app_commands.CommandTree, act: _Act, description: str, run_names: Complete
+) -> None:
+    """Add the command that is called like `act` and does it with the run that is named."""
 
-    @tree.command(name="download", description="Links to the checkpoints of a run")
+    @tree.command(name=act.__name__, description=description)
     @app_commands.guild_only()
     @app_commands.describe(run_name="Name of the run")
     @app_commands.rename(run_name="run-name")
     @app_commands.autocomplete(run_name=run_names)
-    async def download(interaction: Interaction, run_name: str) -> None:
+    async def command(interaction: Interaction, run_name: str) -> None:
         await interaction.response.defer(ephemeral=True)
-        await send_links(interaction, service, run_name)
+        await act(interaction, run_name)
 
 
 async def _newest(service: Service, guild: str) -> str:

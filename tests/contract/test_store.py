@@ -71,11 +71,8 @@ def test_names_are_those_directly_below(store: Store) -> None:
     assert store.names("nothing") == []
 
 
-def test_a_stored_file_can_be_read_from_any_offset(store: Store, tmp_path: Path) -> None:
-    source = tmp_path / "big"
-    source.write_bytes(bytes(range(256)) * 1000)
-
-    store.put_file("big", source)
+def test_a_stored_file_can_be_read_from_any_offset(store: Store) -> None:
+    store.write("big", bytes(range(256)) * 1000)
 
     with store.open("big") as file:
         file.seek(1000)

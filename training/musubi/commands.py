@@ -16,7 +16,6 @@ from training.catalogue import Expert, Model
 from training.settings import ExpertSettings
 
 MUSUBI_COMMIT = "30c658c4f4b0bf05038b3346eff9670259b10fc7"
-MUSUBI_VERSION = "0.3.4"
 
 Script = Literal[
     "wan_cache_latents.py", "wan_cache_text_encoder_outputs.py", "wan_train_network.py"

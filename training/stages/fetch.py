@@ -1,11 +1,10 @@
 """fetch: every weight file of the run, once for all runs, with its hash."""
 
-import hashlib
 import json
-from pathlib import Path
 
 from training import layout
 from training.catalogue import WeightFile
+from training.merge.hashing import file_sha256
 from training.stage import StageContext, StageResult
 
 
@@ -42,7 +41,7 @@ def _fetch(context: StageContext, weight: WeightFile) -> bool:
             "file": weight.file,
             "revision": revision,
             "size_bytes": target.stat().st_size,
-            "sha256": _sha256(target),
+            "sha256": file_sha256(target),
         }
         store.write(receipt, json.dumps(facts, indent=2).encode())
     return True
@@ -50,8 +49,3 @@ def _fetch(context: StageContext, weight: WeightFile) -> bool:
 
 def _engine(context: StageContext) -> str:
     return context.planner.engine.name
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

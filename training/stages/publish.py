@@ -1,6 +1,5 @@
 """publish: prove that an expert's checkpoints are whole and can have an effect."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from training import layout
 from training.errors import StageError
+from training.merge.hashing import file_sha256
 from training.stage import StageContext, StageResult
 from training.tensor_header import TensorHeader, read_header
 
@@ -34,7 +34,7 @@ def run(context: StageContext) -> StageResult:
             count=planner.engine.module_count(planner.model),
         )
         files[checkpoint.file] = {
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "sha256": file_sha256(path),
             "size_bytes": path.stat().st_size,
             "epoch": checkpoint.epoch,
             "step": checkpoint.step,
