@@ -1,4 +1,4 @@
-"""The arithmetic of a merge, some rows at a time, in three buffers that are used again."""
+"""The arithmetic of a merge, some rows at a time, in buffers that are used again."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 from training.errors import MergeError
 from training.merge.changes import Change
-from training.merge.deltas import DTYPES, byte_view, is_finite, load_delta, load_tensor
+from training.merge.deltas import DTYPES, is_finite, load_delta, load_tensor
 from training.merge.layout import FileLayout, TensorSpec
-from training.merge.transfer import read_at
+from training.merge.transfer import Room, read_at
 
 # 128 rows of a 5,120 wide matrix. A quarter of that would stay in a core's L2 cache, but then
 # the calls themselves, for which all threads share one lock, are the limit: 16 threads took
@@ -39,22 +39,28 @@ class TensorMerge:
         self._spec, self._dtype, self._wide = spec, DTYPES[spec.dtype], _WIDE[spec.dtype]
         self.delta = load_delta(change, lora, self._wide)
         self._columns = self.delta.columns
-        self._rows = spec.elements // max(1, self._columns)
+        self._blocks = list(_blocks(spec.elements // max(1, self._columns), self._columns))
+        self._most_rows = max((stop - start for start, stop in self._blocks), default=0)
         self.largest = 0.0
 
-    def chunks(self, descriptor: int) -> Iterator[memoryview]:
-        """Yield the merged tensor's bytes in order; each chunk is overwritten by the next."""
-        blocks = list(_blocks(self._rows, self._columns))
-        most = max((stop - start for start, stop in blocks), default=0)
-        raw = torch.empty(most, self._columns, dtype=self._dtype)
-        total, change = (torch.empty(most, self._columns, dtype=self._wide) for _ in range(2))
+    @property
+    def block_bytes(self) -> int:
+        """Size of the largest chunk."""
+        return self._most_rows * self._columns * self._dtype.itemsize
+
+    def chunks(self, descriptor: int, room: Room) -> Iterator[memoryview]:
+        """Yield the merged tensor's bytes in order, each chunk in memory that `room` gave."""
+        sums, changes = (
+            torch.empty(self._most_rows, self._columns, dtype=self._wide) for _ in range(2)
+        )
         row_bytes = self._columns * self._dtype.itemsize
-        for start, stop in blocks:
+        for start, stop in self._blocks:
             count = stop - start
-            block = byte_view(raw)[: count * row_bytes]
-            read_at(descriptor, block, self._spec.start + start * row_bytes)
-            self._add(slice(start, stop), raw[:count], total[:count], change[:count])
-            yield block
+            chunk = room(count * row_bytes)
+            read_at(descriptor, chunk, self._spec.start + start * row_bytes)
+            raw = torch.frombuffer(chunk, dtype=self._dtype).view(count, self._columns)
+            self._add(slice(start, stop), raw, sums[:count], changes[:count])
+            yield chunk
 
     def _add(self, rows: slice, raw: Tensor, total: Tensor, change: Tensor) -> None:
         total.copy_(raw)

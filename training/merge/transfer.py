@@ -7,12 +7,13 @@ the page cache costs a twentieth of the merge.
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from training.merge.layout import TensorSpec
 
-_COPY_BYTES = 1 << 19
+COPY_BYTES = 1 << 19
+Room = Callable[[int], memoryview]  # gives memory for so many bytes
 
 
 def read_at(descriptor: int, buffer: memoryview, offset: int) -> None:
@@ -36,11 +37,10 @@ def write_at(descriptor: int, data: memoryview, offset: int) -> None:
         done += os.pwrite(descriptor, data[done:], offset + done)
 
 
-def tensor_chunks(descriptor: int, spec: TensorSpec) -> Iterator[memoryview]:
-    """Yield the tensor's bytes in order; each chunk is overwritten by the next."""
-    buffer = memoryview(bytearray(min(_COPY_BYTES, spec.size_bytes)))
-    for done in range(0, spec.size_bytes, _COPY_BYTES):
-        chunk = buffer[: spec.size_bytes - done]
+def tensor_chunks(descriptor: int, spec: TensorSpec, room: Room) -> Iterator[memoryview]:
+    """Yield the tensor's bytes in order, each chunk in memory that `room` gave."""
+    for done in range(0, spec.size_bytes, COPY_BYTES):
+        chunk = room(min(COPY_BYTES, spec.size_bytes - done))
         read_at(descriptor, chunk, spec.start + done)
         yield chunk
 
@@ -48,7 +48,8 @@ def tensor_chunks(descriptor: int, spec: TensorSpec) -> Iterator[memoryview]:
 def tensor_sha256(path: Path, spec: TensorSpec) -> str:
     """Return the SHA-256 of the tensor's bytes in the file at `path`."""
     digest = hashlib.sha256()
+    buffer = memoryview(bytearray(COPY_BYTES))
     with path.open("rb", buffering=0) as file:
-        for chunk in tensor_chunks(file.fileno(), spec):
+        for chunk in tensor_chunks(file.fileno(), spec, lambda size: buffer[:size]):
             digest.update(chunk)
     return digest.hexdigest()

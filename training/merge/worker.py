@@ -7,10 +7,10 @@ from threading import Event
 
 from training.merge.arithmetic import TensorMerge
 from training.merge.changes import Change
-from training.merge.kernel import start_writeback
+from training.merge.direct import StreamWriter
 from training.merge.layout import FileLayout, TensorSpec
 from training.merge.proof import sample_errors
-from training.merge.transfer import tensor_chunks, write_at
+from training.merge.transfer import COPY_BYTES, tensor_chunks
 
 
 class StoppedError(Exception):
@@ -51,23 +51,23 @@ class TensorWork:
             StoppedError: `stop` was set.
         """
         merge = TensorMerge(self.spec, self.change, lora) if self.change else None
+        most = merge.block_bytes if merge else COPY_BYTES
         digest = hashlib.sha256()
         with (
             self.file.path.open("rb", buffering=0) as source,
-            self.target.open("r+b", buffering=0) as target,
+            StreamWriter(self.target, self.spec.start, most) as target,
         ):
-            before, after = source.fileno(), target.fileno()
-            position = self.spec.start
-            for chunk in merge.chunks(before) if merge else tensor_chunks(before, self.spec):
+            before, room = source.fileno(), target.room
+            chunks = merge.chunks(before, room) if merge else tensor_chunks(before, self.spec, room)
+            for chunk in chunks:
                 if stop.is_set():
                     raise StoppedError
                 digest.update(chunk)
-                write_at(after, chunk, position)
-                position += len(chunk)
-            start_writeback(after, self.spec.start, self.spec.size_bytes)
+                target.commit(len(chunk))
+            target.flush()
             if merge is None:
                 return WrittenTensor(self.spec, digest.hexdigest(), is_changed=False)
-            error, compared = sample_errors(self.spec, merge.delta, before, after)
+            error, compared = sample_errors(self.spec, merge.delta, before, target.descriptor)
         return WrittenTensor(
             spec=self.spec,
             sha256=digest.hexdigest(),
