@@ -1,0 +1,87 @@
+"""The exception that a program ended with, found among all that was printed around it."""
+
+import re
+from dataclasses import dataclass
+
+# Longest text of one exception that is looked at: a model's missing keys fill many lines.
+_LONGEST = 200_000
+_SHOWN = 400
+
+_HEADER = re.compile(r"^.*Traceback \(most recent call last\):[ ]*$", re.MULTILINE)
+_EXCEPTION = re.compile(
+    r"^[ ]*(?:\[rank\d+\]: ?)?(?P<text>[A-Za-z_][\w.]*"
+    r"(?:Error|Exception|Interrupt|Exit|Invalid|Exceeded|Refused|Timeout)\w*(?:: .*|:?[ ]*)$)",
+    re.MULTILINE,
+)
+_ANY_EXCEPTION = re.compile(r"^(?P<text>[A-Za-z_][\w.]*(?:: .*)?)$", re.MULTILINE)
+# What ends the text of an exception of several lines.
+_NEXT_RECORD = re.compile(r"^(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):|.*\d%\|)", re.MULTILINE)
+_USAGE = re.compile(r"^\S+\.py: (?P<text>error: .*)$", re.MULTILINE)
+# accelerate, which started the trainer, raises this over it; the trainer's own is above.
+_LAUNCHER = re.compile(r"^subprocess\.CalledProcessError: Command .*?(?P<verdict>died with .*)?$")
+# Raised while everything is torn down, after what went wrong.
+_AFTERMATH = ("Exception ignored in", "Error in atexit")
+_FINISHED = "model saved."
+
+
+@dataclass(frozen=True, slots=True)
+class LastWords:
+    """The text of an exception with its type, and the frames it came through."""
+
+    exception: str
+    frames: str = ""
+
+    @property
+    def line(self) -> str:
+        """Return its first line, cut to what can be shown."""
+        first = next(iter(self.exception.strip().splitlines()), "")
+        return first if len(first) <= _SHOWN else f"{first[:_SHOWN]}…"
+
+
+def last_words(log: str) -> LastWords | None:
+    """Return the exception that ended the program; None when the log shows none."""
+    text = log.replace("\r", "\n")
+    verdict: LastWords | None = None
+    for start, words in reversed(_tracebacks(text)):
+        launcher = _LAUNCHER.match(words.exception)
+        if launcher is None:
+            # A training that saved its last file afterwards has coped.
+            return None if _FINISHED in text[start + len(words.frames) :] else words
+        text = text[:start]
+        if launcher["verdict"]:
+            verdict = LastWords(launcher["verdict"])
+            break
+    return verdict or _usage(text) or _bare(text)
+
+
+def _tracebacks(text: str) -> list[tuple[int, LastWords]]:
+    found: list[tuple[int, LastWords]] = []
+    headers = list(_HEADER.finditer(text))
+    ends = [*(header.start() for header in headers[1:]), len(text)]
+    for header, end in zip(headers, ends, strict=False):
+        before = text[: header.start()].rstrip().rpartition("\n")[2]
+        if before.startswith(_AFTERMATH):
+            continue
+        block = text[header.end() : end]
+        exception = _EXCEPTION.search(block) or _ANY_EXCEPTION.search(block)
+        if exception is None:
+            continue
+        start = exception.start("text")
+        rest = block[start : start + _LONGEST]
+        cut = _NEXT_RECORD.search(rest, exception.end("text") - start)
+        words = LastWords(rest[: cut.start()] if cut else rest, block[:start])
+        found.append((header.start(), words))
+    return found
+
+
+def _usage(text: str) -> LastWords | None:
+    """Return what a program said that refused its options."""
+    found = list(_USAGE.finditer(text))
+    return LastWords(found[-1]["text"]) if found else None
+
+
+def _bare(text: str) -> LastWords | None:
+    """Return the last line where it is an exception without its traceback, as in a rehearsal."""
+    last = text.rstrip().rpartition("\n")[2]
+    found = _EXCEPTION.fullmatch(last)
+    return LastWords(found["text"]) if found else None
