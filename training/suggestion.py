@@ -1,7 +1,9 @@
 """Changed settings with which a failed run may succeed; each is one that a button can apply."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 Resolution = Literal["480p", "720p"]
 
@@ -44,7 +46,9 @@ class CacheAgain:
     kind: Literal["cache_again"] = "cache_again"
 
 
-Suggestion = FewerFrames | LowerResolution | SwapBlocks | UseFp8 | CacheAgain
+Suggestion = Annotated[
+    FewerFrames | LowerResolution | SwapBlocks | UseFp8 | CacheAgain, Field(discriminator="kind")
+]
 
 
 def keeps_items(suggestion: Suggestion) -> bool:

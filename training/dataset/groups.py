@@ -138,7 +138,9 @@ def suits(report: Report, *, needs_video: bool) -> str | None:
 
 
 def _limited(template: Group, max_frames: int | None, resolution: Resolution | None) -> Group:
-    targets = (min(frames, max_frames or frames) for frames in template.target_frames)
+    # A latent frame stands for four frames, the first for one.
+    most = (max_frames - 1) // 4 * 4 + 1 if max_frames else None
+    targets = (min(frames, most or frames) for frames in template.target_frames)
     size = template.resolution
     return replace(
         template,

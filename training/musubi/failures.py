@@ -15,6 +15,7 @@ from training.musubi.last_words import LastWords, last_words
 from training.suggestion import CacheAgain, Suggestion
 
 UNKNOWN = "unknown"
+TAIL_BYTES = 1024 * 1024  # of a log: an exception that lists a model's keys fills a tenth
 # The first that fits counts. Source: musubi-tuner v0.3.4, run with each mistake.
 ENTRIES: tuple[Entry, ...] = (*MACHINE, *FILES, *OPTIONS)
 # As a signal is told: by Popen, and by a shell or container.
@@ -57,19 +58,18 @@ def explain(log: str, exit_code: int | None = None, use: MemoryUse | None = None
     if exit_code == 0:
         return None
     words = last_words(log)
-    if words is None and exit_code is not None:
-        if exit_code not in _SIGNALS:
-            return _silent(log, exit_code)
-        words = LastWords(f"died with <Signals.{_SIGNALS[exit_code].name}>")
+    if exit_code is not None and (ended_by := _SIGNALS.get(exit_code)) is not None:
+        # Whatever was printed before, it was the signal that ended it.
+        words = LastWords(f"died with <Signals.{ended_by.name}>")
     if words is None:
-        return None
+        return None if exit_code is None else _silent(log, exit_code)
     for entry in ENTRIES:
         match = re.search(entry.pattern, words.exception, re.DOTALL | re.MULTILINE)
         if match and re.search(entry.within, words.frames):
             return _failure(entry, match, words, use or _use_in(log))
     return Failure(
         code=UNKNOWN,
-        cause=f"The trainer failed in a way that is not known here: {words.line}",
+        cause=f"The program failed in a way that is not known here: {words.line}",
         fix="See the log for what came before; start the run again once that is mended.",
         resumable=True,
     )
@@ -96,7 +96,7 @@ def _silent(log: str, exit_code: int) -> Failure:
     last = f"the last line is {lines[-1][:300]!r}" if lines else "it printed nothing"
     return Failure(
         code=UNKNOWN,
-        cause=f"The trainer ended with exit code {exit_code} and no exception; {last}.",
+        cause=f"The program ended with exit code {exit_code} and no exception; {last}.",
         fix="See the log for what came before; start the run again once that is mended.",
         resumable=True,
     )

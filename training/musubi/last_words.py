@@ -22,6 +22,7 @@ _LAUNCHER = re.compile(r"^subprocess\.CalledProcessError: Command .*?(?P<verdict
 # Raised while everything is torn down, after what went wrong.
 _AFTERMATH = ("Exception ignored in", "Error in atexit")
 _FINISHED = "model saved."
+_STEP = re.compile(r"steps: .*\| *(\d+)/\d+ \[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,7 @@ def last_words(log: str) -> LastWords | None:
     for start, words in reversed(_tracebacks(text)):
         launcher = _LAUNCHER.match(words.exception)
         if launcher is None:
-            # A training that saved its last file afterwards has coped.
-            return None if _FINISHED in text[start + len(words.frames) :] else words
+            return None if _went_on(text[:start], text[start:]) else words
         text = text[:start]
         if launcher["verdict"]:
             verdict = LastWords(launcher["verdict"])
@@ -74,6 +74,14 @@ def _tracebacks(text: str) -> list[tuple[int, LastWords]]:
     return found
 
 
+def _went_on(before: str, after: str) -> bool:
+    """Return whether a training coped: it took more steps after a traceback, or came to its end."""
+    earlier = max((int(step) for step in _STEP.findall(before)), default=0)
+    later = {int(step) for step in _STEP.findall(after)}
+    # The bar is drawn once more when the program ends, with a step that was not shown before.
+    return _FINISHED in after or len([step for step in later if step > earlier]) > 1
+
+
 def _usage(text: str) -> LastWords | None:
     """Return what a program said that refused its options."""
     found = list(_USAGE.finditer(text))
@@ -82,6 +90,6 @@ def _usage(text: str) -> LastWords | None:
 
 def _bare(text: str) -> LastWords | None:
     """Return the last line where it is an exception without its traceback, as in a rehearsal."""
-    last = text.rstrip().rpartition("\n")[2]
+    before, _, last = text.rstrip().rpartition("\n")
     found = _EXCEPTION.fullmatch(last)
-    return LastWords(found["text"]) if found else None
+    return LastWords(found["text"], before[-_SHOWN:]) if found else None

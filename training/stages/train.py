@@ -48,6 +48,7 @@ def run(context: StageContext) -> StageResult:
             log=context.path(log),
             stopping=context.stopping,
             on_event=recorder.take,
+            memory=planner.memory_use(name),
         )
     if not final.exists():
         raise StageError(

@@ -77,7 +77,7 @@ FILES: tuple[Entry, ...] = (
         _CACHES,
         resumable=True,
         relief="caches",
-        within=r"musubi_tuner/dataset/",
+        within=r"musubi_tuner/dataset/|_wan(_te)?\.safetensors",
     ),
     Entry(
         "damaged-weights",
@@ -124,6 +124,7 @@ FILES: tuple[Entry, ...] = (
         "The trainer found nothing to train on: no caches, no captions, or clips that are too "
         "short.",
         "Check the dataset's captions and the length of its clips, or make its caches again.",
+        resumable=True,
         relief="caches",
     ),
     Entry(

@@ -12,7 +12,7 @@ MACHINE: tuple[Entry, ...] = (
         "gpu-memory",
         r"OutOfMemoryError|CUDA out of memory|CUDA error: out of memory"
         r"|CUBLAS_STATUS_ALLOC_FAILED",
-        "The GPU's memory was not enough.",
+        "The GPU's memory was not enough: {line}",
         "Train with fewer frames, a lower resolution or some blocks in main memory.",
         resumable=True,
         relief="memory",
@@ -73,14 +73,14 @@ MACHINE: tuple[Entry, ...] = (
     Entry(
         "killed",
         r"died with <Signals\.SIGKILL",
-        "The trainer was killed from outside, as happens when the machine's main memory is full.",
+        "The program was killed from outside, as happens when the machine's main memory is full.",
         "Give the machine more memory or fewer runs at once, then go on with the run.",
         resumable=True,
     ),
     Entry(
         "stopped",
         r"^KeyboardInterrupt|died with <Signals\.SIG(INT|TERM)",
-        "The trainer was stopped from outside before it was done.",
+        "The program was stopped from outside before it was done.",
         "Go on with /resume: it starts from the newest training state.",
         resumable=True,
     ),
