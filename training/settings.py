@@ -7,7 +7,7 @@ are accepted too). What is not given comes from the catalogue.
 import re
 from collections.abc import Mapping
 from types import UnionType
-from typing import Annotated, Literal, get_args, get_origin
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -252,5 +252,6 @@ def _expected(field: FieldInfo) -> str:
 
 def _without_none(annotation: object) -> object:
     """Return the one kind of value that an optional setting has."""
-    kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
-    return kinds[0] if isinstance(annotation, UnionType) and len(kinds) == 1 else annotation
+    if get_origin(annotation) not in (Union, UnionType):
+        return annotation
+    return next(kind for kind in get_args(annotation) if kind is not type(None))

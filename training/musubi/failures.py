@@ -4,6 +4,7 @@ import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from types import MappingProxyType
 
 from training.memory import USUAL_SHAPES, MemoryUse, Shape, lighter
@@ -76,7 +77,8 @@ def explain(log: str, exit_code: int | None = None, use: MemoryUse | None = None
 
 
 def _failure(entry: Entry, match: re.Match[str], words: LastWords, use: MemoryUse) -> Failure:
-    caught = {name: value for name, value in match.groupdict().items() if value is not None}
+    # Of a path the name says enough, and the folders are nobody's business in a chat.
+    caught = {n: PurePosixPath(v).name for n, v in match.groupdict().items() if v is not None}
     suggestion: Suggestion | None = None
     if entry.relief == "memory":
         suggestion = lighter(use)
