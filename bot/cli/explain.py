@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,9 +10,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from bot.cli.options import Json
-from bot.cli.output import console, print_json
+from bot.cli.output import console, errors, print_json
 from bot.messages.suggestion_text import suggestion_option, suggestion_words
-from training.errors import NotFoundError, RequestError, TrainingError
+from training.errors import NotFoundError, RequestError
 from training.musubi.failures import TAIL_BYTES, Failure, explain
 
 # What terminals colour with, and a progress bar's "up one line".
@@ -32,10 +33,8 @@ def explain_log(
     if json:
         print_json(_as_json(failure) if failure is not None else None)
     if failure is None:
-        raise TrainingError(
-            f"{log} shows no failure.",
-            "Give --exit-code as well where it ended otherwise than with 0.",
-        )
+        errors.print(f"{log} shows no failure; --exit-code tells what a log cannot.", markup=False)
+        sys.exit(1)
     if not json:
         _print(failure)
 

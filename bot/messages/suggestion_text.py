@@ -53,6 +53,12 @@ def suggestion_option(suggestion: Suggestion) -> str | None:
             assert_never(suggestion)
 
 
+def fix_with_option(fix: str, suggestion: Suggestion | None) -> str:
+    """Return what to do, with the option of the command line that is suggested."""
+    how = suggestion_option(suggestion) if suggestion is not None else None
+    return f"{fix} Suggested: {how}." if how is not None else fix
+
+
 def changed_text(suggestion: Suggestion, old: str) -> str:
     """Return what a run does that was started with a suggestion after the run `old`."""
     words = suggestion_words(suggestion)

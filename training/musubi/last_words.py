@@ -1,6 +1,7 @@
 """The exception that a program ended with, found among all that was printed around it."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 # Longest text of one exception that is looked at: a model's missing keys fill many lines.
@@ -42,36 +43,35 @@ class LastWords:
 def last_words(log: str) -> LastWords | None:
     """Return the exception that ended the program; None when the log shows none."""
     text = log.replace("\r", "\n")
-    verdict: LastWords | None = None
-    for start, words in reversed(_tracebacks(text)):
+    for start, words in _tracebacks(text):
         launcher = _LAUNCHER.match(words.exception)
         if launcher is None:
             return None if _went_on(text[:start], text[start:]) else words
         text = text[:start]
         if launcher["verdict"]:
-            verdict = LastWords(launcher["verdict"])
-            break
-    return verdict or _usage(text) or _bare(text)
+            return LastWords(launcher["verdict"])
+    return _usage(text) or _bare(text)
 
 
-def _tracebacks(text: str) -> list[tuple[int, LastWords]]:
-    found: list[tuple[int, LastWords]] = []
-    headers = list(_HEADER.finditer(text))
-    ends = [*(header.start() for header in headers[1:]), len(text)]
-    for header, end in zip(headers, ends, strict=False):
-        before = text[: header.start()].rstrip().rpartition("\n")[2]
-        if before.startswith(_AFTERMATH):
+def _tracebacks(text: str) -> Iterator[tuple[int, LastWords]]:
+    """Yield where each traceback begins and what it says, the last one first."""
+    end = len(text)
+    for header in reversed(list(_HEADER.finditer(text))):
+        block, end = text[header.end() : end], header.start()
+        if _line_before(text, header.start()).startswith(_AFTERMATH):
             continue
-        block = text[header.end() : end]
         exception = _EXCEPTION.search(block) or _ANY_EXCEPTION.search(block)
         if exception is None:
             continue
         start = exception.start("text")
         rest = block[start : start + _LONGEST]
         cut = _NEXT_RECORD.search(rest, exception.end("text") - start)
-        words = LastWords(rest[: cut.start()] if cut else rest, block[:start])
-        found.append((header.start(), words))
-    return found
+        yield header.start(), LastWords(rest[: cut.start()] if cut else rest, block[:start])
+
+
+def _line_before(text: str, position: int) -> str:
+    end = max(position - 1, 0)
+    return text[text.rfind("\n", 0, end) + 1 : end]
 
 
 def _went_on(before: str, after: str) -> bool:
