@@ -99,7 +99,7 @@ class PlainRecords:
             learning_rate=None,
             seconds_per_step=seconds or None,
         )
-        if is_second or step == self._drawn.total_steps:
+        if is_second:
             yield from self._drawn_step()
 
     def _drawn_step(self) -> Iterator[ProgressEvent]:
