@@ -8,6 +8,7 @@ from cyclopts import App, CycloptsError
 
 from bot.cli.check import check
 from bot.cli.demo import demo
+from bot.cli.explain import explain_log
 from bot.cli.merge import merge
 from bot.cli.models import models
 from bot.cli.output import errors, print_error
@@ -30,6 +31,7 @@ app = App(
 )
 for command in (serve, sandbox, demo, models, check, plan, train, runs, cancel, download, merge):
     app.command(command)
+app.command(explain_log, name="explain")
 
 
 def main(arguments: list[str] | None = None) -> None:

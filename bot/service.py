@@ -128,6 +128,10 @@ class Service:
         """Store a new run that goes on where a failed or cancelled one stopped."""
         return await _in_thread(self._local.runs.resume, run, origin)
 
+    async def try_again(self, run: str, origin: Origin) -> RunSpec:
+        """Store a new run of what a failed one lacks, changed as its failure suggests."""
+        return await _in_thread(self._local.runs.try_again, run, origin)
+
     async def cancel(self, guild: str, run: str, *, by: str) -> RunView:
         """Ask a run to stop and return how it stands."""
 

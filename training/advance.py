@@ -136,8 +136,14 @@ class _Advance:
         causes = " ".join(f"{_what_failed(key)}: {state.cause}" for key, state in failed)
         good = [key.expert for key, s in states.items() if key.stage == "publish" and _is_done(s)]
         kept = f" The {' and '.join(str(e) for e in good)} expert's files are kept." if good else ""
-        fix = failed[0][1].fix
-        return self._end(run, ev.RunFailed(at=self.house.clock(), cause=f"{causes}{kept}", fix=fix))
+        suggestions = [s.suggestion for _, s in failed if s.suggestion is not None]
+        end = ev.RunFailed(
+            at=self.house.clock(),
+            cause=f"{causes}{kept}",
+            fix=failed[0][1].fix,
+            suggestion=suggestions[0] if suggestions else None,
+        )
+        return self._end(run, end)
 
     def _end(self, run: Run, event: Event) -> Run:
         run = self._append(run, event)

@@ -119,6 +119,11 @@ class Model:
         )
 
     @property
+    def swappable(self) -> int:
+        """Return how many of its blocks can be kept in main memory: all but one."""
+        return self.modules // (12 if self.clip else 10) - 1
+
+    @property
     def family(self) -> str:
         """Return the kind of model a LoRA of this one works with, such as `Wan 2.2 I2V 14B`."""
         version = "Wan 2.2" if len(self.experts) > 1 else "Wan 2.1"

@@ -1,7 +1,6 @@
 """One command of a stage as a process group of its own that never outlives the stage."""
 
 import ctypes
-import errno
 import os
 import signal
 import subprocess
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from training.errors import StageError
+from training.memory import MemoryUse
+from training.musubi.failures import TAIL_BYTES, explain
 from training.musubi.progress import ProgressEvent, read_events
 from training.stage import StageInterruptedError
 
@@ -19,7 +20,6 @@ from training.stage import StageInterruptedError
 EXIT_STOPPED = 75
 STOP_SECONDS = 25.0
 _PR_SET_PDEATHSIG = 1
-_TAIL_BYTES = 4000
 
 
 def run_command(
@@ -29,12 +29,15 @@ def run_command(
     log: Path,
     stopping: threading.Event,
     on_event: Callable[[ProgressEvent], None],
+    memory: MemoryUse | None = None,
 ) -> None:
     """Run a command to its end, handing every progress event to `on_event` as it comes.
 
+    `memory` is what the command asks of the GPU's: what may help where that is not enough.
+
     Raises:
         StageInterruptedError: It was stopped, or killed from outside.
-        StageError: It failed; the cause is the last line that it printed.
+        StageError: It failed; its log tells the cause.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     reading, writing = os.pipe()
@@ -52,7 +55,7 @@ def run_command(
         os.close(reading)
         _kill_group(process)
         watcher.join()
-    _judge(code, command, log, start, stopping)
+    _judge(code, log, start, stopping, memory)
 
 
 def _start(
@@ -95,7 +98,7 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _judge(
-    code: int, command: tuple[str, ...], log: Path, start: int, stopping: threading.Event
+    code: int, log: Path, start: int, stopping: threading.Event, memory: MemoryUse | None
 ) -> None:
     if code == 0:
         return
@@ -103,23 +106,14 @@ def _judge(
         raise StageInterruptedError("stopped on request")
     if code in (-signal.SIGKILL, -signal.SIGTERM):
         raise StageInterruptedError(f"the program was killed by signal {-code}")
-    last = _last_line(log, start)
-    if os.strerror(errno.ENOSPC) in last:
-        raise StageError(
-            f"The disk is full: {last}",
-            "Free space on it, then go on with /resume; what was saved before is whole.",
-        )
-    script = next((part for part in command if part.endswith(".py")), command[0])
-    raise StageError(
-        f"{Path(script).name} ended with exit code {code}: {last}",
-        "See the run's log for all that it printed; start the run again once that is mended.",
-    )
+    failure = explain(_end_of(log, start), code, memory)
+    if failure is None:
+        raise ValueError(f"exit code {code} is a failure")
+    raise StageError(failure.cause, failure.fix, failure.suggestion)
 
 
-def _last_line(log: Path, start: int) -> str:
+def _end_of(log: Path, start: int) -> str:
     with log.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
-        file.seek(max(start, size - _TAIL_BYTES))
-        text = file.read().decode("utf-8", "replace").replace("\r", "\n")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:400] if lines else "it printed nothing."
+        file.seek(max(start, size - TAIL_BYTES))
+        return file.read().decode("utf-8", "replace")

@@ -1,5 +1,7 @@
 """The failures a user can act on; each carries a cause and a fix in plain words."""
 
+from training.suggestion import Suggestion
+
 
 class TrainingError(Exception):
     """A failure the user can act on; anything else that is raised is a bug.
@@ -32,4 +34,11 @@ class MergeError(TrainingError):
 
 
 class StageError(TrainingError):
-    """A stage of a run failed for a reason that a user or operator can change."""
+    """A stage of a run failed for a reason that a user or operator can change.
+
+    `suggestion` is a changed setting with which another run may succeed.
+    """
+
+    def __init__(self, cause: str, fix: str, suggestion: Suggestion | None = None) -> None:
+        super().__init__(cause, fix)
+        self.suggestion = suggestion

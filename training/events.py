@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from training.catalogue import ExpertName
+from training.suggestion import Suggestion
 
 StageName = Literal["prepare", "fetch", "cache", "merge", "train", "publish"]
 
@@ -103,6 +104,7 @@ class StageFailed:
     attempt: int
     cause: str
     fix: str
+    suggestion: Suggestion | None = None
     kind: Literal["stage_failed"] = "stage_failed"
 
 
@@ -146,11 +148,15 @@ class RunSucceeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFailed:
-    """At least one stage failed and nothing of the run is left to do."""
+    """At least one stage failed and nothing of the run is left to do.
+
+    `suggestion` is a changed setting with which another run may succeed.
+    """
 
     at: datetime
     cause: str
     fix: str
+    suggestion: Suggestion | None = None
     kind: Literal["run_failed"] = "run_failed"
 
 

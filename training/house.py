@@ -43,4 +43,7 @@ class House:
 
     def groups(self, spec: RunSpec) -> GroupPlan:
         """Return how the run's dataset is cut into training items."""
-        return plan_groups(self.report(spec))
+        items = spec.items
+        return plan_groups(
+            self.report(spec), max_frames=items.max_frames, resolution=items.resolution
+        )

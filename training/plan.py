@@ -13,6 +13,7 @@ from training.dataset.groups import GroupPlan
 from training.dataset.toml_file import render_toml
 from training.errors import RequestError
 from training.events import StageKey
+from training.memory import MemoryUse, shapes_of
 from training.musubi.commands import CacheLatents, CacheText, TrainNetwork, Weights
 from training.ports import Engine
 from training.request import ExpertSpec, RunSpec
@@ -120,6 +121,19 @@ class Planner:
         )
         return self.engine.command(train.script, train.arguments())
 
+    def memory_use(self, name: ExpertName | None = None) -> MemoryUse:
+        """Return what training one expert asks of the GPU's memory; without one, what caching."""
+        shapes = shapes_of(self.groups)
+        if name is None:
+            return MemoryUse(shapes=shapes, swappable=0)
+        settings = self.spec.expert(name).settings
+        return MemoryUse(
+            shapes=shapes,
+            swapped=settings.blocks_to_swap,
+            swappable=self.model.swappable,
+            fp8=settings.fp8,
+        )
+
     def dit_key(self, expert: ExpertSpec) -> str:
         """Return where the trainer of one expert finds its base: merged, for a speed LoRA."""
         base = self.model.expert(expert.name).dit
@@ -165,6 +179,8 @@ class Planner:
             "i2v": self.model.i2v,
             "weights": [str(self.model.vae), self.model.t5.file, str(self.model.clip_weights)],
         }
+        if self.spec.caches_after is not None:
+            parts["after"] = self.spec.caches_after
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         return layout.caches(self.spec.guild, digest[:24])
 

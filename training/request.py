@@ -11,12 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from training.catalogue import Expert, ExpertName, Model, find_model
 from training.errors import RequestError
 from training.settings import (
+    ITEM_NAMES,
     LIGHTNING_NAMES,
     SETTING_NAMES,
     ExpertSettings,
+    ItemSettings,
     SpeedLoraSettings,
     option,
     resolve_expert,
+    resolve_items,
     resolve_speed_lora,
     split_value,
 )
@@ -69,7 +72,11 @@ class RunSpec(BaseModel):
     engine: EngineName
     experts: tuple[ExpertSpec, ...]
     steps_per_epoch: Annotated[int, Field(ge=1)]
+    items: ItemSettings = ItemSettings()
     continues: str | None = None
+    caches_after: Annotated[
+        str | None, Field(description="the failed run whose caches are not used: made anew")
+    ] = None
 
     def expert(self, name: ExpertName) -> ExpertSpec:
         """Return the settings of the expert called `name`."""
@@ -155,12 +162,23 @@ def resolve_experts(request: TrainRequest) -> tuple[Model, tuple[ExpertSpec, ...
     names: tuple[ExpertName, ...] = tuple(expert.name for expert in experts)
     given: dict[ExpertName, dict[str, str]] = {name: {} for name in names}
     for setting, text in request.settings.items():
+        if setting in ITEM_NAMES:
+            continue
         if setting not in SETTING_NAMES and setting not in LIGHTNING_NAMES:
-            known = ", ".join(option(name) for name in (*SETTING_NAMES, *LIGHTNING_NAMES))
+            known = ", ".join(map(option, (*SETTING_NAMES, *ITEM_NAMES, *LIGHTNING_NAMES)))
             raise RequestError(f"There is no setting called {setting!r}.", f"Settings: {known}.")
         for name, value in split_value(setting, text, names).items():
             given[name][setting] = value
     return model, tuple(_resolve(model, expert, given[expert.name]) for expert in experts)
+
+
+def requested_items(request: TrainRequest) -> ItemSettings:
+    """Return what the request cuts its training items to.
+
+    Raises:
+        RequestError: A value is out of range or of the wrong kind.
+    """
+    return resolve_items({n: request.settings[n] for n in ITEM_NAMES if n in request.settings})
 
 
 def default_run_name(dataset: str, model: str) -> str:

@@ -10,6 +10,7 @@ from training import events as ev
 from training.catalogue import ExpertName
 from training.events import Event, StageEvent, StageKey
 from training.request import RunSpec
+from training.suggestion import Suggestion
 
 
 class RunStatus(StrEnum):
@@ -52,6 +53,7 @@ class StageState:
     note: str = ""
     cause: str = ""
     fix: str = ""
+    suggestion: Suggestion | None = None
     progressed_attempt: int = 0
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -89,6 +91,7 @@ class Run:
     cancel_requested: bool = False
     cause: str = ""
     fix: str = ""
+    suggestion: Suggestion | None = None
     ended_at: datetime | None = None
 
     def stage(self, key: StageKey) -> StageState:
@@ -123,6 +126,7 @@ def apply(run: Run, event: Event) -> Run:
                 status=RunStatus.FAILED,
                 cause=event.cause,
                 fix=event.fix,
+                suggestion=event.suggestion,
                 ended_at=event.at,
             )
         case ev.RunCancelled():
@@ -165,7 +169,13 @@ def _next_stage(before: StageState, event: StageEvent) -> StageState:
             return replace(done, reused=event.reused, note=event.note, ended_at=event.at)
         case ev.StageFailed():
             failed = _moved(stage, StageStatus.FAILED)
-            return replace(failed, cause=event.cause, fix=event.fix, ended_at=event.at)
+            return replace(
+                failed,
+                cause=event.cause,
+                fix=event.fix,
+                suggestion=event.suggestion,
+                ended_at=event.at,
+            )
         case ev.StageStopped() | ev.StageLost():
             return _moved(stage, StageStatus.INTERRUPTED)
         case ev.EpochEnded() | ev.StateSaved() | ev.CheckpointSaved():

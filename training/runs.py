@@ -11,7 +11,6 @@ from training.dataset.groups import plan_groups, suits
 from training.dataset.report import Report
 from training.datasets import Datasets
 from training.errors import NotFoundError, RequestError
-from training.events import StageKey
 from training.house import House, now
 from training.plan import steps_per_epoch
 from training.ports import RunIndex
@@ -22,9 +21,11 @@ from training.request import (
     TrainRequest,
     check_name,
     default_run_name,
+    requested_items,
     resolve_experts,
 )
-from training.run import Run, RunStatus, StageStatus
+from training.retry import rest_of, with_suggestion
+from training.run import Run, RunStatus
 from training.run_log import REQUEST, DamagedRunError, Writer
 from training.view import RunSummary, RunView, damaged_summary, view_run
 
@@ -90,21 +91,30 @@ class Runs:
                 f"{name} is {old.status.value}, so there is nothing to resume.",
                 "Only a failed or cancelled run can be resumed; start another with /train.",
             )
-        unfinished = tuple(
-            expert
-            for expert in old.spec.experts
-            if old.stage(StageKey("publish", expert.name)).status is not StageStatus.SUCCEEDED
-        )
-        draft = old.spec.model_copy(
-            update={
-                "experts": unfinished,
-                "continues": name,
-                "created_at": self._house.clock(),
-                "requested_by": origin.by,
-                "channel": origin.channel,
-            }
-        )
+        return self._store(self._rest_of(old, origin), origin, is_name_given=False)
+
+    def try_again(self, name: str, origin: Origin) -> RunSpec:
+        """Store a new run of what a failed one lacks, changed as its failure suggests.
+
+        Raises:
+            NotFoundError: The guild has no such run, or its dataset is gone.
+            RequestError: Nothing was suggested for it.
+        """
+        if (earlier := self._requested(origin)) is not None:
+            return self._store_spec(earlier) or earlier
+        old = self._house.log(origin.guild, name).load()
+        if old.suggestion is None:
+            raise RequestError(
+                f"No change of settings is known to help {name} ({old.status.value}).",
+                "Go on with it with /resume, or start another run with /train.",
+            )
+        report = self._house.report(old.spec)
+        draft = with_suggestion(self._rest_of(old, origin), old.suggestion, report)
         return self._store(draft, origin, is_name_given=False)
+
+    def _rest_of(self, old: Run, origin: Origin) -> RunSpec:
+        asked = {"requested_by": origin.by, "channel": origin.channel}
+        return rest_of(old).model_copy(update={"created_at": self._house.clock(), **asked})
 
     def _store(self, draft: RunSpec, origin: Origin, *, is_name_given: bool) -> RunSpec:
         for name in _names(draft.name, is_given=is_name_given):
@@ -233,6 +243,8 @@ def draft_spec(
         )
     if request.name is not None:
         check_name("run", request.name)
+    items = requested_items(request)
+    groups = plan_groups(report, max_frames=items.max_frames, resolution=items.resolution)
     return RunSpec(
         name=request.name or default_run_name(ref.name, model.name),
         guild=origin.guild,
@@ -243,7 +255,8 @@ def draft_spec(
         dataset=ref,
         engine=engine,
         experts=experts,
-        steps_per_epoch=steps_per_epoch(plan_groups(report)),
+        steps_per_epoch=steps_per_epoch(groups),
+        items=items,
     )
 
 

@@ -6,13 +6,15 @@ are accepted too). What is not given comes from the catalogue.
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from training.catalogue import Expert, ExpertName, Model, WeightFile
 from training.errors import RequestError
+from training.suggestion import Resolution
 
 Scheduler = Literal[
     "polynomial",
@@ -54,6 +56,23 @@ class ExpertSettings(BaseModel):
         float, Field(ge=0, le=1, description="last learning rate as a part of the first")
     ] = 0.01
     optimizer: Annotated[Optimizer, Field(description="optimizer")] = "adamw8bit"
+    blocks_to_swap: Annotated[
+        int, Field(ge=0, description="blocks of the model in main memory: slower, needs less GPU")
+    ] = 0
+    fp8: Annotated[bool, Field(description="base weights in 8 bits; on for 14B models")] = False
+
+
+class ItemSettings(BaseModel):
+    """What the training items of all experts are cut to, since they share their caches."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_frames: Annotated[
+        int | None, Field(ge=1, le=129, description="most frames of a clip trained on at once")
+    ] = None
+    resolution: Annotated[
+        Resolution | None, Field(description="largest resolution trained on, 480p or 720p")
+    ] = None
 
 
 class SpeedLoraSettings(BaseModel):
@@ -87,6 +106,7 @@ class SpeedLoraSettings(BaseModel):
 
 
 SETTING_NAMES: tuple[str, ...] = tuple(n for n in ExpertSettings.model_fields if n != "expert")
+ITEM_NAMES: tuple[str, ...] = tuple(ItemSettings.model_fields)
 LIGHTNING_NAMES: tuple[str, ...] = ("lightning_repo", "lightning_file", "lightning_strength")
 
 
@@ -95,7 +115,7 @@ def describe(name: str) -> str:
     if name in LIGHTNING_NAMES:
         field = SpeedLoraSettings.model_fields[name.removeprefix("lightning_")]
     else:
-        field = ExpertSettings.model_fields[name]
+        field = {**ExpertSettings.model_fields, **ItemSettings.model_fields}[name]
     return field.description or name
 
 
@@ -142,11 +162,30 @@ def resolve_expert(model: Model, expert: Expert, given: Mapping[str, str]) -> Ex
         "learning_rate": expert.learning_rate,
         "rank": expert.rank,
         "flow_shift": model.flow_shift,
+        "fp8": bool(model.fp8),
         **given,
     }
     values.setdefault("alpha", values["rank"])
     try:
-        return ExpertSettings.model_validate(values)
+        settings = ExpertSettings.model_validate(values)
+    except ValidationError as error:
+        raise _refusal(error) from error
+    if settings.blocks_to_swap > model.swappable:
+        raise RequestError(
+            f"blocks-to-swap cannot be {settings.blocks_to_swap} for {model.name}.",
+            f"One of its blocks at least stays on the GPU: give 0 up to {model.swappable}.",
+        )
+    return settings
+
+
+def resolve_items(given: Mapping[str, str]) -> ItemSettings:
+    """Return what the training items are cut to.
+
+    Raises:
+        RequestError: A value is out of range or of the wrong kind.
+    """
+    try:
+        return ItemSettings.model_validate(dict(given))
     except ValidationError as error:
         raise _refusal(error) from error
 
@@ -184,7 +223,11 @@ def resolve_speed_lora(
 def _refusal(error: ValidationError, prefix: str = "") -> RequestError:
     first = error.errors()[0]
     name = str(first["loc"][0])
-    fields = SpeedLoraSettings.model_fields if prefix else ExpertSettings.model_fields
+    fields = {
+        **ExpertSettings.model_fields,
+        **ItemSettings.model_fields,
+        **(SpeedLoraSettings.model_fields if prefix else {}),
+    }
     return RequestError(
         f"{prefix}{option(name)} cannot be {first['input']!r}.",
         f"It stands for {fields[name].description}; give {_expected(fields[name])}.",
@@ -192,10 +235,11 @@ def _refusal(error: ValidationError, prefix: str = "") -> RequestError:
 
 
 def _expected(field: FieldInfo) -> str:
-    if get_origin(field.annotation) is Literal:
-        return "one of " + ", ".join(get_args(field.annotation))
-    kinds = ((int, "a whole number"), (float, "a number"))
-    kind = next((text for type_, text in kinds if field.annotation is type_), "text of that form")
+    kind_of = _without_none(field.annotation)
+    if get_origin(kind_of) is Literal:
+        return "one of " + ", ".join(get_args(kind_of))
+    kinds = ((int, "a whole number"), (float, "a number"), (bool, "yes or no"))
+    kind = next((text for type_, text in kinds if kind_of is type_), "text of that form")
     rules: list[object] = field.metadata
     bounds = [
         f"{words} {getattr(rule, key)}"
@@ -204,3 +248,10 @@ def _expected(field: FieldInfo) -> str:
         if hasattr(rule, key)
     ]
     return " ".join([kind, " ".join(bounds)]).strip()
+
+
+def _without_none(annotation: object) -> object:
+    """Return the one kind of value that an optional setting has."""
+    if get_origin(annotation) not in (Union, UnionType):
+        return annotation
+    return next(kind for kind in get_args(annotation) if kind is not type(None))

@@ -12,7 +12,7 @@ from pathlib import Path
 from training import events as ev
 from training import layout
 from training.advance import advance, lease_name
-from training.errors import TrainingError
+from training.errors import StageError, TrainingError
 from training.events import StageEvent, StageKey
 from training.house import House
 from training.plan import Planner
@@ -154,7 +154,14 @@ def _attempt(context: StageContext, function: StageFunction) -> StageStatus:
         logger.warning("run %s: %s failed: %s", context.spec.name, key, error)
         return _last_word(
             context,
-            ev.StageFailed(at=clock(), key=key, attempt=attempt, cause=error.cause, fix=error.fix),
+            ev.StageFailed(
+                at=clock(),
+                key=key,
+                attempt=attempt,
+                cause=error.cause,
+                fix=error.fix,
+                suggestion=error.suggestion if isinstance(error, StageError) else None,
+            ),
         )
     except OSError as error:
         logger.exception("run %s: %s failed", context.spec.name, key)

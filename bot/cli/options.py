@@ -65,6 +65,10 @@ class RunSettings:
     scheduler_power: Annotated[str | None, _help("scheduler_power")] = None
     min_lr_ratio: Annotated[str | None, _help("min_lr_ratio")] = None
     optimizer: Annotated[str | None, _help("optimizer")] = None
+    blocks_to_swap: Annotated[str | None, _help("blocks_to_swap")] = None
+    fp8: Annotated[str | None, _help("fp8")] = None
+    max_frames: Annotated[str | None, _help("max_frames")] = None
+    resolution: Annotated[str | None, _help("resolution")] = None
     lightning_repo: Annotated[str | None, _help("lightning_repo")] = None
     lightning_file: Annotated[str | None, _help("lightning_file")] = None
     lightning_strength: Annotated[str | None, _help("lightning_strength")] = None

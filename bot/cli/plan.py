@@ -31,7 +31,7 @@ def plan(
     request = (settings or RunSettings()).request(model, dataset)
     ref, report = look_at(local, dataset)
     spec = draft_spec(request, ORIGIN, engine, ref=ref, report=report)
-    groups = plan_groups(report)
+    groups = plan_groups(report, max_frames=spec.items.max_frames, resolution=spec.items.resolution)
     planner = Planner(spec, groups, local.engine(engine), local.house.store.path)
     cost = estimate(find_model(spec.model), groups, spec.experts)
     if json:

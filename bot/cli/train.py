@@ -16,6 +16,7 @@ from rich.progress import (
 from bot.cli.options import GUILD, ORIGIN, DatasetName, Engine, Home, Json, ModelName, RunSettings
 from bot.cli.output import console, print_json
 from bot.cli.zips import look_at, stored_dataset
+from bot.messages.suggestion_text import fix_with_option
 from bot.wiring import LocalHouse
 from training.errors import StageError
 from training.run import RunStatus, StageStatus
@@ -51,7 +52,7 @@ def train(
     if json:
         print_json(view.summary().model_dump(mode="json"))
     if view.run.status is RunStatus.FAILED:
-        raise StageError(view.run.cause, view.run.fix)
+        raise StageError(view.run.cause, fix_with_option(view.run.fix, view.run.suggestion))
     if view.run.status is RunStatus.CANCELLED:
         raise StageError(f"{spec.name} was cancelled.", "")
     if not json:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import discord
 
 from bot.discord.answers import Interaction, answer, guild_of, origin_of
-from bot.messages.lists import cancelled_card, download_card, resumed_card
+from bot.messages.lists import cancelled_card, download_card, resumed_card, retried_card
 from bot.service import Service
 from training.errors import RequestError
 from training.view import RunView
@@ -40,6 +40,20 @@ async def resume_run(interaction: Interaction, service: Service, show: ShowRun, 
     """Go on with a failed or cancelled run as a new one, and show its card."""
     spec = await service.resume(run, origin_of(interaction))
     await answer(interaction, resumed_card(spec), ephemeral=True)
+    await show(guild_of(interaction), spec.name)
+
+
+async def try_again(interaction: Interaction, service: Service, show: ShowRun, run: str) -> None:
+    """Start a failed run again with the change that was suggested, and show its card.
+
+    Raises:
+        RequestError: Nothing was suggested for it.
+    """
+    spec = await service.try_again(run, origin_of(interaction))
+    view = await service.run(guild_of(interaction), run)
+    if view.run.suggestion is None:
+        raise ValueError(f"{run} was started again without a suggestion")
+    await answer(interaction, retried_card(spec, view.run.suggestion, run), ephemeral=True)
     await show(guild_of(interaction), spec.name)
 
 

@@ -6,16 +6,18 @@ from typing import Literal, Self
 import discord
 
 from bot.discord.answers import answer_error
-from bot.discord.run_actions import cancel_run, resume_run, send_links
+from bot.discord.run_actions import cancel_run, resume_run, send_links, try_again
+from bot.messages.suggestion_text import retry_label
 from bot.service import Service
 from training.run import RunStatus
 from training.view import RunView
 
-Action = Literal["cancel", "download", "resume"]
+Action = Literal["cancel", "download", "resume", "retry"]
 _LABELS: dict[Action, tuple[str, discord.ButtonStyle]] = {
     "cancel": ("Cancel", discord.ButtonStyle.danger),
     "download": ("Download", discord.ButtonStyle.primary),
     "resume": ("Resume", discord.ButtonStyle.secondary),
+    "retry": ("Try again with a change", discord.ButtonStyle.success),
 }
 
 
@@ -32,14 +34,14 @@ class ServiceClient(discord.Client):
 
 class RunButton(
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
-    template=r"(?P<action>cancel|download|resume):(?P<run>[a-z0-9_-]{1,64})",
+    template=r"(?P<action>cancel|download|resume|retry):(?P<run>[a-z0-9_-]{1,64})",
 ):
     """Does one thing with the run that it names."""
 
-    def __init__(self, action: Action, run: str) -> None:
-        label, style = _LABELS[action]
+    def __init__(self, action: Action, run: str, label: str | None = None) -> None:
+        usual, style = _LABELS[action]
         button = discord.ui.Button[discord.ui.View](
-            label=label, style=style, custom_id=f"{action}:{run}"
+            label=label or usual, style=style, custom_id=f"{action}:{run}"
         )
         super().__init__(button)
         self._action: Action = action
@@ -70,6 +72,8 @@ class RunButton(
                     await send_links(interaction, client.service, self._run)
                 case "resume":
                     await resume_run(interaction, client.service, client.show_run, self._run)
+                case "retry":
+                    await try_again(interaction, client.service, client.show_run, self._run)
         except Exception as error:  # noqa: BLE001  # discord.py has no error hook for these items
             await answer_error(interaction, error)
 
@@ -83,4 +87,7 @@ def run_buttons(view: RunView) -> discord.ui.View:
         buttons.add_item(RunButton("download", view.spec.name))
     if view.run.status in (RunStatus.FAILED, RunStatus.CANCELLED):
         buttons.add_item(RunButton("resume", view.spec.name))
+    if view.run.suggestion is not None:
+        label = retry_label(view.run.suggestion)
+        buttons.add_item(RunButton("retry", view.spec.name, label))
     return buttons

@@ -15,6 +15,7 @@ from bot.service import Service
 from training.catalogue import MODELS, Model
 from training.request import ExpertChoice, TrainRequest
 from training.settings import (
+    ITEM_NAMES,
     LIGHTNING_NAMES,
     SETTING_NAMES,
     Optimizer,
@@ -22,12 +23,17 @@ from training.settings import (
     describe,
     option,
 )
+from training.suggestion import Resolution
 
 _Callback = Callable[..., Coroutine[Any, Any, None]]
 _DESCRIPTION_LIMIT = 100
-_SETTINGS = (*SETTING_NAMES, *LIGHTNING_NAMES)
+_SETTINGS = (*SETTING_NAMES, *ITEM_NAMES, *LIGHTNING_NAMES)
 # Every setting is text: one value for all experts, or high=… low=….
-_SUGGESTED = {"scheduler": get_args(Scheduler), "optimizer": get_args(Optimizer)}
+_SUGGESTED = {
+    "scheduler": get_args(Scheduler),
+    "optimizer": get_args(Optimizer),
+    "resolution": get_args(Resolution),
+}
 
 
 def train_command(

@@ -10,9 +10,11 @@ from bot.messages.figures import bar, count, rate
 from bot.messages.markdown import cut, escape, join_lines, length, one_line
 from bot.messages.run_card import REHEARSAL, made_by
 from bot.messages.stage_line import DONE, FAILED, STOPPED, WAITING, WORKING
+from bot.messages.suggestion_text import changed_text
 from training.catalogue import ExpertName, Model
 from training.request import RunSpec
 from training.run import RunStatus
+from training.suggestion import Suggestion
 from training.view import RunSummary, RunView
 
 _SYMBOLS: Mapping[str, str] = MappingProxyType(
@@ -120,6 +122,11 @@ def resumed_card(spec: RunSpec) -> Card:
         ),
         colour=Colour.ACTIVE,
     )
+
+
+def retried_card(spec: RunSpec, suggestion: Suggestion, old: str) -> Card:
+    """Return that a new run does what a failed one could not, with a suggested change."""
+    return Card(title=spec.name, description=changed_text(suggestion, old), colour=Colour.ACTIVE)
 
 
 def download_card(view: RunView, links: Sequence[Link], archive: str) -> Card:

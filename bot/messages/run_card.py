@@ -11,6 +11,7 @@ from bot.messages.expert_field import files_field, progress_field
 from bot.messages.figures import listed
 from bot.messages.markdown import cut, escape, join_lines
 from bot.messages.stage_line import FAILED, stage_line, stage_title
+from bot.messages.suggestion_text import items_text
 from training.catalogue import ExpertName, find_model
 from training.events import StageKey
 from training.run import RunStatus, StageStatus
@@ -64,6 +65,8 @@ def _description(view: RunView) -> list[str]:
     lines = [f"**{spec.model}** on dataset **{spec.dataset}**{_experts(view)}"]
     if spec.continues is not None:
         lines.append(f"Goes on from the run **{spec.continues}**.")
+    if items := items_text(spec):
+        lines.append(items)
     if spec.engine == "rehearsal":
         lines.append(f"*{REHEARSAL}*")
     return [*lines, *_outcome(view)]

@@ -105,6 +105,7 @@ def test_a_loss_that_is_not_a_number_is_reported_as_such() -> None:
     (read,) = read_events(reader)
     os.close(reader)
     assert isinstance(read, StepDone)
+    assert read.loss is not None
     assert math.isnan(read.loss)
     assert math.isinf(read.average_loss)
 

@@ -7,7 +7,13 @@ import pytest
 from bot.cli.options import RunSettings
 from training.errors import RequestError
 from training.request import ExpertSpec, TrainRequest, resolve_experts
-from training.settings import LIGHTNING_NAMES, SETTING_NAMES, ExpertSettings, SpeedLoraSettings
+from training.settings import (
+    ITEM_NAMES,
+    LIGHTNING_NAMES,
+    SETTING_NAMES,
+    ExpertSettings,
+    SpeedLoraSettings,
+)
 
 LIGHTNING = "wan22-i2v-lightning"
 
@@ -67,6 +73,9 @@ def test_alpha_follows_the_rank_unless_given() -> None:
         ("rank", "high=8 low=x", "a whole number"),
         ("scheduler", "magic", "polynomial"),
         ("optimizer", "sgd", "adamw8bit"),
+        ("blocks_to_swap", "40", "0 up to 39"),
+        ("blocks_to_swap", "-1", "from 0"),
+        ("fp8", "perhaps", "yes or no"),
         ("lightning_strength", "9", "up to 4"),
         ("lightning_file", "../../etc/passwd", "Lightning file"),
         ("lightning_repo", "not a repo", "owner/name"),
@@ -109,5 +118,5 @@ def test_a_model_with_a_single_expert_has_no_choice() -> None:
 def test_settings_of_the_command_line_are_those_of_the_domain() -> None:
     named = {field.name for field in fields(RunSettings)} - {"name", "expert"}
 
-    assert named == {*SETTING_NAMES, *LIGHTNING_NAMES}
+    assert named == {*SETTING_NAMES, *ITEM_NAMES, *LIGHTNING_NAMES}
     assert set(SETTING_NAMES) == set(ExpertSettings.model_fields) - {"expert"}

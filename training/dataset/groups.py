@@ -1,13 +1,15 @@
 """What the trainer makes of a dataset: the guide's three groups, item by item."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
 from training.dataset.buckets import STEP, Size, bucket_of
 from training.dataset.report import Report, Sample
+from training.suggestion import Resolution
 
 GroupName = Literal["images", "clips-head", "clips-uniform"]
 
@@ -73,16 +75,30 @@ CLIPS_UNIFORM = Group(
     frame_sample=2,
 )
 
+# Width and height of the names, in landscape.
+RESOLUTIONS: Mapping[Resolution, Size] = MappingProxyType({"480p": (832, 480), "720p": (1280, 720)})
 
-def plan_groups(report: Report) -> GroupPlan:
-    """Return the groups of the guide that this dataset fills."""
+
+def plan_groups(
+    report: Report, *, max_frames: int | None = None, resolution: Resolution | None = None
+) -> GroupPlan:
+    """Return the groups of the guide that this dataset fills.
+
+    Args:
+        report: What the inspection of the dataset found.
+        max_frames: The most frames of a clip at once; longer targets become this long.
+        resolution: The largest area; what is larger becomes this large.
+    """
     groups: list[Group] = []
     left_out: list[str] = []
+    images, *clips = (
+        _limited(group, max_frames, resolution) for group in (IMAGES, CLIPS_HEAD, CLIPS_UNIFORM)
+    )
     if report.images:
-        groups.append(_with(IMAGES, [_image_item(image) for image in report.images]))
+        groups.append(_with(images, [_image_item(image, images) for image in report.images]))
     else:
         left_out.append("The group images is left out: the set has no images.")
-    for template in (CLIPS_HEAD, CLIPS_UNIFORM):
+    for template in clips:
         items = [item for clip in report.clips for item in _clip_items(clip, template)]
         if items:
             groups.append(_with(template, items))
@@ -90,6 +106,15 @@ def plan_groups(report: Report) -> GroupPlan:
         else:
             left_out.append(_why_empty(report.clips, template))
     return GroupPlan(tuple(groups), tuple(left_out))
+
+
+def at_most(size: Size, resolution: Resolution) -> Size:
+    """Return `size`, or what the resolution's name stands for where that is a smaller area."""
+    long, short = RESOLUTIONS[resolution]
+    width, height = size
+    if width * height <= long * short:
+        return size
+    return (long, short) if width >= height else (short, long)
 
 
 def tokens(item: Item) -> int:
@@ -112,19 +137,24 @@ def suits(report: Report, *, needs_video: bool) -> str | None:
     return None
 
 
-def _with(template: Group, items: Sequence[Item]) -> Group:
-    return Group(
-        name=template.name,
-        resolution=template.resolution,
-        target_frames=template.target_frames,
-        frame_extraction=template.frame_extraction,
-        frame_sample=template.frame_sample,
-        items=tuple(items),
+def _limited(template: Group, max_frames: int | None, resolution: Resolution | None) -> Group:
+    # A latent frame stands for four frames, the first for one.
+    most = (max_frames - 1) // 4 * 4 + 1 if max_frames else None
+    targets = (min(frames, most or frames) for frames in template.target_frames)
+    size = template.resolution
+    return replace(
+        template,
+        resolution=at_most(size, resolution) if resolution else size,
+        target_frames=tuple(dict.fromkeys(targets)),
     )
 
 
-def _image_item(image: Sample) -> Item:
-    width, height = bucket_of((image.width, image.height), IMAGES.resolution, no_upscale=True)
+def _with(template: Group, items: Sequence[Item]) -> Group:
+    return replace(template, items=tuple(items))
+
+
+def _image_item(image: Sample, group: Group) -> Item:
+    width, height = bucket_of((image.width, image.height), group.resolution, no_upscale=True)
     return Item(image.name, 1, width, height)
 
 

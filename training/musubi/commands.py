@@ -96,7 +96,7 @@ class TrainNetwork:
     def _model(self) -> list[str]:
         arguments = ["--task", self.model.task, "--dit", str(self.dit)]
         arguments += ["--dataset_config", str(self.dataset_config)]
-        arguments += ["--mixed_precision", self.model.dtype, *self.model.fp8]
+        arguments += ["--mixed_precision", self.model.dtype, *self._memory()]
         arguments += _clip(self.model, self.weights)
         arguments += ["--sdpa", "--gradient_checkpointing"]
         arguments += ["--timestep_sampling", "shift"]
@@ -107,6 +107,12 @@ class TrainNetwork:
             arguments.append("--preserve_distribution_shape")
         arguments += ["--vae_cache_cpu", "--max_data_loader_n_workers", "2"]
         return [*arguments, "--persistent_data_loader_workers"]
+
+    def _memory(self) -> list[str]:
+        arguments = list(self.model.fp8 or ("--fp8_base",)) if self.settings.fp8 else []
+        if self.settings.blocks_to_swap:
+            arguments += ["--blocks_to_swap", str(self.settings.blocks_to_swap)]
+        return arguments
 
     def _adapter(self) -> list[str]:
         return [

@@ -38,15 +38,18 @@ class TrainingStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDone:
-    """One optimizer step was taken, at `learning_rate`; epochs count from 1."""
+    """One optimizer step was taken, at `learning_rate`; epochs count from 1.
+
+    A trainer's plain log knows neither loss nor rate of one step: they are None there.
+    """
 
     step: int
     total_steps: int
     epoch: int
-    loss: float
+    loss: float | None
     average_loss: float
-    learning_rate: float
-    seconds_per_step: float
+    learning_rate: float | None
+    seconds_per_step: float | None
     kind: Literal["step"] = "step"
 
 

@@ -71,4 +71,5 @@ def _run(context: StageContext, command: tuple[str, ...]) -> None:
         log=context.path(log),
         stopping=context.stopping,
         on_event=on_event,
+        memory=context.planner.memory_use(),
     )

@@ -48,6 +48,7 @@ def run(context: StageContext) -> StageResult:
             log=context.path(log),
             stopping=context.stopping,
             on_event=recorder.take,
+            memory=planner.memory_use(name),
         )
     if not final.exists():
         raise StageError(
@@ -172,9 +173,10 @@ class _Recorder:
 
     def _step(self, event: StepDone) -> None:
         self._last = event
-        metric = {"step": event.step, "loss": event.loss, "learning_rate": event.learning_rate}
-        # One write a step: what a killed stage has read of its trainer is not lost with it.
-        self._metrics.write(json.dumps(metric).encode() + b"\n")
+        if event.loss is not None and event.learning_rate is not None:
+            metric = {"step": event.step, "loss": event.loss, "learning_rate": event.learning_rate}
+            # One write a step: what a killed stage has read of its trainer is not lost with it.
+            self._metrics.write(json.dumps(metric).encode() + b"\n")
         if monotonic() - self._reported_at >= PROGRESS_SECONDS or event.step == event.total_steps:
             self._reported_at = monotonic()
             self.context.report_progress(json.dumps(asdict(event)).encode())

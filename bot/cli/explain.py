@@ -1,0 +1,77 @@
+"""`lorabot explain`: why a training or caching failed, from its log."""
+
+import os
+import re
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from bot.cli.options import Json
+from bot.cli.output import console, errors, print_json
+from bot.messages.suggestion_text import suggestion_option, suggestion_words
+from training.errors import NotFoundError, RequestError
+from training.musubi.failures import TAIL_BYTES, Failure, explain
+
+# What terminals colour with, and a progress bar's "up one line".
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+def explain_log(
+    log: Annotated[Path, Parameter(name="LOG", help="What musubi-tuner printed.")],
+    /,
+    *,
+    exit_code: Annotated[
+        int | None, Parameter(help="What it ended with, if known; -9 or 137 for a killed one.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Tell why a training or caching failed; exit code 1 when its log shows no failure."""
+    failure = explain(_end_of(log), exit_code)
+    if json:
+        print_json(_as_json(failure) if failure is not None else None)
+    if failure is None:
+        errors.print(f"{log} shows no failure; --exit-code tells what a log cannot.", markup=False)
+        sys.exit(1)
+    if not json:
+        _print(failure)
+
+
+def _end_of(log: Path) -> str:
+    """Return the text at the end of a log; a long one is not read as a whole.
+
+    Raises:
+        NotFoundError: There is no such file.
+        RequestError: It is empty, or no text.
+    """
+    if not log.exists():
+        raise NotFoundError(f"There is no file {log}.", "Give the path of a log.")
+    if not log.is_file():
+        raise RequestError(f"{log} is not a file.", "Give the path of a log.")
+    with log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - TAIL_BYTES, 0))
+        data = file.read()
+    if not data.strip():
+        raise RequestError(f"{log} is empty.", "Give the log of a run that printed something.")
+    if b"\0" in data:
+        raise RequestError(f"{log} is not a text file.", "Give what musubi-tuner printed.")
+    return _ESCAPES.sub("", data.decode("utf-8", "replace"))
+
+
+def _as_json(failure: Failure) -> dict[str, Any]:
+    suggestion = asdict(failure.suggestion) if failure.suggestion is not None else None
+    return {**asdict(failure), "suggestion": suggestion}
+
+
+def _print(failure: Failure) -> None:
+    lines = [f"{failure.code}: {failure.cause}", f"  {failure.fix}"]
+    if failure.suggestion is not None:
+        option = suggestion_option(failure.suggestion)
+        how = f" ({option})" if option is not None else ""
+        lines.append(f"  Suggested: again with {suggestion_words(failure.suggestion)}{how}.")
+    if failure.resumable:
+        lines.append("  The run can go on from what it saved.")
+    console.print("\n".join(lines), markup=False)

@@ -1,0 +1,78 @@
+"""Which setting is suggested when the GPU's memory was not enough, and what it does."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.specs import report
+from training.dataset.groups import GroupPlan, plan_groups, tokens
+from training.memory import USUAL_SHAPES, MemoryUse, Shape, lighter, shapes_of
+from training.suggestion import FewerFrames, LowerResolution, SwapBlocks, UseFp8, keeps_items
+
+
+def peak(groups: GroupPlan) -> int:
+    return max(tokens(item) for item in groups.items)
+
+
+def test_settings_are_given_up_from_the_mildest_to_the_hardest() -> None:
+    use = MemoryUse(shapes=shapes_of(plan_groups(report())), fp8=False)
+    suggested: list[object] = []
+
+    while (found := lighter(use)) is not None:
+        suggested.append(found)
+        match found:
+            case FewerFrames():
+                groups = plan_groups(report(), max_frames=found.max_frames)
+                use = replace(use, shapes=shapes_of(groups))
+            case LowerResolution():
+                groups = plan_groups(report(), max_frames=13, resolution=found.resolution)
+                use = replace(use, shapes=shapes_of(groups))
+            case SwapBlocks():
+                use = replace(use, swapped=found.blocks)
+            case _:
+                use = replace(use, fp8=True)
+
+    assert suggested == [
+        FewerFrames(max_frames=13),
+        LowerResolution(resolution="480p"),
+        SwapBlocks(blocks=20),
+        SwapBlocks(blocks=39),
+        UseFp8(),
+    ]
+
+
+def test_a_suggestion_of_smaller_items_takes_a_third_off_the_largest() -> None:
+    before = peak(plan_groups(report()))
+
+    fewer = plan_groups(report(), max_frames=13)
+    lower = plan_groups(report(), max_frames=13, resolution="480p")
+
+    assert peak(fewer) <= before * 2 / 3
+    assert peak(lower) <= peak(fewer) * 2 / 3
+    assert max(item.frames for item in fewer.items) == 13
+    assert {group.resolution for group in lower.groups} == {(480, 832), (832, 480)}
+
+
+def test_a_limit_above_what_is_there_changes_nothing() -> None:
+    assert plan_groups(report(), max_frames=81, resolution="720p") == plan_groups(report())
+
+
+def test_caching_has_no_blocks_to_swap() -> None:
+    small = MemoryUse(shapes=(Shape((832, 480), 9),), swappable=0)
+
+    assert lighter(small) is None
+    assert lighter(replace(small, swappable=29)) == SwapBlocks(blocks=15)
+
+
+def test_the_usual_shapes_are_the_guides() -> None:
+    assert max(shape.frames for shape in USUAL_SHAPES) == 45
+
+
+@pytest.mark.parametrize(
+    ("suggestion", "expected"),
+    [(FewerFrames(max_frames=13), False), (SwapBlocks(blocks=20), True), (UseFp8(), True)],
+)
+def test_training_goes_on_only_over_the_same_items(
+    suggestion: FewerFrames | SwapBlocks | UseFp8, expected: bool
+) -> None:
+    assert keeps_items(suggestion) is expected

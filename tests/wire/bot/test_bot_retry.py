@@ -1,0 +1,61 @@
+"""A run that failed for want of memory, and the button that starts it again with less."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.wiring import LocalHouse
+from tests.wire.bot.chat import Chat
+from training.suggestion import FewerFrames
+
+T2V = "wan21-t2v-1-3b"
+# Python runs this file before everything else: the trainer of a clip that is too long for the GPU
+# ends as musubi-tuner's does there. Every other program is left alone.
+STAND_IN = """
+import os, pathlib, re, sys
+argv = sys.orig_argv
+if "wan_train_network.py" in argv:
+    config = pathlib.Path(argv[argv.index("--dataset_config") + 1]).read_text()
+    lists = re.findall(r"target_frames = \\[([^]]*)", config)
+    if max(int(n) for text in lists for n in re.findall(r"\\d+", text)) > 13:
+        sys.stderr.write(
+            "\\rsteps:   0%|          | 0/9 [00:00<?, ?it/s]Traceback (most recent call last):\\n"
+            '  File "/opt/musubi-tuner/src/musubi_tuner/wan_train_network.py", line 772\\n'
+            "    main()\\n"
+            "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.43 GiB. GPU 0 has a "
+            "total capacity of 23.64 GiB of which 0.31 GiB is free.\\n"
+        )
+        sys.stderr.flush()
+        os._exit(1)
+"""
+
+
+async def test_a_run_out_of_memory_is_started_again_with_fewer_frames_by_its_button(
+    ada: Chat,
+    archive: Path,
+    local: LocalHouse,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(STAND_IN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    await ada.ask("dataset add", name="annika", zip=archive)
+    await ada.ask("train", model=T2V, dataset="annika", epochs="1", name="mine")
+    failed = await ada.card("mine", lambda m: "failed" in m.text)
+
+    answer = await ada.user.reply(await ada.user.press(failed, "Try again with at most 13 frames"))
+    second = str(answer.embeds[0]["title"])
+    card = await ada.card(second, lambda m: "succeeded" in m.text)
+
+    assert list(failed.buttons) == ["Resume", "Try again with at most 13 frames"]
+    assert "GPU's memory was not enough" in failed.text
+    assert "2.43 GiB" in failed.text
+    assert "from the start" in answer.text
+    assert "at most 13 frames" in card.text
+    assert list(card.buttons) == ["Download"]
+    guild = local.guilds()[0]
+    assert local.runs.view(guild, "mine").run.suggestion == FewerFrames(max_frames=13)
+    spec = local.runs.view(guild, second).spec
+    assert (spec.items.max_frames, spec.continues) == (13, None)
+    await ada.ping("mine")
+    await ada.ping(second)

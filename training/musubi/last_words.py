@@ -1,0 +1,95 @@
+"""The exception that a program ended with, found among all that was printed around it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+# Longest text of one exception that is looked at: a model's missing keys fill many lines.
+_LONGEST = 200_000
+_SHOWN = 400
+
+_HEADER = re.compile(r"^.*Traceback \(most recent call last\):[ ]*$", re.MULTILINE)
+_EXCEPTION = re.compile(
+    r"^[ ]*(?:\[rank\d+\]: ?)?(?P<text>[A-Za-z_][\w.]*"
+    r"(?:Error|Exception|Interrupt|Exit|Invalid|Exceeded|Refused|Timeout)\w*(?:: .*|:?[ ]*)$)",
+    re.MULTILINE,
+)
+_ANY_EXCEPTION = re.compile(r"^(?P<text>[A-Za-z_][\w.]*(?:: .*)?)$", re.MULTILINE)
+# What ends the text of an exception of several lines.
+_NEXT_RECORD = re.compile(r"^(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):|.*\d%\|)", re.MULTILINE)
+_USAGE = re.compile(r"^\S+\.py: (?P<text>error: .*)$", re.MULTILINE)
+# accelerate, which started the trainer, raises this over it; the trainer's own is above.
+_LAUNCHER = re.compile(r"^subprocess\.CalledProcessError: Command .*?(?P<verdict>died with .*)?$")
+# Raised while everything is torn down, after what went wrong.
+_AFTERMATH = ("Exception ignored in", "Error in atexit")
+_FINISHED = "model saved."
+_STEP = re.compile(r"steps: .*\| *(\d+)/\d+ \[")
+
+
+@dataclass(frozen=True, slots=True)
+class LastWords:
+    """The text of an exception with its type, and the frames it came through."""
+
+    exception: str
+    frames: str = ""
+
+    @property
+    def line(self) -> str:
+        """Return its first line, cut to what can be shown."""
+        first = next(iter(self.exception.strip().splitlines()), "")
+        return first if len(first) <= _SHOWN else f"{first[:_SHOWN]}…"
+
+
+def last_words(log: str) -> LastWords | None:
+    """Return the exception that ended the program; None when the log shows none."""
+    text = log.replace("\r", "\n")
+    for start, words in _tracebacks(text):
+        launcher = _LAUNCHER.match(words.exception)
+        if launcher is None:
+            return None if _went_on(text[:start], text[start:]) else words
+        text = text[:start]
+        if launcher["verdict"]:
+            return LastWords(launcher["verdict"])
+    return _usage(text) or _bare(text)
+
+
+def _tracebacks(text: str) -> Iterator[tuple[int, LastWords]]:
+    """Yield where each traceback begins and what it says, the last one first."""
+    end = len(text)
+    for header in reversed(list(_HEADER.finditer(text))):
+        block, end = text[header.end() : end], header.start()
+        if _line_before(text, header.start()).startswith(_AFTERMATH):
+            continue
+        exception = _EXCEPTION.search(block) or _ANY_EXCEPTION.search(block)
+        if exception is None:
+            continue
+        start = exception.start("text")
+        rest = block[start : start + _LONGEST]
+        cut = _NEXT_RECORD.search(rest, exception.end("text") - start)
+        yield header.start(), LastWords(rest[: cut.start()] if cut else rest, block[:start])
+
+
+def _line_before(text: str, position: int) -> str:
+    end = max(position - 1, 0)
+    return text[text.rfind("\n", 0, end) + 1 : end]
+
+
+def _went_on(before: str, after: str) -> bool:
+    """Return whether a training coped: it took more steps after a traceback, or came to its end."""
+    earlier = max((int(step) for step in _STEP.findall(before)), default=0)
+    later = {int(step) for step in _STEP.findall(after)}
+    # The bar is drawn once more when the program ends, with a step that was not shown before.
+    return _FINISHED in after or len([step for step in later if step > earlier]) > 1
+
+
+def _usage(text: str) -> LastWords | None:
+    """Return what a program said that refused its options."""
+    found = list(_USAGE.finditer(text))
+    return LastWords(found[-1]["text"]) if found else None
+
+
+def _bare(text: str) -> LastWords | None:
+    """Return the last line where it is an exception without its traceback, as in a rehearsal."""
+    before, _, last = text.rstrip().rpartition("\n")
+    found = _EXCEPTION.fullmatch(last)
+    return LastWords(found["text"], before[-_SHOWN:]) if found else None

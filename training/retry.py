@@ -1,0 +1,69 @@
+"""The spec of a run that does what another one left undone, unchanged or as was suggested."""
+
+from typing import assert_never
+
+from training.dataset.groups import plan_groups
+from training.dataset.report import Report
+from training.events import StageKey
+from training.plan import steps_per_epoch
+from training.request import RunSpec
+from training.run import Run, StageStatus
+from training.suggestion import (
+    CacheAgain,
+    FewerFrames,
+    LowerResolution,
+    Suggestion,
+    SwapBlocks,
+    UseFp8,
+    keeps_items,
+)
+
+
+def rest_of(run: Run) -> RunSpec:
+    """Return a spec that goes on with the experts which the run has not published."""
+    unfinished = tuple(
+        expert
+        for expert in run.spec.experts
+        if run.stage(StageKey("publish", expert.name)).status is not StageStatus.SUCCEEDED
+    )
+    return run.spec.model_copy(update={"experts": unfinished, "continues": run.spec.name})
+
+
+def with_suggestion(spec: RunSpec, suggestion: Suggestion, report: Report) -> RunSpec:
+    """Return a spec that goes on with another one, changed as suggested.
+
+    Where the training items change, it starts anew: its steps are not those of the old states.
+
+    Args:
+        spec: The spec that would go on unchanged.
+        suggestion: The change.
+        report: What the inspection of the run's dataset found.
+    """
+    match suggestion:
+        case FewerFrames():
+            spec = _cut(spec, report, max_frames=suggestion.max_frames)
+        case LowerResolution():
+            spec = _cut(spec, report, resolution=suggestion.resolution)
+        case SwapBlocks():
+            spec = _set(spec, blocks_to_swap=suggestion.blocks)
+        case UseFp8():
+            spec = _set(spec, fp8=True)
+        case CacheAgain():
+            spec = spec.model_copy(update={"caches_after": spec.continues})
+        case _:
+            assert_never(suggestion)
+    return spec if keeps_items(suggestion) else spec.model_copy(update={"continues": None})
+
+
+def _cut(spec: RunSpec, report: Report, **limits: int | str) -> RunSpec:
+    items = spec.items.model_copy(update=limits)
+    groups = plan_groups(report, max_frames=items.max_frames, resolution=items.resolution)
+    return spec.model_copy(update={"items": items, "steps_per_epoch": steps_per_epoch(groups)})
+
+
+def _set(spec: RunSpec, **settings: int) -> RunSpec:
+    experts = tuple(
+        expert.model_copy(update={"settings": expert.settings.model_copy(update=settings)})
+        for expert in spec.experts
+    )
+    return spec.model_copy(update={"experts": experts})
