@@ -11,7 +11,8 @@ from bot.wiring import LocalHouse
 from training.advance import open_runs
 from training.catalogue import find_model
 from training.cost import Estimate, estimate
-from training.dataset.groups import GroupPlan, plan_groups
+from training.dataset.group import GroupPlan
+from training.dataset.groups import plan_groups
 from training.dataset.report import Report
 from training.datasets import DatasetVersion
 from training.errors import RequestError

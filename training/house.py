@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from training import layout
-from training.dataset.groups import GroupPlan, plan_groups
+from training.dataset.group import GroupPlan
+from training.dataset.groups import plan_groups
 from training.dataset.report import Report
 from training.plan import Planner
 from training.ports import Backend, Engine, Leases, Store

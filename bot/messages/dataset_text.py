@@ -8,7 +8,8 @@ from bot.messages.duration import duration
 from bot.messages.figures import count, listed
 from bot.messages.markdown import cut, escape, join_lines, one_line
 from training.catalogue import MODELS, Model
-from training.dataset.groups import Group, GroupPlan, suits
+from training.dataset.group import Group, GroupPlan
+from training.dataset.groups import suits
 from training.dataset.report import Finding, Report, Sample, Severity
 from training.datasets import DatasetVersion
 
