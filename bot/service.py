@@ -11,9 +11,10 @@ from bot.wiring import LocalHouse
 from training.advance import open_runs
 from training.catalogue import find_model
 from training.cost import Estimate, estimate
+from training.cutting import remarks
 from training.dataset.group import GroupPlan
 from training.dataset.groups import plan_groups
-from training.dataset.report import Report
+from training.dataset.report import Finding, Report
 from training.datasets import DatasetVersion
 from training.errors import RequestError
 from training.request import EngineName, RunSpec, TrainRequest, parse_reference
@@ -41,6 +42,8 @@ class StartedRun:
 
     spec: RunSpec
     estimate: Estimate
+    groups: GroupPlan
+    remarks: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +123,10 @@ class Service:
 
         def start() -> StartedRun:
             spec = self._local.runs.start(request, origin, self._engine)
+            report = self._local.house.report(spec)
             groups = self._local.house.groups(spec)
-            return StartedRun(spec, estimate(find_model(spec.model), groups, spec.experts))
+            cost = estimate(find_model(spec.model), groups, spec.experts)
+            return StartedRun(spec, cost, groups, remarks(spec, report))
 
         return await _in_thread(start)
 

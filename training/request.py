@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from training.catalogue import Expert, ExpertName, Model, find_model
+from training.catalogue import Expert, ExpertName, Model, Resolution, find_model
+from training.dataset.report import Use
 from training.errors import RequestError
 from training.settings import (
     LIGHTNING_NAMES,
@@ -28,13 +29,17 @@ _REFERENCE = re.compile(r"(?P<name>[^@]+)(?:@(?P<number>\d{1,6}))?")
 
 
 class DatasetRef(BaseModel):
-    """One version of a dataset; `version` is its content id and decides what can be reused."""
+    """One version of a dataset; `version` is its content id and decides what can be reused.
+
+    `use` says whether training reads the repaired files or the uploaded ones.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     number: int
     version: str
+    use: Use = "repaired"
 
     def __str__(self) -> str:
         return f"{self.name}@{self.number}"
@@ -55,7 +60,13 @@ class ExpertSpec(BaseModel):
 
 
 class RunSpec(BaseModel):
-    """One run as it was asked for; written once, before anyone is told that the run exists."""
+    """One run as it was asked for; written once, before anyone is told that the run exists.
+
+    Attributes:
+        max_frames: The longest training item; None for the guide's.
+        resolution: In place of the model's.
+        dataset_toml: The user's own dataset TOML, in place of the guide's groups.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -70,6 +81,9 @@ class RunSpec(BaseModel):
     experts: tuple[ExpertSpec, ...]
     steps_per_epoch: Annotated[int, Field(ge=1)]
     continues: str | None = None
+    max_frames: int | None = None
+    resolution: Resolution | None = None
+    dataset_toml: str | None = None
 
     def expert(self, name: ExpertName) -> ExpertSpec:
         """Return the settings of the expert called `name`."""
@@ -81,7 +95,14 @@ class RunSpec(BaseModel):
 
 
 class TrainRequest(BaseModel):
-    """What `/train` and `lorabot train` take, before it is checked against a model."""
+    """What `/train` and `lorabot train` take, before it is checked against a model.
+
+    Attributes:
+        max_frames: The longest training item; None for the guide's.
+        resolution: In place of the model's.
+        dataset_toml: The text of a dataset TOML of the user's own.
+        dataset_config: Use the dataset TOML that lies in the dataset's zip.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -89,6 +110,10 @@ class TrainRequest(BaseModel):
     dataset: str
     name: str | None = None
     expert: ExpertChoice = "both"
+    max_frames: int | None = None
+    resolution: Resolution | None = None
+    dataset_toml: str | None = None
+    dataset_config: Literal["from-zip"] | None = None
     settings: Mapping[str, str] = Field(default_factory=dict[str, str])
 
 

@@ -6,6 +6,7 @@ are accepted too). What is not given comes from the catalogue.
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -89,9 +90,21 @@ class SpeedLoraSettings(BaseModel):
 SETTING_NAMES: tuple[str, ...] = tuple(n for n in ExpertSettings.model_fields if n != "expert")
 LIGHTNING_NAMES: tuple[str, ...] = ("lightning_repo", "lightning_file", "lightning_strength")
 
+# How a run cuts its dataset into items; one value for the whole run.
+CUT_TEXTS: Mapping[str, str] = MappingProxyType(
+    {
+        "max_frames": "longest training item in frames, such as 21; the guide's are 21 and 45",
+        "resolution": "size of clips and images, 480p or 720p; the model's when left out",
+        "dataset_toml": "your own musubi-tuner dataset TOML, in place of the guide's",
+        "dataset_config": "from-zip uses the dataset TOML that lies in the dataset's zip",
+    }
+)
+
 
 def describe(name: str) -> str:
     """Return one line on the setting `name`, for option lists and help texts."""
+    if name in CUT_TEXTS:
+        return CUT_TEXTS[name]
     if name in LIGHTNING_NAMES:
         field = SpeedLoraSettings.model_fields[name.removeprefix("lightning_")]
     else:

@@ -17,9 +17,10 @@ from bot.cli.options import GUILD, ORIGIN, DatasetName, Engine, Home, Json, Mode
 from bot.cli.output import console, print_json
 from bot.cli.zips import look_at, stored_dataset
 from bot.wiring import LocalHouse
+from training.catalogue import find_model
+from training.draft import draft_spec
 from training.errors import StageError
 from training.run import RunStatus, StageStatus
-from training.runs import draft_spec
 from training.view import RunView
 
 _POLL_SECONDS = 0.3
@@ -40,7 +41,8 @@ def train(
     request = (settings or RunSettings()).request(model, dataset)
     # Checked before the zip is stored: a refused command changes nothing.
     ref, report = look_at(local, dataset)
-    draft_spec(request, ORIGIN, engine, ref=ref, report=report)
+    card = local.gpu(find_model(request.model), engine)
+    draft_spec(request, ORIGIN, engine, ref=ref, report=report, card=card)
     stored = request.model_copy(update={"dataset": stored_dataset(local, dataset, ref)})
     spec = local.runs.start(stored, ORIGIN, engine)
     try:

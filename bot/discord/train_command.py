@@ -1,8 +1,8 @@
 """`/train`: its options are the settings of the domain, none written down twice."""
 
 import inspect
-from collections.abc import Callable, Coroutine
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Literal, TypeVar, get_args
 
 import discord
 from discord import app_commands
@@ -12,7 +12,8 @@ from bot.discord.completion import Complete, fixed
 from bot.discord.run_actions import ShowRun
 from bot.messages.plan_text import plan_card
 from bot.service import Service
-from training.catalogue import MODELS, Model
+from training.catalogue import MODELS, Model, Resolution
+from training.cutting import MOST_FRAMES, check_config_size, read_config
 from training.request import ExpertChoice, TrainRequest
 from training.settings import (
     LIGHTNING_NAMES,
@@ -23,9 +24,16 @@ from training.settings import (
     option,
 )
 
+T = TypeVar("T")
 _Callback = Callable[..., Coroutine[Any, Any, None]]
 _DESCRIPTION_LIMIT = 100
 _SETTINGS = (*SETTING_NAMES, *LIGHTNING_NAMES)
+_CUT: Mapping[str, tuple[object, object]] = {
+    "max_frames": (app_commands.Range[int, 1, MOST_FRAMES], None),
+    "resolution": (Resolution, ""),
+    "dataset_toml": (discord.Attachment, None),
+    "dataset_config": (Literal["from-zip"], ""),
+}
 # Every setting is text: one value for all experts, or high=… low=….
 _SUGGESTED = {"scheduler": get_args(Scheduler), "optimizer": get_args(Optimizer)}
 
@@ -37,18 +45,28 @@ def train_command(
 ) -> app_commands.Command[app_commands.Group, ..., None]:
     """Return the command; `dataset_names` completes its dataset option."""
 
-    async def train(interaction: Interaction, /, **options: str) -> None:
+    async def train(
+        interaction: Interaction,
+        /,
+        dataset_toml: discord.Attachment | None = None,
+        max_frames: int | None = None,
+        **options: str,
+    ) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
-        settings = {name: options[name] for name in _SETTINGS if options.get(name)}
         request = TrainRequest(
             model=options["model"],
             dataset=options["dataset"],
             name=options.get("name") or None,
             expert=_expert(options.get("expert")),
-            settings=settings,
+            max_frames=max_frames,
+            resolution=_one_of(get_args(Resolution), options.get("resolution")),
+            dataset_toml=await _read_toml(dataset_toml) if dataset_toml else None,
+            dataset_config="from-zip" if options.get("dataset_config") else None,
+            settings={name: options[name] for name in _SETTINGS if options.get(name)},
         )
         started = await service.train(request, origin_of(interaction))
-        await answer(interaction, plan_card(started.spec, started.estimate), ephemeral=True)
+        card = plan_card(started.spec, started.estimate, started.groups, started.remarks)
+        await answer(interaction, card, ephemeral=True)
         await show_run(guild_of(interaction), started.spec.name)
 
     train.__signature__ = _signature()
@@ -77,6 +95,10 @@ def _signature() -> inspect.Signature:
             "expert", keyword, annotation=Literal["both", "high", "low"], default="both"
         ),
         *(inspect.Parameter(name, keyword, annotation=str, default="") for name in _SETTINGS),
+        *(
+            inspect.Parameter(name, keyword, annotation=kind, default=default)
+            for name, (kind, default) in _CUT.items()
+        ),
     ]
     return inspect.Signature([*required, *optional])
 
@@ -87,13 +109,15 @@ def _described(callback: _Callback) -> _Callback:
         "dataset": "Name of a dataset, or name@version",
         "name": "Name of the run; made from dataset and model when left out",
         "expert": "Wan 2.2 only: train both experts or one",
-        **{name: describe(name) for name in _SETTINGS},
+        **{name: describe(name) for name in (*_SETTINGS, *_CUT)},
     }
     models = [app_commands.Choice(name=_choice_text(m), value=m.name) for m in MODELS]
     described = app_commands.describe(
         **{name: text[:_DESCRIPTION_LIMIT] for name, text in texts.items()}
     )(callback)
-    renamed = app_commands.rename(**{n: option(n) for n in _SETTINGS if option(n) != n})(described)
+    renamed = app_commands.rename(**{n: option(n) for n in (*_SETTINGS, *_CUT) if option(n) != n})(
+        described
+    )
     return app_commands.choices(model=models)(renamed)
 
 
@@ -103,4 +127,13 @@ def _choice_text(model: Model) -> str:
 
 
 def _expert(text: str | None) -> ExpertChoice:
-    return next((choice for choice in get_args(ExpertChoice) if choice == text), "both")
+    return _one_of(get_args(ExpertChoice), text) or "both"
+
+
+def _one_of(choices: tuple[T, ...], text: str | None) -> T | None:
+    return next((choice for choice in choices if choice == text), None)
+
+
+async def _read_toml(attachment: discord.Attachment) -> str:
+    check_config_size(attachment.filename, attachment.size)  # before a byte of it is fetched
+    return read_config(attachment.filename, await attachment.read())

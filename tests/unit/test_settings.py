@@ -7,7 +7,13 @@ import pytest
 from bot.cli.options import RunSettings
 from training.errors import RequestError
 from training.request import ExpertSpec, TrainRequest, resolve_experts
-from training.settings import LIGHTNING_NAMES, SETTING_NAMES, ExpertSettings, SpeedLoraSettings
+from training.settings import (
+    CUT_TEXTS,
+    LIGHTNING_NAMES,
+    SETTING_NAMES,
+    ExpertSettings,
+    SpeedLoraSettings,
+)
 
 LIGHTNING = "wan22-i2v-lightning"
 
@@ -109,5 +115,5 @@ def test_a_model_with_a_single_expert_has_no_choice() -> None:
 def test_settings_of_the_command_line_are_those_of_the_domain() -> None:
     named = {field.name for field in fields(RunSettings)} - {"name", "expert"}
 
-    assert named == {*SETTING_NAMES, *LIGHTNING_NAMES}
+    assert named == {*SETTING_NAMES, *LIGHTNING_NAMES, *CUT_TEXTS}
     assert set(SETTING_NAMES) == set(ExpertSettings.model_fields) - {"expert"}

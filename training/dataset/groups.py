@@ -3,15 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Literal
 
+from training.catalogue import Resolution
 from training.dataset.buckets import Size
 from training.dataset.group import Group, GroupPlan, plan_of
 from training.dataset.report import Report, Sample
 from training.dataset.timeline import longest_4n1
 from training.dataset.windows import Extract
 
-Resolution = Literal["480p", "720p"]
 FEWEST_MOVING_FRAMES = 5  # the VAE packs the frames after the first by four
 
 
