@@ -10,6 +10,7 @@ from bot.settings import Settings
 from bot.wiring import LocalHouse
 from training.catalogue import Resolution
 from training.cutting import read_config
+from training.dataset.report import Use
 from training.errors import NotFoundError
 from training.request import EngineName, ExpertChoice, TrainRequest
 from training.runs import Origin
@@ -72,6 +73,10 @@ class RunSettings:
     lightning_file: Annotated[str | None, _help("lightning_file")] = None
     lightning_strength: Annotated[str | None, _help("lightning_strength")] = None
 
+    use: Annotated[
+        Use | None,
+        Parameter(help="Train on the repaired files, or on the original ones as they are."),
+    ] = None
     max_frames: Annotated[int | None, _help("max_frames")] = None
     resolution: Annotated[Resolution | None, _help("resolution")] = None
     dataset_toml: Annotated[Path | None, _help("dataset_toml")] = None
@@ -87,7 +92,7 @@ class RunSettings:
         Raises:
             RequestError: The dataset TOML cannot be read.
         """
-        others = {"name", "expert", *CUT_TEXTS}
+        others = {"name", "expert", "use", *CUT_TEXTS}
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
         return TrainRequest(
             model=model,

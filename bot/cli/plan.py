@@ -6,7 +6,15 @@ from typing import Any
 
 from rich.table import Table
 
-from bot.cli.options import ORIGIN, DatasetName, Engine, Home, Json, ModelName, RunSettings
+from bot.cli.options import (
+    ORIGIN,
+    DatasetName,
+    Engine,
+    Home,
+    Json,
+    ModelName,
+    RunSettings,
+)
 from bot.cli.output import console, print_json
 from bot.cli.zips import look_at
 from bot.messages.duration import duration
@@ -33,7 +41,7 @@ def plan(
     """Show the stages, the exact commands, the steps an epoch, the time and the cost of a run."""
     local = (home or Home()).open()
     request = (settings or RunSettings()).request(model, dataset)
-    ref, report = look_at(local, dataset)
+    ref, report = look_at(local, dataset, settings.use if settings else None)
     card = local.gpu(find_model(request.model), engine)
     spec = draft_spec(request, ORIGIN, engine, ref=ref, report=report, card=card)
     groups = cut_dataset(report, find_model(spec.model), spec)

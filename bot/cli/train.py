@@ -13,7 +13,16 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from bot.cli.options import GUILD, ORIGIN, DatasetName, Engine, Home, Json, ModelName, RunSettings
+from bot.cli.options import (
+    GUILD,
+    ORIGIN,
+    DatasetName,
+    Engine,
+    Home,
+    Json,
+    ModelName,
+    RunSettings,
+)
 from bot.cli.output import console, print_json
 from bot.cli.zips import look_at, stored_dataset
 from bot.wiring import LocalHouse
@@ -40,7 +49,7 @@ def train(
     local.engine(engine)
     request = (settings or RunSettings()).request(model, dataset)
     # Checked before the zip is stored: a refused command changes nothing.
-    ref, report = look_at(local, dataset)
+    ref, report = look_at(local, dataset, settings.use if settings else None)
     card = local.gpu(find_model(request.model), engine)
     draft_spec(request, ORIGIN, engine, ref=ref, report=report, card=card)
     stored = request.model_copy(update={"dataset": stored_dataset(local, dataset, ref)})

@@ -100,7 +100,7 @@ def taken(cut: dict[str, Any], frames: int, folder: Path) -> list[list[int]]:
 def kept(frames: int, rate: float) -> int:
     from musubi_tuner.dataset import media_utils  # noqa: PLC0415
 
-    with patch.object(media_utils.av, "open", lambda _path: Clip(frames)):
+    with patch.object(media_utils.av, "open", return_value=Clip(frames)):
         return len(media_utils.load_video(__file__, source_fps=rate, target_fps=16.0))
 
 
