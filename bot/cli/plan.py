@@ -40,8 +40,9 @@ def plan(
 ) -> None:
     """Show the stages, the exact commands, the steps an epoch, the time and the cost of a run."""
     local = (home or Home()).open()
-    request = (settings or RunSettings()).request(model, dataset)
-    ref, report = look_at(local, dataset, settings.use if settings else None)
+    settings = settings or RunSettings()
+    request = settings.request(model, dataset)
+    ref, report = look_at(local, dataset, settings.use)
     card = local.gpu(find_model(request.model), engine)
     spec = draft_spec(request, ORIGIN, engine, ref=ref, report=report, card=card)
     groups = cut_dataset(report, find_model(spec.model), spec)

@@ -47,9 +47,10 @@ def train(
     """Train on a dataset and follow the run to its end; Ctrl-C leaves it running."""
     local = (home or Home()).open()
     local.engine(engine)
-    request = (settings or RunSettings()).request(model, dataset)
+    settings = settings or RunSettings()
+    request = settings.request(model, dataset)
     # Checked before the zip is stored: a refused command changes nothing.
-    ref, report = look_at(local, dataset, settings.use if settings else None)
+    ref, report = look_at(local, dataset, settings.use)
     card = local.gpu(find_model(request.model), engine)
     draft_spec(request, ORIGIN, engine, ref=ref, report=report, card=card)
     stored = request.model_copy(update={"dataset": stored_dataset(local, dataset, ref)})

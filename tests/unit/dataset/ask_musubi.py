@@ -1,4 +1,4 @@
-"""Asks musubi-tuner's own code which frames it takes, and prints the answers as JSON.
+"""Asks musubi-tuner's own code which keys and frames it takes, and prints the answers as JSON.
 
 Made with musubi-tuner at commit 30c658c, in an environment where it is installed:
 
@@ -104,6 +104,17 @@ def kept(frames: int, rate: float) -> int:
         return len(media_utils.load_video(__file__, source_fps=rate, target_fps=16.0))
 
 
+def schema() -> dict[str, list[str]]:
+    from musubi_tuner.dataset.config_utils import ConfigSanitizer  # noqa: PLC0415
+
+    asked = ConfigSanitizer()
+    return {
+        "general": sorted(asked.general_schema),
+        "image": sorted(asked.image_dataset_schema),
+        "video": sorted(asked.video_dataset_schema),
+    }
+
+
 def main() -> None:
     logging.disable()
     with tempfile.TemporaryDirectory() as folder:
@@ -119,6 +130,7 @@ def main() -> None:
     ]
     lines = {
         "commit": json.dumps(COMMIT),
+        "schema": json.dumps(schema()),
         "windows": "[\n" + ",\n".join(map(json.dumps, windows)) + "\n]",
         "rates": "[\n" + ",\n".join(map(json.dumps, rates)) + "\n]",
     }
