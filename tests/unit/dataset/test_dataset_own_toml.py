@@ -1,4 +1,4 @@
-"""A user's own dataset TOML: every key checked, paths replaced, items as musubi-tuner counts them."""
+"""A user's own dataset TOML: each key checked, paths replaced, items as musubi-tuner counts."""
 
 import json
 import tomllib
@@ -94,7 +94,7 @@ def test_what_cannot_be_used_is_named_with_its_fix(
         ("general = 1\n[[datasets]]", "toml-no-datasets"),
         ("[[datasets]]\nresolution = 720", "toml-no-directory"),
         ("[other]\n[[datasets]]\nvideo_directory = 'v'", "toml-unknown-key"),
-        ("[general]\nvideo_directory = 'v'\n[[datasets]]\nvideo_directory = 'v'", "toml-unknown-key"),
+        ("[general]\nmax_frames = 9\n[[datasets]]\nvideo_directory = 'v'", "toml-unknown-key"),
     ],
 )  # fmt: skip
 def test_a_file_of_another_form_is_refused(text: str, code: str) -> None:
