@@ -14,7 +14,7 @@ from training.cost import Estimate, estimate
 from training.cutting import remarks
 from training.dataset.group import GroupPlan
 from training.dataset.groups import plan_groups
-from training.dataset.report import Finding, Report
+from training.dataset.report import Finding, Media, Report
 from training.datasets import DatasetVersion
 from training.errors import RequestError
 from training.request import EngineName, RunSpec, TrainRequest, parse_reference
@@ -90,6 +90,17 @@ class Service:
 
         return await _in_thread(show)
 
+    async def choose_media(
+        self, guild: str, reference: str, media: Media, *, by: str
+    ) -> AddedDataset:
+        """Store a version that is trained on repaired, or as it was uploaded."""
+
+        def choose() -> AddedDataset:
+            chosen = self._local.datasets.choose(guild, reference, media, by=by)
+            return self._described(guild, *chosen)
+
+        return await _in_thread(choose)
+
     def _described(self, guild: str, version: DatasetVersion, report: Report) -> AddedDataset:
         versions = self._local.datasets.versions(guild, version.name)
         others = [other for other in versions if other.number != version.number]
@@ -126,7 +137,7 @@ class Service:
             report = self._local.house.report(spec)
             groups = self._local.house.groups(spec)
             cost = estimate(find_model(spec.model), groups, spec.experts)
-            return StartedRun(spec, cost, groups, remarks(spec, report))
+            return StartedRun(spec, cost, groups, remarks(spec.dataset_toml, report))
 
         return await _in_thread(start)
 

@@ -6,8 +6,8 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from training.card_memory import CARDS
 from training.errors import RequestError
-from training.memory import CARDS
 
 
 class Settings(BaseSettings):

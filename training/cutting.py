@@ -1,63 +1,51 @@
 """How a run's dataset is cut into items: as the guide does for the model, or by a user's TOML."""
 
-from typing import Protocol
-
-from training.catalogue import Model, Resolution
+from training.catalogue import Model, find_model
 from training.dataset.group import GroupPlan
 from training.dataset.groups import plan_groups
 from training.dataset.own_tables import LARGEST_BYTES
 from training.dataset.own_toml import plan_own
 from training.dataset.report import Finding, Report
 from training.errors import RequestError
+from training.request import RunSpec
+from training.settings import ItemSettings, option
 
-MOST_FRAMES = 129
 _SHOWN = 5
 
 
-class Cut(Protocol):
-    """What a request and a run's spec say about cutting; None leaves it to the guide."""
-
-    @property
-    def max_frames(self) -> int | None:
-        """Return the longest item in frames."""
-        ...
-
-    @property
-    def resolution(self) -> Resolution | None:
-        """Return the size in place of the model's."""
-        ...
-
-    @property
-    def dataset_toml(self) -> str | None:
-        """Return the text of a dataset TOML for the trainer."""
-        ...
-
-
-def cut_dataset(report: Report, model: Model, cut: Cut) -> GroupPlan:
+def cut_dataset(
+    report: Report, model: Model, items: ItemSettings, dataset_toml: str | None = None
+) -> GroupPlan:
     """Return the groups that a run trains in.
 
+    Args:
+        report: Of the set as it is used.
+        model: Decides the resolution, unless `items` does.
+        items: What to cut items to.
+        dataset_toml: The text of the user's own dataset TOML, in place of the guide's groups.
+
     Raises:
-        RequestError: The wishes contradict each other, are out of range, or the TOML is not usable.
+        RequestError: The wishes contradict each other, or the TOML is not usable.
     """
-    if cut.dataset_toml is None:
-        if cut.max_frames is not None and not 1 <= cut.max_frames <= MOST_FRAMES:
-            raise RequestError(
-                f"max-frames cannot be {cut.max_frames}.",
-                f"Give a whole number from 1 to {MOST_FRAMES}, such as 21.",
-            )
-        return plan_groups(report, cut.resolution or model.resolution, cut.max_frames)
-    for name, value in (("max-frames", cut.max_frames), ("resolution", cut.resolution)):
+    if dataset_toml is None:
+        return plan_groups(report, items.resolution or model.resolution, items.max_frames)
+    for name, value in items:
         if value is not None:
             raise RequestError(
-                f"{name} and a dataset TOML of your own contradict each other.",
+                f"{option(name)} and a dataset TOML of your own contradict each other.",
                 "Leave one of them out; the TOML itself sets frames and resolution.",
             )
-    return _own(cut.dataset_toml, report)
+    return _own(dataset_toml, report)
 
 
-def remarks(cut: Cut, report: Report) -> tuple[Finding, ...]:
+def cut_run(report: Report, spec: RunSpec) -> GroupPlan:
+    """Return the groups that a run trains in, by its spec."""
+    return cut_dataset(report, find_model(spec.model), spec.items, spec.dataset_toml)
+
+
+def remarks(dataset_toml: str | None, report: Report) -> tuple[Finding, ...]:
     """Return what is to be said about the user's own TOML; nothing where there is none."""
-    return plan_own(cut.dataset_toml, report).findings if cut.dataset_toml is not None else ()
+    return plan_own(dataset_toml, report).findings if dataset_toml is not None else ()
 
 
 def config_of_zip(report: Report) -> str:

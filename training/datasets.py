@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from training import layout
 from training.dataset.inspect import inspect_zip
 from training.dataset.original import used_as
-from training.dataset.report import Report, Use
+from training.dataset.report import Media, Report
 from training.errors import DatasetError, NotFoundError
 from training.ports import Store
 from training.request import DatasetRef, check_name, parse_reference
@@ -25,7 +25,7 @@ class DatasetVersion(BaseModel):
 
     Attributes:
         version: Content id of what training reads.
-        use: Whether that is the repaired set, or the files as they were uploaded.
+        media: Whether that is the repaired set, or the files as they were uploaded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,12 +38,14 @@ class DatasetVersion(BaseModel):
     added_at: datetime
     added_by: str
     file_name: str
-    use: Use = "repaired"
+    media: Media = "repaired"
 
     @property
     def ref(self) -> DatasetRef:
         """Return how a run names this version."""
-        return DatasetRef(name=self.name, number=self.number, version=self.version, use=self.use)
+        return DatasetRef(
+            name=self.name, number=self.number, version=self.version, media=self.media
+        )
 
 
 class DatasetRefusedError(DatasetError):
@@ -83,7 +85,7 @@ class Datasets:
         return self._store_next(guild, draft, inspected, archive), inspected
 
     def choose(
-        self, guild: str, reference: str, use: Use, *, by: str
+        self, guild: str, reference: str, media: Media, *, by: str
     ) -> tuple[DatasetVersion, Report]:
         """Store an upload once more as the newest version, used repaired or as it is.
 
@@ -94,8 +96,8 @@ class Datasets:
             DatasetError: It can only be used repaired; nothing is stored.
         """
         version = self.find(guild, reference)
-        report = self.report(guild, version, use)
-        if version.use == use:
+        report = self.report(guild, version, media)
+        if version.media == media:
             return version, report
         draft = _draft(version.name, report, by=by, file_name=version.file_name)
         archive = self._store.path(f"{self._folder(guild, version)}/{layout.ORIGINAL}")
@@ -141,13 +143,13 @@ class Datasets:
             raise NotFoundError(f"{name} has no version {number}.", f"Choose one of: {have}.")
         return self._read(guild, name, number if number is not None else numbers[-1])
 
-    def report(self, guild: str, version: DatasetVersion, use: Use | None = None) -> Report:
-        """Return what the inspection of a version found, for the use it is stored for, or `use`.
+    def report(self, guild: str, version: DatasetVersion, media: Media | None = None) -> Report:
+        """Return what was found in a version, for the media it is stored with, or for `media`.
 
         Raises:
             DatasetError: It can only be used repaired.
         """
-        return used_as(self._inspected(guild, version), use or version.use)
+        return used_as(self._inspected(guild, version), media or version.media)
 
     def _inspected(self, guild: str, version: DatasetVersion) -> Report:
         key = f"{self._folder(guild, version)}/{layout.REPORT}"
@@ -231,7 +233,7 @@ def _draft(name: str, report: Report, *, by: str, file_name: str) -> DatasetVers
         added_at=datetime.now(UTC),
         added_by=by,
         file_name=file_name,
-        use=report.use,
+        media=report.media,
     )
 
 

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from training.card_memory import refuse_too_large
 from training.cutting import config_of_zip, cut_dataset
 from training.dataset.groups import suits
 from training.dataset.report import Report
 from training.errors import RequestError
 from training.house import now
-from training.memory import refuse_too_large
 from training.plan import steps_per_epoch
 from training.request import (
     DatasetRef,
@@ -16,6 +16,7 @@ from training.request import (
     TrainRequest,
     check_name,
     default_run_name,
+    requested_items,
     resolve_experts,
 )
 
@@ -57,7 +58,8 @@ def draft_spec(
         check_name("run", request.name)
     if request.dataset_config is not None:
         request = _with_config_of_zip(request, report)
-    groups = cut_dataset(report, model, request)
+    items = requested_items(request)
+    groups = cut_dataset(report, model, items, request.dataset_toml)
     if model.i2v and groups.items and all(item.frames == 1 for item in groups.items):
         raise RequestError(
             f"{model.name} learns movement from clips, and every item would be a single frame.",
@@ -76,8 +78,7 @@ def draft_spec(
         engine=engine,
         experts=experts,
         steps_per_epoch=steps_per_epoch(groups),
-        max_frames=request.max_frames,
-        resolution=request.resolution,
+        items=items,
         dataset_toml=request.dataset_toml,
     )
 

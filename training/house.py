@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from training import layout
-from training.catalogue import Model, find_model
-from training.cutting import cut_dataset
+from training.catalogue import Model
+from training.cutting import cut_run
 from training.dataset.group import GroupPlan
 from training.dataset.report import Report
 from training.plan import Planner
@@ -54,4 +54,4 @@ class House:
 
     def groups(self, spec: RunSpec) -> GroupPlan:
         """Return how the run's dataset is cut into training items."""
-        return cut_dataset(self.report(spec), find_model(spec.model), spec)
+        return cut_run(self.report(spec), spec)

@@ -8,16 +8,19 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from training.catalogue import Expert, ExpertName, Model, Resolution, find_model
-from training.dataset.report import Use
+from training.catalogue import Expert, ExpertName, Model, find_model
+from training.dataset.report import Media
 from training.errors import RequestError
 from training.settings import (
+    ITEM_NAMES,
     LIGHTNING_NAMES,
     SETTING_NAMES,
     ExpertSettings,
+    ItemSettings,
     SpeedLoraSettings,
     option,
     resolve_expert,
+    resolve_items,
     resolve_speed_lora,
     split_value,
 )
@@ -31,7 +34,7 @@ _REFERENCE = re.compile(r"(?P<name>[^@]+)(?:@(?P<number>\d{1,6}))?")
 class DatasetRef(BaseModel):
     """One version of a dataset; `version` is its content id and decides what can be reused.
 
-    `use` says whether training reads the repaired files or the uploaded ones.
+    `media` says whether training reads the repaired files or the uploaded ones.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,7 +42,7 @@ class DatasetRef(BaseModel):
     name: str
     number: int
     version: str
-    use: Use = "repaired"
+    media: Media = "repaired"
 
     def __str__(self) -> str:
         return f"{self.name}@{self.number}"
@@ -63,8 +66,7 @@ class RunSpec(BaseModel):
     """One run as it was asked for; written once, before anyone is told that the run exists.
 
     Attributes:
-        max_frames: The longest training item; None for the guide's.
-        resolution: In place of the model's.
+        items: What training items are cut to, where not as in the guide.
         dataset_toml: The user's own dataset TOML, in place of the guide's groups.
     """
 
@@ -80,9 +82,8 @@ class RunSpec(BaseModel):
     engine: EngineName
     experts: tuple[ExpertSpec, ...]
     steps_per_epoch: Annotated[int, Field(ge=1)]
+    items: ItemSettings = ItemSettings()
     continues: str | None = None
-    max_frames: int | None = None
-    resolution: Resolution | None = None
     dataset_toml: str | None = None
 
     def expert(self, name: ExpertName) -> ExpertSpec:
@@ -98,8 +99,6 @@ class TrainRequest(BaseModel):
     """What `/train` and `lorabot train` take, before it is checked against a model.
 
     Attributes:
-        max_frames: The longest training item; None for the guide's.
-        resolution: In place of the model's.
         dataset_toml: The text of a dataset TOML of the user's own.
         dataset_config: Use the dataset TOML that lies in the dataset's zip.
     """
@@ -110,8 +109,6 @@ class TrainRequest(BaseModel):
     dataset: str
     name: str | None = None
     expert: ExpertChoice = "both"
-    max_frames: int | None = None
-    resolution: Resolution | None = None
     dataset_toml: str | None = None
     dataset_config: Literal["from-zip"] | None = None
     settings: Mapping[str, str] = Field(default_factory=dict[str, str])
@@ -180,12 +177,23 @@ def resolve_experts(request: TrainRequest) -> tuple[Model, tuple[ExpertSpec, ...
     names: tuple[ExpertName, ...] = tuple(expert.name for expert in experts)
     given: dict[ExpertName, dict[str, str]] = {name: {} for name in names}
     for setting, text in request.settings.items():
+        if setting in ITEM_NAMES:
+            continue
         if setting not in SETTING_NAMES and setting not in LIGHTNING_NAMES:
-            known = ", ".join(option(name) for name in (*SETTING_NAMES, *LIGHTNING_NAMES))
+            known = ", ".join(map(option, (*SETTING_NAMES, *ITEM_NAMES, *LIGHTNING_NAMES)))
             raise RequestError(f"There is no setting called {setting!r}.", f"Settings: {known}.")
         for name, value in split_value(setting, text, names).items():
             given[name][setting] = value
     return model, tuple(_resolve(model, expert, given[expert.name]) for expert in experts)
+
+
+def requested_items(request: TrainRequest) -> ItemSettings:
+    """Return what the request cuts its training items to.
+
+    Raises:
+        RequestError: A value is out of range or of the wrong kind.
+    """
+    return resolve_items({n: request.settings[n] for n in ITEM_NAMES if n in request.settings})
 
 
 def default_run_name(dataset: str, model: str) -> str:

@@ -6,13 +6,13 @@ are accepted too). What is not given comes from the catalogue.
 
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Annotated, Literal, get_args, get_origin
+from types import MappingProxyType, NoneType, UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from training.catalogue import Expert, ExpertName, Model, WeightFile
+from training.catalogue import Expert, ExpertName, Model, Resolution, WeightFile
 from training.errors import RequestError
 
 Scheduler = Literal[
@@ -57,6 +57,20 @@ class ExpertSettings(BaseModel):
     optimizer: Annotated[Optimizer, Field(description="optimizer")] = "adamw8bit"
 
 
+class ItemSettings(BaseModel):
+    """What the training items of all experts are cut to, since they share their caches."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_frames: Annotated[
+        int | None, Field(ge=1, le=129, description="most frames of a clip trained on at once")
+    ] = None
+    resolution: Annotated[
+        Resolution | None,
+        Field(description="size of images and clips, 480p or 720p; the model's when left out"),
+    ] = None
+
+
 class SpeedLoraSettings(BaseModel):
     """The speed LoRA that is merged into one expert's base, and how strongly."""
 
@@ -88,13 +102,11 @@ class SpeedLoraSettings(BaseModel):
 
 
 SETTING_NAMES: tuple[str, ...] = tuple(n for n in ExpertSettings.model_fields if n != "expert")
+ITEM_NAMES: tuple[str, ...] = tuple(ItemSettings.model_fields)
 LIGHTNING_NAMES: tuple[str, ...] = ("lightning_repo", "lightning_file", "lightning_strength")
 
-# How a run cuts its dataset into items; one value for the whole run.
-CUT_TEXTS: Mapping[str, str] = MappingProxyType(
+CONFIG_TEXTS: Mapping[str, str] = MappingProxyType(
     {
-        "max_frames": "longest training item in frames, such as 21; the guide's are 21 and 45",
-        "resolution": "size of clips and images, 480p or 720p; the model's when left out",
         "dataset_toml": "your own musubi-tuner dataset TOML, in place of the guide's",
         "dataset_config": "from-zip uses the dataset TOML that lies in the dataset's zip",
     }
@@ -103,12 +115,12 @@ CUT_TEXTS: Mapping[str, str] = MappingProxyType(
 
 def describe(name: str) -> str:
     """Return one line on the setting `name`, for option lists and help texts."""
-    if name in CUT_TEXTS:
-        return CUT_TEXTS[name]
+    if name in CONFIG_TEXTS:
+        return CONFIG_TEXTS[name]
     if name in LIGHTNING_NAMES:
         field = SpeedLoraSettings.model_fields[name.removeprefix("lightning_")]
     else:
-        field = ExpertSettings.model_fields[name]
+        field = {**ExpertSettings.model_fields, **ItemSettings.model_fields}[name]
     return field.description or name
 
 
@@ -164,6 +176,18 @@ def resolve_expert(model: Model, expert: Expert, given: Mapping[str, str]) -> Ex
         raise _refusal(error) from error
 
 
+def resolve_items(given: Mapping[str, str]) -> ItemSettings:
+    """Return what the training items are cut to.
+
+    Raises:
+        RequestError: A value is out of range or of the wrong kind.
+    """
+    try:
+        return ItemSettings.model_validate(dict(given))
+    except ValidationError as error:
+        raise _refusal(error) from error
+
+
 def resolve_speed_lora(
     model: Model, expert: ExpertName, given: Mapping[str, str]
 ) -> SpeedLoraSettings | None:
@@ -197,7 +221,11 @@ def resolve_speed_lora(
 def _refusal(error: ValidationError, prefix: str = "") -> RequestError:
     first = error.errors()[0]
     name = str(first["loc"][0])
-    fields = SpeedLoraSettings.model_fields if prefix else ExpertSettings.model_fields
+    fields = {
+        **ExpertSettings.model_fields,
+        **ItemSettings.model_fields,
+        **(SpeedLoraSettings.model_fields if prefix else {}),
+    }
     return RequestError(
         f"{prefix}{option(name)} cannot be {first['input']!r}.",
         f"It stands for {fields[name].description}; give {_expected(fields[name])}.",
@@ -205,10 +233,11 @@ def _refusal(error: ValidationError, prefix: str = "") -> RequestError:
 
 
 def _expected(field: FieldInfo) -> str:
-    if get_origin(field.annotation) is Literal:
-        return "one of " + ", ".join(get_args(field.annotation))
+    kind_of = _without_none(field.annotation)
+    if get_origin(kind_of) is Literal:
+        return "one of " + ", ".join(get_args(kind_of))
     kinds = ((int, "a whole number"), (float, "a number"))
-    kind = next((text for type_, text in kinds if field.annotation is type_), "text of that form")
+    kind = next((text for type_, text in kinds if kind_of is type_), "text of that form")
     rules: list[object] = field.metadata
     bounds = [
         f"{words} {getattr(rule, key)}"
@@ -217,3 +246,10 @@ def _expected(field: FieldInfo) -> str:
         if hasattr(rule, key)
     ]
     return " ".join([kind, " ".join(bounds)]).strip()
+
+
+def _without_none(annotation: object) -> object:
+    """Return the one kind of value that an optional setting has."""
+    if get_origin(annotation) not in (Union, UnionType):
+        return annotation
+    return next(kind for kind in get_args(annotation) if kind is not NoneType)

@@ -8,13 +8,12 @@ from cyclopts import Parameter
 
 from bot.settings import Settings
 from bot.wiring import LocalHouse
-from training.catalogue import Resolution
 from training.cutting import read_config
-from training.dataset.report import Use
+from training.dataset.report import Media
 from training.errors import NotFoundError
 from training.request import EngineName, ExpertChoice, TrainRequest
 from training.runs import Origin
-from training.settings import CUT_TEXTS, describe
+from training.settings import CONFIG_TEXTS, describe
 
 GUILD = "local"  # the command line's own guild
 OPERATOR = "operator"
@@ -73,12 +72,12 @@ class RunSettings:
     lightning_file: Annotated[str | None, _help("lightning_file")] = None
     lightning_strength: Annotated[str | None, _help("lightning_strength")] = None
 
-    use: Annotated[
-        Use | None,
+    media: Annotated[
+        Media | None,
         Parameter(help="Train on the repaired files, or on the original ones as they are."),
     ] = None
-    max_frames: Annotated[int | None, _help("max_frames")] = None
-    resolution: Annotated[Resolution | None, _help("resolution")] = None
+    max_frames: Annotated[str | None, _help("max_frames")] = None
+    resolution: Annotated[str | None, _help("resolution")] = None
     dataset_toml: Annotated[Path | None, _help("dataset_toml")] = None
     dataset_config: Annotated[Literal["from-zip"] | None, _help("dataset_config")] = None
     name: Annotated[str | None, Parameter(help="Name of the run and of its checkpoints.")] = None
@@ -92,15 +91,13 @@ class RunSettings:
         Raises:
             RequestError: The dataset TOML cannot be read.
         """
-        others = {"name", "expert", "use", *CUT_TEXTS}
+        others = {"name", "expert", "media", *CONFIG_TEXTS}
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
         return TrainRequest(
             model=model,
             dataset=dataset,
             name=self.name,
             expert=self.expert,
-            max_frames=self.max_frames,
-            resolution=self.resolution,
             dataset_toml=_read_toml(self.dataset_toml) if self.dataset_toml else None,
             dataset_config=self.dataset_config,
             settings={name: value for name, value in given.items() if value is not None},

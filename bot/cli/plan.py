@@ -19,12 +19,12 @@ from bot.cli.output import console, print_json
 from bot.cli.zips import look_at
 from bot.messages.duration import duration
 from bot.messages.plan_text import memory_text
+from training.card_memory import needs
 from training.catalogue import find_model
 from training.cost import PRICES_DATE, Estimate, estimate
-from training.cutting import cut_dataset, remarks
+from training.cutting import cut_run, remarks
 from training.dataset.report import Finding
 from training.draft import draft_spec
-from training.memory import needs
 from training.plan import Planner
 from training.request import RunSpec
 
@@ -42,16 +42,16 @@ def plan(
     local = (home or Home()).open()
     settings = settings or RunSettings()
     request = settings.request(model, dataset)
-    ref, report = look_at(local, dataset, settings.use)
+    ref, report = look_at(local, dataset, settings.media)
     card = local.gpu(find_model(request.model), engine)
     spec = draft_spec(request, ORIGIN, engine, ref=ref, report=report, card=card)
-    groups = cut_dataset(report, find_model(spec.model), spec)
+    groups = cut_run(report, spec)
     planner = Planner(spec, groups, local.engine(engine), local.house.store.path)
     cost = estimate(find_model(spec.model), groups, spec.experts)
     if json:
         print_json(_as_json(spec, planner, cost))
     else:
-        _print(spec, planner, cost, remarks(spec, report))
+        _print(spec, planner, cost, remarks(spec.dataset_toml, report))
 
 
 def _as_json(spec: RunSpec, planner: Planner, cost: Estimate) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def train(
     settings = settings or RunSettings()
     request = settings.request(model, dataset)
     # Checked before the zip is stored: a refused command changes nothing.
-    ref, report = look_at(local, dataset, settings.use)
+    ref, report = look_at(local, dataset, settings.media)
     card = local.gpu(find_model(request.model), engine)
     draft_spec(request, ORIGIN, engine, ref=ref, report=report, card=card)
     stored = request.model_copy(update={"dataset": stored_dataset(local, dataset, ref)})

@@ -6,7 +6,7 @@ from bot.cli.options import GUILD, OPERATOR
 from bot.wiring import LocalHouse
 from training.dataset.inspect import inspect_zip
 from training.dataset.original import used_as
-from training.dataset.report import Report, Use
+from training.dataset.report import Media, Report
 from training.datasets import refuse_unusable
 from training.errors import NotFoundError
 from training.request import DatasetRef, name_from_file
@@ -34,10 +34,12 @@ def require_file(path: Path) -> None:
         raise NotFoundError(f"There is no file {path}.", "Check the path of the zip.")
 
 
-def look_at(local: LocalHouse, dataset: str, use: Use | None = None) -> tuple[DatasetRef, Report]:
+def look_at(
+    local: LocalHouse, dataset: str, media: Media | None = None
+) -> tuple[DatasetRef, Report]:
     """Return the dataset that a zip or a name stands for; nothing is stored.
 
-    A zip with the content of a stored version is that version. Without `use` a zip is used
+    A zip with the content of a stored version is that version. Without `media` a zip is used
     repaired, and a stored dataset as it is stored.
 
     Raises:
@@ -46,23 +48,23 @@ def look_at(local: LocalHouse, dataset: str, use: Use | None = None) -> tuple[Da
     """
     if not is_zip(dataset):
         version = local.datasets.find(GUILD, dataset)
-        report = local.datasets.report(GUILD, version, use)
-        if use in (None, version.use):
+        report = local.datasets.report(GUILD, version, media)
+        if media in (None, version.media):
             return version.ref, report
         name = version.name
     else:
         inspected = inspect_zip(Path(dataset))
         refuse_unusable(inspected)
-        report = used_as(inspected, use or "repaired")
+        report = used_as(inspected, media or "repaired")
         name = name_from_file(Path(dataset).name)
     versions = local.datasets.versions(GUILD, name)
     for version in reversed(versions):
         if version.version == report.version:
             return version.ref, report
     number = versions[-1].number + 1 if versions else 1
-    if report.use == "original" and is_zip(dataset):
+    if report.media == "original" and is_zip(dataset):
         number += 1  # a zip is first stored to be used repaired
-    ref = DatasetRef(name=name, number=number, version=report.version, use=report.use)
+    ref = DatasetRef(name=name, number=number, version=report.version, media=report.media)
     return ref, report
 
 
@@ -75,5 +77,5 @@ def stored_dataset(local: LocalHouse, dataset: str, ref: DatasetRef) -> str:
         path = Path(dataset)
         added, _report = local.datasets.add(GUILD, ref.name, path, by=OPERATOR, file_name=path.name)
         dataset = str(added.ref)
-    version, _report = local.datasets.choose(GUILD, dataset, ref.use, by=OPERATOR)
+    version, _report = local.datasets.choose(GUILD, dataset, ref.media, by=OPERATOR)
     return str(version.ref)

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import discord
 from discord import app_commands
@@ -13,9 +13,10 @@ from bot.discord.run_actions import ShowRun
 from bot.messages.plan_text import plan_card
 from bot.service import Service
 from training.catalogue import MODELS, Model, Resolution
-from training.cutting import MOST_FRAMES, check_config_size, read_config
+from training.cutting import check_config_size, read_config
 from training.request import ExpertChoice, TrainRequest
 from training.settings import (
+    ITEM_NAMES,
     LIGHTNING_NAMES,
     SETTING_NAMES,
     Optimizer,
@@ -24,18 +25,19 @@ from training.settings import (
     option,
 )
 
-T = TypeVar("T")
 _Callback = Callable[..., Coroutine[Any, Any, None]]
 _DESCRIPTION_LIMIT = 100
-_SETTINGS = (*SETTING_NAMES, *LIGHTNING_NAMES)
-_CUT: Mapping[str, tuple[object, object]] = {
-    "max_frames": (app_commands.Range[int, 1, MOST_FRAMES], None),
-    "resolution": (Resolution, ""),
+_SETTINGS = (*SETTING_NAMES, *ITEM_NAMES, *LIGHTNING_NAMES)
+_CONFIG: Mapping[str, tuple[object, object]] = {
     "dataset_toml": (discord.Attachment, None),
     "dataset_config": (Literal["from-zip"], ""),
 }
 # Every setting is text: one value for all experts, or high=… low=….
-_SUGGESTED = {"scheduler": get_args(Scheduler), "optimizer": get_args(Optimizer)}
+_SUGGESTED = {
+    "scheduler": get_args(Scheduler),
+    "optimizer": get_args(Optimizer),
+    "resolution": get_args(Resolution),
+}
 
 
 def train_command(
@@ -49,7 +51,6 @@ def train_command(
         interaction: Interaction,
         /,
         dataset_toml: discord.Attachment | None = None,
-        max_frames: int | None = None,
         **options: str,
     ) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
@@ -58,8 +59,6 @@ def train_command(
             dataset=options["dataset"],
             name=options.get("name") or None,
             expert=_expert(options.get("expert")),
-            max_frames=max_frames,
-            resolution=_one_of(get_args(Resolution), options.get("resolution")),
             dataset_toml=await _read_toml(dataset_toml) if dataset_toml else None,
             dataset_config="from-zip" if options.get("dataset_config") else None,
             settings={name: options[name] for name in _SETTINGS if options.get(name)},
@@ -97,7 +96,7 @@ def _signature() -> inspect.Signature:
         *(inspect.Parameter(name, keyword, annotation=str, default="") for name in _SETTINGS),
         *(
             inspect.Parameter(name, keyword, annotation=kind, default=default)
-            for name, (kind, default) in _CUT.items()
+            for name, (kind, default) in _CONFIG.items()
         ),
     ]
     return inspect.Signature([*required, *optional])
@@ -109,15 +108,14 @@ def _described(callback: _Callback) -> _Callback:
         "dataset": "Name of a dataset, or name@version",
         "name": "Name of the run; made from dataset and model when left out",
         "expert": "Wan 2.2 only: train both experts or one",
-        **{name: describe(name) for name in (*_SETTINGS, *_CUT)},
+        **{name: describe(name) for name in (*_SETTINGS, *_CONFIG)},
     }
     models = [app_commands.Choice(name=_choice_text(m), value=m.name) for m in MODELS]
     described = app_commands.describe(
         **{name: text[:_DESCRIPTION_LIMIT] for name, text in texts.items()}
     )(callback)
-    renamed = app_commands.rename(**{n: option(n) for n in (*_SETTINGS, *_CUT) if option(n) != n})(
-        described
-    )
+    names = {name: option(name) for name in (*_SETTINGS, *_CONFIG)}
+    renamed = app_commands.rename(**{n: to for n, to in names.items() if n != to})(described)
     return app_commands.choices(model=models)(renamed)
 
 
@@ -127,11 +125,7 @@ def _choice_text(model: Model) -> str:
 
 
 def _expert(text: str | None) -> ExpertChoice:
-    return _one_of(get_args(ExpertChoice), text) or "both"
-
-
-def _one_of(choices: tuple[T, ...], text: str | None) -> T | None:
-    return next((choice for choice in choices if choice == text), None)
+    return next((choice for choice in get_args(ExpertChoice) if choice == text), "both")
 
 
 async def _read_toml(attachment: discord.Attachment) -> str:

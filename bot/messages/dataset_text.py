@@ -113,6 +113,8 @@ def _description(version: DatasetVersion, same_as: str | None, others: Sequence[
         word = "version" if len(others) == 1 else "versions"
         kept = f"{word} {listed([str(n) for n in others])} {'is' if len(others) == 1 else 'are'}"
         lines[0] += f" A version replaces nothing: {kept} kept until removed."
+    if version.media == "original":
+        lines.append("Training reads its files as they were uploaded, not repaired.")
     if same_as is not None:
         lines.append(f"Its content is the same as that of **{same_as}**; caches are shared.")
     return "\n".join(lines)

@@ -7,12 +7,13 @@ from bot.messages.duration import duration
 from bot.messages.figures import count, rate
 from bot.messages.markdown import escape, join_lines, one_line
 from bot.messages.run_card import REHEARSAL
+from training.card_memory import UNMEASURED, needs
 from training.catalogue import Model, find_model
 from training.cost import PRICES_DATE, Estimate
 from training.dataset.group import GroupPlan
 from training.dataset.report import Finding
-from training.memory import UNMEASURED, needs
 from training.request import ExpertSpec, RunSpec
+from training.settings import ItemSettings
 
 
 def plan_card(
@@ -25,6 +26,8 @@ def plan_card(
     lines = [f"**{spec.model}** on dataset **{spec.dataset}**", started_text(spec)]
     if spec.engine == "rehearsal":
         lines.insert(1, f"*{REHEARSAL}*")
+    if spec.items != ItemSettings():
+        lines.append(_items(spec.items))
     experts = tuple(_expert(spec, expert) for expert in spec.experts)
     return Card(
         title=spec.name,
@@ -73,6 +76,11 @@ def estimate_text(spec: RunSpec, estimate: Estimate) -> str:
     if spec.engine == "rehearsal":
         return f"This rehearsal costs nothing here.\nReal training would take {takes}: {basis}."
     return f"{takes.capitalize()}: {basis}."
+
+
+def _items(items: ItemSettings) -> str:
+    frames = f"at most {items.max_frames} frames" if items.max_frames else ""
+    return f"Items of {' · '.join(filter(None, (frames, items.resolution)))}"
 
 
 def _article(gpu: str) -> str:

@@ -156,7 +156,7 @@ def test_a_run_on_the_uploaded_files_by_a_toml_of_its_own(lorabot: Lorabot, tmp_
 
     run = lorabot.json(
         *("train", "--model", "wan21-i2v-480p", "--epochs", "1", "--name", "raw"),
-        *("--dataset", str(path), "--use", "original"),
+        *("--dataset", str(path), "--media", "original"),
         *("--dataset-toml", str(tmp_path / "own.toml")),
     )
 
@@ -166,7 +166,7 @@ def test_a_run_on_the_uploaded_files_by_a_toml_of_its_own(lorabot: Lorabot, tmp_
     folder = lorabot.home / "guilds/local"
     spec = json.loads((folder / "runs/raw/spec.json").read_bytes())
     used = (folder / "runs/raw/inputs/dataset.toml").read_text()
-    assert spec["dataset"]["use"] == "original"
+    assert spec["dataset"]["media"] == "original"
     assert spec["dataset_toml"] == OWN
     assert "/data/videos" not in used
     assert "source_fps = 24.0" in used

@@ -8,8 +8,8 @@ import pytest
 from storage.folder import FolderStore
 from tests.media import encode_clip, pan, png, write_zip
 from tests.unit.dataset.test_dataset_groups import clip, image, report
-from training.catalogue import MODELS, find_model
-from training.cutting import LARGEST_BYTES, cut_dataset, read_config, remarks
+from training.catalogue import MODELS
+from training.cutting import LARGEST_BYTES, cut_run, read_config, remarks
 from training.dataset.inspect import inspect_zip
 from training.dataset.report import Finding, FoundConfig, Report
 from training.datasets import Datasets
@@ -17,17 +17,17 @@ from training.draft import Origin, draft_spec
 from training.errors import DatasetError, RequestError
 from training.prediction import predictions, suited
 from training.request import DatasetRef, RunSpec, TrainRequest
+from training.settings import ITEM_NAMES, ItemSettings
 
 SET = report(image(), clip(81))
 OWN = '[[datasets]]\nvideo_directory = "v"\nenable_bucket = true\ntarget_frames = [9]\n'
 
 
 def drafted(of: Report = SET, card: str | None = None, **wishes: Any) -> RunSpec:
-    request = TrainRequest(**{"model": "wan21-i2v-720p", "dataset": "annika", **wishes})
-    ref = DatasetRef(name="annika", number=1, version=of.version)
-    return draft_spec(
-        request, Origin(guild="1", by="7"), "rehearsal", ref=ref, report=of, card=card
-    )
+    settings = {name: str(wishes.pop(name)) for name in ITEM_NAMES if name in wishes}
+    request = TrainRequest(model="wan21-i2v-720p", dataset="annika", settings=settings, **wishes)
+    ref, origin = DatasetRef(name="annika", number=1, version=of.version), Origin(guild="1", by="7")
+    return draft_spec(request, origin, "rehearsal", ref=ref, report=of, card=card)
 
 
 def with_configs(*texts: str) -> Report:
@@ -38,17 +38,18 @@ def with_configs(*texts: str) -> Report:
 def test_what_is_wished_is_kept_in_the_spec_and_decides_the_steps() -> None:
     plain, short = drafted(), drafted(max_frames=21, resolution="480p")
 
-    assert (plain.max_frames, plain.resolution, plain.dataset_toml) == (None, None, None)
+    assert (plain.items, plain.dataset_toml) == (ItemSettings(), None)
     assert (plain.steps_per_epoch, short.steps_per_epoch) == (5, 3)
-    groups = cut_dataset(SET, find_model("wan21-i2v-720p"), short).groups
+    groups = cut_run(SET, short).groups
     assert [group.resolution for group in groups] == [(480, 832), (832, 480)]
 
 
 @pytest.mark.parametrize(
     ("wishes", "says"),
     [
-        ({"max_frames": 0}, "max-frames cannot be 0"),
-        ({"max_frames": 130}, "max-frames cannot be 130"),
+        ({"max_frames": 0}, "max-frames cannot be '0'"),
+        ({"max_frames": 130}, "max-frames cannot be '130'"),
+        ({"resolution": "1080p"}, "one of 480p, 720p"),
         ({"max_frames": 1}, "single frame"),
         ({"dataset_toml": OWN, "max_frames": 9}, "contradict"),
         ({"dataset_toml": OWN, "resolution": "480p"}, "contradict"),
@@ -58,8 +59,10 @@ def test_what_is_wished_is_kept_in_the_spec_and_decides_the_steps() -> None:
     ],
 )
 def test_wishes_that_cannot_be_met_are_refused(wishes: dict[str, Any], says: str) -> None:
-    with pytest.raises(RequestError, match=says):
+    with pytest.raises(RequestError) as raised:
         drafted(**wishes)
+
+    assert says in f"{raised.value.cause} {raised.value.fix}"
 
 
 def test_a_toml_of_the_zip_is_used_only_where_it_is_asked_for() -> None:
@@ -74,8 +77,8 @@ def test_a_toml_of_the_zip_is_used_only_where_it_is_asked_for() -> None:
 
 
 def test_remarks_are_about_the_toml_of_the_run() -> None:
-    assert remarks(drafted(), SET) == ()
-    assert "toml-source-fps" in [f.code for f in remarks(drafted(dataset_toml=OWN), SET)]
+    assert remarks(None, SET) == ()
+    assert "toml-source-fps" in [f.code for f in remarks(OWN, SET)]
 
 
 def test_what_the_card_cannot_hold_is_refused_where_the_card_is_known() -> None:
@@ -145,7 +148,7 @@ def test_an_upload_can_be_used_as_it_is_and_repaired_again(archive: Path, tmp_pa
     assert [str(v.ref) for v in (first, second, again, third)] == [
         "annika@1", "annika@2", "annika@2", "annika@3",
     ]  # fmt: skip
-    assert (second.ref.use, second.version) == ("original", original.version)
+    assert (second.ref.media, second.version) == ("original", original.version)
     assert datasets.report("1", second) == original != repaired
     assert (third.version, back) == (first.version, repaired)
 

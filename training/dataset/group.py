@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from training.dataset.buckets import STEP, Size, bucket_of
 from training.dataset.report import Sample
-from training.dataset.windows import Extract, windows
+from training.dataset.windows import Extract, Extraction, windows
 
 Bucket = tuple[int, int, int]  # width, height, frames
 
@@ -57,6 +57,11 @@ class Group:
     enable_bucket: bool = True
     bucket_no_upscale: bool = True
     items: tuple[Item, ...] = ()
+
+    @property
+    def frame_extraction(self) -> Extraction | None:
+        """Return where in a clip its items begin; None for images."""
+        return self.extract.mode if self.extract else None
 
     @property
     def target_frames(self) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ trainer is told one frame rate for each folder, so clips lie in one folder for e
 
 from collections.abc import Sequence
 
-from training.dataset.report import Finding, Report, Sample, Use, content_id
+from training.dataset.report import Finding, Media, Report, Sample, content_id
 from training.dataset.timeline import FPS
 from training.dataset.windows import kept_frames
 from training.errors import DatasetError
@@ -37,13 +37,13 @@ def why_not_original(report: Report) -> str | None:
     return None
 
 
-def used_as(inspected: Report, use: Use) -> Report:
+def used_as(inspected: Report, media: Media) -> Report:
     """Return the report of an inspected set for one of its uses.
 
     Raises:
         DatasetError: It can only be used repaired.
     """
-    return as_original(inspected) if use == "original" else inspected
+    return as_original(inspected) if media == "original" else inspected
 
 
 def as_original(report: Report) -> Report:
@@ -52,7 +52,7 @@ def as_original(report: Report) -> Report:
     Raises:
         DatasetError: It can only be used repaired.
     """
-    if report.use == "original":
+    if report.media == "original":
         return report
     if (reason := why_not_original(report)) is not None:
         raise DatasetError(
@@ -70,7 +70,7 @@ def as_original(report: Report) -> Report:
             "version": content_id(samples, "original"),
             "samples": tuple(samples),
             "findings": tuple(_said(finding) for finding in report.findings),
-            "use": "original",
+            "media": "original",
         }
     )
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 REPAIR_VERSION = 1  # raised whenever repair would write other bytes than before
 Severity = Literal["error", "warning", "info"]
 Kind = Literal["image", "video"]
-Use = Literal["repaired", "original"]
+Media = Literal["repaired", "original"]
 
 
 class Finding(BaseModel):
@@ -98,7 +98,7 @@ class Report(BaseModel):
         version: Content id over repaired names, media bytes and captions.
         samples: Sorted by name; those that cannot be decoded are only in the findings.
         findings: Errors first.
-        use: Whether training reads the repaired files or those of the zip as they are.
+        media: Whether training reads the repaired files or those of the zip as they are.
         configs: Dataset TOMLs found in the zip; used only where a run asks for it.
     """
 
@@ -107,7 +107,7 @@ class Report(BaseModel):
     version: str
     samples: tuple[Sample, ...]
     findings: tuple[Finding, ...]
-    use: Use = "repaired"
+    media: Media = "repaired"
     configs: tuple[FoundConfig, ...] = ()
 
     @property
@@ -146,9 +146,9 @@ class Report(BaseModel):
         return [finding.code for finding in self.findings]
 
 
-def content_id(samples: Sequence[Sample], use: Use = "repaired") -> str:
+def content_id(samples: Sequence[Sample], media: Media = "repaired") -> str:
     """Return an id of what training would see, whatever the zip's order and time stamps."""
-    made_by = f"repair {REPAIR_VERSION}" if use == "repaired" else use
+    made_by = f"repair {REPAIR_VERSION}" if media == "repaired" else media
     digest = hashlib.sha256(f"{made_by}\n".encode())
     for sample in sorted(samples, key=lambda sample: sample.name):
         for part in (sample.name, sample.sha256, sample.caption):

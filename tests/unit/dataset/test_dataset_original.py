@@ -127,7 +127,7 @@ def test_it_is_another_version_and_promises_no_repair(inspected: Report) -> None
     original = as_original(inspected)
 
     assert original.version != inspected.version
-    assert (original.use, as_original(original)) == ("original", original)
+    assert (original.media, as_original(original)) == ("original", original)
     repaired = {finding.code for finding in original.findings if finding.repaired}
     assert {"renamed"} <= repaired
     assert "fps-not-16" not in repaired

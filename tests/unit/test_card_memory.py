@@ -3,12 +3,12 @@
 import pytest
 
 from tests.unit.dataset.test_dataset_groups import clip, image, report
+from training.card_memory import CARDS, needs, refuse_too_large
 from training.catalogue import MODELS, Model, find_model
 from training.dataset.group import GroupPlan
 from training.dataset.groups import plan_groups
 from training.dataset.own_toml import plan_own
 from training.errors import RequestError
-from training.memory import CARDS, needs, refuse_too_large
 
 SET = report(image(), clip(129))
 
