@@ -1,10 +1,15 @@
 """Groups that a GPU cannot hold are refused before the run, with what would fit."""
 
+from pathlib import Path
+
 import pytest
 
+from bot.settings import Settings
+from bot.wiring import LocalHouse
 from tests.unit.dataset.test_dataset_groups import clip, image, report
 from training.card_memory import CARDS, needs, refuse_too_large
 from training.catalogue import MODELS, Model, find_model
+from training.cost import PRICES
 from training.dataset.group import GroupPlan
 from training.dataset.groups import plan_groups
 from training.dataset.own_toml import plan_own
@@ -92,6 +97,20 @@ def test_a_batch_multiplies_what_a_step_holds() -> None:
 
 
 def test_every_priced_card_has_its_memory() -> None:
-    from training.cost import PRICES  # noqa: PLC0415
-
     assert set(CARDS) == set(PRICES)
+
+
+def test_a_rehearsal_needs_no_card_and_real_training_the_one_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = find_model("wan21-t2v-14b")
+    unnamed = LocalHouse(Settings.read(tmp_path))
+    monkeypatch.setenv("LORABOT_GPU", "H100")
+    named = LocalHouse(Settings.read(tmp_path))
+    monkeypatch.setenv("LORABOT_GPU", "GTX")
+
+    assert unnamed.house.gpu(model, "musubi") is None
+    assert named.house.gpu(model, "rehearsal") is None
+    assert named.house.gpu(model, "musubi") == "H100"
+    with pytest.raises(RequestError, match="LORABOT_GPU cannot be 'GTX'"):
+        Settings.read(tmp_path)
