@@ -89,6 +89,16 @@ def test_clips_of_a_single_rate_stay_in_one_folder() -> None:
     assert (kept.name, kept.stored_fps) == ("videos/a.mp4", 23.976)
 
 
+def test_rates_that_are_almost_the_same_are_kept_apart() -> None:
+    film, video = (
+        clip(48, name).model_copy(update={"fps": fps}) for name, fps in (("a", 23.976), ("b", 24.0))
+    )
+
+    kept = as_original(report(film, video)).samples
+
+    assert [sample.name for sample in kept] == ["videos-23.976fps/a.mp4", "videos-24fps/b.mp4"]
+
+
 @pytest.mark.parametrize(
     ("mean", "rate"), [(29.966, 29.97), (23.99, 24.0), (16.04, 16.0), (37.123, 37.12)]
 )

@@ -142,6 +142,7 @@ def test_mixed_formats_in_a_batch_without_buckets_are_refused() -> None:
 
     assert codes(plan(keys, of=mixed)) == ["toml-mixed-batch"]
     assert codes(plan({**keys, "enable_bucket": True}, of=mixed)) == []
+    assert codes(plan({**keys, "batch_size": 1}, of=mixed)) == []
     assert codes(plan(keys, of=report(clip(81, "a"), clip(81, "b")))) == []
 
 
