@@ -11,8 +11,10 @@ from bot.wiring import LocalHouse
 from training.advance import open_runs
 from training.catalogue import find_model
 from training.cost import Estimate, estimate
-from training.dataset.groups import GroupPlan, plan_groups
-from training.dataset.report import Report
+from training.cutting import remarks
+from training.dataset.group import GroupPlan
+from training.dataset.groups import plan_groups
+from training.dataset.report import Finding, Media, Report
 from training.datasets import DatasetVersion
 from training.errors import RequestError
 from training.request import EngineName, RunSpec, TrainRequest, parse_reference
@@ -40,6 +42,8 @@ class StartedRun:
 
     spec: RunSpec
     estimate: Estimate
+    groups: GroupPlan
+    remarks: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,17 @@ class Service:
 
         return await _in_thread(show)
 
+    async def choose_media(
+        self, guild: str, reference: str, media: Media, *, by: str
+    ) -> AddedDataset:
+        """Store a version that is trained on repaired, or as it was uploaded."""
+
+        def choose() -> AddedDataset:
+            chosen = self._local.datasets.choose(guild, reference, media, by=by)
+            return self._described(guild, *chosen)
+
+        return await _in_thread(choose)
+
     def _described(self, guild: str, version: DatasetVersion, report: Report) -> AddedDataset:
         versions = self._local.datasets.versions(guild, version.name)
         others = [other for other in versions if other.number != version.number]
@@ -119,8 +134,10 @@ class Service:
 
         def start() -> StartedRun:
             spec = self._local.runs.start(request, origin, self._engine)
+            report = self._local.house.report(spec)
             groups = self._local.house.groups(spec)
-            return StartedRun(spec, estimate(find_model(spec.model), groups, spec.experts))
+            cost = estimate(find_model(spec.model), groups, spec.experts)
+            return StartedRun(spec, cost, groups, remarks(spec.dataset_toml, report))
 
         return await _in_thread(start)
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from training.card_memory import CARDS
 from training.errors import RequestError
 
 
@@ -40,6 +41,16 @@ class Settings(BaseSettings):
     musubi_python: Annotated[
         Path | None, Field(description="interpreter that musubi-tuner is installed in")
     ] = None
+    gpu: Annotated[
+        str | None, Field(description="this machine's GPU, for --engine musubi; such as H100")
+    ] = None
+
+    @field_validator("gpu")
+    @classmethod
+    def _known_card(cls, value: str | None) -> str | None:
+        if value is not None and value not in CARDS:
+            raise ValueError(f"it is none of {', '.join(CARDS)}")
+        return value
 
     @classmethod
     def read(cls, home: Path | None = None) -> Self:

@@ -13,6 +13,7 @@ from storage.file_lease import FileLeases
 from storage.folder import FolderStore
 from storage.run_index import SqliteRunIndex
 from training.backends.local_queue import LocalBackend
+from training.catalogue import Model
 from training.datasets import Datasets
 from training.errors import RequestError
 from training.house import House
@@ -43,6 +44,7 @@ class LocalHouse:
             leases=FileLeases(self.home / "leases"),
             backend=self.backend,
             engine=self.engine,
+            gpu=self.gpu,
         )
         self.runs = Runs(self.house, SqliteRunIndex(self.home / "index.sqlite"))
         self.datasets = Datasets(self.house.store)
@@ -73,6 +75,10 @@ class LocalHouse:
                 "Set it to the folder that holds src/musubi_tuner.",
             )
         return MusubiEngine(checkout, self.settings.musubi_python)
+
+    def gpu(self, _model: Model, engine: EngineName) -> str | None:
+        """Return the card that an engine trains on; a rehearsal runs on the CPU."""
+        return self.settings.gpu if engine == "musubi" else None
 
     def guilds(self) -> list[str]:
         """Return the guilds that have anything stored."""

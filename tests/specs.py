@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime
 
-from training.dataset.groups import GroupPlan, plan_groups
+from training.dataset.group import GroupPlan
+from training.dataset.groups import plan_groups
 from training.dataset.report import Report, Sample
 from training.request import DatasetRef, ExpertChoice, RunSpec, TrainRequest, resolve_experts
 

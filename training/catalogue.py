@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from training.dataset.buckets import Resolution
 from training.errors import NotFoundError
 
 Dtype = Literal["bf16", "fp16"]
@@ -28,6 +29,7 @@ SOURCES: Mapping[str, str] = MappingProxyType(
         "clip": f"{_MUSUBI}, docs/wan.md: CLIP for Wan 2.1 I2V only",
         "fp8": _GUIDE,
         "flow_shift": _GUIDE,
+        "resolution": "the models' own names; 480p for 1.3B by Wan-Video/Wan2.1's README",
         "gpu": _GUIDE,
         "vae": f"{_MUSUBI}, docs/wan.md",
         "t5": f"{_MUSUBI}, docs/wan.md",
@@ -96,6 +98,7 @@ class Model:
     clip: bool
     fp8: tuple[str, ...]
     flow_shift: float
+    resolution: Resolution
     gpu: Gpu
     modules: int
     experts: tuple[Expert, ...]
@@ -171,7 +174,15 @@ def _pair(kind: Literal["i2v", "t2v"], boundary: int) -> tuple[Expert, ...]:
     )
 
 
-def _wan21(name: str, *, use_case: str, dit: str, i2v: bool, encoders: str = _WAN_AI_720P) -> Model:
+def _wan21(
+    name: str,
+    *,
+    use_case: str,
+    dit: str,
+    i2v: bool,
+    resolution: Resolution = "720p",
+    encoders: str = _WAN_AI_720P,
+) -> Model:
     return Model(
         name=name,
         use_case=use_case,
@@ -181,6 +192,7 @@ def _wan21(name: str, *, use_case: str, dit: str, i2v: bool, encoders: str = _WA
         clip=i2v,
         fp8=_FP8,
         flow_shift=5.0 if i2v else 3.0,
+        resolution=resolution,
         gpu="A100-80GB",
         modules=480 if i2v else 400,
         experts=_main(dit),
@@ -200,6 +212,7 @@ def _wan22(name: str, *, use_case: str, i2v: bool, speed_lora: SpeedLora | None 
         clip=False,
         fp8=_FP8_SCALED,
         flow_shift=5.0 if i2v else 3.0,
+        resolution="720p",
         gpu="A100-80GB",
         modules=400,
         experts=_pair("i2v", 900) if i2v else _pair("t2v", 875),
@@ -223,6 +236,7 @@ MODELS: tuple[Model, ...] = (
         clip=False,
         fp8=(),
         flow_shift=3.0,
+        resolution="480p",
         gpu="A10",
         modules=300,
         experts=_main("t2v_1.3B", rank=16),
@@ -234,6 +248,7 @@ MODELS: tuple[Model, ...] = (
         use_case="image to video, lower resolution",
         dit="i2v_480p_14B",
         i2v=True,
+        resolution="480p",
         encoders=_WAN_AI_480P,
     ),
     _wan21("wan21-i2v-720p", use_case="image to video, full quality", dit="i2v_720p_14B", i2v=True),

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 
 from training.catalogue import Model
-from training.dataset.groups import GroupPlan, tokens
+from training.dataset.group import GroupPlan, tokens
 from training.request import ExpertSpec
 
 # Seconds a step of the 14B model on an H100 80GB by tokens a step; stock flags of the guide,
@@ -49,10 +49,13 @@ def estimate(
 ) -> Estimate:
     """Return what training these experts on the dataset takes on `gpu` (the model's by default)."""
     card = gpu or model.gpu
-    items = [item for group in groups.groups for item in group.items]
-    epoch_seconds = sum(_step_seconds(model, tokens(item), card) for item in items)
+    epoch_seconds = sum(
+        _step_seconds(model, tokens(item), card) * group.num_repeats
+        for group in groups.groups
+        for item in group.items
+    )
     training = [epoch_seconds * expert.settings.epochs + _START_SECONDS for expert in experts]
-    caching = _START_SECONDS + _CACHE_SECONDS_AN_ITEM * len(items)
+    caching = _START_SECONDS + _CACHE_SECONDS_AN_ITEM * len(groups.items)
     gpu_seconds = caching + sum(training)
     return Estimate(caching + max(training), gpu_seconds * PRICES[card], card)
 

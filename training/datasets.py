@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from training import layout
 from training.dataset.inspect import inspect_zip
-from training.dataset.report import Report
+from training.dataset.original import used_as
+from training.dataset.report import Media, Report
 from training.errors import DatasetError, NotFoundError
 from training.ports import Store
 from training.request import DatasetRef, check_name, parse_reference
@@ -20,7 +21,12 @@ _SHOWN_FINDINGS = 5
 
 
 class DatasetVersion(BaseModel):
-    """One stored version of a dataset; written last, so that what has one is complete."""
+    """One stored version of a dataset; written last, so that what has one is complete.
+
+    Attributes:
+        version: Content id of what training reads.
+        media: Whether that is the repaired set, or the files as they were uploaded.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,11 +38,14 @@ class DatasetVersion(BaseModel):
     added_at: datetime
     added_by: str
     file_name: str
+    media: Media = "repaired"
 
     @property
     def ref(self) -> DatasetRef:
         """Return how a run names this version."""
-        return DatasetRef(name=self.name, number=self.number, version=self.version)
+        return DatasetRef(
+            name=self.name, number=self.number, version=self.version, media=self.media
+        )
 
 
 class DatasetRefusedError(DatasetError):
@@ -70,21 +79,39 @@ class Datasets:
             DatasetError: The upload cannot be used; nothing is stored.
         """
         check_name("dataset", name)
-        report = inspect_zip(archive, on_progress=on_progress)
-        refuse_unusable(report)
+        inspected = inspect_zip(archive, on_progress=on_progress)
+        refuse_unusable(inspected)
+        draft = _draft(name, inspected, by=by, file_name=file_name)
+        return self._store_next(guild, draft, inspected, archive), inspected
+
+    def choose(
+        self, guild: str, reference: str, media: Media, *, by: str
+    ) -> tuple[DatasetVersion, Report]:
+        """Store an upload once more as the newest version, used repaired or as it is.
+
+        A version that is used so already is returned as it is.
+
+        Raises:
+            NotFoundError: The guild has no such dataset or version.
+            DatasetError: It can only be used repaired; nothing is stored.
+        """
+        version = self.find(guild, reference)
+        report = self.report(guild, version, media)
+        if version.media == media:
+            return version, report
+        draft = _draft(version.name, report, by=by, file_name=version.file_name)
+        archive = self._store.path(f"{self._folder(guild, version)}/{layout.ORIGINAL}")
+        inspected = self._inspected(guild, version)
+        return self._store_next(guild, draft, inspected, archive), report
+
+    def _store_next(
+        self, guild: str, draft: DatasetVersion, inspected: Report, archive: Path
+    ) -> DatasetVersion:
         while True:
-            version = DatasetVersion(
-                name=name,
-                number=self._next_number(guild, name),
-                version=report.version,
-                images=len(report.images),
-                clips=len(report.clips),
-                added_at=datetime.now(UTC),
-                added_by=by,
-                file_name=file_name,
-            )
-            if self._store_version(guild, version, report, archive):
-                return version, report
+            number = self._next_number(guild, draft.name)
+            version = draft.model_copy(update={"number": number})
+            if self._store_version(guild, version, inspected, archive):
+                return version
 
     def names(self, guild: str) -> list[str]:
         """Return the names of all datasets of a guild."""
@@ -116,10 +143,20 @@ class Datasets:
             raise NotFoundError(f"{name} has no version {number}.", f"Choose one of: {have}.")
         return self._read(guild, name, number if number is not None else numbers[-1])
 
-    def report(self, guild: str, version: DatasetVersion) -> Report:
-        """Return what the inspection of a version found."""
-        folder = layout.dataset(guild, version.name, version.number)
-        return Report.model_validate_json(self._store.read(f"{folder}/{layout.REPORT}"))
+    def report(self, guild: str, version: DatasetVersion, media: Media | None = None) -> Report:
+        """Return what was found in a version, for the media it is stored with, or for `media`.
+
+        Raises:
+            DatasetError: It can only be used repaired.
+        """
+        return used_as(self._inspected(guild, version), media or version.media)
+
+    def _inspected(self, guild: str, version: DatasetVersion) -> Report:
+        key = f"{self._folder(guild, version)}/{layout.REPORT}"
+        return Report.model_validate_json(self._store.read(key))
+
+    def _folder(self, guild: str, version: DatasetVersion) -> str:
+        return layout.dataset(guild, version.name, version.number)
 
     def remove(self, guild: str, reference: str) -> list[DatasetVersion]:
         """Remove one version, or the whole dataset, and return what was removed.
@@ -183,6 +220,21 @@ class Datasets:
     def _read(self, guild: str, name: str, number: int) -> DatasetVersion:
         key = f"{layout.dataset(guild, name, number)}/{layout.MANIFEST}"
         return DatasetVersion.model_validate_json(self._store.read(key))
+
+
+def _draft(name: str, report: Report, *, by: str, file_name: str) -> DatasetVersion:
+    """Return a version that has no number yet."""
+    return DatasetVersion(
+        name=name,
+        number=0,
+        version=report.version,
+        images=len(report.images),
+        clips=len(report.clips),
+        added_at=datetime.now(UTC),
+        added_by=by,
+        file_name=file_name,
+        media=report.media,
+    )
 
 
 def refuse_unusable(report: Report) -> None:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from training import layout
-from training.dataset.groups import GroupPlan, plan_groups
+from training.catalogue import Model
+from training.cutting import cut_run
+from training.dataset.group import GroupPlan
 from training.dataset.report import Report
 from training.plan import Planner
 from training.ports import Backend, Engine, Leases, Store
@@ -18,14 +20,23 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def no_gpu(_model: Model, _engine: EngineName) -> None:
+    """Name no card: stages run on a CPU, or on one that is not known."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
-    """The adapters of one installation."""
+    """The adapters of one installation.
+
+    Attributes:
+        gpu: Names the card that an engine trains a model on, where it is known.
+    """
 
     store: Store
     leases: Leases
     backend: Backend
     engine: Callable[[EngineName], Engine]
+    gpu: Callable[[Model, EngineName], str | None] = no_gpu
     clock: Callable[[], datetime] = now
 
     def log(self, guild: str, run: str) -> RunLog:
@@ -43,7 +54,4 @@ class House:
 
     def groups(self, spec: RunSpec) -> GroupPlan:
         """Return how the run's dataset is cut into training items."""
-        items = spec.items
-        return plan_groups(
-            self.report(spec), max_frames=items.max_frames, resolution=items.resolution
-        )
+        return cut_run(self.report(spec), spec)

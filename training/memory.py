@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from training.dataset.buckets import STEP, Size
-from training.dataset.groups import CLIPS_HEAD, CLIPS_UNIFORM, IMAGES, GroupPlan, at_most
+from training.dataset.buckets import STEP, Resolution, Size
+from training.dataset.group import GroupPlan
+from training.dataset.groups import LONG_FRAMES, SHORT_FRAMES, SIZES
 from training.suggestion import (
     FewerFrames,
     LowerResolution,
-    Resolution,
     Suggestion,
     SwapBlocks,
     UseFp8,
@@ -51,15 +51,17 @@ class MemoryUse:
 
 def shapes_of(groups: GroupPlan) -> tuple[Shape, ...]:
     """Return the shapes of a run's items."""
-    return tuple(
-        Shape(group.resolution, frames)
-        for group in groups.groups
-        for frames in group.target_frames or (1,)
-    )
+    found = (Shape((i.bucket_width, i.bucket_height), i.frames) for i in groups.items)
+    return tuple(dict.fromkeys(found))
 
 
 # What a run trains on unless it says otherwise.
-USUAL_SHAPES = shapes_of(GroupPlan((IMAGES, CLIPS_HEAD, CLIPS_UNIFORM), ()))
+_GUIDE = SIZES["720p"]
+USUAL_SHAPES = (
+    Shape(_GUIDE.images, 1),
+    Shape(_GUIDE.short, SHORT_FRAMES),
+    Shape(_GUIDE.long, LONG_FRAMES),
+)
 
 
 def lighter(use: MemoryUse) -> Suggestion | None:
@@ -79,7 +81,7 @@ def _fewer_frames(use: MemoryUse) -> Suggestion | None:
 
 
 def _lower_resolution(use: MemoryUse) -> Suggestion | None:
-    smaller = tuple(Shape(at_most(shape.size, _SMALLEST), shape.frames) for shape in use.shapes)
+    smaller = tuple(Shape(_at_most(shape.size), shape.frames) for shape in use.shapes)
     if _peak(smaller) <= _peak(use.shapes) * _WORTH_IT:
         return LowerResolution(resolution=_SMALLEST)
     return None
@@ -94,6 +96,11 @@ def _more_swapping(use: MemoryUse) -> Suggestion | None:
 
 def _fp8(use: MemoryUse) -> Suggestion | None:
     return None if use.fp8 else UseFp8()
+
+
+def _at_most(size: Size) -> Size:
+    smallest = SIZES[_SMALLEST].short
+    return min(size, smallest, key=lambda size: size[0] * size[1])
 
 
 def _peak(shapes: tuple[Shape, ...]) -> int:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from training import layout
 from training.catalogue import ExpertName, Model, WeightFile, find_model
-from training.dataset.groups import GroupPlan
+from training.dataset.group import GroupPlan
 from training.dataset.toml_file import render_toml
 from training.errors import RequestError
 from training.events import StageKey
@@ -203,18 +203,17 @@ class Planner:
 
 
 def steps_per_epoch(groups: GroupPlan) -> int:
-    """Return the optimizer steps of one epoch: batch size and repeats are 1.
+    """Return the optimizer steps of one epoch.
 
     Raises:
         RequestError: No group of the dataset yields an item.
     """
-    items = sum(len(group.items) for group in groups.groups)
-    if items == 0:
+    if not groups.items:
         raise RequestError(
             "The dataset yields nothing to train on: " + " ".join(groups.left_out),
             "Add images, or clips of at least one frame at 16 frames a second.",
         )
-    return items
+    return groups.steps_per_epoch
 
 
 def comment(spec: RunSpec, name: ExpertName, merge_receipt: str | None = None) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from training.catalogue import Expert, ExpertName, Model, find_model
+from training.dataset.report import Media
 from training.errors import RequestError
 from training.settings import (
     ITEM_NAMES,
@@ -31,13 +32,17 @@ _REFERENCE = re.compile(r"(?P<name>[^@]+)(?:@(?P<number>\d{1,6}))?")
 
 
 class DatasetRef(BaseModel):
-    """One version of a dataset; `version` is its content id and decides what can be reused."""
+    """One version of a dataset; `version` is its content id and decides what can be reused.
+
+    `media` says whether training reads the repaired files or the uploaded ones.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     number: int
     version: str
+    media: Media = "repaired"
 
     def __str__(self) -> str:
         return f"{self.name}@{self.number}"
@@ -58,7 +63,12 @@ class ExpertSpec(BaseModel):
 
 
 class RunSpec(BaseModel):
-    """One run as it was asked for; written once, before anyone is told that the run exists."""
+    """One run as it was asked for; written once, before anyone is told that the run exists.
+
+    Attributes:
+        items: What training items are cut to, where not as in the guide.
+        dataset_toml: The user's own dataset TOML, in place of the guide's groups.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -77,6 +87,7 @@ class RunSpec(BaseModel):
     caches_after: Annotated[
         str | None, Field(description="the failed run whose caches are not used: made anew")
     ] = None
+    dataset_toml: str | None = None
 
     def expert(self, name: ExpertName) -> ExpertSpec:
         """Return the settings of the expert called `name`."""
@@ -88,7 +99,12 @@ class RunSpec(BaseModel):
 
 
 class TrainRequest(BaseModel):
-    """What `/train` and `lorabot train` take, before it is checked against a model."""
+    """What `/train` and `lorabot train` take, before it is checked against a model.
+
+    Attributes:
+        dataset_toml: The text of a dataset TOML of the user's own.
+        dataset_config: Use the dataset TOML that lies in the dataset's zip.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -96,6 +112,8 @@ class TrainRequest(BaseModel):
     dataset: str
     name: str | None = None
     expert: ExpertChoice = "both"
+    dataset_toml: str | None = None
+    dataset_config: Literal["from-zip"] | None = None
     settings: Mapping[str, str] = Field(default_factory=dict[str, str])
 
 

@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from training.dataset.groups import plan_groups
+from training.cutting import cut_run
 from training.dataset.report import Report
 from training.events import StageKey
 from training.plan import steps_per_epoch
@@ -57,8 +57,8 @@ def with_suggestion(spec: RunSpec, suggestion: Suggestion, report: Report) -> Ru
 
 def _cut(spec: RunSpec, report: Report, **limits: int | str) -> RunSpec:
     items = spec.items.model_copy(update=limits)
-    groups = plan_groups(report, max_frames=items.max_frames, resolution=items.resolution)
-    return spec.model_copy(update={"items": items, "steps_per_epoch": steps_per_epoch(groups)})
+    spec = spec.model_copy(update={"items": items})
+    return spec.model_copy(update={"steps_per_epoch": steps_per_epoch(cut_run(report, spec))})
 
 
 def _set(spec: RunSpec, **settings: int) -> RunSpec:

@@ -1,45 +1,24 @@
 """The runs of a guild: start, cancel, list; a run is stored before anyone is told of it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from training import events as ev
 from training import layout
 from training.advance import advance
 from training.catalogue import find_model
-from training.dataset.groups import plan_groups, suits
 from training.dataset.report import Report
 from training.datasets import Datasets
+from training.draft import Origin, draft_spec
 from training.errors import NotFoundError, RequestError
-from training.house import House, now
-from training.plan import steps_per_epoch
+from training.house import House
 from training.ports import RunIndex
-from training.request import (
-    DatasetRef,
-    EngineName,
-    RunSpec,
-    TrainRequest,
-    check_name,
-    default_run_name,
-    requested_items,
-    resolve_experts,
-)
+from training.request import EngineName, RunSpec, TrainRequest
 from training.retry import rest_of, with_suggestion
 from training.run import Run, RunStatus
 from training.run_log import REQUEST, DamagedRunError, Writer
 from training.view import RunSummary, RunView, damaged_summary, view_run
 
 _MAX_SUFFIX = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """Who asks, and where; `token` is the same whenever the same request arrives again."""
-
-    guild: str
-    by: str
-    channel: str = ""
-    token: str = ""
 
 
 class Runs:
@@ -57,10 +36,11 @@ class Runs:
             NotFoundError: The model or dataset does not exist.
             RequestError: A setting, the name or the dataset does not fit.
         """
-        find_model(request.model)
+        model = find_model(request.model)
         version = self._datasets.find(origin.guild, request.dataset)
         report = self._datasets.report(origin.guild, version)
-        return draft_spec(request, origin, engine, ref=version.ref, report=report)
+        card = self._house.gpu(model, engine)
+        return draft_spec(request, origin, engine, ref=version.ref, report=report, card=card)
 
     def start(self, request: TrainRequest, origin: Origin, engine: EngineName) -> RunSpec:
         """Store a run and move it as far as it can go; the same token gives the same run.
@@ -224,40 +204,6 @@ class Runs:
             return self._house.report(spec.model_copy(update={"name": spec.continues}))
         version = self._datasets.find(spec.guild, str(spec.dataset))
         return self._datasets.report(spec.guild, version)
-
-
-def draft_spec(
-    request: TrainRequest, origin: Origin, engine: EngineName, *, ref: DatasetRef, report: Report
-) -> RunSpec:
-    """Return the spec of a request for the dataset version `ref` with that report.
-
-    Raises:
-        NotFoundError: The model does not exist.
-        RequestError: A setting, the name or the dataset does not fit.
-    """
-    model, experts = resolve_experts(request)
-    if (reason := suits(report, needs_video=model.i2v)) is not None:
-        raise RequestError(
-            f"{ref} does not suit {model.name}: {reason}",
-            "Add clips with /dataset add, or choose a text-to-video model.",
-        )
-    if request.name is not None:
-        check_name("run", request.name)
-    items = requested_items(request)
-    groups = plan_groups(report, max_frames=items.max_frames, resolution=items.resolution)
-    return RunSpec(
-        name=request.name or default_run_name(ref.name, model.name),
-        guild=origin.guild,
-        created_at=now(),
-        requested_by=origin.by,
-        channel=origin.channel,
-        model=model.name,
-        dataset=ref,
-        engine=engine,
-        experts=experts,
-        steps_per_epoch=steps_per_epoch(groups),
-        items=items,
-    )
 
 
 def require_checkpoints(view: RunView) -> None:

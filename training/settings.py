@@ -6,15 +6,15 @@ are accepted too). What is not given comes from the catalogue.
 
 import re
 from collections.abc import Mapping
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from training.catalogue import Expert, ExpertName, Model, WeightFile
+from training.dataset.buckets import Resolution
 from training.errors import RequestError
-from training.suggestion import Resolution
 
 Scheduler = Literal[
     "polynomial",
@@ -71,7 +71,8 @@ class ItemSettings(BaseModel):
         int | None, Field(ge=1, le=129, description="most frames of a clip trained on at once")
     ] = None
     resolution: Annotated[
-        Resolution | None, Field(description="largest resolution trained on, 480p or 720p")
+        Resolution | None,
+        Field(description="size of images and clips, 480p or 720p; the model's when left out"),
     ] = None
 
 
@@ -109,9 +110,18 @@ SETTING_NAMES: tuple[str, ...] = tuple(n for n in ExpertSettings.model_fields if
 ITEM_NAMES: tuple[str, ...] = tuple(ItemSettings.model_fields)
 LIGHTNING_NAMES: tuple[str, ...] = ("lightning_repo", "lightning_file", "lightning_strength")
 
+CONFIG_TEXTS: Mapping[str, str] = MappingProxyType(
+    {
+        "dataset_toml": "your own musubi-tuner dataset TOML, in place of the guide's",
+        "dataset_config": "from-zip uses the dataset TOML that lies in the dataset's zip",
+    }
+)
+
 
 def describe(name: str) -> str:
     """Return one line on the setting `name`, for option lists and help texts."""
+    if name in CONFIG_TEXTS:
+        return CONFIG_TEXTS[name]
     if name in LIGHTNING_NAMES:
         field = SpeedLoraSettings.model_fields[name.removeprefix("lightning_")]
     else:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-Resolution = Literal["480p", "720p"]
+from training.dataset.buckets import Resolution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,10 @@ from bot.cli.output import console, print_json
 from bot.cli.zips import require_file
 from bot.messages.dataset_text import report_text
 from training.dataset.inspect import inspect_zip
+from training.dataset.original import why_not_original
 from training.dataset.report import Report
 from training.datasets import refuse_unusable
+from training.prediction import predictions, suited
 
 
 def check(
@@ -34,4 +36,22 @@ def check(
 
 def as_json(report: Report) -> dict[str, Any]:
     """Return the stable fields of a report."""
-    return report.model_dump(mode="json")
+    totals = report.totals
+    return {
+        "version": report.version,
+        "samples": [sample.model_dump(mode="json") for sample in report.samples],
+        "findings": [finding.model_dump(mode="json") for finding in report.findings],
+        "totals": {
+            "images": totals.images,
+            "clips": totals.clips,
+            "seconds": totals.seconds,
+            "frames": totals.frames_16fps,
+        },
+        "suits": {name: reason is None or reason for name, reason in suited(report).items()},
+        "predictions": {
+            name: prediction.model_dump(mode="json")
+            for name, prediction in predictions(report).items()
+        },
+        "original": why_not_original(report) or True,
+        "configs": [config.file for config in report.configs],
+    }

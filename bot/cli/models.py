@@ -54,6 +54,7 @@ def as_json(model: Model) -> dict[str, Any]:
         "clip": model.clip,
         "fp8": list(model.fp8),
         "flow_shift": model.flow_shift,
+        "resolution": model.resolution,
         "gpu": model.gpu,
         "speed_lora": _speed_lora(model.speed_lora),
         "modules": model.modules,

@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from bot.settings import Settings
 from bot.wiring import LocalHouse
+from training.cutting import read_config
+from training.dataset.report import Media
+from training.errors import NotFoundError
 from training.request import EngineName, ExpertChoice, TrainRequest
 from training.runs import Origin
-from training.settings import describe
+from training.settings import CONFIG_TEXTS, describe
 
 GUILD = "local"  # the command line's own guild
 OPERATOR = "operator"
@@ -72,20 +75,40 @@ class RunSettings:
     lightning_repo: Annotated[str | None, _help("lightning_repo")] = None
     lightning_file: Annotated[str | None, _help("lightning_file")] = None
     lightning_strength: Annotated[str | None, _help("lightning_strength")] = None
-
+    media: Annotated[
+        Media | None,
+        Parameter(help="Train on the repaired files, or on the original ones as they are."),
+    ] = None
+    dataset_toml: Annotated[Path | None, _help("dataset_toml")] = None
+    dataset_config: Annotated[Literal["from-zip"] | None, _help("dataset_config")] = None
     name: Annotated[str | None, Parameter(help="Name of the run and of its checkpoints.")] = None
     expert: Annotated[
         ExpertChoice, Parameter(help="Wan 2.2 only: train both experts or one of them.")
     ] = "both"
 
     def request(self, model: str, dataset: str) -> TrainRequest:
-        """Return what is asked for with these settings."""
-        others = {"name", "expert"}
+        """Return what is asked for with these settings.
+
+        Raises:
+            RequestError: The dataset TOML cannot be read.
+        """
+        others = {"name", "expert", "media", *CONFIG_TEXTS}
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
         return TrainRequest(
             model=model,
             dataset=dataset,
             name=self.name,
             expert=self.expert,
+            dataset_toml=_read_toml(self.dataset_toml) if self.dataset_toml else None,
+            dataset_config=self.dataset_config,
             settings={name: value for name, value in given.items() if value is not None},
         )
+
+
+def _read_toml(path: Path) -> str:
+    try:
+        return read_config(path.name, path.read_bytes())
+    except OSError as error:
+        raise NotFoundError(
+            f"{path} cannot be read: {error.strerror}.", "Check the path of the TOML."
+        ) from error

@@ -1,20 +1,32 @@
 """`lorabot plan`: what a run would do, command by command, and what it would take."""
 
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
 
-from bot.cli.options import ORIGIN, DatasetName, Engine, Home, Json, ModelName, RunSettings
+from bot.cli.options import (
+    ORIGIN,
+    DatasetName,
+    Engine,
+    Home,
+    Json,
+    ModelName,
+    RunSettings,
+)
 from bot.cli.output import console, print_json
 from bot.cli.zips import look_at
 from bot.messages.duration import duration
+from bot.messages.plan_text import memory_text
+from training.card_memory import needs
 from training.catalogue import find_model
 from training.cost import PRICES_DATE, Estimate, estimate
-from training.dataset.groups import plan_groups
-from training.plan import PlannedStage, Planner
+from training.cutting import cut_run, remarks
+from training.dataset.report import Finding
+from training.draft import draft_spec
+from training.plan import Planner
 from training.request import RunSpec
-from training.runs import draft_spec
 
 
 def plan(
@@ -28,19 +40,21 @@ def plan(
 ) -> None:
     """Show the stages, the exact commands, the steps an epoch, the time and the cost of a run."""
     local = (home or Home()).open()
-    request = (settings or RunSettings()).request(model, dataset)
-    ref, report = look_at(local, dataset)
-    spec = draft_spec(request, ORIGIN, engine, ref=ref, report=report)
-    groups = plan_groups(report, max_frames=spec.items.max_frames, resolution=spec.items.resolution)
+    settings = settings or RunSettings()
+    request = settings.request(model, dataset)
+    ref, report = look_at(local, dataset, settings.media)
+    card = local.gpu(find_model(request.model), engine)
+    spec = draft_spec(request, ORIGIN, engine, ref=ref, report=report, card=card)
+    groups = cut_run(report, spec)
     planner = Planner(spec, groups, local.engine(engine), local.house.store.path)
     cost = estimate(find_model(spec.model), groups, spec.experts)
     if json:
-        print_json(_as_json(spec, planner.stages(), cost))
+        print_json(_as_json(spec, planner, cost))
     else:
-        _print(spec, planner.stages(), cost)
+        _print(spec, planner, cost, remarks(spec.dataset_toml, report))
 
 
-def _as_json(spec: RunSpec, stages: tuple[PlannedStage, ...], cost: Estimate) -> dict[str, Any]:
+def _as_json(spec: RunSpec, planner: Planner, cost: Estimate) -> dict[str, Any]:
     return {
         "name": spec.name,
         "model": spec.model,
@@ -53,8 +67,19 @@ def _as_json(spec: RunSpec, stages: tuple[PlannedStage, ...], cost: Estimate) ->
                 "device": stage.device,
                 "argv": list(command) if command is not None else None,
             }
-            for stage in stages
+            for stage in planner.stages()
             for command in (stage.commands or (None,))
+        ],
+        "dataset_toml": planner.dataset_toml(),
+        "memory": [
+            {
+                "group": need.group.name,
+                "gib": round(need.gib, 1),
+                "gpu": need.card,
+                "gpu_gib": need.card_gib,
+                "measured": need.is_measured,
+            }
+            for need in needs(planner.model, planner.groups, cost.gpu)
         ],
         "steps_per_epoch": {e.name: spec.steps_per_epoch for e in spec.experts},
         "total_steps": {e.name: spec.steps_per_epoch * e.settings.epochs for e in spec.experts},
@@ -67,7 +92,8 @@ def _as_json(spec: RunSpec, stages: tuple[PlannedStage, ...], cost: Estimate) ->
     }
 
 
-def _print(spec: RunSpec, stages: tuple[PlannedStage, ...], cost: Estimate) -> None:
+def _print(spec: RunSpec, planner: Planner, cost: Estimate, said: Sequence[Finding]) -> None:
+    stages = planner.stages()
     console.print(f"{spec.name}: {spec.model} on {spec.dataset}, engine {spec.engine}")
     table = Table("stage", "expert", "device", box=None)
     for stage in stages:
@@ -80,6 +106,10 @@ def _print(spec: RunSpec, stages: tuple[PlannedStage, ...], cost: Estimate) -> N
         f"Real training: about {duration(cost.seconds)} and ${cost.usd:.2f} on {cost.gpu} "
         f"(rough; price list of {PRICES_DATE})"
     )
+    console.print(memory_text(planner.model, planner.groups, cost.gpu))
+    for finding in said:
+        console.print(f"[{finding.severity}] {finding.cause} {finding.fix}", markup=False)
+    console.print(f"\n# dataset.toml\n{planner.dataset_toml()}", markup=False)
     for stage in stages:
         for command in stage.commands:
             console.print(f"\n# {stage.key}")

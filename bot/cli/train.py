@@ -13,14 +13,24 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from bot.cli.options import GUILD, ORIGIN, DatasetName, Engine, Home, Json, ModelName, RunSettings
+from bot.cli.options import (
+    GUILD,
+    ORIGIN,
+    DatasetName,
+    Engine,
+    Home,
+    Json,
+    ModelName,
+    RunSettings,
+)
 from bot.cli.output import console, print_json
 from bot.cli.zips import look_at, stored_dataset
 from bot.messages.suggestion_text import fix_with_option
 from bot.wiring import LocalHouse
+from training.catalogue import find_model
+from training.draft import draft_spec
 from training.errors import StageError
 from training.run import RunStatus, StageStatus
-from training.runs import draft_spec
 from training.view import RunView
 
 _POLL_SECONDS = 0.3
@@ -38,10 +48,12 @@ def train(
     """Train on a dataset and follow the run to its end; Ctrl-C leaves it running."""
     local = (home or Home()).open()
     local.engine(engine)
-    request = (settings or RunSettings()).request(model, dataset)
+    settings = settings or RunSettings()
+    request = settings.request(model, dataset)
     # Checked before the zip is stored: a refused command changes nothing.
-    ref, report = look_at(local, dataset)
-    draft_spec(request, ORIGIN, engine, ref=ref, report=report)
+    ref, report = look_at(local, dataset, settings.media)
+    card = local.gpu(find_model(request.model), engine)
+    draft_spec(request, ORIGIN, engine, ref=ref, report=report, card=card)
     stored = request.model_copy(update={"dataset": stored_dataset(local, dataset, ref)})
     spec = local.runs.start(stored, ORIGIN, engine)
     try:

@@ -5,7 +5,8 @@ from pathlib import Path
 from bot.cli.options import GUILD, OPERATOR
 from bot.wiring import LocalHouse
 from training.dataset.inspect import inspect_zip
-from training.dataset.report import Report
+from training.dataset.original import used_as
+from training.dataset.report import Media, Report
 from training.datasets import refuse_unusable
 from training.errors import NotFoundError
 from training.request import DatasetRef, name_from_file
@@ -33,10 +34,13 @@ def require_file(path: Path) -> None:
         raise NotFoundError(f"There is no file {path}.", "Check the path of the zip.")
 
 
-def look_at(local: LocalHouse, dataset: str) -> tuple[DatasetRef, Report]:
+def look_at(
+    local: LocalHouse, dataset: str, media: Media | None = None
+) -> tuple[DatasetRef, Report]:
     """Return the dataset that a zip or a name stands for; nothing is stored.
 
-    A zip with the content of a stored version is that version.
+    A zip with the content of a stored version is that version. Without `media` a zip is used
+    repaired, and a stored dataset as it is stored.
 
     Raises:
         NotFoundError: There is no such file or dataset.
@@ -44,23 +48,34 @@ def look_at(local: LocalHouse, dataset: str) -> tuple[DatasetRef, Report]:
     """
     if not is_zip(dataset):
         version = local.datasets.find(GUILD, dataset)
-        return version.ref, local.datasets.report(GUILD, version)
-    report = inspect_zip(Path(dataset))
-    refuse_unusable(report)
-    name = name_from_file(Path(dataset).name)
+        report = local.datasets.report(GUILD, version, media)
+        if media in (None, version.media):
+            return version.ref, report
+        name = version.name
+    else:
+        inspected = inspect_zip(Path(dataset))
+        refuse_unusable(inspected)
+        report = used_as(inspected, media or "repaired")
+        name = name_from_file(Path(dataset).name)
     versions = local.datasets.versions(GUILD, name)
     for version in reversed(versions):
         if version.version == report.version:
             return version.ref, report
     number = versions[-1].number + 1 if versions else 1
-    return DatasetRef(name=name, number=number, version=report.version), report
+    if report.media == "original" and is_zip(dataset):
+        number += 1  # a zip is first stored to be used repaired
+    ref = DatasetRef(name=name, number=number, version=report.version, media=report.media)
+    return ref, report
 
 
 def stored_dataset(local: LocalHouse, dataset: str, ref: DatasetRef) -> str:
-    """Return the reference of a dataset that was looked at, adding the zip if it is new."""
+    """Return the reference of a dataset that was looked at, adding the zip or use if new."""
     stored = local.datasets.versions(GUILD, ref.name)
     if any(version.version == ref.version for version in stored):
         return str(ref)
-    path = Path(dataset)
-    version, _report = local.datasets.add(GUILD, ref.name, path, by=OPERATOR, file_name=path.name)
+    if is_zip(dataset):
+        path = Path(dataset)
+        added, _report = local.datasets.add(GUILD, ref.name, path, by=OPERATOR, file_name=path.name)
+        dataset = str(added.ref)
+    version, _report = local.datasets.choose(GUILD, dataset, ref.media, by=OPERATOR)
     return str(version.ref)

@@ -1,7 +1,7 @@
 """`/train`: its options are the settings of the domain, none written down twice."""
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Literal, get_args
 
 import discord
@@ -13,6 +13,8 @@ from bot.discord.run_actions import ShowRun
 from bot.messages.plan_text import plan_card
 from bot.service import Service
 from training.catalogue import MODELS, Model
+from training.cutting import check_config_size, read_config
+from training.dataset.buckets import Resolution
 from training.request import ExpertChoice, TrainRequest
 from training.settings import (
     ITEM_NAMES,
@@ -23,11 +25,14 @@ from training.settings import (
     describe,
     option,
 )
-from training.suggestion import Resolution
 
 _Callback = Callable[..., Coroutine[Any, Any, None]]
 _DESCRIPTION_LIMIT = 100
 _SETTINGS = (*SETTING_NAMES, *ITEM_NAMES, *LIGHTNING_NAMES)
+_CONFIG: Mapping[str, tuple[object, object]] = {
+    "dataset_toml": (discord.Attachment, None),
+    "dataset_config": (Literal["from-zip"], ""),
+}
 # Every setting is text: one value for all experts, or high=… low=….
 _SUGGESTED = {
     "scheduler": get_args(Scheduler),
@@ -43,18 +48,25 @@ def train_command(
 ) -> app_commands.Command[app_commands.Group, ..., None]:
     """Return the command; `dataset_names` completes its dataset option."""
 
-    async def train(interaction: Interaction, /, **options: str) -> None:
+    async def train(
+        interaction: Interaction,
+        /,
+        dataset_toml: discord.Attachment | None = None,
+        **options: str,
+    ) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
-        settings = {name: options[name] for name in _SETTINGS if options.get(name)}
         request = TrainRequest(
             model=options["model"],
             dataset=options["dataset"],
             name=options.get("name") or None,
             expert=_expert(options.get("expert")),
-            settings=settings,
+            dataset_toml=await _read_toml(dataset_toml) if dataset_toml else None,
+            dataset_config="from-zip" if options.get("dataset_config") else None,
+            settings={name: options[name] for name in _SETTINGS if options.get(name)},
         )
         started = await service.train(request, origin_of(interaction))
-        await answer(interaction, plan_card(started.spec, started.estimate), ephemeral=True)
+        card = plan_card(started.spec, started.estimate, started.groups, started.remarks)
+        await answer(interaction, card, ephemeral=True)
         await show_run(guild_of(interaction), started.spec.name)
 
     train.__signature__ = _signature()
@@ -83,6 +95,10 @@ def _signature() -> inspect.Signature:
             "expert", keyword, annotation=Literal["both", "high", "low"], default="both"
         ),
         *(inspect.Parameter(name, keyword, annotation=str, default="") for name in _SETTINGS),
+        *(
+            inspect.Parameter(name, keyword, annotation=kind, default=default)
+            for name, (kind, default) in _CONFIG.items()
+        ),
     ]
     return inspect.Signature([*required, *optional])
 
@@ -93,13 +109,14 @@ def _described(callback: _Callback) -> _Callback:
         "dataset": "Name of a dataset, or name@version",
         "name": "Name of the run; made from dataset and model when left out",
         "expert": "Wan 2.2 only: train both experts or one",
-        **{name: describe(name) for name in _SETTINGS},
+        **{name: describe(name) for name in (*_SETTINGS, *_CONFIG)},
     }
     models = [app_commands.Choice(name=_choice_text(m), value=m.name) for m in MODELS]
     described = app_commands.describe(
         **{name: text[:_DESCRIPTION_LIMIT] for name, text in texts.items()}
     )(callback)
-    renamed = app_commands.rename(**{n: option(n) for n in _SETTINGS if option(n) != n})(described)
+    names = {name: option(name) for name in (*_SETTINGS, *_CONFIG)}
+    renamed = app_commands.rename(**{n: to for n, to in names.items() if n != to})(described)
     return app_commands.choices(model=models)(renamed)
 
 
@@ -110,3 +127,8 @@ def _choice_text(model: Model) -> str:
 
 def _expert(text: str | None) -> ExpertChoice:
     return next((choice for choice in get_args(ExpertChoice) if choice == text), "both")
+
+
+async def _read_toml(attachment: discord.Attachment) -> str:
+    check_config_size(attachment.filename, attachment.size)  # before a byte of it is fetched
+    return read_config(attachment.filename, await attachment.read())

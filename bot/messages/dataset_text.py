@@ -8,9 +8,10 @@ from bot.messages.duration import duration
 from bot.messages.figures import count, listed
 from bot.messages.markdown import cut, escape, join_lines, one_line
 from training.catalogue import MODELS, Model
-from training.dataset.groups import Group, GroupPlan, suits
+from training.dataset.group import Group, GroupPlan
 from training.dataset.report import Finding, Report, Sample, Severity
 from training.datasets import DatasetVersion
+from training.prediction import predictions, suited
 
 _SHOWN_FINDINGS = 5
 _FINDING_LIMIT = 480
@@ -84,7 +85,8 @@ def removed_card(removed: Sequence[DatasetVersion]) -> Card:
 
 def report_text(report: Report) -> str:
     """Return the whole report as plain text, for a file or a terminal."""
-    return "\n".join([*_head(report), *_finding_texts(report), *_samples(report)]) + "\n"
+    parts = (_head, _finding_texts, _of_models, _samples)
+    return "\n".join(line for part in parts for line in part(report)) + "\n"
 
 
 def contents(report: Report) -> str:
@@ -111,6 +113,8 @@ def _description(version: DatasetVersion, same_as: str | None, others: Sequence[
         word = "version" if len(others) == 1 else "versions"
         kept = f"{word} {listed([str(n) for n in others])} {'is' if len(others) == 1 else 'are'}"
         lines[0] += f" A version replaces nothing: {kept} kept until removed."
+    if version.media == "original":
+        lines.append("Training reads its files as they were uploaded, not repaired.")
     if same_as is not None:
         lines.append(f"Its content is the same as that of **{same_as}**; caches are shared.")
     return "\n".join(lines)
@@ -130,14 +134,16 @@ def _group(group: Group) -> str:
 
 
 def _suits(report: Report) -> str:
-    reasons = {model.name: suits(report, needs_video=model.i2v) for model in MODELS}
+    reasons = suited(report)
+    against = [reason for reason in reasons.values() if reason is not None]
     good = [model for model in MODELS if reasons[model.name] is None]
     if len(good) == len(MODELS):
         return "every model"
     if not good:
-        return "no model: " + escape(next(reason for reason in reasons.values() if reason))
-    why = next(reason for reason in reasons.values() if reason)
-    return f"{_names(good)}\nNot the others: {escape(why)}"
+        return "no model: " + escape(
+            next(reason for reason in reasons.values() if reason is not None)
+        )
+    return f"{_names(good)}\nNot the others: {escape(against[0])}"
 
 
 def _names(models: Sequence[Model]) -> str:
@@ -187,6 +193,27 @@ def _finding_text(finding: Finding) -> Iterator[str]:
     yield from _wrapped(f"-> {finding.fix}")
     if len(finding.files) > 1:
         yield from (f"     {one_line(file)}" for file in finding.files)
+
+
+def _of_models(report: Report) -> Iterator[str]:
+    if not report.samples:
+        return
+    yield ""
+    yield "For each model:"
+    predicted = predictions(report)
+    for name, reason in suited(report).items():
+        of_model = predicted[name]
+        yield from _wrapped(
+            f"{name}: {count(of_model.steps_per_epoch, 'step')} an epoch"
+            if reason is None
+            else f"{name}: not suited. {reason}"
+        )
+    if left_out := dict.fromkeys(
+        gap for of_model in predicted.values() for gap in of_model.left_out
+    ):
+        yield "Left out:"
+        for gap in left_out:
+            yield from _wrapped(gap)
 
 
 def _samples(report: Report) -> Iterator[str]:

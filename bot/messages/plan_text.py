@@ -1,18 +1,33 @@
 """What a run will do and what it will take, told when it is started."""
 
-from bot.messages.card import Card, Colour, Field
+from collections.abc import Sequence
+
+from bot.messages.card import VALUE_LIMIT, Card, Colour, Field
 from bot.messages.duration import duration
 from bot.messages.figures import count, rate
+from bot.messages.markdown import escape, join_lines, one_line
 from bot.messages.run_card import REHEARSAL
+from training.card_memory import UNMEASURED, needs
+from training.catalogue import Model, find_model
 from training.cost import PRICES_DATE, Estimate
+from training.dataset.group import GroupPlan
+from training.dataset.report import Finding
 from training.request import ExpertSpec, RunSpec
+from training.settings import ItemSettings
 
 
-def plan_card(spec: RunSpec, estimate: Estimate) -> Card:
-    """Return the plan of a run: settings of each expert, steps, time and cost."""
+def plan_card(
+    spec: RunSpec, estimate: Estimate, groups: GroupPlan, remarks: Sequence[Finding] = ()
+) -> Card:
+    """Return the plan of a run: settings of each expert, steps, time, memory and cost.
+
+    `remarks` are about the user's own dataset TOML.
+    """
     lines = [f"**{spec.model}** on dataset **{spec.dataset}**", started_text(spec)]
     if spec.engine == "rehearsal":
         lines.insert(1, f"*{REHEARSAL}*")
+    if spec.items != ItemSettings():
+        lines.append(_items(spec.items))
     experts = tuple(_expert(spec, expert) for expert in spec.experts)
     return Card(
         title=spec.name,
@@ -21,8 +36,29 @@ def plan_card(spec: RunSpec, estimate: Estimate) -> Card:
         fields=(
             *experts,
             Field("Time and cost", estimate_text(spec, estimate)),
+            Field("GPU memory", memory_text(find_model(spec.model), groups, estimate.gpu)),
+            *_own_toml(spec, remarks),
         ),
     )
+
+
+def memory_text(model: Model, groups: GroupPlan, card: str) -> str:
+    """Return what the largest group takes of a card's memory."""
+    most = max(needs(model, groups, card), key=lambda need: need.gib)
+    basis = "measured" if most.is_measured else UNMEASURED
+    fits = " It would not fit." if most.is_too_large else ""
+    return (
+        f"Up to about {most.gib:.0f} of the {most.card_gib:.0f} GiB of {_article(card)} {card}, "
+        f"in the group {most.group.name} ({basis}).{fits}"
+    )
+
+
+def _own_toml(spec: RunSpec, remarks: Sequence[Finding]) -> list[Field]:
+    if spec.dataset_toml is None:
+        return []
+    lines = [f"- {escape(one_line(f'{finding.cause} {finding.fix}'))}" for finding in remarks]
+    text = join_lines(lines, VALUE_LIMIT) if lines else "Used as it is, but for its paths."
+    return [Field("Your dataset TOML", text)]
 
 
 def started_text(spec: RunSpec) -> str:
@@ -40,6 +76,11 @@ def estimate_text(spec: RunSpec, estimate: Estimate) -> str:
     if spec.engine == "rehearsal":
         return f"This rehearsal costs nothing here.\nReal training would take {takes}: {basis}."
     return f"{takes.capitalize()}: {basis}."
+
+
+def _items(items: ItemSettings) -> str:
+    frames = f"at most {items.max_frames} frames" if items.max_frames else ""
+    return f"Items of {' · '.join(filter(None, (frames, items.resolution)))}"
 
 
 def _article(gpu: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.media import guide_files, write_zip
+from tests.media import encode_clip, guide_files, pan, write_zip
 from tests.pipeline.lorabot import Lorabot
 from training.tensor_header import read_header
 
@@ -39,7 +39,21 @@ def test_a_zip_is_checked_and_nothing_is_stored(lorabot: Lorabot, archive: Path)
     report = lorabot.json("check", str(archive))
 
     assert report["version"]
-    assert {"name", "kind", "caption"} <= set(report["samples"][0])
+    fields = ["name", "kind", "caption", "frames", "fps", "width", "height"]
+    assert all(set(fields) <= set(sample) for sample in report["samples"])
+    assert set(report["totals"]) == {"images", "clips", "seconds", "frames"}
+    assert len(report["suits"]) == len(report["predictions"]) == 8
+    assert set(report["suits"].values()) == {True}
+    for predicted in report["predictions"].values():
+        assert sum(bucket["items"] for bucket in predicted["buckets"]) == predicted["items"]
+        assert predicted["steps_per_epoch"] == predicted["items"]
+    areas = {
+        name: max(bucket["width"] * bucket["height"] for bucket in predicted["buckets"])
+        for name, predicted in report["predictions"].items()
+    }
+    assert areas["wan21-i2v-480p"] == areas["wan21-t2v-1-3b"] <= 832 * 480
+    assert areas["wan21-i2v-720p"] > 832 * 480
+    assert report["original"] is True
     assert not (lorabot.home / "guilds").exists()
 
 
@@ -118,3 +132,43 @@ def test_what_is_refused_says_why_and_changes_nothing(lorabot: Lorabot, archive:
 )
 def test_wrong_usage_is_exit_code_2(lorabot: Lorabot, arguments: tuple[str, ...]) -> None:
     assert lorabot.refused(*arguments, code=2)
+
+
+OWN = """
+[[datasets]]
+video_directory = "/data/videos"
+resolution = [320, 192]
+enable_bucket = true
+frame_extraction = "chunk"
+target_frames = [9]
+"""
+
+
+def test_a_run_on_the_uploaded_files_by_a_toml_of_its_own(lorabot: Lorabot, tmp_path: Path) -> None:
+    clips = {f"{n}.mp4": (frames, fps) for n, frames, fps in ((1, 30, 24), (2, 40, 30))}
+    files: dict[str, bytes | str] = {
+        name: encode_clip(list(pan(frames, 832, 480, seed=fps)), fps=fps)
+        for name, (frames, fps) in clips.items()
+    }
+    files |= {str(Path(name).with_suffix(".txt")): f"ann1ka {name}" for name in clips}
+    path = write_zip(tmp_path / "rates.zip", files)
+    (tmp_path / "own.toml").write_text(OWN)
+
+    run = lorabot.json(
+        *("train", "--model", "wan21-i2v-480p", "--epochs", "1", "--name", "raw"),
+        *("--dataset", str(path), "--media", "original"),
+        *("--dataset-toml", str(tmp_path / "own.toml")),
+    )
+
+    # 20 frames are left of 30 at 24 fps, and 22 of 40 at 30 fps: two pieces of nine each. The
+    # caching has counted what it found against this.
+    assert (run["dataset"], run["experts"][0]["total_steps"]) == ("rates@2", 4)
+    folder = lorabot.home / "guilds/local"
+    spec = json.loads((folder / "runs/raw/spec.json").read_bytes())
+    used = (folder / "runs/raw/inputs/dataset.toml").read_text()
+    assert spec["dataset"]["media"] == "original"
+    assert spec["dataset_toml"] == OWN
+    assert "/data/videos" not in used
+    assert "source_fps = 24.0" in used
+    prepared = folder / "prepared" / spec["dataset"]["version"]
+    assert (prepared / "videos-24fps/1.mp4").read_bytes() == files["1.mp4"]

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tests.specs import report
-from training.dataset.groups import GroupPlan, plan_groups, tokens
+from training.dataset.group import GroupPlan, tokens
+from training.dataset.groups import plan_groups
 from training.memory import USUAL_SHAPES, MemoryUse, Shape, lighter, shapes_of
 from training.suggestion import FewerFrames, LowerResolution, SwapBlocks, UseFp8, keeps_items
 

@@ -91,7 +91,7 @@ def test_limits_can_be_asked_for_with_the_request() -> None:
 
     assert (items.max_frames, items.resolution) == (20, "480p")
     # 17 is the most that is a whole number of latent frames.
-    found = plan_groups(report(), max_frames=items.max_frames, resolution=items.resolution)
+    found = plan_groups(report(), max_frames=items.max_frames, resolution="480p")
     assert max(item.frames for item in found.items) == 17
 
 

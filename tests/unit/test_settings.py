@@ -8,6 +8,7 @@ from bot.cli.options import RunSettings
 from training.errors import RequestError
 from training.request import ExpertSpec, TrainRequest, resolve_experts
 from training.settings import (
+    CONFIG_TEXTS,
     ITEM_NAMES,
     LIGHTNING_NAMES,
     SETTING_NAMES,
@@ -116,7 +117,7 @@ def test_a_model_with_a_single_expert_has_no_choice() -> None:
 
 
 def test_settings_of_the_command_line_are_those_of_the_domain() -> None:
-    named = {field.name for field in fields(RunSettings)} - {"name", "expert"}
+    named = {field.name for field in fields(RunSettings)} - {"name", "expert", "media"}
 
-    assert named == {*SETTING_NAMES, *ITEM_NAMES, *LIGHTNING_NAMES}
+    assert named == {*SETTING_NAMES, *ITEM_NAMES, *LIGHTNING_NAMES, *CONFIG_TEXTS}
     assert set(SETTING_NAMES) == set(ExpertSettings.model_fields) - {"expert"}

@@ -127,6 +127,12 @@ FILES: Mapping[str, Rule] = {
     "toml-unused": left_out(
         "is a settings file", "are settings files", "", "Not used; settings are made to fit."
     ),
+    "toml-found": left_out(
+        "is a dataset TOML for the trainer",
+        "are dataset TOMLs for the trainer",
+        "",
+        "Not used unless a run asks for it, with /train dataset-config:from-zip.",
+    ),
     "other-file": left_out(
         "is neither image, clip nor caption",
         "are neither images, clips nor captions",

@@ -1,78 +1,43 @@
-"""What the trainer makes of a dataset: the guide's three groups, item by item."""
+"""The groups that a dataset is trained in: the guide's, sized for a model, fitted to the set."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Literal
 
-import numpy as np
-
-from training.dataset.buckets import STEP, Size, bucket_of
+from training.dataset.buckets import Resolution, Size
+from training.dataset.group import Group, GroupPlan, plan_of
 from training.dataset.report import Report, Sample
-from training.suggestion import Resolution
+from training.dataset.timeline import longest_4n1
+from training.dataset.windows import Extract
 
-GroupName = Literal["images", "clips-head", "clips-uniform"]
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One thing that is trained on: an image, or some frames of a clip.
-
-    Attributes:
-        frames: 1 for an image.
-        start: The first frame within the clip, at 16 fps.
-    """
-
-    sample_name: str
-    frames: int
-    bucket_width: int
-    bucket_height: int
-    start: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """One `[[datasets]]` of the trainer.
-
-    Attributes:
-        resolution: Width and height, whose area the buckets keep.
-        target_frames: Lengths of the items in frames; empty for images.
-        frame_extraction: Where in a clip items begin; None for images.
-        frame_sample: How many windows "uniform" takes of each clip.
-    """
-
-    name: GroupName
-    resolution: Size
-    target_frames: tuple[int, ...] = ()
-    frame_extraction: Literal["head", "uniform"] | None = None
-    frame_sample: int | None = None
-    items: tuple[Item, ...] = ()
+FEWEST_MOVING_FRAMES = 5  # the VAE packs the frames after the first by four
 
 
 @dataclass(frozen=True, slots=True)
-class GroupPlan:
-    """The groups that yield items; `left_out` says in sentences what does not, and why."""
+class Sizes:
+    """Width and height of each of the guide's groups; only their areas matter."""
 
-    groups: tuple[Group, ...]
-    left_out: tuple[str, ...]
-
-    @property
-    def items(self) -> tuple[Item, ...]:
-        """All items of an epoch."""
-        return tuple(item for group in self.groups for item in group.items)
+    images: Size
+    short: Size
+    long: Size
 
 
-# Source: the dataset TOML of the guide; the resolutions differ in orientation there too.
-IMAGES = Group(name="images", resolution=(720, 1280))
-CLIPS_HEAD = Group(
-    name="clips-head", resolution=(1280, 720), target_frames=(1, 21), frame_extraction="head"
+# 720p is the dataset TOML of the guide; its resolutions differ in orientation there too. 480p
+# keeps all at the area of 832 x 480, for a 480p model sees no larger one: its long clips then
+# have 18,720 tokens a step, fewer than the 21,600 of the guide's short ones at 720p.
+SIZES: Mapping[Resolution, Sizes] = MappingProxyType(
+    {
+        "720p": Sizes(images=(720, 1280), short=(1280, 720), long=(960, 544)),
+        "480p": Sizes(images=(480, 832), short=(832, 480), long=(832, 480)),
+    }
 )
+SHORT_FRAMES, LONG_FRAMES, LONG_WINDOWS = 21, 45, 2  # of the guide
+IMAGES = Group(name="images", folder="images", resolution=SIZES["720p"].images)
 CLIPS_UNIFORM = Group(
     name="clips-uniform",
-    resolution=(960, 544),
-    target_frames=(45,),
-    frame_extraction="uniform",
-    frame_sample=2,
+    folder="videos",
+    resolution=SIZES["720p"].long,
+    extract=Extract(mode="uniform", target_frames=(LONG_FRAMES,), sample=LONG_WINDOWS),
 )
 
 # Width and height of the names, in landscape.
@@ -80,46 +45,26 @@ RESOLUTIONS: Mapping[Resolution, Size] = MappingProxyType({"480p": (832, 480), "
 
 
 def plan_groups(
-    report: Report, *, max_frames: int | None = None, resolution: Resolution | None = None
+    report: Report, resolution: Resolution = "720p", max_frames: int | None = None
 ) -> GroupPlan:
-    """Return the groups of the guide that this dataset fills.
+    """Return the groups of the guide that this dataset fills, so that every clip yields an item.
+
+    Long clips are cut as in the guide. A clip that is too short for the guide's 21 frames is
+    used at its own length: where a set has such clips, "full" takes each clip up to 21 frames in
+    place of "head", and only the single frame is left to "head".
 
     Args:
-        report: What the inspection of the dataset found.
-        max_frames: The most frames of a clip at once; longer targets become this long.
-        resolution: The largest area; what is larger becomes this large.
+        report: Of the set as it will be used.
+        resolution: The model's, or the one asked for.
+        max_frames: The longest item, where the guide's are too long for the GPU.
     """
-    groups: list[Group] = []
-    left_out: list[str] = []
-    images, *clips = (
-        _limited(group, max_frames, resolution) for group in (IMAGES, CLIPS_HEAD, CLIPS_UNIFORM)
-    )
-    if report.images:
-        groups.append(_with(images, [_image_item(image, images) for image in report.images]))
-    else:
-        left_out.append("The group images is left out: the set has no images.")
-    for template in clips:
-        items = [item for clip in report.clips for item in _clip_items(clip, template)]
-        if items:
-            groups.append(_with(template, items))
-            left_out += _short_clips(report.clips, template)
-        else:
-            left_out.append(_why_empty(report.clips, template))
-    return GroupPlan(tuple(groups), tuple(left_out))
-
-
-def at_most(size: Size, resolution: Resolution) -> Size:
-    """Return `size`, or what the resolution's name stands for where that is a smaller area."""
-    long, short = RESOLUTIONS[resolution]
-    width, height = size
-    if width * height <= long * short:
-        return size
-    return (long, short) if width >= height else (short, long)
-
-
-def tokens(item: Item) -> int:
-    """Return how many tokens the transformer sees: latent frames times patches of 16 x 16."""
-    return ((item.frames - 1) // 4 + 1) * (item.bucket_width // STEP) * (item.bucket_height // STEP)
+    sizes = SIZES[resolution]
+    groups = [replace(IMAGES, resolution=sizes.images)]
+    folders = sorted({clip.folder for clip in report.clips}) or ["videos"]
+    for folder in folders:
+        clips = [clip for clip in report.clips if clip.folder == folder]
+        groups += _clip_groups(folder, clips, sizes, max_frames)
+    return plan_of(groups, report.samples)
 
 
 def suits(report: Report, *, needs_video: bool) -> str | None:
@@ -128,75 +73,42 @@ def suits(report: Report, *, needs_video: bool) -> str | None:
         return "The set has no image or clip that can be used."
     if needs_video and not report.clips:
         return "An image-to-video model learns movement from clips, and this set has only images."
-    shortest = min(frames for frames in CLIPS_HEAD.target_frames if frames > 1)
-    if needs_video and all((clip.frames_16fps or 0) < shortest for clip in report.clips):
+    longest = max((clip.frames_16fps or 0 for clip in report.clips), default=0)
+    if needs_video and longest < FEWEST_MOVING_FRAMES:
         return (
             "An image-to-video model learns movement from clips, and none of this set has the "
-            f"{shortest} frames at 16 fps ({shortest / 16:.1f} s) that are trained as video."
+            f"{FEWEST_MOVING_FRAMES} frames at 16 fps ({FEWEST_MOVING_FRAMES / 16:.1f} s) that "
+            "make one."
         )
     return None
 
 
-def _limited(template: Group, max_frames: int | None, resolution: Resolution | None) -> Group:
-    # A latent frame stands for four frames, the first for one.
-    most = (max_frames - 1) // 4 * 4 + 1 if max_frames else None
-    targets = (min(frames, most or frames) for frames in template.target_frames)
-    size = template.resolution
-    return replace(
-        template,
-        resolution=at_most(size, resolution) if resolution else size,
-        target_frames=tuple(dict.fromkeys(targets)),
-    )
+def _clip_groups(
+    folder: str, clips: Sequence[Sample], sizes: Sizes, max_frames: int | None
+) -> list[Group]:
+    """Return the guide's groups for clips of one folder, which all have one frame rate."""
+    short, long = (_capped(frames, max_frames) for frames in (SHORT_FRAMES, LONG_FRAMES))
+    suffix = folder.removeprefix("videos")
+    rate = clips[0].stored_fps if clips else 16.0
+
+    def group(name: str, size: Size, extract: Extract) -> Group:
+        return Group(
+            name=name + suffix, folder=folder, resolution=size, extract=extract, source_fps=rate
+        )
+
+    if all((clip.frames_16fps or 0) >= short for clip in clips):
+        targets = tuple(sorted({1, short}))
+        groups = [group("clips-head", sizes.short, Extract(target_frames=targets))]
+    else:
+        groups = [
+            group("clips-head", sizes.short, Extract(target_frames=(1,))),
+            group("clips-full", sizes.short, Extract(mode="full", max_frames=short)),
+        ]
+    if long > short:
+        uniform = Extract(mode="uniform", target_frames=(long,), sample=LONG_WINDOWS)
+        groups.append(group("clips-uniform", sizes.long, uniform))
+    return groups
 
 
-def _with(template: Group, items: Sequence[Item]) -> Group:
-    return replace(template, items=tuple(items))
-
-
-def _image_item(image: Sample, group: Group) -> Item:
-    width, height = bucket_of((image.width, image.height), group.resolution, no_upscale=True)
-    return Item(image.name, 1, width, height)
-
-
-def _clip_items(clip: Sample, group: Group) -> Iterator[Item]:
-    # The trainer scales clips up as well: bucket_no_upscale holds for images only.
-    width, height = bucket_of((clip.width, clip.height), group.resolution, no_upscale=False)
-    for target in group.target_frames:
-        for start in _starts(clip.frames_16fps or 0, target, group):
-            yield Item(clip.name, target, width, height, start)
-
-
-def _starts(frames: int, target: int, group: Group) -> list[int]:
-    if frames < target:
-        return []
-    if group.frame_extraction == "head":
-        return [0]
-    starts = np.linspace(0, frames - target, group.frame_sample or 1, dtype=int)
-    # Windows at the same place share one cache file, and so are one item.
-    return sorted({int(start) for start in starts})
-
-
-def _short_clips(clips: Sequence[Sample], group: Group) -> Iterator[str]:
-    for target in group.target_frames:
-        short = [clip for clip in clips if (clip.frames_16fps or 0) < target]
-        if short:
-            verb = "is" if len(short) == 1 else "are"
-            yield (
-                f"{_named(short)} {verb} not used at {target} frames in the group {group.name}: "
-                f"too short ({target} frames are {target / 16:.1f} s)."
-            )
-
-
-def _why_empty(clips: Sequence[Sample], group: Group) -> str:
-    if not clips:
-        return f"The group {group.name} is left out: the set has no clips."
-    shortest, longest = min(group.target_frames), max(clip.frames_16fps or 0 for clip in clips)
-    return (
-        f"The group {group.name} is left out: no clip has {shortest} frames at 16 fps; "
-        f"the longest has {longest}."
-    )
-
-
-def _named(clips: Sequence[Sample]) -> str:
-    shown = ", ".join(clip.name for clip in clips[:5])
-    return shown if len(clips) <= 5 else f"{shown} and {len(clips) - 5} more"
+def _capped(frames: int, max_frames: int | None) -> int:
+    return frames if max_frames is None else longest_4n1(min(frames, max_frames))

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from training.dataset.archive import Archive, MemberDamagedError, open_archive
 from training.dataset.caption import read_caption
+from training.dataset.config_file import find_configs, note_configs
 from training.dataset.facts import MediaFacts, Note
 from training.dataset.findings import Noted, fold
 from training.dataset.layout import Layout, Medium, Names, lay_out
 from training.dataset.limits import Limits
 from training.dataset.pool import Pool
-from training.dataset.report import Finding, Kind, Report, Sample, content_id
+from training.dataset.report import Finding, FoundConfig, Kind, Report, Sample, content_id
 from training.dataset.wholes import judge_set
 from training.dataset.work import Probe, Reply
 
@@ -59,7 +60,8 @@ def inspect_zip(
         for item in _probe_all(opened, layout, limits):
             probed.append(item)
             on_progress(len(probed), len(layout.media))
-    return _report(probed, layout, trigger)
+        configs = find_configs(opened, layout)
+    return _report(probed, layout, trigger, configs)
 
 
 def _probe_all(archive: Archive, layout: Layout, limits: Limits) -> Generator[Probed]:
@@ -119,9 +121,11 @@ def _caption(archive: Archive, medium: Medium) -> tuple[str, tuple[Note, ...]]:
     return caption.text, caption.notes
 
 
-def _report(probed: list[Probed], layout: Layout, trigger: str | None) -> Report:
+def _report(
+    probed: list[Probed], layout: Layout, trigger: str | None, configs: tuple[FoundConfig, ...]
+) -> Report:
     names = Names()
-    noted = [Noted(path, None, note) for path, note in layout.left]
+    noted = [Noted(path, None, note) for path, note in note_configs(layout.left, configs)]
     samples: list[tuple[Sample, MediaFacts]] = []
     totals: dict[Kind, int] = {"image": 0, "video": 0}
     for item in probed:
@@ -138,7 +142,9 @@ def _report(probed: list[Probed], layout: Layout, trigger: str | None) -> Report
     about_all: list[Finding] = judge_set(samples, len(probed), trigger, noted)
     findings = sorted((*about_all, *fold(noted, totals)), key=_gravity)
     listed = tuple(sample for sample, _ in samples)
-    return Report(version=content_id(listed), samples=listed, findings=tuple(findings))
+    return Report(
+        version=content_id(listed), samples=listed, findings=tuple(findings), configs=configs
+    )
 
 
 def _sample(name: str, item: Probed, facts: MediaFacts) -> Sample:

@@ -86,7 +86,7 @@ def verify_manifest(folder: Path) -> Manifest:
         if describe_file(folder, file.name) != file:
             raise _broken(file.name, "has changed")
     # The trainer takes whatever lies in a folder: a stray file would be trained on.
-    for media in MEDIA_FOLDERS:
+    for media in sorted({*MEDIA_FOLDERS, *(sample.folder for sample in manifest.samples)}):
         for path in sorted((folder / media).glob("*")):
             if f"{media}/{path.name}" not in listed:
                 raise _broken(f"{media}/{path.name}", "does not belong there")

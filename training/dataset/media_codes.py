@@ -87,7 +87,7 @@ CLIPS: Mapping[str, Rule] = {
     "clip-too-short": warning(
         "is too short to show movement",
         "are too short to show movement",
-        "The shortest moving target has 21 frames (1.3 s); shorter clips train as stills.",
+        "Training takes 21 frames (1.3 s) and more; a shorter clip is used at its own length.",
         "Use clips of at least 1.4 s, better 3 s.",
     ),
     "fps-not-16": repaired(

@@ -43,7 +43,9 @@ def repair(
     limits: Limits | None = None,
     on_progress: Callable[[int, int], None] = _no_progress,
 ) -> Manifest:
-    """Write the repaired set to `target`; interrupted, it goes on where it stopped.
+    """Write the set to `target`; interrupted, it goes on where it stopped.
+
+    A report of the set used as it was uploaded gives the files of the zip under plain names.
 
     Args:
         archive: The zip that was inspected.
@@ -62,7 +64,7 @@ def repair(
     # Beside the target, so that the final rename is atomic; named by content, so that an
     # interrupted repair of the same zip finds what it had.
     partial = target.with_name(f".{target.name}.{report.version}.partial")
-    for folder in MEDIA_FOLDERS:
+    for folder in sorted({*MEDIA_FOLDERS, *(sample.folder for sample in report.samples)}):
         (partial / folder).mkdir(parents=True, exist_ok=True)
     with open_archive(archive, limits) as opened:
         _write_all(opened, report, partial, on_progress)

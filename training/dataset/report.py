@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 REPAIR_VERSION = 1  # raised whenever repair would write other bytes than before
 Severity = Literal["error", "warning", "info"]
 Kind = Literal["image", "video"]
+Media = Literal["repaired", "original"]
 
 
 class Finding(BaseModel):
@@ -43,8 +44,9 @@ class Sample(BaseModel):
         height: Likewise.
         frames: Frames in the source clip.
         fps: Mean frame rate of the source clip.
-        frames_16fps: Frames after repair: 16 a second, cut to the longest 4N+1.
+        frames_16fps: Frames that training can take: 16 a second; repair cuts them to 4N+1.
         is_copied: The file is as wanted already; repair takes its bytes as they are.
+        stored_fps: Frame rate of the clip that training reads.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +63,21 @@ class Sample(BaseModel):
     seconds: float | None = None
     frames_16fps: int | None = None
     is_copied: bool = False
+    stored_fps: float = 16.0
+
+    @property
+    def folder(self) -> str:
+        """Return the folder of the set that it lies in."""
+        return self.name.rpartition("/")[0]
+
+
+class FoundConfig(BaseModel):
+    """A dataset TOML for the trainer that lay in the zip."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    text: str
 
 
 class Totals(BaseModel):
@@ -81,6 +98,8 @@ class Report(BaseModel):
         version: Content id over repaired names, media bytes and captions.
         samples: Sorted by name; those that cannot be decoded are only in the findings.
         findings: Errors first.
+        media: Whether training reads the repaired files or those of the zip as they are.
+        configs: Dataset TOMLs found in the zip; used only where a run asks for it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -88,6 +107,8 @@ class Report(BaseModel):
     version: str
     samples: tuple[Sample, ...]
     findings: tuple[Finding, ...]
+    media: Media = "repaired"
+    configs: tuple[FoundConfig, ...] = ()
 
     @property
     def is_usable(self) -> bool:
@@ -125,9 +146,10 @@ class Report(BaseModel):
         return [finding.code for finding in self.findings]
 
 
-def content_id(samples: Sequence[Sample]) -> str:
+def content_id(samples: Sequence[Sample], media: Media = "repaired") -> str:
     """Return an id of what training would see, whatever the zip's order and time stamps."""
-    digest = hashlib.sha256(f"repair {REPAIR_VERSION}\n".encode())
+    made_by = f"repair {REPAIR_VERSION}" if media == "repaired" else media
+    digest = hashlib.sha256(f"{made_by}\n".encode())
     for sample in sorted(samples, key=lambda sample: sample.name):
         for part in (sample.name, sample.sha256, sample.caption):
             content = part.encode()

@@ -5,12 +5,10 @@ from typing import Any
 
 import tomli_w
 
-from training.dataset.groups import Group, GroupPlan
+from training.dataset.group import Group, GroupPlan
+from training.dataset.windows import Extract
 
 GENERAL = {"caption_extension": ".txt", "enable_bucket": True, "bucket_no_upscale": True}
-# The guide leaves it out, and clips of another rate are then learned as slow motion. A float,
-# or the trainer refuses the file.
-SOURCE_FPS = 16.0
 
 
 def render_toml(plan: GroupPlan, *, media: PurePosixPath, caches: PurePosixPath) -> str:
@@ -18,7 +16,7 @@ def render_toml(plan: GroupPlan, *, media: PurePosixPath, caches: PurePosixPath)
 
     Args:
         plan: Groups that each yield items.
-        media: The repaired set's folder, with `images/` and `videos/`.
+        media: The prepared set's folder, with `images/` and `videos/`.
         caches: The folder that gets a cache directory for each group.
     """
     datasets = [_dataset(group, media, caches) for group in plan.groups]
@@ -26,20 +24,35 @@ def render_toml(plan: GroupPlan, *, media: PurePosixPath, caches: PurePosixPath)
 
 
 def _dataset(group: Group, media: PurePosixPath, caches: PurePosixPath) -> dict[str, Any]:
-    is_images = group.frame_extraction is None
-    directory = "image_directory" if is_images else "video_directory"
+    directory = "image_directory" if group.extract is None else "video_directory"
     entries: dict[str, Any] = {
-        directory: str(media / ("images" if is_images else "videos")),
+        directory: str(media / group.folder),
         "cache_directory": str(caches / group.name),
         "resolution": list(group.resolution),
-        "batch_size": 1,
-        "num_repeats": 1,
+        "batch_size": group.batch_size,
+        "num_repeats": group.num_repeats,
     }
-    if is_images:
-        return entries
-    entries["source_fps"] = SOURCE_FPS
-    entries["frame_extraction"] = group.frame_extraction
-    entries["target_frames"] = list(group.target_frames)
-    if group.frame_sample is not None:
-        entries["frame_sample"] = group.frame_sample
+    for key in ("enable_bucket", "bucket_no_upscale"):
+        if getattr(group, key) != GENERAL[key]:
+            entries[key] = getattr(group, key)
+    if group.extract is not None:
+        # The guide leaves it out, and clips of another rate are then learned as slow motion. A
+        # float, or the trainer refuses the file.
+        entries["source_fps"] = float(group.source_fps)
+        entries.update(_extract(group.extract))
     return entries
+
+
+def _extract(extract: Extract) -> dict[str, Any]:
+    """Return the keys that the mode asks for; the trainer ignores the others."""
+    if extract.mode == "full":
+        return {"frame_extraction": extract.mode, "max_frames": extract.max_frames}
+    keys: dict[str, Any] = {
+        "frame_extraction": extract.mode,
+        "target_frames": list(extract.target_frames),
+    }
+    if extract.mode == "slide":
+        keys["frame_stride"] = extract.stride
+    if extract.mode == "uniform":
+        keys["frame_sample"] = extract.sample
+    return keys

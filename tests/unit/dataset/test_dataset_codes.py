@@ -74,6 +74,7 @@ CASES: dict[str, tuple[str, Make]] = {
     "what macOS leaves": ("junk-ignored", lambda _: {"__MACOSX/._0.png": b"x", ".DS_Store": b"x"}),
     "an old cache": ("leftover-cache", lambda _: {"000_0512x0480_wan.safetensors": b"x"}),
     "a settings file": ("toml-unused", lambda _: {"dataset.toml": "[general]"}),
+    "a dataset TOML": ("toml-found", lambda _: {"my.toml": "[[datasets]]"}),
     "some other file": ("other-file", lambda _: {"notes.md": "# hello", "readme.txt": "hello"}),
     "the same file twice": ("exact-duplicate", copies),
     "nearly the same twice": ("near-duplicate", lookalikes),

@@ -1,6 +1,7 @@
 """The plan counts what musubi-tuner will train on; the TOML is the guide's."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -9,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.dataset.buckets import bucket_of
-from training.dataset.groups import Item, plan_groups, suits, tokens
+from training.dataset.group import Item, tokens
+from training.dataset.groups import IMAGES, plan_groups, suits
 from training.dataset.report import Report, Sample
+from training.dataset.timeline import longest_4n1
 from training.dataset.toml_file import render_toml
 
 GUIDE = """
@@ -135,11 +138,63 @@ def test_clips_that_a_target_drops_are_named() -> None:
     plan = plan_groups(report(image(), clip(81, "a"), clip(17, "b"), clip(41, "c")))
 
     assert plan.left_out == (
-        "videos/b.mp4 is not used at 21 frames in the group clips-head: "
-        "too short (21 frames are 1.3 s).",
         "videos/b.mp4, videos/c.mp4 are not used at 45 frames in the group clips-uniform: "
         "too short (45 frames are 2.8 s).",
     )
+
+
+def test_clips_under_21_frames_are_used_at_their_own_length() -> None:
+    plan = plan_groups(report(clip(81, "a"), clip(17, "b"), clip(5, "c"), clip(1, "d")))
+
+    still, full, uniform = plan.groups
+    assert [item.frames for item in still.items] == [1, 1, 1, 1]
+    assert [(item.sample_name, item.frames) for item in full.items] == [
+        ("videos/a.mp4", 21), ("videos/b.mp4", 17), ("videos/c.mp4", 5), ("videos/d.mp4", 1),
+    ]  # fmt: skip
+    assert {item.sample_name for item in uniform.items} == {"videos/a.mp4"}
+    written = rendered(clip(81, "a"), clip(17, "b"))["datasets"][1]
+    assert (written["frame_extraction"], written["max_frames"]) == ("full", 21)
+    assert "target_frames" not in written
+
+
+def test_a_480p_model_gets_no_group_above_832_by_480() -> None:
+    plan = plan_groups(report(image(), clip(81)), "480p")
+
+    assert [group.resolution for group in plan.groups] == [(480, 832), (832, 480), (832, 480)]
+    assert [group.target_frames for group in plan.groups] == [(), (1, 21), (45,)]
+    assert max(tokens(item) for item in plan.items) == 18_720
+
+
+@pytest.mark.parametrize(
+    ("max_frames", "targets"),
+    [(45, [(1, 21), (45,)]), (44, [(1, 21), (41,)]), (21, [(1, 21)]), (12, [(1, 9)]), (1, [(1,)])],
+)
+def test_max_frames_shortens_what_is_longer(max_frames: int, targets: list[object]) -> None:
+    plan = plan_groups(report(clip(81)), max_frames=max_frames)
+
+    assert [group.target_frames for group in plan.groups] == targets
+
+
+@given(st.lists(st.integers(1, 140), min_size=1, max_size=8), st.integers(1, 129))
+def test_every_clip_yields_an_item_as_long_as_it_can_be(lengths: list[int], cap: int) -> None:
+    clips = [clip(longest_4n1(frames), str(n)) for n, frames in enumerate(lengths)]
+
+    plan = plan_groups(report(*clips), max_frames=cap)
+
+    for sample in clips:
+        mine = [item.frames for item in plan.items if item.sample_name == sample.name]
+        assert max(mine) >= min(longest_4n1(min(21, cap)), sample.frames_16fps or 0)
+
+
+def test_a_step_is_a_batch_and_repeats_fill_batches() -> None:
+    group = replace(IMAGES, batch_size=4, num_repeats=3)
+    samples = [image("a"), image("b"), image("c", 1280, 720)]
+
+    filled = group.filled(samples)
+
+    # musubi repeats inside the bucket: 6 of one size, 3 of the other.
+    assert filled.buckets == {(960, 960, 1): 2, (1280, 720, 1): 1}
+    assert filled.batches == 2 + 1
 
 
 def test_images_alone_leave_both_groups_of_clips_out() -> None:
@@ -195,5 +250,6 @@ def test_images_alone_do_not_suit_an_image_to_video_model() -> None:
     assert reason is not None
     assert "clips" in reason
     assert suits(report(image()), needs_video=False) is None
-    assert suits(report(image(), clip(21)), needs_video=True) is None
+    assert suits(report(image(), clip(5)), needs_video=True) is None
+    assert "5 frames" in (suits(report(clip(1)), needs_video=True) or "")
     assert suits(report(), needs_video=False) is not None

@@ -8,6 +8,7 @@ from bot.messages.error_text import error_card, unexpected_text
 from bot.messages.lists import cancelled_card, download_card, ended_ping, models_card, runs_card
 from bot.messages.plan_text import plan_card
 from bot.messages.run_card import REHEARSAL
+from tests.specs import groups
 from tests.unit.messages.run_examples import (
     NOW,
     PREPARE,
@@ -137,7 +138,7 @@ def test_download_shows_the_newest_of_both_experts_when_not_all_fit() -> None:
 
 def test_plan_shows_settings_of_each_expert_steps_time_and_cost() -> None:
     spec = a_spec(settings={"alpha": "high=4 low=42"})
-    card = plan_card(spec, Estimate(7500, 13.164, "H100"))
+    card = plan_card(spec, Estimate(7500, 13.164, "H100"), groups())
 
     assert "rank 8, alpha 4 · learning rate 1e-4" in card.text
     assert "rank 42 · learning rate 8e-5" in card.text
@@ -150,9 +151,20 @@ def test_plan_shows_settings_of_each_expert_steps_time_and_cost() -> None:
     assert REHEARSAL not in card.text
 
 
+def test_plan_shows_the_memory_and_says_where_it_is_not_measured() -> None:
+    card = plan_card(a_spec(), Estimate(7500, 13.164, "H100"), groups())
+    other = plan_card(a_spec("wan21-t2v-14b"), Estimate(7500, 13.164, "H100"), groups())
+
+    assert (
+        "Up to about 39 of the 79 GiB of an H100, in the group clips-uniform (unmeasured, rough)."
+        in card.text
+    )
+    assert "in the group clips-uniform (measured)." in other.text
+
+
 def test_plan_of_a_rehearsal_says_that_it_costs_nothing() -> None:
     spec = a_spec("wan21-t2v-14b", "rehearsal")
-    card = plan_card(spec, Estimate(7500, 5, "B200"))
+    card = plan_card(spec, Estimate(7500, 5, "B200"), groups())
 
     assert "This rehearsal costs nothing here." in card.text
     assert "real training on a B200" in card.text

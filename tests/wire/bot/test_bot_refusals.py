@@ -122,6 +122,13 @@ async def test_requests_that_cannot_be_met_change_nothing(
     assert "'0'" in await ada.refused("train", model=t2v, dataset="annika", epochs="0")
     assert "'many'" in await ada.refused("train", model=t2v, dataset="annika", epochs="many")
     assert "name of a run" in await ada.refused("train", model=t2v, dataset="annika", name="a/b")
+    toml = tmp_path / "own.toml"
+    toml.write_text("[[datasets]]\nvideo_directory = 'v'\ntarget_frame = [9]\n")
+    own = await ada.refused("train", model=t2v, dataset="annika", dataset_toml=toml)
+    assert "Is target_frames meant?" in own
+    config = {"model": t2v, "dataset": "annika", "dataset_config": "from-zip"}
+    assert "no dataset TOML" in await ada.refused("train", **config)
+    assert "single frame" in await ada.refused("train", model=i2v, dataset="annika", max_frames="1")
     assert "no run called" in await ada.refused("cancel", run_name="nobody")
     assert "no run called" in await ada.refused("download", run_name="../../etc")
     assert "no run called" in await ada.refused("status", run_name="nobody")
@@ -129,6 +136,27 @@ async def test_requests_that_cannot_be_met_change_nothing(
         await ada.ask("train", model="wan23", dataset="annika")
 
     assert not [run for guild in local.guilds() for run in local.runs.names(guild)]
+
+
+async def test_a_run_takes_frames_resolution_or_a_toml_of_its_own(
+    ada: Chat, local: LocalHouse, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LORABOT_STEP_DELAY", "0.5")
+    toml = tmp_path / "own.toml"
+    toml.write_text("[[datasets]]\nvideo_directory = 'v'\ntarget_frames = [9]\n")
+    await ada.ask("dataset add", name="annika", zip=archive)
+    model = "wan21-i2v-720p"
+
+    own = await ada.ask("train", model=model, dataset="annika", name="own", dataset_toml=toml)
+    await ada.ask(
+        "train", model=model, dataset="annika", name="short", max_frames="9", resolution="480p"
+    )
+
+    assert "has no source_fps" in own.text
+    short = local.house.log(local.guilds()[0], "short").spec()
+    assert (short.items.max_frames, short.items.resolution) == (9, "480p")
+    for run in ("own", "short"):
+        await ada.ask("cancel", run_name=run)
 
 
 async def test_a_second_upload_of_a_name_is_version_2_and_says_so(
