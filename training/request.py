@@ -23,18 +23,24 @@ from training.settings import (
 
 ExpertChoice = Literal["both", "high", "low"]
 EngineName = Literal["rehearsal", "musubi"]
+Media = Literal["repaired", "original"]
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 _REFERENCE = re.compile(r"(?P<name>[^@]+)(?:@(?P<number>\d{1,6}))?")
 
 
 class DatasetRef(BaseModel):
-    """One version of a dataset; `version` is its content id and decides what can be reused."""
+    """One version of a dataset; `version` is its content id and decides what can be reused.
+
+    Attributes:
+        media: Whether the trainer gets the clips and images as repaired or as uploaded.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     number: int
     version: str
+    media: Media = "repaired"
 
     def __str__(self) -> str:
         return f"{self.name}@{self.number}"

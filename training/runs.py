@@ -231,6 +231,11 @@ def draft_spec(
             f"{ref} does not suit {model.name}: {reason}",
             "Add clips with /dataset add, or choose a text-to-video model.",
         )
+    if ref.media == "original":
+        raise RequestError(
+            f"{ref} keeps its media as uploaded, and runs train on repaired media only for now.",
+            "Press Use as repaired at /dataset show, and train on the version that this makes.",
+        )
     if request.name is not None:
         check_name("run", request.name)
     return RunSpec(

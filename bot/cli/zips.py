@@ -6,7 +6,7 @@ from bot.cli.options import GUILD, OPERATOR
 from bot.wiring import LocalHouse
 from training.dataset.inspect import inspect_zip
 from training.dataset.report import Report
-from training.datasets import refuse_unusable
+from training.dataset_draft import Upload, refuse_unusable
 from training.errors import NotFoundError
 from training.request import DatasetRef, name_from_file
 
@@ -62,5 +62,7 @@ def stored_dataset(local: LocalHouse, dataset: str, ref: DatasetRef) -> str:
     if any(version.version == ref.version for version in stored):
         return str(ref)
     path = Path(dataset)
-    version, _report = local.datasets.add(GUILD, ref.name, path, by=OPERATOR, file_name=path.name)
+    version, _report = local.datasets.add(
+        GUILD, ref.name, Upload(archive=path, by=OPERATOR, file_name=path.name)
+    )
     return str(version.ref)

@@ -10,7 +10,7 @@ from pathlib import Path
 from training.dataset.archive import Archive, MemberDamagedError, open_archive
 from training.dataset.caption import read_caption
 from training.dataset.facts import MediaFacts, Note
-from training.dataset.findings import Noted, fold
+from training.dataset.findings import Noted, by_gravity, fold
 from training.dataset.layout import Layout, Medium, Names, lay_out
 from training.dataset.limits import Limits
 from training.dataset.pool import Pool
@@ -158,7 +158,7 @@ def _report(probed: list[Probed], layout: Layout, trigger: str | None) -> Report
         samples.append((_sample(name, item, item.facts), item.facts))
     samples.sort(key=lambda pair: pair[0].name)
     about_all: list[Finding] = judge_set(samples, len(probed), trigger, noted)
-    findings = sorted((*about_all, *fold(noted, totals)), key=_gravity)
+    findings = sorted((*about_all, *fold(noted, totals)), key=by_gravity)
     listed = tuple(sample for sample, _ in samples)
     return Report(version=content_id(listed), samples=listed, findings=tuple(findings))
 
@@ -178,7 +178,3 @@ def _sample(name: str, item: Probed, facts: MediaFacts) -> Sample:
         frames_16fps=facts.frames_16fps,
         is_copied=facts.is_copied,
     )
-
-
-def _gravity(finding: Finding) -> tuple[int, str]:
-    return ("error", "warning", "info").index(finding.severity), finding.code
