@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, ParamSpec, TypeVar
 
 from bot.messages.contact_sheet import draw_sheet

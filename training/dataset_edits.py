@@ -11,7 +11,6 @@ from training.dataset.combine import Combined, Part, combine
 from training.dataset.inspect import inspect_zip
 from training.dataset.report import Report
 from training.dataset_draft import (
-    Draft,
     OnProgress,
     Upload,
     inspect_upload,
