@@ -47,7 +47,7 @@ def check(
     refuse_unusable(report)
     if repair is not None:
         with counted("Repairing", is_quiet=json) as on_progress:
-            manifest = write_repaired(zip_file, report, repair, on_progress=on_progress)
+            manifest = write_repaired(zip_file, report, repair.resolve(), on_progress=on_progress)
         if not json:
             console.print(f"{len(manifest.files)} files written to {repair}", markup=False)
 

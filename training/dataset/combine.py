@@ -87,8 +87,8 @@ def _entry(name: PurePosixPath) -> zipfile.ZipInfo:
 def _clash(clashes: list[Sample]) -> DatasetError:
     shown = ", ".join(sample.name for sample in clashes[:_SHOWN_CLASHES])
     more = f" and {len(clashes) - _SHOWN_CLASHES} more" if len(clashes) > _SHOWN_CLASHES else ""
-    are = "is there already with another content" if len(clashes) == 1 else "are there already"
+    are = "is" if len(clashes) == 1 else "are"
     return DatasetError(
-        f"{shown}{more} {are}; nothing was overwritten.",
+        f"{shown}{more} {are} there already with another content; nothing was overwritten.",
         "Rename these files in the new zip, or ask for mode replace to take the new ones instead.",
     )
