@@ -45,7 +45,7 @@ class DatasetEdits:
         """
         version = self._datasets.find(guild, reference)
         old = self._datasets.draft(guild, version)
-        new = inspect_upload(upload)
+        new = inspect_upload(upload, on_progress)
         refuse_unusable(new.report)
         with tempfile.TemporaryDirectory(prefix="lorabot-combined-") as folder:
             archive = Path(folder) / "combined.zip"

@@ -99,9 +99,13 @@ def stored_buttons(guild: str, stored: StoredDataset) -> discord.ui.View:
 
 def checked_buttons(guild: str, checked: CheckedDataset) -> discord.ui.View:
     """Return what can be done with a set that was looked at."""
-    if checked.version is not None:
-        return _buttons(guild, str(checked.version.ref), "captions", "remove")
-    actions: list[Action] = ["store"]
+    actions: list[Action] = []
+    if (version := checked.version) is not None:
+        # The button puts the version's own word first; another one goes with /dataset captions.
+        if version.trigger and checked.looked.needs_prefix == version.trigger:
+            actions.append("prefix")
+        return _buttons(guild, str(version.ref), *actions, "captions", "remove")
+    actions.append("store")
     if checked.looked.needs_prefix:
         actions.append("store-prefix")
     if checked.looked.no_original is None:

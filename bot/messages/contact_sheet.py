@@ -19,9 +19,9 @@ MOST_COLUMNS = 4
 _GAP = 16
 _PADDING = 8
 _CAPTION_LINES = 3
-_LINE, _SMALL_LINE = 24, 22  # pixels from line to line
-_TEXT, _SMALL = 18, 16  # pixels of the fonts
-_FOOTER = 32
+_LINE, _SMALL_LINE = 28, 26  # pixels from line to line
+_TEXT, _SMALL = 22, 19  # pixels of the fonts
+_FOOTER = 36
 _LONGEST_TEXT = 400  # characters of a caption that are measured at all
 _QUALITIES = (88, 80, 70, 55, 35)
 # Discord's dark theme, so that the sheet does not glare there; readable on the light one too.
