@@ -28,7 +28,7 @@ async def test_the_contact_sheet_and_the_buttons_show(
         await expect(sheet).to_be_visible()
         await expect(sheet).to_have_js_property("complete", value=True)
         assert await sheet.evaluate("image => image.naturalWidth") > 900
-        await newcomer.look("dataset-checked")
+        await newcomer.look("sandbox-dataset")
 
         await message.get_by_role("button", name="Use as repaired").click()
 
