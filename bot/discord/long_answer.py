@@ -6,6 +6,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+import aiohttp
 import discord
 
 from bot.discord.answers import Interaction, channel_of, is_expired
@@ -24,6 +25,7 @@ class LongAnswer:
         self._seconds = progress_seconds
         self._progress = (0, 0)
         self._is_shown = False
+        self._is_done = asyncio.Event()
         self._showing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -61,20 +63,22 @@ class LongAnswer:
     async def _show(self) -> None:
         shown = (0, 0)
         while not is_expired(self._interaction):
-            await asyncio.sleep(self._seconds)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._is_done.wait(), self._seconds)
+                return
             if self._progress == shown:
                 continue
             shown = self._progress
             try:
                 await self._interaction.edit_original_response(content=looking_text(*shown))
-            except discord.HTTPException:
+            except (discord.HTTPException, aiohttp.ClientError, OSError):
                 logger.warning("progress could not be shown", exc_info=True)
                 return
             self._is_shown = True
 
     async def _stop(self) -> None:
+        """Wait for an edit that is under way, so that none comes after the answer."""
+        self._is_done.set()
         if self._showing is not None:
-            self._showing.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._showing
+            await self._showing
             self._showing = None

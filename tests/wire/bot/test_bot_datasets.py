@@ -232,8 +232,14 @@ async def test_a_stored_set_is_checked_again_with_a_trigger(
 
 
 async def test_a_long_look_shows_how_far_it_is_and_outlives_the_interaction(
-    server: SandboxServer, local: LocalHouse, archive: Path, monkeypatch: pytest.MonkeyPatch
+    server: SandboxServer,
+    local: LocalHouse,
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    files = {name: data for name, data in FILES.items() if name != "videos/001.txt"}
+    broken = write_zip(tmp_path / "broken.zip", files)
     with point_discord_at(server.base_url):
         async with (
             asyncio.timeout(100),
@@ -243,10 +249,14 @@ async def test_a_long_look_shows_how_far_it_is_and_outlives_the_interaction(
             begun = await ada.command("dataset add", {"name": "annika", "zip": archive})
             progress = await ada.reply(begun, timeout=60)
             done = await ada.wait_for(lambda m: m.id == progress.id and bool(m.embeds), timeout=60)
+            await ada.command("dataset add", {"name": "annika", "zip": broken})
+            await ada.wait_for(lambda m: "What to do" in m.text, timeout=60)
+            left = [message.text for message in await ada.messages()]
             monkeypatch.setattr("bot.discord.answers.TOKEN_MINUTES", 0.0)
             await ada.command("dataset check", {"zip": archive})
             late = await ada.wait_for(lambda m: "annika, checked" in m.text, timeout=60)
 
+    assert not [text for text in left if "Looking" in text]
     assert "Looking at every file" in progress.text
     assert "of 2 files" in progress.text
     assert "annika@1" in done.text
