@@ -2,24 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, ParamSpec, TypeVar
 
-from bot.messages.contact_sheet import draw_sheet
+from bot.dataset_views import CheckedDataset, StoredDataset, look
 from bot.wiring import LocalHouse
 from training.advance import open_runs
 from training.checked_uploads import CheckedUploads
 from training.dataset.caption_table import write_table
 from training.dataset.difference import Difference, compare
-from training.dataset.groups import GroupPlan, plan_groups
-from training.dataset.report import Report
 from training.dataset_draft import (
     OnProgress,
-    Thumbnails,
     Upload,
     inspect_upload,
     no_progress,
-    original_is_usable,
     refuse_unusable,
 )
 from training.dataset_edits import DatasetEdits
@@ -30,59 +25,6 @@ from training.request import Media, check_name, parse_reference
 P = ParamSpec("P")
 T = TypeVar("T")
 Mode = Literal["new", "add", "replace"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
-    """What was found in a set, as it is shown.
-
-    Attributes:
-        sheet: The contact sheet, a JPEG.
-        no_original: Why the media cannot be kept as uploaded, None where they can.
-        trigger: A word that every caption should hold.
-    """
-
-    report: Report
-    groups: GroupPlan
-    sheet: bytes | None
-    no_original: str | None
-    trigger: str | None
-
-    @property
-    def needs_prefix(self) -> str | None:
-        """The trigger word, where some captions lack it."""
-        return self.trigger if "trigger-missing" in self.report.codes() else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredDataset:
-    """A stored version, what was found in it, and the versions kept beside it.
-
-    Attributes:
-        is_new: This request stored it; otherwise the same content was there already.
-        same_as: An older version with the same content.
-    """
-
-    version: DatasetVersion
-    looked: Looked
-    same_as: str | None
-    others: tuple[int, ...]
-    is_new: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedDataset:
-    """A set that was looked at and not stored.
-
-    Attributes:
-        token: Names the upload for a day; None for a stored version.
-        version: The stored version, where one was checked again.
-    """
-
-    name: str
-    looked: Looked
-    token: str | None = None
-    version: DatasetVersion | None = None
 
 
 class DatasetService:
@@ -129,7 +71,7 @@ class DatasetService:
             draft = inspect_upload(upload, on_progress)
             refuse_unusable(draft.report)
             token = self._checked.keep(guild, name, draft)
-            looked = _looked(draft.report, draft.thumbnails, draft.trigger)
+            looked = look(draft.report, draft.thumbnails, draft.trigger)
             return CheckedDataset(name=name, looked=looked, token=token)
 
         return await _in_thread(check)
@@ -143,7 +85,7 @@ class DatasetService:
             edits, datasets = self._edits, self._datasets
             version, report = edits.check_again(guild, reference, trigger, on_progress)
             word = trigger or version.trigger
-            looked = _looked(report, datasets.thumbnails(guild, version), word)
+            looked = look(report, datasets.thumbnails(guild, version), word)
             return CheckedDataset(name=version.name, looked=looked, version=version)
 
         return await _in_thread(check)
@@ -263,21 +205,11 @@ class DatasetService:
         same = [str(other.ref) for other in others if other.version == version.version]
         return StoredDataset(
             version=version,
-            looked=_looked(report, datasets.thumbnails(guild, version), version.trigger),
+            looked=look(report, datasets.thumbnails(guild, version), version.trigger),
             same_as=same[-1] if same else None,
             others=tuple(other.number for other in others),
             is_new=is_new,
         )
-
-
-def _looked(report: Report, thumbnails: Thumbnails, trigger: str | None) -> Looked:
-    return Looked(
-        report=report,
-        groups=plan_groups(report),
-        sheet=draw_sheet(report, thumbnails.images()),
-        no_original=original_is_usable(report),
-        trigger=trigger,
-    )
 
 
 async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

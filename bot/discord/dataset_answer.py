@@ -4,7 +4,7 @@ import io
 
 import discord
 
-from bot.dataset_service import CheckedDataset, Looked, StoredDataset
+from bot.dataset_views import CheckedDataset, Looked, StoredDataset
 from bot.discord.long_answer import LongAnswer
 from bot.messages.card import Card
 from bot.messages.check_text import checked_card

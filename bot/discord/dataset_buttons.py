@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 import discord
 
-from bot.dataset_service import CheckedDataset, StoredDataset
+from bot.dataset_views import CheckedDataset, StoredDataset
 from bot.discord.answers import Interaction, answer, answer_error, guild_of
 from bot.discord.dataset_answer import send_checked, send_stored, table_file
 from bot.discord.embed import to_embed
