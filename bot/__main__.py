@@ -7,6 +7,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 from bot.cli.check import check
+from bot.cli.datasets import add, captions, diff
 from bot.cli.demo import demo
 from bot.cli.explain import explain_log
 from bot.cli.merge import merge
@@ -29,7 +30,9 @@ app = App(
     ),
     help_format="markdown",
 )
-for command in (serve, sandbox, demo, models, check, plan, train, runs, cancel, download, merge):
+for command in (serve, sandbox, demo, models, check, add, captions, diff, plan, train, runs):
+    app.command(command)
+for command in (cancel, download, merge):
     app.command(command)
 app.command(explain_log, name="explain")
 

@@ -28,7 +28,12 @@ class RunningBot:
 
 @asynccontextmanager
 async def running_bot(
-    local: LocalHouse, *, token: str, engine: EngineName, edit_seconds: float = 5.0
+    local: LocalHouse,
+    *,
+    token: str,
+    engine: EngineName,
+    edit_seconds: float = 5.0,
+    progress_seconds: float = 5.0,
 ) -> AsyncGenerator[RunningBot]:
     """Serve until the body ends.
 
@@ -44,6 +49,7 @@ async def running_bot(
         team_role=settings.team_role,
         upload_limit_mib=settings.upload_limit_mib,
         edit_seconds=edit_seconds,
+        progress_seconds=progress_seconds,
     )
     client = LoraBot(Service(local, signer, engine), local.house.store, options)
     try:

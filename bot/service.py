@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from bot.dataset_service import DatasetService
 from bot.web.links import LinkSigner
 from bot.wiring import LocalHouse
 from training.advance import open_runs
@@ -13,27 +14,13 @@ from training.catalogue import find_model
 from training.cost import Estimate, estimate
 from training.cutting import remarks
 from training.dataset.group import GroupPlan
-from training.dataset.groups import plan_groups
-from training.dataset.report import Finding, Media, Report
-from training.datasets import DatasetVersion
-from training.errors import RequestError
-from training.request import EngineName, RunSpec, TrainRequest, parse_reference
+from training.dataset.report import Finding
+from training.request import EngineName, RunSpec, TrainRequest
 from training.runs import Origin, require_checkpoints
 from training.view import RunSummary, RunView
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class AddedDataset:
-    """A stored upload, what was found in it, and the versions kept beside it."""
-
-    version: DatasetVersion
-    report: Report
-    groups: GroupPlan
-    same_as: str | None
-    others: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,76 +45,17 @@ class CheckpointLink:
 
 
 class Service:
-    """The use cases of one installation; everything is asked for within a guild."""
+    """The use cases of one installation; everything is asked for within a guild.
+
+    Attributes:
+        datasets: Those of datasets.
+    """
 
     def __init__(self, local: LocalHouse, signer: LinkSigner, engine: EngineName) -> None:
         self._local = local
         self._signer = signer
         self._engine: EngineName = engine
-
-    async def add_dataset(
-        self, guild: str, name: str, archive: Path, *, by: str, file_name: str
-    ) -> AddedDataset:
-        """Store an upload as the next version of a dataset."""
-
-        def add() -> AddedDataset:
-            datasets = self._local.datasets
-            version, report = datasets.add(guild, name, archive, by=by, file_name=file_name)
-            return self._described(guild, version, report)
-
-        return await _in_thread(add)
-
-    async def datasets(self, guild: str) -> list[DatasetVersion]:
-        """Return the newest version of every dataset."""
-        return await _in_thread(self._local.datasets.newest, guild)
-
-    async def dataset(self, guild: str, reference: str) -> AddedDataset:
-        """Return one version with its report."""
-
-        def show() -> AddedDataset:
-            version = self._local.datasets.find(guild, reference)
-            return self._described(guild, version, self._local.datasets.report(guild, version))
-
-        return await _in_thread(show)
-
-    async def choose_media(
-        self, guild: str, reference: str, media: Media, *, by: str
-    ) -> AddedDataset:
-        """Store a version that is trained on repaired, or as it was uploaded."""
-
-        def choose() -> AddedDataset:
-            chosen = self._local.datasets.choose(guild, reference, media, by=by)
-            return self._described(guild, *chosen)
-
-        return await _in_thread(choose)
-
-    def _described(self, guild: str, version: DatasetVersion, report: Report) -> AddedDataset:
-        versions = self._local.datasets.versions(guild, version.name)
-        others = [other for other in versions if other.number != version.number]
-        same = [str(other.ref) for other in others if other.version == version.version]
-        return AddedDataset(
-            version=version,
-            report=report,
-            groups=plan_groups(report),
-            same_as=same[-1] if same else None,
-            others=tuple(other.number for other in others),
-        )
-
-    async def remove_dataset(self, guild: str, reference: str) -> list[DatasetVersion]:
-        """Remove one version or a whole dataset, unless an open run reads it."""
-
-        def remove() -> list[DatasetVersion]:
-            name, number = parse_reference(reference)
-            for found_guild, run in open_runs(self._local.house, [guild]):
-                used = self._local.house.log(found_guild, run).spec().dataset
-                if used.name == name and number in (None, used.number):
-                    raise RequestError(
-                        f"The run {run} is reading {used}, so it cannot be removed now.",
-                        "Wait until the run has ended, or cancel it first.",
-                    )
-            return self._local.datasets.remove(guild, reference)
-
-        return await _in_thread(remove)
+        self.datasets = DatasetService(local)
 
     async def train(self, request: TrainRequest, origin: Origin) -> StartedRun:
         """Store a run and start it; the same interaction gives the same run."""

@@ -1,31 +1,46 @@
-"""The datasets of a guild: every upload is a version, stored whole or not at all."""
+"""The datasets of a guild: every upload or edit is a version, stored whole or not at all."""
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from training import layout
-from training.dataset.inspect import inspect_zip
 from training.dataset.original import used_as
 from training.dataset.report import Media, Report
-from training.errors import DatasetError, NotFoundError
+from training.dataset_draft import (
+    DatasetRefusedError,
+    Draft,
+    OnProgress,
+    Thumbnails,
+    Upload,
+    inspect_upload,
+    no_progress,
+    read_draft,
+    refuse_unusable,
+    write_draft,
+)
+from training.errors import NotFoundError
 from training.ports import Store
 from training.request import DatasetRef, check_name, parse_reference
 
+__all__ = ["DatasetRefusedError", "refuse_unusable"]
+
 _LAST = "last"
-_SHOWN_FINDINGS = 5
 
 
 class DatasetVersion(BaseModel):
     """One stored version of a dataset; written last, so that what has one is complete.
 
     Attributes:
-        version: Content id of what training reads.
-        media: Whether that is the repaired set, or the files as they were uploaded.
+        version: Content id of what is trained on.
+        trigger: A word that every caption should hold.
+        media: Whether the trainer gets the media as repaired or as uploaded.
+        edited_captions: How many captions differ from those in the zip.
+        change: What made this version, in words.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,7 +53,10 @@ class DatasetVersion(BaseModel):
     added_at: datetime
     added_by: str
     file_name: str
+    trigger: str | None = None
     media: Media = "repaired"
+    edited_captions: int = 0
+    change: str = "uploaded"
 
     @property
     def ref(self) -> DatasetRef:
@@ -48,14 +66,6 @@ class DatasetVersion(BaseModel):
         )
 
 
-class DatasetRefusedError(DatasetError):
-    """An upload that cannot be used; `report` says everything that was found."""
-
-    def __init__(self, cause: str, fix: str, report: Report) -> None:
-        super().__init__(cause, fix)
-        self.report = report
-
-
 class Datasets:
     """Adds, lists, finds and removes the datasets of guilds in one store."""
 
@@ -63,14 +73,7 @@ class Datasets:
         self._store = store
 
     def add(
-        self,
-        guild: str,
-        name: str,
-        archive: Path,
-        *,
-        by: str,
-        file_name: str,
-        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+        self, guild: str, name: str, upload: Upload, on_progress: OnProgress = no_progress
     ) -> tuple[DatasetVersion, Report]:
         """Inspect an upload and store it as the next version of the dataset `name`.
 
@@ -79,39 +82,48 @@ class Datasets:
             DatasetError: The upload cannot be used; nothing is stored.
         """
         check_name("dataset", name)
-        inspected = inspect_zip(archive, on_progress=on_progress)
-        refuse_unusable(inspected)
-        draft = _draft(name, inspected, by=by, file_name=file_name)
-        return self._store_next(guild, draft, inspected, archive), inspected
+        draft = inspect_upload(upload, on_progress)
+        return self.store(guild, name, draft), draft.report
 
-    def choose(
-        self, guild: str, reference: str, media: Media, *, by: str
-    ) -> tuple[DatasetVersion, Report]:
-        """Store an upload once more as the newest version, used repaired or as it is.
+    def store(self, guild: str, name: str, draft: Draft) -> DatasetVersion:
+        """Store a draft as the next version, unless the newest one is the same.
 
-        A version that is used so already is returned as it is.
+        So two uploads of one zip at the same time give one version.
 
         Raises:
-            NotFoundError: The guild has no such dataset or version.
-            DatasetError: It can only be used repaired; nothing is stored.
+            RequestError: The name cannot be used.
+            DatasetRefusedError: Something that was found stands against training.
         """
-        version = self.find(guild, reference)
-        report = self.report(guild, version, media)
-        if version.media == media:
-            return version, report
-        draft = _draft(version.name, report, by=by, file_name=version.file_name)
-        archive = self._store.path(f"{self._folder(guild, version)}/{layout.ORIGINAL}")
-        inspected = self._inspected(guild, version)
-        return self._store_next(guild, draft, inspected, archive), report
-
-    def _store_next(
-        self, guild: str, draft: DatasetVersion, inspected: Report, archive: Path
-    ) -> DatasetVersion:
+        check_name("dataset", name)
+        refuse_unusable(draft.report)
+        content = used_as(draft.report, draft.media).version
         while True:
-            number = self._next_number(guild, draft.name)
-            version = draft.model_copy(update={"number": number})
-            if self._store_version(guild, version, inspected, archive):
+            numbers = self._numbers(guild, name)
+            newest = self._read(guild, name, numbers[-1]) if numbers else None
+            if newest and (newest.version, newest.trigger) == (content, draft.trigger):
+                return newest
+            version = DatasetVersion(
+                name=name,
+                number=max(self._last(guild, name), *numbers, 0) + 1,
+                version=content,
+                images=len(draft.report.images),
+                clips=len(draft.report.clips),
+                added_at=datetime.now(UTC),
+                added_by=draft.by,
+                file_name=draft.file_name,
+                trigger=draft.trigger,
+                media=draft.media,
+                edited_captions=len(draft.captions),
+                change=draft.change,
+            )
+            if self._store_version(guild, version, draft):
                 return version
+
+    def draft(self, guild: str, version: DatasetVersion) -> Draft:
+        """Return what a stored version consists of, to make another of it."""
+        folder = layout.dataset(guild, version.name, version.number)
+        draft = read_draft(self._store, folder, by=version.added_by, file_name=version.file_name)
+        return replace(draft, trigger=version.trigger, media=version.media, change=version.change)
 
     def names(self, guild: str) -> list[str]:
         """Return the names of all datasets of a guild."""
@@ -158,6 +170,11 @@ class Datasets:
     def _folder(self, guild: str, version: DatasetVersion) -> str:
         return layout.dataset(guild, version.name, version.number)
 
+    def thumbnails(self, guild: str, version: DatasetVersion) -> Thumbnails:
+        """Return small pictures of the samples of a version."""
+        folder = layout.dataset(guild, version.name, version.number)
+        return Thumbnails.model_validate_json(self._store.read(f"{folder}/{layout.THUMBNAILS}"))
+
     def remove(self, guild: str, reference: str) -> list[DatasetVersion]:
         """Remove one version, or the whole dataset, and return what was removed.
 
@@ -184,25 +201,19 @@ class Datasets:
             for version in self.versions(guild, name)
         )
 
-    def _store_version(
-        self, guild: str, version: DatasetVersion, report: Report, archive: Path
-    ) -> bool:
+    def _store_version(self, guild: str, version: DatasetVersion, draft: Draft) -> bool:
         """Store a version whole; False when another upload took its number meanwhile."""
         # Beside its final place, so that one rename stores all of it.
         folder = self._store.path(f"guilds/{guild}/.incoming")
         folder.mkdir(parents=True, exist_ok=True)
         incoming = Path(tempfile.mkdtemp(dir=folder))
         try:
-            shutil.copyfile(archive, incoming / layout.ORIGINAL)
-            (incoming / layout.REPORT).write_text(report.model_dump_json(indent=2), "utf-8")
+            write_draft(incoming, draft)
             (incoming / layout.MANIFEST).write_text(version.model_dump_json(indent=2), "utf-8")
             target = layout.dataset(guild, version.name, version.number)
             return self._store.put_tree(target, incoming)
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
-
-    def _next_number(self, guild: str, name: str) -> int:
-        return max(self._last(guild, name), *self._numbers(guild, name), 0) + 1
 
     def _last(self, guild: str, name: str) -> int:
         try:
@@ -220,34 +231,3 @@ class Datasets:
     def _read(self, guild: str, name: str, number: int) -> DatasetVersion:
         key = f"{layout.dataset(guild, name, number)}/{layout.MANIFEST}"
         return DatasetVersion.model_validate_json(self._store.read(key))
-
-
-def _draft(name: str, report: Report, *, by: str, file_name: str) -> DatasetVersion:
-    """Return a version that has no number yet."""
-    return DatasetVersion(
-        name=name,
-        number=0,
-        version=report.version,
-        images=len(report.images),
-        clips=len(report.clips),
-        added_at=datetime.now(UTC),
-        added_by=by,
-        file_name=file_name,
-        media=report.media,
-    )
-
-
-def refuse_unusable(report: Report) -> None:
-    """Raise when something that was found stands against training.
-
-    Raises:
-        DatasetRefusedError: With the first few causes and fixes, and the whole report.
-    """
-    if report.is_usable:
-        return
-    shown = report.errors[:_SHOWN_FINDINGS]
-    more = len(report.errors) - len(shown)
-    causes = " ".join(finding.cause for finding in shown)
-    fixes = " ".join(dict.fromkeys(finding.fix for finding in shown))
-    rest = f" And {more} more." if more else ""
-    raise DatasetRefusedError(f"{causes}{rest}", f"{fixes} Nothing was stored.", report)

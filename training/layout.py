@@ -8,6 +8,8 @@ from training.events import StageKey
 ORIGINAL = "original.zip"
 REPORT = "report.json"
 MANIFEST = "manifest.json"
+CAPTIONS = "captions.json"
+THUMBNAILS = "thumbnails.json"
 
 
 def datasets(guild: str) -> str:
@@ -18,6 +20,11 @@ def datasets(guild: str) -> str:
 def dataset(guild: str, name: str, number: int) -> str:
     """Return the folder of one version of a dataset."""
     return f"{datasets(guild)}/{name}/{number}"
+
+
+def checked(guild: str) -> str:
+    """Return the folder of uploads that were only checked and wait to be used."""
+    return f"guilds/{guild}/checked"
 
 
 def prepared(guild: str, version: str) -> str:

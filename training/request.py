@@ -34,7 +34,8 @@ _REFERENCE = re.compile(r"(?P<name>[^@]+)(?:@(?P<number>\d{1,6}))?")
 class DatasetRef(BaseModel):
     """One version of a dataset; `version` is its content id and decides what can be reused.
 
-    `media` says whether training reads the repaired files or the uploaded ones.
+    Attributes:
+        media: Whether training reads the repaired files or those that were uploaded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -5,14 +5,17 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from bot.cli.options import Home, Json
+from bot.cli.options import Home, Json, Trigger
 from bot.cli.output import console, print_json
+from bot.cli.progress import counted
 from bot.cli.zips import require_file
+from bot.messages.contact_sheet import draw_sheet
 from bot.messages.dataset_text import report_text
-from training.dataset.inspect import inspect_zip
 from training.dataset.original import why_not_original
+from training.dataset.repair import repair as write_repaired
 from training.dataset.report import Report
-from training.datasets import refuse_unusable
+from training.dataset_draft import Upload, inspect_upload, refuse_unusable
+from training.errors import RequestError
 from training.prediction import predictions, suited
 
 
@@ -20,18 +23,35 @@ def check(
     zip_file: Annotated[Path, Parameter(name="ZIP", help="The zip to look at.")],
     /,
     *,
+    repair: Annotated[
+        Path | None, Parameter(help="Write the repaired set into this new or empty folder.")
+    ] = None,
+    trigger: Trigger = None,
+    sheet: Annotated[Path | None, Parameter(help="Write the contact sheet to this JPEG.")] = None,
     json: Json = False,
     home: Home | None = None,
 ) -> None:
     """Inspect a dataset's zip: its samples, and what is wrong with them."""
     del home  # taken for uniformity: nothing is stored
     require_file(zip_file)
-    report = inspect_zip(zip_file)
+    if repair is not None:
+        _require_empty(repair)
+    upload = Upload(archive=zip_file, by="", file_name=zip_file.name, trigger=trigger)
+    with counted("Looking", is_quiet=json) as on_progress:
+        draft = inspect_upload(upload, on_progress)
+    report = draft.report
     if json:
         print_json(as_json(report))
     else:
         console.print(report_text(report), markup=False)
+    if sheet is not None and (drawn := draw_sheet(report, draft.thumbnails.images())):
+        sheet.write_bytes(drawn)
     refuse_unusable(report)
+    if repair is not None:
+        with counted("Repairing", is_quiet=json) as on_progress:
+            manifest = write_repaired(zip_file, report, repair.resolve(), on_progress=on_progress)
+        if not json:
+            console.print(f"{len(manifest.files)} files written to {repair}", markup=False)
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -55,3 +75,10 @@ def as_json(report: Report) -> dict[str, Any]:
         "original": why_not_original(report) or True,
         "configs": [config.file for config in report.configs],
     }
+
+
+def _require_empty(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RequestError(
+            f"{folder} is there already and not empty.", "Name a folder that does not exist yet."
+        )

@@ -22,6 +22,9 @@ ORIGIN = Origin(guild=GUILD, by=OPERATOR)
 Json = Annotated[bool, Parameter(help="Print JSON with stable fields.", negative=())]
 ModelName = Annotated[str, Parameter(help="A name of `lorabot models`.")]
 DatasetName = Annotated[str, Parameter(help="A zip file, or the name of a stored dataset.")]
+Trigger = Annotated[
+    str | None, Parameter(help="A word that every caption should hold, such as ann1ka.")
+]
 RunName = Annotated[str, Parameter(help="A name of `lorabot runs`.")]
 Engine = Annotated[
     EngineName,

@@ -7,7 +7,8 @@ from bot.wiring import LocalHouse
 from training.dataset.inspect import inspect_zip
 from training.dataset.original import used_as
 from training.dataset.report import Media, Report
-from training.datasets import refuse_unusable
+from training.dataset_draft import Upload, inspect_upload, refuse_unusable
+from training.dataset_edits import DatasetEdits
 from training.errors import NotFoundError
 from training.request import DatasetRef, name_from_file
 
@@ -62,8 +63,6 @@ def look_at(
         if version.version == report.version:
             return version.ref, report
     number = versions[-1].number + 1 if versions else 1
-    if report.media == "original" and is_zip(dataset):
-        number += 1  # a zip is first stored to be used repaired
     ref = DatasetRef(name=name, number=number, version=report.version, media=report.media)
     return ref, report
 
@@ -75,7 +74,10 @@ def stored_dataset(local: LocalHouse, dataset: str, ref: DatasetRef) -> str:
         return str(ref)
     if is_zip(dataset):
         path = Path(dataset)
-        added, _report = local.datasets.add(GUILD, ref.name, path, by=OPERATOR, file_name=path.name)
-        dataset = str(added.ref)
-    version, _report = local.datasets.choose(GUILD, dataset, ref.media, by=OPERATOR)
+        draft = inspect_upload(Upload(archive=path, by=OPERATOR, file_name=path.name))
+        chosen = draft.with_media(ref.media, by=OPERATOR)
+        version = local.datasets.store(GUILD, ref.name, chosen)
+    else:
+        edits = DatasetEdits(local.datasets)
+        version = edits.choose_media(GUILD, dataset, ref.media, by=OPERATOR)
     return str(version.ref)

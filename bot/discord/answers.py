@@ -2,8 +2,10 @@
 
 import logging
 import uuid
+from datetime import timedelta
 
 import discord
+from discord.utils import utcnow
 
 from bot.discord.embed import to_embed
 from bot.messages.card import Card
@@ -16,7 +18,28 @@ logger = logging.getLogger(__name__)
 # Delivered twice and acknowledged by the first (40060), or older than 3 s when it came (10062).
 _NOT_OURS_TO_ANSWER = (40060, 10062)
 
+# An interaction's token lives 15 minutes; a message of the bot's own does not need it.
+TOKEN_MINUTES = 14.0
+
 Interaction = discord.Interaction[discord.Client]
+
+
+def is_expired(interaction: Interaction) -> bool:
+    """Return whether the interaction can no longer be answered as such."""
+    return utcnow() - interaction.created_at > timedelta(minutes=TOKEN_MINUTES)
+
+
+def channel_of(interaction: Interaction) -> discord.abc.Messageable:
+    """Return where the interaction came from, for what comes too late to be its answer.
+
+    Raises:
+        RequestError: The bot cannot write there.
+    """
+    if not isinstance(interaction.channel, discord.abc.Messageable):
+        raise RequestError(
+            "The answer took too long and the channel is gone.", "Ask again in another channel."
+        )
+    return interaction.channel
 
 
 def guild_of(interaction: Interaction) -> str:
@@ -68,7 +91,9 @@ async def _send_privately(
     interaction: Interaction, text: str, embeds: list[discord.Embed], files: list[discord.File]
 ) -> None:
     """Answer for the user's eyes, unless the command's deferral was for all to see."""
-    if interaction.response.is_done():
+    if is_expired(interaction):
+        await channel_of(interaction).send(text, embeds=embeds, files=files, silent=True)
+    elif interaction.response.is_done():
         await interaction.followup.send(text, embeds=embeds, files=files, ephemeral=True)
     else:
         await interaction.response.send_message(text, embeds=embeds, files=files, ephemeral=True)

@@ -12,7 +12,8 @@ from discord import app_commands
 from bot.discord.answers import Interaction, answer_error
 from bot.discord.card_keeper import CardKeeper
 from bot.discord.completion import dataset_names, run_names
-from bot.discord.dataset_commands import dataset_group, use_as_dataset
+from bot.discord.dataset_buttons import DatasetButton
+from bot.discord.dataset_commands import Intake, dataset_group, use_as_dataset
 from bot.discord.run_buttons import RunButton, ServiceClient
 from bot.discord.run_commands import add_run_commands
 from bot.discord.train_command import train_command
@@ -35,6 +36,7 @@ class ChatOptions:
     team_role: str | None = None
     upload_limit_mib: int = 500
     edit_seconds: float = 5.0
+    progress_seconds: float = 5.0
 
 
 class LoraBot(ServiceClient):
@@ -79,7 +81,7 @@ class LoraBot(ServiceClient):
 
     async def setup_hook(self) -> None:
         """Register buttons and commands before the gateway opens."""
-        self.add_dynamic_items(RunButton)
+        self.add_dynamic_items(RunButton, DatasetButton)
         await self._sync_if_changed()
 
     async def on_ready(self) -> None:
@@ -99,11 +101,16 @@ class LoraBot(ServiceClient):
         await super().close()
 
     def _add_commands(self) -> None:
-        limit = self._options.upload_limit_mib
+        options = self._options
+        intake = Intake(
+            service=self.service,
+            limit_mib=options.upload_limit_mib,
+            progress_seconds=options.progress_seconds,
+        )
         datasets, runs = dataset_names(self.service), run_names(self.service)
         self.tree.add_command(train_command(self.service, self.show_run, datasets))
-        self.tree.add_command(dataset_group(self.service, datasets, limit))
-        self.tree.add_command(use_as_dataset(self.service, limit))
+        self.tree.add_command(dataset_group(intake, datasets))
+        self.tree.add_command(use_as_dataset(intake))
         add_run_commands(self.tree, self.service, self.show_run, runs, self.team_role)
 
     async def _sync_if_changed(self) -> None:

@@ -18,7 +18,7 @@ def dataset_names(service: Service) -> Complete:
     """Complete the name of a dataset."""
 
     async def complete(interaction: Interaction, typed: str) -> Choices:
-        versions = await service.datasets(guild_of(interaction))
+        versions = await service.datasets.newest(guild_of(interaction))
         texts = {
             v.name: f"{v.name} ({v.images} images, {v.clips} clips, version {v.number})"
             for v in versions

@@ -1,69 +1,55 @@
-"""`/dataset add|list|show|remove` and "Use as dataset" on a message."""
+"""`/dataset add|check|list|show|remove` and "Use as dataset" on a message."""
 
-import io
 import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import discord
 from discord import app_commands
 
+from bot.dataset_service import Mode
 from bot.discord.answers import Interaction, answer, answer_error, guild_of
+from bot.discord.caption_commands import add_caption_commands
 from bot.discord.completion import Complete
-from bot.discord.embed import to_embed
-from bot.messages.dataset_text import (
-    dataset_card,
-    dataset_list,
-    removed_card,
-    report_text,
-)
-from bot.service import AddedDataset, Service
-from training.datasets import DatasetRefusedError
+from bot.discord.dataset_answer import report_file, send_stored
+from bot.discord.dataset_buttons import show_checked, show_stored, stored_buttons
+from bot.discord.long_answer import LongAnswer
+from bot.messages.check_text import again
+from bot.messages.dataset_text import dataset_list, removed_card, report_text
+from bot.service import Service
+from training.dataset_draft import DatasetRefusedError, Upload
 from training.errors import RequestError
 from training.request import name_from_file
 
 _MIB = 1024 * 1024
+_TRIGGER = "A word that every caption should hold, such as ann1ka"
+_NAME = "Name of the dataset, or name@version"
 
 
-def dataset_group(
-    service: Service, dataset_names: Complete, upload_limit_mib: int
-) -> app_commands.Group:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """What commands that take a zip share."""
+
+    service: Service
+    limit_mib: int
+    progress_seconds: float = 5.0
+
+
+def dataset_group(intake: Intake, dataset_names: Complete) -> app_commands.Group:
     """Return the commands below `/dataset`."""
     group = app_commands.Group(
         name="dataset", description="The clips and images to train on", guild_only=True
     )
-
-    @group.command(name="add", description="Add a dataset, or a new version of one, from a zip")
-    @app_commands.describe(name="Name of the dataset, such as annika", zip="The zip with the files")
-    async def add(interaction: Interaction, name: str, zip: discord.Attachment) -> None:  # noqa: A002
-        await interaction.response.defer(thinking=True)
-        await _add(interaction, service, name, zip, upload_limit_mib)
-
-    @group.command(name="list", description="All datasets of this server")
-    async def list_(interaction: Interaction) -> None:
-        await interaction.response.defer(ephemeral=True)
-        found = await service.datasets(guild_of(interaction))
-        await answer(interaction, dataset_list(found), ephemeral=True)
-
-    @group.command(name="show", description="What a dataset holds and what was found in it")
-    @app_commands.describe(name="Name of the dataset, or name@version")
-    @app_commands.autocomplete(name=dataset_names)
-    async def show(interaction: Interaction, name: str) -> None:
-        await interaction.response.defer(ephemeral=True)
-        found = await service.dataset(guild_of(interaction), name)
-        await _send_report(interaction, found, is_ephemeral=True)
-
-    @group.command(name="remove", description="Remove a dataset, or one version of it")
-    @app_commands.describe(name="Name of the dataset, or name@version")
-    @app_commands.autocomplete(name=dataset_names)
-    async def remove(interaction: Interaction, name: str) -> None:
-        await interaction.response.defer()
-        removed = await service.remove_dataset(guild_of(interaction), name)
-        await answer(interaction, removed_card(removed))
-
+    _add_add(group, intake, dataset_names)
+    _add_check(group, intake, dataset_names)
+    _add_lists(group, intake.service, dataset_names)
+    add_caption_commands(group, intake.service, dataset_names)
     return group
 
 
-def use_as_dataset(service: Service, upload_limit_mib: int) -> app_commands.ContextMenu:
+def use_as_dataset(intake: Intake) -> app_commands.ContextMenu:
     """Return the command on a message that adds the zip attached to it."""
 
     async def use(interaction: Interaction, message: discord.Message) -> None:
@@ -75,56 +61,141 @@ def use_as_dataset(service: Service, upload_limit_mib: int) -> app_commands.Cont
                 "Choose a message with exactly one, or use /dataset add.",
             )
         name = name_from_file(zips[0].filename)
-        await _add(interaction, service, name, zips[0], upload_limit_mib)
+        async with _received(interaction, intake, zips[0]) as (upload, long):
+            guild = guild_of(interaction)
+            added = await intake.service.datasets.add(
+                guild, name, upload, on_progress=long.on_progress
+            )
+            await show_stored(interaction, added, long)
 
     menu = app_commands.ContextMenu(name="Use as dataset", callback=use)
     menu.guild_only = True
     return menu
 
 
-async def _add(
+def _add_add(group: app_commands.Group, intake: Intake, dataset_names: Complete) -> None:
+    @group.command(name="add", description="Add a dataset, or a new version of one, from a zip")
+    @app_commands.describe(
+        name="Name of the dataset, such as annika",
+        zip="The zip with the files",
+        trigger=_TRIGGER,
+        prefix="Put the trigger word first in every caption that lacks it",
+        mode="new: these files alone; add: beside those of the newest version; replace: over them",
+    )
+    @app_commands.autocomplete(name=dataset_names)
+    async def add(
+        interaction: Interaction,
+        name: str,
+        zip: discord.Attachment,  # noqa: A002
+        trigger: str | None = None,
+        prefix: bool = False,
+        mode: Mode = "new",
+    ) -> None:
+        await interaction.response.defer(thinking=True)
+        wish = _Wish(trigger, prefix)
+        async with _received(interaction, intake, zip, wish) as (upload, long):
+            added = await intake.service.datasets.add(
+                guild_of(interaction), name, upload, mode=mode, on_progress=long.on_progress
+            )
+            await show_stored(interaction, added, long)
+
+
+def _add_check(group: app_commands.Group, intake: Intake, dataset_names: Complete) -> None:
+    @group.command(name="check", description="Look at a zip or a dataset; no dataset is stored")
+    @app_commands.describe(
+        zip="The zip with the files", name="A stored dataset instead", trigger=_TRIGGER
+    )
+    @app_commands.autocomplete(name=dataset_names)
+    async def check(
+        interaction: Interaction,
+        zip: discord.Attachment | None = None,  # noqa: A002
+        name: str | None = None,
+        trigger: str | None = None,
+    ) -> None:
+        await interaction.response.defer(thinking=True)
+        guild, datasets = guild_of(interaction), intake.service.datasets
+        if zip is None and name is None:
+            raise RequestError(
+                "There is nothing to check.", "Attach a zip, or name a stored dataset."
+            )
+        if zip is None:
+            async with LongAnswer(interaction, intake.progress_seconds) as long:
+                found = await datasets.check_again(guild, name or "", trigger, long.on_progress)
+                await show_checked(interaction, found, long)
+            return
+        wanted = name or name_from_file(zip.filename)
+        async with _received(interaction, intake, zip, _Wish(trigger)) as (upload, long):
+            checked = await datasets.check(guild, wanted, upload, long.on_progress)
+            await show_checked(interaction, checked, long)
+
+
+def _add_lists(group: app_commands.Group, service: Service, dataset_names: Complete) -> None:
+    @group.command(name="list", description="All datasets of this server")
+    async def list_(interaction: Interaction) -> None:
+        await interaction.response.defer(ephemeral=True)
+        found = await service.datasets.newest(guild_of(interaction))
+        await answer(interaction, dataset_list(found), ephemeral=True)
+
+    @group.command(name="show", description="What a dataset holds and what was found in it")
+    @app_commands.describe(name=_NAME)
+    @app_commands.autocomplete(name=dataset_names)
+    async def show(interaction: Interaction, name: str) -> None:
+        await interaction.response.defer(ephemeral=True)
+        guild = guild_of(interaction)
+        found = await service.datasets.show(guild, name)
+        view = stored_buttons(guild, found)
+        await send_stored(LongAnswer(interaction), found, view, is_known=False)
+
+    @group.command(name="remove", description="Remove a dataset, or one version of it")
+    @app_commands.describe(name=_NAME)
+    @app_commands.autocomplete(name=dataset_names)
+    async def remove(interaction: Interaction, name: str) -> None:
+        await interaction.response.defer()
+        removed = await service.datasets.remove(guild_of(interaction), name)
+        await answer(interaction, removed_card(removed))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What is wished for the captions of an upload."""
+
+    trigger: str | None = None
+    is_prefixed: bool = False
+
+
+@asynccontextmanager
+async def _received(
     interaction: Interaction,
-    service: Service,
-    name: str,
+    intake: Intake,
     attachment: discord.Attachment,
-    limit_mib: int,
-) -> None:
-    if attachment.size > limit_mib * _MIB:
+    wish: _Wish | None = None,
+) -> AsyncGenerator[tuple[Upload, LongAnswer]]:
+    """Give an attached zip to the body; a refusal comes with the whole report."""
+    wish = wish or _Wish()
+    if attachment.size > intake.limit_mib * _MIB:
         raise RequestError(
             f"{attachment.filename} has {attachment.size / _MIB:.0f} MiB; "
-            f"this bot takes up to {limit_mib} MiB.",
-            "Shorten or shrink the clips, or split the dataset.",
+            f"this bot takes up to {intake.limit_mib} MiB.",
+            "Shorten or shrink the clips, or split the dataset and send the second half with "
+            "mode:add.",
         )
+    if wish.is_prefixed and not wish.trigger:
+        raise RequestError("prefix needs to know the word.", "Name it with trigger:.")
     with tempfile.TemporaryDirectory(prefix="lorabot-upload-") as folder:
         archive = Path(folder) / "upload.zip"
         await attachment.save(archive)
+        upload = Upload(
+            archive=archive,
+            by=str(interaction.user.id),
+            file_name=attachment.filename,
+            trigger=wish.trigger,
+            is_prefixed=wish.is_prefixed,
+        )
         try:
-            added = await service.add_dataset(
-                guild_of(interaction),
-                name,
-                archive,
-                by=str(interaction.user.id),
-                file_name=attachment.filename,
-            )
+            async with LongAnswer(interaction, intake.progress_seconds) as long:
+                yield upload, long
         except DatasetRefusedError as error:
             # With the whole report, which the short answer only begins.
-            await answer_error(interaction, error, _report_file(name, report_text(error.report)))
-            return
-    await _send_report(interaction, added, is_ephemeral=False)
-
-
-async def _send_report(
-    interaction: Interaction, added: AddedDataset, *, is_ephemeral: bool
-) -> None:
-    card = dataset_card(
-        added.version, added.report, added.groups, same_as=added.same_as, others=added.others
-    )
-    await interaction.followup.send(
-        embed=to_embed(card),
-        file=_report_file(str(added.version.ref), report_text(added.report)),
-        ephemeral=is_ephemeral,
-    )
-
-
-def _report_file(name: str, text: str) -> discord.File:
-    return discord.File(io.BytesIO(text.encode()), filename=f"{name.replace('@', '-')}-report.txt")
+            refused = DatasetRefusedError(error.cause, again(error), error.report)
+            name = attachment.filename.rsplit(".", 1)[0]
+            await answer_error(interaction, refused, report_file(name, report_text(error.report)))

@@ -14,4 +14,6 @@ def to_embed(card: Card) -> discord.Embed:
         embed.add_field(name=field.name, value=field.value, inline=field.inline)
     if card.footer:
         embed.set_footer(text=card.footer)
+    if card.image:
+        embed.set_image(url=card.image)
     return embed

@@ -40,7 +40,11 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What one message shows; longer content is cut between its marks, the last fields first."""
+    """What one message shows; longer content is cut between its marks, the last fields first.
+
+    Attributes:
+        image: Address of a picture; `attachment://name` is a file of the same message.
+    """
 
     title: str
     description: str = ""
@@ -62,6 +66,10 @@ class Card:
             ("fields", fields),
         ):
             object.__setattr__(self, name, value)
+
+    def with_image(self, address: str) -> "Card":
+        """Return the card with a picture."""
+        return replace(self, image=address)
 
     @property
     def text(self) -> str:

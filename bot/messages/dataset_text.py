@@ -37,22 +37,33 @@ def dataset_card(
     *,
     same_as: str | None = None,
     others: Sequence[int] = (),
+    is_known: bool = False,
 ) -> Card:
     """Return what a version holds.
 
-    `same_as` names one with the same content, `others` are the numbers of those kept beside it.
+    `same_as` names one with the same content, `others` are the numbers of those kept beside it;
+    `is_known` says that it was there before it was asked to be stored.
     """
+    return Card(
+        title=str(version.ref),
+        description=_description(version, same_as, others, is_known=is_known),
+        colour=report_colour(report),
+        fields=report_fields(report, groups),
+        footer=f"Added {version.added_at:%Y-%m-%d}. The attached report says everything.",
+    )
+
+
+def report_fields(report: Report, groups: GroupPlan | None) -> tuple[Field, ...]:
+    """Return what a set holds, what training makes of it, and what was found."""
     fields = [Field("Contents", contents(report))]
     if groups is not None:
         fields += group_fields(groups)
-    gravest = report.findings[0].severity if report.findings else "info"
-    return Card(
-        title=str(version.ref),
-        description=_description(version, same_as, others),
-        colour=_COLOURS[gravest],
-        fields=(*fields, Field("Suits", _suits(report)), *_finding_fields(report)),
-        footer=f"Added {version.added_at:%Y-%m-%d}. The attached report says everything.",
-    )
+    return (*fields, Field("Suits", _suits(report)), *_finding_fields(report))
+
+
+def report_colour(report: Report) -> Colour:
+    """Return the colour of the gravest finding."""
+    return _COLOURS[report.findings[0].severity if report.findings else "info"]
 
 
 def dataset_list(versions: Sequence[DatasetVersion]) -> Card:
@@ -107,16 +118,22 @@ def group_fields(groups: GroupPlan) -> list[Field]:
     return fields
 
 
-def _description(version: DatasetVersion, same_as: str | None, others: Sequence[int]) -> str:
-    lines = [f"Version {version.number} of **{version.name}**."]
-    if others:
+def _description(
+    version: DatasetVersion, same_as: str | None, others: Sequence[int], *, is_known: bool
+) -> str:
+    lines = [f"Version {version.number} of **{version.name}**, {escape(version.change)}."]
+    if is_known:
+        lines = [f"That is **{version.ref}** already, so nothing new was stored."]
+    elif others:
         word = "version" if len(others) == 1 else "versions"
         kept = f"{word} {listed([str(n) for n in others])} {'is' if len(others) == 1 else 'are'}"
         lines[0] += f" A version replaces nothing: {kept} kept until removed."
-    if version.media == "original":
-        lines.append("Training reads its files as they were uploaded, not repaired.")
-    if same_as is not None:
+    if same_as is not None and not is_known:
         lines.append(f"Its content is the same as that of **{same_as}**; caches are shared.")
+    if version.trigger is not None:
+        lines.append(f"Trigger word: **{escape(version.trigger)}**.")
+    if version.media == "original":
+        lines.append("Its images and clips are trained on as they were uploaded, not repaired.")
     return "\n".join(lines)
 
 

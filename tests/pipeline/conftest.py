@@ -12,6 +12,7 @@ from bot.wiring import LocalHouse
 from tests.media import guide_files, write_zip
 from tests.pipeline.home import GUILD, Home
 from tests.pipeline.lorabot import Lorabot
+from training.dataset_draft import Upload
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +29,9 @@ def new_home(tmp_path: Path, archive: Path) -> Iterator[Callable[[str], Home]]:
 
     def make(name: str) -> Home:
         home = Home(LocalHouse(Settings(home=tmp_path / name)))
-        home.local.datasets.add(GUILD, "annika", archive, by="7", file_name="annika.zip")
+        home.local.datasets.add(
+            GUILD, "annika", Upload(archive=archive, by="7", file_name="annika.zip")
+        )
         made.append(home)
         return home
 

@@ -11,7 +11,10 @@ from tests.unit.dataset.test_dataset_groups import clip, image, report
 from training.catalogue import MODELS
 from training.cutting import LARGEST_BYTES, cut_run, read_config, remarks
 from training.dataset.inspect import inspect_zip
+from training.dataset.original import as_original
 from training.dataset.report import Finding, FoundConfig, Report
+from training.dataset_draft import Upload
+from training.dataset_edits import DatasetEdits
 from training.datasets import Datasets
 from training.draft import Origin, draft_spec
 from training.errors import DatasetError, RequestError
@@ -139,27 +142,30 @@ def test_a_dataset_toml_in_a_zip_is_found_and_offered(archive: Path) -> None:
 
 def test_an_upload_can_be_used_as_it_is_and_repaired_again(archive: Path, tmp_path: Path) -> None:
     datasets = Datasets(FolderStore(tmp_path))
-    first, repaired = datasets.add("1", "annika", archive, by="7", file_name="a.zip")
+    edits = DatasetEdits(datasets)
+    upload = Upload(archive=archive, by="7", file_name="a.zip")
+    first, repaired = datasets.add("1", "annika", upload)
 
-    second, original = datasets.choose("1", "annika", "original", by="8")
-    again, _ = datasets.choose("1", "annika", "original", by="8")
-    third, back = datasets.choose("1", "annika@2", "repaired", by="8")
+    second = edits.choose_media("1", "annika", "original", by="8")
+    again = edits.choose_media("1", "annika", "original", by="8")
+    third = edits.choose_media("1", "annika@2", "repaired", by="8")
 
     assert [str(v.ref) for v in (first, second, again, third)] == [
         "annika@1", "annika@2", "annika@2", "annika@3",
     ]  # fmt: skip
+    original = as_original(repaired)
     assert (second.ref.media, second.version) == ("original", original.version)
     assert datasets.report("1", second) == original != repaired
-    assert (third.version, back) == (first.version, repaired)
+    assert (third.version, datasets.report("1", third)) == (first.version, repaired)
 
 
 def test_an_upload_that_must_be_repaired_stays_as_it_was(tmp_path: Path) -> None:
     slow = {"b.mp4": encode_clip(list(pan(30, 832, 480, seed=2)), fps=12), "b.txt": "ann1ka"}
     datasets = Datasets(FolderStore(tmp_path / "home"))
     path = write_zip(tmp_path / "a.zip", slow)
-    datasets.add("1", "annika", path, by="7", file_name="a.zip")
+    datasets.add("1", "annika", Upload(archive=path, by="7", file_name="a.zip"))
 
     with pytest.raises(DatasetError, match="play too fast"):
-        datasets.choose("1", "annika", "original", by="7")
+        DatasetEdits(datasets).choose_media("1", "annika", "original", by="7")
 
     assert [version.number for version in datasets.versions("1", "annika")] == [1]

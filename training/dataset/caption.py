@@ -1,6 +1,7 @@
 """Caption files: bytes of any encoding to clean text."""
 
 import codecs
+import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ def read_caption(content: bytes, limit_bytes: int) -> Caption:
     text, encoding = _decode(content)
     if any(unicodedata.category(letter) == "Cc" and not letter.isspace() for letter in text):
         return Caption("", (Note(code="unreadable-caption", detail="not a text"),))
-    text = unicodedata.normalize("NFC", text.strip())
+    text = tidy(text)
     if not text:
         return Caption("", (Note(code="empty-caption"),))
     notes: list[Note] = []
@@ -47,6 +48,17 @@ def read_caption(content: bytes, limit_bytes: int) -> Caption:
     if tokens > LONGEST_TOKENS:
         notes.append(Note(code="caption-too-long", detail=f"about {tokens} tokens"))
     return Caption(text, tuple(notes))
+
+
+def tidy(text: str) -> str:
+    """Return a caption as it is kept: composed letters, no white space around it."""
+    return unicodedata.normalize("NFC", text.strip())
+
+
+def holds_trigger(caption: str, trigger: str) -> bool:
+    """Whether the trigger stands in the caption, in any case, as a word of its own."""
+    word = re.escape(tidy(trigger))
+    return re.search(rf"(?<!\w){word}(?!\w)", caption, re.IGNORECASE) is not None
 
 
 def estimated_tokens(text: str) -> int:

@@ -52,7 +52,7 @@ CAPTIONS: Mapping[str, Rule] = {
         "does not have the trigger word in its caption",
         "do not have the trigger word in their captions",
         "The LoRA learns to answer to the word only where it stands.",
-        "Add the trigger word to these captions.",
+        "Have it prefixed to these captions (prefix), or write it into them.",
     ),
     "orphan-caption": warning(
         "is a caption without an image or clip",

@@ -32,7 +32,12 @@ def fold(noted: Iterable[Noted], totals: dict[Kind, int]) -> tuple[Finding, ...]
     for item in noted:
         by_code[item.note.code].append(item)
     findings = [_finding(code, items, totals) for code, items in by_code.items()]
-    return tuple(sorted(findings, key=lambda f: (GRAVITY.index(f.severity), f.code)))
+    return tuple(sorted(findings, key=by_gravity))
+
+
+def by_gravity(finding: Finding) -> tuple[int, str]:
+    """Return where a finding stands among others: the gravest first."""
+    return GRAVITY.index(finding.severity), finding.code
 
 
 def whole_set(code: str, subject: str) -> Finding:

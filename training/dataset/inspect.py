@@ -11,13 +11,16 @@ from training.dataset.archive import Archive, MemberDamagedError, open_archive
 from training.dataset.caption import read_caption
 from training.dataset.config_file import find_configs, note_configs
 from training.dataset.facts import MediaFacts, Note
-from training.dataset.findings import Noted, fold
+from training.dataset.findings import Noted, by_gravity, fold
 from training.dataset.layout import Layout, Medium, Names, lay_out
 from training.dataset.limits import Limits
 from training.dataset.pool import Pool
 from training.dataset.report import Finding, FoundConfig, Kind, Report, Sample, content_id
+from training.dataset.thumbnail import Thumbnail, spread
 from training.dataset.wholes import judge_set
-from training.dataset.work import Probe, Reply
+from training.dataset.work import Probe, Reply, Shrink
+
+OnThumbnail = Callable[[str, Thumbnail], None]
 
 
 def _no_progress(done: int, total: int) -> None:
@@ -35,12 +38,24 @@ class Probed:
     notes: tuple[Note, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A medium that is being looked at; `reply` is None where it could not be unpacked."""
+
+    medium: Medium
+    path: Path
+    sha256: str = ""
+    reply: Future[Reply] | None = None
+    thumbnail: Future[Reply] | None = None
+
+
 def inspect_zip(
     archive: Path,
     *,
     limits: Limits | None = None,
     trigger: str | None = None,
     on_progress: Callable[[int, int], None] = _no_progress,
+    on_thumbnail: OnThumbnail | None = None,
 ) -> Report:
     """Inspect a dataset without changing or trusting it.
 
@@ -49,6 +64,7 @@ def inspect_zip(
         limits: What the upload may ask of this machine.
         trigger: A word that every caption should hold.
         on_progress: Told how many media are looked at, of how many.
+        on_thumbnail: Given the path in the zip and a thumbnail of some samples; None: make none.
 
     Raises:
         DatasetError: No report is possible: not a zip, or one that is not safe to open.
@@ -57,56 +73,62 @@ def inspect_zip(
     with open_archive(archive, limits) as opened:
         layout = lay_out(opened.members, opened.junk)
         probed: list[Probed] = []
-        for item in _probe_all(opened, layout, limits):
+        for item in _probe_all(opened, layout, on_thumbnail):
             probed.append(item)
             on_progress(len(probed), len(layout.media))
         configs = find_configs(opened, layout)
     return _report(probed, layout, trigger, configs)
 
 
-def _probe_all(archive: Archive, layout: Layout, limits: Limits) -> Generator[Probed]:
+def _probe_all(
+    archive: Archive, layout: Layout, on_thumbnail: OnThumbnail | None
+) -> Generator[Probed]:
     """Yield each medium decoded, in order; only a few are unpacked at any moment."""
     size_bytes = sum(medium.member.size_bytes for medium in layout.media)
+    shown = spread(len(layout.media)) if on_thumbnail is not None else frozenset[int]()
     with (
         tempfile.TemporaryDirectory(prefix="dataset-") as folder,
-        Pool(limits, len(layout.media), size_bytes) as pool,
+        Pool(archive.limits, len(layout.media), size_bytes) as pool,
     ):
-        waiting: deque[tuple[Medium, Path, str, Future[Reply] | None]] = deque()
+        waiting: deque[_Begun] = deque()
         for index, medium in enumerate(layout.media):
             path = Path(folder) / f"{index}{medium.extension}"
-            waiting.append((medium, path, *_start(archive, medium, path, pool)))
+            waiting.append(_start(archive, medium, path, pool, is_shown=index in shown))
             if len(waiting) > 2 * pool.size:
-                yield _finish(archive, *waiting.popleft())
+                yield _finish(archive, waiting.popleft(), on_thumbnail)
         while waiting:
-            yield _finish(archive, *waiting.popleft())
+            yield _finish(archive, waiting.popleft(), on_thumbnail)
 
 
-def _start(
-    archive: Archive, medium: Medium, path: Path, pool: Pool
-) -> tuple[str, Future[Reply] | None]:
+def _start(archive: Archive, medium: Medium, path: Path, pool: Pool, *, is_shown: bool) -> _Begun:
     try:
         sha256 = archive.copy(medium.member, path)
     except MemberDamagedError:
-        return "", None
-    request = Probe(kind=medium.kind, path=str(path), extension=medium.extension)
-    return sha256, pool.submit(request)
+        return _Begun(medium, path)
+    probe = Probe(kind=medium.kind, path=str(path), extension=medium.extension)
+    reply = pool.submit(probe)
+    thumbnail = pool.submit(Shrink(kind=medium.kind, path=str(path))) if is_shown else None
+    return _Begun(medium, path, sha256, reply, thumbnail)
 
 
-def _finish(
-    archive: Archive, medium: Medium, path: Path, sha256: str, reply: Future[Reply] | None
-) -> Probed:
+def _finish(archive: Archive, begun: _Begun, on_thumbnail: OnThumbnail | None) -> Probed:
+    medium = begun.medium
     notes = list(medium.notes)
     facts = None
-    if reply is None:
+    if begun.reply is None:
         notes.append(Note(code="damaged-in-zip"))
     else:
-        answered = reply.result()
+        answered = begun.reply.result()
         facts = answered.facts
         code = "corrupt-image" if medium.kind == "image" else "corrupt-clip"
         notes += facts.notes if facts else [Note(code=code, detail=answered.failure or "")]
-    path.unlink(missing_ok=True)
+    # A sample without a picture is not shown; what is wrong with it, the probe has found.
+    picture = begun.thumbnail.result().thumbnail if begun.thumbnail is not None else None
+    if picture is not None and on_thumbnail is not None:
+        on_thumbnail(medium.member.path, picture)
+    begun.path.unlink(missing_ok=True)
     text, caption_notes = _caption(archive, medium)
-    return Probed(medium, sha256, facts, text, (*notes, *caption_notes))
+    return Probed(medium, begun.sha256, facts, text, (*notes, *caption_notes))
 
 
 def _caption(archive: Archive, medium: Medium) -> tuple[str, tuple[Note, ...]]:
@@ -140,7 +162,7 @@ def _report(
         samples.append((_sample(name, item, item.facts), item.facts))
     samples.sort(key=lambda pair: pair[0].name)
     about_all: list[Finding] = judge_set(samples, len(probed), trigger, noted)
-    findings = sorted((*about_all, *fold(noted, totals)), key=_gravity)
+    findings = sorted((*about_all, *fold(noted, totals)), key=by_gravity)
     listed = tuple(sample for sample, _ in samples)
     return Report(
         version=content_id(listed), samples=listed, findings=tuple(findings), configs=configs
@@ -162,7 +184,3 @@ def _sample(name: str, item: Probed, facts: MediaFacts) -> Sample:
         frames_16fps=facts.frames_16fps,
         is_copied=facts.is_copied,
     )
-
-
-def _gravity(finding: Finding) -> tuple[int, str]:
-    return ("error", "warning", "info").index(finding.severity), finding.code

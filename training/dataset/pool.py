@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from training.dataset.limits import MIB, Limits
-from training.dataset.work import Convert, Probe, Reply
+from training.dataset.work import Reply, Request
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 MOST_WORKERS = 4  # each takes 60 to 130 MiB while it works on 1280 x 720
@@ -28,7 +28,7 @@ class _Worker:
     limits: Limits
     process: subprocess.Popen[str] | None = None
 
-    def ask(self, request: Probe | Convert) -> Reply:
+    def ask(self, request: Request) -> Reply:
         """Return the process's answer, or what happened to it."""
         process = self.process = self.process or _start(self.limits)
         assert process.stdin is not None
@@ -88,11 +88,11 @@ class Pool:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(self.size, thread_name_prefix="decode")
 
-    def submit(self, request: Probe | Convert) -> Future[Reply]:
+    def submit(self, request: Request) -> Future[Reply]:
         """Queue a request; at most `size` are worked on at once."""
         return self._threads.submit(self._run, request)
 
-    def _run(self, request: Probe | Convert) -> Reply:
+    def _run(self, request: Request) -> Reply:
         worker = self._idle.get()
         try:
             return worker.ask(request)

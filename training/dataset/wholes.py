@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from training.dataset.buckets import bucket_of, enlargement
+from training.dataset.caption import holds_trigger
 from training.dataset.facts import MediaFacts, Note
 from training.dataset.findings import Noted, whole_set
 from training.dataset.groups import CLIPS_UNIFORM
@@ -34,10 +35,9 @@ def judge_set(samples: Pairs, media: int, trigger: str | None, noted: list[Noted
     if media < FEWEST_SAMPLES:
         few = "1 sample" if media == 1 else f"{media} samples"
         findings.append(whole_set("too-few-samples", few))
-    captions = {sample.caption for sample, _ in samples if sample.caption}
-    if len(captions) == 1 and len(samples) >= FEWEST_TO_COMPARE:
-        findings.append(whole_set("captions-all-equal", f"All {len(samples)} samples"))
-    noted += _without_trigger(samples, trigger)
+    alone = [sample for sample, _ in samples]
+    findings += equal_captions(alone)
+    noted += without_trigger(alone, trigger)
     noted += _copies(samples)
     noted += [
         Noted(sample.source, sample.kind, note)
@@ -63,14 +63,22 @@ def _size_notes(sample: Sample) -> list[Note]:
     return notes
 
 
-def _without_trigger(samples: Pairs, trigger: str | None) -> list[Noted]:
+def equal_captions(samples: Sequence[Sample]) -> list[Finding]:
+    """Return the finding that all captions are the same text, if they are."""
+    captions = {sample.caption for sample in samples if sample.caption}
+    if len(captions) != 1 or len(samples) < FEWEST_TO_COMPARE:
+        return []
+    return [whole_set("captions-all-equal", f"All {len(samples)} samples")]
+
+
+def without_trigger(samples: Sequence[Sample], trigger: str | None) -> list[Noted]:
+    """Return a note for every sample whose caption lacks the trigger word."""
     if not trigger:
         return []
-    word = trigger.casefold()
     return [
         Noted(sample.source, sample.kind, Note(code="trigger-missing"))
-        for sample, _ in samples
-        if sample.caption and word not in sample.caption.casefold()
+        for sample in samples
+        if sample.caption and not holds_trigger(sample.caption, trigger)
     ]
 
 

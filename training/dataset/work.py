@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from training.dataset.facts import MediaFacts
 from training.dataset.report import Kind
+from training.dataset.thumbnail import Thumbnail
 
 
 class Probe(BaseModel):
@@ -32,8 +33,18 @@ class Convert(BaseModel):
     is_copied: bool
 
 
+class Shrink(BaseModel):
+    """Make a thumbnail of this file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    work: Literal["shrink"] = "shrink"
+    kind: Kind
+    path: str
+
+
 class Reply(BaseModel):
-    """The answer to either; `facts` answers a probe.
+    """The answer to any; `facts` answers a probe, `thumbnail` a shrink.
 
     Attributes:
         failure: Why it could not be done, as an error code with a few words.
@@ -42,8 +53,9 @@ class Reply(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     facts: MediaFacts | None = None
+    thumbnail: Thumbnail | None = None
     failure: str | None = None
 
 
-Request = Annotated[Probe | Convert, Field(discriminator="work")]
-REQUEST: TypeAdapter[Probe | Convert] = TypeAdapter(Request)
+Request = Probe | Convert | Shrink
+REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="work")])

@@ -15,23 +15,29 @@ from training.dataset.facts import MediaFacts, UnreadableError
 from training.dataset.image_convert import convert_image
 from training.dataset.image_probe import probe_image
 from training.dataset.limits import Limits
-from training.dataset.work import REQUEST, Convert, Probe, Reply
+from training.dataset.thumbnail import shrink
+from training.dataset.work import REQUEST, Convert, Probe, Reply, Request, Shrink
 
 
-def answer(request: Probe | Convert, limits: Limits) -> Reply:
+def answer(request: Request, limits: Limits) -> Reply:
     """Do one piece of work."""
     if isinstance(request, Probe):
         return Reply(facts=_probe(request, limits))
-    source, target = Path(request.path), Path(request.target)
     try:
-        if request.kind == "image":
-            convert_image(source, target, is_copied=request.is_copied, limits=limits)
-        else:
-            frames = request.frames or 1
-            convert_clip(source, target, frames=frames, is_copied=request.is_copied)
+        if isinstance(request, Shrink):
+            return Reply(thumbnail=shrink(Path(request.path), request.kind, limits))
+        _convert(request, limits)
     except (UnreadableError, OSError, MemoryError, ValueError) as error:
         return Reply(failure=f"{type(error).__name__}: {error}")
     return Reply()
+
+
+def _convert(request: Convert, limits: Limits) -> None:
+    source, target = Path(request.path), Path(request.target)
+    if request.kind == "image":
+        convert_image(source, target, is_copied=request.is_copied, limits=limits)
+    else:
+        convert_clip(source, target, frames=request.frames or 1, is_copied=request.is_copied)
 
 
 def _probe(request: Probe, limits: Limits) -> MediaFacts:

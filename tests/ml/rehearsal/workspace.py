@@ -121,6 +121,10 @@ def run_observed(
     return code, events
 
 
+def losses(events: Sequence[ProgressEvent]) -> list[float]:
+    return [step.loss for step in steps(events) if step.loss is not None]
+
+
 def steps(events: Sequence[ProgressEvent]) -> list[StepDone]:
     return [event for event in events if isinstance(event, StepDone)]
 

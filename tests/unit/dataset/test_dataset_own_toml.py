@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import tomli_w
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.dataset.test_dataset_groups import GUIDE, clip, image, report
@@ -179,6 +179,7 @@ _VALUES = st.one_of(
 _KEYS = st.sampled_from(sorted({key for keys in KEYS.values() for key in keys}))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(_KEYS, _VALUES, max_size=6), st.dictionaries(_KEYS, _VALUES, max_size=3))
 def test_no_toml_breaks_the_check(table: dict[str, Any], general: dict[str, Any]) -> None:
     given_keys = {key: value for key, value in table.items() if value is not None}

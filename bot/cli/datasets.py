@@ -1,0 +1,123 @@
+"""`lorabot add`, `captions` and `diff`: the datasets that are stored here, and their versions."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from bot.cli.options import GUILD, OPERATOR, Home, Json, Trigger
+from bot.cli.output import console, print_json
+from bot.cli.progress import counted
+from bot.cli.zips import require_file
+from bot.messages.difference_text import difference_text
+from bot.wiring import LocalHouse
+from training.dataset.caption_table import write_table
+from training.dataset.difference import compare
+from training.dataset_draft import Upload
+from training.dataset_edits import DatasetEdits
+from training.datasets import DatasetVersion
+from training.errors import RequestError
+from training.request import name_from_file
+
+Prefix = Annotated[
+    bool, Parameter(help="Put the trigger word first in captions that lack it.", negative=())
+]
+StoredName = Annotated[str, Parameter(help="A dataset's name, or name@version.")]
+
+
+def add(
+    zip_file: Annotated[Path, Parameter(name="ZIP", help="The zip to store.")],
+    /,
+    *,
+    name: Annotated[str | None, Parameter(help="The dataset's name; else the zip's.")] = None,
+    mode: Annotated[
+        Literal["new", "add", "replace"],
+        Parameter(help="new: these files alone; add: beside those there are; replace: over them."),
+    ] = "new",
+    trigger: Trigger = None,
+    prefix: Prefix = False,
+    home: Home | None = None,
+) -> None:
+    """Store a zip as a dataset, or as a new version of one."""
+    require_file(zip_file)
+    if prefix and trigger is None:
+        raise RequestError("--prefix needs to know the word.", "Name it with --trigger.")
+    datasets = (home or Home()).open().datasets
+    chosen = name or name_from_file(zip_file.name)
+    upload = Upload(
+        archive=zip_file,
+        by=OPERATOR,
+        file_name=zip_file.name,
+        trigger=trigger,
+        is_prefixed=prefix,
+    )
+    with counted("Looking", is_quiet=False) as on_progress:
+        if mode == "new":
+            version, _ = datasets.add(GUILD, chosen, upload, on_progress)
+        else:
+            version = DatasetEdits(datasets).extend(
+                GUILD, chosen, upload, is_replacing=mode == "replace", on_progress=on_progress
+            )
+    _print_version(version)
+
+
+def captions(
+    dataset: StoredName,
+    /,
+    *,
+    file: Annotated[Path | None, Parameter(help="An edited table; makes a new version.")] = None,
+    prefix: Prefix = False,
+    trigger: Trigger = None,
+    out: Annotated[Path | None, Parameter(help="Write the table here instead of printing.")] = None,
+    home: Home | None = None,
+) -> None:
+    """Print the captions as a table, or make a version with an edited one."""
+    local = (home or Home()).open()
+    if file is None and not prefix:
+        version = local.datasets.find(GUILD, dataset)
+        _write(write_table(local.datasets.draft(GUILD, version).report), out)
+        return
+    if file is not None and prefix:
+        raise RequestError("--file and --prefix are two changes.", "Make one after the other.")
+    before = local.datasets.find(GUILD, dataset)
+    edits = DatasetEdits(local.datasets)
+    if file is None:
+        after = edits.prefix(GUILD, dataset, trigger=trigger, by=OPERATOR)
+    else:
+        require_file(file)
+        table = file.read_bytes()
+        after = edits.recaption(GUILD, dataset, table, trigger=trigger, by=OPERATOR)
+    _print_version(after)
+    _print_difference(local, before, after)
+
+
+def diff(
+    old: StoredName, new: StoredName, /, *, json: Json = False, home: Home | None = None
+) -> None:
+    """Say what changed from one version of a dataset to another."""
+    local = (home or Home()).open()
+    before, after = local.datasets.find(GUILD, old), local.datasets.find(GUILD, new)
+    if not json:
+        _print_difference(local, before, after)
+        return
+    reports = [local.datasets.report(GUILD, version) for version in (before, after)]
+    print_json({"old": str(before.ref), "new": str(after.ref), **asdict(compare(*reports))})
+
+
+def _print_version(version: DatasetVersion) -> None:
+    console.print(f"{version.ref}: {version.change}", markup=False)
+
+
+def _print_difference(local: LocalHouse, old: DatasetVersion, new: DatasetVersion) -> None:
+    reports = [local.datasets.report(GUILD, version) for version in (old, new)]
+    console.print(difference_text(old, new, compare(*reports)), markup=False, end="")
+
+
+def _write(table: bytes, out: Path | None) -> None:
+    if out is None:
+        sys.stdout.write(table.decode("utf-8-sig").replace("\r\n", "\n"))
+    else:
+        out.write_bytes(table)
+        console.print(f"Written to {out}", markup=False)

@@ -1,0 +1,27 @@
+"""A bar on the terminal while files are looked at or written."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bot.cli.output import console
+
+
+@contextmanager
+def counted(what: str, *, is_quiet: bool) -> Generator[Callable[[int, int], None]]:
+    """Give the body something to tell its progress to; shown on a terminal only."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=is_quiet or not console.is_terminal,
+    ) as progress:
+        bar = progress.add_task(what, total=None)
+
+        def on_progress(done: int, total: int) -> None:
+            progress.update(bar, completed=done, total=total)
+
+        yield on_progress

@@ -1,0 +1,59 @@
+"""A dataset as a message: its card with the contact sheet, the report as a file, the buttons."""
+
+import io
+
+import discord
+
+from bot.dataset_views import CheckedDataset, Looked, StoredDataset
+from bot.discord.long_answer import LongAnswer
+from bot.messages.card import Card
+from bot.messages.check_text import checked_card
+from bot.messages.dataset_text import dataset_card, report_text
+
+SHEET = "contact-sheet.jpg"
+
+
+async def send_stored(
+    answer: LongAnswer, stored: StoredDataset, view: discord.ui.View, *, is_known: bool
+) -> None:
+    """Show a stored version; `is_known` says that it was there before it was to be stored."""
+    looked, version = stored.looked, stored.version
+    card = dataset_card(
+        version,
+        looked.report,
+        looked.groups,
+        same_as=stored.same_as,
+        others=stored.others,
+        is_known=is_known,
+    )
+    await _send(answer, card, looked, str(version.ref), view)
+
+
+async def send_checked(answer: LongAnswer, checked: CheckedDataset, view: discord.ui.View) -> None:
+    """Show a set that was looked at."""
+    looked = checked.looked
+    stored = str(checked.version.ref) if checked.version is not None else None
+    card = checked_card(
+        checked.name, looked.report, looked.groups, trigger=looked.trigger, stored=stored
+    )
+    await _send(answer, card, looked, stored or checked.name, view)
+
+
+def table_file(name: str, content: bytes) -> discord.File:
+    """Return the captions as a table."""
+    return discord.File(io.BytesIO(content), filename=f"{name.replace('@', '-')}-captions.csv")
+
+
+def report_file(name: str, text: str) -> discord.File:
+    """Return the whole report as a file."""
+    return discord.File(io.BytesIO(text.encode()), filename=f"{name.replace('@', '-')}-report.txt")
+
+
+async def _send(
+    answer: LongAnswer, card: Card, looked: Looked, name: str, view: discord.ui.View
+) -> None:
+    files = [report_file(name, report_text(looked.report))]
+    if looked.sheet is not None:
+        files.insert(0, discord.File(io.BytesIO(looked.sheet), filename=SHEET))
+        card = card.with_image(f"attachment://{SHEET}")
+    await answer.send(card, files, view)

@@ -1,0 +1,84 @@
+"""An answer that takes its time: progress meanwhile, and the end even after 15 minutes."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+import discord
+
+from bot.discord.answers import Interaction, channel_of, is_expired
+from bot.discord.embed import to_embed
+from bot.messages.card import Card
+from bot.messages.check_text import looking_text
+
+logger = logging.getLogger(__name__)
+
+
+class LongAnswer:
+    """Fills the deferred answer of an interaction: first with progress, then with the card."""
+
+    def __init__(self, interaction: Interaction, progress_seconds: float = 5.0) -> None:
+        self._interaction = interaction
+        self._seconds = progress_seconds
+        self._progress = (0, 0)
+        self._is_shown = False
+        self._is_done = asyncio.Event()
+        self._showing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._showing = asyncio.create_task(self._show(), name="progress")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stop()
+        if error is not None and self._is_shown and not is_expired(self._interaction):
+            # What went wrong is said in a message of its own.
+            with suppress(discord.HTTPException):
+                await self._interaction.delete_original_response()
+
+    def on_progress(self, done: int, total: int) -> None:
+        """Take note of how far it is; may be called from any thread."""
+        self._progress = (done, total)
+
+    async def send(self, card: Card, files: list[discord.File], view: discord.ui.View) -> None:
+        """Give the answer; in the channel, where the interaction is too old for it."""
+        await self._stop()
+        embed = to_embed(card)
+        if is_expired(self._interaction):
+            channel = channel_of(self._interaction)
+            await channel.send(embed=embed, files=files, view=view, silent=True)
+            return
+        await self._interaction.edit_original_response(
+            content=None, embed=embed, attachments=files, view=view
+        )
+
+    async def _show(self) -> None:
+        shown = (0, 0)
+        while not is_expired(self._interaction):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._is_done.wait(), self._seconds)
+                return
+            if self._progress == shown:
+                continue
+            shown = self._progress
+            try:
+                await self._interaction.edit_original_response(content=looking_text(*shown))
+            except (discord.HTTPException, aiohttp.ClientError, OSError):
+                logger.warning("progress could not be shown", exc_info=True)
+                return
+            self._is_shown = True
+
+    async def _stop(self) -> None:
+        """Wait for an edit that is under way, so that none comes after the answer."""
+        self._is_done.set()
+        if self._showing is not None:
+            await self._showing
+            self._showing = None

@@ -1,0 +1,66 @@
+"""A set that was only looked at, in words, and how far the look has come."""
+
+from bot.messages.card import Card
+from bot.messages.dataset_text import report_colour, report_fields
+from bot.messages.figures import bar, count
+from bot.messages.markdown import escape
+from training.checked_uploads import KEPT_HOURS
+from training.dataset.groups import GroupPlan
+from training.dataset.report import Report
+from training.datasets import DatasetVersion
+from training.errors import TrainingError
+
+
+def checked_card(
+    name: str, report: Report, groups: GroupPlan, *, trigger: str | None, stored: str | None
+) -> Card:
+    """Return what was found; `stored` names the version, where one was checked again."""
+    if stored is None:
+        lines = [
+            "Only checked: no dataset was stored. Until "
+            f"{KEPT_HOURS} hours from now the buttons below make **{name}** of this upload."
+        ]
+    else:
+        lines = [f"**{stored}** was checked again by today's rules; nothing was stored."]
+    if trigger is not None:
+        lines.append(f"Trigger word: **{escape(trigger)}**.")
+    return Card(
+        title=f"{stored or name}, checked",
+        description="\n".join(lines),
+        colour=report_colour(report),
+        fields=report_fields(report, groups),
+        footer="The attached report says everything.",
+    )
+
+
+def looking_text(done: int, total: int) -> str:
+    """Return how far an inspection has come."""
+    return f"Looking at every file: {bar(done, total)}, {done:,} of {count(total, 'file')}"
+
+
+def confirm_card(version: DatasetVersion) -> Card:
+    """Return the question before a version is removed."""
+    return Card(
+        title=f"Remove {version.ref}?",
+        description="Its zip and what was repaired of it are deleted and cannot be had back. "
+        "Runs that were trained on it keep their checkpoints. Dismiss this message to keep it.",
+    )
+
+
+def captions_card(version: DatasetVersion) -> Card:
+    """Return how to edit the captions that are attached as a table."""
+    return Card(
+        title=f"Captions of {version.ref}",
+        description="Open the table in Excel, Google Sheets or a text editor, change the column "
+        "*caption*, save it as CSV (UTF-8), and send it back with "
+        f"`/dataset captions name:{version.ref} file:`; that makes a new version. "
+        "Leave the column *file* and the number of rows as they are.",
+    )
+
+
+def again(error: TrainingError) -> str:
+    """Return what to do after an upload was refused, with the way to try again in chat."""
+    return (
+        f"{error.fix} The attached report names every file. Then send the zip again: "
+        "`/dataset check` looks at it without storing anything, `/dataset add` stores it."
+    )

@@ -1,0 +1,171 @@
+"""Captions of a stored set: edited as a table, prefixed, and judged without decoding again."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import media
+from training.dataset.caption_edit import check_trigger, prefixed, recaption
+from training.dataset.caption_table import TableRefusedError, read_table, write_table
+from training.dataset.inspect import inspect_zip
+from training.dataset.report import Report, Sample
+from training.errors import RequestError
+
+NAMES = ("images/a.png", "images/b.png", "videos/c.mp4")
+
+
+def a_report(*captions: str) -> Report:
+    samples = tuple(
+        Sample(
+            name=name,
+            source=name,
+            kind="video" if name.startswith("videos") else "image",
+            caption=caption,
+            sha256=name,
+            width=640,
+            height=480,
+        )
+        for name, caption in zip(NAMES, captions, strict=False)
+    )
+    return Report(version="v", samples=samples, findings=())
+
+
+def a_set(tmp_path: Path, name: str, captions: dict[str, str | bytes]) -> Path:
+    files: dict[str, bytes | str] = {
+        f"images/{stem}.png": media.png(seed=seed) for seed, stem in enumerate("abc")
+    }
+    files["videos/d.mp4"] = media.mp4(33)
+    return media.write_zip(tmp_path / name, {**files, **captions})
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(max_size=80), min_size=3, max_size=3))
+def test_a_table_sent_back_unchanged_changes_nothing(captions: list[str]) -> None:
+    tidy = [" ".join(c.split()).replace("\0", "") or "x" for c in captions]
+    report = recaption(a_report(*tidy), dict(zip(NAMES, tidy, strict=True)), None)
+
+    if all(sample.caption for sample in report.samples):
+        assert read_table(write_table(report), report) == {}
+
+
+@pytest.mark.parametrize("start", ["=1+1", "+49 30", "-soft light", "@ann1ka", "'quoted'", "'=x"])
+def test_no_caption_is_a_formula_in_a_spreadsheet(start: str) -> None:
+    report = a_report(start)
+
+    cell = list(csv.reader(io.StringIO(write_table(report).decode("utf-8-sig"))))[1][1]
+
+    assert not cell.startswith(("=", "+", "-", "@"))
+    assert read_table(write_table(report), report) == {}
+    # A spreadsheet that took the apostrophe as its own mark writes the caption without it.
+    plain = f'file,caption\r\nimages/a.png,"{start}"\r\n'.encode()
+    assert read_table(plain, report).get("images/a.png", start) in (start, start[1:])
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "file,caption\r\nimages/a.png,new\r\nimages/b.png,two\r\n",
+        "\ufefffile;caption\nimages/a.png;new\nimages/b.png;two\n;\n",
+        "File\tCaption\nimages/b.png\ttwo\t\nimages/a.png\t new \n\n",
+        '"file","caption"\n"images/a.png","new"\n"images/b.png","two",,\n',
+    ],
+)
+def test_a_table_as_a_spreadsheet_saves_it_is_read(table: str) -> None:
+    report = a_report("one", "two")
+
+    assert read_table(table.encode(), report) == {"images/a.png": "new"}
+    assert read_table(table.removeprefix("\ufeff").encode("utf-16"), report) == {
+        "images/a.png": "new"
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("file,caption\nimages/z.png,x\nimages/a.png,x\nimages/b.png,y", "Row 2: images/z.png is"),
+        ("file,caption\nimages/a.png,x", "There is no row for images/b.png."),
+        ("file,caption\nimages/a.png,x\nimages/a.png,y\nimages/b.png,y", "Row 3: images/a.png has"),
+        ("file,caption\nimages/a.png,\nimages/b.png,y", "Row 2: images/a.png has no caption"),
+        ("file,caption\nimages/a.png,x, y\nimages/b.png,y", "has 3 cells instead of 2"),
+        ("images/a.png,x\nimages/b.png,y", 'not "file" and "caption"'),
+        ("", 'not "file" and "caption"'),
+        ('file,caption\nimages/a.png,"' + "x" * 200_000, "cannot be read"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused_with_the_row(table: str, says: str) -> None:
+    with pytest.raises(TableRefusedError) as caught:
+        read_table(table.encode(), a_report("one", "two"))
+
+    assert says in caught.value.cause
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"PK\x03\x04 a workbook", ".xlsx"),
+        (b"\xd0\xcf\x11\xe0 an old one", ".xlsx"),
+        ("file,caption\nimages/a.png,caf\u00e9".encode("cp1252"), "UTF-8"),
+        (b"x" * 9_000_000, "too long"),
+    ],
+)
+def test_what_is_no_csv_is_refused_with_the_way_to_save_one(content: bytes, says: str) -> None:
+    with pytest.raises(TableRefusedError, match=says) as caught:
+        read_table(content, a_report("one", "two"))
+
+    assert "CSV UTF-8" in caught.value.fix
+
+
+def test_edited_captions_are_judged_as_if_the_zip_held_them(tmp_path: Path) -> None:
+    first = {
+        "images/a.txt": "caf\u00e9 scene".encode("cp1252"),
+        "images/b.txt": "",
+        "images/c.TXT": "word " * 900,
+        "videos/d.txt": "ann1ka walks",
+    }
+    second = {
+        "images/a.txt": "ann1ka in a caf\u00e9",
+        "images/b.txt": "a portrait of ann1ka",
+        "images/c.TXT": "word " * 900,
+        "videos/d.txt": "long " * 900,
+    }
+    old = inspect_zip(a_set(tmp_path, "old.zip", {**first}))
+    new = inspect_zip(a_set(tmp_path, "new.zip", {**second}), trigger="ann1ka")
+    edited = {
+        "images/a.png": second["images/a.txt"],
+        "images/b.png": second["images/b.txt"],
+        "videos/d.mp4": second["videos/d.txt"],
+    }
+
+    assert not old.is_usable
+    assert recaption(old, edited, "ann1ka") == new
+    assert new.is_usable
+
+
+def test_equal_captions_are_found_after_an_edit() -> None:
+    report = a_report("one", "two", "three")
+
+    edited = recaption(report, dict.fromkeys(NAMES, "the same"), None)
+
+    assert edited.codes() == ["captions-all-equal"]
+    assert recaption(edited, {NAMES[0]: "another"}, None).codes() == []
+
+
+def test_the_trigger_is_put_before_captions_that_lack_it_as_a_word() -> None:
+    report = a_report("a portrait", "ANN walks", "annika walks")
+
+    captions = prefixed(report, "ann")
+
+    assert captions == {"images/a.png": "ann, a portrait", "videos/c.mp4": "ann, annika walks"}
+    assert recaption(report, {}, "ann").findings[0].files == ("images/a.png", "videos/c.mp4")
+    assert recaption(report, captions, "ann").codes() == []
+
+
+@pytest.mark.parametrize("word", ["", "  ", "x" * 61, "two\nlines", "bell\a"])
+def test_a_word_that_cannot_be_a_trigger_is_refused(word: str) -> None:
+    with pytest.raises(RequestError):
+        check_trigger(word)

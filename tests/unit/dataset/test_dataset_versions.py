@@ -1,0 +1,233 @@
+"""Versions made of versions: added files, chosen media, checked uploads, and what changed."""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from storage.folder import FolderStore
+from tests import media
+from training import checked_uploads, layout
+from training.checked_uploads import MOST_KEPT, CheckedUploads
+from training.dataset.combine import Part, combine
+from training.dataset.difference import compare
+from training.dataset.inspect import inspect_zip
+from training.dataset.original import as_original, why_not_original
+from training.dataset.report import Report, Sample
+from training.dataset.thumbnail import BOX, Thumbnail
+from training.dataset_draft import Draft, Upload, inspect_upload
+from training.dataset_edits import DatasetEdits
+from training.datasets import Datasets
+from training.errors import DatasetError, NotFoundError
+
+GUILD = "g"
+FILES: Mapping[str, bytes | str] = {
+    "set/images/a.png": media.png(),
+    "set/images/a.txt": "ann1ka, one",
+    "set/clip.MP4": media.mp4(33, fps=24, seed=3),
+    "set/clip.txt": "ann1ka walks",
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "home")
+
+
+def a_part(tmp_path: Path, name: str, files: Mapping[str, bytes | str]) -> Part:
+    path = media.write_zip(tmp_path / name, files)
+    return Part(path, inspect_zip(path))
+
+
+def an_upload(tmp_path: Path, files: Mapping[str, bytes | str] = FILES) -> Upload:
+    path = media.write_zip(tmp_path / "annika.zip", files)
+    return Upload(archive=path, by="7", file_name="annika.zip")
+
+
+def a_sample(name: str, sha256: str = "0", caption: str = "x") -> Sample:
+    return Sample(
+        name=name, source=name, kind="image", caption=caption, sha256=sha256, width=64, height=64
+    )
+
+
+def a_report(*samples: Sample) -> Report:
+    return Report(version="v", samples=samples, findings=())
+
+
+def test_a_combined_zip_holds_the_bytes_of_both_with_their_captions(tmp_path: Path) -> None:
+    old = a_part(tmp_path, "old.zip", FILES)
+    more = {"b.png": media.png(seed=4), "b.txt": "two", "a.PNG": FILES["set/images/a.png"]}
+    new = a_part(tmp_path, "new.zip", {**more, "a.txt": "ann1ka, one"})
+    target = tmp_path / "both.zip"
+
+    combined = combine(old, new, target, is_replacing=False)
+    report = inspect_zip(target)
+
+    assert (combined.added, combined.replaced) == (1, 0)
+    assert [s.name for s in report.samples] == ["images/a.png", "images/b.png", "videos/clip.mp4"]
+    assert {s.sha256 for s in report.samples} == {
+        s.sha256 for part in (old, new) for s in part.report.samples
+    }
+    assert [s.caption for s in report.samples] == ["ann1ka, one", "two", "ann1ka walks"]
+    again = tmp_path / "again.zip"
+    combine(old, new, again, is_replacing=False)
+    assert again.read_bytes() == target.read_bytes()
+
+
+def test_a_file_of_the_same_name_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    old = a_part(tmp_path, "old.zip", FILES)
+    jpeg = {"images/A.jpg": media.jpeg(seed=8), "images/A.txt": "another"}
+    new = a_part(tmp_path, "new.zip", jpeg)
+    target = tmp_path / "both.zip"
+
+    with pytest.raises(DatasetError, match=r"images/A\.jpg is there already"):
+        combine(old, new, target, is_replacing=False)
+    assert not target.exists()
+    combined = combine(old, new, target, is_replacing=True)
+
+    assert (combined.added, combined.replaced) == (0, 1)
+    with zipfile.ZipFile(target) as file:
+        assert sorted(n for n in file.namelist() if "images" in n) == [
+            "images/A.jpg",
+            "images/A.txt",
+        ]
+
+
+def test_edits_keep_the_upload_and_what_was_there(store: FolderStore, tmp_path: Path) -> None:
+    datasets = Datasets(store)
+    edits = DatasetEdits(datasets)
+    upload = an_upload(tmp_path)
+    first, _ = datasets.add(GUILD, "annika", upload)
+
+    second = edits.prefix(GUILD, "annika", trigger="ohwx", by="8")
+    more = an_upload(tmp_path, {"b.png": media.png(seed=4), "b.txt": "two, ohwx"})
+    third = edits.extend(GUILD, "annika", more, is_replacing=False)
+
+    assert datasets.find(GUILD, "annika@1") == first
+    assert (second.edited_captions, second.trigger, second.added_by) == (2, "ohwx", "8")
+    originals = [store.path(f"{layout.dataset(GUILD, 'annika', n)}/original.zip") for n in (1, 2)]
+    assert originals[0].read_bytes() == originals[1].read_bytes()
+    assert originals[0].samefile(originals[1])
+    captions = [s.caption for s in datasets.report(GUILD, third).samples]
+    assert captions == ["ohwx, ann1ka, one", "two, ohwx", "ohwx, ann1ka walks"]
+    assert (third.trigger, third.images, third.edited_captions) == ("ohwx", 2, 0)
+    found, report = edits.check_again(GUILD, "annika@2", None, lambda _done, _total: None)
+    assert report == datasets.report(GUILD, found)
+
+
+def test_media_as_uploaded_have_a_content_id_of_their_own(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    datasets = Datasets(store)
+    first, report = datasets.add(GUILD, "annika", an_upload(tmp_path))
+
+    second = DatasetEdits(datasets).choose_media(GUILD, "annika", "original", by="7")
+
+    assert why_not_original(report) is None
+    assert (second.ref.media, second.number) == ("original", 2)
+    assert second.version != first.version
+    assert datasets.report(GUILD, second) == as_original(report)
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"a.mp4": media.mp4(20, fps=8), "a.txt": "x"}, "too fast"),
+        ({"a.mp4": media.mp4(33, fps=30)}, "caption"),
+    ],
+)
+def test_what_cannot_be_kept_as_uploaded_says_why(
+    files: Mapping[str, bytes | str], says: str, tmp_path: Path
+) -> None:
+    draft = inspect_upload(an_upload(tmp_path, files))
+
+    assert says in str(why_not_original(draft.report))
+    with pytest.raises(DatasetError, match=says):
+        draft.with_media("original", by="7")
+
+
+def test_a_checked_upload_is_kept_for_a_day(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploads = CheckedUploads(store)
+    draft = inspect_upload(replace(an_upload(tmp_path), trigger="ohwx", is_prefixed=True))
+
+    token = uploads.keep(GUILD, "annika", draft)
+    name, found = uploads.find(GUILD, token)
+
+    assert name == "annika"
+    assert found == replace(draft, archive=found.archive, is_stored=True)
+    assert Datasets(store).names(GUILD) == []
+    with pytest.raises(NotFoundError):
+        uploads.find("another", token)
+    monkeypatch.setattr(checked_uploads, "KEPT_HOURS", -1)
+    with pytest.raises(NotFoundError, match="not kept any more"):
+        uploads.find(GUILD, token)
+    uploads.keep(GUILD, "annika", draft)
+    assert len(store.names(layout.checked(GUILD))) == 1
+
+
+def test_only_the_newest_checked_uploads_are_kept(store: FolderStore, tmp_path: Path) -> None:
+    uploads = CheckedUploads(store)
+    path = an_upload(tmp_path).archive
+    draft = Draft(archive=path, report=a_report(a_sample("a")), by="7", file_name="a.zip")
+
+    tokens = [uploads.keep(GUILD, "annika", draft) for _ in range(MOST_KEPT + 2)]
+
+    assert set(store.names(layout.checked(GUILD))) == set(tokens[2:])
+
+
+def test_the_difference_names_what_came_went_moved_and_changed() -> None:
+    old = a_report(
+        *(a_sample("gone", "1"), a_sample("kept", "2"), a_sample("was", "3", "before")),
+        *(a_sample("other", "4"), a_sample("told", "5", "before")),
+    )
+    new = a_report(
+        *(a_sample("came", "6"), a_sample("kept", "2"), a_sample("now", "3", "after")),
+        *(a_sample("other", "7"), a_sample("told", "5", "after")),
+    )
+
+    found = compare(old, new)
+
+    assert (found.added, found.removed, found.replaced) == (("came",), ("gone",), ("other",))
+    assert found.renamed == (("was", "now"),)
+    assert [(c.name, c.before, c.after) for c in found.captions] == [
+        ("told", "before", "after"),
+        ("now", "before", "after"),
+    ]
+    assert compare(old, old).is_empty
+    assert not found.is_empty
+
+
+def test_thumbnails_are_upright_small_and_of_readable_samples_alone(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = media.image_bytes(media.picture(640, 360), "JPEG", exif=exif)
+    files = {"a.jpg": turned, "a.txt": "x", "b.mp4": b"not a clip", "b.txt": "x"}
+    wide = {"c.mp4": media.mp4(33, width=640, height=160), "c.txt": "x"}
+    pictures: dict[str, Thumbnail] = {}
+
+    inspect_zip(
+        media.write_zip(tmp_path / "a.zip", {**files, **wide}), on_thumbnail=pictures.__setitem__
+    )
+
+    sizes = {path: (picture.width, picture.height) for path, picture in pictures.items()}
+    assert sizes == {"a.jpg": (101, BOX[1]), "c.mp4": (BOX[0], 80)}
+    assert all(picture.image().getextrema() != ((0, 0),) * 3 for picture in pictures.values())
+
+
+def test_a_thumbnail_of_too_few_pixels_is_not_taken() -> None:
+    with pytest.raises(ValueError, match="pixels are missing"):
+        Thumbnail.model_validate({"width": 2, "height": 2, "rgb": b"AAAA"})
+
+
+def test_stored_thumbnails_are_jpegs_of_our_own(tmp_path: Path) -> None:
+    draft = inspect_upload(an_upload(tmp_path))
+
+    assert set(draft.thumbnails.jpegs) == {"set/images/a.png", "set/clip.MP4"}
+    for jpeg in draft.thumbnails.jpegs.values():
+        assert Image.open(io.BytesIO(jpeg)).format == "JPEG"

@@ -1,0 +1,265 @@
+"""Datasets through chat: shown, checked, chosen, extended, compared and removed."""
+
+import asyncio
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import discord
+import pytest
+from PIL import Image
+
+from bot.discord.dataset_buttons import DatasetButton
+from bot.host import RunningBot, running_bot
+from bot.sandbox.connect import point_discord_at
+from bot.sandbox.server import SandboxServer
+from bot.sandbox.user import SandboxUser
+from bot.sandbox.user_models import Message
+from bot.wiring import LocalHouse
+from tests.media import mp4, png, write_zip
+from tests.wire.bot.chat import Chat
+from training import layout
+from training.datasets import DatasetVersion
+
+FILES: Mapping[str, bytes | str] = {
+    "images/000.png": png(),
+    "images/000.txt": "ann1ka at a window",
+    "videos/001.mp4": mp4(72, fps=24, seed=5),
+    "videos/001.txt": "a walk past the camera",
+}
+MORE: Mapping[str, bytes | str] = {
+    "more/images/001.png": png(seed=9),
+    "more/images/001.txt": "ann1ka on a bridge",
+}
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    return write_zip(tmp_path / "annika.zip", FILES)
+
+
+def versions(local: LocalHouse) -> list[DatasetVersion]:
+    guilds = [guild for guild in local.guilds() if local.datasets.names(guild)]
+    return [v for guild in guilds for v in local.datasets.versions(guild, "annika")]
+
+
+def captions(local: LocalHouse, reference: str) -> dict[str, str]:
+    (guild,) = (guild for guild in local.guilds() if local.datasets.names(guild))
+    report = local.datasets.report(guild, local.datasets.find(guild, reference))
+    return {sample.name: sample.caption for sample in report.samples}
+
+
+async def press(chat: Chat, message: Message, label: str) -> Message:
+    return await chat.user.reply(await chat.user.press(message, label), timeout=60)
+
+
+async def test_an_added_set_is_shown_with_its_pictures_and_what_can_be_done(
+    ada: Chat, ben: Chat, archive: Path, local: LocalHouse
+) -> None:
+    added = await ada.ask("dataset add", name="annika", zip=archive, trigger="ann1ka")
+    shown = await ben.ask("dataset show", name="annika")
+
+    for message in (added, shown):
+        (report,) = message.attachments
+        sheet = await ada.user.download(str(message.embeds[0]["image"]["url"]))
+        assert Image.open(io.BytesIO(sheet)).format == "JPEG"
+        assert len(sheet) < 1_000_000
+        assert "[warning] trigger-missing" in (await ada.user.download(report)).decode()
+        assert list(message.buttons) == [
+            "Prefix the trigger word",
+            "Keep original",
+            "Captions",
+            "Remove",
+        ]
+    assert not added.ephemeral
+    assert shown.ephemeral
+    assert versions(local)[0].trigger == "ann1ka"
+
+
+async def test_a_checked_zip_is_stored_by_its_button_even_after_a_restart(
+    server: SandboxServer, local: LocalHouse, archive: Path
+) -> None:
+    with point_discord_at(server.base_url):
+        async with asyncio.timeout(100), SandboxUser(server.page_url, user="Ada") as user:
+            ada = Chat(user)
+            async with running_bot(local, token=server.bot_token, engine="rehearsal"):
+                checked = await ada.ask("dataset check", zip=archive, trigger="ann1ka")
+            assert "no dataset was stored" in checked.text
+            assert "annika, checked" in checked.text
+            assert versions(local) == []
+            async with running_bot(local, token=server.bot_token, engine="rehearsal"):
+                stored = await press(ada, checked, "Use, with the trigger word prefixed")
+                again = await press(ada, checked, "Use, with the trigger word prefixed")
+                plain = await press(ada, checked, "Use as repaired")
+
+    assert "annika@1" in stored.text
+    assert "annika@1** already, so nothing new was stored" in again.text
+    assert "annika@2" in plain.text
+    assert captions(local, "annika@1")["videos/001.mp4"] == "ann1ka, a walk past the camera"
+    assert captions(local, "annika@2")["videos/001.mp4"] == "a walk past the camera"
+
+
+async def test_a_checked_upload_that_is_gone_is_said_to_be(
+    ada: Chat, local: LocalHouse, archive: Path
+) -> None:
+    checked = await ada.ask("dataset check", zip=archive)
+    for guild in local.guilds():
+        local.house.store.delete(layout.checked(guild))
+
+    answer = await press(ada, checked, "Use as repaired")
+
+    assert "not kept any more" in answer.text
+    assert versions(local) == []
+
+
+async def test_media_are_kept_as_uploaded_only_where_that_can_be_trained(
+    ada: Chat, archive: Path, local: LocalHouse, tmp_path: Path
+) -> None:
+    turned = write_zip(tmp_path / "slow.zip", {**FILES, "videos/001.mp4": mp4(40, fps=8)})
+    added = await ada.ask("dataset add", name="annika", zip=archive)
+
+    kept = await press(ada, added, "Keep original")
+    slow = await ada.ask("dataset add", name="slow", zip=turned)
+
+    assert "trained on as they were uploaded" in kept.text
+    assert [version.media for version in versions(local)] == ["repaired", "original"]
+    assert len({version.version for version in versions(local)}) == 2
+    assert "Keep original" not in slow.buttons
+    back = await press(ada, kept, "Use as repaired")
+    assert "the same as that of **annika@1**" in back.text
+
+
+async def test_a_removal_asks_first_and_only_whoever_pressed(
+    ada: Chat, ben: Chat, archive: Path, local: LocalHouse
+) -> None:
+    added = await ada.ask("dataset add", name="annika", zip=archive)
+
+    question = await press(ada, added, "Remove")
+    assert question.ephemeral
+    assert len(versions(local)) == 1
+    done = await press(ada, question, "Remove for good")
+
+    assert "Removed 1 dataset version" in done.text
+    assert not done.ephemeral
+    assert versions(local) == []
+    assert question.id not in [message.id for message in await ben.user.messages()]
+    assert "no dataset called 'annika'" in (await press(ada, added, "Captions")).text
+
+
+async def test_a_button_of_another_servers_dataset_is_refused(
+    ada: Chat, cleo_elsewhere: Chat, bot: RunningBot, local: LocalHouse, archive: Path
+) -> None:
+    added = await ada.ask("dataset add", name="annika", zip=archive)
+    await cleo_elsewhere.ask("dataset add", name="annika", zip=archive)
+    stolen = str(added.buttons["Keep original"]["custom_id"]).split(":")
+    posted = await cleo_elsewhere.user.post("here")
+    channel = bot.client.get_channel(int(posted.channel_id))
+    assert isinstance(channel, discord.TextChannel)
+    view = discord.ui.View(timeout=None)
+    view.add_item(DatasetButton("original", stolen[2], stolen[3]))
+    sent = await channel.send("forged", view=view)
+    message = await cleo_elsewhere.user.wait_for(lambda m: m.id == str(sent.id))
+
+    answer = await press(cleo_elsewhere, message, "Keep original")
+
+    assert "another server" in answer.text
+    assert [version.number for version in versions(local)] == [1, 1]
+
+
+async def test_files_come_beside_those_that_are_there(
+    ada: Chat, archive: Path, local: LocalHouse, tmp_path: Path
+) -> None:
+    await ada.ask("dataset add", name="annika", zip=archive, trigger="ann1ka", prefix=True)
+    more = write_zip(tmp_path / "more.zip", MORE)
+    other = {"images/000.png": png(seed=3), "images/000.txt": "ann1ka, another window"}
+    clashing = write_zip(tmp_path / "clash.zip", other)
+
+    extended = await ada.ask("dataset add", name="annika", zip=more, mode="add")
+    refused = await ada.refused("dataset add", name="annika", zip=clashing, mode="add")
+    replaced = await ada.ask("dataset add", name="annika", zip=clashing, mode="replace")
+    difference = await ada.ask("dataset diff", old="annika@1", new="annika@3")
+    nobody = await ada.refused("dataset add", name="berta", zip=more, mode="add")
+
+    assert "annika@2" in extended.text
+    assert "annika@1 with 1 sample added" in extended.text
+    assert captions(local, "annika@2")["videos/001.mp4"] == "ann1ka, a walk past the camera"
+    assert "images/000.png is there already with another content" in refused
+    assert "annika@2 with 0 samples added and 1 replaced" in replaced.text
+    assert "Added: 1\n- images/001.png" in difference.text
+    assert "ann1ka at a window → ann1ka, another window" in difference.text
+    assert "no dataset called 'berta'" in nobody
+
+
+async def test_one_zip_added_twice_at_once_is_one_version(
+    ada: Chat, ben: Chat, archive: Path, local: LocalHouse
+) -> None:
+    await asyncio.gather(
+        ada.ask("dataset add", name="annika", zip=archive),
+        ben.ask("dataset add", name="annika", zip=archive),
+    )
+    third = await ben.ask("dataset add", name="annika", zip=archive)
+
+    assert [version.number for version in versions(local)] == [1]
+    assert "annika@1** already" in third.text
+
+
+async def test_a_refusal_says_how_to_go_on(ada: Chat, local: LocalHouse, tmp_path: Path) -> None:
+    files = {name: data for name, data in FILES.items() if name != "videos/001.txt"}
+    path = write_zip(tmp_path / "annika.zip", files)
+
+    for command in ("dataset add", "dataset check"):
+        text = await ada.refused(command, name="annika", zip=path)
+
+        assert "videos/001.mp4 has no caption" in text
+        assert "looks at it without storing anything" in text
+    assert versions(local) == []
+    assert not list(local.home.rglob("original.zip"))
+    assert "nothing to check" in await ada.refused("dataset check")
+    wanting = {"name": "annika", "zip": path, "prefix": True}
+    assert "needs to know the word" in await ada.refused("dataset add", **wanting)
+
+
+async def test_a_stored_set_is_checked_again_with_a_trigger(
+    ada: Chat, archive: Path, local: LocalHouse
+) -> None:
+    await ada.ask("dataset add", name="annika", zip=archive)
+
+    checked = await ada.ask("dataset check", name="annika", trigger="ann1ka")
+
+    assert "**annika@1** was checked again" in checked.text
+    assert "does not have the trigger word" in checked.text
+    assert len(versions(local)) == 1
+
+
+async def test_a_long_look_shows_how_far_it_is_and_outlives_the_interaction(
+    server: SandboxServer,
+    local: LocalHouse,
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = {name: data for name, data in FILES.items() if name != "videos/001.txt"}
+    broken = write_zip(tmp_path / "broken.zip", files)
+    with point_discord_at(server.base_url):
+        async with (
+            asyncio.timeout(100),
+            SandboxUser(server.page_url, user="Ada") as ada,
+            running_bot(local, token=server.bot_token, engine="rehearsal", progress_seconds=0.001),
+        ):
+            begun = await ada.command("dataset add", {"name": "annika", "zip": archive})
+            progress = await ada.reply(begun, timeout=60)
+            done = await ada.wait_for(lambda m: m.id == progress.id and bool(m.embeds), timeout=60)
+            await ada.command("dataset add", {"name": "annika", "zip": broken})
+            await ada.wait_for(lambda m: "What to do" in m.text, timeout=60)
+            left = [message.text for message in await ada.messages()]
+            monkeypatch.setattr("bot.discord.answers.TOKEN_MINUTES", 0.0)
+            await ada.command("dataset check", {"zip": archive})
+            late = await ada.wait_for(lambda m: "annika, checked" in m.text, timeout=60)
+
+    assert not [text for text in left if "Looking" in text]
+    assert "Looking at every file" in progress.text
+    assert "of 2 files" in progress.text
+    assert "annika@1" in done.text
+    assert "Looking" not in done.text
+    assert late.interaction_id is None
+    assert next(iter(late.buttons)) == "Use as repaired"

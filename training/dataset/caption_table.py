@@ -1,0 +1,127 @@
+"""Captions as a table for a spreadsheet, and the table read back row by row."""
+
+import csv
+import io
+from collections.abc import Iterator
+
+from training.dataset.caption import tidy
+from training.dataset.report import Report
+from training.errors import DatasetError
+
+HEADER = ("file", "caption")
+TABLE_LIMIT_BYTES = 8 * 1024 * 1024
+_DELIMITERS = ",;\t"  # Excel writes semicolons where the comma is the decimal point
+# A spreadsheet takes what begins so for a formula; an apostrophe before it says that it is text.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+_SHOWN_PROBLEMS = 8
+_ZIP_MAGIC, _OLD_EXCEL_MAGIC = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+_SAVE_AS = "In the spreadsheet choose File, Save as (or Download), CSV UTF-8, and send that file."
+
+
+class TableRefusedError(DatasetError):
+    """A table that does not fit the dataset; nothing of it was taken."""
+
+
+def write_table(report: Report) -> bytes:
+    """Return the captions as CSV, with the mark by which Excel knows UTF-8."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
+    writer.writerow(HEADER)
+    writer.writerows((sample.name, _guarded(sample.caption)) for sample in report.samples)
+    return buffer.getvalue().encode("utf-8-sig")
+
+
+def read_table(content: bytes, report: Report) -> dict[str, str]:
+    """Return the captions that differ from the report's, by sample name.
+
+    Raises:
+        TableRefusedError: It is no such table, or a row does not fit; every problem is named.
+    """
+    rows = _rows(_decoded(content))
+    known = {sample.name: sample.caption for sample in report.samples}
+    given: dict[str, str] = {}
+    problems: list[str] = []
+    for number, row in rows:
+        name = row[0].strip()
+        caption = tidy(_unguarded(row[1])) if len(row) > 1 else ""
+        problem = _problem(name, caption, len(row), known, given)
+        if problem:
+            problems.append(f"Row {number}: {problem}.")
+        given[name] = caption
+    problems += [f"There is no row for {name}." for name in known if name not in given]
+    if problems:
+        raise _refused(problems)
+    return {name: caption for name, caption in given.items() if caption != known[name]}
+
+
+def _problem(
+    name: str, caption: str, cells: int, known: dict[str, str], given: dict[str, str]
+) -> str:
+    if name not in known:
+        return f"{name[:80] or 'an empty name'} is not a file of this dataset"
+    if name in given:
+        return f"{name} has a row already"
+    if cells > len(HEADER):
+        return f"{name} has {cells} cells instead of 2; a caption with commas needs quotes"
+    return "" if caption else f"{name} has no caption"
+
+
+def _refused(problems: list[str]) -> TableRefusedError:
+    shown = problems[:_SHOWN_PROBLEMS]
+    more = f" And {len(problems) - len(shown)} more." if len(problems) > len(shown) else ""
+    return TableRefusedError(
+        " ".join(shown) + more,
+        "Keep one row for each file as in the table that you were sent, and send it again. "
+        "Nothing was changed.",
+    )
+
+
+def _decoded(content: bytes) -> str:
+    if len(content) > TABLE_LIMIT_BYTES:
+        raise TableRefusedError("The file is far too long for a table of captions.", _SAVE_AS)
+    if content.startswith((_ZIP_MAGIC, _OLD_EXCEL_MAGIC)):
+        raise TableRefusedError("That is a workbook (such as .xlsx), not a CSV file.", _SAVE_AS)
+    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise TableRefusedError(
+            "The table is not saved as UTF-8, so accents and other letters would be lost.",
+            _SAVE_AS,
+        ) from error
+
+
+def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row below the header with its number as a spreadsheet counts them."""
+    first = text.partition("\n")[0]
+    delimiter = max(_DELIMITERS, key=first.count)
+    # The longest cell is a caption of 64 KiB, which is less than the module's own limit.
+    rows = enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), start=1)
+    try:
+        header = next((row for _, row in rows), ())
+        if tuple(cell.strip().casefold() for cell in header[:2]) != HEADER:
+            raise TableRefusedError(
+                'The first row of the table is not "file" and "caption".',
+                "Send back the table that the bot sent, with its first row as it was.",
+            )
+        for number, row in rows:
+            cells = _without_empty_end(row)
+            if cells:
+                yield number, cells
+    except csv.Error as error:
+        raise TableRefusedError(f"The table cannot be read: {error}.", _SAVE_AS) from error
+
+
+def _without_empty_end(row: list[str]) -> list[str]:
+    cells = list(row)
+    while cells and not cells[-1].strip():
+        cells.pop()
+    return cells
+
+
+def _guarded(caption: str) -> str:
+    return f"'{caption}" if caption.startswith(_FORMULA) else caption
+
+
+def _unguarded(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
