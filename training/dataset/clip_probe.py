@@ -50,18 +50,19 @@ class Tape:
         self.watch.see(frame)
 
 
-def probe_clip(path: Path, extension: str, limits: Limits) -> MediaFacts:
+def probe_clip(path: Path, extension: str, limits: Limits, threads: int = 2) -> MediaFacts:
     """Decode a clip completely and describe it.
 
     Args:
         path: The unpacked file.
         extension: Of its name in the zip, in lower case.
         limits: Bound its length and its frames.
+        threads: Of the decoder.
 
     Raises:
         UnreadableError: It is not a clip that can be used.
     """
-    with open_clip(path) as (container, stream):
+    with open_clip(path, threads) as (container, stream):
         if name := HDR_TRANSFERS.get(stream.codec_context.color_trc):
             raise UnreadableError("hdr", name)
         if stream.width * stream.height > limits.clip_pixels:

@@ -13,7 +13,7 @@ from training.dataset.facts import MediaFacts, Note
 from training.dataset.findings import Noted, fold
 from training.dataset.layout import Layout, Medium, Names, lay_out
 from training.dataset.limits import Limits
-from training.dataset.pool import Pool
+from training.dataset.pool import MOST_LOOKING, Pool
 from training.dataset.report import Finding, Kind, Report, Sample, content_id
 from training.dataset.wholes import judge_set
 from training.dataset.work import Probe, Reply
@@ -67,7 +67,7 @@ def _probe_all(archive: Archive, layout: Layout, limits: Limits) -> Generator[Pr
     size_bytes = sum(medium.member.size_bytes for medium in layout.media)
     with (
         tempfile.TemporaryDirectory(prefix="dataset-") as folder,
-        Pool(limits, len(layout.media), size_bytes) as pool,
+        Pool(limits, len(layout.media), size_bytes, most=MOST_LOOKING) as pool,
     ):
         waiting: deque[tuple[Medium, Path, str, Future[Reply] | None]] = deque()
         for index, medium in enumerate(layout.media):
@@ -86,7 +86,9 @@ def _start(
         sha256 = archive.copy(medium.member, path)
     except MemberDamagedError:
         return "", None
-    request = Probe(kind=medium.kind, path=str(path), extension=medium.extension)
+    request = Probe(
+        kind=medium.kind, path=str(path), extension=medium.extension, threads=pool.threads
+    )
     return sha256, pool.submit(request)
 
 

@@ -23,7 +23,7 @@ class Limits:
         clip_frames: Frames of one clip.
         worker_seconds: Wall-clock time for one image or clip in the decoding process.
         worker_bytes: Address space of a decoding process.
-        workers: Decoding processes side by side; 0 means one per core, at most 4.
+        workers: Decoding processes side by side; 0 means as many as cores and memory allow.
     """
 
     files: int = 10_000

@@ -17,6 +17,7 @@ class Probe(BaseModel):
     kind: Kind
     path: str
     extension: str
+    threads: int
 
 
 class Convert(BaseModel):

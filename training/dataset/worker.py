@@ -35,9 +35,11 @@ def answer(request: Probe | Convert, limits: Limits) -> Reply:
 
 
 def _probe(request: Probe, limits: Limits) -> MediaFacts:
-    probe = probe_image if request.kind == "image" else probe_clip
+    path = Path(request.path)
     try:
-        return probe(Path(request.path), request.extension, limits)
+        if request.kind == "image":
+            return probe_image(path, request.extension, limits)
+        return probe_clip(path, request.extension, limits, request.threads)
     except UnreadableError as error:
         note = error.note
     except (OSError, MemoryError, ValueError) as error:
