@@ -11,11 +11,12 @@ from PIL import Image
 
 from training.dataset.facts import Note
 from training.dataset.looks import (
-    BLACK,
     LOOKED_AT_SIDE,
     Look,
     Luma,
     has_bars,
+    is_black,
+    is_blank,
     is_blurred,
     perceptual_hash,
 )
@@ -38,6 +39,8 @@ class ClipWatch:
 
     seen: int = 0
     black: int = 0
+    blank: int = 0
+    was_empty: bool = False
     stride: int = FIRST_STRIDE
     changes: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     kept: list[Luma] = field(default_factory=list[Luma])
@@ -53,8 +56,7 @@ class ClipWatch:
     def see(self, frame: VideoFrame) -> None:
         """Look at the next frame."""
         coarse = _coarse(frame)
-        self.black += int(np.count_nonzero(coarse > BLACK)) * 1000 <= coarse.size
-        self._compare(coarse)
+        self._compare(coarse, is_empty=self._is_empty(coarse))
         if self.seen % self.stride == 0:
             self._keep(frame)
         self.seen += 1
@@ -74,24 +76,37 @@ class ClipWatch:
         notes: list[Note] = []
         if self.black:
             notes.append(Note(code="black-frames", detail=f"{self.black} of {self.seen}"))
-        elif is_blurred(self.kept[0]) and is_blurred(middle):
+        if self.blank:
+            notes.append(Note(code="blank-frames", detail=f"{self.blank} of {self.seen}"))
+        if not notes and is_blurred(self.kept[0]) and is_blurred(middle):
             notes.append(Note(code="blurry"))
         if has_bars(np.max(np.stack(self.kept), axis=0)):
             notes.append(Note(code="letterboxed"))
-        if self.seen > 1 and self.black < self.seen and _is_still(self.kept):
+        if self.seen > 1 and self.black + self.blank < self.seen and _is_still(self.kept):
             notes.append(Note(code="static-clip"))
         if cuts := _cuts(self.changes):
             notes.append(Note(code="scene-cut", detail=f"at frame {_listed(cuts)}"))
         return notes
 
-    def _compare(self, coarse: Luma) -> None:
+    def _is_empty(self, coarse: Luma) -> bool:
+        """Count and return whether the frame is black, or one colour throughout."""
+        if is_black(coarse):
+            self.black += 1
+            return True
+        is_one_colour = is_blank(coarse)
+        self.blank += is_one_colour
+        return is_one_colour
+
+    def _compare(self, coarse: Luma, *, is_empty: bool) -> None:
         histogram = np.bincount(coarse.ravel() >> 3, minlength=32) / coarse.size
         now = coarse.astype(np.int16)
         if self.before is not None and self.before_histogram is not None:
             change = float(np.abs(now - self.before).mean())
             moved = float(np.abs(histogram - self.before_histogram).sum()) / 2
-            self.changes.append((change, moved))
-        self.before, self.before_histogram = now, histogram
+            # What a flash or black frame interrupts is told as such, not as a cut.
+            is_cut = not (is_empty or self.was_empty)
+            self.changes.append((change, moved) if is_cut else (0.0, 0.0))
+        self.before, self.before_histogram, self.was_empty = now, histogram, is_empty
 
     def _keep(self, frame: VideoFrame) -> None:
         self.kept.append(_reduced(frame))

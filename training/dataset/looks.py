@@ -25,6 +25,7 @@ SMALLEST_EDGE = 3  # of 255, from pixel to pixel
 BLURRED = ((0.6, 0.065), (0.33, 0.035))
 BLACK = 8  # of 255
 BRIGHT_EDGE = 32  # of 255: what begins right behind a bar
+BLANK = 4  # of 255, between the darkest and the brightest; encoding one colour reaches 2
 SMALLEST_BAR = 0.025  # of the side
 
 
@@ -47,6 +48,8 @@ def look_at_image(rgb: Image.Image) -> Look:
     notes: list[Note] = []
     if is_black(luma):
         notes.append(Note(code="black-image"))
+    elif is_blank(luma):
+        notes.append(Note(code="blank-image"))
     elif is_blurred(luma):
         notes.append(Note(code="blurry"))
     if has_bars(luma):
@@ -85,6 +88,11 @@ def is_blurred(luma: Luma) -> bool:
 def is_black(luma: Luma) -> bool:
     """Whether nothing can be seen; a dark picture has lights somewhere."""
     return int(np.count_nonzero(luma > BLACK)) * 1000 <= luma.size
+
+
+def is_blank(luma: Luma) -> bool:
+    """Whether the picture is one colour throughout: overexposed, or the middle of a fade."""
+    return int(luma.max()) - int(luma.min()) <= BLANK
 
 
 def has_bars(brightest: Luma) -> bool:

@@ -4,11 +4,8 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import av
-import numpy as np
 import psutil
 import pytest
-from av.audio.stream import AudioStream
 
 from tests import media
 from tests.media import ClipFormat, encode_clip, pan
@@ -157,22 +154,6 @@ def test_a_file_damaged_inside_the_zip_is_named(tmp_path: Path, guide: Files) ->
 
     assert report.codes() == ["damaged-in-zip"]
     assert report.findings[0].file == "images/002.png"
-
-
-def test_a_clip_of_sound_alone_has_no_picture(tmp_path: Path, guide: Files) -> None:
-    path = tmp_path / "sound.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=48_000)
-        assert isinstance(stream, AudioStream)
-        silence = np.zeros((1, 2 * 48_000), dtype=np.int16)
-        frame = av.AudioFrame.from_ndarray(silence, format="s16", layout="stereo")
-        frame.sample_rate = 48_000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-
-    report = inspect(tmp_path, {**guide, "videos/x.mp4": path.read_bytes(), "videos/x.txt": "x"})
-
-    assert report.codes() == ["no-picture"]
 
 
 @pytest.mark.parametrize(
