@@ -18,7 +18,9 @@ _SHIPPED = {path.name: path for path in files("scikit-image") or [] if "data" in
 def photograph(name: str) -> Image.Image:
     """Return one of scikit-image's pictures in RGB; `motorcycle_left.png` for one."""
     with Image.open(str(_SHIPPED[name].locate())) as image:
-        return image.convert("RGB")
+        photo = image.convert("RGB")
+    photo.info.clear()  # a profile would be written into every copy
+    return photo
 
 
 def camera_move(
