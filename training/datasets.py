@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from training import layout
 from training.dataset.inspect import inspect_zip
+from training.dataset.limits import Limits
 from training.dataset.report import Report
 from training.errors import DatasetError, NotFoundError
 from training.ports import Store
@@ -50,8 +51,9 @@ class DatasetRefusedError(DatasetError):
 class Datasets:
     """Adds, lists, finds and removes the datasets of guilds in one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, limits: Limits | None = None) -> None:
         self._store = store
+        self._limits = limits or Limits()
 
     def add(
         self,
@@ -70,7 +72,7 @@ class Datasets:
             DatasetError: The upload cannot be used; nothing is stored.
         """
         check_name("dataset", name)
-        report = inspect_zip(archive, on_progress=on_progress)
+        report = inspect_zip(archive, limits=self._limits, on_progress=on_progress)
         refuse_unusable(report)
         while True:
             version = DatasetVersion(

@@ -1,11 +1,12 @@
 """What the pipeline works with, handed in by a composition root."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from training import layout
 from training.dataset.groups import GroupPlan, plan_groups
+from training.dataset.limits import Limits
 from training.dataset.report import Report
 from training.plan import Planner
 from training.ports import Backend, Engine, Leases, Store
@@ -20,12 +21,13 @@ def now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
-    """The adapters of one installation."""
+    """The adapters of one installation, and how much an upload may ask of it."""
 
     store: Store
     leases: Leases
     backend: Backend
     engine: Callable[[EngineName], Engine]
+    limits: Limits = field(default_factory=Limits)
     clock: Callable[[], datetime] = now
 
     def log(self, guild: str, run: str) -> RunLog:

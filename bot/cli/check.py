@@ -22,9 +22,8 @@ def check(
     home: Home | None = None,
 ) -> None:
     """Inspect a dataset's zip: its samples, and what is wrong with them."""
-    del home  # taken for uniformity: nothing is stored
     require_file(zip_file)
-    report = inspect_zip(zip_file)
+    report = inspect_zip(zip_file, limits=(home or Home()).settings().limits)
     if json:
         print_json(as_json(report))
     else:

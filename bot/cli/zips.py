@@ -45,7 +45,7 @@ def look_at(local: LocalHouse, dataset: str) -> tuple[DatasetRef, Report]:
     if not is_zip(dataset):
         version = local.datasets.find(GUILD, dataset)
         return version.ref, local.datasets.report(GUILD, version)
-    report = inspect_zip(Path(dataset))
+    report = inspect_zip(Path(dataset), limits=local.settings.limits)
     refuse_unusable(report)
     name = name_from_file(Path(dataset).name)
     versions = local.datasets.versions(GUILD, name)

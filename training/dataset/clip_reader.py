@@ -61,6 +61,8 @@ def open_clip(path: Path, threads: int = 2) -> Generator[tuple[InputContainer, V
         if not streams:
             raise UnreadableError("no-picture")
         stream = streams[0]
+        if stream.codec_context is None:  # pyright: ignore[reportUnnecessaryComparison] - PyAV's stub is wrong
+            raise UnreadableError("corrupt-clip", "its codec is unknown")
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = threads
         yield container, stream

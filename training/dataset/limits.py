@@ -33,7 +33,7 @@ class Limits:
     ratio_floor_bytes: int = 64 * MIB
     caption_bytes: int = 64 * 1024
     pixels: int = 50_000_000
-    clip_pixels: int = 4096 * 2304
+    clip_pixels: int = 9_500_000
     clip_seconds: int = 300
     clip_frames: int = 20_000
     worker_seconds: int = 600
