@@ -8,6 +8,7 @@ import discord
 from discord import app_commands
 
 from bot.discord.answers import Interaction, answer, answer_error, guild_of
+from bot.discord.attachment_file import save_attachment
 from bot.discord.completion import Complete
 from bot.discord.embed import to_embed
 from bot.messages.dataset_text import (
@@ -97,7 +98,7 @@ async def _add(
         )
     with tempfile.TemporaryDirectory(prefix="lorabot-upload-") as folder:
         archive = Path(folder) / "upload.zip"
-        await attachment.save(archive)
+        await save_attachment(attachment, archive)
         try:
             added = await service.add_dataset(
                 guild_of(interaction),

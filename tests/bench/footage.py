@@ -13,6 +13,7 @@ from tests.photos import camera_move, framed, photograph
 
 SIZE = (1280, 720)
 FPS, SECONDS = 24, 5
+PADDED_BYTES = 20 * 2**20
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "hubble_deep_field.jpg",
           "motorcycle_left.png", "rocket.jpg")  # fmt: skip
 GRAIN = 2.5  # of 255
@@ -57,3 +58,19 @@ def _grainy(frames: Iterator[Pixels], seed: int) -> Iterator[Pixels]:
         top, left = rng.integers(0, SIZE[1]), rng.integers(0, SIZE[0])
         grain = noise[top : top + SIZE[1], left : left + SIZE[0]]
         yield np.clip(frame + grain, 0, 255).astype(np.uint8)
+
+
+def large_zip(clips: list[Path], target: Path, gigabytes: float) -> Path:
+    """Write a zip of so many GiB: clips padded to 20 MiB with bytes that no one can compress.
+
+    The padding lies in an MP4 box that players skip, so that every clip differs and decodes.
+    """
+    count = max(1, round(gigabytes * 2**30 / PADDED_BYTES))
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for index in range(count):
+            content = clips[index % len(clips)].read_bytes()
+            padding = os.urandom(PADDED_BYTES - len(content) - 8)
+            box = (len(padding) + 8).to_bytes(4, "big") + b"free" + padding
+            archive.writestr(f"videos/{index:04d}.mp4", content + box)
+            archive.writestr(f"videos/{index:04d}.txt", f"ann1ka, take {index}")
+    return target
