@@ -12,13 +12,15 @@ import sys
 import tempfile
 import time
 from asyncio.events import Handle
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from unittest.mock import create_autospec, patch
 
 import discord
+from discord.state import ConnectionState
+from discord.types.message import Attachment as AttachmentData
 
 from bot.discord.attachment_file import save_attachment
 from bot.service import Service
@@ -58,10 +60,10 @@ def main() -> None:
 
 
 def _attachment(archive: Path, url: str) -> discord.Attachment:
-    state = create_autospec(discord.state.ConnectionState, instance=True)
+    state = create_autospec(ConnectionState, instance=True)
     state.http = None  # what an attachment fetches itself with, and must not
     size = archive.stat().st_size
-    data = {"id": 1, "filename": archive.name, "size": size, "url": url, "proxy_url": url}
+    data = AttachmentData(id=1, filename=archive.name, size=size, url=url, proxy_url=url)
     return discord.Attachment(data=data, state=state)
 
 
@@ -78,10 +80,10 @@ async def _take_in(scratch: Path, attachment: discord.Attachment) -> int:
 
 
 @contextmanager
-def _timed_callbacks() -> Iterator[list[tuple[float, str]]]:
+def _timed_callbacks() -> Generator[list[tuple[float, str]]]:
     """Measure every callback of every loop: the thread's CPU time, not what others take from it."""
     busy: list[tuple[float, str]] = []
-    run = Handle._run  # pyright: ignore[reportPrivateUsage] - asyncio's own debug mode does this
+    run = Handle._run
 
     def timed(handle: Handle) -> None:
         where = _where(handle)
@@ -95,16 +97,16 @@ def _timed_callbacks() -> Iterator[list[tuple[float, str]]]:
 
 def _where(handle: Handle) -> str:
     """Return the line at which a task goes on, or the callback's name."""
-    callback = handle._callback  # pyright: ignore
+    callback = handle._callback
     task = getattr(callback, "__self__", None)
     if not isinstance(task, asyncio.Task):
         return repr(callback)[:200]
-    frames = task.get_stack()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    frames = task.get_stack()
     return " < ".join(f"{f.f_code.co_qualname}:{f.f_lineno}" for f in reversed(frames))
 
 
 @contextmanager
-def _serving(folder: Path) -> Iterator[str]:
+def _serving(folder: Path) -> Generator[str]:
     """Serve a folder's files from another process."""
     here, there = multiprocessing.Pipe()
     server = multiprocessing.Process(target=_serve, args=(folder, there), daemon=True)

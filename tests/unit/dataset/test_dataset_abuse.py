@@ -153,12 +153,14 @@ def test_mutated_media_give_facts_with_known_codes(
 
 
 PARTS = st.sampled_from(["..", ".", "a", "A", "images", "videos", " ", "é", "\\", "con", "-", "~"])
-PATHS = st.builds(
-    lambda parts, stem, end: "/".join((*parts, stem + end)),
-    st.lists(PARTS, max_size=4),
-    st.text(max_size=80),
-    st.sampled_from([".png", ".mp4", ".PNG", ".tar.png", ""]),
-)
+ENDINGS = st.sampled_from([".png", ".mp4", ".PNG", ".tar.png", ""])
+
+
+def path_of(parts: list[str], stem: str, ending: str) -> str:
+    return "/".join((*parts, stem + ending))
+
+
+PATHS = st.builds(path_of, st.lists(PARTS, max_size=4), st.text(max_size=80), ENDINGS)
 
 
 @settings(max_examples=200, deadline=None)
