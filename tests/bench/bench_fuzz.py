@@ -42,7 +42,7 @@ from training.dataset.repair import repair
 from training.errors import DatasetError
 
 LIMITS = Limits(unpacked_bytes=64 * MIB, archive_bytes=16 * MIB, worker_seconds=20, workers=2)
-REPAIRED_EACH = 25  # of all that are usable: conversions take far longer than looking
+REPAIRED_EACH = 3  # of those usable; conversions take longer than looking
 Zip = bytearray
 
 

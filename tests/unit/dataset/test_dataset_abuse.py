@@ -160,7 +160,7 @@ def path_of(parts: list[str], stem: str, ending: str) -> str:
     return "/".join((*parts, stem + ending))
 
 
-PATHS = st.builds(path_of, st.lists(PARTS, max_size=4), st.text(max_size=80), ENDINGS)
+PATHS = st.builds(path_of, st.lists(PARTS, max_size=4), st.text(min_size=1, max_size=80), ENDINGS)
 
 
 @settings(max_examples=200, deadline=None)
