@@ -16,11 +16,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest.mock import create_autospec, patch
 
 import discord
 from discord.state import ConnectionState
-from discord.types.message import Attachment as AttachmentData
 
 from bot.discord.attachment_file import save_attachment
 from bot.service import Service
@@ -29,6 +29,9 @@ from bot.web.links import LinkSigner
 from bot.wiring import LocalHouse
 from tests.bench.footage import footage, large_zip
 from tests.bench.hardware import hardware
+
+if TYPE_CHECKING:  # alone, it cannot be imported
+    from discord.types.message import Attachment as AttachmentData
 
 _MOST_MILLISECONDS = 50
 
@@ -63,7 +66,13 @@ def _attachment(archive: Path, url: str) -> discord.Attachment:
     state = create_autospec(ConnectionState, instance=True)
     state.http = None  # what an attachment fetches itself with, and must not
     size = archive.stat().st_size
-    data = AttachmentData(id=1, filename=archive.name, size=size, url=url, proxy_url=url)
+    data: AttachmentData = {
+        "id": 1,
+        "filename": archive.name,
+        "size": size,
+        "url": url,
+        "proxy_url": url,
+    }
     return discord.Attachment(data=data, state=state)
 
 

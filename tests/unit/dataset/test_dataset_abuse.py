@@ -153,6 +153,8 @@ def test_mutated_media_give_facts_with_known_codes(
 
 
 PARTS = st.sampled_from(["..", ".", "a", "A", "images", "videos", " ", "é", "\\", "con", "-", "~"])
+# zipfile itself cuts a name at a zero byte; such names are in the table of refused zips.
+NAMES = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=80)
 ENDINGS = st.sampled_from([".png", ".mp4", ".PNG", ".tar.png", ""])
 
 
@@ -160,7 +162,7 @@ def path_of(parts: list[str], stem: str, ending: str) -> str:
     return "/".join((*parts, stem + ending))
 
 
-PATHS = st.builds(path_of, st.lists(PARTS, max_size=4), st.text(min_size=1, max_size=80), ENDINGS)
+PATHS = st.builds(path_of, st.lists(PARTS, max_size=4), NAMES, ENDINGS)
 
 
 @settings(max_examples=200, deadline=None)
