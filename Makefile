@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+FOOTAGE := build/footage
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo sandbox test lint format bench clean
@@ -38,6 +39,10 @@ format: $(STAMP) ## Format the code and mend what can be mended
 
 bench: $(STAMP) ## Measure speed as ratios within one run
 	$(BIN)/python -m tests.bench.bench_merge --gigabytes 2
+	$(BIN)/python -m tests.bench.bench_dataset --clips 60 --folder $(FOOTAGE)
+	$(BIN)/python -m tests.bench.bench_memory --gigabytes 5 --folder $(FOOTAGE)
+	$(BIN)/python -m tests.bench.bench_loop --gigabytes 1 --folder $(FOOTAGE)
+	$(BIN)/python -m tests.bench.bench_fuzz --zips 10000
 
 clean: ## Remove what the targets made, .venv included
 	rm -rf $(VENV) demo-output sandbox-home build *.egg-info

@@ -14,7 +14,6 @@ from training.dataset.report import Media
 from training.dataset_draft import (
     OnProgress,
     Upload,
-    inspect_upload,
     no_progress,
     refuse_unusable,
 )
@@ -69,7 +68,7 @@ class DatasetService:
 
         def check() -> CheckedDataset:
             check_name("dataset", name)
-            draft = inspect_upload(upload, on_progress)
+            draft = self._datasets.inspect(upload, on_progress)
             refuse_unusable(draft.report)
             token = self._checked.keep(guild, name, draft)
             looked = look(draft.report, draft.thumbnails, draft.trigger)

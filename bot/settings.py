@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from training.card_memory import CARDS
+from training.dataset.limits import GIB, Limits
 from training.errors import RequestError
 
 
@@ -33,6 +34,19 @@ class Settings(BaseSettings):
     ] = None
     edit_seconds: Annotated[float, Field(gt=0, description="pause between edits of a card")] = 5.0
     upload_limit_mib: Annotated[int, Field(ge=1)] = 500
+    dataset_files: Annotated[int, Field(ge=1, description="entries of a zip")] = 10_000
+    dataset_zip_gib: Annotated[float, Field(gt=0, description="size of a zip")] = 6.0
+    dataset_unpacked_gib: Annotated[float, Field(gt=0, description="its files, unpacked")] = 8.0
+    dataset_ratio: Annotated[
+        int, Field(ge=1, description="unpacked over packed size, over 64 MiB")
+    ] = 100
+    image_megapixels: Annotated[float, Field(gt=0)] = 50.0
+    clip_megapixels: Annotated[float, Field(gt=0, description="of one frame")] = 9.5
+    clip_seconds: Annotated[int, Field(ge=1)] = 300
+    decoder_seconds: Annotated[int, Field(ge=1, description="for one image or clip")] = 600
+    decoder_gib: Annotated[
+        float, Field(ge=1, description="address space of a decoding process")
+    ] = 4.0
     gpu_slots: Annotated[int, Field(ge=1, le=64)] = 2
     cpu_slots: Annotated[int, Field(ge=1, le=64)] = 2
     musubi: Annotated[
@@ -73,6 +87,21 @@ class Settings(BaseSettings):
     def home_folder(self) -> Path:
         """Return the absolute folder that holds all state."""
         return self.home.expanduser().resolve()
+
+    @property
+    def limits(self) -> Limits:
+        """Return how much an upload may ask of this machine."""
+        return Limits(
+            files=self.dataset_files,
+            archive_bytes=round(self.dataset_zip_gib * GIB),
+            unpacked_bytes=round(self.dataset_unpacked_gib * GIB),
+            ratio=self.dataset_ratio,
+            pixels=round(self.image_megapixels * 1_000_000),
+            clip_pixels=round(self.clip_megapixels * 1_000_000),
+            clip_seconds=self.clip_seconds,
+            worker_seconds=self.decoder_seconds,
+            worker_bytes=round(self.decoder_gib * GIB),
+        )
 
     def require_discord_token(self) -> str:
         """Return the bot's token.

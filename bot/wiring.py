@@ -45,9 +45,10 @@ class LocalHouse:
             backend=self.backend,
             engine=self.engine,
             gpu=self.gpu,
+            limits=settings.limits,
         )
         self.runs = Runs(self.house, SqliteRunIndex(self.home / "index.sqlite"))
-        self.datasets = Datasets(self.house.store)
+        self.datasets = Datasets(self.house.store, settings.limits)
 
     def with_team_role(self, role: str) -> "LocalHouse":
         """Return the same home with a role to notify, unless one is set."""

@@ -14,6 +14,7 @@ from pydantic import Base64Bytes, BaseModel, ConfigDict
 from training import layout
 from training.dataset.caption_edit import check_trigger, prefixed, recaption
 from training.dataset.inspect import inspect_zip
+from training.dataset.limits import Limits
 from training.dataset.original import used_as
 from training.dataset.report import Media, Report
 from training.dataset.thumbnail import Thumbnail
@@ -113,7 +114,9 @@ class Draft:
         return self.with_captions(prefixed(self.report, self.trigger), self.trigger)
 
 
-def inspect_upload(upload: Upload, on_progress: OnProgress = no_progress) -> Draft:
+def inspect_upload(
+    upload: Upload, on_progress: OnProgress = no_progress, limits: Limits | None = None
+) -> Draft:
     """Look at an upload; whether it can be used, the draft's report says.
 
     Raises:
@@ -127,7 +130,11 @@ def inspect_upload(upload: Upload, on_progress: OnProgress = no_progress) -> Dra
         pictures[path] = _jpeg(thumbnail)
 
     report = inspect_zip(
-        upload.archive, trigger=trigger, on_progress=on_progress, on_thumbnail=keep
+        upload.archive,
+        trigger=trigger,
+        limits=limits,
+        on_progress=on_progress,
+        on_thumbnail=keep,
     )
     encoded = {path: base64.b64encode(data) for path, data in pictures.items()}
     draft = Draft(

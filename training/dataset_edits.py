@@ -13,7 +13,6 @@ from training.dataset.report import Media, Report
 from training.dataset_draft import (
     OnProgress,
     Upload,
-    inspect_upload,
     no_progress,
     refuse_unusable,
 )
@@ -44,7 +43,7 @@ class DatasetEdits:
         """
         version = self._datasets.find(guild, reference)
         old = self._datasets.draft(guild, version)
-        new = inspect_upload(upload, on_progress)
+        new = self._datasets.inspect(upload, on_progress)
         refuse_unusable(new.report)
         with tempfile.TemporaryDirectory(prefix="lorabot-combined-") as folder:
             archive = Path(folder) / "combined.zip"
@@ -53,7 +52,7 @@ class DatasetEdits:
             trigger = new.trigger or old.trigger
             whole = replace(upload, archive=archive, file_name=old.file_name, trigger=trigger)
             draft = replace(
-                inspect_upload(whole, on_progress),
+                self._datasets.inspect(whole, on_progress),
                 file_name=f"{old.file_name} + {upload.file_name}",
                 change=_added(combined, version),
             )
@@ -113,7 +112,12 @@ class DatasetEdits:
         version = self._datasets.find(guild, reference)
         draft = self._datasets.draft(guild, version)
         word = check_trigger(trigger) if trigger is not None else version.trigger
-        found = replace(draft, report=inspect_zip(draft.archive, on_progress=on_progress))
+        found = replace(
+            draft,
+            report=inspect_zip(
+                draft.archive, limits=self._datasets.limits, on_progress=on_progress
+            ),
+        )
         return version, found.with_captions(draft.captions, word).report
 
     def _with_captions(

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from training import layout
+from training.dataset.limits import Limits
 from training.dataset.original import used_as
 from training.dataset.report import Media, Report
 from training.dataset_draft import (
@@ -69,8 +70,9 @@ class DatasetVersion(BaseModel):
 class Datasets:
     """Adds, lists, finds and removes the datasets of guilds in one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, limits: Limits | None = None) -> None:
         self._store = store
+        self.limits = limits or Limits()
 
     def add(
         self, guild: str, name: str, upload: Upload, on_progress: OnProgress = no_progress
@@ -82,8 +84,17 @@ class Datasets:
             DatasetError: The upload cannot be used; nothing is stored.
         """
         check_name("dataset", name)
-        draft = inspect_upload(upload, on_progress)
+        draft = self.inspect(upload, on_progress)
         return self.store(guild, name, draft), draft.report
+
+    def inspect(self, upload: Upload, on_progress: OnProgress = no_progress) -> Draft:
+        """Look at an upload within this installation's limits; nothing is stored.
+
+        Raises:
+            RequestError: The trigger word cannot be one.
+            DatasetError: No look into the zip is possible.
+        """
+        return inspect_upload(upload, on_progress, self.limits)
 
     def store(self, guild: str, name: str, draft: Draft) -> DatasetVersion:
         """Store a draft as the next version, unless the newest one is the same.

@@ -1,13 +1,14 @@
 """What the pipeline works with, handed in by a composition root."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from training import layout
 from training.catalogue import Model
 from training.cutting import cut_run
 from training.dataset.group import GroupPlan
+from training.dataset.limits import Limits
 from training.dataset.report import Report
 from training.plan import Planner
 from training.ports import Backend, Engine, Leases, Store
@@ -26,7 +27,7 @@ def no_gpu(_model: Model, _engine: EngineName) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
-    """The adapters of one installation.
+    """The adapters of one installation, and how much an upload may ask of it.
 
     Attributes:
         gpu: Names the card that an engine trains a model on, where it is known.
@@ -37,6 +38,7 @@ class House:
     backend: Backend
     engine: Callable[[EngineName], Engine]
     gpu: Callable[[Model, EngineName], str | None] = no_gpu
+    limits: Limits = field(default_factory=Limits)
     clock: Callable[[], datetime] = now
 
     def log(self, guild: str, run: str) -> RunLog:

@@ -32,13 +32,13 @@ def check(
     home: Home | None = None,
 ) -> None:
     """Inspect a dataset's zip: its samples, and what is wrong with them."""
-    del home  # taken for uniformity: nothing is stored
     require_file(zip_file)
     if repair is not None:
         _require_empty(repair)
+    limits = (home or Home()).settings().limits
     upload = Upload(archive=zip_file, by="", file_name=zip_file.name, trigger=trigger)
     with counted("Looking", is_quiet=json) as on_progress:
-        draft = inspect_upload(upload, on_progress)
+        draft = inspect_upload(upload, on_progress, limits)
     report = draft.report
     if json:
         print_json(as_json(report))

@@ -7,7 +7,7 @@ from bot.wiring import LocalHouse
 from training.dataset.inspect import inspect_zip
 from training.dataset.original import used_as
 from training.dataset.report import Media, Report
-from training.dataset_draft import Upload, inspect_upload, refuse_unusable
+from training.dataset_draft import Upload, refuse_unusable
 from training.dataset_edits import DatasetEdits
 from training.errors import NotFoundError
 from training.request import DatasetRef, name_from_file
@@ -54,7 +54,7 @@ def look_at(
             return version.ref, report
         name = version.name
     else:
-        inspected = inspect_zip(Path(dataset))
+        inspected = inspect_zip(Path(dataset), limits=local.settings.limits)
         refuse_unusable(inspected)
         report = used_as(inspected, media or "repaired")
         name = name_from_file(Path(dataset).name)
@@ -74,7 +74,8 @@ def stored_dataset(local: LocalHouse, dataset: str, ref: DatasetRef) -> str:
         return str(ref)
     if is_zip(dataset):
         path = Path(dataset)
-        draft = inspect_upload(Upload(archive=path, by=OPERATOR, file_name=path.name))
+        upload = Upload(archive=path, by=OPERATOR, file_name=path.name)
+        draft = local.datasets.inspect(upload)
         chosen = draft.with_media(ref.media, by=OPERATOR)
         version = local.datasets.store(GUILD, ref.name, chosen)
     else:

@@ -11,6 +11,7 @@ from discord import app_commands
 
 from bot.dataset_service import Mode
 from bot.discord.answers import Interaction, answer, answer_error, guild_of
+from bot.discord.attachment_file import save_attachment
 from bot.discord.caption_commands import add_caption_commands
 from bot.discord.completion import Complete
 from bot.discord.dataset_answer import report_file, send_stored
@@ -183,7 +184,7 @@ async def _received(
         raise RequestError("prefix needs to know the word.", "Name it with trigger:.")
     with tempfile.TemporaryDirectory(prefix="lorabot-upload-") as folder:
         archive = Path(folder) / "upload.zip"
-        await attachment.save(archive)
+        await save_attachment(attachment, archive)
         upload = Upload(
             archive=archive,
             by=str(interaction.user.id),

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from training.dataset.entry import (
     Member,
@@ -37,12 +37,27 @@ END_RECORD = struct.Struct("<4s4H2LH")
 ZIP64_END_RECORD = struct.Struct("<4sQ2H2L4Q")
 
 
+RefusalCode = Literal[
+    "archive-too-large",
+    "duplicate-name",
+    "empty-zip",
+    "encrypted-zip",
+    "link-in-zip",
+    "not-a-zip",
+    "too-many-files",
+    "truncated-zip",
+    "unknown-compression",
+    "unsafe-name",
+    "zip-bomb",
+]
+
+
 class ArchiveRefusedError(DatasetError):
     """No look into the zip is possible or safe; `code` names why, as in findings."""
 
-    def __init__(self, cause: str, fix: str, code: str) -> None:
+    def __init__(self, cause: str, fix: str, code: RefusalCode) -> None:
         super().__init__(cause, fix)
-        self.code = code
+        self.code: RefusalCode = code
         self.args = (cause, fix, code)  # for pickling
 
 

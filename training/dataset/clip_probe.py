@@ -32,12 +32,12 @@ FEWEST_MOVING_FRAMES = 21  # the shortest target of the guide that shows movemen
 class Tape:
     """What is kept of a clip while its frames go by."""
 
+    watch: ClipWatch
     times_us: list[int] = field(default_factory=list[int])
     shape: Shape | None = None
     bits: int = 8
     is_interlaced: bool = False
     last_us: int | None = None
-    watch: ClipWatch = field(default_factory=ClipWatch)
 
     def add(self, time_us: int, frame: VideoFrame, stream: VideoStream) -> None:
         """Take note of one frame."""
@@ -50,18 +50,19 @@ class Tape:
         self.watch.see(frame)
 
 
-def probe_clip(path: Path, extension: str, limits: Limits) -> MediaFacts:
+def probe_clip(path: Path, extension: str, limits: Limits, threads: int = 2) -> MediaFacts:
     """Decode a clip completely and describe it.
 
     Args:
         path: The unpacked file.
         extension: Of its name in the zip, in lower case.
         limits: Bound its length and its frames.
+        threads: Of the decoder.
 
     Raises:
         UnreadableError: It is not a clip that can be used.
     """
-    with open_clip(path) as (container, stream):
+    with open_clip(path, threads) as (container, stream):
         if name := HDR_TRANSFERS.get(stream.codec_context.color_trc):
             raise UnreadableError("hdr", name)
         if stream.width * stream.height > limits.clip_pixels:
@@ -74,7 +75,7 @@ def probe_clip(path: Path, extension: str, limits: Limits) -> MediaFacts:
 
 
 def _play(container: InputContainer, stream: VideoStream, limits: Limits) -> Tape:
-    tape = Tape()
+    tape = Tape(watch=ClipWatch.expecting(stream.frames))
     for time_us, frame in timed_frames(container, stream):
         if time_us > limits.clip_seconds * 1_000_000:
             raise UnreadableError("clip-too-long", f"over {limits.clip_seconds} s")

@@ -45,8 +45,8 @@ class Shape:
 
 
 @contextmanager
-def open_clip(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
-    """Open a clip and its picture stream.
+def open_clip(path: Path, threads: int = 2) -> Generator[tuple[InputContainer, VideoStream]]:
+    """Open a clip and its picture stream, to be decoded by so many threads.
 
     Raises:
         UnreadableError: There is no such container, or no picture in it.
@@ -61,8 +61,10 @@ def open_clip(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
         if not streams:
             raise UnreadableError("no-picture")
         stream = streams[0]
+        if stream.codec_context is None:  # pyright: ignore[reportUnnecessaryComparison] - PyAV's stub is wrong
+            raise UnreadableError("corrupt-clip", "its codec is unknown")
         stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = 2
+        stream.codec_context.thread_count = threads
         yield container, stream
 
 

@@ -38,6 +38,11 @@ class Member:
         """The declared size; unpacking never gives more."""
         return self.info.file_size
 
+    @property
+    def has_backslashes(self) -> bool:
+        """Whether folders are separated as no zip should separate them."""
+        return "\\" in self.info.orig_filename
+
 
 def plain_path(info: zipfile.ZipInfo) -> PurePosixPath:
     """Return the path of an entry with forward slashes and composed letters.

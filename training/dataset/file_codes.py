@@ -118,6 +118,18 @@ FILES: Mapping[str, Rule] = {
         "",
         "Left out.",
     ),
+    "nested-folder": repaired(
+        "encloses the whole dataset",
+        "enclose the whole dataset",
+        "",
+        "Taken out of it; nothing to do.",
+    ),
+    "windows-separators": repaired(
+        "has a name with backslashes between its folders",
+        "have names with backslashes between their folders",
+        "Many programs unpack these as one long name, without folders.",
+        "Put into their folders.",
+    ),
     "leftover-cache": left_out(
         "is a cache of an earlier training",
         "are caches of an earlier training",

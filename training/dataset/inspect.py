@@ -14,7 +14,7 @@ from training.dataset.facts import MediaFacts, Note
 from training.dataset.findings import Noted, by_gravity, fold
 from training.dataset.layout import Layout, Medium, Names, lay_out
 from training.dataset.limits import Limits
-from training.dataset.pool import Pool
+from training.dataset.pool import MOST_LOOKING, Pool
 from training.dataset.report import Finding, FoundConfig, Kind, Report, Sample, content_id
 from training.dataset.thumbnail import Thumbnail, spread
 from training.dataset.wholes import judge_set
@@ -88,7 +88,7 @@ def _probe_all(
     shown = spread(len(layout.media)) if on_thumbnail is not None else frozenset[int]()
     with (
         tempfile.TemporaryDirectory(prefix="dataset-") as folder,
-        Pool(archive.limits, len(layout.media), size_bytes) as pool,
+        Pool(archive.limits, len(layout.media), size_bytes, most=MOST_LOOKING) as pool,
     ):
         waiting: deque[_Begun] = deque()
         for index, medium in enumerate(layout.media):
@@ -105,7 +105,9 @@ def _start(archive: Archive, medium: Medium, path: Path, pool: Pool, *, is_shown
         sha256 = archive.copy(medium.member, path)
     except MemberDamagedError:
         return _Begun(medium, path)
-    probe = Probe(kind=medium.kind, path=str(path), extension=medium.extension)
+    probe = Probe(
+        kind=medium.kind, path=str(path), extension=medium.extension, threads=pool.threads
+    )
     reply = pool.submit(probe)
     thumbnail = pool.submit(Shrink(kind=medium.kind, path=str(path))) if is_shown else None
     return _Begun(medium, path, sha256, reply, thumbnail)

@@ -55,9 +55,18 @@ def lay_out(members: Sequence[Member], junk: Sequence[str]) -> Layout:
     unused = _pair(media, captions, unsupported)
     _note_names(media)
     left = [(path, Note(code="junk-ignored")) for path in junk]
+    left += [(path, Note(code="nested-folder")) for path in _enclosing(members)]
+    left += [(m.path, Note(code="windows-separators")) for m in members if m.has_backslashes]
     left += [(member.path, note) for member, note in others]
     left += [(member.path, _orphan(member)) for member in unused]
     return Layout(tuple(media), tuple(left))
+
+
+def _enclosing(members: Sequence[Member]) -> list[str]:
+    """Return the folder that all files lie in, as a list of one, or nothing."""
+    member = members[0]
+    folders = PurePosixPath(member.path).parts[: -len(member.name.parts)]
+    return ["/".join((*folders, ""))] if folders else []
 
 
 def _kind(member: Member) -> Kind | None:

@@ -23,7 +23,7 @@ class Limits:
         clip_frames: Frames of one clip.
         worker_seconds: Wall-clock time for one image or clip in the decoding process.
         worker_bytes: Address space of a decoding process.
-        workers: Decoding processes side by side; 0 means one per core, at most 4.
+        workers: Decoding processes side by side; 0 means as many as cores and memory allow.
     """
 
     files: int = 10_000
@@ -33,7 +33,7 @@ class Limits:
     ratio_floor_bytes: int = 64 * MIB
     caption_bytes: int = 64 * 1024
     pixels: int = 50_000_000
-    clip_pixels: int = 4096 * 2304
+    clip_pixels: int = 9_500_000
     clip_seconds: int = 300
     clip_frames: int = 20_000
     worker_seconds: int = 600

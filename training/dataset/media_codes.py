@@ -178,6 +178,18 @@ LOOKS: Mapping[str, Rule] = {
     "black-image": warning(
         "is black", "are black", "There is nothing to learn from it.", "Take it out of the zip."
     ),
+    "blank-image": warning(
+        "is one colour throughout",
+        "are one colour throughout",
+        "There is nothing to learn from it.",
+        "Take it out of the zip.",
+    ),
+    "blank-frames": warning(
+        "has frames of one colour",
+        "have frames of one colour",
+        "The LoRA learns flashes and fades as part of the scene.",
+        "Cut flashes and fades away.",
+    ),
     "letterboxed": warning(
         "has black bars",
         "have black bars",

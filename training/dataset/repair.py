@@ -21,7 +21,7 @@ from training.dataset.manifest import (
     write_durably,
     write_manifest,
 )
-from training.dataset.pool import Pool
+from training.dataset.pool import MOST_CONVERTING, Pool
 from training.dataset.report import Report, Sample
 from training.dataset.work import Convert, Reply
 from training.errors import DatasetError
@@ -103,7 +103,7 @@ def _write_all(
     size_bytes = sum(members[s.source].size_bytes for s in missing if s.source in members)
     with (
         tempfile.TemporaryDirectory(prefix="dataset-") as scratch,
-        Pool(archive.limits, len(missing), size_bytes) as pool,
+        Pool(archive.limits, len(missing), size_bytes, most=MOST_CONVERTING) as pool,
     ):
         waiting: deque[tuple[Sample, Path, Path, Future[Reply]]] = deque()
         for sample in missing:

@@ -18,6 +18,7 @@ class Probe(BaseModel):
     kind: Kind
     path: str
     extension: str
+    threads: int
 
 
 class Convert(BaseModel):

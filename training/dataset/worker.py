@@ -41,9 +41,11 @@ def _convert(request: Convert, limits: Limits) -> None:
 
 
 def _probe(request: Probe, limits: Limits) -> MediaFacts:
-    probe = probe_image if request.kind == "image" else probe_clip
+    path = Path(request.path)
     try:
-        return probe(Path(request.path), request.extension, limits)
+        if request.kind == "image":
+            return probe_image(path, request.extension, limits)
+        return probe_clip(path, request.extension, limits, request.threads)
     except UnreadableError as error:
         note = error.note
     except (OSError, MemoryError, ValueError) as error:

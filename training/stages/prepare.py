@@ -35,7 +35,13 @@ def _repair(context: StageContext) -> None:
 
     try:
         archive = context.path(f"{folder}/{layout.ORIGINAL}")
-        repair(archive, context.house.report(spec), work / "set", on_progress=on_progress)
+        repair(
+            archive,
+            context.house.report(spec),
+            work / "set",
+            limits=context.house.limits,
+            on_progress=on_progress,
+        )
         store.delete(context.planner.prepared_key)
         store.put_tree(context.planner.prepared_key, work / "set")
     finally:

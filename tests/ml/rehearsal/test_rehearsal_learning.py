@@ -7,7 +7,7 @@ from statistics import mean
 import numpy as np
 import pytest
 
-from tests.ml.rehearsal.workspace import DATE, Task, Workspace, observed
+from tests.ml.rehearsal.workspace import DATE, Task, Workspace, losses, observed
 from training.musubi.progress import (
     CheckpointSaved,
     EpochEnded,

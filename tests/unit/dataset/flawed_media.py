@@ -6,7 +6,9 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
+from av.audio.stream import AudioStream
 from PIL import Image, ImageCms, ImageFilter, ImageOps
 
 from tests import media
@@ -151,6 +153,26 @@ TEN_BIT: Mapping[str, object] = {
 def hour(seed: int) -> Files:
     frames = walk(4, seed=seed, width=64, height=64)
     return clip(encode_clip(frames, times=[Fraction(1200 * index) for index in range(4)]))
+
+
+def flash(seed: int) -> list[Pixels]:
+    frames = walk(seed=seed)
+    for index in (9, 10):
+        frames[index] = np.full_like(frames[index], 255)
+    return frames
+
+
+def sound_alone() -> bytes:
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=48_000)
+        assert isinstance(stream, AudioStream)
+        silence = np.zeros((1, 2 * 48_000), dtype=np.int16)
+        frame = av.AudioFrame.from_ndarray(silence, format="s16", layout="stereo")
+        frame.sample_rate = 48_000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
 
 
 def cut(seed: int) -> list[Pixels]:

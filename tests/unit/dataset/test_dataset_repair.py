@@ -1,8 +1,5 @@
 """Repair writes what the report promised: 16 fps in real time, upright, BT.709, reproducible."""
 
-import json
-import shutil
-import subprocess
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -48,94 +45,6 @@ def brightness(path: Path) -> list[float]:
 def ramp(times: list[Fraction]) -> list[Pixels]:
     """Return frames whose level is 80 times their moment in seconds."""
     return [np.full((96, 160, 3), round(20 + 80 * float(time)), np.uint8) for time in times]
-
-
-def dirty() -> Files:
-    """Images and clips with everything that repair sets right."""
-    files: dict[str, bytes | str] = {}
-    makers: tuple[flawed_media.Make, ...] = (
-        flawed_media.plain, flawed_media.on_its_side, flawed_media.wide_profile,
-        flawed_media.see_through, flawed_media.opaque, flawed_media.twins, flawed_media.lying,
-        flawed_media.uneven, lambda s: flawed_media.plain(s, "Anníka at home.png"),
-        lambda s: flawed_media.saved(s, "TIFF", "y.tiff"),
-        lambda s: flawed_media.stored(flawed_media.walk(46, seed=s), has_audio=True),
-        lambda s: flawed_media.stored(flawed_media.walk(seed=s, width=833), pix_fmt="yuv444p"),
-        lambda s: flawed_media.coded(s, "tff=1"),
-        lambda s: flawed_media.coded(s, "sar=4/3"),
-        lambda s: flawed_media.caption(s, "im Café, winter".encode("cp1252")),
-    )  # fmt: skip
-    for index, make in enumerate(makers):
-        files |= {f"c{index}/{name}": content for name, content in make(300 + index).items()}
-    files["c10/x.txt"] = "the clip with sound"
-    files["__MACOSX/._x"] = b"x"
-    return files
-
-
-@pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return repaired(tmp_path_factory.mktemp("dirty"), dirty())
-
-
-def test_after_repair_a_second_look_finds_nothing(clean: Path, tmp_path: Path) -> None:
-    again = tmp_path / "again.zip"
-    shutil.make_archive(str(again.with_suffix("")), "zip", clean)
-
-    report = inspect_zip(again)
-
-    assert report.findings == ()
-    assert all(sample.is_copied for sample in report.samples)
-
-
-def test_repaired_clips_are_16_fps_4n1_frames_h264_bt709_without_sound(clean: Path) -> None:
-    clips = sorted((clean / "videos").glob("*.mp4"))
-    assert len(clips) == 6
-    for path in clips:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            context = stream.codec_context
-            assert len(container.streams) == 1
-            assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
-            assert (context.colorspace, context.color_range, context.color_trc) == (1, 1, 1)
-            assert stream.average_rate == 16
-            seconds = [frame.pts * frame.time_base for frame in container.decode(stream)
-                       if frame.pts is not None and frame.time_base is not None]  # fmt: skip
-        assert seconds == [Fraction(index, 16) for index in range(len(seconds))]
-        assert len(seconds) % 4 == 1
-
-
-@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="the independent probe is missing")
-def test_ffprobe_agrees(clean: Path) -> None:
-    for path in (clean / "videos").glob("*.mp4"):
-        wanted = "stream=avg_frame_rate,r_frame_rate,nb_read_frames,width,height"
-        output = subprocess.run(
-            ["ffprobe", "-v", "error", "-count_frames", "-show_entries", wanted, "-of", "json",
-             str(path)], capture_output=True, check=True,
-        ).stdout  # fmt: skip
-        (stream,) = json.loads(output)["streams"]
-
-        assert stream["avg_frame_rate"] == stream["r_frame_rate"] == "16/1"
-        assert int(stream["nb_read_frames"]) % 4 == 1
-        assert stream["width"] % 2 == stream["height"] % 2 == 0
-
-
-def test_repaired_images_are_plain_rgb(clean: Path) -> None:
-    images = [path for path in (clean / "images").iterdir() if path.suffix != ".txt"]
-    assert len(images) == 10
-    for path in images:
-        with Image.open(path) as image:
-            assert (image.format, image.mode) in {("PNG", "RGB"), ("JPEG", "RGB")}
-            assert image.getexif().get(0x0112, 1) == 1
-            assert "icc_profile" not in image.info
-
-
-def test_every_sample_has_its_caption_in_utf8(clean: Path) -> None:
-    manifest = verify_manifest(clean)
-
-    for sample in manifest.samples:
-        text = (clean / sample.name).with_suffix(".txt").read_text(encoding="utf-8")
-        assert text == f"{sample.caption}\n"
-    assert "im Café, winter" in {sample.caption for sample in manifest.samples}
-    assert all(name.isascii() and " " not in name for name in (f.name for f in manifest.files))
 
 
 def test_clips_keep_their_speed_at_any_frame_rate(tmp_path: Path) -> None:

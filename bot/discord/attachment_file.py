@@ -1,0 +1,36 @@
+"""Fetching an attachment to disk, a block at a time."""
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+import discord
+
+from training.errors import RequestError
+
+_BLOCK_BYTES = 1024 * 1024
+_SILENCE_SECONDS = 60
+
+
+async def save_attachment(attachment: discord.Attachment, target: Path) -> None:
+    """Write what was uploaded to `target`.
+
+    `Attachment.save` holds the whole file in memory and writes it from the loop's thread, which
+    then answers nobody for as long as that takes.
+
+    Raises:
+        RequestError: The file cannot be fetched.
+    """
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=_SILENCE_SECONDS)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(attachment.url, raise_for_status=True) as response,
+        ):
+            with target.open("wb", buffering=0) as file:
+                async for block in response.content.iter_chunked(_BLOCK_BYTES):
+                    await asyncio.to_thread(file.write, block)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise RequestError(
+            f"{attachment.filename} could not be fetched from Discord.", "Upload it again."
+        ) from error

@@ -1,0 +1,221 @@
+"""What many thousands of mutated zips do to the intake: a report or a refusal, and nothing else.
+
+`python -m tests.bench.bench_fuzz --zips 10000`; `--only N` plays one of them again.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import struct
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from unittest.mock import patch
+
+import psutil
+
+from tests.bench.hardware import hardware
+from tests.media import (
+    ClipFormat,
+    encode_clip,
+    image_bytes,
+    jpeg,
+    mp4,
+    pan,
+    picture,
+    png,
+    zip_bytes,
+)
+from training.dataset import inspect as inspection
+from training.dataset import repair as repairing
+from training.dataset.archive import ArchiveRefusedError
+from training.dataset.inspect import inspect_zip
+from training.dataset.limits import MIB, Limits
+from training.dataset.pool import Pool
+from training.dataset.repair import repair
+from training.errors import DatasetError
+
+LIMITS = Limits(unpacked_bytes=64 * MIB, archive_bytes=16 * MIB, worker_seconds=20, workers=2)
+REPAIRED_EACH = 3  # of those usable; conversions take longer than looking
+Zip = bytearray
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--zips", type=int, default=10_000)
+    parser.add_argument("--only", type=int, default=None)
+    options = parser.parse_args()
+    sys.stdout.write(hardware())
+    bases = [_base(), zip_bytes({f"set/{n}": c for n, c in _texts().items()})]
+    numbers = range(options.zips) if options.only is None else [options.only]
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "scratch").mkdir()
+        tempfile.tempdir = str(folder / "scratch")  # what the intake unpacks lies there
+        # One pool for all zips: starting decoders would take most of the time.
+        pool = Pool(LIMITS, files=2, size_bytes=LIMITS.archive_bytes, most=2)
+        with (
+            pool,
+            patch.object(inspection, "Pool", return_value=nullcontext(pool)),
+            patch.object(repairing, "Pool", return_value=nullcontext(pool)),
+        ):
+            _Fuzz(folder).run(bases, numbers)
+        tempfile.tempdir = None
+
+
+class _Fuzz:
+    """Feeds zips to the intake and looks at what they leave."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.outcomes: Counter[str] = Counter()
+        self.slowest, self.crashes, self.died = (0.0, 0), 0, 0
+        self.peak_bytes = 0
+
+    def run(self, bases: list[bytes], numbers: range | list[int]) -> None:
+        started = time.perf_counter()
+        for number in numbers:
+            path = self.folder / "upload.zip"
+            path.write_bytes(mutated(bases[number % 5 == 4], number))
+            began = time.perf_counter()
+            try:
+                self.outcomes[self._take_in(path, number)] += 1
+            except Exception:  # noqa: BLE001 - to be counted and shown, whatever it is
+                self.crashes += 1
+                sys.stdout.write(f"zip {number}:\n{traceback.format_exc(limit=-4)}")
+            self.slowest = max(self.slowest, (time.perf_counter() - began, number))
+            self._look_around(number)
+        self._report(time.perf_counter() - started, len(numbers))
+
+    def _take_in(self, path: Path, number: int) -> str:
+        try:
+            report = inspect_zip(path, limits=LIMITS)
+        except ArchiveRefusedError as error:
+            return f"refused: {error.code}"
+        self.died += sum("made the decoder crash" in f.cause for f in report.findings)
+        if not report.is_usable:
+            return "errors found"
+        if number % REPAIRED_EACH:
+            return "usable"
+        try:
+            repair(path, report, self.folder / "set", limits=LIMITS)
+        except DatasetError:
+            return "repair refused"
+        return "repaired"
+
+    def _look_around(self, number: int) -> None:
+        """Raise unless nothing lies where nothing should; measure memory now and then."""
+        names = {entry.name for entry in self.folder.iterdir()}
+        strays = {n for n in names if n not in ("upload.zip", "scratch", "set")}
+        strays = {n for n in strays if not n.startswith(".set.")}  # a refused repair's
+        if strays or any((self.folder / "scratch").iterdir()):
+            raise SystemExit(f"zip {number} left {sorted(strays) or 'files in scratch'}")
+        for left in names - {"upload.zip", "scratch"}:
+            shutil.rmtree(self.folder / left)
+        if number % 50 == 0:
+            me = psutil.Process()
+            family = [me, *me.children(recursive=True)]
+            self.peak_bytes = max(self.peak_bytes, sum(p.memory_info().rss for p in family))
+
+    def _report(self, seconds: float, count: int) -> None:
+        slowest, number = self.slowest
+        sys.stdout.write(
+            f"{count} mutated zips in {seconds:.0f} s; {self.crashes} crashes; decoders died "
+            f"{self.died} times; no file left or written elsewhere\n"
+            f"slowest {slowest:.2f} s (zip {number}); peak of all processes "
+            f"{self.peak_bytes / MIB:.0f} MiB\n"
+        )
+        for outcome, times in self.outcomes.most_common():
+            sys.stdout.write(f"{times:7}  {outcome}\n")
+        if self.crashes:
+            raise SystemExit(1)
+
+
+def mutated(base: bytes, seed: int) -> bytes:
+    """Return the zip with some of its bytes, fields or parts changed; the same for a seed."""
+    rng, content = random.Random(seed), bytearray(base)
+    for _ in range(rng.choice((1, 1, 2, 4, 12))):
+        rng.choice(MUTATIONS)(content, rng)
+        if not content:
+            return b"PK"
+    return bytes(content)
+
+
+def _flip(content: Zip, rng: random.Random) -> None:
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+
+
+def _overwrite(content: Zip, rng: random.Random) -> None:
+    at, count = rng.randrange(len(content)), rng.randrange(1, 200)
+    content[at : at + count] = rng.choice((bytes(count), rng.randbytes(count), b"\xff" * count))
+
+
+def _cut(content: Zip, rng: random.Random) -> None:
+    at = rng.randrange(len(content))
+    del content[at : at + rng.choice((1, 7, 1000, len(content)))]
+
+
+def _double(content: Zip, rng: random.Random) -> None:
+    at, count = rng.randrange(len(content)), rng.randrange(1, 5000)
+    content[at:at] = content[at : at + count]
+
+
+def _field(content: Zip, rng: random.Random) -> None:
+    """Change a field of the directory, of an entry or of the end record."""
+    signature, fields = rng.choice(FIELDS)
+    places = [i for i in range(len(content) - 46) if content.startswith(signature, i)]
+    if not places:
+        return
+    at, (offset, form) = rng.choice(places), rng.choice(fields)
+    most = 2 ** (8 * struct.calcsize(form)) - 1
+    value = rng.choice((0, 1, 2, 8, 98, most, most - 1, rng.randrange(most), rng.randrange(5000)))
+    struct.pack_into(form, content, min(at + offset, len(content) - 8), value)
+
+
+def _rename(content: Zip, rng: random.Random) -> None:
+    """Give an entry another name of the same length, wherever it stands."""
+    old = rng.choice((b"images/000", b"videos/001", b"images/001", b"set/a00.tx"))
+    other = rng.choice((b"../../../x", b"/etc/passw", b"C:/Windows", b"..\\..\\..\\x",
+                        b"images/\x00ab", b"\xff\xfe\x80\x81abcdef", b"images/..."))  # fmt: skip
+    content[:] = content.replace(old, other)
+
+
+# Signature of a record and where its fields lie in it.
+FIELDS = (
+    (b"PK\x01\x02", ((6, "<H"), (8, "<H"), (10, "<H"), (16, "<I"), (20, "<I"), (24, "<I"),
+                     (28, "<H"), (30, "<H"), (32, "<H"), (38, "<I"), (42, "<I"))),
+    (b"PK\x03\x04", ((6, "<H"), (8, "<H"), (14, "<I"), (18, "<I"), (22, "<I"), (26, "<H"))),
+    (b"PK\x05\x06", ((4, "<H"), (8, "<H"), (10, "<H"), (12, "<I"), (16, "<I"), (20, "<H"))),
+)  # fmt: skip
+MUTATIONS: tuple[Callable[[Zip, random.Random], None], ...] = (
+    *(_flip, _flip, _overwrite, _overwrite, _cut, _double, _field, _field, _rename),
+)
+
+
+def _base() -> bytes:
+    vp9 = ClipFormat(container="webm", codec="libvpx-vp9", options=(("deadline", "realtime"),))
+    clip = encode_clip(pan(5, 96, 80), stored=vp9)
+    files: dict[str, bytes | str] = {
+        "images/000.png": png(96, 80),
+        "images/001.jpg": jpeg(96, 80, seed=1),
+        "images/002.webp": image_bytes(picture(96, 80, seed=2), "WEBP"),
+        "images/003.gif": image_bytes(picture(96, 80, seed=3), "GIF"),
+        "videos/000.mp4": mp4(9, width=96, height=80),
+        "videos/001.webm": clip,
+    }
+    texts = {str(Path(name).with_suffix(".txt")): f"ann1ka, {name}" for name in files}
+    return zip_bytes({**files, **texts})
+
+
+def _texts() -> dict[str, str]:
+    return {f"a{index:02d}.txt": f"ann1ka, {os.linesep * index}" for index in range(20)}
+
+
+if __name__ == "__main__":
+    main()
