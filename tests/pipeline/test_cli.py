@@ -162,7 +162,7 @@ def test_a_run_on_the_uploaded_files_by_a_toml_of_its_own(lorabot: Lorabot, tmp_
 
     # 20 frames are left of 30 at 24 fps, and 22 of 40 at 30 fps: two pieces of nine each. The
     # caching has counted what it found against this.
-    assert (run["dataset"], run["experts"][0]["total_steps"]) == ("rates@2", 4)
+    assert (run["dataset"], run["experts"][0]["total_steps"]) == ("rates@1", 4)
     folder = lorabot.home / "guilds/local"
     spec = json.loads((folder / "runs/raw/spec.json").read_bytes())
     used = (folder / "runs/raw/inputs/dataset.toml").read_text()
