@@ -65,7 +65,8 @@ class CacheMaking:
         listing = self._folder / _FILES
         made: dict[str, str] = json.loads(listing.read_text("utf-8")) if listing.is_file() else {}
         caches = self._folder / "cache"
-        found = {path.relative_to(caches).as_posix(): path for path in caches.glob("*/*")}
+        paths = [path for path in caches.glob("*/*.safetensors") if not path.is_symlink()]
+        found = {path.relative_to(caches).as_posix(): path for path in paths}
         kept = sum(self._keep(found[name], made[name]) for name in sorted(found.keys() & made))
         self._store.delete(self._key)
         if foreign := sorted(found.keys() - made):
@@ -76,7 +77,7 @@ class CacheMaking:
         return kept
 
     def _keep(self, path: Path, key: str) -> bool:
-        if path.is_symlink() or not is_complete(path):
+        if not is_complete(path):
             return False
         with path.open("rb") as file:
             os.fsync(file.fileno())
