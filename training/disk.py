@@ -17,7 +17,7 @@ def require_room(folder: Path, need_bytes: int, what: str) -> None:
     free_bytes = shutil.disk_usage(folder).free
     if free_bytes < need_bytes:
         raise StageError(
-            f"The disk has {_gb(free_bytes)} left, and {what} needs {_gb(need_bytes)}.",
+            f"The disk has {_size(free_bytes)} left, and {what} needs {_size(need_bytes)}.",
             f"Free space on the disk of {folder} and go on with /resume. {NOTHING_LOST}",
         )
 
@@ -30,5 +30,5 @@ def disk_full(folder: Path, what: str) -> StageError:
     )
 
 
-def _gb(size_bytes: int) -> str:
-    return f"{size_bytes / 1e9:.1f} GB"
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"

@@ -32,8 +32,8 @@ class IdleHouse(LocalHouse):
 class Stages:
     """Runs stages of rehearsals on datasets that a test changes."""
 
-    def __init__(self, folder: Path) -> None:
-        self.local = IdleHouse(Settings(home=folder / "home"))
+    def __init__(self, folder: Path, house: type[IdleHouse] = IdleHouse) -> None:
+        self.local = house(Settings(home=folder / "home"))
         self._zip = folder / "dataset.zip"
 
     def upload(self, files: Mapping[str, bytes | str]) -> None:
@@ -43,11 +43,15 @@ class Stages:
 
     def start(self, model: str = "wan21-t2v-1-3b") -> RunSpec:
         """Start a run of one epoch on the newest version, and make what caching needs."""
-        request = TrainRequest(model=model, dataset="annika", settings={"epochs": "1"})
-        spec = self.local.runs.start(request, Origin(guild=GUILD, by="7"), "rehearsal")
+        spec = self.begin(model)
         for name in ("prepare", "fetch"):
             assert self.run(spec, StageKey(name)) is StageStatus.SUCCEEDED
         return spec
+
+    def begin(self, model: str = "wan21-t2v-1-3b") -> RunSpec:
+        """Start a run of one epoch on the newest version."""
+        request = TrainRequest(model=model, dataset="annika", settings={"epochs": "1"})
+        return self.local.runs.start(request, Origin(guild=GUILD, by="7"), "rehearsal")
 
     def cache(self, spec: RunSpec) -> Mapping[str, int]:
         """Run the cache stage and return how many files of each kind it made."""

@@ -49,13 +49,15 @@ class HubFile:
 
 
 class Hub:
-    """The Hub that `HF_ENDPOINT` and `HF_TOKEN` name.
+    """The Hugging Face Hub, or the mirror that `HF_ENDPOINT` names; `HF_TOKEN` is sent to it.
 
     Args:
-        is_patient: Try again for half a minute where the Hub cannot be reached at first.
+        endpoint: Its address.
+        is_patient: Try again for half a minute where it cannot be reached at first.
     """
 
-    def __init__(self, *, is_patient: bool = True) -> None:
+    def __init__(self, endpoint: str = constants.ENDPOINT, *, is_patient: bool = True) -> None:
+        self._endpoint = endpoint
         self._is_patient = is_patient
         disable_progress_bars()
 
@@ -65,12 +67,14 @@ class Hub:
         Raises:
             StageError: The Hub cannot be reached, or refuses or lacks the file.
         """
-        url = hf_hub_url(weight.repo, weight.file, revision=weight.revision)
-        with _translated(weight):
+        url = hf_hub_url(
+            weight.repo, weight.file, revision=weight.revision, endpoint=self._endpoint
+        )
+        with self._translated(weight):
             found = get_hf_file_metadata(url, retry_on_errors=self._is_patient)
         if found.size is None or found.etag is None or found.commit_hash is None:
             raise StageError(
-                f"{urlsplit(url).netloc} does not say what {weight.file} should hold.",
+                f"{self._endpoint} does not say what {weight.file} should hold.",
                 "Check HF_ENDPOINT: it must name the Hugging Face Hub or a full mirror.",
             )
         if weight.sha256 and _SHA256.fullmatch(found.etag) and found.etag != weight.sha256:
@@ -96,11 +100,37 @@ class Hub:
         found = self.find(weight)
         partial = _partial(target, found)
         require_room(target.parent, found.size_bytes - partial.stat().st_size, weight.file)
-        with _translated(weight, target.parent):
-            _download(found, partial, watch)
+        with self._translated(weight, target.parent):
+            self._download(found, partial, watch)
         sha256 = _checked(weight, found, partial)
         partial.replace(target)
         return Obtained(found.commit, sha256)
+
+    def _download(self, found: HubFile, partial: Path, watch: Callable[[int], None]) -> None:
+        headers = build_hf_headers()
+        if urlsplit(found.url).netloc != urlsplit(self._endpoint).netloc:
+            headers.pop("authorization", None)  # the storage behind the Hub has signed addresses
+        with _WatchedFile(partial, watch) as file:
+            watch(file.tell())
+            http_get(
+                found.url,
+                file,
+                resume_size=file.tell(),
+                headers=headers,
+                expected_size=found.size_bytes,
+            )
+
+    @contextmanager
+    def _translated(self, weight: WeightFile, folder: Path | None = None) -> Generator[None]:
+        """Turn what the client raises into a cause and a fix."""
+        try:
+            yield
+        except (HfHubHTTPError, httpx2.HTTPError) as error:
+            raise explain(error, weight, self._endpoint) from error
+        except OSError as error:
+            if error.errno == errno.ENOSPC and folder is not None:
+                raise disk_full(folder, weight.file) from error
+            raise explain(error, weight, self._endpoint) from error
 
 
 class _WatchedFile(io.FileIO):
@@ -132,21 +162,6 @@ def _partial(target: Path, found: HubFile) -> Path:
     return partial
 
 
-def _download(found: HubFile, partial: Path, watch: Callable[[int], None]) -> None:
-    headers = build_hf_headers()
-    if urlsplit(found.url).netloc != urlsplit(constants.ENDPOINT).netloc:
-        headers.pop("authorization", None)  # the storage behind the Hub has signed addresses
-    with _WatchedFile(partial, watch) as file:
-        watch(file.tell())
-        http_get(
-            found.url,
-            file,
-            resume_size=file.tell(),
-            headers=headers,
-            expected_size=found.size_bytes,
-        )
-
-
 def _checked(weight: WeightFile, found: HubFile, partial: Path) -> str:
     """Return the SHA-256 of a complete download; one that is wrong is removed."""
     sha256 = file_sha256(partial)
@@ -164,16 +179,3 @@ def _checked(weight: WeightFile, found: HubFile, partial: Path) -> str:
 def _git_hash(path: Path) -> str:
     data = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-
-
-@contextmanager
-def _translated(weight: WeightFile, folder: Path | None = None) -> Generator[None]:
-    """Turn what the client raises into a cause and a fix."""
-    try:
-        yield
-    except (HfHubHTTPError, httpx2.HTTPError) as error:
-        raise explain(error, weight) from error
-    except OSError as error:
-        if error.errno == errno.ENOSPC and folder is not None:
-            raise disk_full(folder, weight.file) from error
-        raise explain(error, weight) from error

@@ -1,6 +1,5 @@
 """What stands between a run and a file of the Hub, as a cause and a fix."""
 
-from huggingface_hub import constants
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -17,23 +16,22 @@ from training.errors import StageError
 _TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 
 
-def explain(error: Exception, weight: WeightFile) -> StageError:
+def explain(error: Exception, weight: WeightFile, endpoint: str) -> StageError:
     """Return the cause and the fix of a request that failed."""
     if isinstance(error, HfHubHTTPError):
-        return _refused(error, weight)
+        return _refused(error, weight, f"{endpoint}/{weight.repo}")
     if isinstance(error, OfflineModeIsEnabled):
         return StageError(
             f"{weight.file} is not there yet, and HF_HUB_OFFLINE forbids to fetch it.",
             "Unset HF_HUB_OFFLINE and go on with /resume.",
         )
     return StageError(
-        f"{weight.file} could not be fetched from {constants.ENDPOINT}: {_first_line(error)}",
+        f"{weight.file} could not be fetched from {endpoint}: {_first_line(error)}",
         f"Check the network and go on with /resume. {NOTHING_LOST}",
     )
 
 
-def _refused(error: HfHubHTTPError, weight: WeightFile) -> StageError:
-    page = f"{constants.ENDPOINT}/{weight.repo}"
+def _refused(error: HfHubHTTPError, weight: WeightFile, page: str) -> StageError:
     status = error.response.status_code
     match error:
         case GatedRepoError():
@@ -54,8 +52,8 @@ def _refused(error: HfHubHTTPError, weight: WeightFile) -> StageError:
         case RepositoryNotFoundError():
             return StageError(
                 f"There is no repository {weight.repo}, or it is private.",
-                f"Check the name; for a private one set HF_TOKEN to a token that may read it "
-                f"({_TOKENS_PAGE}).",
+                f"Check the name on {page}; for a private one set HF_TOKEN to a token that may "
+                f"read it ({_TOKENS_PAGE}).",
             )
         case _ if status in (401, 403):
             return StageError(
