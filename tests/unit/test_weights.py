@@ -18,6 +18,9 @@ SEKO = (
     "lightx2v/Wan2.2-Lightning/Wan2.2-{}-A14B-4steps-lora-rank64-Seko-V1/{}_noise_model.safetensors"
 )
 
+LIGHTNING_T2V = "lightx2v/Wan2.2-Lightning/Wan2.2-T2V-A14B-4steps-lora-rank64-Seko-V1"
+LIGHTNING_I2V = "lightx2v/Wan2.2-Lightning/Wan2.2-I2V-A14B-4steps-lora-rank64-Seko-V1"
+
 # Source: the guide's templates and musubi-tuner's docs/wan.md.
 FILES: dict[str, list[str]] = {
     "wan21-t2v-14b": [VAE, T5, f"{DIT_21}t2v_14B_bf16.safetensors"],
