@@ -14,10 +14,6 @@ DIT_21 = "Comfy-Org/Wan_2.1_ComfyUI_repackaged/split_files/diffusion_models/wan2
 DIT_22 = "Comfy-Org/Wan_2.2_ComfyUI_Repackaged/split_files/diffusion_models/wan2.2_"
 T2V_22 = [f"{DIT_22}t2v_{name}_noise_14B_fp16.safetensors" for name in ("high", "low")]
 I2V_22 = [f"{DIT_22}i2v_{name}_noise_14B_fp16.safetensors" for name in ("high", "low")]
-SEKO = (
-    "lightx2v/Wan2.2-Lightning/Wan2.2-{}-A14B-4steps-lora-rank64-Seko-V1/{}_noise_model.safetensors"
-)
-
 LIGHTNING_T2V = "lightx2v/Wan2.2-Lightning/Wan2.2-T2V-A14B-4steps-lora-rank64-Seko-V1"
 LIGHTNING_I2V = "lightx2v/Wan2.2-Lightning/Wan2.2-I2V-A14B-4steps-lora-rank64-Seko-V1"
 
