@@ -38,7 +38,7 @@ def clean(folder: Path, places: set[str]) -> None:
     """
     for path in sorted(folder.glob("*/*")):
         if path.relative_to(folder).as_posix() not in places:
-            path.unlink()
+            path.unlink(missing_ok=True)  # the other expert's trainer may be faster
             logger.warning("removed %s: it is no item of the dataset", path)
     for place in sorted(places):
         if not is_complete(folder / place):

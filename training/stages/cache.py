@@ -35,7 +35,7 @@ def run(context: StageContext) -> StageResult:
     facts = {"made": made, "files": {file.place: file.key for file in files}}
     receipt = layout.receipt(spec.guild, spec.name, context.key)
     store.write(receipt, json.dumps(facts, indent=1).encode())
-    note = f"{made['latents']} latents and {made['texts']} captions encoded"
+    note = f"new latents: {made['latents']}, new captions: {made['texts']}"
     return StageResult(reused=not any(made.values()), note=note)
 
 
