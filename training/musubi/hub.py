@@ -6,6 +6,7 @@
 import errno
 import hashlib
 import io
+import os
 import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -119,6 +120,7 @@ class Hub:
                 headers=headers,
                 expected_size=found.size_bytes,
             )
+            os.fsync(file.fileno())
 
     @contextmanager
     def _translated(self, weight: WeightFile, folder: Path | None = None) -> Generator[None]:

@@ -33,6 +33,7 @@ class HubState:
         gated: Repositories that want a token.
         hold_after: Answer with so many bytes and wait for `release`.
         damage: Change a byte of every content.
+        refusal: Answer everything with this status and this message.
     """
 
     files: dict[tuple[str, str], bytes] = field(default_factory=dict[tuple[str, str], bytes])
@@ -40,6 +41,7 @@ class HubState:
     gated: set[str] = field(default_factory=set[str])
     hold_after: int | None = None
     damage: bool = False
+    refusal: tuple[int, str] | None = None
     requests: list[Request] = field(default_factory=list[Request])
     storage: str = ""
     url: str = ""
@@ -69,6 +71,10 @@ class _Handler(BaseHTTPRequestHandler):
         token = self.headers.get("Authorization")
         asked = Request(self.command, self.path, self.headers.get("Range"), token)
         self._state.requests.append(asked)
+        if self._state.refusal is not None:
+            status, message = self._state.refusal
+            self._refuse(status, "", message)
+            return
         if self.path.startswith("/storage/"):
             contents = {
                 hashlib.sha256(data).hexdigest(): data for data in self._state.files.values()
@@ -125,9 +131,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.wfile.write(data)
 
-    def _refuse(self, status: int, code: str) -> None:
+    def _refuse(self, status: int, code: str, message: str = "") -> None:
         self.send_response(status)
         self.send_header("X-Error-Code", code)
+        self.send_header("X-Error-Message", message)
         self.send_header("Content-Length", "0")
         self.end_headers()
 

@@ -205,6 +205,24 @@ def test_what_is_not_there_is_named_with_the_page_to_look_at(
     assert fix in error.fix
 
 
+def test_a_token_that_is_none_says_so(hub: Hub, server: HubState, tmp_path: Path) -> None:
+    server.refusal = (401, "Invalid credentials in Authorization header")
+
+    error = refusal(hub, WEIGHT, tmp_path / "base")
+
+    assert "does not accept the HF_TOKEN" in error.cause
+    assert "https://huggingface.co/settings/tokens" in error.fix
+
+
+def test_a_hub_in_trouble_is_asked_again_later(hub: Hub, server: HubState, tmp_path: Path) -> None:
+    server.refusal = (503, "down")
+
+    error = refusal(hub, WEIGHT, tmp_path / "base")
+
+    assert "HTTP 503" in error.cause
+    assert "in a few minutes" in error.fix
+
+
 def test_a_hub_that_cannot_be_reached_says_so(tmp_path: Path) -> None:
     nobody = "http://127.0.0.1:9"  # the discard port
 
