@@ -1,6 +1,6 @@
 """What the domain needs from outside: where bytes live, who may work, where stages execute."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -138,6 +138,22 @@ class Backend(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The size of a file that is to be fetched, and how much of it is here already."""
+
+    size_bytes: int
+    here_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Obtained:
+    """Where a weight file came from, and the hash that its bytes were found to have."""
+
+    revision: str
+    sha256: str
+
+
 class Engine(Protocol):
     """What does the caching and the training."""
 
@@ -160,8 +176,18 @@ class Engine(Protocol):
         """Return how many modules of the model carry an adapter."""
         ...
 
-    def obtain(self, model: Model, weight: WeightFile, target: Path) -> str:
-        """Write the weight file to `target`, complete, and return the revision it came from."""
+    def extent(self, weight: WeightFile, target: Path) -> Extent:
+        """Return how large a weight file is; 0 bytes for what is made here, not fetched."""
+        ...
+
+    def obtain(
+        self, model: Model, weight: WeightFile, target: Path, watch: Callable[[int], None]
+    ) -> Obtained:
+        """Write the weight file to `target`, complete and checked.
+
+        What an earlier call had of it is not fetched again. `watch` is told how many bytes there
+        are; what it raises ends the call.
+        """
         ...
 
 

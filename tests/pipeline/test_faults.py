@@ -1,14 +1,12 @@
 """What is killed, full or broken in the middle of a run, for real."""
 
 import os
-import subprocess
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 import psutil
 import pytest
 
+from tests.pipeline.disk import small_disk
 from tests.pipeline.home import GUILD, Home
 from training import layout
 from training.events import StageKey
@@ -152,16 +150,6 @@ def test_resuming_a_cancelled_run_goes_on_counting(
     assert steps[0] > 1
     assert steps[-1] == old.expert("main").total_steps
     assert home.view(run).run == old.run
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Generator[None]:
-    folder.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")

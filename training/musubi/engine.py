@@ -1,18 +1,13 @@
 """The production engine: musubi-tuner's own scripts and the published weights."""
 
 import sys
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from huggingface_hub import (
-    hf_hub_download,  # type: ignore[reportUnknownVariableType]  # its progress bar is untyped
-)
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
 from training.catalogue import Model, WeightFile
-from training.errors import StageError
 from training.musubi.commands import MUSUBI_COMMIT
+from training.musubi.hub import Hub
+from training.ports import Extent, Obtained
 
 
 class MusubiEngine:
@@ -21,7 +16,8 @@ class MusubiEngine:
     name = "musubi"
     version = MUSUBI_COMMIT
 
-    def __init__(self, checkout: Path, python: Path | None = None) -> None:
+    def __init__(self, checkout: Path, python: Path | None = None, hub: Hub | None = None) -> None:
+        self._hub = hub or Hub()
         self._checkout = checkout
         self._python = str(python or sys.executable)
 
@@ -42,23 +38,16 @@ class MusubiEngine:
         """Return how many modules of the model carry an adapter."""
         return model.modules
 
-    def obtain(self, model: Model, weight: WeightFile, target: Path) -> str:  # noqa: ARG002
-        """Download the weight file from the Hugging Face Hub and return its revision.
+    def extent(self, weight: WeightFile, target: Path) -> Extent:
+        """Return the size of a weight file on the Hugging Face Hub."""
+        return self._hub.extent(weight, target)
 
-        Raises:
-            StageError: The Hub cannot be reached or refuses the file.
-        """
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
-            try:
-                found = hf_hub_download(
-                    weight.repo, weight.file, revision=weight.revision, local_dir=folder
-                )
-            except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-                raise StageError(
-                    f"{weight.file} could not be fetched from huggingface.co/{weight.repo}: "
-                    f"{error}.",
-                    "Check the network and the HF_TOKEN, then start the run again.",
-                ) from error
-            Path(found).replace(target)
-        return weight.revision
+    def obtain(
+        self,
+        model: Model,  # noqa: ARG002
+        weight: WeightFile,
+        target: Path,
+        watch: Callable[[int], None],
+    ) -> Obtained:
+        """Download the weight file from the Hugging Face Hub."""
+        return self._hub.obtain(weight, target, watch)

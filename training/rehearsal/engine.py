@@ -2,10 +2,12 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from training.catalogue import Model, WeightFile
+from training.merge.hashing import file_sha256
+from training.ports import Extent, Obtained
 from training.rehearsal.shape import adapter_modules
 from training.rehearsal.weights import Role, write_weights
 
@@ -38,17 +40,30 @@ class RehearsalEngine:
         """Return how many modules of the tiny model carry an adapter."""
         return len(self.modules(model))
 
-    def obtain(self, model: Model, weight: WeightFile, target: Path) -> str:
+    def extent(self, weight: WeightFile, target: Path) -> Extent:  # noqa: ARG002
+        """Return nothing to fetch: every stand-in is made on the spot."""
+        return Extent(0)
+
+    def obtain(
+        self,
+        model: Model,
+        weight: WeightFile,
+        target: Path,
+        watch: Callable[[int], None],  # noqa: ARG002
+    ) -> Obtained:
         """Write a deterministic stand-in for the weight file, with its true names."""
-        write_weights(
-            target,
-            role=_role(model, weight),
-            in_channels=36 if model.i2v else 16,
-            clip=model.clip,
-            dtype=model.dtype,
-            seed=str(weight),
-        )
-        return "rehearsal"
+        if weight in model.tokenizers:
+            target.write_text("{}\n", "utf-8")  # the rehearsal splits captions at spaces
+        else:
+            write_weights(
+                target,
+                role=_role(model, weight),
+                in_channels=36 if model.i2v else 16,
+                clip=model.clip,
+                dtype=model.dtype,
+                seed=str(weight),
+            )
+        return Obtained("rehearsal", file_sha256(target))
 
 
 def _role(model: Model, weight: WeightFile) -> Role:

@@ -24,6 +24,7 @@ from training.musubi.progress import (
 )
 from training.request import RunSpec
 from training.stage import StageContext, StageResult
+from training.stages.cache import clean_folders
 
 # A card is edited every few seconds at most; more often would only wear the disk.
 PROGRESS_SECONDS = 0.5
@@ -39,12 +40,13 @@ def run(context: StageContext) -> StageResult:
     if final.exists():
         return StageResult(reused=True)
     _remove_leftovers(folder)
+    clean_folders(context)
     state = newest_state(folder, context.spec, name) or _state_to_continue(context, name)
     log = layout.log(context.spec.guild, context.spec.name, context.key, context.attempt)
     with _Recorder(context) as recorder:
         run_command(
             planner.train_command(name, state, _merge_receipt(context, name)),
-            environment=planner.engine.environment(),
+            environment=planner.environment(),
             log=context.path(log),
             stopping=context.stopping,
             on_event=recorder.take,

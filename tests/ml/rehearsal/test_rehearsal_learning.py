@@ -7,7 +7,7 @@ from statistics import mean
 import numpy as np
 import pytest
 
-from tests.ml.rehearsal.workspace import DATE, Task, Workspace, observed, steps
+from tests.ml.rehearsal.workspace import DATE, Task, Workspace, losses, observed
 from training.musubi.progress import (
     CheckpointSaved,
     EpochEnded,
@@ -58,11 +58,11 @@ def test_the_loss_falls(
 ) -> None:
     arguments = workspace.train_arguments(task, tmp_path, *settings, "--max_train_epochs", "13")
 
-    losses = [step.loss for step in steps(observed(arguments, DATE))]
+    found = losses(observed(arguments, DATE))
 
-    tenth = len(losses) // 10
-    assert len(losses) == 117
-    assert mean(losses[-tenth:]) < 0.8 * mean(losses[:tenth])
+    tenth = len(found) // 10
+    assert len(found) == 117
+    assert mean(found[-tenth:]) < 0.8 * mean(found[:tenth])
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_one_others(
@@ -197,4 +197,4 @@ def test_an_adapter_can_be_trained_on(
     after = observed(workspace.train_arguments("t2v-14B", tmp_path / "b", *more), DATE)
 
     assert "<All keys matched successfully>" in capsys.readouterr().out
-    assert mean(s.loss for s in steps(after)[:9]) < 0.8 * mean(s.loss for s in steps(before)[:9])
+    assert mean(losses(after)[:9]) < 0.8 * mean(losses(before)[:9])

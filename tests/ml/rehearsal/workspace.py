@@ -125,6 +125,14 @@ def steps(events: Sequence[ProgressEvent]) -> list[StepDone]:
     return [event for event in events if isinstance(event, StepDone)]
 
 
+def losses(events: Sequence[ProgressEvent]) -> list[float]:
+    """Return the loss of every step; a rehearsal always tells it."""
+    found = [step.loss for step in steps(events)]
+    known = [loss for loss in found if loss is not None]
+    assert len(known) == len(found)
+    return known
+
+
 @contextmanager
 def child(
     arguments: Sequence[str],
