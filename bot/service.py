@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 from bot.web.links import LinkSigner
 from bot.wiring import LocalHouse
 from training.advance import open_runs
+from training.bundle import require_checkpoints
 from training.catalogue import find_model
 from training.cost import Estimate, estimate
 from training.dataset.groups import GroupPlan, plan_groups
@@ -16,7 +17,7 @@ from training.dataset.report import Report
 from training.datasets import DatasetVersion
 from training.errors import RequestError
 from training.request import EngineName, RunSpec, TrainRequest, parse_reference
-from training.runs import Origin, require_checkpoints
+from training.runs import Origin
 from training.view import RunSummary, RunView
 
 P = ParamSpec("P")

@@ -10,7 +10,7 @@ from training.catalogue import find_model
 from training.dataset.groups import plan_groups, suits
 from training.dataset.report import Report
 from training.datasets import Datasets
-from training.errors import NotFoundError, RequestError
+from training.errors import RequestError
 from training.events import StageKey
 from training.house import House, now
 from training.plan import steps_per_epoch
@@ -26,6 +26,7 @@ from training.request import (
 )
 from training.run import Run, RunStatus, StageStatus
 from training.run_log import REQUEST, DamagedRunError, Writer
+from training.starting import Starts
 from training.view import RunSummary, RunView, damaged_summary, view_run
 
 _MAX_SUFFIX = 10_000
@@ -48,6 +49,7 @@ class Runs:
         self._house = house
         self._index = index
         self._datasets = Datasets(house.store)
+        self.starts = Starts(house)
 
     def draft(self, request: TrainRequest, origin: Origin, engine: EngineName) -> RunSpec:
         """Return the spec that a request leads to, without storing anything.
@@ -59,7 +61,26 @@ class Runs:
         find_model(request.model)
         version = self._datasets.find(origin.guild, request.dataset)
         report = self._datasets.report(origin.guild, version)
-        return draft_spec(request, origin, engine, ref=version.ref, report=report)
+        return self.draft_for(request, origin, engine, ref=version.ref, report=report)
+
+    def draft_for(
+        self,
+        request: TrainRequest,
+        origin: Origin,
+        engine: EngineName,
+        *,
+        ref: DatasetRef,
+        report: Report,
+    ) -> RunSpec:
+        """Return the spec that a request leads to for a dataset that may not be stored yet.
+
+        Raises:
+            NotFoundError: The model or what it starts from does not exist.
+            RequestError: A setting, the name or the dataset does not fit.
+            AdapterError: What it starts from does not fit the model.
+        """
+        spec = draft_spec(request, origin, engine, ref=ref, report=report)
+        return self.starts.resolve(spec, request.resume_from)
 
     def start(self, request: TrainRequest, origin: Origin, engine: EngineName) -> RunSpec:
         """Store a run and move it as far as it can go; the same token gives the same run.
@@ -205,6 +226,7 @@ class Runs:
         if not store.exists(key):
             report = self._report(spec)
             store.write(layout.run_report(spec.guild, spec.name), report.model_dump_json().encode())
+            self.starts.keep(spec)
         is_ours = store.create(key, data) or store.read(key) == data
         return spec if is_ours else None
 
@@ -245,24 +267,6 @@ def draft_spec(
         experts=experts,
         steps_per_epoch=steps_per_epoch(plan_groups(report)),
     )
-
-
-def require_checkpoints(view: RunView) -> None:
-    """Raise when a run has nothing to download yet.
-
-    Raises:
-        NotFoundError: No checkpoint of the run is complete.
-    """
-    if not any(view.expert(expert.name).checkpoints for expert in view.spec.experts):
-        if view.run.status.is_final:
-            raise NotFoundError(
-                f"{view.spec.name} has no checkpoint: it ended before one was saved.",
-                "Go on with it with /resume, or start it again with /train.",
-            )
-        raise NotFoundError(
-            f"{view.spec.name} has no checkpoint yet ({view.run.status.value}).",
-            "The first one comes after the first save-every epochs; see /status.",
-        )
 
 
 def _names(name: str, *, is_given: bool) -> Iterator[str]:

@@ -10,7 +10,7 @@ from rich.table import Table
 from bot.cli.options import GUILD, OPERATOR, Home, Json, RunName
 from bot.cli.output import console, print_json
 from training import layout
-from training.runs import require_checkpoints
+from training.bundle import require_checkpoints
 
 Folder = Annotated[Path, Parameter(help="Where to; made when it is not there.")]
 Rebuild = Annotated[
