@@ -11,6 +11,7 @@ from bot.wiring import LocalHouse
 from training.advance import open_runs
 from training.bundle import require_checkpoints
 from training.catalogue import find_model
+from training.checkpoints import StoredCheckpoint, expert_named
 from training.cost import Estimate, estimate
 from training.dataset.groups import GroupPlan, plan_groups
 from training.dataset.report import Report
@@ -114,6 +115,33 @@ class Service:
             return self._local.datasets.remove(guild, reference)
 
         return await _in_thread(remove)
+
+    async def add_checkpoint(
+        self, guild: str, file: Path, *, model: str, expert: str, name: str, by: str
+    ) -> StoredCheckpoint:
+        """Store a LoRA file that trainings can start from; empty texts stand for what is found."""
+        chosen = expert_named(expert) if expert else None
+        return await _in_thread(
+            self._local.checkpoints.add,
+            guild,
+            file,
+            model=model,
+            expert=chosen,
+            name=name or None,
+            by=by,
+        )
+
+    async def checkpoints(self, guild: str) -> list[StoredCheckpoint]:
+        """Return the LoRA files that trainings can start from."""
+        return await _in_thread(self._local.checkpoints.all, guild)
+
+    async def remove_checkpoint(self, guild: str, name: str) -> StoredCheckpoint:
+        """Remove a LoRA file; runs that started from it keep their own copy."""
+        return await _in_thread(self._local.checkpoints.remove, guild, name)
+
+    async def starting_points(self, guild: str) -> dict[str, str]:
+        """Return what `resume-from` can name, each with a line that describes it."""
+        return await _in_thread(self._local.runs.starts.names, guild)
 
     async def train(self, request: TrainRequest, origin: Origin) -> StartedRun:
         """Store a run and start it; the same interaction gives the same run."""

@@ -13,6 +13,7 @@ from storage.file_lease import FileLeases
 from storage.folder import FolderStore
 from storage.run_index import SqliteRunIndex
 from training.backends.local_queue import LocalBackend
+from training.checkpoints import Checkpoints
 from training.datasets import Datasets
 from training.errors import RequestError
 from training.house import House
@@ -46,6 +47,7 @@ class LocalHouse:
         )
         self.runs = Runs(self.house, SqliteRunIndex(self.home / "index.sqlite"))
         self.datasets = Datasets(self.house.store)
+        self.checkpoints = Checkpoints(self.house.store)
 
     def with_team_role(self, role: str) -> "LocalHouse":
         """Return the same home with a role to notify, unless one is set."""

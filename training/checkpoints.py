@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
@@ -182,6 +183,18 @@ def open_adapter(file: Path) -> Contents:
             "Use the .safetensors file as its trainer saved it; if it was copied, copy it again.",
         ) from error
     return read_contents(file)
+
+
+def expert_named(name: str) -> ExpertName:
+    """Return the expert of that name.
+
+    Raises:
+        RequestError: There is none.
+    """
+    for expert in get_args(ExpertName):
+        if expert == name:
+            return expert
+    raise RequestError(f"There is no expert called {name[:40]!r}.", "Choose main, high or low.")
 
 
 def engine_modules(contents: Contents, model: Model) -> tuple[EngineName, Widths]:

@@ -74,14 +74,23 @@ class RunSettings:
         ExpertChoice, Parameter(help="Wan 2.2 only: train both experts or one of them.")
     ] = "both"
 
+    resume_from: Annotated[
+        str | None,
+        Parameter(
+            help="A LoRA to start from: a name of `lorabot checkpoint list`, or run-name/high-e20; "
+            'one for each expert as "high=A low=B".'
+        ),
+    ] = None
+
     def request(self, model: str, dataset: str) -> TrainRequest:
         """Return what is asked for with these settings."""
-        others = {"name", "expert"}
+        others = {"name", "expert", "resume_from"}
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
         return TrainRequest(
             model=model,
             dataset=dataset,
             name=self.name,
             expert=self.expert,
+            resume_from=self.resume_from,
             settings={name: value for name, value in given.items() if value is not None},
         )

@@ -14,7 +14,6 @@ from training.cost import PRICES_DATE, Estimate, estimate
 from training.dataset.groups import plan_groups
 from training.plan import PlannedStage, Planner
 from training.request import RunSpec
-from training.runs import draft_spec
 
 
 def plan(
@@ -30,7 +29,7 @@ def plan(
     local = (home or Home()).open()
     request = (settings or RunSettings()).request(model, dataset)
     ref, report = look_at(local, dataset)
-    spec = draft_spec(request, ORIGIN, engine, ref=ref, report=report)
+    spec = local.runs.draft_for(request, ORIGIN, engine, ref=ref, report=report)
     groups = plan_groups(report)
     planner = Planner(spec, groups, local.engine(engine), local.house.store.path)
     cost = estimate(find_model(spec.model), groups, spec.experts)

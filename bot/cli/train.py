@@ -19,7 +19,6 @@ from bot.cli.zips import look_at, stored_dataset
 from bot.wiring import LocalHouse
 from training.errors import StageError
 from training.run import RunStatus, StageStatus
-from training.runs import draft_spec
 from training.view import RunView
 
 _POLL_SECONDS = 0.3
@@ -40,7 +39,7 @@ def train(
     request = (settings or RunSettings()).request(model, dataset)
     # Checked before the zip is stored: a refused command changes nothing.
     ref, report = look_at(local, dataset)
-    draft_spec(request, ORIGIN, engine, ref=ref, report=report)
+    local.runs.draft_for(request, ORIGIN, engine, ref=ref, report=report)
     stored = request.model_copy(update={"dataset": stored_dataset(local, dataset, ref)})
     spec = local.runs.start(stored, ORIGIN, engine)
     try:

@@ -3,6 +3,7 @@
 from bot.messages.card import Card, Colour, Field
 from bot.messages.duration import duration
 from bot.messages.figures import count, rate
+from bot.messages.markdown import escape
 from bot.messages.run_card import REHEARSAL
 from training.cost import PRICES_DATE, Estimate
 from training.request import ExpertSpec, RunSpec
@@ -60,5 +61,7 @@ def _expert(spec: RunSpec, expert: ExpertSpec) -> Field:
     ]
     if expert.speed_lora is not None:
         lines.append(f"Lightning merged at strength {expert.speed_lora.strength:g}")
+    if expert.start is not None:
+        lines.append(f"starts from {escape(expert.start.source)}")
     name = "Settings" if expert.name == "main" else f"Settings, {expert.name}-noise expert"
     return Field(name, "\n".join(lines), inline=True)

@@ -64,6 +64,11 @@ def _description(view: RunView) -> list[str]:
     lines = [f"**{spec.model}** on dataset **{spec.dataset}**{_experts(view)}"]
     if spec.continues is not None:
         lines.append(f"Goes on from the run **{spec.continues}**.")
+    lines += [
+        f"Starts from **{escape(e.start.source)}**{f' ({e.name})' if e.name != 'main' else ''}."
+        for e in spec.experts
+        if e.start is not None
+    ]
     if spec.engine == "rehearsal":
         lines.append(f"*{REHEARSAL}*")
     return [*lines, *_outcome(view)]
