@@ -1,15 +1,17 @@
 """What the bot can do, for any chat platform: the one place where threads meet the event loop."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from bot.web.archive import Member
+from bot.web.bundle import workflow_file
 from bot.web.links import LinkSigner
 from bot.wiring import LocalHouse
 from training.advance import open_runs
-from training.bundle import require_checkpoints
+from training.bundle import require_checkpoints, sets
 from training.catalogue import find_model
 from training.checkpoints import StoredCheckpoint, expert_named
 from training.cost import Estimate, estimate
@@ -53,6 +55,19 @@ class CheckpointLink:
     epoch: int
     size_bytes: int
     url: str
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadLinks:
+    """What `/download` hands out.
+
+    `pairs` are zips of both experts by epoch; `workflow` is a file for ComfyUI.
+    """
+
+    checkpoints: list[CheckpointLink]
+    archive: str
+    pairs: Mapping[int, str]
+    workflow: Member
 
 
 class Service:
@@ -189,8 +204,8 @@ class Service:
 
         return await _in_thread(tend)
 
-    async def links(self, guild: str, run: str) -> tuple[list[CheckpointLink], str]:
-        """Return a link for every checkpoint of a run and one for all of them as a zip.
+    async def links(self, guild: str, run: str) -> DownloadLinks:
+        """Return links to the checkpoints of a run, and a workflow that loads the newest.
 
         Raises:
             NotFoundError: The run does not exist or has no checkpoint.
@@ -208,7 +223,13 @@ class Service:
             for expert in view.spec.experts
             for checkpoint in view.run.expert(expert.name).checkpoints
         ]
-        return links, self._signer.archive_link(guild, run)
+        pairs = {
+            one.epoch: self._signer.archive_link(guild, run, one.epoch)
+            for one in sets(view.run)
+            if one.is_complete and len(one.files) > 1
+        }
+        workflow = workflow_file(view.run)
+        return DownloadLinks(links, self._signer.archive_link(guild, run), pairs, workflow)
 
 
 async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -137,6 +137,7 @@ def _failed(view: RunView) -> Field:
 def _advice(view: RunView) -> Field:
     model = find_model(view.spec.model)
     lines = list(comfyui_advice(model))
+    lines.append("`/download` hands out a workflow with all of this in place: drop it on ComfyUI.")
     missing = [e.name for e in model.experts if e.name not in {s.name for s in view.spec.experts}]
     if missing:
         lines.append(
