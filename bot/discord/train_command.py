@@ -61,7 +61,7 @@ def train_command(
     )
     command.guild_only = True
     command.autocomplete("dataset")(dataset_names)
-    command.autocomplete("resume-from")(starting_points)
+    command.autocomplete("resume_from")(starting_points)
     for name, values in _SUGGESTED.items():
         command.autocomplete(option(name))(fixed(values))
     return command
