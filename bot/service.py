@@ -154,9 +154,9 @@ class Service:
         """Remove a LoRA file; runs that started from it keep their own copy."""
         return await _in_thread(self._local.checkpoints.remove, guild, name)
 
-    async def starting_points(self, guild: str) -> dict[str, str]:
-        """Return what `resume-from` can name, each with a line that describes it."""
-        return await _in_thread(self._local.runs.starts.names, guild)
+    async def starting_points(self, guild: str, typed: str) -> dict[str, str]:
+        """Return what `resume-from` can name and fits what was typed, each with a description."""
+        return await _in_thread(self._local.runs.starts.names, guild, typed)
 
     async def train(self, request: TrainRequest, origin: Origin) -> StartedRun:
         """Store a run and start it; the same interaction gives the same run."""

@@ -14,10 +14,12 @@ from training.errors import NotFoundError, RequestError
 from training.house import House
 from training.merge.hashing import file_sha256
 from training.request import ExpertSpec, RunSpec, StartingPoint
+from training.run_log import DamagedRunError
 from training.settings import split_value
 
 # As an adapter's alpha comes back from bf16, which has eight bits.
 _ALPHA_TOLERANCE = 2.0**-8
+_ENOUGH = 50
 _OF_RUN = re.compile(r"(?P<run>[^/]+)/(?:(?P<expert>main|high|low)-)?e(?P<epoch>\d{1,6})")
 
 
@@ -70,17 +72,27 @@ class Starts:
             target.parent.mkdir(parents=True, exist_ok=True)
             _copy(source, target)
 
-    def names(self, guild: str) -> dict[str, str]:
-        """Return what can be named in a guild, each with a line that describes it."""
+    def names(self, guild: str, typed: str = "") -> dict[str, str]:
+        """Return what can be named in a guild and fits what was typed, each with a description.
+
+        Of runs only as many as anybody looks through are read; a damaged one is left out.
+        """
+        wanted = typed.strip().lower().partition("/")[0]
         found = {
             record.name: f"{record.name} ({record.model}, {record.expert}, rank {record.rank})"
             for record in self._checkpoints.all(guild)
+            if wanted in record.name
         }
         store = self._house.store
         for run in reversed(store.names(layout.runs(guild))):
-            if not store.exists(layout.ended(guild, run)):
+            if len(found) >= _ENOUGH:
+                break
+            if wanted not in run or not store.exists(layout.ended(guild, run)):
                 continue
-            state = self._house.log(guild, run).load()
+            try:
+                state = self._house.log(guild, run).load()
+            except DamagedRunError:
+                continue
             for expert in state.spec.experts:
                 for checkpoint in reversed(state.expert(expert.name).checkpoints):
                     name = f"{run}/{expert.name}-e{checkpoint.epoch}"

@@ -42,8 +42,8 @@ def starting_points(service: Service) -> Complete:
     """Complete what a training can start from, also behind `high=` or `low=`."""
 
     async def complete(interaction: Interaction, typed: str) -> Choices:
-        found = await service.starting_points(guild_of(interaction))
         before, equals, last = typed.rpartition("=")
+        found = await service.starting_points(guild_of(interaction), last)
         choices = _choices(found, last)
         return [
             app_commands.Choice(name=choice.name, value=value)
