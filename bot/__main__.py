@@ -7,6 +7,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 from bot.cli.check import check
+from bot.cli.checkpoint import checkpoint
 from bot.cli.demo import demo
 from bot.cli.explain import explain_log
 from bot.cli.merge import merge
@@ -32,6 +33,7 @@ app = App(
 for command in (serve, sandbox, demo, models, check, plan, train, runs, cancel, download, merge):
     app.command(command)
 app.command(explain_log, name="explain")
+app.command(checkpoint)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -14,6 +14,7 @@ from storage.folder import FolderStore
 from storage.run_index import SqliteRunIndex
 from training.backends.local_queue import LocalBackend
 from training.catalogue import Model
+from training.checkpoints import Checkpoints
 from training.datasets import Datasets
 from training.errors import RequestError
 from training.house import House
@@ -48,6 +49,7 @@ class LocalHouse:
         )
         self.runs = Runs(self.house, SqliteRunIndex(self.home / "index.sqlite"))
         self.datasets = Datasets(self.house.store)
+        self.checkpoints = Checkpoints(self.house.store)
 
     def with_team_role(self, role: str) -> "LocalHouse":
         """Return the same home with a role to notify, unless one is set."""

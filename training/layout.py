@@ -153,3 +153,18 @@ def merged_input(guild: str, name: str, expert: ExpertName, base: WeightFile) ->
 def request(guild: str, token: str) -> str:
     """Return the file that ties a chat interaction to the run it made."""
     return f"guilds/{guild}/requests/{token}.json"
+
+
+def stored_checkpoints(guild: str) -> str:
+    """Return the folder of the LoRA files that a guild can start trainings from."""
+    return f"guilds/{guild}/checkpoints"
+
+
+def stored_checkpoint(guild: str, name: str) -> str:
+    """Return the folder of one LoRA file that trainings can start from."""
+    return f"{stored_checkpoints(guild)}/{name}"
+
+
+def starting_file(guild: str, name: str, expert: ExpertName, sha256: str) -> str:
+    """Return the run's own copy of the LoRA file that one expert starts from."""
+    return f"{run(guild, name)}/inputs/{expert}/start-{sha256[:16]}.safetensors"

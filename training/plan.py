@@ -136,6 +136,7 @@ class Planner:
             output_name=self.spec.output_name(name),
             comment=comment(self.spec, name, merge_receipt),
             resume=resume,
+            network_weights=self._starting_file(expert),
         )
         return self.engine.command(train.script, train.arguments())
 
@@ -151,6 +152,12 @@ class Planner:
             swappable=self.model.swappable,
             fp8=settings.fp8,
         )
+
+    def _starting_file(self, expert: ExpertSpec) -> Path | None:
+        if expert.start is None:
+            return None
+        place = (self.spec.guild, self.spec.name, expert.name, expert.start.sha256)
+        return self._path(layout.starting_file(*place))
 
     def dit_key(self, expert: ExpertSpec) -> str:
         """Return where the trainer of one expert finds its base: merged, for a speed LoRA."""

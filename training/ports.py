@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from training.adapter.modules import Widths
 from training.catalogue import Model, WeightFile
 from training.events import StageKey
 
@@ -168,8 +169,8 @@ class Engine(Protocol):
         """Return what the command's environment needs beyond the stage's own."""
         ...
 
-    def modules(self, model: Model) -> frozenset[str] | None:
-        """Return the modules that carry an adapter, None when only their number is known."""
+    def modules(self, model: Model) -> Widths:
+        """Return the modules that carry an adapter, with their widths."""
         ...
 
     def module_count(self, model: Model) -> int:

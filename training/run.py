@@ -61,13 +61,17 @@ class StageState:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Adapter weights on disk, complete; `file` is relative to the run's folder."""
+    """Adapter weights on disk, complete; `file` is relative to the run's folder.
+
+    What `publish` says of a file replaces what the trainer said, whichever is read first.
+    """
 
     file: str
     epoch: int
     step: int
     size_bytes: int
     is_final: bool
+    is_published: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +206,17 @@ def _with_training(run: Run, event: StageEvent) -> Run:
                 return run
             state = replace(state, epoch=event.epoch, step=event.step, loss=event.loss)
         case ev.CheckpointSaved():
+            is_published = event.key.stage == "publish"
+            known = (old for old in state.checkpoints if old.file == event.file)
+            if not is_published and any(old.is_published for old in known):
+                return run
             saved = Checkpoint(
-                event.file, event.epoch, event.step, event.size_bytes, event.is_final
+                event.file,
+                event.epoch,
+                event.step,
+                event.size_bytes,
+                event.is_final,
+                is_published,
             )
             others = tuple(old for old in state.checkpoints if old.file != event.file)
             ordered = sorted((*others, saved), key=lambda c: (c.step, c.is_final))

@@ -11,7 +11,13 @@ from discord import app_commands
 
 from bot.discord.answers import Interaction, answer_error
 from bot.discord.card_keeper import CardKeeper
-from bot.discord.completion import dataset_names, run_names
+from bot.discord.checkpoint_commands import checkpoint_group
+from bot.discord.completion import (
+    checkpoint_names,
+    dataset_names,
+    run_names,
+    starting_points,
+)
 from bot.discord.dataset_commands import dataset_group, use_as_dataset
 from bot.discord.run_buttons import RunButton, ServiceClient
 from bot.discord.run_commands import add_run_commands
@@ -101,7 +107,10 @@ class LoraBot(ServiceClient):
     def _add_commands(self) -> None:
         limit = self._options.upload_limit_mib
         datasets, runs = dataset_names(self.service), run_names(self.service)
-        self.tree.add_command(train_command(self.service, self.show_run, datasets))
+        starts = starting_points(self.service)
+        self.tree.add_command(train_command(self.service, self.show_run, datasets, starts))
+        names = checkpoint_names(self.service)
+        self.tree.add_command(checkpoint_group(self.service, names, limit))
         self.tree.add_command(dataset_group(self.service, datasets, limit))
         self.tree.add_command(use_as_dataset(self.service, limit))
         add_run_commands(self.tree, self.service, self.show_run, runs, self.team_role)

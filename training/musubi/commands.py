@@ -67,7 +67,10 @@ class CacheText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainNetwork:
-    """Train one expert's adapter; `resume` names the training state to go on from."""
+    """Train one expert's adapter.
+
+    `resume` names the training state to go on from, `network_weights` a LoRA file to start with.
+    """
 
     model: Model
     expert: Expert
@@ -79,6 +82,7 @@ class TrainNetwork:
     output_name: str
     comment: str
     resume: Path | None = None
+    network_weights: Path | None = None
     script: Script = "wan_train_network.py"
 
     def arguments(self) -> tuple[str, ...]:
@@ -91,6 +95,9 @@ class TrainNetwork:
         ]
         if self.resume is not None:
             parts += ["--resume", str(self.resume)]
+        elif self.network_weights is not None:
+            # Not with a state: its values would replace those of the file.
+            parts += ["--network_weights", str(self.network_weights)]
         return checked(self.script, parts)
 
     def _model(self) -> list[str]:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from training.adapter.modules import Widths, modules_of
 from training.catalogue import Model, WeightFile
 from training.musubi.commands import MUSUBI_COMMIT
 from training.musubi.hub import Hub
@@ -30,9 +31,9 @@ class MusubiEngine:
         # Unbuffered, or "saving checkpoint" lines are lost when the trainer is stopped.
         return {"PYTHONUNBUFFERED": "1"}
 
-    def modules(self, model: Model) -> None:  # noqa: ARG002
-        """Return None: only the number of a real model's modules is in the catalogue."""
-        return
+    def modules(self, model: Model) -> Widths:
+        """Return the modules of the published weights that carry an adapter."""
+        return modules_of(model)
 
     def module_count(self, model: Model) -> int:
         """Return how many modules of the model carry an adapter."""

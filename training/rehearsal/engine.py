@@ -5,10 +5,11 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from training.adapter.modules import Widths
 from training.catalogue import Model, WeightFile
 from training.merge.hashing import file_sha256
 from training.ports import Extent, Obtained
-from training.rehearsal.shape import adapter_modules
+from training.rehearsal.shape import adapter_widths
 from training.rehearsal.weights import Role, write_weights
 
 # Fixed file times make the same seed give the same bytes; any constant would do.
@@ -32,9 +33,9 @@ class RehearsalEngine:
         path = f"{root}{os.pathsep}{inherited}" if inherited else root
         return {"SOURCE_DATE_EPOCH": _EPOCH_SECONDS, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}
 
-    def modules(self, model: Model) -> frozenset[str]:
+    def modules(self, model: Model) -> Widths:
         """Return the modules of the tiny model that carry an adapter."""
-        return frozenset(adapter_modules(clip=model.clip))
+        return adapter_widths(clip=model.clip)
 
     def module_count(self, model: Model) -> int:
         """Return how many modules of the tiny model carry an adapter."""

@@ -1,6 +1,5 @@
 """train: one expert's adapter, going on from the newest complete training state."""
 
-import hashlib
 import json
 import shutil
 from dataclasses import asdict
@@ -13,7 +12,6 @@ from training import layout
 from training.catalogue import ExpertName
 from training.child import run_command
 from training.errors import StageError
-from training.events import StageKey
 from training.musubi.progress import (
     CheckpointSaved,
     EpochEnded,
@@ -25,6 +23,7 @@ from training.musubi.progress import (
 from training.request import RunSpec
 from training.stage import StageContext, StageResult
 from training.stages.cache import clean_folders
+from training.stages.merge import receipt_hash
 
 # A card is edited every few seconds at most; more often would only wear the disk.
 PROGRESS_SECONDS = 0.5
@@ -45,7 +44,7 @@ def run(context: StageContext) -> StageResult:
     log = layout.log(context.spec.guild, context.spec.name, context.key, context.attempt)
     with _Recorder(context) as recorder:
         run_command(
-            planner.train_command(name, state, _merge_receipt(context, name)),
+            planner.train_command(name, state, receipt_hash(context, name)),
             environment=planner.environment(),
             log=context.path(log),
             stopping=context.stopping,
@@ -72,14 +71,6 @@ def newest_state(folder: Path, spec: RunSpec, name: ExpertName) -> Path | None:
         if (origin["run"], origin["expert"]) == (spec.name, name):
             found.append((int(facts["step"]), sidecar.parent))
     return max(found)[1] if found else None
-
-
-def _merge_receipt(context: StageContext, name: ExpertName) -> str | None:
-    """Return the hash of the proof that the expert's base was merged, where it was."""
-    if context.spec.expert(name).speed_lora is None:
-        return None
-    key = layout.receipt(context.spec.guild, context.spec.name, StageKey("merge", name))
-    return hashlib.sha256(context.house.store.read(key)).hexdigest()
 
 
 def _state_to_continue(context: StageContext, name: ExpertName) -> Path | None:
