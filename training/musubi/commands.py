@@ -15,8 +15,6 @@ from typing import Literal
 from training.catalogue import Expert, Model
 from training.settings import ExpertSettings
 
-MUSUBI_COMMIT = "30c658c4f4b0bf05038b3346eff9670259b10fc7"
-
 Script = Literal[
     "wan_cache_latents.py", "wan_cache_text_encoder_outputs.py", "wan_train_network.py"
 ]

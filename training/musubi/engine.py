@@ -1,6 +1,5 @@
 """The production engine: musubi-tuner's own scripts and the published weights."""
 
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,27 +11,42 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from training.catalogue import Model, WeightFile
 from training.errors import StageError
-from training.musubi.commands import MUSUBI_COMMIT
+from training.musubi.launcher.hooks import MUSUBI_COMMIT
+from training.musubi.launcher.program import DEFAULT_STATE_SECONDS, STATE_SECONDS_VARIABLE
+
+_LAUNCHER = Path(__file__).with_name("launcher")
 
 
 class MusubiEngine:
-    """Runs the scripts of a musubi-tuner checkout with the interpreter that it is installed in."""
+    """Runs the scripts of a musubi-tuner checkout through the launcher, in their own environment.
+
+    Args:
+        checkout: The folder of the checkout.
+        python: The interpreter that musubi-tuner is installed in.
+        state_seconds: Time between the training states that are saved beside the checkpoints'.
+    """
 
     name = "musubi"
     version = MUSUBI_COMMIT
 
-    def __init__(self, checkout: Path, python: Path | None = None) -> None:
-        self._checkout = checkout
-        self._python = str(python or sys.executable)
+    def __init__(
+        self, checkout: Path, python: Path, state_seconds: float = DEFAULT_STATE_SECONDS
+    ) -> None:
+        self._checkout, self._python = checkout, python
+        self._state_seconds = state_seconds
 
     def command(self, script: str, arguments: tuple[str, ...]) -> tuple[str, ...]:
         """Return the complete command line that runs one of musubi's scripts."""
-        return (self._python, str(self._checkout / "src/musubi_tuner" / script), *arguments)
+        path = self._checkout / "src/musubi_tuner" / script
+        return (str(self._python), str(_LAUNCHER), str(path), *arguments)
 
     def environment(self) -> Mapping[str, str]:
         """Return what the command's environment needs beyond the stage's own."""
-        # Unbuffered, or "saving checkpoint" lines are lost when the trainer is stopped.
-        return {"PYTHONUNBUFFERED": "1"}
+        return {
+            # Unbuffered, or "saving checkpoint" lines are lost when the trainer is stopped.
+            "PYTHONUNBUFFERED": "1",
+            STATE_SECONDS_VARIABLE: f"{self._state_seconds:g}",
+        }
 
     def modules(self, model: Model) -> None:  # noqa: ARG002
         """Return None: only the number of a real model's modules is in the catalogue."""

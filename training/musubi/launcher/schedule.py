@@ -19,7 +19,7 @@ def resume(original: Function) -> Function:
     def resumed(trainer: Any, accelerator: Any, args: Any) -> Any:
         # accelerate's list of what it prepared; musubi-tuner hands over no schedule here.
         schedules: list[Any] = [wrapped.scheduler for wrapped in accelerator._schedulers]
-        before: list[dict[str, Any]] = [dict(vars(schedule)) for schedule in schedules]
+        before: list[dict[str, Any]] = [{**vars(schedule)} for schedule in schedules]
         result = original(trainer, accelerator, args)
         if args.resume and read_state(Path(args.resume)).total_steps != args.max_train_steps:
             for schedule, fresh in zip(schedules, before, strict=True):
