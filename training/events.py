@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from training.catalogue import ExpertName
+from training.musubi.progress import Trouble
 
 StageName = Literal["prepare", "fetch", "cache", "merge", "train", "publish"]
 
@@ -80,6 +81,18 @@ class StateSaved:
     epoch: int
     step: int
     kind: Literal["state_saved"] = "state_saved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingWarned:
+    """Training goes on, but will probably lead to nothing; said once in an attempt."""
+
+    at: datetime
+    key: StageKey
+    attempt: int
+    trouble: Trouble
+    step: int
+    kind: Literal["training_warned"] = "training_warned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +181,7 @@ StageEvent = (
     | EpochEnded
     | CheckpointSaved
     | StateSaved
+    | TrainingWarned
     | StageSucceeded
     | StageFailed
     | StageStopped

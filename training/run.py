@@ -9,6 +9,7 @@ from typing import assert_never
 from training import events as ev
 from training.catalogue import ExpertName
 from training.events import Event, StageEvent, StageKey
+from training.musubi.progress import Trouble
 from training.request import RunSpec
 
 
@@ -76,6 +77,7 @@ class ExpertState:
     step: int = 0
     loss: float | None = None
     checkpoints: tuple[Checkpoint, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,8 @@ def _next_stage(before: StageState, event: StageEvent) -> StageState:
             return _moved(stage, StageStatus.INTERRUPTED)
         case ev.EpochEnded() | ev.StateSaved() | ev.CheckpointSaved():
             return replace(stage, progressed_attempt=event.attempt)
+        case ev.TrainingWarned():
+            return stage
         case _:
             assert_never(event)
 
@@ -198,6 +202,8 @@ def _with_training(run: Run, event: StageEvent) -> Run:
             others = tuple(old for old in state.checkpoints if old.file != event.file)
             ordered = sorted((*others, saved), key=lambda c: (c.step, c.is_final))
             state = replace(state, checkpoints=tuple(ordered))
+        case ev.TrainingWarned() if event.trouble not in state.troubles:
+            state = replace(state, troubles=(*state.troubles, event.trouble))
         case _:
             return run
     return replace(run, experts={**run.experts, name: state})

@@ -1,4 +1,4 @@
-"""Writes tiny VAE, T5 and CLIP weights; run by musubi-tuner's interpreter with the shim in place."""
+"""Writes tiny VAE, T5 and CLIP weights; run by musubi-tuner's interpreter behind the shim."""
 
 import sys
 from pathlib import Path

@@ -4,6 +4,7 @@ What a GPU does by itself is done here by hand: casting weights to the type that
 with. What needs the network, the tokenizers, is replaced. Nothing else is changed.
 """
 
+import importlib
 import importlib.abc
 import importlib.machinery
 import json
@@ -40,7 +41,7 @@ def casting(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def without_kernels(extension: Any) -> None:
-    import torch
+    torch = importlib.import_module("torch")
 
     if not extension._has_ops():
         # A torchvision built for a GPU beside a torch that is not; musubi calls none of its ops.
@@ -76,7 +77,7 @@ def smaller(name: str, **sizes: int) -> Callable[[Any], None]:
 
 
 def tiny_clip(module: Any) -> None:
-    import torch
+    torch = importlib.import_module("torch")
 
     smaller("clip_xlm_roberta_vit_h_14", **CLIP)(module)
     original = module.CLIPModel.visual
@@ -89,7 +90,7 @@ def tiny_clip(module: Any) -> None:
 
 
 def letters(module: Any) -> None:
-    import torch
+    torch = importlib.import_module("torch")
 
     def init(self: Any, name: str, seq_len: int = 512, **named: Any) -> None:
         self.seq_len = seq_len
@@ -106,8 +107,12 @@ def letters(module: Any) -> None:
 
 
 CLIP = {
-    **{"vision_mlp_ratio": 1, "vision_layers": 2, "vocab_size": 256},
-    **{"text_dim": 64, "text_heads": 2, "text_layers": 1},
+    "vision_mlp_ratio": 1,
+    "vision_layers": 2,
+    "vocab_size": 256,
+    "text_dim": 64,
+    "text_heads": 2,
+    "text_layers": 1,
 }
 KEPT: list[Any] = []
 PATCHES: dict[str, Callable[[Any], None]] = {
