@@ -181,10 +181,9 @@ StageEvent = (
     | EpochEnded
     | CheckpointSaved
     | StateSaved
-    | TrainingWarned
     | StageSucceeded
     | StageFailed
     | StageStopped
     | StageLost
 )
-Event = StageEvent | CancelRequested | RunSucceeded | RunFailed | RunCancelled
+Event = StageEvent | TrainingWarned | CancelRequested | RunSucceeded | RunFailed | RunCancelled

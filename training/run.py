@@ -129,6 +129,8 @@ def apply(run: Run, event: Event) -> Run:
             )
         case ev.RunCancelled():
             return replace(run, status=RunStatus.CANCELLED, ended_at=event.at)
+        case ev.TrainingWarned():
+            return _with_training(run, event)
         case _:
             return _apply_to_stage(run, event)
 
@@ -172,8 +174,6 @@ def _next_stage(before: StageState, event: StageEvent) -> StageState:
             return _moved(stage, StageStatus.INTERRUPTED)
         case ev.EpochEnded() | ev.StateSaved() | ev.CheckpointSaved():
             return replace(stage, progressed_attempt=event.attempt)
-        case ev.TrainingWarned():
-            return stage
         case _:
             assert_never(event)
 
@@ -184,7 +184,7 @@ def _moved(stage: StageState, status: StageStatus) -> StageState:
     return replace(stage, status=later)
 
 
-def _with_training(run: Run, event: StageEvent) -> Run:
+def _with_training(run: Run, event: StageEvent | ev.TrainingWarned) -> Run:
     """Return `run` with what a training event says of its expert; a name counts once."""
     name = event.key.expert
     if name is None:
@@ -202,8 +202,8 @@ def _with_training(run: Run, event: StageEvent) -> Run:
             others = tuple(old for old in state.checkpoints if old.file != event.file)
             ordered = sorted((*others, saved), key=lambda c: (c.step, c.is_final))
             state = replace(state, checkpoints=tuple(ordered))
-        case ev.TrainingWarned() if event.trouble not in state.troubles:
-            state = replace(state, troubles=(*state.troubles, event.trouble))
+        case ev.TrainingWarned():
+            state = replace(state, troubles=tuple(sorted({*state.troubles, event.trouble})))
         case _:
             return run
     return replace(run, experts={**run.experts, name: state})

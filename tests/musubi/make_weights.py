@@ -1,12 +1,12 @@
 """Writes tiny VAE, T5 and CLIP weights; run by musubi-tuner's interpreter behind the shim."""
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-from musubi_tuner.wan.modules import clip, t5, vae
-from safetensors.torch import save_file
+from safetensors.torch import save_file  # type: ignore[reportUnknownVariableType]
 
 
 def tensors(model: Any, dtype: torch.dtype) -> dict[str, torch.Tensor]:
@@ -19,6 +19,8 @@ def tensors(model: Any, dtype: torch.dtype) -> dict[str, torch.Tensor]:
 
 
 def main(folder: Path) -> None:
+    modules = [import_module(f"musubi_tuner.wan.modules.{name}") for name in ("clip", "t5", "vae")]
+    clip, t5, vae = modules
     encoder = t5.umt5_xxl(encoder_only=True, return_tokenizer=False)
     torch.save(tensors(encoder, torch.bfloat16), folder / "t5.pth")
     eyes = clip.clip_xlm_roberta_vit_h_14(

@@ -71,7 +71,11 @@ def tiny_dit(configs: Any) -> None:
 def smaller(name: str, **sizes: int) -> Callable[[Any], None]:
     def patch(module: Any) -> None:
         original = getattr(module, name)
-        setattr(module, name, lambda *a, **named: original(*a, **{**named, **sizes}))
+
+        def small(*arguments: Any, **named: Any) -> Any:
+            return original(*arguments, **{**named, **sizes})
+
+        setattr(module, name, small)
 
     return patch
 

@@ -55,19 +55,26 @@ class Saver:
             record: What it says of itself.
             states: The random generators as they were, if they have been drawn from since.
         """
+        self._write(path, record, states)
+        self._tell(path, record)
+
+    def _write(self, path: Path, record: TrainingState, states: States | None) -> None:
         with whole_directory(path) as directory:
             self._save_state(str(directory))
             if states is not None:
                 randomness.write(directory, states)
             (directory / STATE_FILE).write_bytes(record.encode())
         self.saved_at, self.saved_step = time.monotonic(), record.step
+
+    def _tell(self, path: Path, record: TrainingState) -> None:
         self._progress.write(StateSaved(path=str(path), epoch=record.epoch, step=record.step))
 
     def save_between(self, path: Path, record: TrainingState, states: States) -> None:
         """Save a state between the asked ones; only the newest of these are kept."""
-        self.save_state(path, record, states)
+        self._write(path, record, states)
         for old in timed_states(self._directory, self._name)[:-KEPT_TIMED_STATES]:
             remove_directory(old)
+        self._tell(path, record)
 
     def save_weights(self, save: SaveWeights, file: str, at: Position, *arguments: object) -> None:
         """Save an adapter file through musubi-tuner's own method."""

@@ -23,7 +23,7 @@ LOOP = HookPoint(
     "NetworkTrainer._run_training_loop",
     (
         *("args", "accelerator", "training_started_at", "train_dataloader", "network"),
-        *("optimizer", "lr_scheduler"),
+        "optimizer",
     ),
 )
 BAR = HookPoint(_TRAINER, "tqdm")
