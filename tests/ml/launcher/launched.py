@@ -20,6 +20,9 @@ TRAIN, LATENTS, TEXT = (
     f"wan_{name}.py" for name in ("train_network", "cache_latents", "cache_text_encoder_outputs")
 )
 
+# torch imports more, for seconds, at the first step of its first optimizer; every fork has it then.
+torch.optim.AdamW([torch.zeros(1, requires_grad=True)]).step()
+
 
 @dataclass(frozen=True)
 class Ended:

@@ -1,0 +1,53 @@
+"""What files of a run look like: names, keys, types and metadata keys, but no values."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from training.tensor_header import read_header
+
+SNAPSHOT = Path(__file__).with_name("musubi-layouts.json")
+
+
+def read_snapshot() -> dict[str, Any]:
+    """Return the layouts that musubi-tuner was seen to write."""
+    return json.loads(SNAPSHOT.read_text("utf-8"))
+
+
+def describe_caches(folder: Path) -> dict[str, Any]:
+    """Return every cache file of a folder of datasets."""
+    return {
+        path.relative_to(folder).as_posix(): describe_file(path)
+        for path in sorted(folder.glob("*/*.safetensors"))
+    }
+
+
+def describe_run(folder: Path) -> dict[str, Any]:
+    """Return every checkpoint and state of a training."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".safetensors":
+            found[path.name] = describe_file(path)
+        elif path.is_dir() and path.name.endswith("-state"):
+            found[path.name] = describe_state(path)
+    return found
+
+
+def describe_state(folder: Path) -> dict[str, Any]:
+    """Return the files of a state, its tensors and the keys of its record."""
+    record = json.loads((folder / "training_state.json").read_text("utf-8"))
+    return {
+        "files": sorted(path.name for path in folder.iterdir()),
+        "model": describe_file(folder / "model.safetensors"),
+        "record": sorted(record),
+        "at": {name: record[name] for name in ("epoch", "batch", "step", "reason")},
+    }
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Return the tensors of a file as type and shape, and the keys of its metadata."""
+    header = read_header(path)
+    tensors = {
+        name: f"{tensor.dtype} {list(tensor.shape)}" for name, tensor in header.tensors.items()
+    }
+    return {"tensors": dict(sorted(tensors.items())), "metadata": sorted(header.metadata)}
