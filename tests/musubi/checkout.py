@@ -102,6 +102,21 @@ class Checkout:
     def cache_text(self, caches: Path) -> CacheText:
         return CacheText(dataset_config=self.config(caches), weights=self.weights)
 
+    def base(self, model: Model) -> Path:
+        """Return the tiny base of a model, written when it is first asked for."""
+        path = self.root / f"{model.task}-{model.dtype}.safetensors"
+        if not path.exists():
+            channels = 36 if model.i2v else 16
+            write_weights(
+                path,
+                role="dit",
+                seed=model.task,
+                in_channels=channels,
+                clip=model.clip,
+                dtype=model.dtype,
+            )
+        return path
+
     def train(
         self,
         model: Model,
@@ -113,24 +128,13 @@ class Checkout:
         epochs: int = 3,
     ) -> TrainNetwork:
         """Return the training of one expert: epochs of four steps, each saved."""
-        base = self.root / f"{model.task}-{model.dtype}.safetensors"
-        if not base.exists():
-            channels = 36 if model.i2v else 16
-            write_weights(
-                base,
-                role="dit",
-                seed=model.task,
-                in_channels=channels,
-                clip=model.clip,
-                dtype=model.dtype,
-            )
         # The optimizer in 8 bit needs a GPU.
         given = {"optimizer": "adamw", "epochs": str(epochs), "save_every": "1", "rank": "4"}
         return TrainNetwork(
             model=model,
             expert=expert,
             settings=resolve_expert(model, expert, {**given, "learning_rate": "1e-3"}),
-            dit=BaseFile(path=base, weight=expert.dit),
+            dit=BaseFile(path=self.base(model), weight=expert.dit),
             dataset_config=self.config(caches),
             weights=self.weights,
             output_dir=output,
