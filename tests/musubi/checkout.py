@@ -3,19 +3,24 @@
 import json
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from tests.media import jpeg, mp4
 from tests.ml.rehearsal.workspace import write_media
 from training.catalogue import Expert, Model
 from training.child import run_command
+from training.errors import StageError
 from training.musubi.commands import BaseFile, CacheLatents, CacheText, TrainNetwork, Weights
 from training.musubi.engine import MusubiEngine
 from training.musubi.progress import ProgressEvent, StepDone
-from training.rehearsal.shape import BLOCKS, FFN_WIDTH, HEADS, WIDTH
+from training.rehearsal import tensor_file
+from training.rehearsal.shape import BLOCKS, FFN_WIDTH, HEADS, IMAGE_WIDTH, WIDTH
 from training.rehearsal.weights import write_weights
 from training.settings import resolve_expert
 from training.stage import StageInterruptedError
@@ -80,10 +85,14 @@ class Checkout:
         tiny = {"dim": WIDTH, "ffn_dim": FFN_WIDTH, "num_heads": HEADS, "num_layers": BLOCKS}
         return {"PYTHONPATH": str(SHIM), "LORABOT_TEST_TINY": json.dumps(tiny)}
 
-    def prepare(self) -> None:
-        """Write media and weights."""
+    def write_media(self) -> None:
+        """Write two images and a clip, which make four items."""
         pictures = {f"images/{n}.jpg": jpeg(seed=n) for n in range(2)}
         write_media(self.root, {**pictures, "videos/clip 0.mp4": mp4(12, seed=0)})
+
+    def prepare(self) -> None:
+        """Write media and weights."""
+        self.write_media()
         script = Path(__file__).with_name("make_weights.py")
         subprocess.run(
             [self.python, script, self.root], check=True, env={**os.environ, **self.shim}
@@ -102,9 +111,10 @@ class Checkout:
     def cache_text(self, caches: Path) -> CacheText:
         return CacheText(dataset_config=self.config(caches), weights=self.weights)
 
-    def base(self, model: Model) -> Path:
+    def base(self, model: Model, *, is_rehearsal: bool = False) -> Path:
         """Return the tiny base of a model, written when it is first asked for."""
-        path = self.root / f"{model.task}-{model.dtype}.safetensors"
+        kind = "rehearsal" if is_rehearsal else "musubi"
+        path = self.root / f"{kind}-{model.task}-{model.dtype}.safetensors"
         if not path.exists():
             channels = 36 if model.i2v else 16
             write_weights(
@@ -115,6 +125,8 @@ class Checkout:
                 clip=model.clip,
                 dtype=model.dtype,
             )
+            if model.clip and not is_rehearsal:
+                _widen_image_embedding(path)
         return path
 
     def train(
@@ -170,6 +182,9 @@ class Checkout:
             )
         except StageInterruptedError:
             outcome.is_interrupted = True
+        except StageError:
+            sys.stderr.write(log.read_text("utf-8", "replace")[-5000:])
+            raise
         return outcome
 
     def plain(self, command: TrainNetwork, log: Path) -> int:
@@ -184,6 +199,21 @@ class Checkout:
                 stderr=subprocess.STDOUT,
             )
         return done.returncode
+
+
+def _widen_image_embedding(path: Path) -> None:
+    """Give the rehearsal's narrow image embedding, narrow for speed, the width of Wan's own."""
+    header, random = tensor_file.read_header(path), np.random.default_rng(0)
+    found = {
+        name: tensor_file.encode(tensor_file.floats(header, name), "BF16")
+        for name in header.tensors
+    }
+    for layer, outputs in ((1, IMAGE_WIDTH), (3, WIDTH)):
+        name = f"img_emb.proj.{layer}"
+        weight = random.standard_normal((outputs, IMAGE_WIDTH), np.float32) * np.float32(0.02)
+        found[f"{name}.weight"] = tensor_file.encode(weight, "BF16")
+        found[f"{name}.bias"] = tensor_file.encode(np.zeros(outputs, np.float32), "BF16")
+    tensor_file.write(path, found, {})
 
 
 def tensors(path: Path) -> dict[str, bytes]:

@@ -4,6 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.musubi.checkout import Checkout
+from training.catalogue import Model
+from training.rehearsal.__main__ import main
+from training.rehearsal.weights import Role, write_weights
 from training.tensor_header import read_header
 
 SNAPSHOT = Path(__file__).with_name("musubi-layouts.json")
@@ -44,10 +48,28 @@ def describe_state(folder: Path) -> dict[str, Any]:
     }
 
 
+def rehearse_caches(checkout: Checkout, model: Model, folder: Path) -> None:
+    """Fill caches as a rehearsal does, of media and weights that are written here."""
+    checkout.write_media()
+    roles: dict[Role, Path | None] = {
+        "vae": checkout.weights.vae,
+        "t5": checkout.weights.t5,
+        "clip": checkout.weights.clip,
+    }
+    for role, path in roles.items():
+        if path is not None:
+            write_weights(path, role=role, seed="base")
+    for command in (checkout.cache_latents(model, folder), checkout.cache_text(folder)):
+        assert main([command.script, *command.arguments()], {}) == 0
+
+
+def _shape(name: str, shape: tuple[int, ...]) -> list[int | str]:
+    # Two tokenizers find different numbers of tokens in a caption.
+    return ["tokens", *shape[1:]] if name.startswith("varlen_") else [*shape]
+
+
 def describe_file(path: Path) -> dict[str, Any]:
     """Return the tensors of a file as type and shape, and the keys of its metadata."""
     header = read_header(path)
-    tensors = {
-        name: f"{tensor.dtype} {list(tensor.shape)}" for name, tensor in header.tensors.items()
-    }
+    tensors = {name: f"{t.dtype} {_shape(name, t.shape)}" for name, t in header.tensors.items()}
     return {"tensors": dict(sorted(tensors.items())), "metadata": sorted(header.metadata)}

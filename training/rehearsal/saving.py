@@ -119,7 +119,7 @@ class Saver:
                 key: tensor_file.encode(values, "F32")
                 for key, values in self._adapter.tensors().items()
             }
-            tensor_file.write(directory / "model.safetensors", tensors, {})
+            tensor_file.write(directory / "model.safetensors", tensors, {"format": "pt"})
             _write_torch(directory / "optimizer.bin", self._optimizer.state())
             _write_torch(directory / "scheduler.bin", {"last_epoch": state.step})
             # All randomness follows from seed, epoch and batch; there is no generator to store.
