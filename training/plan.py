@@ -13,7 +13,7 @@ from training.dataset.toml_file import render_toml
 from training.errors import RequestError
 from training.events import StageKey
 from training.memory import MemoryUse, shapes_of
-from training.musubi.commands import CacheLatents, CacheText, TrainNetwork, Weights
+from training.musubi.commands import BaseFile, CacheLatents, CacheText, TrainNetwork, Weights
 from training.ports import Engine
 from training.request import ExpertSpec, RunSpec
 from training.settings import SpeedLoraSettings
@@ -129,7 +129,7 @@ class Planner:
             model=self.model,
             expert=self.model.expert(name),
             settings=expert.settings,
-            dit=self._path(self.dit_key(expert)),
+            dit=BaseFile(path=self._path(self.dit_key(expert)), weight=self.model.expert(name).dit),
             dataset_config=self.dataset_config,
             weights=self._weights,
             output_dir=self._path(layout.checkpoints(self.spec.guild, self.spec.name, name)),

@@ -9,6 +9,7 @@ from typing import assert_never
 from training import events as ev
 from training.catalogue import ExpertName
 from training.events import Event, StageEvent, StageKey
+from training.musubi.progress import Trouble
 from training.request import RunSpec
 from training.suggestion import Suggestion
 
@@ -82,6 +83,7 @@ class ExpertState:
     step: int = 0
     loss: float | None = None
     checkpoints: tuple[Checkpoint, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,8 @@ def apply(run: Run, event: Event) -> Run:
             )
         case ev.RunCancelled():
             return replace(run, status=RunStatus.CANCELLED, ended_at=event.at)
+        case ev.TrainingWarned():
+            return _with_training(run, event)
         case _:
             return _apply_to_stage(run, event)
 
@@ -194,7 +198,7 @@ def _moved(stage: StageState, status: StageStatus) -> StageState:
     return replace(stage, status=later)
 
 
-def _with_training(run: Run, event: StageEvent) -> Run:
+def _with_training(run: Run, event: StageEvent | ev.TrainingWarned) -> Run:
     """Return `run` with what a training event says of its expert; a name counts once."""
     name = event.key.expert
     if name is None:
@@ -221,6 +225,8 @@ def _with_training(run: Run, event: StageEvent) -> Run:
             others = tuple(old for old in state.checkpoints if old.file != event.file)
             ordered = sorted((*others, saved), key=lambda c: (c.step, c.is_final))
             state = replace(state, checkpoints=tuple(ordered))
+        case ev.TrainingWarned():
+            state = replace(state, troubles=tuple(sorted({*state.troubles, event.trouble})))
         case _:
             return run
     return replace(run, experts={**run.experts, name: state})

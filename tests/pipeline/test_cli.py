@@ -121,7 +121,7 @@ def test_what_is_refused_says_why_and_changes_nothing(lorabot: Lorabot, archive:
     assert "no model called" in lorabot.refused(*train, "wan23")
     assert "'many'" in lorabot.refused(*train, "wan21-t2v-14b", "--epochs", "many")
     assert "name of a run" in lorabot.refused(*train, "wan21-t2v-14b", "--name", "a/b")
-    assert "LORABOT_MUSUBI" in lorabot.refused(*train, "wan21-t2v-14b", "--engine", "musubi")
+    assert "LORABOT_MUSUBI_DIR" in lorabot.refused(*train, "wan21-t2v-14b", "--engine", "musubi")
     assert "no file" in lorabot.refused("check", "nothing.zip")
     assert "no run called" in lorabot.refused("download", "nobody", "--out", "x")
     assert "LORABOT_DISCORD_TOKEN" in lorabot.refused("serve")

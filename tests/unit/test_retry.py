@@ -29,7 +29,12 @@ def changed(suggestion: Suggestion, model: str = HIGH_LOW) -> RunSpec:
 
 
 def planner(of: RunSpec) -> Planner:
-    return Planner(of, groups(), MusubiEngine(Path("/musubi")), lambda key: Path("/home") / key)
+    return Planner(
+        of,
+        groups(),
+        MusubiEngine(Path("/musubi"), Path("/python")),
+        lambda key: Path("/home") / key,
+    )
 
 
 def test_fewer_frames_are_other_items_and_so_a_new_beginning() -> None:

@@ -19,6 +19,7 @@ from training.musubi.progress import (
     StateSaved,
     StepDone,
     TrainingStarted,
+    Warned,
 )
 from training.request import RunSpec
 from training.stage import StageContext, StageResult
@@ -144,6 +145,12 @@ class _Recorder:
                 self.context.emit(
                     ev.StateSaved(
                         at=at, key=key, attempt=attempt, epoch=event.epoch, step=event.step
+                    )
+                )
+            case Warned():
+                self.context.emit(
+                    ev.TrainingWarned(
+                        at=at, key=key, attempt=attempt, trouble=event.trouble, step=event.step
                     )
                 )
             case _:

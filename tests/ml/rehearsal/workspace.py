@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from tests.media import jpeg, mp4
-from training.musubi.progress import ProgressEvent, StepDone, read_events
+from training.musubi.progress import ProgressEvent, StepDone
+from training.musubi.progress_reader import read_events
 from training.rehearsal.__main__ import main
 from training.rehearsal.options import CACHE_LATENTS, CACHE_TEXT, TRAIN
 from training.rehearsal.weights import write_weights

@@ -63,7 +63,9 @@ def files(server: HubState, monkeypatch: pytest.MonkeyPatch) -> Mapping[tuple[st
 def stages(tmp_path: Path, server: HubState) -> Stages:
     class HubHouse(IdleHouse):
         def engine(self, name: EngineName) -> Engine:
-            return MusubiEngine(Path("/checkout"), hub=Hub(server.url, is_patient=False))
+            return MusubiEngine(
+                Path("/checkout"), Path("/python"), hub=Hub(server.url, is_patient=False)
+            )
 
     found = Stages(tmp_path, HubHouse)
     found.upload(guide_files(images=1, clips=1))
