@@ -204,6 +204,25 @@ def test_a_toml_of_ones_own_caches_only_what_a_clip_more_brings(
 
 
 @pytest.mark.usefixtures("first")
+def test_clips_of_several_frame_rates_as_uploaded_are_cached_by_what_each_brings(
+    stages: Stages,
+) -> None:
+    rates = {"videos/a.mp4": mp4(75, fps=24, seed=14), "videos/b.mp4": mp4(93, fps=30, seed=14)}
+    captions = {name.replace("mp4", "txt"): "ann1ka" for name in (*rates, "videos/c.mp4")}
+    made: list[int] = []
+    for more in ({}, {"videos/c.mp4": mp4(75, fps=24, seed=15)}):
+        stages.upload({**rates, **more, **captions})
+        stages.local.datasets.choose(GUILD, "annika", "original", by="7")
+        spec = stages.start()
+        made.append(stages.cache(spec)["latents"])
+        assert items(stages, spec) == spec.steps_per_epoch
+
+    groups = {path.name for path in stages.folder(spec).iterdir()}
+    assert {"clips-head-24fps", "clips-head-30fps"} <= groups
+    assert made == [8, 4]
+
+
+@pytest.mark.usefixtures("first")
 def test_runs_that_cache_at_once_make_nothing_twice(stages: Stages) -> None:
     stages.upload({**FILES, **clip("005", 5)})
     runs = [stages.start(), stages.start()]
