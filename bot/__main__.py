@@ -7,6 +7,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 from bot.cli.check import check
+from bot.cli.checkpoint import checkpoint
 from bot.cli.datasets import add, captions, diff
 from bot.cli.demo import demo
 from bot.cli.explain import explain_log
@@ -35,6 +36,7 @@ for command in (serve, sandbox, demo, models, check, add, captions, diff, plan, 
 for command in (cancel, download, merge):
     app.command(command)
 app.command(explain_log, name="explain")
+app.command(checkpoint)
 
 
 def main(arguments: list[str] | None = None) -> None:

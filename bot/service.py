@@ -1,22 +1,26 @@
 """What the bot can do, for any chat platform: the one place where threads meet the event loop."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from bot.dataset_service import DatasetService
+from bot.web.archive import Member
+from bot.web.bundle import workflow_file
 from bot.web.links import LinkSigner
 from bot.wiring import LocalHouse
 from training.advance import open_runs
+from training.bundle import require_checkpoints, sets
 from training.catalogue import find_model
+from training.checkpoints import StoredCheckpoint, expert_named
 from training.cost import Estimate, estimate
 from training.cutting import remarks
 from training.dataset.group import GroupPlan
 from training.dataset.report import Finding
 from training.request import EngineName, RunSpec, TrainRequest
-from training.runs import Origin, require_checkpoints
+from training.runs import Origin
 from training.view import RunSummary, RunView
 
 P = ParamSpec("P")
@@ -44,6 +48,19 @@ class CheckpointLink:
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class DownloadLinks:
+    """What `/download` hands out.
+
+    `pairs` are zips of both experts by epoch; `workflow` is a file for ComfyUI.
+    """
+
+    checkpoints: list[CheckpointLink]
+    archive: str
+    pairs: Mapping[int, str]
+    workflow: Member
+
+
 class Service:
     """The use cases of one installation; everything is asked for within a guild.
 
@@ -56,6 +73,33 @@ class Service:
         self._signer = signer
         self._engine: EngineName = engine
         self.datasets = DatasetService(local)
+
+    async def add_checkpoint(
+        self, guild: str, file: Path, *, model: str, expert: str, name: str, by: str
+    ) -> StoredCheckpoint:
+        """Store a LoRA file that trainings can start from; empty texts stand for what is found."""
+        chosen = expert_named(expert) if expert else None
+        return await _in_thread(
+            self._local.checkpoints.add,
+            guild,
+            file,
+            model=model,
+            expert=chosen,
+            name=name or None,
+            by=by,
+        )
+
+    async def checkpoints(self, guild: str) -> list[StoredCheckpoint]:
+        """Return the LoRA files that trainings can start from."""
+        return await _in_thread(self._local.checkpoints.all, guild)
+
+    async def remove_checkpoint(self, guild: str, name: str) -> StoredCheckpoint:
+        """Remove a LoRA file; runs that started from it keep their own copy."""
+        return await _in_thread(self._local.checkpoints.remove, guild, name)
+
+    async def starting_points(self, guild: str, typed: str) -> dict[str, str]:
+        """Return what `resume-from` can name and fits what was typed, each with a description."""
+        return await _in_thread(self._local.runs.starts.names, guild, typed)
 
     async def train(self, request: TrainRequest, origin: Origin) -> StartedRun:
         """Store a run and start it; the same interaction gives the same run."""
@@ -109,8 +153,8 @@ class Service:
 
         return await _in_thread(tend)
 
-    async def links(self, guild: str, run: str) -> tuple[list[CheckpointLink], str]:
-        """Return a link for every checkpoint of a run and one for all of them as a zip.
+    async def links(self, guild: str, run: str) -> DownloadLinks:
+        """Return links to the checkpoints of a run, and a workflow that loads the newest.
 
         Raises:
             NotFoundError: The run does not exist or has no checkpoint.
@@ -128,7 +172,13 @@ class Service:
             for expert in view.spec.experts
             for checkpoint in view.run.expert(expert.name).checkpoints
         ]
-        return links, self._signer.archive_link(guild, run)
+        pairs = {
+            one.epoch: self._signer.archive_link(guild, run, one.epoch)
+            for one in sets(view.run)
+            if one.is_complete and len(one.files) > 1
+        }
+        workflow = workflow_file(view.run)
+        return DownloadLinks(links, self._signer.archive_link(guild, run), pairs, workflow)
 
 
 async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

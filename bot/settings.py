@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from training.card_memory import CARDS
 from training.dataset.limits import GIB, Limits
 from training.errors import RequestError
+from training.musubi.launcher.program import DEFAULT_STATE_SECONDS
 
 
 class Settings(BaseSettings):
@@ -49,12 +50,16 @@ class Settings(BaseSettings):
     ] = 4.0
     gpu_slots: Annotated[int, Field(ge=1, le=64)] = 2
     cpu_slots: Annotated[int, Field(ge=1, le=64)] = 2
-    musubi: Annotated[
+    musubi_dir: Annotated[
         Path | None, Field(description="folder of a musubi-tuner checkout, for --engine musubi")
     ] = None
     musubi_python: Annotated[
-        Path | None, Field(description="interpreter that musubi-tuner is installed in")
+        Path | None,
+        Field(description="interpreter that it is installed in; its .venv's when not given"),
     ] = None
+    state_seconds: Annotated[
+        float, Field(gt=0, description="time between two training states saved by musubi-tuner")
+    ] = DEFAULT_STATE_SECONDS
     gpu: Annotated[
         str | None, Field(description="this machine's GPU, for --engine musubi; such as H100")
     ] = None

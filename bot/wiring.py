@@ -14,6 +14,7 @@ from storage.folder import FolderStore
 from storage.run_index import SqliteRunIndex
 from training.backends.local_queue import LocalBackend
 from training.catalogue import Model
+from training.checkpoints import Checkpoints
 from training.datasets import Datasets
 from training.errors import RequestError
 from training.house import House
@@ -49,6 +50,7 @@ class LocalHouse:
         )
         self.runs = Runs(self.house, SqliteRunIndex(self.home / "index.sqlite"))
         self.datasets = Datasets(self.house.store, settings.limits)
+        self.checkpoints = Checkpoints(self.house.store)
 
     def with_team_role(self, role: str) -> "LocalHouse":
         """Return the same home with a role to notify, unless one is set."""
@@ -64,18 +66,25 @@ class LocalHouse:
         """
         if name == "rehearsal":
             return RehearsalEngine()
-        if self.settings.musubi is None:
+        if self.settings.musubi_dir is None:
             raise RequestError(
                 "The musubi engine needs a musubi-tuner checkout and a GPU.",
-                "Set LORABOT_MUSUBI to its folder, or use --engine rehearsal.",
+                "Set LORABOT_MUSUBI_DIR to its folder, or use --engine rehearsal.",
             )
-        checkout = self.settings.musubi.resolve()
+        checkout = self.settings.musubi_dir.resolve()
         if not (checkout / "src/musubi_tuner/wan_train_network.py").is_file():
             raise RequestError(
-                f"LORABOT_MUSUBI names {checkout}, which is no musubi-tuner checkout.",
+                f"LORABOT_MUSUBI_DIR names {checkout}, which is no musubi-tuner checkout.",
                 "Set it to the folder that holds src/musubi_tuner.",
             )
-        return MusubiEngine(checkout, self.settings.musubi_python)
+        # Not resolved: the link in a virtual environment is what makes it one.
+        python = self.settings.musubi_python or checkout / ".venv/bin/python"
+        if not python.is_file():
+            raise RequestError(
+                f"There is no interpreter {python} that musubi-tuner could run with.",
+                "Make the checkout's .venv as README says, or set LORABOT_MUSUBI_PYTHON.",
+            )
+        return MusubiEngine(checkout, python.absolute(), self.settings.state_seconds)
 
     def gpu(self, _model: Model, engine: EngineName) -> str | None:
         """Return the card that an engine trains on; a rehearsal runs on the CPU."""

@@ -41,11 +41,12 @@ def stage(*, home: Path, call: int) -> None:
     stopping = _stop_on_signal()
     local = LocalHouse(Settings.read(home))
     found = local.backend.call(call)
-    status = run_stage(local.house, found, _stage_function(found.key.stage), stopping)
+    status = run_stage(local.house, found, stage_function(found.key.stage), stopping)
     sys.exit(0 if status in (StageStatus.SUCCEEDED, None) else 1)
 
 
-def _stage_function(name: StageName) -> StageFunction:
+def stage_function(name: StageName) -> StageFunction:
+    """Return what runs the stage called `name`."""
     # Each stage imports what it needs and no more: torch alone takes two seconds.
     match name:
         case "prepare":

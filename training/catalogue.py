@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from training import weights
 from training.dataset.buckets import Resolution
 from training.errors import NotFoundError
+from training.weights import WeightFile
 
 Dtype = Literal["bf16", "fp16"]
 ExpertName = Literal["main", "high", "low"]
@@ -43,18 +45,6 @@ SOURCES: Mapping[str, str] = MappingProxyType(
         "learning_rate": _GUIDE,
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class WeightFile:
-    """One file of a Hugging Face repository; the commit fetched is written into its receipt."""
-
-    repo: str
-    file: str
-    revision: str = "main"
-
-    def __str__(self) -> str:
-        return f"{self.repo}/{self.file}@{self.revision}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +117,11 @@ class Model:
         return self.modules // (12 if self.clip else 10) - 1
 
     @property
+    def tokenizers(self) -> tuple[WeightFile, ...]:
+        """Return the tokenizer files of the text encoder and, where there is one, of CLIP."""
+        return weights.T5_TOKENIZER + (weights.CLIP_TOKENIZER if self.clip else ())
+
+    @property
     def family(self) -> str:
         """Return the kind of model a LoRA of this one works with, such as `Wan 2.2 I2V 14B`."""
         version = "Wan 2.2" if len(self.experts) > 1 else "Wan 2.1"
@@ -134,43 +129,23 @@ class Model:
         return f"{version} {'I2V' if self.i2v else 'T2V'} {size}"
 
 
-_REPO_21 = "Comfy-Org/Wan_2.1_ComfyUI_repackaged"
-_REPO_22 = "Comfy-Org/Wan_2.2_ComfyUI_Repackaged"
-_WAN_AI_720P = "Wan-AI/Wan2.1-I2V-14B-720P"
-_WAN_AI_480P = "Wan-AI/Wan2.1-I2V-14B-480P"
-_T5 = "models_t5_umt5-xxl-enc-bf16.pth"
-_CLIP = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
-_VAE = WeightFile(_REPO_21, "split_files/vae/wan_2.1_vae.safetensors")
 _FP8 = ("--fp8_base",)
 _FP8_SCALED = ("--fp8_base", "--fp8_scaled")
 
 
-def _dit_21(stem: str) -> WeightFile:
-    return WeightFile(_REPO_21, f"split_files/diffusion_models/wan2.1_{stem}_bf16.safetensors")
-
-
-def _dit_22(stem: str) -> WeightFile:
-    return WeightFile(_REPO_22, f"split_files/diffusion_models/wan2.2_{stem}_14B_fp16.safetensors")
-
-
 def _lightning(kind: Literal["I2V", "T2V"]) -> SpeedLora:
-    folder = f"Wan2.2-{kind}-A14B-4steps-lora-rank64-Seko-V1"
     names: tuple[ExpertName, ...] = ("high", "low")
-    files: dict[ExpertName, WeightFile] = {
-        name: WeightFile("lightx2v/Wan2.2-Lightning", f"{folder}/{name}_noise_model.safetensors")
-        for name in names
-    }
-    return SpeedLora(files=MappingProxyType(files))
+    return SpeedLora(MappingProxyType({name: weights.lightning(kind, name) for name in names}))
 
 
 def _main(dit: str, *, rank: int = 24) -> tuple[Expert, ...]:
-    return (Expert("main", _dit_21(dit), None, rank, 8e-5),)
+    return (Expert("main", weights.dit_21(dit), None, rank, 8e-5),)
 
 
 def _pair(kind: Literal["i2v", "t2v"], boundary: int) -> tuple[Expert, ...]:
     return (
-        Expert("high", _dit_22(f"{kind}_high_noise"), (boundary, 1000), 8, 1e-4),
-        Expert("low", _dit_22(f"{kind}_low_noise"), (0, boundary), 42, 8e-5),
+        Expert("high", weights.dit_22(f"{kind}_high_noise"), (boundary, 1000), 8, 1e-4),
+        Expert("low", weights.dit_22(f"{kind}_low_noise"), (0, boundary), 42, 8e-5),
     )
 
 
@@ -181,7 +156,7 @@ def _wan21(
     dit: str,
     i2v: bool,
     resolution: Resolution = "720p",
-    encoders: str = _WAN_AI_720P,
+    encoders: str = weights.WAN_AI_720P,
 ) -> Model:
     return Model(
         name=name,
@@ -196,9 +171,9 @@ def _wan21(
         gpu="A100-80GB",
         modules=480 if i2v else 400,
         experts=_main(dit),
-        vae=_VAE,
-        t5=WeightFile(encoders, _T5),
-        clip_weights=WeightFile(encoders, _CLIP) if i2v else None,
+        vae=weights.VAE,
+        t5=weights.t5(encoders),
+        clip_weights=weights.clip(encoders) if i2v else None,
     )
 
 
@@ -216,8 +191,8 @@ def _wan22(name: str, *, use_case: str, i2v: bool, speed_lora: SpeedLora | None 
         gpu="A100-80GB",
         modules=400,
         experts=_pair("i2v", 900) if i2v else _pair("t2v", 875),
-        vae=_VAE,
-        t5=WeightFile(_WAN_AI_720P, _T5),
+        vae=weights.VAE,
+        t5=weights.t5(),
         speed_lora=speed_lora,
     )
 
@@ -240,8 +215,8 @@ MODELS: tuple[Model, ...] = (
         gpu="A10",
         modules=300,
         experts=_main("t2v_1.3B", rank=16),
-        vae=_VAE,
-        t5=WeightFile(_WAN_AI_720P, _T5),
+        vae=weights.VAE,
+        t5=weights.t5(),
     ),
     _wan21(
         "wan21-i2v-480p",
@@ -249,7 +224,7 @@ MODELS: tuple[Model, ...] = (
         dit="i2v_480p_14B",
         i2v=True,
         resolution="480p",
-        encoders=_WAN_AI_480P,
+        encoders=weights.WAN_AI_480P,
     ),
     _wan21("wan21-i2v-720p", use_case="image to video, full quality", dit="i2v_720p_14B", i2v=True),
     _wan22("wan22-t2v-vanilla", use_case=f"text to video, {_VANILLA}", i2v=False),

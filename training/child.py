@@ -13,11 +13,10 @@ from typing import BinaryIO
 from training.errors import StageError
 from training.memory import MemoryUse
 from training.musubi.failures import TAIL_BYTES, explain
-from training.musubi.progress import ProgressEvent, read_events
+from training.musubi.progress import EXIT_STOPPED, ProgressEvent
+from training.musubi.progress_reader import read_events
 from training.stage import StageInterruptedError
 
-# What a trainer exits with when it was asked to stop and has saved where it stands.
-EXIT_STOPPED = 75
 STOP_SECONDS = 25.0
 _PR_SET_PDEATHSIG = 1
 

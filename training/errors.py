@@ -33,6 +33,10 @@ class MergeError(TrainingError):
     """A speed LoRA and a base model do not fit together."""
 
 
+class AdapterError(TrainingError):
+    """A LoRA file is damaged, or does not fit what it is meant for."""
+
+
 class StageError(TrainingError):
     """A stage of a run failed for a reason that a user or operator can change.
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from training.catalogue import ExpertName
+from training.musubi.progress import Trouble
 from training.suggestion import Suggestion
 
 StageName = Literal["prepare", "fetch", "cache", "merge", "train", "publish"]
@@ -81,6 +82,18 @@ class StateSaved:
     epoch: int
     step: int
     kind: Literal["state_saved"] = "state_saved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingWarned:
+    """Training goes on, but will probably lead to nothing; said once in an attempt."""
+
+    at: datetime
+    key: StageKey
+    attempt: int
+    trouble: Trouble
+    step: int
+    kind: Literal["training_warned"] = "training_warned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,4 +192,4 @@ StageEvent = (
     | StageStopped
     | StageLost
 )
-Event = StageEvent | CancelRequested | RunSucceeded | RunFailed | RunCancelled
+Event = StageEvent | TrainingWarned | CancelRequested | RunSucceeded | RunFailed | RunCancelled

@@ -1,9 +1,12 @@
 """Where everything lies in the store: the one place that knows the folders' names."""
 
 from pathlib import PurePosixPath
+from typing import Literal
 
 from training.catalogue import ExpertName, WeightFile
 from training.events import StageKey
+
+CacheKind = Literal["latents", "texts"]
 
 ORIGINAL = "original.zip"
 REPORT = "report.json"
@@ -32,9 +35,9 @@ def prepared(guild: str, version: str) -> str:
     return f"guilds/{guild}/prepared/{version}"
 
 
-def caches(guild: str, key: str) -> str:
-    """Return the folder of the latent and text caches with the content key `key`."""
-    return f"guilds/{guild}/caches/{key}"
+def cached(guild: str, kind: CacheKind, content: str) -> str:
+    """Return one latent or text cache file, by the hash of all that decides its content."""
+    return f"guilds/{guild}/caches/{kind}/{content[:2]}/{content}.safetensors"
 
 
 def runs(guild: str) -> str:
@@ -87,6 +90,21 @@ def dataset_config(guild: str, name: str) -> str:
     return f"{run(guild, name)}/inputs/dataset.toml"
 
 
+def run_caches(guild: str, name: str) -> str:
+    """Return the folder of the cache directories that the run's trainer reads."""
+    return f"{run(guild, name)}/inputs/caches"
+
+
+def caching(guild: str, name: str, kind: CacheKind) -> str:
+    """Return the folder in which a run's missing cache files are made."""
+    return f"{run(guild, name)}/caching/{kind}"
+
+
+def caching_config(guild: str, name: str, kind: CacheKind) -> str:
+    """Return the dataset TOML of what is missing, for one of the cache scripts."""
+    return f"{caching(guild, name, kind)}/dataset.toml"
+
+
 def checkpoints(guild: str, name: str, expert: ExpertName) -> str:
     """Return the folder that one expert's checkpoints and training states are saved to."""
     return f"{run(guild, name)}/checkpoints/{expert}"
@@ -97,15 +115,25 @@ def receipt(guild: str, name: str, key: StageKey) -> str:
     return f"{run(guild, name)}/receipts/{key}.json"
 
 
+def models(engine: str) -> str:
+    """Return the folder of all weights of an engine; a rehearsal's stand-ins have their own."""
+    return f"models/{engine}"
+
+
 def weight(engine: str, file: WeightFile) -> str:
-    """Return where a weight file is kept; a rehearsal's stand-ins have a tree of their own."""
-    revision = "" if file.revision == "main" else f"@{file.revision}"
-    return f"models/{engine}/{file.repo}{revision}/{file.file}"
+    """Return where a weight file is kept."""
+    revision = "" if file.revision == "main" else f"@{file.revision[:12]}"
+    return f"{models(engine)}/{file.repo}{revision}/{file.file}"
 
 
 def weight_receipt(engine: str, file: WeightFile) -> str:
     """Return the file with hash, size and revision of a fetched weight file."""
     return f"{weight(engine, file)}.receipt.json"
+
+
+def hub_cache(engine: str) -> str:
+    """Return the folder in which the trainer's own libraries look for files of the Hub."""
+    return f"{models(engine)}/hub"
 
 
 def merged(address: str, base: WeightFile) -> str:
@@ -132,3 +160,18 @@ def merged_input(guild: str, name: str, expert: ExpertName, base: WeightFile) ->
 def request(guild: str, token: str) -> str:
     """Return the file that ties a chat interaction to the run it made."""
     return f"guilds/{guild}/requests/{token}.json"
+
+
+def stored_checkpoints(guild: str) -> str:
+    """Return the folder of the LoRA files that a guild can start trainings from."""
+    return f"guilds/{guild}/checkpoints"
+
+
+def stored_checkpoint(guild: str, name: str) -> str:
+    """Return the folder of one LoRA file that trainings can start from."""
+    return f"{stored_checkpoints(guild)}/{name}"
+
+
+def starting_file(guild: str, name: str, expert: ExpertName, sha256: str) -> str:
+    """Return the run's own copy of the LoRA file that one expert starts from."""
+    return f"{run(guild, name)}/inputs/{expert}/start-{sha256[:16]}.safetensors"

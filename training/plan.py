@@ -1,8 +1,7 @@
 """From a run's spec to its stages: what each needs, where it executes, and its commands."""
 
-import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -14,7 +13,7 @@ from training.dataset.toml_file import render_toml
 from training.errors import RequestError
 from training.events import StageKey
 from training.memory import MemoryUse, shapes_of
-from training.musubi.commands import CacheLatents, CacheText, TrainNetwork, Weights
+from training.musubi.commands import BaseFile, CacheLatents, CacheText, TrainNetwork, Weights
 from training.ports import Engine
 from training.request import ExpertSpec, RunSpec
 from training.settings import SpeedLoraSettings
@@ -78,14 +77,33 @@ class Planner:
         ]
 
     def cache_commands(self) -> tuple[tuple[str, ...], ...]:
-        """Return the commands that fill the latent and the text caches."""
-        config = self.dataset_config
-        latents = CacheLatents(model=self.model, dataset_config=config, weights=self._weights)
-        text = CacheText(dataset_config=config, weights=self._weights)
+        """Return the commands that make missing latent and text caches, in this order."""
+        guild, run = self.spec.guild, self.spec.name
+        latents = CacheLatents(
+            model=self.model,
+            dataset_config=self._path(layout.caching_config(guild, run, "latents")),
+            weights=self._weights,
+        )
+        text = CacheText(
+            dataset_config=self._path(layout.caching_config(guild, run, "texts")),
+            weights=self._weights,
+        )
         return (
             self.engine.command(latents.script, latents.arguments()),
             self.engine.command(text.script, text.arguments()),
         )
+
+    def environment(self) -> Mapping[str, str]:
+        """Return what the environment of the run's programs needs beyond the stage's own.
+
+        They never touch the network: the fetch stage has put all that they look for in place.
+        """
+        cache = self._path(layout.hub_cache(self.engine.name))
+        return {
+            **self.engine.environment(),
+            "HF_HUB_CACHE": str(cache),
+            "HF_HUB_OFFLINE": "1",
+        }
 
     def merge_command(self, expert: ExpertSpec, speed_lora: SpeedLoraSettings) -> tuple[str, ...]:
         """Return the merge of one expert as it would be typed.
@@ -111,13 +129,14 @@ class Planner:
             model=self.model,
             expert=self.model.expert(name),
             settings=expert.settings,
-            dit=self._path(self.dit_key(expert)),
+            dit=BaseFile(path=self._path(self.dit_key(expert)), weight=self.model.expert(name).dit),
             dataset_config=self.dataset_config,
             weights=self._weights,
             output_dir=self._path(layout.checkpoints(self.spec.guild, self.spec.name, name)),
             output_name=self.spec.output_name(name),
             comment=comment(self.spec, name, merge_receipt),
             resume=resume,
+            network_weights=self._starting_file(expert),
         )
         return self.engine.command(train.script, train.arguments())
 
@@ -134,6 +153,12 @@ class Planner:
             fp8=settings.fp8,
         )
 
+    def _starting_file(self, expert: ExpertSpec) -> Path | None:
+        if expert.start is None:
+            return None
+        place = (self.spec.guild, self.spec.name, expert.name, expert.start.sha256)
+        return self._path(layout.starting_file(*place))
+
     def dit_key(self, expert: ExpertSpec) -> str:
         """Return where the trainer of one expert finds its base: merged, for a speed LoRA."""
         base = self.model.expert(expert.name).dit
@@ -143,7 +168,7 @@ class Planner:
 
     def weight_files(self) -> tuple[WeightFile, ...]:
         """Return every file the run needs, none twice."""
-        files = [self.model.vae, self.model.t5]
+        files = [*self.model.tokenizers, self.model.vae, self.model.t5]
         if self.model.clip_weights is not None:
             files.append(self.model.clip_weights)
         for expert in self.spec.experts:
@@ -159,37 +184,17 @@ class Planner:
 
     def dataset_toml(self) -> str:
         """Return the text of the run's dataset TOML."""
-        return self._toml(PurePosixPath(self._path(self.prepared_key)), self._cache_folder)
+        caches = self._path(layout.run_caches(self.spec.guild, self.spec.name))
+        return render_toml(
+            self.groups,
+            media=PurePosixPath(self._path(self.prepared_key)),
+            caches=PurePosixPath(caches),
+        )
 
     @property
     def prepared_key(self) -> str:
         """Return where the repaired dataset is kept."""
         return layout.prepared(self.spec.guild, self.spec.dataset.version)
-
-    @property
-    def cache_key(self) -> str:
-        """Return where the caches are kept: by all that decides their content.
-
-        Both experts of Wan 2.2, and every run with the same dataset version, share them.
-        """
-        parts = {
-            "engine": [self.engine.name, self.engine.version],
-            "dataset": self.spec.dataset.version,
-            "groups": self._toml(PurePosixPath("media"), PurePosixPath("caches")),
-            "i2v": self.model.i2v,
-            "weights": [str(self.model.vae), self.model.t5.file, str(self.model.clip_weights)],
-        }
-        if self.spec.caches_after is not None:
-            parts["after"] = self.spec.caches_after
-        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-        return layout.caches(self.spec.guild, digest[:24])
-
-    def _toml(self, media: PurePosixPath, caches: PurePosixPath) -> str:
-        return render_toml(self.groups, media=media, caches=caches)
-
-    @property
-    def _cache_folder(self) -> PurePosixPath:
-        return PurePosixPath(self._path(self.cache_key))
 
     @property
     def _weights(self) -> Weights:

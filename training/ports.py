@@ -1,11 +1,12 @@
 """What the domain needs from outside: where bytes live, who may work, where stages execute."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from training.adapter.modules import Widths
 from training.catalogue import Model, WeightFile
 from training.events import StageKey
 
@@ -138,6 +139,22 @@ class Backend(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The size of a file that is to be fetched, and how much of it is here already."""
+
+    size_bytes: int
+    here_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Obtained:
+    """Where a weight file came from, and the hash that its bytes were found to have."""
+
+    revision: str
+    sha256: str
+
+
 class Engine(Protocol):
     """What does the caching and the training."""
 
@@ -152,16 +169,26 @@ class Engine(Protocol):
         """Return what the command's environment needs beyond the stage's own."""
         ...
 
-    def modules(self, model: Model) -> frozenset[str] | None:
-        """Return the modules that carry an adapter, None when only their number is known."""
+    def modules(self, model: Model) -> Widths:
+        """Return the modules that carry an adapter, with their widths."""
         ...
 
     def module_count(self, model: Model) -> int:
         """Return how many modules of the model carry an adapter."""
         ...
 
-    def obtain(self, model: Model, weight: WeightFile, target: Path) -> str:
-        """Write the weight file to `target`, complete, and return the revision it came from."""
+    def extent(self, weight: WeightFile, target: Path) -> Extent:
+        """Return how large a weight file is; 0 bytes for what is made here, not fetched."""
+        ...
+
+    def obtain(
+        self, model: Model, weight: WeightFile, target: Path, watch: Callable[[int], None]
+    ) -> Obtained:
+        """Write the weight file to `target`, complete and checked.
+
+        What an earlier call had of it is not fetched again. `watch` is told how many bytes there
+        are; what it raises ends the call.
+        """
         ...
 
 

@@ -49,6 +49,22 @@ class DatasetRef(BaseModel):
         return f"{self.name}@{self.number}"
 
 
+class StartingPoint(BaseModel):
+    """The LoRA file that an expert starts from: as it was named, and its content.
+
+    The run keeps a copy of its own, so that the source may be removed.
+
+    Attributes:
+        kept_by: The earlier run whose copy is used, where this one does what that left undone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    kept_by: str | None = None
+
+
 class ExpertSpec(BaseModel):
     """One expert of a run with everything that decides its training."""
 
@@ -56,6 +72,7 @@ class ExpertSpec(BaseModel):
 
     settings: ExpertSettings
     speed_lora: SpeedLoraSettings | None = None
+    start: StartingPoint | None = None
 
     @property
     def name(self) -> ExpertName:
@@ -113,18 +130,19 @@ class TrainRequest(BaseModel):
     dataset: str
     name: str | None = None
     expert: ExpertChoice = "both"
+    resume_from: str | None = None
     dataset_toml: str | None = None
     dataset_config: Literal["from-zip"] | None = None
     settings: Mapping[str, str] = Field(default_factory=dict[str, str])
 
 
 def is_name(name: str) -> bool:
-    """Return whether a dataset or run can have that name."""
+    """Return whether a dataset, run or checkpoint can have that name."""
     return _NAME.fullmatch(name) is not None
 
 
 def check_name(kind: str, name: str) -> str:
-    """Return `name` when it can name a dataset or run.
+    """Return `name` when it can name a dataset, run or checkpoint.
 
     Raises:
         RequestError: It holds other characters than lower-case letters, digits, `-` and `_`.
@@ -138,8 +156,8 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
-def name_from_file(file_name: str) -> str:
-    """Return the dataset name that a zip's own name suggests, such as `annika-v2`.
+def name_from_file(file_name: str, kind: str = "dataset") -> str:
+    """Return the name that an uploaded file's own name suggests, such as `annika-v2`.
 
     Raises:
         RequestError: Nothing of the file's name can be used.
@@ -149,8 +167,8 @@ def name_from_file(file_name: str) -> str:
     name = re.sub(r"[^a-z0-9_-]+", "-", plain)[:64].strip("-_")
     if not name:
         raise RequestError(
-            f"The file name {file_name!r} gives no name for a dataset.",
-            "Rename the zip with letters or digits, such as annika.zip, or use /dataset add.",
+            f"The file name {file_name!r} gives no name for a {kind}.",
+            f"Rename it with letters or digits, such as annika, or use /{kind} add with a name.",
         )
     return name
 

@@ -6,7 +6,7 @@ from training.cutting import cut_run
 from training.dataset.report import Report
 from training.events import StageKey
 from training.plan import steps_per_epoch
-from training.request import RunSpec
+from training.request import ExpertSpec, RunSpec
 from training.run import Run, StageStatus
 from training.suggestion import (
     CacheAgain,
@@ -22,7 +22,7 @@ from training.suggestion import (
 def rest_of(run: Run) -> RunSpec:
     """Return a spec that goes on with the experts which the run has not published."""
     unfinished = tuple(
-        expert
+        _started_alike(expert, run.spec.name)
         for expert in run.spec.experts
         if run.stage(StageKey("publish", expert.name)).status is not StageStatus.SUCCEEDED
     )
@@ -53,6 +53,14 @@ def with_suggestion(spec: RunSpec, suggestion: Suggestion, report: Report) -> Ru
         case _:
             assert_never(suggestion)
     return spec if keeps_items(suggestion) else spec.model_copy(update={"continues": None})
+
+
+def _started_alike(expert: ExpertSpec, old: str) -> ExpertSpec:
+    """Return an expert that starts from the old run's copy of what it started from."""
+    if expert.start is None:
+        return expert
+    start = expert.start.model_copy(update={"kept_by": old})
+    return expert.model_copy(update={"start": start})
 
 
 def _cut(spec: RunSpec, report: Report, **limits: int | str) -> RunSpec:

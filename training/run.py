@@ -9,6 +9,7 @@ from typing import assert_never
 from training import events as ev
 from training.catalogue import ExpertName
 from training.events import Event, StageEvent, StageKey
+from training.musubi.progress import Trouble
 from training.request import RunSpec
 from training.suggestion import Suggestion
 
@@ -61,13 +62,17 @@ class StageState:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Adapter weights on disk, complete; `file` is relative to the run's folder."""
+    """Adapter weights on disk, complete; `file` is relative to the run's folder.
+
+    What `publish` says of a file replaces what the trainer said, whichever is read first.
+    """
 
     file: str
     epoch: int
     step: int
     size_bytes: int
     is_final: bool
+    is_published: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ class ExpertState:
     step: int = 0
     loss: float | None = None
     checkpoints: tuple[Checkpoint, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +137,8 @@ def apply(run: Run, event: Event) -> Run:
             )
         case ev.RunCancelled():
             return replace(run, status=RunStatus.CANCELLED, ended_at=event.at)
+        case ev.TrainingWarned():
+            return _with_training(run, event)
         case _:
             return _apply_to_stage(run, event)
 
@@ -190,7 +198,7 @@ def _moved(stage: StageState, status: StageStatus) -> StageState:
     return replace(stage, status=later)
 
 
-def _with_training(run: Run, event: StageEvent) -> Run:
+def _with_training(run: Run, event: StageEvent | ev.TrainingWarned) -> Run:
     """Return `run` with what a training event says of its expert; a name counts once."""
     name = event.key.expert
     if name is None:
@@ -202,12 +210,23 @@ def _with_training(run: Run, event: StageEvent) -> Run:
                 return run
             state = replace(state, epoch=event.epoch, step=event.step, loss=event.loss)
         case ev.CheckpointSaved():
+            is_published = event.key.stage == "publish"
+            known = (old for old in state.checkpoints if old.file == event.file)
+            if not is_published and any(old.is_published for old in known):
+                return run
             saved = Checkpoint(
-                event.file, event.epoch, event.step, event.size_bytes, event.is_final
+                event.file,
+                event.epoch,
+                event.step,
+                event.size_bytes,
+                event.is_final,
+                is_published,
             )
             others = tuple(old for old in state.checkpoints if old.file != event.file)
             ordered = sorted((*others, saved), key=lambda c: (c.step, c.is_final))
             state = replace(state, checkpoints=tuple(ordered))
+        case ev.TrainingWarned():
+            state = replace(state, troubles=tuple(sorted({*state.troubles, event.trouble})))
         case _:
             return run
     return replace(run, experts={**run.experts, name: state})

@@ -9,13 +9,14 @@ from training.catalogue import find_model
 from training.dataset.report import Report
 from training.datasets import Datasets
 from training.draft import Origin, draft_spec
-from training.errors import NotFoundError, RequestError
+from training.errors import RequestError
 from training.house import House
 from training.ports import RunIndex
-from training.request import EngineName, RunSpec, TrainRequest
+from training.request import DatasetRef, EngineName, RunSpec, TrainRequest
 from training.retry import rest_of, with_suggestion
 from training.run import Run, RunStatus
 from training.run_log import REQUEST, DamagedRunError, Writer
+from training.starting import Starts
 from training.view import RunSummary, RunView, damaged_summary, view_run
 
 _MAX_SUFFIX = 10_000
@@ -28,6 +29,7 @@ class Runs:
         self._house = house
         self._index = index
         self._datasets = Datasets(house.store)
+        self.starts = Starts(house)
 
     def draft(self, request: TrainRequest, origin: Origin, engine: EngineName) -> RunSpec:
         """Return the spec that a request leads to, without storing anything.
@@ -36,11 +38,30 @@ class Runs:
             NotFoundError: The model or dataset does not exist.
             RequestError: A setting, the name or the dataset does not fit.
         """
-        model = find_model(request.model)
+        find_model(request.model)
         version = self._datasets.find(origin.guild, request.dataset)
         report = self._datasets.report(origin.guild, version)
-        card = self._house.gpu(model, engine)
-        return draft_spec(request, origin, engine, ref=version.ref, report=report, card=card)
+        return self.draft_for(request, origin, engine, ref=version.ref, report=report)
+
+    def draft_for(
+        self,
+        request: TrainRequest,
+        origin: Origin,
+        engine: EngineName,
+        *,
+        ref: DatasetRef,
+        report: Report,
+    ) -> RunSpec:
+        """Return the spec that a request leads to for a dataset that may not be stored yet.
+
+        Raises:
+            NotFoundError: The model or what it starts from does not exist.
+            RequestError: A setting, the name or the dataset does not fit.
+            AdapterError: What it starts from does not fit the model.
+        """
+        card = self._house.gpu(find_model(request.model), engine)
+        spec = draft_spec(request, origin, engine, ref=ref, report=report, card=card)
+        return self.starts.resolve(spec, request.resume_from)
 
     def start(self, request: TrainRequest, origin: Origin, engine: EngineName) -> RunSpec:
         """Store a run and move it as far as it can go; the same token gives the same run.
@@ -195,6 +216,7 @@ class Runs:
         if not store.exists(key):
             report = self._report(spec)
             store.write(layout.run_report(spec.guild, spec.name), report.model_dump_json().encode())
+            self.starts.keep(spec)
         is_ours = store.create(key, data) or store.read(key) == data
         return spec if is_ours else None
 
@@ -204,24 +226,6 @@ class Runs:
             return self._house.report(spec.model_copy(update={"name": spec.continues}))
         version = self._datasets.find(spec.guild, str(spec.dataset))
         return self._datasets.report(spec.guild, version)
-
-
-def require_checkpoints(view: RunView) -> None:
-    """Raise when a run has nothing to download yet.
-
-    Raises:
-        NotFoundError: No checkpoint of the run is complete.
-    """
-    if not any(view.expert(expert.name).checkpoints for expert in view.spec.experts):
-        if view.run.status.is_final:
-            raise NotFoundError(
-                f"{view.spec.name} has no checkpoint: it ended before one was saved.",
-                "Go on with it with /resume, or start it again with /train.",
-            )
-        raise NotFoundError(
-            f"{view.spec.name} has no checkpoint yet ({view.run.status.value}).",
-            "The first one comes after the first save-every epochs; see /status.",
-        )
 
 
 def _names(name: str, *, is_given: bool) -> Iterator[str]:

@@ -220,7 +220,8 @@ def resolve_speed_lora(
     values = {
         "repo": default.repo,
         "file": default.file,
-        "revision": default.revision,
+        # A pin holds for its own repository only.
+        "revision": "main" if "lightning_repo" in given else default.revision,
         "strength": model.speed_lora.strength,
         **{name.removeprefix("lightning_"): value for name, value in given.items()},
     }

@@ -13,7 +13,7 @@ from training import events as ev
 from training import layout
 from training.advance import advance, lease_name
 from training.errors import StageError, TrainingError
-from training.events import StageEvent, StageKey
+from training.events import StageEvent, StageKey, TrainingWarned
 from training.house import House
 from training.plan import Planner
 from training.ports import Call, Grant
@@ -56,7 +56,7 @@ class StageContext:
         """Return where a key of the store is for programs."""
         return self.house.store.path(key)
 
-    def emit(self, event: StageEvent) -> None:
+    def emit(self, event: StageEvent | TrainingWarned) -> None:
         """Write an event, unless a newer attempt has taken over.
 
         Raises:

@@ -89,13 +89,21 @@ class RunSettings:
         ExpertChoice, Parameter(help="Wan 2.2 only: train both experts or one of them.")
     ] = "both"
 
+    resume_from: Annotated[
+        str | None,
+        Parameter(
+            help="A LoRA to start from: a name of `lorabot checkpoint list`, or run-name/high-e20; "
+            'one for each expert as "high=A low=B".'
+        ),
+    ] = None
+
     def request(self, model: str, dataset: str) -> TrainRequest:
         """Return what is asked for with these settings.
 
         Raises:
             RequestError: The dataset TOML cannot be read.
         """
-        others = {"name", "expert", "media", *CONFIG_TEXTS}
+        others = {"name", "expert", "resume_from", "media", *CONFIG_TEXTS}
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
         return TrainRequest(
             model=model,
@@ -104,6 +112,7 @@ class RunSettings:
             expert=self.expert,
             dataset_toml=_read_toml(self.dataset_toml) if self.dataset_toml else None,
             dataset_config=self.dataset_config,
+            resume_from=self.resume_from,
             settings={name: value for name, value in given.items() if value is not None},
         )
 

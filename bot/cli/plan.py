@@ -24,7 +24,6 @@ from training.catalogue import find_model
 from training.cost import PRICES_DATE, Estimate, estimate
 from training.cutting import cut_run, remarks
 from training.dataset.report import Finding
-from training.draft import draft_spec
 from training.plan import Planner
 from training.request import RunSpec
 
@@ -43,8 +42,7 @@ def plan(
     settings = settings or RunSettings()
     request = settings.request(model, dataset)
     ref, report = look_at(local, dataset, settings.media)
-    card = local.gpu(find_model(request.model), engine)
-    spec = draft_spec(request, ORIGIN, engine, ref=ref, report=report, card=card)
+    spec = local.runs.draft_for(request, ORIGIN, engine, ref=ref, report=report)
     groups = cut_run(report, spec)
     planner = Planner(spec, groups, local.engine(engine), local.house.store.path)
     cost = estimate(find_model(spec.model), groups, spec.experts)

@@ -1,6 +1,6 @@
 """`lorabot runs`, `lorabot cancel` and `lorabot download`."""
 
-import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -9,10 +9,11 @@ from rich.table import Table
 
 from bot.cli.options import GUILD, OPERATOR, Home, Json, RunName
 from bot.cli.output import console, print_json
-from training import layout
-from training.runs import require_checkpoints
+from bot.web.archive import Member, stream_zip
+from bot.web.bundle import READ_ME, bundle
+from training.bundle import require_checkpoints
 
-Folder = Annotated[Path, Parameter(help="Where to; made when it is not there.")]
+_BLOCK_BYTES = 1 << 20
 Rebuild = Annotated[
     bool, Parameter(help="Forget the index and read every run's folder again.", negative=())
 ]
@@ -47,18 +48,37 @@ def download(
     /,
     *,
     out: Annotated[Path, Parameter(help="Folder; made when it is not there.")],
+    epoch: Annotated[int | None, Parameter(help="Only the checkpoints of this epoch.")] = None,
+    zip: Annotated[  # noqa: A002  # the option's name
+        bool, Parameter(help="One zip: high and low paired by epoch.", negative=())
+    ] = False,
     home: Home | None = None,
 ) -> None:
-    """Copy the checkpoints of a run into a folder."""
+    """Copy the checkpoints of a run into a folder, with a workflow for ComfyUI."""
     local = (home or Home()).open()
-    view = local.runs.view(GUILD, run)
-    require_checkpoints(view)
+    require_checkpoints(local.runs.view(GUILD, run))
+    members = bundle(local.house.store, GUILD, run, epoch)
     out.mkdir(parents=True, exist_ok=True)
-    for expert in view.spec.experts:
-        for file in view.expert(expert.name).checkpoints:
-            source = local.house.store.path(f"{layout.run(GUILD, run)}/{file}")
-            target = out / source.name
-            partial = target.with_name(f".{target.name}.part")
-            shutil.copyfile(source, partial)
-            partial.replace(target)
-            console.print(str(target), markup=False)
+    if zip:
+        name = run if epoch is None else f"{run}-e{epoch}"
+        _write(out / f"{name}.zip", stream_zip(members))
+        return
+    for member in members:
+        if member.name != READ_ME:
+            _write(out / Path(member.name).name, _blocks(member))
+
+
+def _blocks(member: Member) -> Iterator[bytes]:
+    with member.open() as source:
+        while block := source.read(_BLOCK_BYTES):
+            yield block
+
+
+def _write(target: Path, blocks: Iterable[bytes]) -> None:
+    """Write a file that appears under its name only when complete."""
+    partial = target.with_name(f".{target.name}.part")
+    with partial.open("wb") as file:
+        for block in blocks:
+            file.write(block)
+    partial.replace(target)
+    console.print(str(target), markup=False)

@@ -64,7 +64,7 @@ def serve(*, home: Home | None = None) -> None:
 
 
 async def _serve(local: LocalHouse, token: str) -> None:
-    engine = "musubi" if local.settings.musubi is not None else "rehearsal"
+    engine = "musubi" if local.settings.musubi_dir is not None else "rehearsal"
     async with AsyncExitStack() as stack:
         if local.settings.discord_url is not None:
             stack.enter_context(point_discord_at(local.settings.discord_url))

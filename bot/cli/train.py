@@ -27,8 +27,6 @@ from bot.cli.output import console, print_json
 from bot.cli.zips import look_at, stored_dataset
 from bot.messages.suggestion_text import fix_with_option
 from bot.wiring import LocalHouse
-from training.catalogue import find_model
-from training.draft import draft_spec
 from training.errors import StageError
 from training.run import RunStatus, StageStatus
 from training.view import RunView
@@ -52,8 +50,7 @@ def train(
     request = settings.request(model, dataset)
     # Checked before the zip is stored: a refused command changes nothing.
     ref, report = look_at(local, dataset, settings.media)
-    card = local.gpu(find_model(request.model), engine)
-    draft_spec(request, ORIGIN, engine, ref=ref, report=report, card=card)
+    local.runs.draft_for(request, ORIGIN, engine, ref=ref, report=report)
     stored = request.model_copy(update={"dataset": stored_dataset(local, dataset, ref)})
     spec = local.runs.start(stored, ORIGIN, engine)
     try:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training.adapter.contents import read_contents
+from training.adapter.fit import require_fit, require_values
+from training.adapter.origin import read_origin
 from training.catalogue import find_model
 from training.errors import TrainingError
 from training.rehearsal.engine import RehearsalEngine
 from training.request import RunSpec
-from training.stages.publish import check_adapter
 from training.view import Metric
 
 LEAST_FALL = 0.20
@@ -55,14 +57,21 @@ def require_learning(run: str, expert: str, metrics: list[Metric], total_steps: 
 
 
 def require_whole_adapters(spec: RunSpec, files: list[Path]) -> None:
-    """Check that every file is an adapter of the run's model that has an effect.
+    """Check that every file is an adapter of the run's model that has an effect, and says so.
 
     Raises:
-        StageError: A file is not.
+        AdapterError: A file is not.
+        DemoError: Its metadata was not completed.
     """
     engine, model = RehearsalEngine(), find_model(spec.model)
     for file in files:
-        check_adapter(file, modules=engine.modules(model), count=engine.module_count(model))
+        contents = read_contents(file)
+        origin = read_origin(contents.header.metadata)
+        if origin.expert is None or origin.task != model.task:
+            raise DemoError(f"{file.name} does not say what it was trained for.", "")
+        expert = model.expert(origin.expert)
+        require_fit(contents, model=model, expert=expert, modules=engine.modules(model))
+        require_values(contents)
 
 
 def require_merges(spec: RunSpec, receipts: dict[str, dict[str, Any]]) -> None:

@@ -11,7 +11,13 @@ from discord import app_commands
 
 from bot.discord.answers import Interaction, answer_error
 from bot.discord.card_keeper import CardKeeper
-from bot.discord.completion import dataset_names, run_names
+from bot.discord.checkpoint_commands import checkpoint_group
+from bot.discord.completion import (
+    checkpoint_names,
+    dataset_names,
+    run_names,
+    starting_points,
+)
 from bot.discord.dataset_buttons import DatasetButton
 from bot.discord.dataset_commands import Intake, dataset_group, use_as_dataset
 from bot.discord.run_buttons import RunButton, ServiceClient
@@ -108,7 +114,10 @@ class LoraBot(ServiceClient):
             progress_seconds=options.progress_seconds,
         )
         datasets, runs = dataset_names(self.service), run_names(self.service)
-        self.tree.add_command(train_command(self.service, self.show_run, datasets))
+        starts = starting_points(self.service)
+        self.tree.add_command(train_command(self.service, self.show_run, datasets, starts))
+        names = checkpoint_names(self.service)
+        self.tree.add_command(checkpoint_group(self.service, names, options.upload_limit_mib))
         self.tree.add_command(dataset_group(intake, datasets))
         self.tree.add_command(use_as_dataset(intake))
         add_run_commands(self.tree, self.service, self.show_run, runs, self.team_role)

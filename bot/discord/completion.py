@@ -38,6 +38,32 @@ def run_names(service: Service) -> Complete:
     return complete
 
 
+def starting_points(service: Service) -> Complete:
+    """Complete what a training can start from, also behind `high=` or `low=`."""
+
+    async def complete(interaction: Interaction, typed: str) -> Choices:
+        before, equals, last = typed.rpartition("=")
+        found = await service.starting_points(guild_of(interaction), last)
+        choices = _choices(found, last)
+        return [
+            app_commands.Choice(name=choice.name, value=value)
+            for choice in choices
+            if len(value := f"{before}{equals}{choice.value}") <= _MAX_TEXT
+        ]
+
+    return complete
+
+
+def checkpoint_names(service: Service) -> Complete:
+    """Complete the name of a LoRA file that trainings can start from."""
+
+    async def complete(interaction: Interaction, typed: str) -> Choices:
+        found = await service.checkpoints(guild_of(interaction))
+        return _choices({c.name: f"{c.name} ({c.model}, {c.expert})" for c in found}, typed)
+
+    return complete
+
+
 def fixed(values: tuple[str, ...]) -> Complete:
     """Complete one of a few known values; others may be typed."""
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import discord
 
 from bot.discord.answers import Interaction, answer, guild_of, origin_of
+from bot.discord.embed import to_embed
 from bot.messages.lists import cancelled_card, download_card, resumed_card, retried_card
 from bot.service import Service
 from training.errors import RequestError
@@ -29,11 +30,14 @@ async def cancel_run(
 
 
 async def send_links(interaction: Interaction, service: Service, run: str) -> None:
-    """Send links to the checkpoints of a run to whoever asked."""
+    """Send links to the checkpoints of a run, and its workflow, to whoever asked."""
     guild = guild_of(interaction)
-    links, archive = await service.links(guild, run)
+    found = await service.links(guild, run)
     view = await service.run(guild, run)
-    await answer(interaction, download_card(view, links, archive), ephemeral=True)
+    card = download_card(view, found.checkpoints, found.archive, found.pairs)
+    with found.workflow.open() as content:
+        file = discord.File(content, filename=found.workflow.name)
+        await interaction.followup.send(embed=to_embed(card), file=file, ephemeral=True)
 
 
 async def resume_run(interaction: Interaction, service: Service, show: ShowRun, run: str) -> None:

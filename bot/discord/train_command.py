@@ -45,8 +45,9 @@ def train_command(
     service: Service,
     show_run: ShowRun,
     dataset_names: Complete,
+    starting_points: Complete,
 ) -> app_commands.Command[app_commands.Group, ..., None]:
-    """Return the command; `dataset_names` completes its dataset option."""
+    """Return the command; the last two complete the options dataset and resume-from."""
 
     async def train(
         interaction: Interaction,
@@ -60,6 +61,7 @@ def train_command(
             dataset=options["dataset"],
             name=options.get("name") or None,
             expert=_expert(options.get("expert")),
+            resume_from=options.get("resume_from") or None,
             dataset_toml=await _read_toml(dataset_toml) if dataset_toml else None,
             dataset_config="from-zip" if options.get("dataset_config") else None,
             settings={name: options[name] for name in _SETTINGS if options.get(name)},
@@ -77,6 +79,7 @@ def train_command(
     )
     command.guild_only = True
     command.autocomplete("dataset")(dataset_names)
+    command.autocomplete("resume_from")(starting_points)
     for name, values in _SUGGESTED.items():
         command.autocomplete(option(name))(fixed(values))
     return command
@@ -94,6 +97,7 @@ def _signature() -> inspect.Signature:
         inspect.Parameter(
             "expert", keyword, annotation=Literal["both", "high", "low"], default="both"
         ),
+        inspect.Parameter("resume_from", keyword, annotation=str, default=""),
         *(inspect.Parameter(name, keyword, annotation=str, default="") for name in _SETTINGS),
         *(
             inspect.Parameter(name, keyword, annotation=kind, default=default)
@@ -109,14 +113,15 @@ def _described(callback: _Callback) -> _Callback:
         "dataset": "Name of a dataset, or name@version",
         "name": "Name of the run; made from dataset and model when left out",
         "expert": "Wan 2.2 only: train both experts or one",
+        "resume_from": "A LoRA to start from: a /checkpoint, run-name/high-e20, or high=… low=…",
         **{name: describe(name) for name in (*_SETTINGS, *_CONFIG)},
     }
     models = [app_commands.Choice(name=_choice_text(m), value=m.name) for m in MODELS]
     described = app_commands.describe(
         **{name: text[:_DESCRIPTION_LIMIT] for name, text in texts.items()}
     )(callback)
-    names = {name: option(name) for name in (*_SETTINGS, *_CONFIG)}
-    renamed = app_commands.rename(**{n: to for n, to in names.items() if n != to})(described)
+    names = {name: option(name) for name in texts if option(name) != name}
+    renamed = app_commands.rename(**names)(described)
     return app_commands.choices(model=models)(renamed)
 
 

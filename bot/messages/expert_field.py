@@ -1,17 +1,30 @@
 """One expert on a run's card: how far it is while it trains, what it made in the end."""
 
 import math
+from collections.abc import Mapping
 from pathlib import PurePosixPath
+from types import MappingProxyType
 
 from bot.messages.card import Field
 from bot.messages.duration import about, size
 from bot.messages.figures import bar, count, loss, rate
 from training.catalogue import ExpertName
 from training.events import StageKey
+from training.musubi.progress import Trouble
 from training.run import Checkpoint, StageStatus
 from training.view import RunView
 
 _SHOWN_EPOCHS = 12
+_TROUBLES: Mapping[Trouble, str] = MappingProxyType(
+    {
+        "loss_not_finite": "The loss is not a number any more. Cancel, and train again with a "
+        "lower learning-rate.",
+        "learning_rate_zero": "The learning rate is 0 before the end, so nothing more is learned. "
+        "Choose another scheduler or min-lr-ratio.",
+        "adapter_unchanged": "The LoRA did not change with the first step, so it would do nothing. "
+        "Cancel; the log tells more.",
+    }
+)
 
 
 def expert_title(name: ExpertName) -> str:
@@ -33,6 +46,7 @@ def progress_field(view: RunView, name: ExpertName) -> Field:
     if stage.status is StageStatus.RUNNING and not view.run.status.is_final:
         lines.append(_time_left(view, name))
     lines.append(_newest_checkpoint(view.run.expert(name).checkpoints))
+    lines += _warnings(view, name)
     return Field(expert_title(name), "\n".join(line for line in lines if line), inline=True)
 
 
@@ -50,7 +64,11 @@ def files_field(view: RunView, name: ExpertName) -> Field:
     ]
     if earlier := checkpoints[:-1]:
         lines.append(f"and {count(len(earlier), 'earlier checkpoint')}: {_epochs(earlier)}")
-    return Field(title, "\n".join(lines))
+    return Field(title, "\n".join([*lines, *_warnings(view, name)]))
+
+
+def _warnings(view: RunView, name: ExpertName) -> list[str]:
+    return [f"⚠ {_TROUBLES[trouble]}" for trouble in view.run.expert(name).troubles]
 
 
 def _measures(view: RunView, name: ExpertName) -> str:

@@ -26,6 +26,9 @@ _SYMBOLS: Mapping[str, str] = MappingProxyType(
         RunStatus.CANCELLED.value: STOPPED,
     }
 )
+_PAIRS = "Pairs as zip, with a workflow each"
+_SHOWN_PAIRS = 2
+NO_PAIRS: Mapping[int, str] = MappingProxyType({})
 _NO_NAME = "\u200b"
 _PING_CAUSE_LIMIT = 300
 _LINKS_LIMIT = TOTAL_LIMIT - 900  # the rest of the card
@@ -129,18 +132,26 @@ def retried_card(spec: RunSpec, suggestion: Suggestion, old: str) -> Card:
     return Card(title=spec.name, description=changed_text(suggestion, old), colour=Colour.ACTIVE)
 
 
-def download_card(view: RunView, links: Sequence[Link], archive: str) -> Card:
-    """Return a link for each checkpoint, the newest of each expert first, and one for all."""
-    lines = [f"**[Everything as one zip]({archive})** ({size(_total(links))})"]
+def download_card(
+    view: RunView, links: Sequence[Link], archive: str, pairs: Mapping[int, str] = NO_PAIRS
+) -> Card:
+    """Return a link for each checkpoint, the newest of each expert first, and one for all.
+
+    `pairs` are zips with the files of both experts, by epoch.
+    """
+    lines = [
+        f"**[Everything as one zip]({archive})** ({size(_total(links))})",
+        "The attached workflow loads the newest files: drop it on ComfyUI's page.",
+    ]
     if view.spec.engine == "rehearsal":
         lines.insert(0, f"*{REHEARSAL}*")
-    fields: list[Field] = []
+    fields: list[Field] = _pair_fields(pairs)
     # An equal share of the card each, so that no expert's final file is crowded out.
-    room = _LINKS_LIMIT // len(view.spec.experts)
+    room = (_LINKS_LIMIT - sum(length(f.value) for f in fields)) // len(view.spec.experts)
     for expert in view.spec.experts:
         own = [link for link in links if link.expert == expert.name]
         fields += _link_fields(expert.name, sorted(own, key=_by_age, reverse=True), room)
-    shown = sum(field.value.count("](") for field in fields)
+    shown = sum(field.value.count("](") for field in fields if field.name != _PAIRS)
     if hidden := len(links) - shown:
         lines.append(f"{count(hidden, 'earlier checkpoint')} did not fit here: see the zip.")
     return Card(
@@ -150,6 +161,15 @@ def download_card(view: RunView, links: Sequence[Link], archive: str) -> Card:
         fields=tuple(fields),
         footer="The links expire; /download makes new ones. Whoever has a link can use it.",
     )
+
+
+def _pair_fields(pairs: Mapping[int, str]) -> list[Field]:
+    """Return links to the newest pairs; high and low of one epoch belong together."""
+    if not pairs:
+        return []
+    newest = sorted(pairs, reverse=True)[:_SHOWN_PAIRS]
+    lines = [f"[epoch {epoch}: high and low]({pairs[epoch]})" for epoch in newest]
+    return [Field(_PAIRS, join_lines(lines, VALUE_LIMIT))]
 
 
 def _link_fields(expert: ExpertName, links: Sequence[Link], room: int) -> list[Field]:

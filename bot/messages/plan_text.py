@@ -101,5 +101,7 @@ def _expert(spec: RunSpec, expert: ExpertSpec) -> Field:
     ]
     if expert.speed_lora is not None:
         lines.append(f"Lightning merged at strength {expert.speed_lora.strength:g}")
+    if expert.start is not None:
+        lines.append(f"starts from {escape(expert.start.source)}")
     name = "Settings" if expert.name == "main" else f"Settings, {expert.name}-noise expert"
     return Field(name, "\n".join(lines), inline=True)

@@ -67,6 +67,11 @@ def _description(view: RunView) -> list[str]:
         lines.append(f"Goes on from the run **{spec.continues}**.")
     if items := items_text(spec):
         lines.append(items)
+    lines += [
+        f"Starts from **{escape(e.start.source)}**{f' ({e.name})' if e.name != 'main' else ''}."
+        for e in spec.experts
+        if e.start is not None
+    ]
     if spec.engine == "rehearsal":
         lines.append(f"*{REHEARSAL}*")
     return [*lines, *_outcome(view)]
@@ -135,6 +140,7 @@ def _failed(view: RunView) -> Field:
 def _advice(view: RunView) -> Field:
     model = find_model(view.spec.model)
     lines = list(comfyui_advice(model))
+    lines.append("`/download` hands out a workflow with all of this in place: drop it on ComfyUI.")
     missing = [e.name for e in model.experts if e.name not in {s.name for s in view.spec.experts}]
     if missing:
         lines.append(

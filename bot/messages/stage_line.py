@@ -87,7 +87,9 @@ def _running(view: RunView, key: StageKey) -> str:
             return _training(view, key)
         case "cache":
             return _parts(newest, "items") if newest.total else "starting"
-        case "prepare" | "fetch" | "publish":
+        case "fetch":
+            return _bytes(newest) if newest.total else "running"
+        case "prepare" | "publish":
             return _parts(newest, "files") if newest.total else "running"
         case _:
             assert_never(key.stage)
@@ -102,3 +104,7 @@ def _training(view: RunView, key: StageKey) -> str:
 
 def _parts(newest: Progress, what: str) -> str:
     return f"{newest.done:,}/{newest.total:,} {what}"
+
+
+def _bytes(newest: Progress) -> str:
+    return f"{newest.done / 1e9:.1f}/{newest.total / 1e9:.1f} GB"

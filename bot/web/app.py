@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path, PurePosixPath
-from typing import get_args
 
 from aiohttp import hdrs, web
 
 from bot.web.archive import Member, stream_zip
-from bot.web.links import LinkExpiredError, LinkForgedError, LinkSigner, Target, is_checkpoint
+from bot.web.bundle import bundle
+from bot.web.links import LinkExpiredError, LinkForgedError, LinkSigner, Target
 from training import layout
-from training.catalogue import ExpertName
 from training.errors import NotFoundError, TrainingError
 from training.ports import Store
 
@@ -62,7 +61,7 @@ class _Downloads:
         )
 
     async def archive(self, request: web.Request) -> web.StreamResponse:
-        """Serve all checkpoints of a run as one zip."""
+        """Serve all checkpoints of a run, or those of one epoch, as one zip."""
         name = request.match_info["name"]
         target = self._signer.read_archive(request.match_info["token"], name)
         members = await asyncio.to_thread(self._members, target)
@@ -91,18 +90,7 @@ class _Downloads:
         return path
 
     def _members(self, target: Target) -> list[Member]:
-        found: list[Member] = []
-        for expert in get_args(ExpertName):
-            folder = layout.checkpoints(target.guild, target.run, expert)
-            for name in self._store.names(folder):
-                path = self._store.path(f"{folder}/{name}")
-                if is_checkpoint(f"checkpoints/{expert}/{name}") and _is_plain_file(path):
-                    found.append(Member(f"{expert}/{name}", path))
-        if not found:
-            raise NotFoundError(
-                f"{target.run} has no checkpoint.", "Use /runs in Discord to see what there is."
-            )
-        return found
+        return bundle(self._store, target.guild, target.run, target.epoch)
 
 
 async def _health(_request: web.Request) -> web.StreamResponse:

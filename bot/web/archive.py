@@ -13,10 +13,16 @@ _EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)  # what the format can say at the e
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file and the name it gets in the zip."""
+    """One file, or its content, and the name it gets in the zip."""
 
     name: str
-    path: Path
+    source: Path | bytes
+
+    def open(self) -> io.BufferedIOBase:
+        """Return the content for reading."""
+        if isinstance(self.source, bytes):
+            return io.BytesIO(self.source)
+        return self.source.open("rb")
 
 
 def stream_zip(members: Sequence[Member]) -> Iterator[bytes]:
@@ -28,7 +34,7 @@ def stream_zip(members: Sequence[Member]) -> Iterator[bytes]:
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
         for member in members:
             with (
-                member.path.open("rb") as source,
+                member.open() as source,
                 archive.open(_info(member), "w", force_zip64=True) as target,
             ):
                 while block := source.read(_BLOCK_BYTES):
@@ -58,7 +64,10 @@ class _Sink(io.RawIOBase):
 
 
 def _info(member: Member) -> zipfile.ZipInfo:
-    saved = max(datetime.fromtimestamp(member.path.stat().st_mtime, UTC), _EARLIEST)
+    source = member.source
+    saved = _EARLIEST
+    if isinstance(source, Path):
+        saved = max(datetime.fromtimestamp(source.stat().st_mtime, UTC), _EARLIEST)
     info = zipfile.ZipInfo(member.name, saved.timetuple()[:6])
     info.external_attr = 0o644 << 16
     return info

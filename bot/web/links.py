@@ -20,6 +20,7 @@ _HOUR = 60 * 60  # seconds
 # No dot: dots separate the parts of a token.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FILE = re.compile(rf"checkpoints/(?P<expert>{'|'.join(get_args(ExpertName))})/(?P<name>[^/]+)")
+_ARCHIVE = re.compile(r"(?:-e(?P<epoch>\d{1,6}))?\.zip")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}\.safetensors")
 
 
@@ -33,11 +34,15 @@ class LinkExpiredError(TrainingError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a link leads to: one checkpoint (`file` is relative to the run's folder) or all."""
+    """What a link leads to: one checkpoint, or a zip of all or of one epoch.
+
+    `file` is relative to the run's folder.
+    """
 
     guild: str
     run: str
     file: str | None = None
+    epoch: int | None = None
 
     def __post_init__(self) -> None:
         if not (_NAME.fullmatch(self.guild) and _NAME.fullmatch(self.run)):
@@ -80,14 +85,15 @@ class LinkSigner:
         token = ".".join((guild, run, path.parent.name, stamp))
         return f"{self._base()}/d/{token}/{quote(path.name)}"
 
-    def archive_link(self, guild: str, run: str) -> str:
-        """Return the address of all checkpoints of a run as one zip.
+    def archive_link(self, guild: str, run: str, epoch: int | None = None) -> str:
+        """Return the address of a zip of all checkpoints of a run, or of those of one epoch.
 
         Raises:
             ValueError: The names cannot be those of a guild and a run.
         """
-        stamp = self._archives.stamp(_signed(Target(guild, run)))
-        return f"{self._base()}/z/{guild}.{run}.{stamp}/{run}.zip"
+        stamp = self._archives.stamp(_signed(Target(guild, run, epoch=epoch)))
+        name = run if epoch is None else f"{run}-e{epoch}"
+        return f"{self._base()}/z/{guild}.{run}.{stamp}/{name}.zip"
 
     def read(self, token: str, file_name: str) -> Target:
         """Return the checkpoint that a token and the file name after it lead to.
@@ -109,9 +115,10 @@ class LinkSigner:
             LinkExpiredError: The link is too old.
         """
         guild, run, *stamp = _parts(token, 4)
-        target = _target(guild, run, None)
-        if file_name != f"{run}.zip":
+        match = _ARCHIVE.fullmatch(file_name.removeprefix(run))
+        if not file_name.startswith(run) or match is None:
             raise _forged()
+        target = _target(guild, run, None, int(match["epoch"]) if match["epoch"] else None)
         self._archives.check(_signed(target), ".".join(stamp), self._hours)
         return target
 
@@ -150,7 +157,9 @@ class _Signer(TimestampSigner):
 
 
 def _signed(target: Target) -> str:
-    return f"{target.guild}/{target.run}/{target.file or ''}"
+    # No file's name begins like an epoch's: files lie in the folder checkpoints.
+    what = target.file or ("" if target.epoch is None else f"e{target.epoch}")
+    return f"{target.guild}/{target.run}/{what}"
 
 
 def _parts(token: str, number: int) -> list[str]:
@@ -160,9 +169,9 @@ def _parts(token: str, number: int) -> list[str]:
     return parts
 
 
-def _target(guild: str, run: str, file: str | None) -> Target:
+def _target(guild: str, run: str, file: str | None, epoch: int | None = None) -> Target:
     try:
-        return Target(guild, run, file)
+        return Target(guild, run, file, epoch)
     except ValueError as error:
         raise _forged() from error
 

@@ -109,8 +109,10 @@ def test_a_run_by_command_line_from_zip_to_files(lorabot: Lorabot, archive: Path
     assert {"name", "epoch", "step", "total_steps", "loss", "checkpoints"} <= set(expert)
     assert (expert["step"], mine["dataset"]) == (expert["total_steps"], "annika@1")
     assert got.returncode == 0
-    (file,) = (lorabot.home / "out").iterdir()
+    file, workflow = sorted((lorabot.home / "out").iterdir(), key=lambda path: path.suffix)[::-1]
     assert len(read_header(file).tensors) == 60
+    assert read_header(file).metadata["lorabot.expert"] == "low"
+    assert file.name in workflow.read_text("utf-8")
 
 
 def test_what_is_refused_says_why_and_changes_nothing(lorabot: Lorabot, archive: Path) -> None:
@@ -119,7 +121,7 @@ def test_what_is_refused_says_why_and_changes_nothing(lorabot: Lorabot, archive:
     assert "no model called" in lorabot.refused(*train, "wan23")
     assert "'many'" in lorabot.refused(*train, "wan21-t2v-14b", "--epochs", "many")
     assert "name of a run" in lorabot.refused(*train, "wan21-t2v-14b", "--name", "a/b")
-    assert "LORABOT_MUSUBI" in lorabot.refused(*train, "wan21-t2v-14b", "--engine", "musubi")
+    assert "LORABOT_MUSUBI_DIR" in lorabot.refused(*train, "wan21-t2v-14b", "--engine", "musubi")
     assert "no file" in lorabot.refused("check", "nothing.zip")
     assert "no run called" in lorabot.refused("download", "nobody", "--out", "x")
     assert "LORABOT_DISCORD_TOKEN" in lorabot.refused("serve")

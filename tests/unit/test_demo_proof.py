@@ -10,11 +10,12 @@ from bot.demo.proof import (
     require_learning,
     require_merges,
     require_seeds_decide,
+    require_whole_adapters,
 )
+from tests.adapters import tensors, widths, write_adapter
 from tests.specs import spec
-from training.errors import StageError
+from training.errors import AdapterError
 from training.rehearsal.weights import write_weights
-from training.stages.publish import check_adapter
 from training.view import Metric
 
 
@@ -70,5 +71,16 @@ def test_a_file_that_is_no_adapter_of_the_model_is_an_error(tmp_path: Path) -> N
     path = tmp_path / "base.safetensors"
     write_weights(path, role="dit", seed="x")
 
-    with pytest.raises(StageError, match="foreign key"):
-        check_adapter(path, modules=None, count=20)
+    with pytest.raises(AdapterError, match="foreign key"):
+        require_whole_adapters(spec("wan21-t2v-14b"), [path])
+
+
+def test_a_checkpoint_that_does_not_say_what_it_is_is_an_error(tmp_path: Path) -> None:
+    found = tensors(widths("wan21-t2v-14b"))
+    silent = write_adapter(tmp_path / "a.safetensors", found)
+    saying = {"lorabot.task": "t2v-14B", "lorabot.expert": "main"}
+    whole = write_adapter(tmp_path / "b.safetensors", found, saying)
+
+    require_whole_adapters(spec("wan21-t2v-14b"), [whole])
+    with pytest.raises(DemoError, match="does not say"):
+        require_whole_adapters(spec("wan21-t2v-14b"), [silent])

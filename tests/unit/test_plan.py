@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.specs import groups, spec
+from training import layout
 from training.catalogue import MODELS, Model
 from training.musubi.commands import known_options
 from training.plan import PlannedStage, Planner
@@ -58,7 +59,7 @@ def test_every_option_is_known_to_musubi_and_given_once(model: Model) -> None:
                 continue
             script = next(part for part in command if part.endswith(".py"))
             options = [part for part in command if part.startswith("--")]
-            assert set(options) <= known_options()[script]
+            assert set(options) <= known_options()[script].keys()
             assert len(options) == len(set(options))
 
 
@@ -84,7 +85,7 @@ def test_task_precision_and_weights_are_those_of_one_model(model: Model) -> None
 def test_a_lightning_model_never_trains_on_the_vanilla_base(model: Model) -> None:
     for expert in model.experts:
         dit = Path(value(train_argv(model.name, expert.name), "--dit"))
-        vanilla = ROOT / "models/rehearsal" / expert.dit.repo / expert.dit.file
+        vanilla = ROOT / layout.weight("rehearsal", expert.dit)
 
         assert (dit == vanilla) == (model.speed_lora is None)
 

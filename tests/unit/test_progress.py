@@ -9,6 +9,7 @@ import pytest
 from training.musubi.progress import (
     CacheProgress,
     CheckpointSaved,
+    CheckpointStarted,
     EpochEnded,
     ProgressEvent,
     ProgressWriter,
@@ -16,9 +17,9 @@ from training.musubi.progress import (
     StepDone,
     Stopped,
     TrainingStarted,
-    parse_line,
-    read_events,
+    Warned,
 )
+from training.musubi.progress_reader import parse_line, read_events
 
 EVENTS: list[ProgressEvent] = [
     CacheProgress(done=3, total=12),
@@ -31,11 +32,14 @@ EVENTS: list[ProgressEvent] = [
         average_loss=1.5,
         learning_rate=8e-5,
         seconds_per_step=0.01,
+        gpu_memory_bytes=1 << 36,
     ),
     EpochEnded(epoch=1, step=10),
     CheckpointSaved(path="/out/a-000001.safetensors", epoch=1, step=10, is_final=False),
     StateSaved(path="/out/a-000001-state", epoch=1, step=10),
     Stopped(step=11, epoch=1),
+    CheckpointStarted(path="/out/a-000001.safetensors", epoch=1, step=10),
+    Warned(trouble="loss_not_finite", step=3, epoch=0),
 ]
 
 

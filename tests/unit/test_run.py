@@ -1,5 +1,6 @@
 """The fold of a run's events."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import given
@@ -43,6 +44,14 @@ def test_a_stored_run_is_queued_until_a_stage_starts() -> None:
     assert fold(spec(), []).status is RunStatus.QUEUED
     assert fold(spec(), [submitted(1)]).status is RunStatus.QUEUED
     assert fold(spec(), [submitted(1), started(1)]).status is RunStatus.RUNNING
+
+
+def test_what_publish_says_of_a_file_counts_in_any_order() -> None:
+    published = replace(saved(1, 5), key=StageKey("publish", "main"), size_bytes=9)
+
+    for events in ([saved(1, 5), published], [published, saved(2, 5)]):
+        (checkpoint,) = fold(spec("wan21-t2v-14b"), events).expert("main").checkpoints
+        assert (checkpoint.size_bytes, checkpoint.is_published) == (9, True)
 
 
 def test_the_first_final_event_wins() -> None:

@@ -15,6 +15,7 @@ from training.settings import (
     ExpertSettings,
     SpeedLoraSettings,
 )
+from training.weights import COMMITS
 
 LIGHTNING = "wan22-i2v-lightning"
 
@@ -34,8 +35,16 @@ def test_what_is_not_given_comes_from_the_catalogue() -> None:
     assert found["high"].speed_lora == SpeedLoraSettings(
         repo="lightx2v/Wan2.2-Lightning",
         file="Wan2.2-I2V-A14B-4steps-lora-rank64-Seko-V1/high_noise_model.safetensors",
+        revision=COMMITS["lightx2v/Wan2.2-Lightning"],
         strength=1.0,
     )
+
+
+def test_another_lightning_repository_is_not_looked_up_at_the_pinned_commit() -> None:
+    other = experts(lightning_repo="someone/some-lora")["high"].speed_lora
+
+    assert other is not None
+    assert other.revision == "main"
 
 
 def test_one_value_stands_for_all_experts() -> None:
@@ -117,7 +126,8 @@ def test_a_model_with_a_single_expert_has_no_choice() -> None:
 
 
 def test_settings_of_the_command_line_are_those_of_the_domain() -> None:
-    named = {field.name for field in fields(RunSettings)} - {"name", "expert", "media"}
+    others = {"name", "expert", "resume_from", "media"}
+    named = {field.name for field in fields(RunSettings)} - others
 
     assert named == {*SETTING_NAMES, *ITEM_NAMES, *LIGHTNING_NAMES, *CONFIG_TEXTS}
     assert set(SETTING_NAMES) == set(ExpertSettings.model_fields) - {"expert"}

@@ -1,5 +1,6 @@
 """The dataset file that musubi-tuner reads, in the guide's order of keys."""
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -56,3 +57,38 @@ def _extract(extract: Extract) -> dict[str, Any]:
     if extract.mode == "uniform":
         keys["frame_sample"] = extract.sample
     return keys
+
+
+def render_listed_toml(
+    groups: Sequence[Group], *, listings: PurePosixPath, caches: PurePosixPath
+) -> str:
+    """Return a dataset TOML with the groups' settings for the media in `<group>.jsonl`.
+
+    Args:
+        groups: Groups of which only some media are wanted.
+        listings: The folder that holds a listing for each group.
+        caches: As for `render_toml`.
+    """
+    datasets: list[dict[str, Any]] = []
+    for group in groups:
+        entries = _dataset(group, listings, caches)
+        kind = "image" if entries.pop("image_directory", None) else "video"
+        entries.pop("video_directory", None)
+        listing = str(listings / f"{group.name}.jsonl")
+        datasets.append({f"{kind}_jsonl_file": listing, **entries})
+    return tomli_w.dumps({"general": GENERAL, "datasets": datasets})
+
+
+# Where in a clip items begin, how long they are and how often each is trained; none of it changes
+# how one is encoded.
+_CHOICES = {
+    *("frame_extraction", "target_frames", "frame_stride", "frame_sample", "max_frames"),
+    *("batch_size", "num_repeats"),
+}
+
+
+def encoding_settings(group: Group) -> dict[str, Any]:
+    """Return those settings of a group that decide how an item of it is encoded."""
+    entries = _dataset(group, PurePosixPath(), PurePosixPath())
+    places = {key for key in entries if key.endswith("_directory")}
+    return {**GENERAL, **{k: v for k, v in entries.items() if k not in _CHOICES | places}}

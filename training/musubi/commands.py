@@ -5,21 +5,37 @@ of musubi-tuner v0.3.4, commit 30c658c4f4b0bf05038b3346eff9670259b10fc7.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-from training.catalogue import Expert, Model
-from training.settings import ExpertSettings
+from pydantic import TypeAdapter
 
-MUSUBI_COMMIT = "30c658c4f4b0bf05038b3346eff9670259b10fc7"
+from training.catalogue import Expert, Model, WeightFile
+from training.settings import ExpertSettings
 
 Script = Literal[
     "wan_cache_latents.py", "wan_cache_text_encoder_outputs.py", "wan_train_network.py"
 ]
+
+
+_NUMBERS = {
+    "int": re.compile(r"-?\d+"),
+    "float": re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE),
+}
+
+# What the names of the files begin with that a task can be trained on.
+_BASES = {
+    "t2v-14B": "wan2.1_t2v_14B_",
+    "t2v-1.3B": "wan2.1_t2v_1.3B_",
+    "i2v-14B": "wan2.1_i2v_(480p|720p)_14B_",
+    "t2v-A14B": "wan2.2_t2v_(high|low)_noise_14B_",
+    "i2v-A14B": "wan2.2_i2v_(high|low)_noise_14B_",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +45,36 @@ class Weights:
     vae: Path
     t5: Path
     clip: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option as musubi-tuner's parser knows it; `choices` is None where it takes any value."""
+
+    name: str
+    kind: Literal["flag", "store"]
+    type: str | None
+    nargs: str | None
+    choices: tuple[str, ...] | None
+
+    def takes(self, values: Sequence[str]) -> bool:
+        """Return whether the parser accepts these values."""
+        if self.kind == "flag":
+            return not values
+        if len(values) != 1 and not (values and self.nargs in ("*", "+")):
+            return False
+        if self.choices is not None:
+            return all(value in self.choices for value in values)
+        number = _NUMBERS.get(self.type or "")
+        return number is None or all(number.fullmatch(value) for value in values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseFile:
+    """A base model on disk, and the published file that it is or was merged from."""
+
+    path: Path
+    weight: WeightFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,19 +113,34 @@ class CacheText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainNetwork:
-    """Train one expert's adapter; `resume` names the training state to go on from."""
+    """Train one expert's adapter.
+
+    `resume` names the training state to go on from, `network_weights` a LoRA file to start with.
+    The task is the model's and the base must be the published file of that model and expert:
+    musubi-tuner trains a Wan 2.2 file under a task of Wan 2.1 without a word, and for nothing.
+    """
 
     model: Model
     expert: Expert
     settings: ExpertSettings
-    dit: Path
+    dit: BaseFile
     dataset_config: Path
     weights: Weights
     output_dir: Path
     output_name: str
     comment: str
     resume: Path | None = None
+    network_weights: Path | None = None
     script: Script = "wan_train_network.py"
+
+    def __post_init__(self) -> None:
+        of_model = self.expert in self.model.experts and self.dit.weight == self.expert.dit
+        name = Path(self.dit.weight.file).name
+        if not of_model or not re.match(_BASES[self.model.task], name):
+            raise ValueError(
+                f"{name} is not what {self.model.name} ({self.expert.name}) is trained on "
+                f"under the task {self.model.task}"
+            )
 
     def arguments(self) -> tuple[str, ...]:
         """Return the script's arguments; every one is known to the script and given once."""
@@ -91,10 +152,13 @@ class TrainNetwork:
         ]
         if self.resume is not None:
             parts += ["--resume", str(self.resume)]
+        elif self.network_weights is not None:
+            # Not with a state: its values would replace those of the file.
+            parts += ["--network_weights", str(self.network_weights)]
         return checked(self.script, parts)
 
     def _model(self) -> list[str]:
-        arguments = ["--task", self.model.task, "--dit", str(self.dit)]
+        arguments = ["--task", self.model.task, "--dit", str(self.dit.path)]
         arguments += ["--dataset_config", str(self.dataset_config)]
         arguments += ["--mixed_precision", self.model.dtype, *self._memory()]
         arguments += _clip(self.model, self.weights)
@@ -148,27 +212,33 @@ class TrainNetwork:
 
 
 def checked(script: Script, arguments: list[str]) -> tuple[str, ...]:
-    """Return the arguments, known to be options of the script and none given twice.
+    """Return the arguments: options that the script has, none twice, with values that it takes.
 
     Raises:
-        ValueError: An option is unknown or repeated, which is a mistake in this module.
+        ValueError: One of them is not so, which is a mistake in this module.
     """
-    names = [argument for argument in arguments if argument.startswith("--")]
-    unknown = [name for name in names if name not in known_options()[script]]
-    repeated = {name for name in names if names.count(name) > 1}
-    if unknown or repeated:
-        raise ValueError(f"{script}: unknown {unknown}, repeated {sorted(repeated)}")
+    known = known_options()[script]
+    given: dict[str, list[str]] = {}
+    for argument in arguments:
+        if not argument.startswith("--"):
+            given[next(reversed(given))].append(argument)
+        elif argument not in known or argument in given:
+            raise ValueError(f"{script}: {argument} is unknown or repeated")
+        else:
+            given[argument] = []
+    for name, values in given.items():
+        if not known[name].takes(values):
+            raise ValueError(f"{script}: {name} cannot be {values}")
     return tuple(arguments)
 
 
 @cache
-def known_options() -> Mapping[str, frozenset[str]]:
-    """Return the option names of each script, read from the live parsers of that commit."""
+def known_options() -> Mapping[str, Mapping[str, Option]]:
+    """Return the options of each script, read from the live parsers of that commit."""
     text = resources.files("training.musubi").joinpath("options.json").read_text("utf-8")
-    scripts = json.loads(text)["scripts"]
+    scripts = TypeAdapter(dict[str, list[Option]]).validate_python(json.loads(text)["scripts"])
     return {
-        script: frozenset(option["name"] for option in options)
-        for script, options in scripts.items()
+        script: {option.name: option for option in options} for script, options in scripts.items()
     }
 
 

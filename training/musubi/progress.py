@@ -1,14 +1,17 @@
-"""The protocol between a trainer process and the stage that started it: one JSON line an event."""
+"""What a trainer process tells the stage that started it: one JSON line an event, an exit code.
+
+The standard library alone is imported, because this also runs inside musubi-tuner's environment;
+`progress_reader` is the other end.
+"""
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated, Literal
-
-from pydantic import Field, TypeAdapter, ValidationError
+from typing import Literal
 
 PROGRESS_FD_VARIABLE = "LORABOT_PROGRESS_FD"
+EXIT_STOPPED = os.EX_TEMPFAIL  # 75: asked to stop, state saved, worth starting again
 
 # POSIX promises that a pipe takes a write of this size in one piece; a reader then never sees
 # half an event, not even of a trainer that is killed.
@@ -41,6 +44,7 @@ class StepDone:
     """One optimizer step was taken, at `learning_rate`; epochs count from 1.
 
     A trainer's plain log knows neither loss nor rate of one step: they are None there.
+    `gpu_memory_bytes` is the most that was reserved on the device so far, None without one.
     """
 
     step: int
@@ -50,6 +54,7 @@ class StepDone:
     average_loss: float
     learning_rate: float | None
     seconds_per_step: float | None
+    gpu_memory_bytes: int | None = None
     kind: Literal["step"] = "step"
 
 
@@ -60,6 +65,16 @@ class EpochEnded:
     epoch: int
     step: int
     kind: Literal["epoch"] = "epoch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointStarted:
+    """The adapter file that will be at `path` is being written under another name."""
+
+    path: str
+    epoch: int
+    step: int
+    kind: Literal["checkpoint_started"] = "checkpoint_started"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +107,29 @@ class Stopped:
     kind: Literal["stopped"] = "stopped"
 
 
-ProgressEvent = (
-    CacheProgress | TrainingStarted | StepDone | EpochEnded | CheckpointSaved | StateSaved | Stopped
-)
+Trouble = Literal["loss_not_finite", "learning_rate_zero", "adapter_unchanged"]
 
-_EVENT: TypeAdapter[ProgressEvent] = TypeAdapter(
-    Annotated[ProgressEvent, Field(discriminator="kind")]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """Training goes on, but will probably lead to nothing; said once for each trouble."""
+
+    trouble: Trouble
+    step: int
+    epoch: int
+    kind: Literal["warned"] = "warned"
+
+
+ProgressEvent = (
+    CacheProgress
+    | TrainingStarted
+    | StepDone
+    | EpochEnded
+    | CheckpointStarted
+    | CheckpointSaved
+    | StateSaved
+    | Stopped
+    | Warned
 )
 
 
@@ -133,26 +165,3 @@ class ProgressWriter:
         except BrokenPipeError:
             # Nobody listens any more; the training is worth finishing all the same.
             self._fd = None
-
-
-def parse_line(line: bytes) -> ProgressEvent:
-    """Return the event that one line holds.
-
-    Raises:
-        ValueError: The line is not an event of this protocol.
-    """
-    try:
-        return _EVENT.validate_json(line)
-    except ValidationError as error:
-        raise ValueError(f"Not a progress event: {line[:200]!r}") from error
-
-
-def read_events(fd: int) -> Iterator[ProgressEvent]:
-    """Yield the events that arrive on `fd` until its other end is closed.
-
-    Raises:
-        ValueError: Something else than an event arrived.
-    """
-    with os.fdopen(fd, "rb", closefd=False) as stream:
-        for line in stream:
-            yield parse_line(line)

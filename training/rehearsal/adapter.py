@@ -6,14 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.adapter.modules import file_name
 from training.rehearsal.failure import MusubiError
 from training.rehearsal.shape import adapter_modules, module_widths
 from training.rehearsal.tensor_file import Floats
-
-
-def file_name(module: str) -> str:
-    """Return the module's name in a file of musubi: `lora_unet_blocks_0_self_attn_q`."""
-    return "lora_unet_" + module.replace(".", "_")
 
 
 class Adapter:

@@ -2,11 +2,14 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from training.adapter.modules import Widths
 from training.catalogue import Model, WeightFile
-from training.rehearsal.shape import adapter_modules
+from training.merge.hashing import file_sha256
+from training.ports import Extent, Obtained
+from training.rehearsal.shape import adapter_widths
 from training.rehearsal.weights import Role, write_weights
 
 # Fixed file times make the same seed give the same bytes; any constant would do.
@@ -30,25 +33,38 @@ class RehearsalEngine:
         path = f"{root}{os.pathsep}{inherited}" if inherited else root
         return {"SOURCE_DATE_EPOCH": _EPOCH_SECONDS, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}
 
-    def modules(self, model: Model) -> frozenset[str]:
+    def modules(self, model: Model) -> Widths:
         """Return the modules of the tiny model that carry an adapter."""
-        return frozenset(adapter_modules(clip=model.clip))
+        return adapter_widths(clip=model.clip)
 
     def module_count(self, model: Model) -> int:
         """Return how many modules of the tiny model carry an adapter."""
         return len(self.modules(model))
 
-    def obtain(self, model: Model, weight: WeightFile, target: Path) -> str:
+    def extent(self, weight: WeightFile, target: Path) -> Extent:  # noqa: ARG002
+        """Return nothing to fetch: every stand-in is made on the spot."""
+        return Extent(0)
+
+    def obtain(
+        self,
+        model: Model,
+        weight: WeightFile,
+        target: Path,
+        watch: Callable[[int], None],  # noqa: ARG002
+    ) -> Obtained:
         """Write a deterministic stand-in for the weight file, with its true names."""
-        write_weights(
-            target,
-            role=_role(model, weight),
-            in_channels=36 if model.i2v else 16,
-            clip=model.clip,
-            dtype=model.dtype,
-            seed=str(weight),
-        )
-        return "rehearsal"
+        if weight in model.tokenizers:
+            target.write_text("{}\n", "utf-8")  # the rehearsal splits captions at spaces
+        else:
+            write_weights(
+                target,
+                role=_role(model, weight),
+                in_channels=36 if model.i2v else 16,
+                clip=model.clip,
+                dtype=model.dtype,
+                seed=str(weight),
+            )
+        return Obtained("rehearsal", file_sha256(target))
 
 
 def _role(model: Model, weight: WeightFile) -> Role:

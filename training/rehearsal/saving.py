@@ -2,30 +2,34 @@
 
 import argparse
 import io
-import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from training.musubi.progress import CheckpointSaved, ProgressWriter, StateSaved
+from training.musubi.state import (
+    KEPT_TIMED_STATES,
+    STATE_FILE,
+    TrainingState,
+    read_state,
+    step_state_name,
+    timed_states,
+)
 from training.rehearsal import console, tensor_file
 from training.rehearsal.adapter import Adapter
 from training.rehearsal.failure import MusubiError
 from training.rehearsal.metadata import file_metadata
 from training.rehearsal.optimizer import AdamW
 from training.rehearsal.tensor_file import DType
+from training.whole import remove_directory, remove_partials, whole_directory, whole_file
 
 logger = logging.getLogger(__name__)
 
-STATE_FILE = "training_state.json"
-_KEPT_TIMED_STATES = 2
 _SAVE_DTYPES: dict[str | None, DType] = {
     None: "F32",
     "float": "F32",
@@ -33,39 +37,6 @@ _SAVE_DTYPES: dict[str | None, DType] = {
     "fp16": "F16",
     "bf16": "BF16",
 }
-
-Reason = Literal["epoch", "steps", "time", "stop", "end"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
-    """How far training has come: epochs finished, batches of the next one, optimizer steps."""
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingState:
-    """What `training_state.json` says of the directory it lies in."""
-
-    epoch: int
-    batch: int
-    step: int
-    total_steps: int
-    total_epochs: int
-    output_name: str
-    training_comment: str | None
-    seed: int
-    reason: Reason
-    started_at: float
-    losses: list[float]
-
-    @property
-    def position(self) -> Position:
-        """Where training goes on."""
-        return Position(epoch=self.epoch, batch=self.batch, step=self.step)
 
 
 class Saver:
@@ -92,7 +63,7 @@ class Saver:
         self._directory = Path(args.output_dir)
         self._name = str(args.output_name)
         self._directory.mkdir(parents=True, exist_ok=True)
-        tensor_file.remove_partials(self._directory, self._name)
+        remove_partials(self._directory, self._name)
 
     def now(self) -> float:
         """Return the seconds since 1970 that a file written now is dated with."""
@@ -118,23 +89,18 @@ class Saver:
         self._save_adapter(f"{self._name}-step{step:08d}", state, run)
         if args.save_state:
             logger.info("saving state at step %d", step)
-            self.save_state(self.step_state_name(step), state)
+            self.save_state(step_state_name(self._name, step), state)
             kept = args.save_last_n_steps_state or args.save_last_n_steps
             if (old := _old_step(step, kept, args.save_every_n_steps)) is not None:
-                self._remove_state(self.step_state_name(old))
+                self._remove_state(step_state_name(self._name, old))
         old = _old_step(step, args.save_last_n_steps, args.save_every_n_steps)
         if old is not None:
             self._remove_adapter(f"{self._name}-step{old:08d}")
 
     def save_timed_state(self, state: TrainingState) -> None:
         """Save a state between the asked ones; only the newest two of these are kept."""
-        self.save_state(self.step_state_name(state.step), state)
-        found = [
-            path
-            for path in sorted(self._directory.glob(f"{self._name}-step*-state"))
-            if read_state(path).reason in ("time", "stop")
-        ]
-        for path in found[:-_KEPT_TIMED_STATES]:
+        self.save_state(step_state_name(self._name, state.step), state)
+        for path in timed_states(self._directory, self._name)[:-KEPT_TIMED_STATES]:
             self._remove_state(path.name)
 
     def save_end(self, state: TrainingState, run: Mapping[str, str]) -> None:
@@ -145,25 +111,21 @@ class Saver:
         self._save_adapter(self._name, state, run)
         logger.info("model saved.")
 
-    def step_state_name(self, step: int) -> str:
-        """Return the name of the state saved after `step` steps."""
-        return f"{self._name}-step{step:08d}-state"
-
     def save_state(self, name: str, state: TrainingState) -> None:
         """Write one state directory."""
         path = self._directory / name
-        with tensor_file.whole_directory(path) as directory:
+        with whole_directory(path) as directory:
             tensors = {
                 key: tensor_file.encode(values, "F32")
                 for key, values in self._adapter.tensors().items()
             }
-            tensor_file.write(directory / "model.safetensors", tensors, {})
+            tensor_file.write(directory / "model.safetensors", tensors, {"format": "pt"})
             _write_torch(directory / "optimizer.bin", self._optimizer.state())
             _write_torch(directory / "scheduler.bin", {"last_epoch": state.step})
             # All randomness follows from seed, epoch and batch; there is no generator to store.
             _write_torch(directory / "random_states_0.pkl", {"seed": state.seed})
-            with tensor_file.whole_file(directory / STATE_FILE) as stream:
-                stream.write(json.dumps(asdict(state)).encode())
+            with whole_file(directory / STATE_FILE) as stream:
+                stream.write(state.encode())
         logger.info("Saved state to %s", path)
         self._progress.write(StateSaved(path=str(path), epoch=state.epoch, step=state.step))
 
@@ -195,7 +157,7 @@ class Saver:
         path = self._directory / name
         if path.is_dir():
             logger.info("removing old state: %s", path)
-            shutil.rmtree(path)
+            remove_directory(path)
 
 
 def _old_step(step: int, kept_steps: int | None, every: int) -> int | None:
@@ -210,23 +172,8 @@ def _write_torch(path: Path, content: dict[str, Any]) -> None:
     # By way of memory: torch itself reports a full disk as an error of its archive format.
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    with tensor_file.whole_file(path) as stream:
+    with whole_file(path) as stream:
         stream.write(buffer.getbuffer())
-
-
-def read_state(directory: Path) -> TrainingState:
-    """Return what a state directory says of itself.
-
-    Raises:
-        MusubiError: It is no state of a rehearsal.
-    """
-    try:
-        return TrainingState(**json.loads((directory / STATE_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise MusubiError(
-            f"ValueError: {directory} holds no readable {STATE_FILE}.",
-            "Resume from a state that a rehearsal saved.",
-        ) from error
 
 
 def load_state(directory: Path, adapter: Adapter, optimizer: AdamW) -> TrainingState:
@@ -235,7 +182,12 @@ def load_state(directory: Path, adapter: Adapter, optimizer: AdamW) -> TrainingS
     Raises:
         MusubiError: The state is not readable, or of an adapter of another rank.
     """
-    state = read_state(directory)
+    try:
+        state = read_state(directory)
+    except ValueError as error:
+        raise MusubiError(
+            f"ValueError: {error}", "Resume from a state that a rehearsal saved."
+        ) from error
     load_adapter(directory / "model.safetensors", adapter)
     optimizer.restore(torch.load(directory / "optimizer.bin", weights_only=True))
     logger.info("Loaded states from %s", os.fspath(directory))

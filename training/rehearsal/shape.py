@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from training.adapter.modules import Widths, wan_modules
+
 InChannels = Literal[16, 36]
 
 BLOCKS = 2
@@ -15,31 +17,24 @@ IMAGE_TOKENS = 257
 LATENT_CHANNELS = 16
 PATCH_AREA = 4  # Wan's patch is 1 x 2 x 2 latent pixels
 
-_ATTENTION = ("q", "k", "v", "o")
 
-
-def adapter_modules(*, clip: bool) -> tuple[str, ...]:
-    """Return the modules that carry an adapter, in the model's order.
-
-    The same choice as musubi's `networks.lora_wan`: every linear layer of the blocks.
+def adapter_widths(*, clip: bool) -> Widths:
+    """Return the modules that carry an adapter with their (inputs, outputs).
 
     Args:
         clip: The model reads CLIP image tokens, as Wan 2.1 image to video does.
     """
-    cross = (*_ATTENTION, "k_img", "v_img") if clip else _ATTENTION
-    inside = [f"self_attn.{name}" for name in _ATTENTION]
-    inside += [f"cross_attn.{name}" for name in cross]
-    inside += ["ffn.0", "ffn.2"]
-    return tuple(f"blocks.{block}.{name}" for block in range(BLOCKS) for name in inside)
+    return wan_modules(blocks=BLOCKS, width=WIDTH, ffn_width=FFN_WIDTH, clip=clip)
+
+
+def adapter_modules(*, clip: bool) -> tuple[str, ...]:
+    """Return the modules that carry an adapter, in the model's order."""
+    return tuple(adapter_widths(clip=clip))
 
 
 def module_widths(module: str) -> tuple[int, int]:
     """Return (inputs, outputs) of a module that carries an adapter."""
-    if module.endswith("ffn.0"):
-        return WIDTH, FFN_WIDTH
-    if module.endswith("ffn.2"):
-        return FFN_WIDTH, WIDTH
-    return WIDTH, WIDTH
+    return adapter_widths(clip=True)[module]
 
 
 def tensor_shapes(in_channels: InChannels, *, clip: bool) -> dict[str, tuple[int, ...]]:

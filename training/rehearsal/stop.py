@@ -1,14 +1,11 @@
-"""How a training is asked to end early, and the exit code that says that it did."""
+"""How a training is asked to end early."""
 
 import logging
-import os
 import signal
 from types import FrameType
 from typing import Self
 
 logger = logging.getLogger(__name__)
-
-EXIT_STOPPED = os.EX_TEMPFAIL  # 75: asked to stop, state saved, worth starting again
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

@@ -4,13 +4,10 @@ The library's own writer orders the metadata at random, so two equal runs would 
 """
 
 import json
-import os
-import shutil
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +15,11 @@ from numpy.typing import NDArray
 from training import tensor_header
 from training.rehearsal.failure import MusubiError
 from training.tensor_header import TensorHeader
+from training.whole import whole_file
 
 DType = Literal["BF16", "F16", "F32", "I64"]
 Floats = NDArray[np.float32]
 
-_PARTIAL = ".partial"
 _READABLE = ("BF16", "F16", "F32", "I64")
 _LENGTH_BYTES = 8
 
@@ -83,53 +80,6 @@ def write(path: Path, tensors: Mapping[str, Raw], metadata: Mapping[str, str]) -
     with whole_file(path) as stream:
         for part in serialize(tensors, metadata):
             stream.write(part)
-
-
-@contextmanager
-def whole_file(path: Path) -> Generator[BinaryIO]:
-    """Give a stream whose bytes get the name `path` at the end; nothing remains of a failure."""
-    partial = path.with_name(f".{path.name}{_PARTIAL}")
-    try:
-        with partial.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def whole_directory(path: Path) -> Generator[Path]:
-    """Give a directory that gets the name `path` at the end; nothing remains of a failure."""
-    partial = path.with_name(f".{path.name}{_PARTIAL}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        _replace_directory(path, partial)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _replace_directory(path: Path, partial: Path) -> None:
-    if not path.exists():
-        partial.rename(path)
-        return
-    # A directory cannot be renamed over a full one; the old one steps aside for a moment.
-    aside = path.with_name(f".{path.name}.old{_PARTIAL}")
-    path.rename(aside)
-    partial.rename(path)
-    shutil.rmtree(aside)
-
-
-def remove_partials(directory: Path, name: str) -> None:
-    """Remove what a killed writer left of files and directories that start with `name`."""
-    for left in directory.glob(f".{name}*{_PARTIAL}"):
-        if left.is_dir():
-            shutil.rmtree(left)
-        else:
-            left.unlink()
 
 
 def read_header(path: Path) -> TensorHeader:

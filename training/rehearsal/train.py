@@ -12,12 +12,14 @@ import numpy as np
 import torch
 
 from training.musubi.progress import (
+    EXIT_STOPPED,
     EpochEnded,
     ProgressWriter,
     StepDone,
     Stopped,
     TrainingStarted,
 )
+from training.musubi.state import Position, Reason, TrainingState
 from training.rehearsal import checks, console
 from training.rehearsal.adapter import Adapter
 from training.rehearsal.dataset_config import read_datasets
@@ -26,16 +28,9 @@ from training.rehearsal.loss import FlowMatchingLoss
 from training.rehearsal.metadata import Counts, run_metadata
 from training.rehearsal.model import TinyWan
 from training.rehearsal.optimizer import AdamW
-from training.rehearsal.saving import (
-    Position,
-    Reason,
-    Saver,
-    TrainingState,
-    load_adapter,
-    load_state,
-)
+from training.rehearsal.saving import Saver, load_adapter, load_state
 from training.rehearsal.schedule import Schedule
-from training.rehearsal.stop import EXIT_STOPPED, StopRequest
+from training.rehearsal.stop import StopRequest
 from training.rehearsal.timesteps import TimestepSampler
 
 logger = logging.getLogger(__name__)

@@ -20,6 +20,7 @@ from training.rehearsal.shape import (
     tensor_shapes,
 )
 from training.rehearsal.tensor_file import DType, Floats, Raw
+from training.whole import whole_file
 
 Role = Literal["dit", "vae", "t5", "clip", "speed_lora"]
 WeightDType = Literal["bf16", "fp16", "fp32"]
@@ -203,6 +204,6 @@ def _write_torch_file(target: Path, content: dict[str, str]) -> None:
         "byteorder": b"little",
         "version": b"3\n",
     }
-    with tensor_file.whole_file(target) as stream, zipfile.ZipFile(stream, "w") as archive:
+    with whole_file(target) as stream, zipfile.ZipFile(stream, "w") as archive:
         for name, data in members.items():
             archive.writestr(zipfile.ZipInfo(f"archive/{name}", _ZIP_DATE), data)

@@ -1,62 +1,99 @@
-"""cache: latents and text embeddings, once for every run on the same dataset and settings."""
+"""cache: latents and text embeddings, each made once, linked together for the run's trainer."""
 
 import json
-from pathlib import Path
+from collections.abc import Sequence
 
 from training import layout
+from training.caches.content import CacheFile, Encoders, cache_files
+from training.caches.folders import assemble, clean
+from training.caches.making import CacheMaking
 from training.child import run_command
+from training.dataset.manifest import read_manifest
 from training.errors import StageError
+from training.events import StageKey
+from training.layout import CacheKind
 from training.musubi.progress import CacheProgress, ProgressEvent
 from training.stage import StageContext, StageResult
-from training.tensor_header import read_header
-
-_COMPLETE = "complete.json"
+from training.stages.fetch import sha256_of
 
 
 def run(context: StageContext) -> StageResult:
-    """Fill the caches, unless a marker says that they are complete."""
-    planner, store = context.planner, context.house.store
-    marker = f"{planner.cache_key}/{_COMPLETE}"
-    with context.shared(planner.cache_key):
-        if store.exists(marker):
-            return StageResult(reused=True)
-        folder = context.path(planner.cache_key)
-        folder.mkdir(parents=True, exist_ok=True)
-        drop_truncated(folder)
-        for command in planner.cache_commands():
-            _run(context, command)
-        expected = sum(len(group.items) for group in planner.groups.groups)
-        found = count_latents(folder)
-        if found != expected:
-            raise StageError(
-                f"The caches hold {found} training items where the dataset has {expected}.",
-                "This is a bug in the prediction or the caching; report it with the run's logs.",
-            )
-        store.write(marker, json.dumps({"items": found}).encode())
-    return StageResult(note=f"{found} items")
+    """Make the cache files that the store lacks, and the folders that the trainer reads."""
+    spec, planner, store = context.spec, context.planner, context.house.store
+    encoders = _encoders(context)
+    manifest = read_manifest(context.path(planner.prepared_key))
+    files = cache_files(planner.groups, manifest, encoders, spec.guild)
+    kinds: tuple[CacheKind, ...] = ("latents", "texts")
+    made = {
+        kind: _make(context, kind, files, encoders, command)
+        for kind, command in zip(kinds, planner.cache_commands(), strict=True)
+    }
+    assemble(
+        context.path(layout.run_caches(spec.guild, spec.name)),
+        {file.place: context.path(file.key) for file in files},
+    )
+    facts = {"made": made, "files": {file.place: file.key for file in files}}
+    receipt = layout.receipt(spec.guild, spec.name, context.key)
+    store.write(receipt, json.dumps(facts, indent=1).encode())
+    note = f"new latents: {made['latents']}, new captions: {made['texts']}"
+    return StageResult(reused=not any(made.values()), note=note)
 
 
-def drop_truncated(folder: Path) -> None:
-    """Remove cache files that an interrupted attempt left incomplete.
+def clean_folders(context: StageContext) -> None:
+    """Leave in the run's cache folders exactly what its cache stage put there.
 
-    The cache scripts skip what exists without looking into it.
+    Raises:
+        StageError: A file is missing or damaged.
     """
-    for path in folder.rglob("*.safetensors"):
-        if not _is_complete(path):
-            path.unlink()
+    spec = context.spec
+    receipt = layout.receipt(spec.guild, spec.name, StageKey("cache"))
+    places = set(json.loads(context.house.store.read(receipt))["files"])
+    clean(context.path(layout.run_caches(spec.guild, spec.name)), places)
 
 
-def count_latents(folder: Path) -> int:
-    """Return how many latent files lie in the cache folders."""
-    return sum(1 for _ in folder.rglob("*_wan.safetensors"))
+def _encoders(context: StageContext) -> Encoders:
+    model, engine = context.planner.model, context.planner.engine
+    clip = model.clip_weights
+    return Encoders(
+        engine=engine.name,
+        version=engine.version,
+        vae=sha256_of(context, model.vae),
+        clip=sha256_of(context, clip) if clip is not None else None,
+        i2v=model.i2v,
+        t5=sha256_of(context, model.t5),
+        after=context.spec.caches_after,
+    )
 
 
-def _is_complete(path: Path) -> bool:
-    try:
-        read_header(path)
-    except ValueError:
-        return False
-    return True
+def _make(
+    context: StageContext,
+    kind: CacheKind,
+    files: Sequence[CacheFile],
+    encoders: Encoders,
+    command: tuple[str, ...],
+) -> int:
+    """Make what is missing of one kind and return how many files that were."""
+    making = CacheMaking(context.house.store, context.spec, kind)
+    kept = making.finish()  # of an attempt that was killed
+    if not making.missing(files):
+        return kept
+    # One run at a time uses the same encoders in a guild: nothing is encoded twice.
+    with context.shared(f"caches/{context.spec.guild}/{encoders.address(kind)}"):
+        missing = making.missing(files)
+        if not missing:
+            return kept
+        making.start(missing, files, context.path(context.planner.prepared_key))
+        try:
+            _run(context, command)
+        finally:
+            kept += making.finish()
+    if lacking := making.missing(files):
+        raise StageError(
+            f"Caching left {len(lacking)} of {len(missing)} files unmade, such as "
+            f"{lacking[0].place}.",
+            "This is a bug in the prediction or the caching; report it with the run's logs.",
+        )
+    return kept
 
 
 def _run(context: StageContext, command: tuple[str, ...]) -> None:
@@ -67,7 +104,7 @@ def _run(context: StageContext, command: tuple[str, ...]) -> None:
     log = layout.log(context.spec.guild, context.spec.name, context.key, context.attempt)
     run_command(
         command,
-        environment=context.planner.engine.environment(),
+        environment=context.planner.environment(),
         log=context.path(log),
         stopping=context.stopping,
         on_event=on_event,

@@ -1,50 +1,113 @@
-"""fetch: every weight file of the run, once for all runs, with its hash."""
+"""fetch: every weight file of the run, once for all runs, complete and with its hash."""
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
 
 from training import layout
 from training.catalogue import WeightFile
-from training.merge.hashing import file_sha256
+from training.disk import require_room
+from training.musubi.hub_cache import link_file
 from training.stage import StageContext, StageResult
+
+PROGRESS_SECONDS = 0.5
 
 
 def run(context: StageContext) -> StageResult:
     """Obtain the weight files that are not there yet, and write a receipt for each."""
     files = context.planner.weight_files()
-    fetched = 0
-    for done, weight in enumerate(files):
+    missing = [weight for weight in files if not _is_there(context, weight)]
+    progress = _Progress(context, missing)
+    progress.require_room()
+    for weight in missing:
         context.check_stopping()
-        context.report_progress(f'{{"done": {done}, "total": {len(files)}}}'.encode())
-        fetched += _fetch(context, weight)
-    return StageResult(reused=fetched == 0, note=f"{fetched} of {len(files)} files fetched")
+        _fetch(context, weight, progress)
+    for weight in context.planner.model.tokenizers:
+        _show_to_trainer(context, weight)
+    note = f"{len(missing)} of {len(files)} files fetched"
+    return StageResult(reused=not missing, note=note)
 
 
 def sha256_of(context: StageContext, weight: WeightFile) -> str:
     """Return the hash that was taken of a weight file when it was fetched."""
-    receipt = context.house.store.read(layout.weight_receipt(_engine(context), weight))
-    return json.loads(receipt)["sha256"]
+    return _receipt(context, weight)["sha256"]
 
 
-def _fetch(context: StageContext, weight: WeightFile) -> bool:
+class _Progress:
+    """How many bytes are here, of all that this attempt has to fetch."""
+
+    def __init__(self, context: StageContext, missing: Sequence[WeightFile]) -> None:
+        engine = context.planner.engine
+        self._context = context
+        self._extents = {
+            weight: engine.extent(weight, _target(context, weight)) for weight in missing
+        }
+        self._here = {weight: extent.here_bytes for weight, extent in self._extents.items()}
+        self._reported_at = 0.0
+
+    def require_room(self) -> None:
+        """Refuse to begin when the disk has no room for all of it.
+
+        Raises:
+            StageError: There is not enough.
+        """
+        need = sum(extent.size_bytes - extent.here_bytes for extent in self._extents.values())
+        folder = self._context.path(layout.models(self._context.planner.engine.name))
+        folder.mkdir(parents=True, exist_ok=True)
+        require_room(folder, need, f"fetching {len(self._extents)} weight files")
+
+    def show(self, weight: WeightFile, here_bytes: int) -> None:
+        """Take down how much of a file is here; raise when the attempt was told to stop."""
+        self._context.check_stopping()
+        self._here[weight] = here_bytes
+        if monotonic() - self._reported_at >= PROGRESS_SECONDS:
+            self._reported_at = monotonic()
+            total = sum(extent.size_bytes for extent in self._extents.values())
+            facts = {"done": sum(self._here.values()), "total": total}
+            self._context.report_progress(json.dumps(facts).encode())
+
+
+def _fetch(context: StageContext, weight: WeightFile, progress: _Progress) -> None:
     store, planner = context.house.store, context.planner
-    key = layout.weight(_engine(context), weight)
-    receipt = layout.weight_receipt(_engine(context), weight)
-    with context.shared(key):
-        # The receipt is written last: a file without one was never completely fetched.
-        if store.exists(receipt) and store.exists(key):
-            return False
-        target = context.path(key)
+    with context.shared(layout.weight(_engine(context), weight)):
+        if _is_there(context, weight):  # another run was faster
+            return
+        target = _target(context, weight)
         target.parent.mkdir(parents=True, exist_ok=True)
-        revision = planner.engine.obtain(planner.model, weight, target)
+        obtained = planner.engine.obtain(
+            planner.model, weight, target, lambda here: progress.show(weight, here)
+        )
         facts = {
             "repo": weight.repo,
             "file": weight.file,
-            "revision": revision,
+            "revision": obtained.revision,
             "size_bytes": target.stat().st_size,
-            "sha256": file_sha256(target),
+            "sha256": obtained.sha256,
         }
+        receipt = layout.weight_receipt(_engine(context), weight)
         store.write(receipt, json.dumps(facts, indent=2).encode())
-    return True
+
+
+def _is_there(context: StageContext, weight: WeightFile) -> bool:
+    # The receipt is written last: a file without one was never completely fetched.
+    store, engine = context.house.store, _engine(context)
+    return store.exists(layout.weight_receipt(engine, weight)) and store.exists(
+        layout.weight(engine, weight)
+    )
+
+
+def _show_to_trainer(context: StageContext, weight: WeightFile) -> None:
+    cache = context.path(layout.hub_cache(_engine(context)))
+    link_file(cache, weight, _receipt(context, weight)["revision"], _target(context, weight))
+
+
+def _receipt(context: StageContext, weight: WeightFile) -> dict[str, str]:
+    return json.loads(context.house.store.read(layout.weight_receipt(_engine(context), weight)))
+
+
+def _target(context: StageContext, weight: WeightFile) -> Path:
+    return context.path(layout.weight(_engine(context), weight))
 
 
 def _engine(context: StageContext) -> str:

@@ -1,9 +1,12 @@
 """merge: the speed LoRA into one expert's base, once for all runs, proven by a receipt."""
 
+import hashlib
 import json
 from pathlib import Path
 
 from training import layout
+from training.catalogue import ExpertName
+from training.events import StageKey
 from training.merge.receipt import Receipt, address
 from training.merge.request import MergeProgress, MergeRequest
 from training.request import ExpertSpec
@@ -35,6 +38,14 @@ def run(context: StageContext) -> StageResult:
     return StageResult(reused=reused, note=note)
 
 
+def receipt_hash(context: StageContext, name: ExpertName) -> str | None:
+    """Return the hash of the proof that the expert's base was merged, where it was."""
+    if context.spec.expert(name).speed_lora is None:
+        return None
+    key = layout.receipt(context.spec.guild, context.spec.name, StageKey("merge", name))
+    return hashlib.sha256(context.house.store.read(key)).hexdigest()
+
+
 def _merge(
     context: StageContext, expert: ExpertSpec, hashes: tuple[str, str], output: Path
 ) -> Receipt:
@@ -57,7 +68,7 @@ def _merge(
         lora=context.path(layout.weight(engine, expert.speed_lora.weight_file)),
         output=output,
         strength=expert.speed_lora.strength,
-        expected=planner.engine.modules(planner.model),
+        expected=frozenset(planner.engine.modules(planner.model)),
         expected_count=planner.engine.module_count(planner.model),
         known_unused=planner.model.speed_lora.known_unused,
         base_sha256=hashes[0],

@@ -1,43 +1,42 @@
-"""publish: prove that an expert's checkpoints are whole and can have an effect."""
+"""publish: prove that an expert's checkpoints are whole and fit, and complete their metadata."""
 
 import json
 from pathlib import Path
 
-import numpy as np
-
+from training import events as ev
 from training import layout
-from training.errors import StageError
+from training.adapter.contents import Contents, read_contents
+from training.adapter.fit import require_fit, require_values
+from training.adapter.metadata import completed_metadata
+from training.adapter.rewrite import with_metadata
+from training.catalogue import ExpertName
 from training.merge.hashing import file_sha256
+from training.run import Checkpoint
 from training.stage import StageContext, StageResult
-from training.tensor_header import TensorHeader, read_header
-
-_PREFIX = "lora_unet_"
-_PARTS = ("lora_down.weight", "lora_up.weight", "alpha")
+from training.stages.merge import receipt_hash
 
 
 def run(context: StageContext) -> StageResult:
-    """Check every checkpoint of one expert and write a receipt with their hashes."""
+    """Check every checkpoint of one expert, complete it, and write a receipt with the hashes."""
     spec, name = context.spec, context.key.expert
     if name is None:
         raise ValueError("publish is a stage of one expert")
     root = context.path(layout.run(spec.guild, spec.name))
-    run_state = context.house.log(spec.guild, spec.name).load()
-    checkpoints = run_state.expert(name).checkpoints
-    planner = context.planner
+    checkpoints = context.house.log(spec.guild, spec.name).load().expert(name).checkpoints
+    facts = _facts(context, name)
     files: dict[str, dict[str, object]] = {}
     for checkpoint in checkpoints:
         context.check_stopping()
         path = root / checkpoint.file
-        check_adapter(
-            path,
-            modules=planner.engine.modules(planner.model),
-            count=planner.engine.module_count(planner.model),
-        )
+        contents = read_contents(path)
+        loads = _check(context, contents, name)
+        _complete(context, contents, facts, checkpoint)
         files[checkpoint.file] = {
             "sha256": file_sha256(path),
             "size_bytes": path.stat().st_size,
             "epoch": checkpoint.epoch,
             "step": checkpoint.step,
+            "comfyui": loads,
         }
     receipt = {"run": spec.name, "expert": name, "engine": spec.engine, "files": files}
     context.house.store.write(
@@ -46,61 +45,47 @@ def run(context: StageContext) -> StageResult:
     return StageResult(note=f"{len(files)} checkpoint{'' if len(files) == 1 else 's'}")
 
 
-def check_adapter(path: Path, *, modules: frozenset[str] | None, count: int) -> None:
-    """Check that every key belongs to a module of the model and that the adapter has an effect.
+def _check(context: StageContext, contents: Contents, name: ExpertName) -> str:
+    planner = context.planner
+    loads = require_fit(
+        contents,
+        model=planner.model,
+        expert=planner.model.expert(name),
+        modules=planner.engine.modules(planner.model),
+        rank=context.spec.expert(name).settings.rank,
+    )
+    require_values(contents)
+    return loads
 
-    Raises:
-        StageError: A key is foreign or missing, a value is not finite, or all up-weights are zero.
-    """
-    header = _header(path)
-    found = _modules_of(path, list(header.tensors))
-    wanted = {module.replace(".", "_") for module in modules} if modules is not None else found
-    if len(found) != count or found != wanted:
-        foreign = ", ".join(sorted(found - wanted)[:3]) or "none foreign"
-        raise StageError(
-            f"{path.name} adapts {len(found)} modules ({foreign}) where the model has {count}.",
-            "The adapter does not fit the model; report this with the run's logs.",
+
+def _facts(context: StageContext, name: ExpertName) -> dict[str, str]:
+    planner = context.planner
+    return completed_metadata(
+        context.spec,
+        context.spec.expert(name),
+        planner.model,
+        engine_version=planner.engine.version,
+        merge_receipt=receipt_hash(context, name),
+    )
+
+
+def _complete(
+    context: StageContext, contents: Contents, facts: dict[str, str], checkpoint: Checkpoint
+) -> None:
+    """Add the facts to a checkpoint's metadata, unless an earlier attempt has."""
+    path: Path = contents.header.path
+    metadata = {**contents.header.metadata, **facts}
+    if metadata != contents.header.metadata:
+        with_metadata(contents.header, metadata, path)
+    context.emit(
+        ev.CheckpointSaved(
+            at=context.house.clock(),
+            key=context.key,
+            attempt=context.attempt,
+            file=checkpoint.file,
+            epoch=checkpoint.epoch,
+            step=checkpoint.step,
+            size_bytes=path.stat().st_size,
+            is_final=checkpoint.is_final,
         )
-    norms = [
-        float(np.abs(header.read(f"{_PREFIX}{module}.lora_up.weight")).max())
-        for module in sorted(found)
-    ]
-    if not np.all(np.isfinite(norms)):
-        raise StageError(
-            f"{path.name} holds values that are not numbers.",
-            "Train again with a lower learning rate.",
-        )
-    if not any(norms):
-        raise StageError(
-            f"Every up-weight of {path.name} is zero, so that it has no effect.",
-            "Train again with a higher learning rate or more epochs.",
-        )
-
-
-def _header(path: Path) -> TensorHeader:
-    try:
-        return read_header(path)
-    except (OSError, ValueError) as error:
-        raise StageError(
-            f"The checkpoint {path.name} cannot be read: {error}.",
-            "Start the run again; the files of earlier epochs are kept.",
-        ) from error
-
-
-def _modules_of(path: Path, keys: list[str]) -> set[str]:
-    parts: dict[str, set[str]] = {}
-    for key in keys:
-        module, _, part = key.removeprefix(_PREFIX).partition(".")
-        if not key.startswith(_PREFIX) or part not in _PARTS:
-            raise StageError(
-                f"{path.name} holds the foreign key {key}.",
-                "The adapter does not fit the model; report this with the run's logs.",
-            )
-        parts.setdefault(module, set()).add(part)
-    incomplete = sorted(module for module, have in parts.items() if have != set(_PARTS))
-    if incomplete:
-        raise StageError(
-            f"{path.name} lacks a part of {incomplete[0]}.",
-            "The file is not a complete adapter; report this with the run's logs.",
-        )
-    return set(parts)
+    )

@@ -1,6 +1,5 @@
 """train: one expert's adapter, going on from the newest complete training state."""
 
-import hashlib
 import json
 import shutil
 from dataclasses import asdict
@@ -13,7 +12,6 @@ from training import layout
 from training.catalogue import ExpertName
 from training.child import run_command
 from training.errors import StageError
-from training.events import StageKey
 from training.musubi.progress import (
     CheckpointSaved,
     EpochEnded,
@@ -21,9 +19,12 @@ from training.musubi.progress import (
     StateSaved,
     StepDone,
     TrainingStarted,
+    Warned,
 )
 from training.request import RunSpec
 from training.stage import StageContext, StageResult
+from training.stages.cache import clean_folders
+from training.stages.merge import receipt_hash
 
 # A card is edited every few seconds at most; more often would only wear the disk.
 PROGRESS_SECONDS = 0.5
@@ -39,12 +40,13 @@ def run(context: StageContext) -> StageResult:
     if final.exists():
         return StageResult(reused=True)
     _remove_leftovers(folder)
+    clean_folders(context)
     state = newest_state(folder, context.spec, name) or _state_to_continue(context, name)
     log = layout.log(context.spec.guild, context.spec.name, context.key, context.attempt)
     with _Recorder(context) as recorder:
         run_command(
-            planner.train_command(name, state, _merge_receipt(context, name)),
-            environment=planner.engine.environment(),
+            planner.train_command(name, state, receipt_hash(context, name)),
+            environment=planner.environment(),
             log=context.path(log),
             stopping=context.stopping,
             on_event=recorder.take,
@@ -70,14 +72,6 @@ def newest_state(folder: Path, spec: RunSpec, name: ExpertName) -> Path | None:
         if (origin["run"], origin["expert"]) == (spec.name, name):
             found.append((int(facts["step"]), sidecar.parent))
     return max(found)[1] if found else None
-
-
-def _merge_receipt(context: StageContext, name: ExpertName) -> str | None:
-    """Return the hash of the proof that the expert's base was merged, where it was."""
-    if context.spec.expert(name).speed_lora is None:
-        return None
-    key = layout.receipt(context.spec.guild, context.spec.name, StageKey("merge", name))
-    return hashlib.sha256(context.house.store.read(key)).hexdigest()
 
 
 def _state_to_continue(context: StageContext, name: ExpertName) -> Path | None:
@@ -151,6 +145,12 @@ class _Recorder:
                 self.context.emit(
                     ev.StateSaved(
                         at=at, key=key, attempt=attempt, epoch=event.epoch, step=event.step
+                    )
+                )
+            case Warned():
+                self.context.emit(
+                    ev.TrainingWarned(
+                        at=at, key=key, attempt=attempt, trouble=event.trouble, step=event.step
                     )
                 )
             case _:

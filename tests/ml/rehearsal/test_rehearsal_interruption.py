@@ -26,9 +26,9 @@ from training.musubi.progress import (
     Stopped,
     TrainingStarted,
 )
+from training.musubi.state import read_state
 from training.rehearsal import tensor_file
 from training.rehearsal.__main__ import main
-from training.rehearsal.saving import read_state
 
 STOPPED = 75
 

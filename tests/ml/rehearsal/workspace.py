@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from tests.media import jpeg, mp4
-from training.musubi.progress import ProgressEvent, StepDone, read_events
+from training.musubi.progress import ProgressEvent, StepDone
+from training.musubi.progress_reader import read_events
 from training.rehearsal.__main__ import main
 from training.rehearsal.options import CACHE_LATENTS, CACHE_TEXT, TRAIN
 from training.rehearsal.weights import write_weights
@@ -121,12 +122,16 @@ def run_observed(
     return code, events
 
 
-def losses(events: Sequence[ProgressEvent]) -> list[float]:
-    return [step.loss for step in steps(events) if step.loss is not None]
-
-
 def steps(events: Sequence[ProgressEvent]) -> list[StepDone]:
     return [event for event in events if isinstance(event, StepDone)]
+
+
+def losses(events: Sequence[ProgressEvent]) -> list[float]:
+    """Return the loss of every step; a rehearsal always tells it."""
+    found = [step.loss for step in steps(events)]
+    known = [loss for loss in found if loss is not None]
+    assert len(known) == len(found)
+    return known
 
 
 @contextmanager

@@ -123,6 +123,16 @@ def test_download_links_every_checkpoint_newest_first_and_the_zip() -> None:
     assert "links expire" in card.footer
 
 
+def test_download_offers_the_newest_pairs_as_zips_of_their_own() -> None:
+    pairs = {epoch: f"https://b/p{epoch}" for epoch in (1, 2, 3)}
+    card = download_card(a_view(a_spec()), links(("high", "low"), 3), "https://b/z", pairs)
+
+    assert "[epoch 3: high and low](https://b/p3)\n[epoch 2: high and low]" in card.text
+    assert "epoch 1: high and low" not in card.text
+    assert card.text.count("](https://b/u") == 6
+    assert "did not fit" not in card.description
+
+
 def test_download_shows_the_newest_of_both_experts_when_not_all_fit() -> None:
     found = links(("high", "low"), 100, url_length=300)
     card = download_card(a_view(a_spec(engine="rehearsal")), found, "https://b/z")

@@ -26,6 +26,7 @@ from tests.unit.messages.run_examples import (
 from training import events as ev
 from training.catalogue import MODELS
 from training.events import StageKey
+from training.musubi.progress import Trouble
 from training.view import Progress, RunView
 
 HIGH, LOW = StageKey("train", "high"), StageKey("train", "low")
@@ -128,6 +129,30 @@ def test_training_shows_epoch_step_loss_rate_time_left_and_checkpoints() -> None
         "about 13 min left",
         "2 checkpoints, newest: epoch 10",
     ]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        ("loss_not_finite", "lower learning-rate"),
+        ("learning_rate_zero", "Choose another scheduler"),
+        ("adapter_unchanged", "did not change"),
+    ],
+)
+def test_a_training_that_leads_nowhere_is_told_at_once_and_in_the_end(
+    trouble: Trouble, told: str
+) -> None:
+    spec = a_spec()
+    warned = ev.TrainingWarned(at=START, key=LOW, attempt=1, trouble=trouble, step=3)
+    again = ev.TrainingWarned(at=START, key=LOW, attempt=2, trouble=trouble, step=3)
+
+    live = card_of(a_view(spec, started(HIGH), started(LOW), warned, again))
+    final = card_of(a_view(spec, *trained(spec), warned, ended()))
+
+    assert field_of(live, "Training, low").count("⚠") == 1
+    assert told in field_of(live, "Training, low")
+    assert "⚠" not in field_of(live, "Training, high")
+    assert told in field_of(final, "Files, low")
 
 
 def test_time_left_is_not_told_once_the_expert_no_longer_trains() -> None:

@@ -9,6 +9,7 @@ from tests.unit.musubi.logs import EXIT_CODES, read_log
 from training.memory import MemoryUse, Shape
 from training.musubi.failures import ENTRIES, Failure, explain
 from training.musubi.known_failures.entry import Entry
+from training.musubi.launcher.hooks import HookError
 from training.suggestion import CacheAgain, FewerFrames, LowerResolution, SwapBlocks
 
 GOOD = [name for name, code in EXIT_CODES.items() if code == 0]
@@ -69,7 +70,16 @@ def test_every_entry_of_the_catalogue_is_met_by_a_test() -> None:
     codes = [entry.code for entry in ENTRIES]
 
     assert len(set(codes)) == len(codes)
-    assert set(codes) == {*REAL.values(), *TOLD.values()}
+    assert set(codes) == {*REAL.values(), *TOLD.values(), "other-trainer"}
+
+
+def test_the_launchers_refusal_of_another_version_is_known() -> None:
+    refusal = HookError("musubi_tuner.dataset.cache_io.save_file", "does not exist")
+
+    failure = found(f"INFO:root:start\nHookError: {refusal}\n")
+
+    assert failure.code == "other-trainer"
+    assert "cache_io.save_file differs" in failure.cause
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.code)

@@ -1,52 +1,11 @@
-"""The web side over loopback, with a real store: parts, ends, refusals, zips."""
+"""The web side over loopback, with a real store: parts, ends and refusals."""
 
-import io
-import zipfile
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
-from pathlib import Path
-
-import httpx
 import pytest
-import pytest_asyncio
 
 from bot.web.app import create_app
-from bot.web.links import LinkSigner
 from bot.web.server import WebServer
-from storage.folder import FolderStore
+from tests.unit.web.web_side import BYTES, GUILD, HIGH, OTHER_GUILD, RUN, Web
 from training.errors import RequestError
-
-GUILD, OTHER_GUILD, RUN = "42", "43", "annika"
-HIGH = "checkpoints/high/annika-high.safetensors"
-LOW = "checkpoints/low/annika-low.safetensors"
-BYTES = bytes(range(256)) * 2000
-
-
-@dataclass
-class Web:
-    """A server with its links, its store and a client."""
-
-    store: FolderStore
-    links: LinkSigner
-    client: httpx.AsyncClient
-    now: float = 1_800_000_000.0
-
-    def put(self, file: str, data: bytes, guild: str = GUILD) -> None:
-        self.store.write(f"guilds/{guild}/runs/{RUN}/{file}", data)
-
-
-@pytest_asyncio.fixture
-async def web(tmp_path: Path) -> AsyncGenerator[Web]:
-    store = FolderStore(tmp_path / "home")
-    links = LinkSigner(b"s" * 32, clock=lambda: found.now)
-    server = WebServer(create_app(store, links))
-    links.base_url = await server.start("127.0.0.1", 0)
-    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
-        found = Web(store, links, client)
-        found.put(HIGH, BYTES)
-        found.put(LOW, BYTES[::-1])
-        yield found
-    await server.stop()
 
 
 async def test_download_gives_the_file_as_an_attachment(web: Web) -> None:
@@ -166,44 +125,6 @@ async def test_symbolic_link_among_the_checkpoints_is_not_followed(web: Web) -> 
     assert answer.status_code == 404
 
 
-async def test_zip_holds_every_checkpoint_of_both_experts_and_nothing_else(web: Web) -> None:
-    early = "checkpoints/high/annika-high-000005.safetensors"
-    web.put(early, b"")
-    web.put("checkpoints/high/annika-high-state/model.safetensors", b"state")
-    web.put("checkpoints/low/.unfinished.safetensors", b"half")
-    web.put("spec.json", b"{}")
-    web.put("checkpoints/high/berta.safetensors", b"other", guild=OTHER_GUILD)
-
-    answer = await web.client.get(web.links.archive_link(GUILD, RUN))
-
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "application/zip"
-    assert answer.headers["content-disposition"] == 'attachment; filename="annika.zip"'
-    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
-        assert archive.testzip() is None
-        found = {name: archive.read(name) for name in archive.namelist()}
-        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
-    assert found == {
-        "high/annika-high.safetensors": BYTES,
-        "high/annika-high-000005.safetensors": b"",
-        "low/annika-low.safetensors": BYTES[::-1],
-    }
-
-
-async def test_head_of_a_zip_sends_no_bytes(web: Web) -> None:
-    answer = await web.client.head(web.links.archive_link(GUILD, RUN))
-
-    assert answer.status_code == 200
-    assert answer.content == b""
-
-
-async def test_zip_of_a_run_without_checkpoints_is_not_there(web: Web) -> None:
-    answer = await web.client.get(web.links.archive_link(GUILD, "berta"))
-
-    assert answer.status_code == 404
-    assert "no checkpoint" in answer.text
-
-
 async def test_server_goes_on_when_a_reader_leaves_in_the_middle_of_a_zip(web: Web) -> None:
     web.put(HIGH, bytes(32 << 20))
     link = web.links.archive_link(GUILD, RUN)
@@ -243,7 +164,7 @@ async def test_other_methods_are_refused(web: Web) -> None:
     assert web.store.read(f"guilds/{GUILD}/runs/{RUN}/{HIGH}") == BYTES
 
 
-async def test_port_that_is_taken_is_said_with_what_to_set(web: Web, tmp_path: Path) -> None:
+async def test_port_that_is_taken_is_said_with_what_to_set(web: Web) -> None:
     port = int(web.links.base_url.rpartition(":")[2])
     second = WebServer(create_app(web.store, web.links))
 

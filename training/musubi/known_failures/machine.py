@@ -84,4 +84,11 @@ MACHINE: tuple[Entry, ...] = (
         "Go on with /resume: it starts from the newest training state.",
         resumable=True,
     ),
+    Entry(
+        "other-trainer",
+        r"HookError: (?P<where>\S+) ",
+        "The musubi-tuner here is not the version that this bot works with: {where} differs.",
+        "Have the operator check out the commit that the log names, then go on with the run.",
+        resumable=True,
+    ),
 )

@@ -1,0 +1,96 @@
+"""`/checkpoint add|list|remove`: LoRA files that trainings can start from."""
+
+import tempfile
+from pathlib import Path
+
+import discord
+from discord import app_commands
+
+from bot.discord.answers import Interaction, answer, guild_of
+from bot.discord.completion import Complete
+from bot.messages.checkpoint_text import (
+    LARGER_FILES,
+    checkpoint_card,
+    checkpoint_list,
+    removed_checkpoint_card,
+)
+from bot.service import Service
+from training.catalogue import MODELS
+from training.errors import RequestError
+
+_MIB = 1024 * 1024
+_SUFFIX = ".safetensors"
+
+
+def checkpoint_group(
+    service: Service, checkpoint_names: Complete, upload_limit_mib: int
+) -> app_commands.Group:
+    """Return the commands below `/checkpoint`."""
+    group = app_commands.Group(
+        name="checkpoint", description="LoRA files that trainings can start from", guild_only=True
+    )
+
+    @group.command(name="add", description="Add a LoRA to start trainings from")
+    @app_commands.describe(
+        file="The .safetensors file; for one above Discord's limit see /checkpoint list",
+        model="The model that it was trained for",
+        expert="Wan 2.2: the expert that it was trained for; read from the file when left out",
+        name="Name of the checkpoint; made from the file's name when left out",
+    )
+    @app_commands.choices(model=[app_commands.Choice(name=m.name, value=m.name) for m in MODELS])
+    @app_commands.choices(
+        expert=[app_commands.Choice(name=name, value=name) for name in ("high", "low")]
+    )
+    async def add(
+        interaction: Interaction,
+        file: discord.Attachment,
+        model: str,
+        expert: str = "",
+        name: str = "",
+    ) -> None:
+        await interaction.response.defer(thinking=True)
+        _require_suitable(file, upload_limit_mib)
+        with tempfile.TemporaryDirectory(prefix="lorabot-upload-") as folder:
+            saved = Path(folder) / Path(file.filename).name
+            await file.save(saved)
+            record = await service.add_checkpoint(
+                guild_of(interaction),
+                saved,
+                model=model,
+                expert=expert,
+                name=name,
+                by=str(interaction.user.id),
+            )
+        await answer(interaction, checkpoint_card(record))
+
+    @group.command(name="list", description="All LoRA files that trainings can start from")
+    async def list_(interaction: Interaction) -> None:
+        await interaction.response.defer(ephemeral=True)
+        guild = guild_of(interaction)
+        found = await service.checkpoints(guild)
+        await answer(interaction, checkpoint_list(found, guild), ephemeral=True)
+
+    @group.command(name="remove", description="Remove one; runs that started from it are not hurt")
+    @app_commands.describe(name="Name of the checkpoint")
+    @app_commands.autocomplete(name=checkpoint_names)
+    async def remove(interaction: Interaction, name: str) -> None:
+        await interaction.response.defer()
+        removed = await service.remove_checkpoint(guild_of(interaction), name)
+        await answer(interaction, removed_checkpoint_card(removed))
+
+    return group
+
+
+def _require_suitable(file: discord.Attachment, limit_mib: int) -> None:
+    """Raise before anything is fetched that cannot be taken anyway."""
+    if not file.filename.lower().endswith(_SUFFIX):
+        raise RequestError(
+            f"{file.filename} is no {_SUFFIX} file; other kinds can run code when they are opened.",
+            f"Convert it to {_SUFFIX} where you trust it, and add that.",
+        )
+    if file.size > limit_mib * _MIB:
+        raise RequestError(
+            f"{file.filename} has {file.size / _MIB:.0f} MiB; this bot takes up to {limit_mib} MiB "
+            "through chat.",
+            LARGER_FILES,
+        )

@@ -1,0 +1,137 @@
+"""A whole run with the real musubi-tuner, from a zip to published checkpoints, stopped once."""
+
+import importlib
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from bot.settings import Settings
+from bot.wiring import LocalHouse
+from storage.run_index import SqliteRunIndex
+from tests.media import guide_files, write_zip
+from tests.musubi.checkout import Checkout
+from training import events as ev
+from training.adapter.modules import Widths
+from training.catalogue import Model, WeightFile, find_model
+from training.dataset_draft import Upload
+from training.house import House
+from training.merge.hashing import file_sha256
+from training.musubi.engine import MusubiEngine
+from training.ports import Call, CallState, CallStatus, Extent, Obtained
+from training.rehearsal.shape import adapter_widths
+from training.request import TrainRequest
+from training.run import RunStatus
+from training.runs import Origin, Runs
+from training.stage import run_stage
+
+pytestmark = [pytest.mark.musubi, pytest.mark.timeout(900)]
+
+MODEL = find_model("wan21-t2v-1-3b")
+ORIGIN = Origin(guild="local", by="7")
+
+
+class TinyMusubi(MusubiEngine):
+    """The engine as it is, but for weights that are made here and not downloaded."""
+
+    def __init__(self, checkout: Checkout) -> None:
+        super().__init__(checkout.musubi, checkout.python)
+        self._here = checkout
+
+    def environment(self) -> Mapping[str, str]:
+        return {**super().environment(), **self._here.shim}
+
+    def modules(self, model: Model) -> Widths:
+        return adapter_widths(clip=model.clip)
+
+    def module_count(self, model: Model) -> int:
+        return len(self.modules(model))
+
+    def extent(self, weight: WeightFile, target: Path) -> Extent:
+        return Extent(0)
+
+    def obtain(
+        self, model: Model, weight: WeightFile, target: Path, watch: Callable[[int], None]
+    ) -> Obtained:
+        if weight in model.tokenizers:
+            target.write_text("{}\n", "utf-8")  # the shim splits captions itself
+            return Obtained("tiny", file_sha256(target))
+        weights = self._here.weights
+        made = {model.vae: weights.vae, model.t5: weights.t5, model.clip_weights: weights.clip}
+        source = made.get(weight) or self._here.base(model)
+        shutil.copyfile(source, target)
+        return Obtained("tiny", file_sha256(target))
+
+
+class Line:
+    """A backend that leaves it to the test when a call is made."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.ended: set[str] = set()
+
+    def submit(self, call: Call) -> str:
+        if call not in self.calls:
+            self.calls.append(call)
+        return call.name
+
+    def state(self, handle: str) -> CallState:
+        return CallState(CallStatus.ENDED if handle in self.ended else CallStatus.RUNNING)
+
+    def cancel(self, handle: str) -> None:
+        self.ended.add(handle)
+
+    def work(self, house: House, is_stopped: Callable[[Call], bool]) -> None:
+        """Make every call, those that come of one among them; stop some after a moment."""
+        for call in self.calls:  # it grows while it is walked through
+            stopping = threading.Event()
+            stage = importlib.import_module(f"training.stages.{call.key.stage}").run
+            if is_stopped(call):
+                state = house.store.path(f"guilds/local/runs/{call.run}/checkpoints/main")
+                threading.Thread(target=_stop_when, args=(state, stopping), daemon=True).start()
+            run_stage(house, call, stage, stopping)
+            self.ended.add(call.name)
+
+
+def _stop_when(folder: Path, stopping: threading.Event) -> None:
+    while not list(folder.glob("*-000001-state")):
+        stopping.wait(0.05)
+    stopping.set()
+
+
+def test_a_run_is_trained_by_musubi_stopped_resumed_and_published(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    local, line = LocalHouse(Settings(home=tmp_path / "home")), Line()
+    archive = write_zip(tmp_path / "annika.zip", guide_files(images=2, clips=0, frames=1))
+    upload = Upload(archive=archive, by="7", file_name="annika.zip")
+    local.datasets.add("local", "annika", upload)
+    house = House(
+        store=local.house.store,
+        leases=local.house.leases,
+        backend=line,
+        engine=lambda _: TinyMusubi(checkout),
+    )
+    runs = Runs(house, SqliteRunIndex(tmp_path / "index.sqlite"))
+    settings = {"epochs": "4", "save_every": "1", "optimizer": "adamw", "rank": "4"}
+    request = TrainRequest(model=MODEL.name, dataset="annika", settings=settings)
+    name = runs.start(request, ORIGIN, "musubi").name
+
+    line.work(house, lambda call: call.key.stage == "train" and call.attempt == 1)
+
+    log = house.log("local", name)
+    events = [event for event in log.events() if getattr(event, "key", None)]
+    trained = [event for event in events if str(getattr(event, "key", "")) == "train-main"]
+    started = [e for e in trained if isinstance(e, ev.StageStarted) and e.resumed_step is not None]
+    epochs = [event.epoch for event in trained if isinstance(event, ev.EpochEnded)]
+    saved = [event for event in trained if isinstance(event, ev.CheckpointSaved)]
+    run = log.load()
+    assert run.status is RunStatus.SUCCEEDED, run.cause
+    assert [e.attempt for e in started] == [1, 2]
+    assert (started[1].resumed_step or 0) >= 2
+    assert [event.reason for event in trained if isinstance(event, ev.StageStopped)]
+    assert epochs == [1, 2, 3, 4]
+    assert [event.is_final for event in saved] == [False, False, False, True]
+    assert [c.epoch for c in run.expert("main").checkpoints] == [1, 2, 3, 4]

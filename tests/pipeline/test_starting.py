@@ -1,0 +1,219 @@
+"""Trainings that start from a LoRA: its values are what is trained on, and its removal is safe."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import (
+    load_file,  # type: ignore[reportUnknownVariableType]  # its path type is open
+)
+
+from tests.adapters import tensors, widths, write_adapter
+from tests.pipeline.home import GUILD, Home
+from training import layout
+from training.catalogue import ExpertName
+from training.errors import AdapterError, NotFoundError, RequestError, TrainingError
+from training.request import ExpertChoice, RunSpec, TrainRequest
+from training.retry import rest_of, with_suggestion
+from training.run import Run, RunStatus
+from training.runs import Origin
+from training.suggestion import FewerFrames
+from training.tensor_header import read_header
+
+PAIR, ORIGIN = "wan22-t2v-vanilla", Origin(guild=GUILD, by="7", channel="5")
+SETTINGS = {"epochs": "1", "save_every": "1", "rank": "4"}
+
+
+def stored(home: Home, folder: Path, expert: ExpertName, rank: int = 4) -> Path:
+    """Store a LoRA called after its expert and return the file it was made of."""
+    path = folder / f"{expert}.safetensors"
+    write_adapter(path, tensors(widths(PAIR), rank=rank, up=0.01))
+    home.local.checkpoints.add(GUILD, path, model=PAIR, expert=expert, name=expert, by="7")
+    return path
+
+
+def request(
+    resume_from: str, settings: Mapping[str, str] | None = None, expert: ExpertChoice = "both"
+) -> TrainRequest:
+    return TrainRequest(
+        model=PAIR,
+        dataset="annika",
+        expert=expert,
+        resume_from=resume_from,
+        settings={**SETTINGS, **(settings or {})},
+    )
+
+
+def draft(home: Home, asked: TrainRequest, guild: str = GUILD) -> RunSpec:
+    return home.local.runs.draft(asked, Origin(guild=guild, by="7"), "rehearsal")
+
+
+def test_a_run_trains_on_from_the_values_of_its_own_copy(home: Home, tmp_path: Path) -> None:
+    path = stored(home, tmp_path, "high")
+    start = load_file(path)
+
+    # With a rate this small, training changes no value by as much as a bit of bf16.
+    asked = request("high=high", {"learning_rate": "1e-12"})
+    spec = home.local.runs.start(asked, ORIGIN, "rehearsal")
+    home.local.checkpoints.remove(GUILD, "high")
+    view = home.finish(spec.name)
+
+    assert view.run.status is RunStatus.SUCCEEDED, view.run.cause
+    high = home.local.house.store.path(
+        f"{layout.run(GUILD, spec.name)}/{view.run.expert('high').checkpoints[-1].file}"
+    )
+    low = high.parent.parent / "low" / high.name.replace("-high", "-low")
+    for key, values in start.items():
+        trained = read_header(high).read(key)
+        assert np.allclose(trained, values.astype(np.float32), rtol=2**-8, atol=0)
+        if key.endswith("lora_up.weight"):
+            assert np.abs(read_header(low).read(key)).max() < 1e-6
+    facts = read_header(high).metadata
+    started = spec.expert("high").start
+    assert started is not None
+    assert facts["lorabot.started_from"] == started.sha256
+    assert spec.expert("low").start is None
+    assert "lorabot.started_from" not in read_header(low).metadata
+    for saved in view.run.expert("high").checkpoints:
+        on_disk = home.local.house.store.path(f"{layout.run(GUILD, spec.name)}/{saved.file}")
+        assert saved.size_bytes == on_disk.stat().st_size
+    _from_that_run(home, spec)
+
+
+def _from_that_run(home: Home, old: RunSpec) -> None:
+    """Each expert's own checkpoint of one epoch, named once for both."""
+    found = draft(home, request(f"{old.name}/e1"))
+
+    hashes = {e.name: e.start.sha256 for e in found.experts if e.start is not None}
+    receipts = {
+        name: json.loads(
+            home.local.house.store.read(
+                f"{layout.run(GUILD, old.name)}/receipts/publish-{name}.json"
+            )
+        )
+        for name in ("high", "low")
+    }
+    assert hashes == {
+        name: next(iter(receipt["files"].values()))["sha256"] for name, receipt in receipts.items()
+    }
+    names = home.local.runs.starts.names(GUILD)
+    assert {f"{old.name}/high-e1", f"{old.name}/low-e1"} <= set(names)
+    for reference, said in (
+        (f"{old.name}/e7", "no checkpoint of epoch 7"),
+        (f"low={old.name}/high-e1", "is of the high expert"),
+        (f"{old.name}/last", "names no checkpoint of a run"),
+        ("nobody/e1", "no run called"),
+    ):
+        with pytest.raises(TrainingError, match=said):
+            draft(home, request(reference))
+    with pytest.raises(NotFoundError):
+        draft(home, request(f"{old.name}/e1"), guild="2")
+
+
+def test_the_trainers_command_names_the_runs_copy(home: Home, tmp_path: Path) -> None:
+    stored(home, tmp_path, "high")
+    spec = draft(home, request("high=high"))
+    home.local.runs.starts.keep(spec)
+    store = home.local.house.store
+    report = home.local.datasets.report(GUILD, home.local.datasets.find(GUILD, "annika"))
+    store.write(layout.run_report(GUILD, spec.name), report.model_dump_json().encode())
+    planner = home.local.house.planner(spec)
+
+    command = planner.train_command("high")
+    resumed = planner.train_command("high", resume=Path("/state"))
+
+    copy = Path(command[command.index("--network_weights") + 1])
+    assert copy.is_file()
+    assert copy.is_relative_to(store.path(layout.run(GUILD, spec.name)))
+    assert "--network_weights" not in planner.train_command("low")
+    # A state has the newer values.
+    assert "--network_weights" not in resumed
+
+
+@pytest.mark.parametrize(
+    ("reference", "settings", "said", "fix"),
+    [
+        ("high=high", {"rank": "8"}, "high has rank 4; .* rank 8", "rank:high=4"),
+        ("high=high", {"alpha": "2"}, "high has alpha 4; .* alpha 2", "alpha:high=4"),
+        ("high", {}, "bound to .*, expert high; this would start .*, expert low", "high=high"),
+        ("low=high", {}, "bound to .*, expert high", "high=high"),
+        ("high=nobody", {}, "no checkpoint called 'nobody'", "Checkpoints: high"),
+        ("main=high", {}, "expert main is not trained", "each of: high, low"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_stored(
+    home: Home, tmp_path: Path, reference: str, settings: dict[str, str], said: str, fix: str
+) -> None:
+    stored(home, tmp_path, "high")
+
+    with pytest.raises((RequestError, NotFoundError), match=said) as refused:
+        home.local.runs.start(request(reference, settings), ORIGIN, "rehearsal")
+
+    assert fix in refused.value.fix
+    assert home.local.runs.names(GUILD) == []
+
+
+def test_another_model_another_guild_and_another_engine_are_refused(
+    home: Home, tmp_path: Path
+) -> None:
+    stored(home, tmp_path, "high")
+    real = write_adapter(
+        tmp_path / "real.safetensors", tensors(widths("wan21-t2v-1-3b", "musubi"), rank=1)
+    )
+    home.local.checkpoints.add(GUILD, real, model="wan21-t2v-1-3b", by="7")
+    single: dict[str, object] = {"dataset": "annika", "settings": {"rank": "4"}}
+
+    for model, name, said in (
+        ("wan21-t2v-14b", "high", "bound to wan22-t2v-vanilla, expert high"),
+        ("wan21-t2v-1-3b", "real", "is a LoRA of the real model; this run trains a rehearsal"),
+    ):
+        asked = TrainRequest.model_validate({**single, "model": model, "resume_from": name})
+        with pytest.raises(RequestError, match=said):
+            draft(home, asked)
+
+
+def test_runs_that_follow_keep_what_the_first_one_started_from(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(home, tmp_path, "high")
+    monkeypatch.setenv("LORABOT_STEP_DELAY", "5")
+    first = home.local.runs.start(request("high", expert="high"), ORIGIN, "rehearsal")
+    home.local.runs.cancel(GUILD, first.name, by="7")
+    ended = home.finish(first.name).run
+    home.local.checkpoints.remove(GUILD, "high")
+    monkeypatch.setenv("LORABOT_STEP_DELAY", "0")
+
+    second = home.local.runs.resume(first.name, ORIGIN)
+
+    start = second.expert("high").start
+    assert start is not None
+    started = first.expert("high").start
+    assert started is not None
+    assert start == started.model_copy(update={"kept_by": first.name})
+    for name in (second.name, _with_fewer_frames(home, ended).name):
+        copy = layout.starting_file(GUILD, name, "high", start.sha256)
+        assert home.local.house.store.exists(copy)
+    home.local.runs.cancel(GUILD, second.name, by="7")
+    home.finish(second.name)
+
+
+def _with_fewer_frames(home: Home, old: Run) -> RunSpec:
+    """Return a spec that begins anew, with what its experts start from in place."""
+    report = home.local.house.report(old.spec)
+    found = with_suggestion(rest_of(old), FewerFrames(max_frames=13), report)
+    assert found.continues is None
+    spec = found.model_copy(update={"name": "fewer-frames"})
+    home.local.runs.starts.keep(spec)
+    return spec
+
+
+def test_a_file_that_was_changed_on_disk_is_not_started_from(home: Home, tmp_path: Path) -> None:
+    stored(home, tmp_path, "high")
+    spec = draft(home, request("high=high"))
+    file = home.local.checkpoints.file(GUILD, "high")
+    file.write_bytes(file.read_bytes()[:-1] + b"\x01")
+
+    with pytest.raises((RequestError, AdapterError), match="has changed"):
+        home.local.runs.starts.keep(spec)

@@ -1,0 +1,156 @@
+"""The fetch stage: what a model needs, once for all runs, where the trainer finds it offline."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.media import guide_files
+from tests.pipeline.disk import small_disk
+from tests.pipeline.stages import IdleHouse, Stages
+from tests.wire.hub.hub_server import COMMIT, HubState
+from training import layout, weights
+from training.catalogue import Model, WeightFile, find_model
+from training.events import StageKey
+from training.merge.hashing import file_sha256
+from training.musubi.engine import MusubiEngine
+from training.musubi.hub import Hub
+from training.ports import Engine
+from training.request import EngineName, RunSpec
+from training.run import StageStatus
+
+FETCH = StageKey("fetch")
+MODEL = "wan21-i2v-720p"
+
+
+def bare(weight: WeightFile) -> WeightFile:
+    """Return the file as if nothing was known of it: the test has contents of its own."""
+    return WeightFile(weight.repo, weight.file)
+
+
+def bare_model(name: str) -> Model:
+    model = find_model(name)
+    clip = bare(model.clip_weights) if model.clip_weights else None
+    experts = tuple(replace(expert, dit=bare(expert.dit)) for expert in model.experts)
+    return replace(
+        model, experts=experts, vae=bare(model.vae), t5=bare(model.t5), clip_weights=clip
+    )
+
+
+@pytest.fixture
+def files(server: HubState, monkeypatch: pytest.MonkeyPatch) -> Mapping[tuple[str, str], bytes]:
+    """Fill the Hub with what the model needs, and with what it does not."""
+    for name in ("T5_TOKENIZER", "CLIP_TOKENIZER"):
+        found = tuple(bare(weight) for weight in getattr(weights, name))
+        monkeypatch.setattr(weights, name, found)
+    monkeypatch.setattr("training.plan.find_model", bare_model)
+    model = bare_model(MODEL)
+    wanted = [model.vae, model.t5, model.clip_weights, model.experts[0].dit, *model.tokenizers]
+    server.files = {
+        (weight.repo, weight.file): f"{weight}".encode() * (1 if "json" in weight.file else 500)
+        for weight in wanted
+        if weight is not None
+    }
+    server.files[model.vae.repo, "split_files/vae/other.safetensors"] = b"not asked for"
+    return dict(server.files)
+
+
+@pytest.fixture
+def stages(tmp_path: Path, server: HubState) -> Stages:
+    class HubHouse(IdleHouse):
+        def engine(self, name: EngineName) -> Engine:
+            return MusubiEngine(
+                Path("/checkout"), Path("/python"), hub=Hub(server.url, is_patient=False)
+            )
+
+    found = Stages(tmp_path, HubHouse)
+    found.upload(guide_files(images=1, clips=1))
+    return found
+
+
+def progress(stages: Stages, spec: RunSpec) -> dict[str, Any]:
+    key = layout.progress(spec.guild, spec.name, FETCH)
+    return json.loads(stages.local.house.store.read(key))
+
+
+def test_only_what_the_model_needs_is_fetched_and_once_for_all(
+    stages: Stages, server: HubState, files: Mapping[tuple[str, str], bytes]
+) -> None:
+    first = stages.begin(MODEL)
+    assert stages.run(first, FETCH) is StageStatus.SUCCEEDED, stages.cause(first)
+    asked = len(server.requests)
+    second = stages.begin(MODEL)
+    assert stages.run(second, FETCH) is StageStatus.SUCCEEDED
+
+    wanted = {key: data for key, data in files.items() if data != b"not asked for"}
+    store = stages.local.house.store
+    for (repo, file), data in wanted.items():
+        weight = WeightFile(repo, file)
+        assert store.read(layout.weight("musubi", weight)) == data
+        receipt = json.loads(store.read(layout.weight_receipt("musubi", weight)))
+        assert receipt["revision"] == COMMIT
+        assert receipt["size_bytes"] == len(data)
+        assert receipt["sha256"] == file_sha256(store.path(layout.weight("musubi", weight)))
+    fetched = [
+        p for p in stages.local.home.glob("models/**/*") if p.is_file() and not p.is_symlink()
+    ]
+    receipts = [path for path in fetched if path.name.endswith(".receipt.json")]
+    references = [path for path in fetched if path.name == "main"]
+    assert len(fetched) - len(receipts) - len(references) == len(receipts) == len(wanted)
+    assert len(server.requests) == asked
+    assert stages.state(second, FETCH).reused
+
+
+@pytest.mark.usefixtures("files")
+def test_the_trainer_finds_its_tokenizers_without_the_network(stages: Stages) -> None:
+    spec = stages.begin(MODEL)
+    stages.run(spec, FETCH)
+
+    environment = stages.local.house.planner(spec).environment()
+    hub = Path(environment["HF_HUB_CACHE"])
+    assert environment["HF_HUB_OFFLINE"] == "1"
+    for weight in bare_model(MODEL).tokenizers:
+        repo = hub / f"models--{weight.repo.replace('/', '--')}"
+        commit = (repo / "refs/main").read_text()
+        found = repo / "snapshots" / commit / weight.file
+        assert found.read_bytes() == stages.local.house.store.read(layout.weight("musubi", weight))
+
+
+def test_progress_is_told_in_bytes(
+    stages: Stages, files: Mapping[tuple[str, str], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.stages.fetch.PROGRESS_SECONDS", 0.0)
+    spec = stages.begin(MODEL)
+
+    stages.run(spec, FETCH)
+
+    weight_files = stages.local.house.planner(spec).weight_files()
+    sizes = [len(files[weight.repo, weight.file]) for weight in weight_files]
+    assert progress(stages, spec) == {"done": sum(sizes), "total": sum(sizes)}
+
+
+@pytest.mark.usefixtures("files")
+def test_a_gated_repository_fails_the_run_with_its_page(stages: Stages, server: HubState) -> None:
+    server.gated = {weights.WAN_21}
+    spec = stages.begin(MODEL)
+
+    assert stages.run(spec, FETCH) is StageStatus.FAILED
+
+    state = stages.state(spec, FETCH)
+    assert "agreed to its licence" in state.cause
+    assert f"{server.url}/{weights.WAN_21}" in state.fix
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_nothing_is_fetched_where_not_all_has_room(stages: Stages, server: HubState) -> None:
+    with small_disk(stages.local.home / "models", "64k"):
+        spec = stages.begin(MODEL)
+        assert stages.run(spec, FETCH) is StageStatus.FAILED
+
+    assert "fetching" in stages.state(spec, FETCH).cause
+    assert not server.gets()

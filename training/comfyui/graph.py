@@ -1,0 +1,184 @@
+"""A ComfyUI graph as its page loads it: nodes and links, each checked against ComfyUI's own.
+
+The format is the one that the page saves and takes by drag and drop (`nodes`, `links`,
+`widgets_values`), not the one of its API. A node's inputs and outputs are in `nodes.json`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+
+_VERSION = 0.4  # of the saved format
+_COLUMN, _ROW = 380, 60  # pixels
+_WIDGET_TYPES = frozenset({"COMBO", "INT", "FLOAT", "STRING"})
+
+Value = str | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output of a node, to be linked to inputs of its type."""
+
+    node: int
+    slot: int
+    type: str
+
+
+@dataclass(slots=True)
+class Node:
+    """One node; `outputs` are linked as the graph grows."""
+
+    id: int
+    type: str
+    title: str
+    position: tuple[int, int]
+    height: int
+    inputs: list[dict[str, Any]]
+    outputs: list[dict[str, Any]]
+    values: list[Value]
+    properties: dict[str, Any]
+
+    def output(self, name: str) -> Output:
+        """Return the output called `name`."""
+        for slot, found in enumerate(self.outputs):
+            if found["name"] == name:
+                return Output(self.id, slot, found["type"])
+        raise ValueError(f"{self.type} has no output {name}")
+
+
+@dataclass(slots=True)
+class Graph:
+    """Nodes and links; what ComfyUI would refuse is raised here as a mistake of ours."""
+
+    nodes: list[Node] = field(default_factory=list[Node])
+    links: list[list[Any]] = field(default_factory=list[list[Any]])
+    _heights: dict[int, int] = field(default_factory=dict[int, int])
+
+    def add(
+        self,
+        type_: str,
+        given: Mapping[str, Value | Output],
+        *,
+        column: int,
+        title: str = "",
+        download: tuple[str, str] | None = None,
+    ) -> Node:
+        """Add a node with its links and values, below the others of its column.
+
+        Args:
+            type_: ComfyUI's name of the node.
+            given: A value or another node's output for each of its inputs.
+            column: Where it stands, from left to right.
+            title: What it is called in this graph.
+            download: Folder and address of the file that its first widget names, so that ComfyUI
+                can offer to fetch it.
+
+        Raises:
+            ValueError: An input is unknown, missing, of another type or out of range.
+            TypeError: A value is of another kind than its widget.
+        """
+        definition = node_table()[type_]
+        inputs: list[dict[str, Any]] = definition["inputs"]
+        unknown = set(given) - {entry["name"] for entry in inputs}
+        if unknown:
+            raise ValueError(f"{type_} has no input {sorted(unknown)}")
+        node = Node(
+            id=len(self.nodes) + 1,
+            type=type_,
+            title=title,
+            position=(column * _COLUMN, self._heights.get(column, 0)),
+            height=_ROW + 26 * len(inputs) + (150 if "text" in given else 0),
+            inputs=[],
+            outputs=[{**output, "links": []} for output in definition["outputs"]],
+            values=[],
+            properties={"Node name for S&R": type_, "cnr_id": "comfy-core"},
+        )
+        for entry in inputs:
+            self._fill(node, entry, given.get(entry["name"]))
+        if download is not None:
+            folder, url = download
+            file = {"name": node.values[0], "url": url, "directory": folder}
+            node.properties["models"] = [file]
+        self._heights[column] = node.position[1] + node.height + _ROW
+        self.nodes.append(node)
+        return node
+
+    def _fill(self, node: Node, entry: Mapping[str, Any], value: Value | Output | None) -> None:
+        name = f"{node.type}.{entry['name']}"
+        if value is None:
+            if not entry.get("optional"):
+                raise ValueError(f"{name} is missing")
+        elif isinstance(value, Output):
+            self._link(node, entry, value)
+        elif entry["type"] in _WIDGET_TYPES:
+            _require_valid(name, entry, value)
+            node.values.append(value)
+            if entry.get("control_after_generate"):
+                node.values.append("fixed")
+            if entry.get("image_upload"):
+                node.values.append("image")
+        else:
+            raise ValueError(f"{name} takes a link")
+
+    def _link(self, node: Node, entry: Mapping[str, Any], source: Output) -> None:
+        if source.type != entry["type"]:
+            raise ValueError(
+                f"{node.type}.{entry['name']} takes {entry['type']}, not {source.type}"
+            )
+        link = len(self.links) + 1
+        slot = len(node.inputs)
+        self.links.append([link, source.node, source.slot, node.id, slot, source.type])
+        node.inputs.append({"name": entry["name"], "type": entry["type"], "link": link})
+        self.nodes[source.node - 1].outputs[source.slot]["links"].append(link)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the graph as ComfyUI's page saves it."""
+        return {
+            "revision": 0,
+            "last_node_id": len(self.nodes),
+            "last_link_id": len(self.links),
+            "nodes": [_saved(node) for node in self.nodes],
+            "links": self.links,
+            "groups": [],
+            "config": {},
+            "extra": {},
+            "version": _VERSION,
+        }
+
+
+@cache
+def node_table() -> Mapping[str, Mapping[str, Any]]:
+    """Return inputs and outputs of the nodes that are used, as ComfyUI defines them."""
+    text = resources.files("training.comfyui").joinpath("nodes.json").read_text("utf-8")
+    return json.loads(text)["nodes"]
+
+
+def _require_valid(name: str, entry: Mapping[str, Any], value: Value) -> None:
+    kinds: dict[str, tuple[type, ...]] = {"INT": (int,), "FLOAT": (float, int)}
+    if not isinstance(value, kinds.get(entry["type"], (str,))):
+        raise TypeError(f"{name} takes {entry['type']}, not {value!r}")
+    options = entry.get("options")
+    if options is not None and value not in options:
+        raise ValueError(f"{name} takes one of {options}, not {value!r}")
+    if isinstance(value, int | float) and not entry["min"] <= value <= entry["max"]:
+        raise ValueError(f"{name} cannot be {value}")
+
+
+def _saved(node: Node) -> dict[str, Any]:
+    return {
+        "id": node.id,
+        "type": node.type,
+        "pos": list(node.position),
+        "size": [_COLUMN - 40, node.height],
+        "flags": {},
+        "order": node.id - 1,
+        "mode": 0,
+        "inputs": node.inputs,
+        "outputs": [{**output, "slot_index": n} for n, output in enumerate(node.outputs)],
+        **({"title": node.title} if node.title else {}),
+        "properties": {} if node.type == "MarkdownNote" else node.properties,
+        "widgets_values": node.values,
+    }

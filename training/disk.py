@@ -1,0 +1,34 @@
+"""Room for what a stage is about to write."""
+
+import shutil
+from pathlib import Path
+
+from training.errors import StageError
+
+NOTHING_LOST = "What was fetched is kept, and the next attempt goes on from there."
+
+
+def require_room(folder: Path, need_bytes: int, what: str) -> None:
+    """Refuse to begin what the disk of `folder` has no room for.
+
+    Raises:
+        StageError: There is less than `need_bytes` left.
+    """
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < need_bytes:
+        raise StageError(
+            f"The disk has {_size(free_bytes)} left, and {what} needs {_size(need_bytes)}.",
+            f"Free space on the disk of {folder} and go on with /resume. {NOTHING_LOST}",
+        )
+
+
+def disk_full(folder: Path, what: str) -> StageError:
+    """Return the failure of a disk that was filled while `what` was written."""
+    return StageError(
+        f"The disk is full, and {what} is not complete.",
+        f"Free space on the disk of {folder} and go on with /resume. {NOTHING_LOST}",
+    )
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"

@@ -1,0 +1,183 @@
+"""Files of the Hugging Face Hub: fetched once, taken up where they were left, and checked.
+
+`hf_hub_download` begins every interrupted file anew and keeps nothing of it; a base has 28 GB.
+"""
+
+import errno
+import hashlib
+import io
+import os
+import re
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+from huggingface_hub import (
+    constants,
+    get_hf_file_metadata,  # type: ignore[reportUnknownVariableType]  # one dict of it is untyped
+    hf_hub_url,
+)
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.file_download import (
+    http_get,  # type: ignore[reportUnknownVariableType]  # its progress bar is untyped
+)
+from huggingface_hub.utils import (
+    build_hf_headers,  # type: ignore[reportUnknownVariableType]  # one dict of it is untyped
+    disable_progress_bars,
+)
+
+from training.catalogue import WeightFile
+from training.disk import disk_full, require_room
+from training.errors import StageError
+from training.merge.hashing import file_sha256
+from training.musubi.hub_errors import damaged, explain, other_file
+from training.ports import Extent, Obtained
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file as the Hub describes it; `etag` is its SHA-256, or of a small one its git hash."""
+
+    url: str
+    commit: str
+    size_bytes: int
+    etag: str
+
+
+class Hub:
+    """The Hugging Face Hub, or the mirror that `HF_ENDPOINT` names; `HF_TOKEN` is sent to it.
+
+    Args:
+        endpoint: Its address.
+        is_patient: Try again for half a minute where it cannot be reached at first.
+    """
+
+    def __init__(self, endpoint: str = constants.ENDPOINT, *, is_patient: bool = True) -> None:
+        self._endpoint = endpoint
+        self._is_patient = is_patient
+        disable_progress_bars()
+
+    def find(self, weight: WeightFile) -> HubFile:
+        """Return where a file is and what it should hold.
+
+        Raises:
+            StageError: The Hub cannot be reached, or refuses or lacks the file.
+        """
+        url = hf_hub_url(
+            weight.repo, weight.file, revision=weight.revision, endpoint=self._endpoint
+        )
+        with self._translated(weight):
+            found = get_hf_file_metadata(url, retry_on_errors=self._is_patient)
+        if found.size is None or found.etag is None or found.commit_hash is None:
+            raise StageError(
+                f"{self._endpoint} does not say what {weight.file} should hold.",
+                "Check HF_ENDPOINT: it must name the Hugging Face Hub or a full mirror.",
+            )
+        if weight.sha256 and _SHA256.fullmatch(found.etag) and found.etag != weight.sha256:
+            raise other_file(weight)
+        return HubFile(found.location, found.commit_hash, found.size, found.etag)
+
+    def extent(self, weight: WeightFile, target: Path) -> Extent:
+        """Return a file's size and how much of it an earlier call left.
+
+        Raises:
+            StageError: As for `find`.
+        """
+        found = self.find(weight)
+        partial = _partial_path(target, found)
+        return Extent(found.size_bytes, partial.stat().st_size if partial.is_file() else 0)
+
+    def obtain(self, weight: WeightFile, target: Path, watch: Callable[[int], None]) -> Obtained:
+        """Download a file to `target`, going on with what an earlier call had of it.
+
+        Raises:
+            StageError: There is no room for it, the Hub refuses it, or its bytes are wrong.
+        """
+        found = self.find(weight)
+        partial = _partial(target, found)
+        require_room(target.parent, found.size_bytes - partial.stat().st_size, weight.file)
+        with self._translated(weight, target.parent):
+            self._download(found, partial, watch)
+        sha256 = _checked(weight, found, partial)
+        partial.replace(target)
+        return Obtained(found.commit, sha256)
+
+    def _download(self, found: HubFile, partial: Path, watch: Callable[[int], None]) -> None:
+        headers = build_hf_headers()
+        if urlsplit(found.url).netloc != urlsplit(self._endpoint).netloc:
+            headers.pop("authorization", None)  # the storage behind the Hub has signed addresses
+        with _WatchedFile(partial, watch) as file:
+            watch(file.tell())
+            http_get(
+                found.url,
+                file,
+                resume_size=file.tell(),
+                headers=headers,
+                expected_size=found.size_bytes,
+            )
+            os.fsync(file.fileno())
+
+    @contextmanager
+    def _translated(self, weight: WeightFile, folder: Path | None = None) -> Generator[None]:
+        """Turn what the client raises into a cause and a fix."""
+        try:
+            yield
+        except (HfHubHTTPError, httpx2.HTTPError) as error:
+            raise explain(error, weight, self._endpoint) from error
+        except OSError as error:
+            if error.errno == errno.ENOSPC and folder is not None:
+                raise disk_full(folder, weight.file) from error
+            raise explain(error, weight, self._endpoint) from error
+
+
+class _WatchedFile(io.FileIO):
+    """A file that tells after every write how long it is."""
+
+    def __init__(self, path: Path, watch: Callable[[int], None]) -> None:
+        super().__init__(path, "ab")
+        self._watch = watch
+
+    def write(self, data: bytes, /) -> int:  # type: ignore[override]  # only bytes come here
+        rest = memoryview(data)
+        while rest:
+            rest = rest[super().write(rest) :]
+        self._watch(self.tell())
+        return len(data)
+
+
+def _partial_path(target: Path, found: HubFile) -> Path:
+    return target.with_name(f".{target.name}.{found.etag[:16]}.partial")
+
+
+def _partial(target: Path, found: HubFile) -> Path:
+    """Return the file that holds what there is; of another content it is removed."""
+    partial = _partial_path(target, found)
+    for other in target.parent.glob(f".{target.name}.*.partial"):
+        if other != partial or other.stat().st_size > found.size_bytes:
+            other.unlink()
+    partial.touch()
+    return partial
+
+
+def _checked(weight: WeightFile, found: HubFile, partial: Path) -> str:
+    """Return the SHA-256 of a complete download; one that is wrong is removed."""
+    sha256 = file_sha256(partial)
+    is_large = _SHA256.fullmatch(found.etag) is not None
+    is_right = found.etag == (sha256 if is_large else _git_hash(partial))
+    if not is_right or partial.stat().st_size != found.size_bytes:
+        partial.unlink()
+        raise damaged(weight)
+    if weight.sha256 not in (None, sha256):
+        partial.unlink()
+        raise other_file(weight)
+    return sha256
+
+
+def _git_hash(path: Path) -> str:
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

@@ -1,0 +1,89 @@
+"""What stands between a run and a file of the Hub, as a cause and a fix."""
+
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from training.catalogue import WeightFile
+from training.disk import NOTHING_LOST
+from training.errors import StageError
+
+_TOKENS_PAGE = "https://huggingface.co/settings/tokens"
+
+
+def explain(error: Exception, weight: WeightFile, endpoint: str) -> StageError:
+    """Return the cause and the fix of a request that failed."""
+    if isinstance(error, HfHubHTTPError):
+        return _refused(error, weight, f"{endpoint}/{weight.repo}")
+    if isinstance(error, OfflineModeIsEnabled):
+        return StageError(
+            f"{weight.file} is not there yet, and HF_HUB_OFFLINE forbids to fetch it.",
+            "Unset HF_HUB_OFFLINE and go on with /resume.",
+        )
+    return StageError(
+        f"{weight.file} could not be fetched from {endpoint}: {_first_line(error)}",
+        f"Check the network and go on with /resume. {NOTHING_LOST}",
+    )
+
+
+def _refused(error: HfHubHTTPError, weight: WeightFile, page: str) -> StageError:
+    status = error.response.status_code
+    match error:
+        case GatedRepoError():
+            return StageError(
+                f"{weight.repo} gives {weight.file} only to those who agreed to its licence.",
+                f"Agree on {page} and set HF_TOKEN to a token of that account ({_TOKENS_PAGE}).",
+            )
+        case RevisionNotFoundError():
+            return StageError(
+                f"{weight.repo} has no revision {weight.revision}.",
+                f"Look on {page}/commits/main which there are; the catalogue may need a newer one.",
+            )
+        case RemoteEntryNotFoundError():
+            return StageError(
+                f"{weight.repo} has no file {weight.file} at {weight.revision}.",
+                f"Look on {page}/tree/{weight.revision} how it is called.",
+            )
+        case RepositoryNotFoundError():
+            return StageError(
+                f"There is no repository {weight.repo}, or it is private.",
+                f"Check the name on {page}; for a private one set HF_TOKEN to a token that may "
+                f"read it ({_TOKENS_PAGE}).",
+            )
+        case _ if status in (401, 403):
+            return StageError(
+                f"The Hub does not accept the HF_TOKEN for {weight.repo} (HTTP {status}).",
+                f"Set it to a valid token that may read {page} ({_TOKENS_PAGE}).",
+            )
+        case _:
+            return StageError(
+                f"The Hub answered HTTP {status} for {weight.file} of {weight.repo}.",
+                f"Go on with /resume in a few minutes. {NOTHING_LOST}",
+            )
+
+
+def damaged(weight: WeightFile) -> StageError:
+    """Return the failure of a download whose bytes are not those of the Hub."""
+    return StageError(
+        f"{weight.file} arrived damaged: its hash is not the one that the Hub names.",
+        "Go on with /resume to fetch it again; if it fails again, look for a proxy in between.",
+    )
+
+
+def other_file(weight: WeightFile) -> StageError:
+    """Return the failure of a file that is not the one in the catalogue."""
+    return StageError(
+        f"{weight.file} of {weight.repo} at {weight.revision} is not the file of the catalogue: "
+        "its SHA-256 is another.",
+        "Check HF_ENDPOINT; do not use the file before its origin is clear.",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{(lines[0] if lines else type(error).__name__).rstrip('.')}."

@@ -1,0 +1,90 @@
+"""The places in musubi-tuner's two cache scripts that the launcher follows."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from training.musubi.launcher.hooks import Function, HookPoint
+from training.musubi.progress import EXIT_STOPPED, CacheProgress, ProgressWriter
+from training.whole import whole_path
+
+ENCODE_MEDIA = HookPoint("musubi_tuner.cache_latents", "encode_datasets", ("datasets",))
+ENCODE_TEXT = HookPoint(
+    "musubi_tuner.cache_text_encoder_outputs", "process_text_encoder_batches", ("datasets",)
+)
+SAVE_LATENTS = HookPoint("musubi_tuner.dataset.cache_io", "save_file")
+SAVE_TEXT = HookPoint("musubi_tuner.utils.safetensors_utils", "mem_eff_save_file")
+
+# musubi-tuner puts first frame and length of a window behind the name of its clip.
+_WINDOW = re.compile(r"_\d{5}-\d{3}(?=\.[^.]*$)")
+
+
+class CacheHooks:
+    """Counts the samples whose caches are there, and lets files appear only when complete."""
+
+    def __init__(self, progress: ProgressWriter) -> None:
+        self._progress = progress
+        self._done, self._total = 0, 0
+
+    def install(self) -> None:
+        """Put every hook in its place.
+
+        Raises:
+            HookError: One of the places is not as it should be; nothing is changed then.
+        """
+        for point in (ENCODE_MEDIA, ENCODE_TEXT, SAVE_LATENTS, SAVE_TEXT):
+            point.check()
+        ENCODE_MEDIA.replace(lambda original: self._encode(original, 0, "latent"))
+        ENCODE_TEXT.replace(lambda original: self._encode(original, 3, "text_encoder_output"))
+        SAVE_LATENTS.replace(_whole)
+        SAVE_TEXT.replace(_whole)
+
+    def stop(self) -> int:
+        """Return the exit code; every file that has its name is complete."""
+        return EXIT_STOPPED
+
+    def _encode(self, original: Function, position: int, kind: str) -> Function:
+        def encode(*positional: Any, **named: Any) -> None:
+            datasets = named.get("datasets") or positional[position]
+            self._total = sum(len(dataset.datasource) for dataset in datasets)
+            self._report()
+            for dataset in datasets:
+                self._follow(dataset, kind)
+            original(*positional, **named)
+
+        return encode
+
+    def _follow(self, dataset: Any, kind: str) -> None:
+        method = f"retrieve_{kind}_cache_batches"
+        original: Callable[[int], Iterator[Any]] = getattr(dataset, method)
+
+        def followed(num_workers: int) -> Iterator[Any]:
+            finished: set[str] = set()
+            for batch in original(num_workers):
+                yield batch
+                # Asked for the next one, musubi-tuner has written this one.
+                items: list[Any] = batch[-1] if kind == "latent" else batch
+                new = {_sample(item) for item in items} - finished
+                finished |= new
+                if new:
+                    self._done += len(new)
+                    self._report()
+
+        setattr(dataset, method, followed)
+
+    def _report(self) -> None:
+        self._progress.write(CacheProgress(done=self._done, total=self._total))
+
+
+def _sample(item: Any) -> str:
+    """Return the file that an item was cut from."""
+    return _WINDOW.sub("", item.item_key) if item.frame_count is not None else item.item_key
+
+
+def _whole(original: Function) -> Function:
+    def save(tensors: Any, path: Any, *positional: Any, **named: Any) -> None:
+        with whole_path(Path(path)) as partial:
+            original(tensors, str(partial), *positional, **named)
+
+    return save

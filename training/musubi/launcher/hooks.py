@@ -1,0 +1,121 @@
+"""Where the launcher reaches into musubi-tuner: every place is checked before anything runs."""
+
+import ast
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MUSUBI_COMMIT = "30c658c4f4b0bf05038b3346eff9670259b10fc7"
+
+_START_VALUES = "_lorabot_start_values"
+
+# musubi-tuner is not installed where this is type-checked, so what comes from it is Any.
+Function = Callable[..., Any]
+
+
+class HookError(Exception):
+    """musubi-tuner is not the commit that the launcher was written for."""
+
+    def __init__(self, where: str, what: str) -> None:
+        super().__init__(
+            f"{where} {what}, so this is not musubi-tuner at commit {MUSUBI_COMMIT}. "
+            "Check that commit out in the folder that LORABOT_MUSUBI_DIR names."
+        )
+
+
+@dataclass(frozen=True)
+class HookPoint:
+    """A function, class or method of musubi-tuner, and the parameters that the hook relies on."""
+
+    module: str
+    path: str
+    parameters: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Find the place without changing it.
+
+        Raises:
+            HookError: It is missing or takes other parameters.
+        """
+        self._locate()
+
+    def replace(self, wrap: Callable[[Any], Any]) -> None:
+        """Put `wrap(original)` in the original's place.
+
+        Raises:
+            HookError: The place is missing or takes other parameters.
+        """
+        owner, name, original = self._locate()
+        setattr(owner, name, wrap(original))
+
+    def _locate(self) -> tuple[Any, str, Any]:
+        where = f"{self.module}.{self.path}"
+        try:
+            found: Any = importlib.import_module(self.module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not self.module.startswith(error.name):
+                raise
+            raise HookError(self.module, "is missing") from error
+        owner, name = found, ""
+        for name in self.path.split("."):
+            owner, found = found, getattr(found, name, None)
+            if found is None:
+                raise HookError(where, "is missing")
+        if self.parameters:
+            known = inspect.signature(found).parameters
+            lacking = [parameter for parameter in self.parameters if parameter not in known]
+            if lacking:
+                raise HookError(where, f"takes no {', '.join(lacking)}")
+        return owner, name, found
+
+
+def with_start_values(function: Function, values: Mapping[str, Callable[[], object]]) -> Function:
+    """Return `function` with local variables that start at `values` where they start at 0.
+
+    For a loop that counts from zero and has no parameter to say otherwise. Each name must be
+    assigned the constant 0 exactly once at the top level of the function's body; each value is
+    asked for when that line is reached.
+
+    Raises:
+        HookError: The function does not start these variables in that way.
+    """
+    where = f"{function.__module__}.{function.__qualname__}"
+    path = inspect.getsourcefile(function)
+    if path is None or function.__code__.co_freevars:
+        raise HookError(where, "cannot be given other start values")
+    module = ast.parse(Path(path).read_text(encoding="utf-8"))
+    body = _definition(module, function, where)
+    for name in values:
+        starts = [found for statement in body.body if (found := _start(statement, name))]
+        if len(starts) != 1:
+            raise HookError(where, f"starts {name} at 0 in {len(starts)} places instead of one")
+        call = ast.parse(f"{_START_VALUES}[{name!r}]()", mode="eval").body
+        starts[0].value = ast.copy_location(call, starts[0].value)
+        ast.fix_missing_locations(starts[0])
+    function.__globals__[_START_VALUES] = dict(values)
+    scope: dict[str, Any] = {}
+    # The file's own name and lines are kept, so that a traceback still leads to musubi's source.
+    code = compile(ast.Module(body=[body], type_ignores=[]), path, "exec")
+    exec(code, function.__globals__, scope)
+    return scope[function.__name__]
+
+
+def _definition(module: ast.Module, function: Function, where: str) -> ast.FunctionDef:
+    line = function.__code__.co_firstlineno
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef) and node.name == function.__name__:
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            if first == line:
+                return node
+    raise HookError(where, "is not where it says that it is")
+
+
+def _start(statement: ast.stmt, name: str) -> ast.Assign | None:
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=found)], value=ast.Constant(value=0)) if found == name:
+            return statement
+        case _:
+            return None

@@ -1,0 +1,88 @@
+"""What a training leaves behind, whole or not at all, each with the record of what it is."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from training.musubi.launcher import randomness
+from training.musubi.launcher.randomness import States
+from training.musubi.progress import (
+    CheckpointSaved,
+    CheckpointStarted,
+    ProgressWriter,
+    StateSaved,
+)
+from training.musubi.state import (
+    KEPT_TIMED_STATES,
+    STATE_FILE,
+    Position,
+    TrainingState,
+    timed_states,
+)
+from training.whole import remove_directory, remove_partials, whole_directory, whole_path
+
+# Bound methods of musubi-tuner's and accelerate's objects, which are not installed here.
+SaveState = Callable[..., Any]
+SaveWeights = Callable[..., Any]
+
+
+class Saver:
+    """Writes checkpoints and states of one training.
+
+    Args:
+        directory: Where they go.
+        output_name: What their names begin with.
+        progress: Told of everything that is complete.
+        save_state: accelerate's own method.
+    """
+
+    def __init__(
+        self, directory: Path, output_name: str, progress: ProgressWriter, save_state: SaveState
+    ) -> None:
+        self._directory, self._name = directory, output_name
+        self._progress, self._save_state = progress, save_state
+        self.saved_at = time.monotonic()
+        self.saved_step = 0
+        directory.mkdir(parents=True, exist_ok=True)
+        remove_partials(directory, output_name)
+
+    def save_state(self, path: Path, record: TrainingState, states: States | None = None) -> None:
+        """Save a training state.
+
+        Args:
+            path: Its directory.
+            record: What it says of itself.
+            states: The random generators as they were, if they have been drawn from since.
+        """
+        self._write(path, record, states)
+        self._tell(path, record)
+
+    def _write(self, path: Path, record: TrainingState, states: States | None) -> None:
+        with whole_directory(path) as directory:
+            self._save_state(str(directory))
+            if states is not None:
+                randomness.write(directory, states)
+            (directory / STATE_FILE).write_bytes(record.encode())
+        self.saved_at, self.saved_step = time.monotonic(), record.step
+
+    def _tell(self, path: Path, record: TrainingState) -> None:
+        self._progress.write(StateSaved(path=str(path), epoch=record.epoch, step=record.step))
+
+    def save_between(self, path: Path, record: TrainingState, states: States) -> None:
+        """Save a state between the asked ones; only the newest of these are kept."""
+        self._write(path, record, states)
+        for old in timed_states(self._directory, self._name)[:-KEPT_TIMED_STATES]:
+            remove_directory(old)
+        self._tell(path, record)
+
+    def save_weights(self, save: SaveWeights, file: str, at: Position, *arguments: object) -> None:
+        """Save an adapter file through musubi-tuner's own method."""
+        path = Path(file)
+        self._progress.write(CheckpointStarted(path=file, epoch=at.epoch, step=at.step))
+        with whole_path(path) as partial:
+            save(str(partial), *arguments)
+        is_final = path.stem == self._name
+        self._progress.write(
+            CheckpointSaved(path=file, epoch=at.epoch, step=at.step, is_final=is_final)
+        )

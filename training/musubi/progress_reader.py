@@ -1,0 +1,36 @@
+"""The stage's end of the progress protocol: every line is checked before it is believed."""
+
+import os
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from training.musubi.progress import ProgressEvent
+
+_EVENT: TypeAdapter[ProgressEvent] = TypeAdapter(
+    Annotated[ProgressEvent, Field(discriminator="kind")]
+)
+
+
+def parse_line(line: bytes) -> ProgressEvent:
+    """Return the event that one line holds.
+
+    Raises:
+        ValueError: The line is not an event of this protocol.
+    """
+    try:
+        return _EVENT.validate_json(line)
+    except ValidationError as error:
+        raise ValueError(f"Not a progress event: {line[:200]!r}") from error
+
+
+def read_events(fd: int) -> Iterator[ProgressEvent]:
+    """Yield the events that arrive on `fd` until its other end is closed.
+
+    Raises:
+        ValueError: Something else than an event arrived.
+    """
+    with os.fdopen(fd, "rb", closefd=False) as stream:
+        for line in stream:
+            yield parse_line(line)

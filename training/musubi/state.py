@@ -1,0 +1,81 @@
+"""The record that lies in every training state: what it is of, and where training stood.
+
+Both engines write it, so that one stage finds and resumes the states of either. The standard
+library alone is imported, because this also runs inside musubi-tuner's environment.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+STATE_FILE = "training_state.json"
+KEPT_TIMED_STATES = 2
+
+Reason = Literal["epoch", "steps", "time", "stop", "end"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """How far training has come: epochs finished, batches of the next one, optimizer steps."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingState:
+    """What `training_state.json` says of the directory it lies in.
+
+    `losses` holds the latest loss of each batch of an epoch; `order_seed` decides the order of the
+    batches in the epoch at hand, where it does not follow from `seed`.
+    """
+
+    epoch: int
+    batch: int
+    step: int
+    total_steps: int
+    total_epochs: int
+    output_name: str
+    training_comment: str | None
+    seed: int
+    reason: Reason
+    started_at: float
+    losses: list[float]
+    order_seed: int | None = None
+
+    @property
+    def position(self) -> Position:
+        """Where training goes on."""
+        return Position(epoch=self.epoch, batch=self.batch, step=self.step)
+
+    def encode(self) -> bytes:
+        """Return the content of `training_state.json`."""
+        return json.dumps(asdict(self)).encode()
+
+
+def read_state(directory: Path) -> TrainingState:
+    """Return what a state directory says of itself.
+
+    Raises:
+        ValueError: It holds no such record.
+    """
+    try:
+        return TrainingState(**json.loads((directory / STATE_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{directory} holds no readable {STATE_FILE}.") from error
+
+
+def timed_states(directory: Path, output_name: str) -> list[Path]:
+    """Return the states saved between the asked ones, the oldest first."""
+    return [
+        path
+        for path in sorted(directory.glob(f"{output_name}-step*-state"))
+        if read_state(path).reason in ("time", "stop")
+    ]
+
+
+def step_state_name(output_name: str, step: int) -> str:
+    """Return the name of the state saved after `step` steps."""
+    return f"{output_name}-step{step:08d}-state"
