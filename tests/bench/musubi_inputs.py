@@ -27,7 +27,7 @@ def probe() -> None:
     report |= {name: _version(name) for name in packages}
     report["gpu"], report["gpu_mib"] = "none", 0
     if _DEVICE == "cuda":
-        found = torch.cuda.get_device_properties(0)
+        found: Any = torch.cuda.get_device_properties(0)
         report["gpu"], report["gpu_mib"] = found.name, found.total_memory // _MIB
         report["cuda"] = torch.version.cuda
     try:

@@ -30,8 +30,8 @@ class Report:
         """Add a line; `value` is its number for those who calculate with it."""
         sys.stdout.write(f"{self.path:26} {part:8} {what:28} {text}\n")
         sys.stdout.flush()
-        line = {"path": self.path, "part": part, "what": what, "text": text, "value": value}
-        self._rows.append(line)
+        line: dict[str, object] = {"path": self.path, "part": part, "what": what, "text": text}
+        self._rows.append({**line, "value": value})
         if self._file is not None:
             found = {"machine": self._machine, "rows": self._rows}
             self._file.write_text(json.dumps(found, indent=1))

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,7 +94,7 @@ class Run:
         return time.monotonic() - self._began
 
     @contextmanager
-    def _memory(self) -> Iterator[None]:
+    def _memory(self) -> Generator[None]:
         over, smi = threading.Event(), None
         watchers = [threading.Thread(target=self._watch_host, args=(over,))]
         with suppress(FileNotFoundError):
