@@ -27,8 +27,8 @@ def probe() -> None:
     report |= {name: _version(name) for name in packages}
     report["gpu"], report["gpu_mib"] = "none", 0
     if _DEVICE == "cuda":
-        found: Any = torch.cuda.get_device_properties(0)
-        report["gpu"], report["gpu_mib"] = found.name, found.total_memory // _MIB
+        report["gpu"] = torch.cuda.get_device_name(0)
+        report["gpu_mib"] = torch.cuda.mem_get_info(0)[1] // _MIB
         report["cuda"] = torch.version.cuda
     try:
         _step_in_8_bit()
