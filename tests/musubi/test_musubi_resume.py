@@ -76,6 +76,7 @@ def test_a_training_stopped_at_any_step_goes_on_to_the_same_end(
     command = checkout.train(MODEL, EXPERT, caches, tmp_path)
     first = checkout.run(command, tmp_path / "a.log", until=at_step(step))
     assert first.is_interrupted
+    assert not _processes(str(tmp_path))
     stopped = first.events[-1]
     assert isinstance(stopped, Stopped)
     state = newest_state(tmp_path)
@@ -126,7 +127,12 @@ def test_the_state_of_an_epoch_leads_to_the_same_end(
 
 
 def _trainer(folder: str) -> int:
-    """Return the process that trains into a folder: the first of those with it on their line."""
+    """Return the process that trains into a folder: the one that started its data loaders."""
+    return min(_processes(folder))
+
+
+def _processes(folder: str) -> list[int]:
+    """Return the processes with a folder on their command line."""
     found: list[int] = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -135,4 +141,4 @@ def _trainer(folder: str) -> int:
             continue
         if folder in words:
             found.append(int(path.parent.name))
-    return min(found)
+    return found

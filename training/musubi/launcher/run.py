@@ -232,8 +232,10 @@ class TrainingRun:
         if device.type != "cuda":
             self._saver.save_between(path, self._record(reason), self._states)
             return
-        # On the default stream the copies would wait for the step that is being calculated.
-        with torch.cuda.stream(torch.cuda.Stream(device)):
+        # On the default stream the copies would wait for the step that is being calculated, and
+        # on another of normal priority for each kernel of it: on an H100 with 5 s of a step left,
+        # 400 tensors took 5.3 s there and 1.4 s with priority.
+        with torch.cuda.stream(torch.cuda.Stream(device, priority=-1)):
             self._saver.save_between(path, self._record(reason), self._states)
 
     def _reached(self) -> Position:

@@ -1,0 +1,75 @@
+"""The production engine as an installation finds it: a checkout, its interpreter, the launcher."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.settings import Settings
+from bot.wiring import LocalHouse
+from training.errors import RequestError
+from training.musubi.engine import MusubiEngine
+
+
+def a_checkout(root: Path, *, has_environment: bool = True) -> Path:
+    script = root / "src/musubi_tuner/wan_train_network.py"
+    script.parent.mkdir(parents=True)
+    script.touch()
+    if has_environment:
+        (root / ".venv/bin").mkdir(parents=True)
+        (root / ".venv/bin/python").touch()
+    return root
+
+
+def test_a_script_is_started_by_the_checkouts_own_interpreter_through_the_launcher(
+    tmp_path: Path,
+) -> None:
+    checkout = a_checkout(tmp_path / "musubi")
+    settings = Settings(home=tmp_path / "home", musubi_dir=checkout, state_seconds=60)
+
+    engine = LocalHouse(settings).engine("musubi")
+
+    python, launcher, script, *rest = engine.command("wan_train_network.py", ("--seed", "1"))
+    assert python == str(checkout / ".venv/bin/python")
+    assert (Path(launcher) / "__main__.py").is_file()
+    assert script == str(checkout / "src/musubi_tuner/wan_train_network.py")
+    assert rest == ["--seed", "1"]
+    assert engine.environment()["LORABOT_STATE_SECONDS"] == "60"
+
+
+def test_another_interpreter_can_be_named(tmp_path: Path) -> None:
+    checkout, python = a_checkout(tmp_path / "musubi"), tmp_path / "python"
+    python.touch()
+    settings = Settings(home=tmp_path / "home", musubi_dir=checkout, musubi_python=python)
+
+    engine = LocalHouse(settings).engine("musubi")
+
+    assert engine.command("wan_cache_latents.py", ())[0] == str(python)
+
+
+def test_a_state_is_saved_every_quarter_of_an_hour_unless_set_otherwise() -> None:
+    engine = MusubiEngine(Path("/musubi"), Path("/python"))
+
+    assert engine.environment()["LORABOT_STATE_SECONDS"] == "900"
+    assert Settings.model_fields["state_seconds"].default == 900
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [
+        (None, "Set LORABOT_MUSUBI_DIR"),
+        ("empty", "no musubi-tuner checkout"),
+        ("bare", "LORABOT_MUSUBI_PYTHON"),
+    ],
+)
+def test_what_is_missing_is_named_with_what_to_do(
+    tmp_path: Path, folder: str | None, told: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    a_checkout(tmp_path / "bare", has_environment=False)
+    chosen = tmp_path / folder if folder else None
+    settings = Settings(home=tmp_path / "home", musubi_dir=chosen)
+
+    with pytest.raises(RequestError) as refused:
+        LocalHouse(settings).engine("musubi")
+
+    assert told in str(refused.value)
