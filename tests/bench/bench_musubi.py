@@ -78,6 +78,9 @@ def _watch(run: Run, on_event: Callable[[Run, ProgressEvent], None], *, code: in
 def measure(training: Training, report: Report, options: argparse.Namespace, until: float) -> None:
     """Write the base and measure every part that there is time to begin."""
     began = time.monotonic()
+    if began > until:
+        report.row("all", "left out", "the time was over")
+        return
     made = training.inputs("base", training.model.task, training.model.dtype, training.base)
     seconds, size = time.monotonic() - began, training.base.stat().st_size / 1e9
     report.row(
