@@ -1,7 +1,6 @@
 """The launcher on a stand-in trainer: what it reports, saves, stops and resumes."""
 
 import json
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -247,24 +246,22 @@ def test_a_stop_before_the_first_step_ends_at_once(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_workers_end_with_a_killed_trainer(tmp_path: Path) -> None:
-    arguments = line(tmp_path, "--hang_at", "3", "--max_data_loader_n_workers", "2")
-    with launched(TRAIN, arguments) as (process, events):
+def test_the_cache_files_are_in_an_order_that_every_machine_repeats(
+    whole: tuple[Path, Ended],
+) -> None:
+    assert "cache files: ['a_wan', 'b_wan', 'c_wan']" in whole[1].output
+
+
+def test_what_a_trainer_started_ends_with_it_even_if_it_is_killed(tmp_path: Path) -> None:
+    with launched(TRAIN, line(tmp_path, "--hang_at", "3", "--with_child")) as (process, events):
         read_to_step(events, 2)
-        path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        workers = [int(pid) for pid in path.read_text().split()]
-        assert len(workers) >= 2
         process.kill()
 
-        # The end of the events is the end of all who could write one.
+        # The events end when nobody is left who could write one: the child would wait for ever.
         assert list(events) == []
-        process.wait()
-    assert not [pid for pid in workers if _is_alive(pid)]
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0]
-    except (ProcessLookupError, FileNotFoundError):
-        return False
+def test_what_a_trainer_started_does_not_outlast_its_good_end(tmp_path: Path) -> None:
+    ended = run(TRAIN, line(tmp_path, "--with_child"))
+
+    assert ended.code == 0, ended.output

@@ -128,8 +128,8 @@ class TrainHooks:
         _wrap(parts.optimizer, "step", lambda step: lambda *a: run.update(step, *a))
         _wrap(parts.network, "save_weights", lambda save: lambda *a: run.save_weights(save, *a))
         _wrap(parts.accelerator, "save_state", lambda _: run.save_state)
+        self._run = run  # before anyone knows of it who could ask it to stop
         run.announce()
-        self._run = run
         return run
 
     def _bar(self, original: Function) -> Function:

@@ -1,14 +1,17 @@
 """Trains the stand-in's model; `--hang-at`, `--nan-at` and the like make a step go wrong."""
 
 import argparse
+import multiprocessing
+import sys
 import threading
 
 import torch
 
+from musubi_tuner.dataset import image_video_dataset
 from musubi_tuner.training.trainer_base import NetworkTrainer
 
 
-def main() -> None:
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     for name in ("output_dir", "output_name", "resume", "training_comment"):
         parser.add_argument(f"--{name}")
@@ -26,7 +29,12 @@ def main() -> None:
     parser.add_argument("--learning_rate", type=float, default=0.1)
     parser.add_argument("--zero_after", type=float, default=2.0)
     parser.add_argument("--resume_from_huggingface", action="store_true")
-    args = parser.parse_args()
+    parser.add_argument("--with_child", action="store_true")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse()
 
     def rate_at(done: float) -> float:
         return 0.0 if done >= args.zero_after else 1.0 - done
@@ -40,6 +48,9 @@ def main() -> None:
             return loss * float("nan")
         return loss * 0.0 if args.vanish_at and step >= args.vanish_at else loss
 
+    if args.with_child:
+        multiprocessing.Process(target=threading.Event().wait, daemon=True).start()
+    sys.stdout.write(f"cache files: {image_video_dataset.glob.glob('*_wan')}\n")
     NetworkTrainer(at_step).train(args)
 
 
