@@ -42,7 +42,7 @@ def run_command(
     reading, writing = os.pipe()
     with log.open("ab") as output:
         start = output.tell()
-        process = _start(command, environment, output, writing)
+        process = start_command(command, environment, output, writing)
     os.close(writing)
     watcher = threading.Thread(target=_watch, args=(process, stopping), daemon=True)
     watcher.start()
@@ -57,9 +57,10 @@ def run_command(
     _judge(code, log, start, stopping, memory)
 
 
-def _start(
+def start_command(
     command: tuple[str, ...], environment: Mapping[str, str], output: BinaryIO, progress: int
 ) -> subprocess.Popen[bytes]:
+    """Start a command in a group of its own, which writes its events to `progress`."""
     libc = ctypes.CDLL(None)
 
     def die_with_the_stage() -> None:

@@ -1,0 +1,136 @@
+"""One command of musubi-tuner, watched: when its events came, and how much memory it took."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from training.child import start_command
+from training.musubi.progress import ProgressEvent
+from training.musubi.progress_reader import read_events
+
+_SAMPLE_SECONDS = 0.25
+_ANONYMOUS = re.compile(r"^RssAnon:\s+(\d+) kB", re.MULTILINE)
+_GPU_QUERY = (
+    "nvidia-smi",
+    "--query-gpu=memory.used",
+    "--format=csv,noheader,nounits",
+    "-lms",
+    "250",
+)
+
+
+@dataclass(slots=True)
+class Watched:
+    """What was seen of one command; times are seconds since it was started.
+
+    `host_mib` is what its processes held together besides mapped files, `gpu_mib` what the whole
+    device had in use, None where there is none.
+    """
+
+    events: list[tuple[float, ProgressEvent]] = field(
+        default_factory=list[tuple[float, ProgressEvent]]
+    )
+    code: int = 0
+    seconds: float = 0.0
+    signalled_at: float | None = None
+    host_mib: int = 0
+    gpu_mib: int | None = None
+
+
+class Run:
+    """Starts a command in a process group of its own and reads its progress to the end."""
+
+    def __init__(self, command: tuple[str, ...], environment: Mapping[str, str], log: Path) -> None:
+        self.watched = Watched()
+        self._log = log
+        reading, writing = os.pipe()
+        self._reading = reading
+        self._began = time.monotonic()
+        with log.open("wb") as output:
+            self._process = start_command(command, environment, output, writing)
+        os.close(writing)
+
+    def finish(self, on_event: Callable[["Run", ProgressEvent], None]) -> Watched:
+        """Hand over every event as it comes; return what was seen once the command is over."""
+        watched = self.watched
+        try:
+            with self._memory():
+                for event in read_events(self._reading):
+                    watched.events.append((self._now(), event))
+                    on_event(self, event)
+                watched.code = self._process.wait()
+                watched.seconds = self._now()
+        finally:
+            os.close(self._reading)
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        return watched
+
+    def terminate_in(self, seconds: float) -> None:
+        """Send SIGTERM to the whole group after so many seconds."""
+
+        def terminate() -> None:
+            self.watched.signalled_at = self._now()
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGTERM)
+
+        threading.Timer(seconds, terminate).start()
+
+    def tail(self, lines: int = 25) -> str:
+        """Return the last lines that the command printed."""
+        text = self._log.read_text("utf-8", "replace").replace("\r", "\n")
+        return "\n".join(text.splitlines()[-lines:])
+
+    def _now(self) -> float:
+        return time.monotonic() - self._began
+
+    @contextmanager
+    def _memory(self) -> Generator[None]:
+        over, smi = threading.Event(), None
+        watchers = [threading.Thread(target=self._watch_host, args=(over,))]
+        with suppress(FileNotFoundError):
+            smi = subprocess.Popen(_GPU_QUERY, stdout=subprocess.PIPE, text=True)
+            watchers.append(threading.Thread(target=self._watch_gpu, args=(smi,)))
+        for watcher in watchers:
+            watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            if smi is not None:
+                smi.terminate()
+            for watcher in watchers:
+                watcher.join()
+
+    def _watch_host(self, over: threading.Event) -> None:
+        while not over.wait(_SAMPLE_SECONDS):
+            self.watched.host_mib = max(self.watched.host_mib, _held_mib(self._process.pid))
+
+    def _watch_gpu(self, smi: subprocess.Popen[str]) -> None:
+        with smi:
+            for line in smi.stdout or ():
+                if line.strip().isdigit():
+                    self.watched.gpu_mib = max(self.watched.gpu_mib or 0, int(line))
+
+
+def _held_mib(pid: int) -> int:
+    with suppress(psutil.Error):
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        return sum(_anonymous_kib(process.pid) for process in family) // 1024
+    return 0
+
+
+def _anonymous_kib(pid: int) -> int:
+    with suppress(OSError):
+        found = _ANONYMOUS.search(Path(f"/proc/{pid}/status").read_text())
+        return int(found[1]) if found else 0
+    return 0
