@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
@@ -25,11 +26,17 @@ def has_saved(view: RunView) -> bool:
 
 
 def files(home: Home, view: RunView, expert: str = "main") -> dict[str, bytes]:
+    """Return the tensors of each checkpoint; what is said about them is completed at the end."""
     folder = home.local.house.store.path(layout.run(GUILD, view.spec.name))
     return {
-        path.name: path.read_bytes()
+        path.name: tensors(path)
         for path in sorted((folder / "checkpoints" / expert).glob("*.safetensors"))
     }
+
+
+def tensors(path: Path) -> bytes:
+    content = path.read_bytes()
+    return content[8 + int.from_bytes(content[:8], "little") :]
 
 
 def assert_every_step_once(home: Home, view: RunView) -> None:
