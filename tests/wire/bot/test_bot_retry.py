@@ -17,7 +17,7 @@ argv = sys.orig_argv
 if "wan_train_network.py" in argv:
     config = pathlib.Path(argv[argv.index("--dataset_config") + 1]).read_text()
     lists = re.findall(r"target_frames = \\[([^]]*)", config)
-    if max(int(n) for text in lists for n in re.findall(r"\\d+", text)) > 13:
+    if max(int(n) for text in lists for n in re.findall(r"\\d+", text)) > 29:
         sys.stderr.write(
             "\\rsteps:   0%|          | 0/9 [00:00<?, ?it/s]Traceback (most recent call last):\\n"
             '  File "/opt/musubi-tuner/src/musubi_tuner/wan_train_network.py", line 772\\n'
@@ -43,19 +43,19 @@ async def test_a_run_out_of_memory_is_started_again_with_fewer_frames_by_its_but
     await ada.ask("train", model=T2V, dataset="annika", epochs="1", name="mine")
     failed = await ada.card("mine", lambda m: "failed" in m.text)
 
-    answer = await ada.user.reply(await ada.user.press(failed, "Try again with at most 13 frames"))
+    answer = await ada.user.reply(await ada.user.press(failed, "Try again with at most 29 frames"))
     second = str(answer.embeds[0]["title"])
     card = await ada.card(second, lambda m: "succeeded" in m.text)
 
-    assert list(failed.buttons) == ["Resume", "Try again with at most 13 frames"]
+    assert list(failed.buttons) == ["Resume", "Try again with at most 29 frames"]
     assert "GPU's memory was not enough" in failed.text
     assert "2.43 GiB" in failed.text
     assert "from the start" in answer.text
-    assert "at most 13 frames" in card.text
+    assert "at most 29 frames" in card.text
     assert list(card.buttons) == ["Download"]
     guild = local.guilds()[0]
-    assert local.runs.view(guild, "mine").run.suggestion == FewerFrames(max_frames=13)
+    assert local.runs.view(guild, "mine").run.suggestion == FewerFrames(max_frames=29)
     spec = local.runs.view(guild, second).spec
-    assert (spec.items.max_frames, spec.continues) == (13, None)
+    assert (spec.items.max_frames, spec.continues) == (29, None)
     await ada.ping("mine")
     await ada.ping(second)
