@@ -46,7 +46,7 @@ def video(training: Training, report: Report, items: int) -> None:
 
     def stop_in_the_middle(run: Run, event: ProgressEvent) -> None:
         if isinstance(event, StepDone) and event.step == _STOP_AFTER:
-            run.terminate_in(event.seconds_per_step / 2)
+            run.terminate_in((event.seconds_per_step or 0.0) / 2)
 
     stopped = _watch(training.start(command, "video"), stop_in_the_middle, code=EXIT_STOPPED)
     describe(report, "video", stopped)

@@ -66,7 +66,7 @@ def _describe_steps(
     first_at, first = steps[0]
     report.row(part, "first step", f"{first_at - started:.1f} s", first_at - started)
     report.row(part, "start to first step done", f"{first_at:.1f} s", first_at)
-    later = [step.seconds_per_step for _, step in steps[1:]]
+    later = [s.seconds_per_step for _, s in steps[1:] if s.seconds_per_step is not None]
     if later:
         median = statistics.median(later)
         spread = f"({min(later):.2f} to {max(later):.2f}, {len(later)} steps)"

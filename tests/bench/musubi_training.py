@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.musubi_run import Run
+from training.adapter.contents import read_contents
+from training.adapter.fit import require_fit, require_values
 from training.catalogue import Expert, Model
 from training.musubi.commands import BaseFile, TrainNetwork, Weights
 from training.musubi.engine import MusubiEngine
+from training.rehearsal.engine import RehearsalEngine
 from training.rehearsal.shape import BLOCKS, FFN_WIDTH, HEADS, WIDTH
 from training.settings import resolve_expert
-from training.stages.publish import check_adapter
 
 _SHIM = Path(__file__).parents[1] / "musubi/shim"
 _INPUTS = Path(__file__).with_name("musubi_inputs.py")
@@ -104,9 +106,13 @@ class Training:
     def check(self, command: TrainNetwork) -> str:
         """Check the final checkpoint as the publish stage does; return what it holds."""
         path = command.output_dir / f"{command.output_name}.safetensors"
-        count = BLOCKS * 10 if self.is_tiny else self.model.modules
-        check_adapter(path, modules=None, count=count)
-        return f"{count} modules, {path.stat().st_size / 1e6:.1f} MB, passed"
+        widths = RehearsalEngine().modules if self.is_tiny else self.engine.modules
+        contents = read_contents(path)
+        loads = require_fit(
+            contents, model=self.model, expert=self.expert, modules=widths(self.model)
+        )
+        require_values(contents)
+        return f"{loads}, {path.stat().st_size / 1e6:.1f} MB, passed"
 
 
 def shim_of(checkout: Path) -> dict[str, str]:
