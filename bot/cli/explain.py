@@ -14,6 +14,8 @@ from bot.cli.output import console, errors, print_json
 from bot.messages.suggestion_text import suggestion_option, suggestion_words
 from training.errors import NotFoundError, RequestError
 from training.musubi.failures import TAIL_BYTES, Failure, explain
+from training.musubi.plain_log import PlainLog
+from training.musubi.progress import StepDone
 
 # What terminals colour with, and a progress bar's "up one line".
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -29,14 +31,18 @@ def explain_log(
     json: Json = False,
 ) -> None:
     """Tell why a training or caching failed; exit code 1 when its log shows no failure."""
-    failure = explain(_end_of(log), exit_code)
+    text = _end_of(log)
+    failure = explain(text, exit_code)
     if json:
         print_json(_as_json(failure) if failure is not None else None)
     if failure is None:
         errors.print(f"{log} shows no failure; --exit-code tells what a log cannot.", markup=False)
-        sys.exit(1)
-    if not json:
+    elif not json:
         _print(failure)
+    if not json and (last := _last_step(text)) is not None:
+        console.print(f"It came to step {last.step} of {last.total_steps}.", markup=False)
+    if failure is None:
+        sys.exit(1)
 
 
 def _end_of(log: Path) -> str:
@@ -59,6 +65,13 @@ def _end_of(log: Path) -> str:
     if b"\0" in data:
         raise RequestError(f"{log} is not a text file.", "Give what musubi-tuner printed.")
     return _ESCAPES.sub("", data.decode("utf-8", "replace"))
+
+
+def _last_step(text: str) -> StepDone | None:
+    """Return the last step that musubi-tuner's own output tells of, None before the first."""
+    log = PlainLog()
+    events = [*log.feed(text.encode()), *log.close()]
+    return next((event for event in reversed(events) if isinstance(event, StepDone)), None)
 
 
 def _as_json(failure: Failure) -> dict[str, Any]:

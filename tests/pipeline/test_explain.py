@@ -61,6 +61,16 @@ def test_a_log_without_a_failure_ends_with_1(capsys: pytest.CaptureFixture[str])
     assert "shows no failure" in told.err
 
 
+def test_how_far_a_training_came_is_read_from_what_it_printed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stopped = FOLDER / "40_sigTERM.stderr.txt"
+
+    assert code_of(str(stopped), "--exit-code", "-15") == 0
+
+    assert "It came to step 12 of 27." in capsys.readouterr().out
+
+
 def test_the_exit_code_tells_what_the_log_cannot(capsys: pytest.CaptureFixture[str]) -> None:
     code = code_of(str(GOOD), "--exit-code", "137")
 
