@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from training.card_memory import refuse_too_large
+from training.catalogue import Model
 from training.cutting import config_of_zip, cut_dataset
+from training.dataset.group import GroupPlan
 from training.dataset.groups import suits
 from training.dataset.report import Report
 from training.errors import RequestError
@@ -61,10 +63,7 @@ def draft_spec(
     items = requested_items(request)
     groups = cut_dataset(report, model, items, request.dataset_toml)
     if model.i2v and groups.items and all(item.frames == 1 for item in groups.items):
-        raise RequestError(
-            f"{model.name} learns movement from clips, and every item would be a single frame.",
-            "Raise max-frames or target_frames to 5 or more, or choose a text-to-video model.",
-        )
+        raise _without_movement(model, groups, report)
     if card is not None:
         refuse_too_large(model, groups, card, is_own_toml=request.dataset_toml is not None)
     return RunSpec(
@@ -80,6 +79,21 @@ def draft_spec(
         steps_per_epoch=steps_per_epoch(groups),
         items=items,
         dataset_toml=request.dataset_toml,
+    )
+
+
+def _without_movement(model: Model, groups: GroupPlan, report: Report) -> RequestError:
+    clips = {clip.name: clip.frames_16fps or 0 for clip in report.clips}
+    if not any(item.sample_name in clips for item in groups.items):
+        longest = max(clips.values())
+        return RequestError(
+            f"{model.name} learns movement from clips, and no clip is as long as the dataset TOML "
+            f"asks for: the longest has {longest} frames at 16 fps.",
+            f"Lower target_frames to {longest} or less, or choose a text-to-video model.",
+        )
+    return RequestError(
+        f"{model.name} learns movement from clips, and every item would be a single frame.",
+        "Raise max-frames or target_frames to 5 or more, or choose a text-to-video model.",
     )
 
 

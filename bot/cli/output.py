@@ -2,6 +2,7 @@
 
 import json
 import sys
+import unicodedata
 from typing import Any
 
 from rich.console import Console
@@ -25,4 +26,6 @@ def print_error(error: TrainingError) -> None:
 
 
 def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
+    # What a file is called may hold a terminal's control codes.
+    shown = "".join(c for c in text if c == "\n" or unicodedata.category(c) != "Cc")
+    return shown.replace("[", r"\[")

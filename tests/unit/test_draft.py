@@ -23,6 +23,11 @@ from training.request import DatasetRef, RunSpec, TrainRequest
 from training.settings import ITEM_NAMES, ItemSettings
 
 SET = report(image(), clip(81))
+IMAGES_AND_LONG = (
+    '[general]\nenable_bucket = true\ncaption_extension = ".txt"\n'
+    '[[datasets]]\nimage_directory = "i"\n'
+    '[[datasets]]\nvideo_directory = "v"\ntarget_frames = [161]\n'
+)
 OWN = '[[datasets]]\nvideo_directory = "v"\nenable_bucket = true\ntarget_frames = [9]\n'
 
 
@@ -57,6 +62,7 @@ def test_what_is_wished_is_kept_in_the_spec_and_decides_the_steps() -> None:
         ({"dataset_toml": OWN, "max_frames": 9}, "contradict"),
         ({"dataset_toml": OWN, "resolution": "480p"}, "contradict"),
         ({"dataset_toml": OWN.replace("[9]", "[1]")}, "single frame"),
+        ({"dataset_toml": IMAGES_AND_LONG}, "no clip is as long"),
         ({"dataset_toml": OWN.replace("[9]", "9")}, "target_frames cannot be 9"),
         ({"dataset_config": "from-zip"}, "no dataset TOML"),
     ],

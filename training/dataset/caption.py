@@ -36,7 +36,7 @@ def read_caption(content: bytes, limit_bytes: int) -> Caption:
     if len(content) > limit_bytes:
         return Caption("", (Note(code="unreadable-caption", detail="far too long"),))
     text, encoding = _decode(content)
-    if any(unicodedata.category(letter) == "Cc" and not letter.isspace() for letter in text):
+    if holds_controls(text):
         return Caption("", (Note(code="unreadable-caption", detail="not a text"),))
     text = tidy(text)
     if not text:
@@ -48,6 +48,11 @@ def read_caption(content: bytes, limit_bytes: int) -> Caption:
     if tokens > LONGEST_TOKENS:
         notes.append(Note(code="caption-too-long", detail=f"about {tokens} tokens"))
     return Caption(text, tuple(notes))
+
+
+def holds_controls(text: str) -> bool:
+    """Return whether a text holds characters that no text has, such as NUL."""
+    return any(unicodedata.category(letter) == "Cc" and not letter.isspace() for letter in text)
 
 
 def tidy(text: str) -> str:

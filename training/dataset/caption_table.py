@@ -4,13 +4,14 @@ import csv
 import io
 from collections.abc import Iterator
 
-from training.dataset.caption import tidy
+from training.dataset.caption import holds_controls, tidy
 from training.dataset.report import Report
 from training.errors import DatasetError
 
 HEADER = ("file", "caption")
 TABLE_LIMIT_BYTES = 8 * 1024 * 1024
 _DELIMITERS = ",;\t"  # Excel writes semicolons where the comma is the decimal point
+_SEPARATOR_LINES = {"sep=,", "sep=;", "sep=\t", "sep="}
 # A spreadsheet takes what begins so for a formula; an apostrophe before it says that it is text.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 _SHOWN_PROBLEMS = 8
@@ -63,6 +64,8 @@ def _problem(
         return f"{name} has a row already"
     if cells > len(HEADER):
         return f"{name} has {cells} cells instead of 2; a caption with commas needs quotes"
+    if holds_controls(caption):
+        return f"{name} has a caption with control characters, which no text holds"
     return "" if caption else f"{name} has no caption"
 
 
@@ -93,7 +96,9 @@ def _decoded(content: bytes) -> str:
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield each row below the header with its number as a spreadsheet counts them."""
-    first = text.partition("\n")[0]
+    first, _, rest = text.partition("\n")
+    if first.strip().casefold() in _SEPARATOR_LINES:  # Excel's own hint, above the header
+        text, first = rest, rest.partition("\n")[0]
     delimiter = max(_DELIMITERS, key=first.count)
     # The longest cell is a caption of 64 KiB, which is less than the module's own limit.
     rows = enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), start=1)

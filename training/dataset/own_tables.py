@@ -16,7 +16,7 @@ def looks_like_config(text: str) -> bool:
     """Return whether a file is a dataset TOML, good or bad, and not some other program's."""
     try:
         return isinstance(tomllib.loads(text).get("datasets"), list)
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return "[[datasets]]" in text
 
 
@@ -25,7 +25,13 @@ def read_tables(text: str, remarks: Remarks) -> list[Table]:
     try:
         whole = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        remarks.error("toml-syntax", f"It is not valid TOML: {error}.", "Correct that line.")
+        fix = "Correct that line; in paths use / or 'single quotes'."
+        remarks.error("toml-syntax", f"It is not valid TOML: {error}.", fix)
+        return []
+    except RecursionError:  # the parser calls itself for each bracket
+        remarks.error(
+            "toml-syntax", "It is not valid TOML: nested too deeply.", "Write it without."
+        )
         return []
     for key in whole.keys() - {"general", "datasets"}:
         remarks.unknown_key("The file", key, ["general", "datasets"])

@@ -146,7 +146,7 @@ def _parse(path: Path) -> dict[str, Any]:
             return cast("dict[str, Any]", json.loads(text))
         if path.suffix.lower() == ".toml":
             return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise MusubiError(
             f"toml.decoder.TomlDecodeError: {error}", f"Correct the file {path}."
         ) from error

@@ -89,6 +89,7 @@ def test_what_cannot_be_used_is_named_with_its_fix(
     ("text", "code"),
     [
         ("[[datasets]", "toml-syntax"),
+        ("a = " + "[" * 20_000 + "]" * 20_000, "toml-syntax"),
         ("[general]", "toml-no-datasets"),
         ("datasets = [1]", "toml-no-datasets"),
         ("general = 1\n[[datasets]]", "toml-no-datasets"),
