@@ -11,6 +11,7 @@ from bot.cli.options import GUILD, OPERATOR, Home, Json, Trigger
 from bot.cli.output import console, print_json
 from bot.cli.progress import counted
 from bot.cli.zips import require_file
+from bot.messages.dataset_text import report_text
 from bot.messages.difference_text import difference_text
 from bot.wiring import LocalHouse
 from training.dataset.caption_table import write_table
@@ -53,6 +54,7 @@ def add(
         trigger=trigger,
         is_prefixed=prefix,
     )
+    before = [known.number for known in datasets.versions(GUILD, chosen)]
     with counted("Looking", is_quiet=False) as on_progress:
         if mode == "new":
             version, _ = datasets.add(GUILD, chosen, upload, on_progress)
@@ -60,7 +62,11 @@ def add(
             version = DatasetEdits(datasets).extend(
                 GUILD, chosen, upload, is_replacing=mode == "replace", on_progress=on_progress
             )
+    if version.number in before:
+        console.print(f"That is {version.ref} already; nothing was stored.", markup=False)
+        return
     _print_version(version)
+    console.print(report_text(datasets.report(GUILD, version)), markup=False)
 
 
 def captions(

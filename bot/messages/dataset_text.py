@@ -14,6 +14,7 @@ from training.datasets import DatasetVersion
 from training.prediction import predictions, suited
 
 _SHOWN_FINDINGS = 5
+_SHOWN_SIZES = 3
 _FINDING_LIMIT = 480
 _ALL_FINDINGS_LIMIT = 1800
 _REPORT_WIDTH = 96
@@ -143,11 +144,15 @@ def _counts(images: int, clips: int) -> str:
 
 
 def _group(group: Group) -> str:
-    width, height = group.resolution
-    frames = ""
-    if group.target_frames:
-        frames = f", {listed([str(n) for n in group.target_frames])} frames"
-    return f"**{group.name}**: {count(len(group.items), 'item')} (about {width}x{height}{frames})"
+    sizes = list(dict.fromkeys(f"{width}x{height}" for width, height, _ in group.buckets))
+    more = [f"{len(sizes) - _SHOWN_SIZES} more sizes"] if len(sizes) > _SHOWN_SIZES else []
+    frames = sorted({frames for _, _, frames in group.buckets})
+    length = ""
+    if group.extract is not None:
+        unit = "frame" if frames == [1] else "frames"
+        length = f", {listed([str(n) for n in frames])} {unit}"
+    shown = listed([*sizes[:_SHOWN_SIZES], *more])
+    return f"**{group.name}**: {count(len(group.items), 'item')} ({shown}{length})"
 
 
 def _suits(report: Report) -> str:

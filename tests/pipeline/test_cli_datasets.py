@@ -83,8 +83,12 @@ def test_captions_go_out_as_a_table_and_come_back_as_a_version(
     _, edited, _ = run("captions", "annika", "--file", table)
     difference = json.loads(run("diff", "annika@1", "annika@2", "--json")[1])
     clash, _, refusal = run("add", archive, "--name", "annika", "--mode", "add")
+    run("add", archive, "--name", "twice")
+    _, again, _ = run("add", archive, "--name", "twice")
 
     assert "annika@1" in stored
+    assert "[warning] too-few-samples" in stored
+    assert "That is twice@1 already" in again
     assert all(row[1].startswith("ohwx") for row in rows[1:])
     assert "annika@2: annika@1 with 1 caption edited" in edited
     assert "→ ohwx by the sea" in edited

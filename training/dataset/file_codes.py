@@ -165,7 +165,7 @@ FILES: Mapping[str, Rule] = {
     ),
     "too-few-samples": warning(
         "",
-        "in the set are few to learn from",
+        "of the set give little to learn from",
         "A LoRA from so few learns the pictures themselves rather than the subject.",
         "Use at least 10 images or clips, better 20 to 40.",
     ),

@@ -132,7 +132,8 @@ def plan_of(groups: Sequence[Group], samples: Sequence[Sample]) -> GroupPlan:
     """Return the plan of groups over these samples, with a sentence for each gap."""
     filled = [group.filled(samples) for group in groups]
     left_out = [sentence for group in filled for sentence in _gaps(group, samples)]
-    return GroupPlan(tuple(group for group in filled if group.items), tuple(left_out))
+    used = tuple(group for group in filled if group.items)
+    return GroupPlan(used, tuple(dict.fromkeys(left_out)))  # two groups may lack the same
 
 
 def _gaps(group: Group, samples: Sequence[Sample]) -> list[str]:
@@ -141,7 +142,7 @@ def _gaps(group: Group, samples: Sequence[Sample]) -> list[str]:
         return _short(group, mine)
     if not mine:
         kind = "images" if group.extract is None else "clips"
-        return [f"The group {group.name} is left out: the set has no {kind}."]
+        return [f"The set has no {kind}."]
     shortest, longest = min(group.target_frames), max(clip.frames_16fps or 0 for clip in mine)
     return [
         f"The group {group.name} is left out: no clip has {shortest} frames at 16 fps; "

@@ -33,7 +33,7 @@ def judge_set(samples: Pairs, media: int, trigger: str | None, noted: list[Noted
         return [whole_set("no-samples", "None of the files")]
     findings: list[Finding] = []
     if media < FEWEST_SAMPLES:
-        few = "1 sample" if media == 1 else f"{media} samples"
+        few = "The only sample" if media == 1 else f"The {media} samples"
         findings.append(whole_set("too-few-samples", few))
     alone = [sample for sample, _ in samples]
     findings += equal_captions(alone)

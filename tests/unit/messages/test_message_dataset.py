@@ -63,7 +63,7 @@ def test_card_counts_samples_and_the_items_of_each_group() -> None:
     assert "annika@1" in text
     assert "6 images and 4 clips, 14 s of video" in text
     assert "**images**: 6 items" in text
-    assert "**clips-head**: 8 items (about 1280x720, 1 and 21 frames)" in text
+    assert "**clips-head**: 8 items (1280x720, 1 and 21 frames)" in text
     assert "In all 20 items, each a step of every epoch." in text
 
 
