@@ -86,6 +86,11 @@ def probe(path: Path) -> Probe:
     return Probe(kind=kind, path=str(path), extension=path.suffix, threads=2)
 
 
+def has_open(process: psutil.Process, path: Path) -> bool:
+    opened = Path(f"/proc/{process.pid}/fd").iterdir()
+    return any(descriptor.readlink() == path for descriptor in opened)
+
+
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_decoder_that_dies_costs_its_own_answer_only(
     tmp_path: Path, pool: Pool, end: signal.Signals
@@ -96,7 +101,7 @@ def test_a_decoder_that_dies_costs_its_own_answer_only(
 
     pending = pool.submit(probe(pipe))
     writer = os.open(pipe, os.O_WRONLY)  # waits until the decoder has opened it: it is at work
-    (decoder,) = psutil.Process().children()
+    (decoder,) = (p for p in psutil.Process().children() if has_open(p, pipe))
     decoder.send_signal(end)
     died = pending.result(60)
     os.close(writer)

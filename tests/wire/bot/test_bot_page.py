@@ -101,7 +101,7 @@ async def train(newcomer: Newcomer) -> None:
 
 async def download(newcomer: Newcomer) -> Path:
     await newcomer.command("download", RUN)
-    link = newcomer.log.get_by_role("link", name="epoch 50").first
+    link = newcomer.log.get_by_role("link", name="epoch 50").last  # the pairs come first
     await expect(link).to_be_visible()
     await newcomer.look("download")
     return await newcomer.download(link)
