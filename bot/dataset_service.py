@@ -174,7 +174,7 @@ class DatasetService:
 
         def remove() -> list[DatasetVersion]:
             name, number = parse_reference(reference)
-            for found_guild, run in open_runs(self._local.house, [guild]):
+            for found_guild, run in open_runs(self._local.house, guild):
                 used = self._local.house.log(found_guild, run).spec().dataset
                 if used.name == name and number in (None, used.number):
                     raise RequestError(

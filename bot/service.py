@@ -146,7 +146,7 @@ class Service:
         """Return (guild, run) of all runs that have not ended, and see that they are worked on."""
 
         def tend() -> list[tuple[str, str]]:
-            found = open_runs(self._local.house, self._local.guilds())
+            found = open_runs(self._local.house)
             if found:
                 self._local.ensure_worker()
             return found

@@ -143,10 +143,8 @@ class LocalHouse:
 
     def link_secret(self) -> bytes:
         """Return the secret that signs links; made once, kept in the home folder."""
-        path = self.home / "bot" / "link-secret"
         store = self.house.store
         store.create("bot/link-secret", secrets.token_bytes(32))
-        path.chmod(0o600)
         return store.read("bot/link-secret")
 
 

@@ -70,7 +70,7 @@ def _stage_command(home: Path, number: int) -> tuple[str, ...]:
 
 
 def _tick(local: LocalHouse) -> int:
-    found = open_runs(local.house, local.guilds())
+    found = open_runs(local.house)
     for guild, run in found:
         try:
             advance(local.house, guild, run)

@@ -4,7 +4,6 @@ import os
 import shutil
 import tempfile
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 
 class FolderStore:
@@ -74,9 +73,32 @@ class FolderStore:
         folder = self.path(prefix)
         return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
 
-    def open(self, key: str) -> BinaryIO:
-        """Return the stored file for reading from any offset."""
-        return self.path(key).open("rb")
+    def read_all(self, prefix: str) -> dict[str, bytes]:
+        """Return the bytes of every file directly under `prefix`, by name."""
+        folder = self.path(prefix)
+        files = sorted(folder.iterdir()) if folder.is_dir() else []
+        return {file.name: file.read_bytes() for file in files if file.is_file()}
+
+    def fetch(self, key: str) -> Path:
+        """Return the stored file itself.
+
+        Raises:
+            FileNotFoundError: Nothing is stored there.
+        """
+        path = self.path(key)
+        if not path.is_file() or path.is_symlink():
+            raise FileNotFoundError(key)
+        return path
+
+    def refresh(self) -> None:
+        """Do nothing: what others keep is seen at once."""
+
+    def workshop(self, key: str) -> Path:
+        """Return the place of `key` itself: whoever makes it there names it when complete."""
+        return self.path(key)
+
+    def keep(self, *keys: str) -> None:
+        """Do nothing: what was made lies in its place already."""
 
     def put_tree(self, key: str, source: Path) -> bool:
         """Move the folder at `source` to `key` whole, unless something is there."""

@@ -31,6 +31,7 @@ class House:
 
     Attributes:
         gpu: Names the card that an engine trains a model on, where it is known.
+        elsewhere: Has a run of a guild advanced by others; without it whoever asks does it.
     """
 
     store: Store
@@ -40,6 +41,7 @@ class House:
     gpu: Callable[[Model, EngineName], str | None] = no_gpu
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], datetime] = now
+    elsewhere: Callable[[str, str], None] | None = None
 
     def log(self, guild: str, run: str) -> RunLog:
         """Return the log of one run."""
@@ -47,7 +49,7 @@ class House:
 
     def planner(self, spec: RunSpec) -> Planner:
         """Return the planner of one run."""
-        return Planner(spec, self.groups(spec), self.engine(spec.engine), self.store.path)
+        return Planner(spec, self.groups(spec), self.engine(spec.engine), self.store)
 
     def report(self, spec: RunSpec) -> Report:
         """Return what the inspection of the run's dataset found."""

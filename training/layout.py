@@ -70,6 +70,14 @@ def ended(guild: str, name: str) -> str:
     return f"{run(guild, name)}/ended"
 
 
+OPEN_RUNS = "open"  # one marker a run, so that finding the open ones costs one listing
+
+
+def open_run(guild: str, name: str) -> str:
+    """Return the marker of a run that may be open: it is made before the run, and goes with it."""
+    return f"{OPEN_RUNS}/{guild}~{name}"
+
+
 def progress(guild: str, name: str, key: StageKey) -> str:
     """Return the file with the newest, lossy progress of a stage."""
     return f"{run(guild, name)}/progress/{key}.json"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from training.adapter.modules import Widths
 from training.catalogue import Model, WeightFile
@@ -14,7 +14,9 @@ from training.events import StageKey
 class Store(Protocol):
     """Where bytes live, by key: relative paths with `/`, without `..`.
 
-    A write is all or nothing: a reader sees the old bytes or the new ones.
+    A write is all or nothing: a reader sees the old bytes or the new ones. Small records are read
+    and written by key. What programs read and make lies in files: they find what is stored at
+    `path`, make what is new in a `workshop`, and `keep` stores it for all.
     """
 
     def read(self, key: str) -> bytes:
@@ -41,8 +43,8 @@ class Store(Protocol):
         """Return the sorted names directly under `prefix`, folders and files alike."""
         ...
 
-    def open(self, key: str) -> BinaryIO:
-        """Return the stored file for reading from any offset."""
+    def read_all(self, prefix: str) -> dict[str, bytes]:
+        """Return the bytes of every file directly under `prefix`, by name."""
         ...
 
     def put_tree(self, key: str, source: Path) -> bool:
@@ -56,8 +58,31 @@ class Store(Protocol):
         """Remove `key` and all under it; nothing there is fine."""
         ...
 
+    def fetch(self, key: str) -> Path:
+        """Return a file with what is stored at `key`, to be read only; it may be a copy.
+
+        Raises:
+            FileNotFoundError: Nothing is stored there.
+        """
+        ...
+
     def path(self, key: str) -> Path:
-        """Return where a stage's own programs find `key` on their file system."""
+        """Return where a stage's own programs find what is stored at `key`."""
+        ...
+
+    def refresh(self) -> None:
+        """Let `path` lead to what others have kept by now."""
+        ...
+
+    def workshop(self, key: str) -> Path:
+        """Return where a program of this machine makes what is to be kept at `key`."""
+        ...
+
+    def keep(self, *keys: str) -> None:
+        """Store the file or folder in the workshop of each key, durably and for all to see.
+
+        What is in no workshop is left as it is stored.
+        """
         ...
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from training import events as ev
 from training import layout
-from training.advance import advance, lease_name
+from training.advance import lease_name, nudge
 from training.errors import StageError, TrainingError
 from training.events import StageEvent, StageKey, TrainingWarned
 from training.house import House
@@ -53,8 +53,23 @@ class StageContext:
     _write_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def path(self, key: str) -> Path:
-        """Return where a key of the store is for programs."""
+        """Return where programs find what is stored at a key."""
         return self.house.store.path(key)
+
+    def workshop(self, key: str) -> Path:
+        """Return where programs make what is to be kept at a key; its folder is there."""
+        place = self.house.store.workshop(key)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
+
+    def keep(self, *keys: str) -> None:
+        """Store what was made in the workshops of these keys, unless an attempt has taken over.
+
+        Raises:
+            StageInterruptedError: This attempt no longer holds the stage's lease.
+        """
+        self._require_grant()
+        self.house.store.keep(*keys)
 
     def emit(self, event: StageEvent | TrainingWarned) -> None:
         """Write an event, unless a newer attempt has taken over.
@@ -63,14 +78,17 @@ class StageContext:
             StageInterruptedError: This attempt no longer holds the stage's lease.
         """
         with self._write_lock:
-            if not self.house.leases.renew(self.grant):
-                self.stopping.set()
-                raise StageInterruptedError("another attempt has taken over")
+            self._require_grant()
             self._log.append(Writer(name=str(self.key), attempt=self.attempt), event)
 
     def report_progress(self, data: bytes) -> None:
         """Store the newest progress; it may be lost, and the next value replaces it."""
         self.house.store.write(layout.progress(self.spec.guild, self.spec.name, self.key), data)
+
+    def _require_grant(self) -> None:
+        if not self.house.leases.renew(self.grant):
+            self.stopping.set()
+            raise StageInterruptedError("another attempt has taken over")
 
     def check_stopping(self) -> None:
         """Raise when the attempt was told to stop.
@@ -88,6 +106,7 @@ class StageContext:
         while (grant := self.house.leases.acquire(name, holder=holder)) is None:
             self.check_stopping()
             self.stopping.wait(0.5)
+        self.house.store.refresh()
         with _heartbeat(self.house, grant, self.stopping):
             try:
                 yield
@@ -116,7 +135,7 @@ def run_stage(
     run = log.load()
     if run.status.is_final or run.cancel_requested or run.stage(call.key).attempt > call.attempt:
         house.leases.release(grant)
-        advance(house, call.guild, call.run)
+        nudge(house, call.guild, call.run)
         return None
     context = StageContext(
         house=house,
@@ -131,7 +150,7 @@ def run_stage(
     with _heartbeat(house, grant, stopping):
         status = _attempt(context, function)
     house.leases.release(grant)
-    advance(house, call.guild, call.run)
+    nudge(house, call.guild, call.run)
     return status
 
 

@@ -19,6 +19,7 @@ from training.errors import RequestError, TrainingError
 from training.ports import Store
 from training.view import RunView
 
+_CARDS, _TOLD = "bot/cards", "bot/told"
 _Channel = discord.TextChannel | discord.Thread | discord.VoiceChannel
 logger = logging.getLogger(__name__)
 
@@ -176,24 +177,30 @@ class CardKeeper:
             return None
         return discord.utils.get(guild.roles, name=self._team_role)
 
-    def _key(self, guild: str, run: str) -> str:
-        return f"bot/cards/{guild}/{run}.json"
-
     def _record(self, guild: str, run: str) -> CardRecord | None:
-        try:
-            return CardRecord(**json.loads(self._store.read(self._key(guild, run))))
-        except FileNotFoundError:
-            return None
+        for folder in (_CARDS, _TOLD):
+            try:
+                return _decoded(self._store.read(_key(folder, guild, run)))
+            except FileNotFoundError:
+                continue
+        return None
 
     def _records(self) -> list[CardRecord]:
-        found: list[CardRecord] = []
-        for guild in self._store.names("bot/cards"):
-            for file_name in self._store.names(f"bot/cards/{guild}"):
-                record = self._record(guild, file_name.removesuffix(".json"))
-                if record is not None:
-                    found.append(record)
-        return found
+        """Return where the cards are of all runs whose end was not told."""
+        return [_decoded(data) for data in self._store.read_all(_CARDS).values()]
 
     def _save(self, record: CardRecord) -> None:
-        key = self._key(record.guild, record.run)
-        self._store.write(key, json.dumps(asdict(record)).encode())
+        folder = _TOLD if record.is_told else _CARDS
+        data = json.dumps(asdict(record)).encode()
+        self._store.write(_key(folder, record.guild, record.run), data)
+        if record.is_told:
+            # Told ones lie apart: looking for the others then costs the same for ever.
+            self._store.delete(_key(_CARDS, record.guild, record.run))
+
+
+def _key(folder: str, guild: str, run: str) -> str:
+    return f"{folder}/{guild}~{run}.json"
+
+
+def _decoded(data: bytes) -> CardRecord:
+    return CardRecord(**json.loads(data))

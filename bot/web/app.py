@@ -81,13 +81,13 @@ class _Downloads:
         return response
 
     def _existing(self, target: Target) -> Path:
-        path = self._store.path(f"{layout.run(target.guild, target.run)}/{target.file}")
-        if not _is_plain_file(path):
+        try:
+            return self._store.fetch(f"{layout.run(target.guild, target.run)}/{target.file}")
+        except FileNotFoundError as error:
             raise NotFoundError(
-                f"{path.name} is no longer stored.",
+                f"{PurePosixPath(target.file or '').name} is no longer stored.",
                 "Use /download in Discord to see which checkpoints there are.",
-            )
-        return path
+            ) from error
 
     def _members(self, target: Target) -> list[Member]:
         return bundle(self._store, target.guild, target.run, target.epoch)
@@ -114,10 +114,6 @@ async def _finish_headers(_request: web.Request, response: web.StreamResponse) -
     response.headers.update(_HEADERS)
     # aiohttp names itself and its version here.
     response.headers.popall(hdrs.SERVER, None)
-
-
-def _is_plain_file(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
 
 
 def _attachment(name: str) -> str:

@@ -74,22 +74,62 @@ def test_names_are_those_directly_below(store: Store) -> None:
 def test_a_stored_file_can_be_read_from_any_offset(store: Store) -> None:
     store.write("big", bytes(range(256)) * 1000)
 
-    with store.open("big") as file:
+    with store.fetch("big").open("rb") as file:
         file.seek(1000)
         assert file.read(3) == bytes([232, 233, 234])
 
 
 def test_a_tree_is_stored_whole_and_only_once(store: Store, tmp_path: Path) -> None:
-    for number in (1, 2):
-        folder = store.path(f"incoming-{number}")
-        folder.mkdir()
+    incoming = [store.workshop(f"incoming-{number}") for number in (1, 2)]
+    for number, folder in enumerate(incoming, start=1):
+        folder.mkdir(parents=True)
         (folder / "manifest.json").write_text(str(number))
 
-    first = store.put_tree("datasets/annika/1", store.path("incoming-1"))
-    second = store.put_tree("datasets/annika/1", store.path("incoming-2"))
+    first, second = (store.put_tree("datasets/annika/1", folder) for folder in incoming)
 
     assert (first, second) == (True, False)
     assert store.read("datasets/annika/1/manifest.json") == b"1"
+
+
+def test_all_files_directly_below_are_read_at_once(store: Store) -> None:
+    store.append("events/train-1.jsonl", b"1\n")
+    store.append("events/train-1.jsonl", b"2\n")
+    store.write("events/request-1.jsonl", b"3\n")
+    store.write("events/deeper/x", b"4\n")
+
+    assert store.read_all("events") == {"train-1.jsonl": b"1\n2\n", "request-1.jsonl": b"3\n"}
+    assert store.read_all("nothing") == {}
+
+
+def test_fetching_nothing_is_an_error(store: Store) -> None:
+    store.write("folder/file", b"")
+
+    for key in ("nothing", "folder"):
+        with pytest.raises(FileNotFoundError):
+            store.fetch(key)
+
+
+def test_what_is_made_in_a_workshop_is_kept(store: Store) -> None:
+    made = store.workshop("runs/a/adapter.safetensors")
+    made.parent.mkdir(parents=True)
+    made.write_bytes(b"first")
+    store.keep("runs/a/adapter.safetensors")
+    made.write_bytes(b"second")
+
+    store.keep("runs/a/adapter.safetensors", "runs/a/never-made")
+
+    assert store.fetch("runs/a/adapter.safetensors").read_bytes() == b"second"
+    assert store.names("runs/a") == ["adapter.safetensors"]
+
+
+def test_a_folder_made_in_a_workshop_is_kept_whole(store: Store) -> None:
+    state = store.workshop("runs/a/one-state")
+    (state / "deep").mkdir(parents=True)
+    (state / "deep" / "optimizer.bin").write_bytes(b"moments")
+
+    store.keep("runs/a/one-state")
+
+    assert store.read("runs/a/one-state/deep/optimizer.bin") == b"moments"
 
 
 def test_deleting_takes_all_below_and_nothing_there_is_fine(store: Store) -> None:
