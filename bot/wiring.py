@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bot.settings import Settings
+from storage.board import StoreBoard
 from storage.file_lease import FileLeases
 from storage.folder import FolderStore
 from storage.run_index import SqliteRunIndex
@@ -40,10 +41,12 @@ class LocalHouse:
                 "Choose another one with --home or LORABOT_HOME.",
             ) from error
         self.backend = LocalBackend(self.home / "local", self.ensure_worker)
+        store = FolderStore(self.home)
         self.house = House(
-            store=FolderStore(self.home),
+            store=store,
             leases=FileLeases(self.home / "leases"),
             backend=self.backend,
+            board=StoreBoard(store),
             engine=self.engine,
             gpu=self.gpu,
             limits=settings.limits,

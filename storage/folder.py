@@ -3,7 +3,9 @@
 import os
 import shutil
 import tempfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from storage.keys import checked
 
 
 class FolderStore:
@@ -24,10 +26,7 @@ class FolderStore:
         Raises:
             ValueError: The key is absolute, empty or climbs out of the store.
         """
-        pure = PurePosixPath(key)
-        if pure.is_absolute() or not pure.parts or ".." in pure.parts:
-            raise ValueError(f"not a key of the store: {key!r}")
-        return self._root / pure
+        return self._root / checked(key)
 
     def read(self, key: str) -> bytes:
         """Return the bytes at `key`; `FileNotFoundError` when there are none."""

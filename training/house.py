@@ -11,7 +11,7 @@ from training.dataset.group import GroupPlan
 from training.dataset.limits import Limits
 from training.dataset.report import Report
 from training.plan import Planner
-from training.ports import Backend, Engine, Leases, Store
+from training.ports import Backend, Board, Engine, Leases, Store
 from training.request import EngineName, RunSpec
 from training.run_log import RunLog
 
@@ -37,6 +37,7 @@ class House:
     store: Store
     leases: Leases
     backend: Backend
+    board: Board
     engine: Callable[[EngineName], Engine]
     gpu: Callable[[Model, EngineName], str | None] = no_gpu
     limits: Limits = field(default_factory=Limits)

@@ -1,18 +1,47 @@
 """Where everything lies in the store: the one place that knows the folders' names."""
 
+from collections.abc import Mapping
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Literal
 
 from training.catalogue import ExpertName, WeightFile
 from training.events import StageKey
 
 CacheKind = Literal["latents", "texts"]
+# What can be made again, what people brought and is derived from it, and what trainings left.
+Area = Literal["models", "datasets", "runs"]
 
+OPEN_RUNS = "open"  # one marker a run, so that finding the open ones costs one listing
 ORIGINAL = "original.zip"
 REPORT = "report.json"
 MANIFEST = "manifest.json"
 CAPTIONS = "captions.json"
 THUMBNAILS = "thumbnails.json"
+
+
+_OF_GUILD: Mapping[str, Area] = MappingProxyType(
+    {
+        **dict.fromkeys(("datasets", "checked", "prepared", "caches", "checkpoints"), "datasets"),
+        **dict.fromkeys(("runs", "requests"), "runs"),
+    }
+)
+
+
+def area(key: str) -> Area:
+    """Return the part of the store that a key belongs to, where the parts are stored apart.
+
+    Raises:
+        ValueError: Nothing is stored under such a key.
+    """
+    first, *rest = key.split("/")
+    if first in ("models", "merged"):
+        return "models"
+    if first in ("bot", OPEN_RUNS):
+        return "runs"
+    if first == "guilds" and len(rest) > 1 and rest[1] in _OF_GUILD:
+        return _OF_GUILD[rest[1]]
+    raise ValueError(f"not a key of the store: {key!r}")
 
 
 def datasets(guild: str) -> str:
@@ -68,9 +97,6 @@ def run_report(guild: str, name: str) -> str:
 def ended(guild: str, name: str) -> str:
     """Return the marker of a run that has ended."""
     return f"{run(guild, name)}/ended"
-
-
-OPEN_RUNS = "open"  # one marker a run, so that finding the open ones costs one listing
 
 
 def open_run(guild: str, name: str) -> str:

@@ -86,6 +86,20 @@ class Store(Protocol):
         ...
 
 
+class Board(Protocol):
+    """The newest value of each key; it may be lost, and the next one replaces it."""
+
+    pause_seconds: float  # how long a value is to stay before the next one
+
+    def show(self, key: str, data: bytes) -> None:
+        """Replace the value of `key`."""
+        ...
+
+    def read(self, key: str) -> bytes | None:
+        """Return the newest value of `key`, None when there is none."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """Proof of holding a lease; an older attempt's grant stops being valid, never the reverse."""

@@ -1,9 +1,8 @@
 """Running one attempt of one stage: lease, heartbeat, events, and what its failure means."""
 
 import logging
-import os
-import socket
 import threading
+import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from training import events as ev
 from training import layout
 from training.advance import lease_name, nudge
+from training.board import Reporter
 from training.errors import StageError, TrainingError
 from training.events import StageEvent, StageKey, TrainingWarned
 from training.house import House
@@ -20,10 +20,9 @@ from training.ports import Call, Grant
 from training.request import RunSpec
 from training.run import StageStatus
 from training.run_log import RunLog, Writer
+from training.shared import heartbeat, held
 
 logger = logging.getLogger(__name__)
-
-HEARTBEAT_SECONDS = 4.0
 
 
 class StageInterruptedError(Exception):
@@ -50,6 +49,7 @@ class StageContext:
     grant: Grant
     stopping: threading.Event
     _log: RunLog
+    _reporter: Reporter
     _write_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def path(self, key: str) -> Path:
@@ -81,9 +81,9 @@ class StageContext:
             self._require_grant()
             self._log.append(Writer(name=str(self.key), attempt=self.attempt), event)
 
-    def report_progress(self, data: bytes) -> None:
-        """Store the newest progress; it may be lost, and the next value replaces it."""
-        self.house.store.write(layout.progress(self.spec.guild, self.spec.name, self.key), data)
+    def report_progress(self, data: bytes, *, is_last: bool = False) -> None:
+        """Show the newest progress; all but the last may be dropped."""
+        self._reporter.tell(data, is_last=is_last)
 
     def _require_grant(self) -> None:
         if not self.house.leases.renew(self.grant):
@@ -102,16 +102,14 @@ class StageContext:
     @contextmanager
     def shared(self, name: str) -> Generator[None]:
         """Hold a lease on something that several runs make; wait while another makes it."""
-        holder = self.grant.holder
-        while (grant := self.house.leases.acquire(name, holder=holder)) is None:
-            self.check_stopping()
-            self.stopping.wait(0.5)
-        self.house.store.refresh()
-        with _heartbeat(self.house, grant, self.stopping):
-            try:
-                yield
-            finally:
-                self.house.leases.release(grant)
+        leases, holder = self.house.leases, self.grant.holder
+        with held(leases, name, holder=holder, wait=self._wait, on_lost=self.stopping.set):
+            self.house.store.refresh()
+            yield
+
+    def _wait(self) -> None:
+        self.check_stopping()
+        self.stopping.wait(0.5)
 
 
 StageFunction = Callable[[StageContext], StageResult]
@@ -127,7 +125,8 @@ def run_stage(
     """
     log = house.log(call.guild, call.run)
     name = lease_name(call.guild, call.run, call.key)
-    holder = f"{socket.gethostname()}/{os.getpid()}/{call.name}"
+    # Containers of one image can have the same host name and process number.
+    holder = f"{call.name}/{uuid.uuid4().hex}"
     grant = house.leases.acquire(name, holder=holder, attempt=call.attempt)
     if grant is None:
         logger.warning("run %s: %s is in other hands", call.run, call.key)
@@ -146,8 +145,9 @@ def run_stage(
         grant=grant,
         stopping=stopping,
         _log=log,
+        _reporter=Reporter(house.board, layout.progress(call.guild, call.run, call.key)),
     )
-    with _heartbeat(house, grant, stopping):
+    with heartbeat(house.leases, grant, stopping.set):
         status = _attempt(context, function)
     house.leases.release(grant)
     nudge(house, call.guild, call.run)
@@ -181,6 +181,11 @@ def _attempt(context: StageContext, function: StageFunction) -> StageStatus:
                 fix=error.fix,
                 suggestion=error.suggestion if isinstance(error, StageError) else None,
             ),
+        )
+    except ConnectionError as error:
+        logger.exception("run %s: %s lost touch", context.spec.name, key)
+        return _last_word(
+            context, ev.StageStopped(at=clock(), key=key, attempt=attempt, reason=str(error))
         )
     except OSError as error:
         logger.exception("run %s: %s failed", context.spec.name, key)
@@ -216,23 +221,3 @@ def _last_word(context: StageContext, event: ev.StageStopped | ev.StageFailed) -
         logger.warning("run %s: %s was taken over", context.spec.name, context.key)
     stopped = isinstance(event, ev.StageStopped)
     return StageStatus.INTERRUPTED if stopped else StageStatus.FAILED
-
-
-@contextmanager
-def _heartbeat(house: House, grant: Grant, stopping: threading.Event) -> Generator[None]:
-    """Renew the lease while the body runs; losing it asks the attempt to stop."""
-    done = threading.Event()
-
-    def beat() -> None:
-        while not done.wait(HEARTBEAT_SECONDS):
-            if not house.leases.renew(grant):
-                stopping.set()
-                return
-
-    thread = threading.Thread(target=beat, name=f"heartbeat {grant.name}", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()

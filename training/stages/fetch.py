@@ -3,15 +3,12 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from time import monotonic
 
 from training import layout
 from training.catalogue import WeightFile
 from training.disk import require_room
 from training.musubi.hub_cache import link_file
 from training.stage import StageContext, StageResult
-
-PROGRESS_SECONDS = 0.5
 
 
 def run(context: StageContext) -> StageResult:
@@ -51,7 +48,6 @@ class _Progress:
             weight: engine.extent(weight, _target(context, weight)) for weight in missing
         }
         self._here = {weight: extent.here_bytes for weight, extent in self._extents.items()}
-        self._reported_at = 0.0
 
     def require_room(self) -> None:
         """Refuse to begin when the disk has no room for all of it.
@@ -68,11 +64,9 @@ class _Progress:
         """Take down how much of a file is here; raise when the attempt was told to stop."""
         self._context.check_stopping()
         self._here[weight] = here_bytes
-        if monotonic() - self._reported_at >= PROGRESS_SECONDS:
-            self._reported_at = monotonic()
-            total = sum(extent.size_bytes for extent in self._extents.values())
-            facts = {"done": sum(self._here.values()), "total": total}
-            self._context.report_progress(json.dumps(facts).encode())
+        done, total = sum(self._here.values()), sum(e.size_bytes for e in self._extents.values())
+        facts = json.dumps({"done": done, "total": total})
+        self._context.report_progress(facts.encode(), is_last=done == total)
 
 
 def _fetch(context: StageContext, weight: WeightFile, progress: _Progress) -> None:

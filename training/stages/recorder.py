@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
-from time import monotonic
 from typing import Self
 
 from training import events as ev
@@ -19,9 +18,6 @@ from training.musubi.progress import (
 )
 from training.musubi.state import superseded_states
 from training.stage import StageContext
-
-# A card is edited every few seconds at most; more often would only wear the disk.
-PROGRESS_SECONDS = 0.5
 
 
 class Recorder:
@@ -39,7 +35,6 @@ class Recorder:
     def __init__(self, context: StageContext, checkpoints: str, output_name: str) -> None:
         self._context, self._checkpoints = context, checkpoints
         self._output_name = output_name
-        self._reported_at = 0.0
         self._last: StepDone | None = None
         place = (context.spec.guild, context.spec.name, context.key, context.attempt)
         self._written = layout.log(*place), layout.metrics(*place)
@@ -124,6 +119,5 @@ class Recorder:
             metric = {"step": event.step, "loss": event.loss, "learning_rate": event.learning_rate}
             # One write a step: what a killed stage has read of its trainer is not lost with it.
             self._metrics.write(json.dumps(metric).encode() + b"\n")
-        if monotonic() - self._reported_at >= PROGRESS_SECONDS or event.step == event.total_steps:
-            self._reported_at = monotonic()
-            self._context.report_progress(json.dumps(asdict(event)).encode())
+        is_last = event.step == event.total_steps
+        self._context.report_progress(json.dumps(asdict(event)).encode(), is_last=is_last)
