@@ -3,6 +3,7 @@
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,20 +13,15 @@ from training.layout import Area
 _TEMPORARY = ".tmp"
 
 
-def mount_path(area: Area) -> str:
-    """Return where the Volume of an area is mounted in every container that has it."""
-    return f"/mnt/lorabot/{area}"
-
-
 @dataclass(frozen=True, slots=True)
 class Mounts:
-    """The mounts of one container; `root` is the root of its file system."""
+    """The folders that a container has its Volumes mounted at."""
 
-    root: Path
+    folders: Mapping[Area, Path]
 
     def folder(self, area: Area) -> Path:
         """Return the folder that the Volume of an area is mounted at."""
-        return self.root / mount_path(area).lstrip("/")
+        return self.folders[area]
 
     def path(self, key: str) -> Path:
         """Return where programs find what is stored at `key`."""
