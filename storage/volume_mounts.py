@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from training import layout
 from training.layout import Area
 
-_TEMPORARY = ".tmp"
+TEMPORARY = ".tmp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Mounts:
 
     def take_in(self, key: str, source: Path) -> None:
         """Copy a file or folder to `key`, where it appears only when all of it is there."""
-        folder = self.folder(layout.area(key)) / _TEMPORARY / uuid.uuid4().hex
+        folder = self.folder(layout.area(key)) / TEMPORARY / uuid.uuid4().hex
         folder.mkdir(parents=True)
         try:
             copy, target = folder / "new", self.path(key)

@@ -1,7 +1,8 @@
 """What the domain needs from outside: where bytes live, who may work, where stages execute."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +10,15 @@ from typing import Protocol
 from training.adapter.modules import Widths
 from training.catalogue import Model, WeightFile
 from training.events import StageKey
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file of a store, with when it was last written."""
+
+    key: str
+    size_bytes: int
+    written_at: datetime
 
 
 class Store(Protocol):
@@ -56,6 +66,14 @@ class Store(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove `key` and all under it; nothing there is fine."""
+        ...
+
+    def walk(self, prefix: str) -> Iterator[StoredFile]:
+        """Yield every file below `prefix`, at any depth."""
+        ...
+
+    def sweep(self, before: datetime) -> int:
+        """Remove what writers left unfinished before a time, and return how many bytes it had."""
         ...
 
     def fetch(self, key: str) -> Path:
