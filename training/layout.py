@@ -15,6 +15,7 @@ Area = Literal["models", "datasets", "runs"]
 OPEN_RUNS = "open"  # one marker a run, so that finding the open ones costs one listing
 GUILDS = "guilds"
 MERGED = "merged"
+NOTICES = "bot/notices"
 ORIGINAL = "original.zip"
 REPORT = "report.json"
 MANIFEST = "manifest.json"
@@ -109,6 +110,11 @@ def ended(guild: str, name: str) -> str:
 def open_run(guild: str, name: str) -> str:
     """Return the marker of a run that may be open: it is made before the run, and goes with it."""
     return f"{OPEN_RUNS}/{guild}~{name}"
+
+
+def notice(name: str) -> str:
+    """Return one thing that people are to be told."""
+    return f"{NOTICES}/{name}.json"
 
 
 def progress(guild: str, name: str, key: StageKey) -> str:
