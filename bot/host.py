@@ -75,10 +75,19 @@ async def running_bot(
                 yield RunningBot(client, web, ended)
             finally:
                 await client.leave()
-                await client.close()
-                await ended
+                await _close(client, ended)
     finally:
         await web.stop()
+
+
+async def _close(client: LoraBot, ended: asyncio.Task[None]) -> None:
+    """End the connection with code 1000, so that Discord ends this session, and no other."""
+    # While the library reads, it answers its own closing with 4000, which keeps a session.
+    ended.cancel()
+    await asyncio.wait({ended})
+    await client.close()
+    if not ended.cancelled():
+        ended.result()
 
 
 async def _ready(client: LoraBot, ended: asyncio.Task[None]) -> None:

@@ -16,7 +16,7 @@ from training.ports import Claims
 
 logger = logging.getLogger(__name__)
 # A claim is a file or one call over a network; Discord waits 3 s for the whole answer.
-_CLAIM_SECONDS = 1.0
+_CLAIM_SECONDS = 1.5
 _FAREWELL_SECONDS = 5.0
 
 
