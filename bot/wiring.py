@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bot.settings import Settings
 from storage.board import StoreBoard
+from storage.file_claims import FileClaims
 from storage.file_lease import FileLeases
 from storage.folder import FolderStore
 from storage.run_index import SqliteRunIndex
@@ -51,6 +52,7 @@ class LocalHouse:
             gpu=self.gpu,
             limits=settings.limits,
         )
+        self.claims = FileClaims(self.home / "claims")
         self.runs = Runs(self.house, SqliteRunIndex(self.home / "index.sqlite"))
         self.datasets = Datasets(self.house.store, settings.limits)
         self.checkpoints = Checkpoints(self.house.store)

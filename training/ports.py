@@ -128,7 +128,10 @@ class Grant:
 
 
 class Leases(Protocol):
-    """Who may work on what; a lease not renewed in time is free again."""
+    """Who may work on what; a lease not renewed in time is free again.
+
+    Each call raises `OSError` when the leases cannot be reached.
+    """
 
     def acquire(self, name: str, *, holder: str, attempt: int = 1) -> Grant | None:
         """Return a grant, or None while another holder's lease lives."""
@@ -144,6 +147,21 @@ class Leases(Protocol):
 
     def revoke(self, name: str, *, attempt: int) -> None:
         """End the lease of an attempt that is known to be dead; a newer attempt's stays."""
+        ...
+
+
+class Claims(Protocol):
+    """What several hear of and one must do: whoever claims it first does it.
+
+    A claim is never given back; it may be forgotten after a day.
+    """
+
+    def claim(self, name: str) -> bool:
+        """Return True to exactly one of all who ask for `name`.
+
+        Raises:
+            OSError: The claims cannot be reached.
+        """
         ...
 
 
