@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from bot.discord.client import ChatOptions, LoraBot
 from bot.discord.duty import Timing
+from bot.installation import Installation
 from bot.service import Service
 from bot.web.app import create_app
 from bot.web.links import LinkSigner
 from bot.web.server import WebServer
-from bot.wiring import LocalHouse
 from training.request import EngineName
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class RunningBot:
 
 @asynccontextmanager
 async def running_bot(
-    local: LocalHouse,
+    local: Installation,
     *,
     token: str,
     engine: EngineName,

@@ -21,6 +21,7 @@ from bot.discord.completion import (
 from bot.discord.dataset_buttons import DatasetButton
 from bot.discord.dataset_commands import Intake, dataset_group, use_as_dataset
 from bot.discord.duty import Duty, Timing
+from bot.discord.notices import NoticeTeller
 from bot.discord.run_buttons import RunButton, ServiceClient
 from bot.discord.run_commands import add_run_commands
 from bot.discord.train_command import train_command
@@ -71,6 +72,7 @@ class LoraBot(ServiceClient):
             edit_seconds=options.edit_seconds,
             team_role=options.team_role,
         )
+        self._notices = NoticeTeller(self, store)
         self.tree = ClaimedTree(self)
         self.tree.error(self._on_command_error)
         self._add_commands()
@@ -123,7 +125,9 @@ class LoraBot(ServiceClient):
             await self._sync_if_changed()
         finally:
             self._has_sent_commands.set()
-        await self.keeper.keep()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.keeper.keep(), name="cards")
+            group.create_task(self._notices.keep(), name="notices")
 
     def _add_commands(self) -> None:
         options = self._options

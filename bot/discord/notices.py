@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+import aiohttp
 import discord
 
 from bot.discord.embed import to_embed
@@ -10,6 +11,7 @@ from bot.messages.notice_text import clean_up_card
 from training.notices import notices
 from training.ports import Store
 
+_PAUSE_SECONDS = 60.0
 logger = logging.getLogger(__name__)
 
 
@@ -18,6 +20,16 @@ class NoticeTeller:
 
     def __init__(self, client: discord.Client, store: Store) -> None:
         self._client, self._store = client, store
+
+    async def keep(self) -> None:
+        """Go on telling until cancelled."""
+        while True:
+            try:
+                await self.tell()
+            except (discord.HTTPException, aiohttp.ClientError, OSError):
+                # The next round tries again.
+                logger.warning("a notice could not be told", exc_info=True)
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def tell(self) -> None:
         """Post what is to be told now; a notice whose channel is gone is dropped."""
