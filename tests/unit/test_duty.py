@@ -187,6 +187,20 @@ async def test_work_that_fails_is_said_and_taken_up_again(
     assert [one.getMessage() for one in failed] == ["the work of the active copy failed"]
 
 
+async def test_what_fails_in_one_copy_is_left_to_another(
+    duty: Duty, work: Work, next_duty: tuple[Duty, Work]
+) -> None:
+    second, second_work = next_duty
+    work.failures = 1
+    await duty.begin(LEASE)
+    await second.begin(LEASE)
+
+    await second_work.started.wait()
+
+    assert second.is_active
+    assert not duty.is_active
+
+
 async def test_a_copy_that_leaves_while_it_asks_for_the_lease_does_not_keep_it(
     duty: Duty, leases: FlakyLeases, next_duty: tuple[Duty, Work]
 ) -> None:

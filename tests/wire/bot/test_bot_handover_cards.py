@@ -36,22 +36,22 @@ async def counts(ada: Chat) -> tuple[int, int]:
     return len(cards), len(pings)
 
 
-def note_edits(copies: dict[str, Copy], monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Return how often each copy will have edited a message of the channel."""
+def note_writes(copies: dict[str, Copy], monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Return how often each copy will have sent or edited a message that answers nobody."""
     counted: Counter[str] = Counter()
 
-    def note(name: str, copy: Copy) -> None:
-        http = copy.bot.client.http
-        edit = http.edit_message
+    def note(name: str, copy: Copy, method: str) -> None:
+        write = getattr(copy.bot.client.http, method)
 
-        def edit_message(*where: Any, **how: Any) -> Any:
+        def noted(*where: Any, **how: Any) -> Any:
             counted[name] += 1
-            return edit(*where, **how)
+            return write(*where, **how)
 
-        monkeypatch.setattr(http, "edit_message", edit_message)
+        monkeypatch.setattr(copy.bot.client.http, method, noted)
 
     for name, copy in copies.items():
-        note(name, copy)
+        for method in ("send_message", "edit_message"):
+            note(name, copy, method)
     return counted
 
 
@@ -75,7 +75,7 @@ async def test_of_two_copies_one_keeps_the_card_and_pings_once(
     copies: Copies, ada: Chat, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     active, standby = await copies.start(), await copies.start()
-    edits = note_edits({"active": active, "standby": standby}, monkeypatch)
+    writes = note_writes({"active": active, "standby": standby}, monkeypatch)
     await ada.ask("dataset add", name="annika", zip=archive)
 
     await ada.ask("train", **TRAIN, epochs="2")
@@ -83,14 +83,14 @@ async def test_of_two_copies_one_keeps_the_card_and_pings_once(
 
     await ada.card("mine", lambda m: "succeeded" in m.text)
     assert await counts(ada) == (1, 1)
-    assert list(edits) == ["active"]
+    assert list(writes) == ["active"]
 
 
 async def test_a_standby_that_starts_a_run_leaves_its_card_to_the_active_copy(
     copies: Copies, ada: Chat, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     active, standby = await copies.start(), await copies.start()
-    edits = note_edits({"active": active, "standby": standby}, monkeypatch)
+    writes = note_writes({"active": active, "standby": standby}, monkeypatch)
     await ada.ask("dataset add", name="annika", zip=archive)
     active.claims.delay_seconds = 2 * 0.3
 
@@ -99,7 +99,7 @@ async def test_a_standby_that_starts_a_run_leaves_its_card_to_the_active_copy(
 
     assert len(standby.claims.own) == 1
     assert await counts(ada) == (1, 1)
-    assert list(edits) == ["active"]
+    assert list(writes) == ["active"]
 
 
 async def test_a_copy_that_lost_its_lease_answers_but_keeps_no_cards_until_it_has_it_again(
