@@ -13,6 +13,7 @@ from tests.wire.modal.loopback.assets import Layer
 from tests.wire.modal.loopback.client_env import client_env, process_env
 from tests.wire.modal.loopback.container import Container
 from tests.wire.modal.loopback.control_plane import ControlPlane
+from tests.wire.modal.loopback.definitions import FunctionRecord
 from tests.wire.modal.loopback.gpus import Hold
 from tests.wire.modal.loopback.settings import Settings
 from tests.wire.modal.loopback.work import Attempt
@@ -163,9 +164,19 @@ class Loopback:
 
         self._call(set_limit)
 
+    def public_url(self, server: str) -> str:
+        """Return the public address of a deployed server class, by its tag."""
+        return self._call(lambda: self.plane.servers.url_of(self._record(server)))
+
     def image_steps(self, function: str) -> list[Layer]:
         """Return the build of the image of a deployed function, by its tag."""
-        return self._call(lambda: self.plane.images.steps(self._image_id(function)))
+
+        def steps() -> list[Layer]:
+            definition = self._record(function).definition
+            assert definition is not None  # it is deployed
+            return self.plane.images.steps(definition.function.image_id)
+
+        return self._call(steps)
 
     @property
     def journal(self) -> list[Attempt]:
@@ -192,12 +203,10 @@ class Loopback:
         assert not broken, "\n".join(broken)
         assert not self.unimplemented, f"not served: {', '.join(self.unimplemented)}"
 
-    def _image_id(self, tag: str) -> str:
+    def _record(self, tag: str) -> FunctionRecord:
         for app in self.plane.apps.all_deployed():
             if tag in app.tags:
-                definition = self.plane.functions.get(app.tags[tag]).definition
-                assert definition is not None
-                return definition.function.image_id
+                return self.plane.functions.get(app.tags[tag])
         raise KeyError(tag)
 
     async def _start(self, state: Path) -> ControlPlane:

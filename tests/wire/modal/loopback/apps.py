@@ -1,7 +1,7 @@
 """Apps: what was published under a name, and its versions."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from google.protobuf.empty_pb2 import Empty
@@ -46,8 +46,8 @@ class Apps:
         self._apps = {
             key.decode(): App(**json.loads(value)) for key, value in state.items("app").items()
         }
-        self.published: Callable[[App, dict[str, str]], None] = lambda _app, _definitions: None
-        self.stopped: Callable[[App], None] = lambda _app: None
+        self.published: Callable[[App, dict[str, str]], Awaitable[None]]
+        self.stopped: Callable[[App], Awaitable[None]]
 
     def get(self, app_id: str) -> App:
         """Return an app by its id.
@@ -125,7 +125,7 @@ class Apps:
         app.state = request.app_state or app.state
         app.version += 1
         app.tags = {**request.function_ids, **request.class_ids}
-        self.published(app, dict(request.definition_ids))
+        await self.published(app, dict(request.definition_ids))
         if app.state == api_pb2.APP_STATE_DEPLOYED:
             self._keep(app)
         return api_pb2.AppPublishResponse(
@@ -143,18 +143,18 @@ class Apps:
     ) -> Empty:
         app = self.get(request.app_id)
         if app.state in (api_pb2.APP_STATE_INITIALIZING, api_pb2.APP_STATE_EPHEMERAL):
-            self._stop(app)
+            await self._stop(app)
         return Empty()
 
     @rpc
     async def app_stop(self, request: api_pb2.AppStopRequest, caller: Caller) -> Empty:
-        self._stop(self.get(request.app_id))
+        await self._stop(self.get(request.app_id))
         return Empty()
 
-    def _stop(self, app: App) -> None:
+    async def _stop(self, app: App) -> None:
         app.state = api_pb2.APP_STATE_STOPPED
         self._state.delete("app", app.id)
-        self.stopped(app)
+        await self.stopped(app)
 
     def _keep(self, app: App) -> None:
         self._apps[app.id] = app

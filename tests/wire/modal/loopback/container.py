@@ -45,6 +45,10 @@ class Container:
         is_ready: Whether it asked for its first input, or, as a server, serves its port.
         is_preempted: Whether it was told to leave.
         port: What a server listens on instead of its published port.
+        has_entered: Whether a server's enter hooks are through.
+        requests: Requests that a server answers now.
+        failed_checks: Looks at a server's port that failed in a row.
+        is_retiring: Whether a server is being shut down.
         failure: What it reported when it could not start.
         exit_code: As a shell sees it, None while it lives.
     """
@@ -62,6 +66,10 @@ class Container:
     is_ready: bool = False
     is_preempted: bool = False
     port: int = 0
+    has_entered: bool = False
+    requests: int = 0
+    failed_checks: int = 0
+    is_retiring: bool = False
     failure: api_pb2.GenericResult | None = None
     exit_code: int | None = None
     log: list[LogLine] = field(default_factory=list[LogLine])
@@ -88,6 +96,11 @@ class Container:
         """Whether it may be given another input."""
         is_spent = self.is_single_use and self.taken > 0
         return self.state in ("queued", "starting", "running") and not is_spent
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether a server takes requests."""
+        return self.is_ready and self.state == "running"
 
     @property
     def text(self) -> str:

@@ -20,6 +20,7 @@ from tests.wire.modal.loopback.provision import Provision, make_python
 from tests.wire.modal.loopback.rpc import Caller, Router
 from tests.wire.modal.loopback.rpc_server import RpcServer
 from tests.wire.modal.loopback.scheduler import Scheduler
+from tests.wire.modal.loopback.servers import Servers
 from tests.wire.modal.loopback.settings import Clock, Settings
 from tests.wire.modal.loopback.state import State
 from tests.wire.modal.loopback.volume_rpcs import Volumes
@@ -44,6 +45,7 @@ class ControlPlane:
         self.layouts = Layouts(self.apps, self.functions, self.names)
         self.gpus = Gpus(settings, self.changes)
         self.scheduler = Scheduler(settings, self.clock, self.changes)
+        self.servers = Servers(self.state, settings, self.scheduler, self.changes)
         self.calls = Calls(self.functions, self.scheduler, self.clock, self.changes)
         self._sockets = tempfile.TemporaryDirectory(
             prefix="loopback-"
@@ -67,11 +69,12 @@ class ControlPlane:
         await self.blobs.start()
         self.url = await self._server.listen()
         for app in self.apps.all_deployed():
-            self._keep_warm(app)
+            await self._keep_up(app)
 
     async def stop(self) -> None:
         """Kill every container and close all ports."""
         self.scheduler.is_stopping = True
+        await self.servers.stop()
         living = [its for its in self.scheduler.containers.values() if its.state != "ended"]
         for container in living:
             container.kill()
@@ -102,29 +105,35 @@ class ControlPlane:
         return [
             *(Workspace(), self.apps, self.functions, self.layouts, self.blobs),
             *(self.images, self.secrets, self.mounts, self.dicts, self.volumes),
-            *(self.calls, containers),
+            *(self.calls, self.servers, containers),
         ]
 
     def _connect(self) -> None:
         self.launcher.router = self.router
         self.scheduler.launch = self.launcher.start
         self.volumes.view_of = self.launcher.view
+        self.functions.url_of = self.servers.url_of
+        self.servers.launch = self.launcher.start
         self.apps.published = self._published
         self.apps.stopped = self._stopped
 
-    def _published(self, app: App, definitions: dict[str, str]) -> None:
+    async def _published(self, app: App, definitions: dict[str, str]) -> None:
         for record in self.functions.publish(app, definitions):
+            if record.active is not None and record.active.data.is_server:
+                continue  # its keeper rolls over to the new version
             for variant in self.functions.variants(record.id):
                 for container in self.scheduler.living(variant.id):
                     self.scheduler.drain(container)
-        self._keep_warm(app)
+        await self._keep_up(app)
 
-    def _keep_warm(self, app: App) -> None:
-        for function_id in app.tags.values():
-            if function_id.startswith("fu-"):
-                self.scheduler.scale(self.functions.get(function_id))
+    async def _keep_up(self, app: App) -> None:
+        for record in self.functions.of(app):
+            self.scheduler.scale(record)
+            await self.servers.keep(record)
 
-    def _stopped(self, app: App) -> None:
+    async def _stopped(self, app: App) -> None:
+        for record in self.functions.of(app):
+            await self.servers.forget(record)
         for container in self.scheduler.containers.values():
             if container.function.app_id == app.id and container.state != "ended":
                 self.scheduler.preempt(container)

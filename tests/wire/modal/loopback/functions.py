@@ -39,6 +39,10 @@ class Functions:
             raise GRPCError(Status.NOT_FOUND, f"Function {function_id} not found")
         return self._records[function_id]
 
+    def of(self, app: App) -> list[FunctionRecord]:
+        """Return the published functions of an app."""
+        return [self.get(tag) for tag in app.tags.values() if tag.startswith("fu-")]
+
     def variants(self, function_id: str) -> list[FunctionRecord]:
         """Return a function and what `with_options` made of it."""
         own = self.get(function_id)
@@ -46,7 +50,7 @@ class Functions:
 
     def publish(self, app: App, definitions: dict[str, str]) -> list[FunctionRecord]:
         """Make the created definitions of an app the ones that run; return its functions."""
-        records = [self.get(tag) for tag in app.tags.values() if tag.startswith("fu-")]
+        records = self.of(app)
         for record in records:
             record.active = record.created[definitions[record.id]]
             record.created = {record.active.id: record.active}

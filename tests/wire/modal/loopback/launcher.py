@@ -13,6 +13,7 @@ from tests.wire.modal.loopback.container import Container
 from tests.wire.modal.loopback.definitions import FunctionRecord
 from tests.wire.modal.loopback.gpus import Gpus
 from tests.wire.modal.loopback.names import new_id
+from tests.wire.modal.loopback.ports import free_port
 from tests.wire.modal.loopback.provision import Provision
 from tests.wire.modal.loopback.rpc import Caller, Router
 from tests.wire.modal.loopback.rpc_server import RpcServer
@@ -79,7 +80,8 @@ class Launcher:
 
     async def _run(self, container: Container, ranked: list[api_pb2.Function]) -> None:
         try:
-            container.definition = await self.gpus.take(container.id, container.name, ranked)
+            chosen = await self.gpus.take(container.id, container.name, ranked)
+            container.definition = self._with_port(container, chosen)
             if container.state == "queued":
                 container.state = "starting"
                 await self._execute(container)
@@ -87,6 +89,15 @@ class Launcher:
             self.gpus.release(container.id)
             self._views.pop(container.id, None)
             self.scheduler.ended(container)
+
+    def _with_port(self, container: Container, chosen: api_pb2.Function) -> api_pb2.Function:
+        """Give a server a port of its own: all containers share the host's."""
+        if not chosen.is_server:
+            return chosen
+        function = api_pb2.Function()
+        function.CopyFrom(chosen)
+        container.port = function.http_config.port = free_port()
+        return function
 
     async def _execute(self, container: Container) -> None:
         await asyncio.sleep(self.settings.cold_start_seconds)

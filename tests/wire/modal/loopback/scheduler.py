@@ -45,6 +45,10 @@ class Scheduler:
             if container.function.id == function_id and container.state != "ended"
         ]
 
+    def living_all(self) -> list[Container]:
+        """Return every container that has not ended."""
+        return [its for its in self.containers.values() if its.state != "ended"]
+
     def queue(self, function_id: str) -> deque[Input]:
         """Return the inputs of a function that wait for a container."""
         return self._queues.setdefault(function_id, deque())
@@ -143,7 +147,8 @@ class Scheduler:
         """Take the machine away: a signal, the grace period, then a kill."""
         container.is_preempted = True
         self.drain(container)
-        container.signal(signal.SIGINT)
+        is_server = container.definition.is_server
+        container.signal(signal.SIGTERM if is_server else signal.SIGINT)
         grace = self._settings.preemption_grace_seconds
         asyncio.get_running_loop().call_later(grace, container.kill)
 
