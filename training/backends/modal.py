@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from typing import cast
 
 import modal
 import modal.exception
@@ -235,7 +236,8 @@ def _told_by(error: BaseException) -> CallStatus | None:
 
 
 def _deployed(app: str, function: str) -> modal.Function[..., object, object]:
-    return modal.Function.from_name(app, function)
+    # The client leaves its type open.
+    return cast("modal.Function[..., object, object]", modal.Function.from_name(app, function))
 
 
 def _kill(call_id: str) -> None:
