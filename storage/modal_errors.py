@@ -5,6 +5,16 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import modal.exception
+from grpclib.exceptions import StreamTerminatedError
+
+# The client raises the last one as it is, when a connection ends in the middle of a call.
+UNREACHABLE = (
+    modal.exception.ConnectionError,
+    modal.exception.InternalError,
+    modal.exception.ServiceError,
+    modal.exception.TimeoutError,
+    StreamTerminatedError,
+)
 
 
 @contextmanager
@@ -22,10 +32,5 @@ def translated(key: str) -> Generator[None]:
         raise FileNotFoundError(errno.ENOENT, "nothing is stored here", key) from error
     except modal.exception.ResourceExhaustedError as error:
         raise OSError(errno.ENOSPC, "the Volume on Modal is full", key) from error
-    except (
-        modal.exception.ConnectionError,
-        modal.exception.InternalError,
-        modal.exception.ServiceError,
-        modal.exception.TimeoutError,
-    ) as error:
+    except UNREACHABLE as error:
         raise ConnectionError(f"Modal did not answer about {key}: {error}") from error
