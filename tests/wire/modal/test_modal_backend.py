@@ -114,6 +114,25 @@ def test_a_call_that_is_cancelled_before_its_function_is_noted_is_never_worked_o
     assert stages.backend().state(call.name) == CallState(ENDED)
 
 
+class LosesTheRace(CallRecords):
+    """Records in which somebody else's function is noted in the last moment."""
+
+    def register(self, name: str, call_id: str) -> bool:
+        super().register(name, "fc-of-another")
+        return super().register(name, call_id)
+
+
+def test_what_was_spawned_too_late_is_cancelled(stages: Stages) -> None:
+    call = stages.call("a")
+    stages.tell("a", "wait")
+
+    stages.backend(records=stages.records_of(LosesTheRace)).submit(call)
+
+    (only,) = stages.spawned()
+    stages.wait_until_over(only)
+    assert stages.workers(call.name) == []
+
+
 def test_a_call_submitted_by_many_at_once_is_worked_on_once(stages: Stages) -> None:
     call = stages.call("a", device="cpu")
 
