@@ -3,9 +3,12 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from storage.keys import checked
+from training.ports import StoredFile
 
 
 class FolderStore:
@@ -78,6 +81,23 @@ class FolderStore:
         files = sorted(folder.iterdir()) if folder.is_dir() else []
         return {file.name: file.read_bytes() for file in files if file.is_file()}
 
+    def walk(self, prefix: str) -> Iterator[StoredFile]:
+        """Yield every file below `prefix`, at any depth."""
+        for path in self.path(prefix).rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                yield _stored(path.relative_to(self._root).as_posix(), path)
+
+    def sweep(self, before: datetime) -> int:
+        """Remove what writers left unfinished before a time, and return how many bytes it had."""
+        freed = 0
+        for path in self._temporary.iterdir():
+            files = [path, *path.rglob("*")] if path.is_dir() else [path]
+            found = [_stored(file.name, file) for file in files]
+            if all(file.written_at < before for file in found):
+                freed += sum(f.size_bytes for f in found)
+                _remove(path)
+        return freed
+
     def fetch(self, key: str) -> Path:
         """Return the stored file itself.
 
@@ -138,6 +158,19 @@ class FolderStore:
             Path(name).unlink()
             raise
         return Path(name)
+
+
+def _stored(key: str, path: Path) -> StoredFile:
+    facts = path.stat()
+    size_bytes = facts.st_size if path.is_file() else 0
+    return StoredFile(key, size_bytes, datetime.fromtimestamp(facts.st_mtime, UTC))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -10,19 +10,20 @@ import io
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from storage.fetched_files import FetchedFiles
 from storage.keys import checked
 from storage.modal_errors import translated
 from storage.volume_api import Entry, EntryType, Volume
-from storage.volume_mounts import Mounts
+from storage.volume_mounts import TEMPORARY, Mounts
 from training import layout
 from training.layout import Area
-from training.ports import Leases
+from training.ports import Leases, StoredFile
 from training.shared import held
 
 _READERS = 8  # requests at once
@@ -94,7 +95,9 @@ class VolumeStore:
 
     def names(self, prefix: str) -> list[str]:
         """Return the sorted names directly under `prefix`, folders and files alike."""
-        return sorted(_name(entry) for entry in self._below(prefix))
+        # Each area has a part of the guilds' folders.
+        whole = self._volumes if prefix == layout.GUILDS else (layout.area(prefix),)
+        return sorted({_name(entry) for area in whole for entry in self._below(prefix, area)})
 
     def read_all(self, prefix: str) -> dict[str, bytes]:
         """Return the bytes of every file directly under `prefix`, by name."""
@@ -103,6 +106,25 @@ class VolumeStore:
             contents = list(pool.map(self._read_entry, files))
         found = zip(files, contents, strict=True)
         return {_name(entry): data for entry, data in found if data is not None}
+
+    def walk(self, prefix: str) -> Iterator[StoredFile]:
+        """Yield every file below `prefix`, at any depth."""
+        with suppress(FileNotFoundError), translated(prefix):
+            for entry in self._volume(prefix).listdir(f"/{prefix}", recursive=True):
+                if entry.type == EntryType.FILE:
+                    written_at = datetime.fromtimestamp(entry.mtime, UTC)
+                    yield StoredFile(entry.path.strip("/"), entry.size, written_at)
+
+    def sweep(self, before: datetime) -> int:
+        """Remove what writers left unfinished before a time, and return how many bytes it had."""
+        freed = 0
+        for area, volume in self._volumes.items():
+            with suppress(FileNotFoundError), translated(area):
+                for entry in volume.listdir(f"/{TEMPORARY}", recursive=True):
+                    if entry.type == EntryType.FILE and entry.mtime < before.timestamp():
+                        volume.remove_file(f"/{entry.path.strip('/')}")
+                        freed += entry.size
+        return freed
 
     def put_tree(self, key: str, source: Path) -> bool:
         """Store the folder at `source` under `key` whole, unless something is there."""
@@ -199,16 +221,17 @@ class VolumeStore:
                 raise ConnectionError(f"the Volume of {area} was not committed") from error
             logger.debug("the Volume of %s was committed, not reloaded: %s", area, error)
 
-    def _entries(self, key: str) -> Sequence[Entry]:
-        volume = self._volume(key)
+    def _entries(self, key: str, area: Area | None = None) -> Sequence[Entry]:
+        volume = self._volumes[area or layout.area(key)]
         try:
             with translated(key):
-                return volume.listdir(f"/{key}")
+                return volume.listdir(f"/{checked(key)}")
         except FileNotFoundError:
             return ()
 
-    def _below(self, prefix: str) -> list[Entry]:
-        return [entry for entry in self._entries(prefix) if entry.path.strip("/") != prefix]
+    def _below(self, prefix: str, area: Area | None = None) -> list[Entry]:
+        found = self._entries(prefix, area)
+        return [entry for entry in found if entry.path.strip("/") != prefix]
 
     def _read_entry(self, entry: Entry) -> bytes | None:
         key = entry.path.strip("/")

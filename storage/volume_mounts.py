@@ -3,29 +3,25 @@
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from training import layout
 from training.layout import Area
 
-_TEMPORARY = ".tmp"
-
-
-def mount_path(area: Area) -> str:
-    """Return where the Volume of an area is mounted in every container that has it."""
-    return f"/mnt/lorabot/{area}"
+TEMPORARY = ".tmp"
 
 
 @dataclass(frozen=True, slots=True)
 class Mounts:
-    """The mounts of one container; `root` is the root of its file system."""
+    """The folders that a container has its Volumes mounted at."""
 
-    root: Path
+    folders: Mapping[Area, Path]
 
     def folder(self, area: Area) -> Path:
         """Return the folder that the Volume of an area is mounted at."""
-        return self.root / mount_path(area).lstrip("/")
+        return self.folders[area]
 
     def path(self, key: str) -> Path:
         """Return where programs find what is stored at `key`."""
@@ -33,7 +29,7 @@ class Mounts:
 
     def take_in(self, key: str, source: Path) -> None:
         """Copy a file or folder to `key`, where it appears only when all of it is there."""
-        folder = self.folder(layout.area(key)) / _TEMPORARY / uuid.uuid4().hex
+        folder = self.folder(layout.area(key)) / TEMPORARY / uuid.uuid4().hex
         folder.mkdir(parents=True)
         try:
             copy, target = folder / "new", self.path(key)

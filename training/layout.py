@@ -13,6 +13,9 @@ CacheKind = Literal["latents", "texts"]
 Area = Literal["models", "datasets", "runs"]
 
 OPEN_RUNS = "open"  # one marker a run, so that finding the open ones costs one listing
+GUILDS = "guilds"
+MERGED = "merged"
+NOTICES = "bot/notices"
 ORIGINAL = "original.zip"
 REPORT = "report.json"
 MANIFEST = "manifest.json"
@@ -64,9 +67,14 @@ def prepared(guild: str, version: str) -> str:
     return f"guilds/{guild}/prepared/{version}"
 
 
+def caches(guild: str) -> str:
+    """Return the folder of a guild's latent and text caches."""
+    return f"guilds/{guild}/caches"
+
+
 def cached(guild: str, kind: CacheKind, content: str) -> str:
     """Return one latent or text cache file, by the hash of all that decides its content."""
-    return f"guilds/{guild}/caches/{kind}/{content[:2]}/{content}.safetensors"
+    return f"{caches(guild)}/{kind}/{content[:2]}/{content}.safetensors"
 
 
 def runs(guild: str) -> str:
@@ -102,6 +110,11 @@ def ended(guild: str, name: str) -> str:
 def open_run(guild: str, name: str) -> str:
     """Return the marker of a run that may be open: it is made before the run, and goes with it."""
     return f"{OPEN_RUNS}/{guild}~{name}"
+
+
+def notice(name: str) -> str:
+    """Return one thing that people are to be told."""
+    return f"{NOTICES}/{name}.json"
 
 
 def progress(guild: str, name: str, key: StageKey) -> str:
@@ -173,12 +186,12 @@ def hub_cache(engine: str) -> str:
 def merged(address: str, base: WeightFile) -> str:
     """Return the merged base with the content address `address`."""
     stem = PurePosixPath(base.file).stem
-    return f"merged/{address}/{stem}-merged.safetensors"
+    return f"{MERGED}/{address}/{stem}-merged.safetensors"
 
 
 def merged_receipt(address: str) -> str:
     """Return the proof of the merge with the content address `address`."""
-    return f"merged/{address}/receipt.json"
+    return f"{MERGED}/{address}/receipt.json"
 
 
 def merged_input(guild: str, name: str, expert: ExpertName, base: WeightFile) -> str:

@@ -1,7 +1,8 @@
 """What the domain needs from outside: where bytes live, who may work, where stages execute."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +10,15 @@ from typing import Protocol
 from training.adapter.modules import Widths
 from training.catalogue import Model, WeightFile
 from training.events import StageKey
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file of a store, with when it was last written."""
+
+    key: str
+    size_bytes: int
+    written_at: datetime
 
 
 class Store(Protocol):
@@ -56,6 +66,14 @@ class Store(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove `key` and all under it; nothing there is fine."""
+        ...
+
+    def walk(self, prefix: str) -> Iterator[StoredFile]:
+        """Yield every file below `prefix`, at any depth."""
+        ...
+
+    def sweep(self, before: datetime) -> int:
+        """Remove what writers left unfinished before a time, and return how many bytes it had."""
         ...
 
     def fetch(self, key: str) -> Path:
@@ -110,7 +128,10 @@ class Grant:
 
 
 class Leases(Protocol):
-    """Who may work on what; a lease not renewed in time is free again."""
+    """Who may work on what; a lease not renewed in time is free again.
+
+    Each call raises `OSError` when the leases cannot be reached.
+    """
 
     def acquire(self, name: str, *, holder: str, attempt: int = 1) -> Grant | None:
         """Return a grant, or None while another holder's lease lives."""
@@ -126,6 +147,21 @@ class Leases(Protocol):
 
     def revoke(self, name: str, *, attempt: int) -> None:
         """End the lease of an attempt that is known to be dead; a newer attempt's stays."""
+        ...
+
+
+class Claims(Protocol):
+    """What several hear of and one must do: whoever claims it first does it.
+
+    A claim is never given back; it may be forgotten after a day.
+    """
+
+    def claim(self, name: str) -> bool:
+        """Return True to exactly one of all who ask for `name`.
+
+        Raises:
+            OSError: The claims cannot be reached.
+        """
         ...
 
 

@@ -18,7 +18,7 @@ from training.house import House
 from training.plan import Planner
 from training.ports import Call, Grant
 from training.request import RunSpec
-from training.run import StageStatus
+from training.run import StageState, StageStatus
 from training.run_log import RunLog, Writer
 from training.shared import heartbeat, held
 
@@ -132,7 +132,7 @@ def run_stage(
         logger.warning("run %s: %s is in other hands", call.run, call.key)
         return None
     run = log.load()
-    if run.status.is_final or run.cancel_requested or run.stage(call.key).attempt > call.attempt:
+    if run.status.is_final or run.cancel_requested or _is_over(run.stage(call.key), call):
         house.leases.release(grant)
         nudge(house, call.guild, call.run)
         return None
@@ -152,6 +152,15 @@ def run_stage(
     house.leases.release(grant)
     nudge(house, call.guild, call.run)
     return status
+
+
+def _is_over(stage: StageState, call: Call) -> bool:
+    """Return whether the attempt has said its last word, or a newer one was begun.
+
+    A platform may start a call again that it has interrupted itself.
+    """
+    over = (StageStatus.INTERRUPTED, StageStatus.FAILED, StageStatus.SUCCEEDED)
+    return stage.attempt > call.attempt or (stage.attempt == call.attempt and stage.status in over)
 
 
 def _attempt(context: StageContext, function: StageFunction) -> StageStatus:

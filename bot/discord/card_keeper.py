@@ -1,6 +1,7 @@
 """Keeps one message per run up to date, through restarts, and pings once when the run ends."""
 
 import asyncio
+import hashlib
 import json
 import logging
 from dataclasses import asdict, dataclass, replace
@@ -63,6 +64,8 @@ class CardKeeper:
 
     async def keep(self) -> None:
         """Go on with all cards until cancelled."""
+        # What this copy showed when it was active before may have been edited by another.
+        self._shown.clear()
         while True:
             await self.refresh()
             await asyncio.sleep(self._edit_seconds)
@@ -110,10 +113,13 @@ class CardKeeper:
         if record is not None and view.run.status.is_final:
             await asyncio.to_thread(self._save, replace(record, is_told=True))
 
-    async def _post(self, channel: _Channel, view: RunView) -> CardRecord:
+    async def _post(self, channel: _Channel, view: RunView, instead_of: int = 0) -> CardRecord:
         try:
             message = await channel.send(
-                embed=to_embed(self._card(view)), view=run_buttons(view), silent=True
+                embed=to_embed(self._card(view)),
+                view=run_buttons(view),
+                silent=True,
+                nonce=_nonce(view, f"card {instead_of}"),
             )
         except discord.Forbidden as error:
             raise RequestError(
@@ -136,7 +142,7 @@ class CardKeeper:
             await message.edit(embed=embed, view=run_buttons(view))
         except discord.NotFound:
             # Somebody deleted the card: the run gets a new one.
-            return await self._post(channel, view)
+            return await self._post(channel, view, instead_of=record.message)
         self._shown[key] = content
         self._edited_at[key] = asyncio.get_running_loop().time()
         return record
@@ -153,6 +159,7 @@ class CardKeeper:
                 message_id=record.message, channel_id=record.channel, fail_if_not_exists=False
             ),
             mention_author=False,
+            nonce=_nonce(view, "end"),
         )
         await asyncio.to_thread(self._save, replace(record, is_told=True))
 
@@ -204,3 +211,12 @@ def _key(folder: str, guild: str, run: str) -> str:
 
 def _decoded(data: bytes) -> CardRecord:
     return CardRecord(**json.loads(data))
+
+
+def _nonce(view: RunView, what: str) -> str:
+    """Return what makes Discord send a message once, when it is sent again within minutes.
+
+    A copy of the bot may be killed after it sent a message and before it noted so.
+    """
+    about = f"{view.spec.guild}/{view.spec.name}/{what}"
+    return hashlib.sha256(about.encode()).hexdigest()[:25]  # the longest that Discord takes

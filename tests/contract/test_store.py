@@ -1,6 +1,7 @@
 """What every `Store` promises."""
 
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,27 @@ def test_all_files_directly_below_are_read_at_once(store: Store) -> None:
         "request-1.jsonl": b"3\n",
     }
     assert store.read_all(f"{RUNS}/nothing") == {}
+
+
+def test_walking_finds_every_file_with_its_size(store: Store) -> None:
+    store.write(f"{RUNS}/a/spec.json", b"12")
+    store.write(f"{RUNS}/a/events/x", b"123")
+    store.write(f"{RUNS}/b", b"1")
+
+    found = {file.key: file.size_bytes for file in store.walk(f"{RUNS}/a")}
+
+    assert found == {f"{RUNS}/a/spec.json": 2, f"{RUNS}/a/events/x": 3}
+    assert not list(store.walk(f"{RUNS}/nothing"))
+    age = datetime.now(UTC) - next(store.walk(f"{RUNS}/a")).written_at
+    assert abs(age.total_seconds()) < 60
+
+
+def test_sweeping_spares_what_is_stored(store: Store) -> None:
+    store.write(f"{RUNS}/a", b"1")
+
+    store.sweep(datetime.now(UTC) + timedelta(days=1))
+
+    assert store.read(f"{RUNS}/a") == b"1"
 
 
 def test_fetching_nothing_is_an_error(store: Store) -> None:
