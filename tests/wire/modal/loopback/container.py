@@ -29,6 +29,7 @@ class Container:
         definition_id: Of which deploy.
         root: Stands for the root of its file system.
         taken: How many inputs it took.
+        last_call_id: The call of the input that it took last.
         cancels: Inputs that its next heartbeat is told to cancel.
         is_ready: Whether it asked for its first input, or, as a server, serves its port.
         is_preempted: Whether it was told to leave.
@@ -51,6 +52,7 @@ class Container:
     state: ContainerState = "queued"
     inputs: list[Input] = field(default_factory=list[Input])
     taken: int = 0
+    last_call_id: str = ""
     cancels: list[str] = field(default_factory=list[str])
     is_ready: bool = False
     is_preempted: bool = False

@@ -58,11 +58,15 @@ class Logs:
     def add(self, container: Container, at: float, text: str, *, is_error: bool) -> None:
         """Keep a line."""
         calls = {work.call.id for work in container.inputs}
-        call_id = calls.pop() if len(calls) == 1 else ""
-        entry = Entry(at, text, is_error, container, call_id)
-        self.entries.append(entry)
+        # The last lines of an input arrive after its output.
+        call_id = container.last_call_id if len(calls) < 2 else ""
+        self.entries.append(Entry(at, text, is_error, container, call_id))
         container.printed.append(text)
         self._changes.notify()
+
+    def of(self, call_id: str) -> list[str]:
+        """Return the lines that were printed for a call."""
+        return [entry.text for entry in self.entries if entry.function_call_id == call_id]
 
     @rpc
     async def app_get_logs(

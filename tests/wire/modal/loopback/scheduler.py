@@ -199,6 +199,7 @@ class Scheduler:
     def _start(self, work: Input, container: Container) -> None:
         container.inputs.append(work)
         container.taken += 1
+        container.last_call_id = work.call.id
         self.journal.start(work, container.id)
         seconds = container.definition.timeout_secs
         loop = asyncio.get_running_loop()
