@@ -10,9 +10,9 @@ import pytest
 from storage.file_lease import FileLeases
 from tests.memory_dict import MemoryDict
 from training.backends.modal import ModalBackend
-from training.backends.modal_calls import CallRecords, Placement, from_plain, to_plain
+from training.backends.modal_calls import CallRecords, InLine, Placement, from_plain, to_plain
 from training.events import StageKey
-from training.ports import Call, CallStatus
+from training.ports import Call, CallStatus, Grant
 
 CALL = Call(guild="1", run="a", key=StageKey("train", "high"), attempt=2, device="gpu")
 
@@ -102,6 +102,23 @@ def test_an_interrupt_while_asking_is_not_the_functions(
 
     with pytest.raises(KeyboardInterrupt):
         backend.state(CALL.name)
+
+
+class Untouched(FileLeases):
+    """Leases that nobody is to ask for."""
+
+    def acquire(self, name: str, *, holder: str, attempt: int = 1) -> Grant | None:
+        raise AssertionError(f"{holder} asks for {name}")
+
+
+def test_a_line_in_which_nobody_waits_is_looked_at_and_left(
+    records: CallRecords, tmp_path: Path
+) -> None:
+    backend = ModalBackend("app", records, Untouched(tmp_path), lambda _: Placement("train"))
+    assert backend.pump() == {}
+    records.mark_started(InLine("1/a/train/1", since=1.0))
+
+    assert backend.pump() == {}
 
 
 @pytest.mark.parametrize("key", [StageKey("prepare"), StageKey("train", "low")])
