@@ -6,6 +6,7 @@ from pathlib import Path
 import modal
 import modal.exception
 import pytest
+from grpclib.exceptions import StreamTerminatedError
 
 from storage.file_lease import FileLeases
 from tests.memory_dict import MemoryDict
@@ -66,7 +67,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, with_: BaseException | None) -> None
         (modal.exception.FunctionTimeoutError("too long"), CallStatus.ENDED),
         (modal.exception.InternalFailure("container died"), CallStatus.ENDED),
         (modal.exception.ExecutionError("cannot be unpickled"), CallStatus.ENDED),
-        (ValueError("raised by the function"), CallStatus.ENDED),
+        (ModuleNotFoundError("in the function's container"), CallStatus.ENDED),
         (from_the_function(TimeoutError()), CallStatus.ENDED),
         (from_the_function(KeyboardInterrupt()), CallStatus.ENDED),
         (from_the_function(modal.exception.ServiceError("its own")), CallStatus.ENDED),
@@ -84,7 +85,12 @@ def test_a_function_stands_as_the_client_tells(
 
 
 @pytest.mark.parametrize(
-    "told", [modal.exception.ServiceError("away"), modal.exception.AuthError("refused")]
+    "told",
+    [
+        modal.exception.ServiceError("away"),
+        modal.exception.AuthError("refused"),
+        StreamTerminatedError("connection lost"),
+    ],
 )
 def test_a_client_that_learns_nothing_says_so(
     backend: ModalBackend, monkeypatch: pytest.MonkeyPatch, told: Exception

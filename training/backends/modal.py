@@ -229,9 +229,9 @@ def _told_by(error: BaseException) -> CallStatus | None:
             return CallStatus.GONE
         case _ if isinstance(error, _ENDS):
             return CallStatus.ENDED
-        case modal.exception.Error():
+        case modal.exception.Error() | StreamTerminatedError():
             return None
-        case Exception():
+        case Exception():  # of a function that could not even be imported
             return CallStatus.ENDED
         case _:
             return None
