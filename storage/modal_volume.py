@@ -38,8 +38,9 @@ class VolumeStore:
     Args:
         volumes: The Volume of each area.
         leases: Decide who may store what is to be stored once.
+        mounts: Where the Volumes are mounted, in containers that have them.
+        is_mounted: Whether this is one of these containers.
         scratch: A folder on a local disk.
-        mounts: Where the Volumes are mounted, in a container that has them.
         jitter_seconds: The longest pause before a commit: Volumes stand few at a time.
     """
 
@@ -48,11 +49,13 @@ class VolumeStore:
         volumes: Mapping[Area, Volume],
         leases: Leases,
         *,
+        mounts: Mounts,
+        is_mounted: bool,
         scratch: Path,
-        mounts: Mounts | None = None,
         jitter_seconds: float = 1.0,
     ) -> None:
-        self._volumes, self._leases, self._mounts = volumes, leases, mounts
+        self._volumes, self._leases = volumes, leases
+        self._mounts, self._is_mounted = mounts, is_mounted
         self._workshop = scratch / "workshop"
         self._jitter_seconds = jitter_seconds
         self._fetched = FetchedFiles(scratch / "fetched")
@@ -137,7 +140,7 @@ class VolumeStore:
     def delete(self, key: str) -> None:
         """Remove `key` and all under it; nothing there is fine."""
         self._lines.pop(key, None)
-        if self._mounts is not None:
+        if self._is_mounted:
             self._mounts.remove(key)
         with suppress(FileNotFoundError), translated(key):
             self._volume(key).remove_file(f"/{key}", recursive=True)
@@ -148,7 +151,7 @@ class VolumeStore:
         Raises:
             FileNotFoundError: Nothing is stored there.
         """
-        if self._mounts is not None:
+        if self._is_mounted:
             path = self._mounts.path(key)
             if not path.is_file() or path.is_symlink():
                 raise FileNotFoundError(key)
@@ -165,18 +168,12 @@ class VolumeStore:
             )
 
     def path(self, key: str) -> Path:
-        """Return where a program finds what is stored at `key`.
-
-        Raises:
-            ValueError: This container has no mounts, or there are no such keys.
-        """
-        if self._mounts is None:
-            raise ValueError(f"no Volume is mounted here, so no program finds {key!r}")
+        """Return where programs find what is stored at `key`, in a container with mounts."""
         return self._mounts.path(key)
 
     def refresh(self) -> None:
         """Reload the mounts, so that they show what others have committed."""
-        if self._mounts is not None:
+        if self._is_mounted:
             for area, volume in self._volumes.items():
                 with translated(area):
                     volume.reload()
@@ -195,7 +192,7 @@ class VolumeStore:
         for key, source in sources.items():
             by_area.setdefault(layout.area(key), {})[key] = source
         for area, found in by_area.items():
-            if self._mounts is None:
+            if not self._is_mounted:
                 self._upload(area, found)
                 continue
             for key, source in found.items():

@@ -192,7 +192,7 @@ class Planner:
     @property
     def dataset_config(self) -> Path:
         """Return the run's dataset TOML."""
-        return self._path(layout.dataset_config(self.spec.guild, self.spec.name))
+        return self._workshop(layout.dataset_config(self.spec.guild, self.spec.name))
 
     def dataset_toml(self) -> str:
         """Return the text of the run's dataset TOML."""

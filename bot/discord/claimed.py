@@ -61,7 +61,7 @@ class Handling:
                 while self._begun:
                     await asyncio.wait(self._begun)
         if cut_off := dict(self._begun):
-            logger.warning("%d commands were not finished", len(cut_off))
+            logger.warning("unfinished commands that were cut off: %d", len(cut_off))
             for task in cut_off:
                 task.cancel()
             farewells = [asyncio.create_task(_tell(one)) for one in cut_off.values()]
@@ -101,7 +101,10 @@ async def _tell(interaction: Interaction) -> None:
     """Tell the user that a command was cut off."""
     if interaction.type is discord.InteractionType.autocomplete:
         return
-    error = RequestError("The bot was restarted before this was done.", "Send it again.")
+    error = RequestError(
+        "The bot was restarted before it could say that this is done.",
+        "Look at /runs or /dataset list, and send the command again if it had no effect.",
+    )
     try:
         await answer_error(interaction, error)
     except (discord.HTTPException, aiohttp.ClientError, OSError, TrainingError):

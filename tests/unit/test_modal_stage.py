@@ -21,9 +21,9 @@ class Register:
     def __init__(self, *, owner: str = "fc-1", is_stopped: bool = False) -> None:
         self.owner, self.is_stopped = owner, is_stopped
 
-    def register(self, name: str, function_call: str) -> bool:
+    def register(self, name: str, call_id: str) -> bool:
         assert name == CALL.name
-        return function_call == self.owner
+        return call_id == self.owner
 
     def stop_requested(self, name: str) -> bool:
         return self.is_stopped

@@ -21,7 +21,7 @@ _LOOK_SECONDS = 0.2
 class CallRegister(Protocol):
     """What the backend knows of a call that has started."""
 
-    def register(self, name: str, function_call: str) -> bool:
+    def register(self, name: str, call_id: str) -> bool:
         """Return whether this function call is the one that does the call's work."""
         ...
 

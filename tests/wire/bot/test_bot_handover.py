@@ -147,8 +147,8 @@ async def test_what_takes_too_long_is_cut_off_and_its_user_told(
     await copy.leave()
 
     answer = await people[0].user.reply(begun)
-    assert "restarted before this was done" in answer.text
-    assert "Send it again" in answer.text
+    assert "The bot was restarted" in answer.text
+    assert "send the command again" in answer.text
 
 
 class NoteDialog(Claimed, discord.ui.Modal, title="Note"):
