@@ -122,6 +122,11 @@ def progress(guild: str, name: str, key: StageKey) -> str:
     return f"{run(guild, name)}/progress/{key}.json"
 
 
+def log_tail(guild: str, name: str, key: StageKey) -> str:
+    """Return the end of what the programs of a stage at work have printed by now."""
+    return f"{run(guild, name)}/progress/{key}.log"
+
+
 def metrics(guild: str, name: str, key: StageKey, attempt: int) -> str:
     """Return the file with loss and learning rate of every step of one attempt."""
     return f"{run(guild, name)}/metrics/{key}-{attempt}.jsonl"

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from training import layout
 from training.catalogue import ExpertName
-from training.child import run_command
+from training.child import Listener, run_command
 from training.errors import StageError
 from training.request import RunSpec
 from training.stage import StageContext, StageResult
@@ -33,7 +33,7 @@ def run(context: StageContext) -> StageResult:
             environment=planner.environment(),
             log=recorder.log,
             stopping=context.stopping,
-            on_event=recorder.take,
+            listener=Listener(recorder.take, context.show_log),
             memory=planner.memory_use(name),
         )
     if not context.house.store.exists(final):
