@@ -75,7 +75,6 @@ class RunSettings:
     fp8: Annotated[str | None, _help("fp8")] = None
     max_frames: Annotated[str | None, _help("max_frames")] = None
     resolution: Annotated[str | None, _help("resolution")] = None
-    lightning_repo: Annotated[str | None, _help("lightning_repo")] = None
     lightning_file: Annotated[str | None, _help("lightning_file")] = None
     lightning_strength: Annotated[str | None, _help("lightning_strength")] = None
     media: Annotated[

@@ -8,12 +8,12 @@ from bot.messages.figures import count, rate
 from bot.messages.markdown import escape, join_lines, one_line
 from bot.messages.run_card import REHEARSAL
 from training.card_memory import UNMEASURED, needs
-from training.catalogue import Model, find_model
+from training.catalogue import ExpertName, Model, find_model
 from training.cost import PRICES_DATE, Estimate
 from training.dataset.group import GroupPlan
 from training.dataset.report import Finding
 from training.request import ExpertSpec, RunSpec
-from training.settings import ItemSettings
+from training.settings import ItemSettings, SpeedLoraSettings
 
 
 def plan_card(
@@ -100,8 +100,15 @@ def _expert(spec: RunSpec, expert: ExpertSpec) -> Field:
         f"a checkpoint every {count(settings.save_every, 'epoch')} · seed {settings.seed}",
     ]
     if expert.speed_lora is not None:
-        lines.append(f"Lightning merged at strength {expert.speed_lora.strength:g}")
+        lines.append(_merge(find_model(spec.model), expert.name, expert.speed_lora))
     if expert.start is not None:
         lines.append(f"starts from {escape(expert.start.source)}")
     name = "Settings" if expert.name == "main" else f"Settings, {expert.name}-noise expert"
     return Field(name, "\n".join(lines), inline=True)
+
+
+def _merge(model: Model, expert: ExpertName, speed_lora: SpeedLoraSettings) -> str:
+    own = model.speed_lora.files[expert] if model.speed_lora is not None else None
+    file = speed_lora.weight_file
+    other = f": {escape(str(file))}" if file != own else ""
+    return f"Lightning merged at strength {speed_lora.strength:g}{other}"

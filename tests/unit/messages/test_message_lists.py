@@ -161,6 +161,14 @@ def test_plan_shows_settings_of_each_expert_steps_time_and_cost() -> None:
     assert REHEARSAL not in card.text
 
 
+def test_plan_names_a_lightning_file_that_is_not_the_models_own() -> None:
+    spec = a_spec(settings={"lightning_file": "low=some/lora:a.safetensors"})
+    card = plan_card(spec, Estimate(7500, 13.164, "H100"), groups())
+
+    assert card.text.count("Lightning merged at strength 1") == 2
+    assert card.text.count("strength 1: some/lora/a.safetensors@main") == 1
+
+
 def test_plan_shows_the_memory_and_says_where_it_is_not_measured() -> None:
     card = plan_card(a_spec(), Estimate(7500, 13.164, "H100"), groups())
     other = plan_card(a_spec("wan21-t2v-14b"), Estimate(7500, 13.164, "H100"), groups())
