@@ -118,7 +118,7 @@ def test_a_model_with_a_single_expert_has_no_choice() -> None:
 
 
 def test_settings_of_the_command_line_are_those_of_the_domain() -> None:
-    others = {"name", "expert", "resume_from", "media"}
+    others = {"name", "expert", "gpu", "resume_from", "media"}
     named = {field.name for field in fields(RunSettings)} - others
 
     assert named == {*SETTING_NAMES, *ITEM_NAMES, *LIGHTNING_NAMES, *CONFIG_TEXTS}
