@@ -33,7 +33,7 @@ class House:
     Attributes:
         gpu: Names the card that an engine trains a model on, where it is known.
         only_gpu: The one card there is, where stages run on a machine whose card is known.
-        prices: Tells what GPUs cost.
+        prices: Tells what GPUs cost; Modal's dated public list unless another is handed in.
         elsewhere: Has a run of a guild advanced by others; without it whoever asks does it.
     """
 
