@@ -15,6 +15,8 @@ from grpclib.exceptions import GRPCError
 from grpclib.server import Server, Stream
 from modal_proto import api_pb2
 
+from storage.modal_house import open_house
+from training.deployment import Deployment
 from training.modal_prices import RATES, ModalPrices
 from training.prices import listed_prices
 
@@ -81,6 +83,17 @@ async def test_the_workspaces_rates_are_read_by_the_hour(workspace: Workspace) -
     assert found.is_live
     hourly = {gpu: found.usd_per_hour(gpu) for gpu in RATES}
     assert hourly == pytest.approx({gpu: float(HOURLY[name]) for gpu, name in RATES.items()})
+
+
+async def test_a_deployment_takes_its_prices_from_its_workspace(workspace: Workspace) -> None:
+    house = open_house(Deployment()).house
+
+    async with asyncio.timeout(ENOUGH):
+        # Whoever asks waits a moment only; a later answer is there for the next one.
+        while not (found := await asyncio.to_thread(house.prices)).is_live:
+            pass
+
+    assert found.usd_per_hour("H100") == pytest.approx(float(HOURLY[RATES["H100"]]))
 
 
 @pytest.mark.parametrize("status", [Status.PERMISSION_DENIED, Status.UNIMPLEMENTED])
