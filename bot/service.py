@@ -21,6 +21,7 @@ from training.cutting import remarks
 from training.dataset.group import GroupPlan
 from training.dataset.report import Finding
 from training.log_tail import LogTail, log_tail
+from training.prices import PriceList
 from training.request import EngineName, RunSpec, TrainRequest
 from training.runs import Origin
 from training.view import RunSummary, RunView
@@ -104,6 +105,10 @@ class Service:
         """Return what `resume-from` can name and fits what was typed, each with a description."""
         return await _in_thread(self._local.runs.starts.names, guild, typed)
 
+    async def gpu_prices(self) -> PriceList:
+        """Return what each GPU that a run can ask for costs."""
+        return await _in_thread(self._local.house.prices)
+
     async def train(self, request: TrainRequest, origin: Origin) -> StartedRun:
         """Store a run and start it; the same interaction gives the same run."""
 
@@ -111,7 +116,13 @@ class Service:
             spec = self._local.runs.start(request, origin, self._engine)
             report = self._local.house.report(spec)
             groups = self._local.house.groups(spec)
-            cost = estimate(find_model(spec.model), groups, spec.experts)
+            cost = estimate(
+                find_model(spec.model),
+                groups,
+                spec.experts,
+                gpu=spec.gpu,
+                prices=self._local.house.prices(),
+            )
             return StartedRun(spec, cost, groups, remarks(spec.dataset_toml, report))
 
         return await _in_thread(start)

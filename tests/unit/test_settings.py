@@ -40,13 +40,6 @@ def test_what_is_not_given_comes_from_the_catalogue() -> None:
     )
 
 
-def test_another_lightning_repository_is_not_looked_up_at_the_pinned_commit() -> None:
-    other = experts(lightning_repo="someone/some-lora")["high"].speed_lora
-
-    assert other is not None
-    assert other.revision == "main"
-
-
 def test_one_value_stands_for_all_experts() -> None:
     assert [expert.settings.epochs for expert in experts(epochs="7").values()] == [7, 7]
 
@@ -87,8 +80,7 @@ def test_alpha_follows_the_rank_unless_given() -> None:
         ("blocks_to_swap", "-1", "from 0"),
         ("fp8", "perhaps", "yes or no"),
         ("lightning_strength", "9", "up to 4"),
-        ("lightning_file", "../../etc/passwd", "Lightning file"),
-        ("lightning_repo", "not a repo", "owner/name"),
+        ("lightning_file", "../../etc/passwd", "owner/repo:path/file.safetensors"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_what_is_possible(
@@ -126,7 +118,7 @@ def test_a_model_with_a_single_expert_has_no_choice() -> None:
 
 
 def test_settings_of_the_command_line_are_those_of_the_domain() -> None:
-    others = {"name", "expert", "resume_from", "media"}
+    others = {"name", "expert", "gpu", "resume_from", "media"}
     named = {field.name for field in fields(RunSettings)} - others
 
     assert named == {*SETTING_NAMES, *ITEM_NAMES, *LIGHTNING_NAMES, *CONFIG_TEXTS}
