@@ -14,6 +14,7 @@ from training.dataset.facts import MediaFacts, Note, UnreadableError
 from training.dataset.limits import Limits
 from training.dataset.timeline import (
     FPS,
+    at_16fps,
     frames_at_16fps,
     is_16fps,
     is_variable,
@@ -32,12 +33,12 @@ FEWEST_MOVING_FRAMES = 21  # the shortest target of the guide that shows movemen
 class Tape:
     """What is kept of a clip while its frames go by."""
 
-    watch: ClipWatch
+    watch: ClipWatch = field(default_factory=ClipWatch)
     times_us: list[int] = field(default_factory=list[int])
     shape: Shape | None = None
     bits: int = 8
     is_interlaced: bool = False
-    last_us: int | None = None
+    last: VideoFrame | None = None
 
     def add(self, time_us: int, frame: VideoFrame, stream: VideoStream) -> None:
         """Take note of one frame."""
@@ -46,8 +47,7 @@ class Tape:
             self.bits = max(part.bits for part in frame.format.components)
         self.times_us.append(time_us)
         self.is_interlaced = self.is_interlaced or frame.interlaced_frame
-        self.last_us = _duration_us(frame)
-        self.watch.see(frame)
+        self.last = frame
 
 
 def probe_clip(path: Path, extension: str, limits: Limits, threads: int = 2) -> MediaFacts:
@@ -75,29 +75,37 @@ def probe_clip(path: Path, extension: str, limits: Limits, threads: int = 2) -> 
 
 
 def _play(container: InputContainer, stream: VideoStream, limits: Limits) -> Tape:
-    tape = Tape(watch=ClipWatch.expecting(stream.frames))
+    tape = Tape()
+    for frame in at_16fps(_recorded(tape, container, stream, limits)):
+        tape.watch.see(frame)
+    return tape
+
+
+def _recorded(
+    tape: Tape, container: InputContainer, stream: VideoStream, limits: Limits
+) -> Iterator[tuple[int, VideoFrame]]:
     for time_us, frame in timed_frames(container, stream):
         if time_us > limits.clip_seconds * 1_000_000:
             raise UnreadableError("clip-too-long", f"over {limits.clip_seconds} s")
         if len(tape.times_us) == limits.clip_frames:
             raise UnreadableError("clip-too-long", f"over {limits.clip_frames} frames")
         tape.add(time_us, frame, stream)
-    return tape
+        yield time_us, frame
 
 
 def _describe(
     container: InputContainer, stream: VideoStream, extension: str, tape: Tape
 ) -> MediaFacts:
-    if tape.shape is None:
+    if tape.shape is None or tape.last is None:
         raise UnreadableError("corrupt-clip", "no frame can be decoded")
     width, height = tape.shape.even
     if min(width, height) < SMALLEST_SIDE:
         raise UnreadableError("clip-too-small", f"{width} x {height}")
-    length = length_us(tape.times_us, tape.last_us)
+    length = length_us(tape.times_us, _duration_us(tape.last))
     frames = len(tape.times_us)
-    available = frames_at_16fps(length)
+    wanted = longest_4n1(frames_at_16fps(length))
     notes = [*_form_notes(container, stream, extension, tape), *_timing_notes(tape, length)]
-    look = tape.watch.look()
+    look = tape.watch.look(wanted, tape.last)
     return MediaFacts(
         kind="video",
         extension=".mp4",
@@ -106,7 +114,7 @@ def _describe(
         frames=frames,
         fps=round(frames * 1_000_000 / length, 3),
         seconds=round(length / 1_000_000, 3),
-        frames_16fps=longest_4n1(available),
+        frames_16fps=wanted,
         is_copied=not notes and is_16fps(tape.times_us) and _is_as_wanted(container, stream),
         prints=look.prints,
         notes=(*notes, *look.notes),
