@@ -86,15 +86,6 @@ def dataset_list(versions: Sequence[DatasetVersion]) -> Card:
     )
 
 
-def removed_card(removed: Sequence[DatasetVersion]) -> Card:
-    """Return what was removed, and what was not."""
-    names = join_lines([f"**{version.ref}**" for version in removed], VALUE_LIMIT)
-    return Card(
-        title=f"Removed {count(len(removed), 'dataset version')}",
-        description=f"{names}\nRuns that were trained on it keep their checkpoints.",
-    )
-
-
 def report_text(report: Report) -> str:
     """Return the whole report as plain text, for a file or a terminal."""
     parts = (_head, _finding_texts, _of_models, _samples)
