@@ -34,6 +34,7 @@ PLANAR = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "
 CUT_CHANGE = 14.0  # of 255, mean over the picture
 CUT_HISTOGRAM = 0.2  # of 1
 CUT_JUMP = 5.0  # times the change around it
+FADE_FRAMES = 6
 STANDING_CHANGE = 0.5  # of 255: what encoding alone makes of a repeated frame
 
 
@@ -113,7 +114,8 @@ class ClipWatch:
             notes.append(Note(code="letterboxed"))
         if self.seen > 1 and black + blank < self.seen and is_still(pictures):
             notes.append(Note(code="static-clip"))
-        if cuts := _cuts(self.changes):
+        empty = [black or blank for black, blank in zip(self.black, self.blank, strict=True)]
+        if cuts := _cuts(self.changes, empty):
             notes.append(Note(code="scene-cut", detail=f"at {_listed(cuts)}"))
         return notes
 
@@ -128,9 +130,7 @@ class ClipWatch:
         if self.before is not None and self.before_histogram is not None:
             change = float(np.abs(now - self.before).mean())
             moved = float(np.abs(histogram - self.before_histogram).sum()) / 2
-            # What a flash or black frame interrupts is told as such, not as a cut.
-            is_cut = not (any(self.black[-2:]) or any(self.blank[-2:]))
-            self.changes.append((change, moved) if is_cut else (0.0, 0.0))
+            self.changes.append((change, moved))
         self.before, self.before_histogram = now, histogram
 
     def _repeat(self) -> None:
@@ -144,11 +144,13 @@ class ClipWatch:
             self.kept = {i: luma for i, luma in self.kept.items() if i % self.stride == 0}
 
 
-def _cuts(changes: list[tuple[float, float]]) -> list[int]:
+def _cuts(changes: list[tuple[float, float]], empty: list[bool]) -> list[int]:
     """Return after which frames the next differs far more than those around it do."""
     found: list[int] = []
     for index, (change, moved) in enumerate(changes):
-        if change <= CUT_CHANGE or moved <= CUT_HISTOGRAM:
+        # A flash, or a fade to or from black, is told as such, not as a cut.
+        near = empty[max(0, index + 1 - FADE_FRAMES) : index + 1 + FADE_FRAMES]
+        if change <= CUT_CHANGE or moved <= CUT_HISTOGRAM or any(near):
             continue
         around = changes[max(0, index - 4) : index] + changes[index + 1 : index + 5]
         # A slow clip's frames stand for a while at 16 fps: only what moves tells how much it does.
@@ -156,7 +158,7 @@ def _cuts(changes: list[tuple[float, float]]) -> list[int]:
         usual = max(1.0, median(moving)) if moving else 1.0
         if around and change > CUT_JUMP * usual:
             found.append(index)
-    return found
+    return [cut for cut in found if cut - 1 not in found]  # of a dissolve the beginning
 
 
 def _listed(cuts: list[int]) -> str:
