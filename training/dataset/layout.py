@@ -17,8 +17,8 @@ CLIPS = {".mp4", ".webm", ".avi", ".mkv", ".mov", ".flv", ".wmv", ".m4v", ".mpg"
 UNSUPPORTED = {
     *(".heic", ".heif", ".jxl", ".psd", ".svg", ".exr", ".hdr", ".dng", ".cr2", ".nef", ".arw"),
     *(".gifv", ".ts", ".mts", ".m2ts", ".3gp", ".vob", ".ogv", ".rm", ".y4m", ".insv", ".braw"),
-    *(".zip", ".rar", ".7z", ".tar", ".gz"),
 }
+ARCHIVES = {".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz"}
 CAPTIONS = {".txt", ".caption"}
 LONGEST_STEM = 60
 
@@ -95,6 +95,8 @@ def _leftover(name: PurePosixPath) -> Note | None:
         return None
     if extension in UNSUPPORTED:
         return Note(code="unsupported-type", detail=extension)
+    if extension in ARCHIVES:
+        return Note(code="nested-archive")
     if extension == ".safetensors":
         return Note(code="leftover-cache")
     if extension == ".toml":

@@ -62,6 +62,7 @@ CASES: dict[str, tuple[str, Make]] = {
     "a caption with two endings": ("caption-name", lambda s: captioned_by(s, "x.png.txt")),
     "a caption alone": ("orphan-caption", lambda _: {"y.txt": "ann1ka, lost"}),
     "a HEIC file": ("unsupported-type", lambda _: {"x.heic": b"ftypheic", "x.txt": "x"}),
+    "a zip in the zip": ("nested-archive", lambda s: {"x.zip": zip_bytes(plain(s))}),
     "a TIFF image": ("converted-type", lambda s: saved(s, "TIFF", "x.tiff")),
     "a still GIF": ("converted-type", lambda s: saved(s, "GIF", "x.gif")),
     "a PNG named jpg": ("wrong-extension", lambda s: plain(s, "x.jpg")),
