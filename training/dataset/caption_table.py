@@ -63,7 +63,7 @@ def read_table(content: bytes, report: Report) -> ReadTable:
         TableRefusedError: It is no such table, or a row does not fit; every problem is named.
     """
     rows = _rows(_decoded(content))
-    columns = _columns(next((row for _, row in rows), []))
+    columns = _columns(next((row for _, row in rows), list[str]()))
     known = {sample.name: sample.caption for sample in report.samples}
     given: dict[str, str] = {}
     problems: list[str] = []
