@@ -91,7 +91,7 @@ FILES: Mapping[str, Rule] = {
         "is of a type that the trainer skips",
         "are of a type that the trainer skips",
         "",
-        "Converted to PNG without loss.",
+        "Converted: images to PNG without loss, clips to MP4.",
     ),
     "wrong-extension": repaired(
         "holds something else than its extension says",

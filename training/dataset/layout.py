@@ -14,9 +14,11 @@ from training.dataset.report import Kind
 IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif"}
 CONVERTED_IMAGES = {".tif", ".tiff", ".gif", ".ppm", ".tga", ".jp2", ".jfif", ".jpe"}
 CLIPS = {".mp4", ".webm", ".avi", ".mkv", ".mov", ".flv", ".wmv", ".m4v", ".mpg", ".mpeg"}
+# What phones and camcorders write; the trainer skips these.
+CONVERTED_CLIPS = {".ts", ".mts", ".m2ts", ".3gp"}
 UNSUPPORTED = {
     *(".heic", ".heif", ".jxl", ".psd", ".svg", ".exr", ".hdr", ".dng", ".cr2", ".nef", ".arw"),
-    *(".gifv", ".ts", ".mts", ".m2ts", ".3gp", ".vob", ".ogv", ".rm", ".y4m", ".insv", ".braw"),
+    *(".gifv", ".vob", ".ogv", ".rm", ".y4m", ".insv", ".braw"),
 }
 ARCHIVES = {".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz"}
 CAPTIONS = {".txt", ".caption"}
@@ -73,7 +75,7 @@ def _kind(member: Member) -> Kind | None:
     extension = member.name.suffix.lower()
     if extension in IMAGES | CONVERTED_IMAGES:
         return "image"
-    return "video" if extension in CLIPS else None
+    return "video" if extension in CLIPS | CONVERTED_CLIPS else None
 
 
 def _note_names(media: Sequence[Medium]) -> None:
@@ -91,7 +93,7 @@ def _note_names(media: Sequence[Medium]) -> None:
 
 def _leftover(name: PurePosixPath) -> Note | None:
     extension = name.suffix.lower()
-    if extension in IMAGES | CONVERTED_IMAGES | CLIPS | CAPTIONS:
+    if extension in IMAGES | CONVERTED_IMAGES | CLIPS | CONVERTED_CLIPS | CAPTIONS:
         return None
     if extension in UNSUPPORTED:
         return Note(code="unsupported-type", detail=extension)
