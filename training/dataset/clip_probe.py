@@ -38,8 +38,7 @@ def probe_clip(path: Path, extension: str, limits: Limits, threads: int = 2) -> 
         UnreadableError: It is not a clip that can be used.
     """
     with open_clip(path, threads) as (container, stream):
-        if name := HDR_TRANSFERS.get(stream.codec_context.color_trc):
-            raise UnreadableError("hdr", name)
+        _refuse_hdr(stream.codec_context.color_trc)
         if stream.width * stream.height > limits.clip_pixels:
             raise UnreadableError("clip-too-large", f"{stream.width} x {stream.height}")
         tape = _play(container, stream, limits)
@@ -65,8 +64,14 @@ def _recorded(
             raise UnreadableError("clip-too-long", f"over {limits.clip_seconds} s")
         if len(tape.times_us) == limits.clip_frames:
             raise UnreadableError("clip-too-long", f"over {limits.clip_frames} frames")
+        _refuse_hdr(frame.color_trc)  # the pictures may know better than their container
         tape.add(time_us, frame, stream)
         yield time_us, frame
+
+
+def _refuse_hdr(transfer: int) -> None:
+    if name := HDR_TRANSFERS.get(transfer):
+        raise UnreadableError("hdr", name)
 
 
 def _describe(

@@ -105,6 +105,14 @@ def hdr_png(seed: int) -> Files:
     return image(content[:33] + whole + content[33:])  # behind the header
 
 
+def hdr_inside(seed: int) -> Files:
+    """A Matroska file whose own tags say BT.709."""
+    hlg = "log-level=none:colorprim=bt2020:transfer=arib-std-b67:colormatrix=bt2020nc"
+    options = (("preset", "ultrafast"), ("x265-params", hlg))
+    hidden = ClipFormat(container="matroska", codec="libx265", options=options)
+    return clip(encode_clip(walk(5, seed=seed), stored=hidden), "x.mkv")
+
+
 def paged(seed: int) -> Files:
     return saved(seed, "TIFF", "x.tif", save_all=True, append_images=[photo(seed + 1)])
 
