@@ -4,12 +4,14 @@ import csv
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from training.dataset.caption import holds_controls, tidy
 from training.dataset.report import Report
 from training.errors import DatasetError
 
 HEADER = ("file", "caption")
+SOURCE = "uploaded as"  # a column for people only, where files were renamed
 TABLE_LIMIT_BYTES = 8 * 1024 * 1024
 _DELIMITERS = ",;\t"  # Excel writes semicolons where the comma is the decimal point
 _SEPARATOR_LINES = {"sep=,", "sep=;", "sep=\t", "sep="}
@@ -51,8 +53,11 @@ def write_table(report: Report) -> bytes:
     """Return the captions as CSV, with the mark by which Excel knows UTF-8."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
-    writer.writerow(HEADER)
-    writer.writerows((sample.name, _guarded(sample.caption)) for sample in report.samples)
+    is_renamed = any(_stem(sample.name) != _stem(sample.source) for sample in report.samples)
+    writer.writerow((*HEADER, SOURCE) if is_renamed else HEADER)
+    for sample in report.samples:
+        row = sample.name, _guarded(sample.caption), _guarded(sample.source)
+        writer.writerow(row if is_renamed else row[:2])
     return buffer.getvalue().encode("utf-8-sig")
 
 
@@ -96,7 +101,8 @@ def _columns(header: list[str]) -> _Columns:
                 f'The first row of the table names {found} "{title}".',
                 "Send back the table that the bot sent, with its first row as it was.",
             )
-    others = [title for title, known in zip(header, plain, strict=True) if known not in HEADER]
+    known = {*HEADER, SOURCE}
+    others = [title for title, word in zip(header, plain, strict=True) if word not in known]
     return _Columns(header, plain.index(HEADER[0]), plain.index(HEADER[1]), tuple(others))
 
 
@@ -157,6 +163,10 @@ def _without_empty_end(row: list[str]) -> list[str]:
     while cells and not cells[-1].strip():
         cells.pop()
     return cells
+
+
+def _stem(path: str) -> str:
+    return PurePosixPath(path).stem
 
 
 def _guarded(caption: str) -> str:

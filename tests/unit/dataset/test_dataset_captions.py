@@ -56,6 +56,18 @@ def test_a_table_sent_back_unchanged_changes_nothing(captions: list[str]) -> Non
         assert read_table(write_table(report), report).captions == {}
 
 
+def test_a_table_of_renamed_files_says_what_they_were_called() -> None:
+    first, second = a_report("one", "two").samples
+    renamed = first.model_copy(update={"name": "images/sample.png", "source": "=\u56fe/\u4e00.png"})
+    report = Report(version="v", samples=(renamed, second), findings=())
+
+    rows = list(csv.reader(io.StringIO(write_table(report).decode("utf-8-sig"))))
+
+    assert rows[0] == ["file", "caption", "uploaded as"]
+    assert rows[1] == ["images/sample.png", "one", "'=\u56fe/\u4e00.png"]
+    assert read_table(write_table(report), report) == ReadTable({})
+
+
 @pytest.mark.parametrize("start", ["=1+1", "+49 30", "-soft light", "@ann1ka", "'quoted'", "'=x"])
 def test_no_caption_is_a_formula_in_a_spreadsheet(start: str) -> None:
     report = a_report(start)
