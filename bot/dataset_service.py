@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Literal, ParamSpec, TypeVar
 
 from bot.dataset_views import CheckedDataset, StoredDataset, look
-from bot.wiring import LocalHouse
+from bot.installation import Installation
 from training.checked_uploads import CheckedUploads
 from training.dataset.caption_table import write_table
 from training.dataset.difference import Difference, compare
@@ -29,7 +29,7 @@ Mode = Literal["new", "add", "replace"]
 class DatasetService:
     """The use cases of datasets in one installation; everything is asked for within a guild."""
 
-    def __init__(self, local: LocalHouse) -> None:
+    def __init__(self, local: Installation) -> None:
         self._local = local
         self._datasets = local.datasets
         self._edits = DatasetEdits(local.datasets)

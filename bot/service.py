@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from bot.dataset_service import DatasetService
+from bot.installation import Installation
 from bot.web.archive import Member
 from bot.web.bundle import workflow_file
 from bot.web.links import LinkSigner
-from bot.wiring import LocalHouse
 from training.advance import open_runs
 from training.bundle import require_checkpoints, sets
 from training.catalogue import find_model
@@ -68,7 +68,7 @@ class Service:
         datasets: Those of datasets.
     """
 
-    def __init__(self, local: LocalHouse, signer: LinkSigner, engine: EngineName) -> None:
+    def __init__(self, local: Installation, signer: LinkSigner, engine: EngineName) -> None:
         self._local = local
         self._signer = signer
         self._engine: EngineName = engine
@@ -146,7 +146,7 @@ class Service:
         """Return (guild, run) of all runs that have not ended, and see that they are worked on."""
 
         def tend() -> list[tuple[str, str]]:
-            found = open_runs(self._local.house, self._local.guilds())
+            found = open_runs(self._local.house)
             if found:
                 self._local.ensure_worker()
             return found

@@ -2,30 +2,29 @@
 
 import fcntl
 import os
-import secrets
 import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
 
+from bot.installation import Installation
 from bot.settings import Settings
+from storage.board import StoreBoard
+from storage.file_claims import FileClaims
 from storage.file_lease import FileLeases
 from storage.folder import FolderStore
 from storage.run_index import SqliteRunIndex
 from training.backends.local_queue import LocalBackend
 from training.catalogue import Model
-from training.checkpoints import Checkpoints
-from training.datasets import Datasets
 from training.errors import RequestError
 from training.house import House
 from training.musubi.engine import MusubiEngine
 from training.ports import Engine
 from training.rehearsal.engine import RehearsalEngine
 from training.request import EngineName
-from training.runs import Runs
 
 
-class LocalHouse:
+class LocalHouse(Installation):
     """Everything that works on one machine's home folder."""
 
     def __init__(self, settings: Settings) -> None:
@@ -40,17 +39,18 @@ class LocalHouse:
                 "Choose another one with --home or LORABOT_HOME.",
             ) from error
         self.backend = LocalBackend(self.home / "local", self.ensure_worker)
-        self.house = House(
-            store=FolderStore(self.home),
+        store = FolderStore(self.home)
+        house = House(
+            store=store,
             leases=FileLeases(self.home / "leases"),
             backend=self.backend,
+            board=StoreBoard(store),
             engine=self.engine,
             gpu=self.gpu,
             limits=settings.limits,
         )
-        self.runs = Runs(self.house, SqliteRunIndex(self.home / "index.sqlite"))
-        self.datasets = Datasets(self.house.store, settings.limits)
-        self.checkpoints = Checkpoints(self.house.store)
+        index = SqliteRunIndex(self.home / "index.sqlite")
+        super().__init__(settings, house, FileClaims(self.home / "claims"), index)
 
     def with_team_role(self, role: str) -> "LocalHouse":
         """Return the same home with a role to notify, unless one is set."""
@@ -89,10 +89,6 @@ class LocalHouse:
     def gpu(self, _model: Model, engine: EngineName) -> str | None:
         """Return the card that an engine trains on; a rehearsal runs on the CPU."""
         return self.settings.gpu if engine == "musubi" else None
-
-    def guilds(self) -> list[str]:
-        """Return the guilds that have anything stored."""
-        return self.house.store.names("guilds")
 
     @property
     def worker_lock(self) -> Path:
@@ -140,14 +136,6 @@ class LocalHouse:
             with suppress(ChildProcessError):
                 ended, _status = os.waitpid(self._worker, os.WNOHANG)
                 self._worker = None if ended else self._worker
-
-    def link_secret(self) -> bytes:
-        """Return the secret that signs links; made once, kept in the home folder."""
-        path = self.home / "bot" / "link-secret"
-        store = self.house.store
-        store.create("bot/link-secret", secrets.token_bytes(32))
-        path.chmod(0o600)
-        return store.read("bot/link-secret")
 
 
 def worker_environment(settings: Settings) -> dict[str, str]:

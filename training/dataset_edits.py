@@ -48,7 +48,7 @@ class DatasetEdits:
         refuse_unusable(new.report)
         with tempfile.TemporaryDirectory(prefix="lorabot-combined-") as folder:
             archive = Path(folder) / "combined.zip"
-            parts = Part(old.archive, old.report), Part(new.archive, new.report)
+            parts = Part(old.zip_path(), old.report), Part(new.zip_path(), new.report)
             combined = combine(*parts, archive, is_replacing=is_replacing)
             trigger = new.trigger or old.trigger
             whole = replace(upload, archive=archive, file_name=old.file_name, trigger=trigger)
@@ -118,7 +118,7 @@ class DatasetEdits:
         found = replace(
             draft,
             report=inspect_zip(
-                draft.archive, limits=self._datasets.limits, on_progress=on_progress
+                draft.zip_path(), limits=self._datasets.limits, on_progress=on_progress
             ),
         )
         return version, found.with_captions(draft.captions, word).report

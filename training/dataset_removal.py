@@ -95,7 +95,7 @@ class DatasetRemovals:
         return self._datasets.remove(guild, name)
 
     def _refuse_open(self, guild: str, name: str, numbers: set[int]) -> None:
-        for found_guild, run in open_runs(self._house, [guild]):
+        for found_guild, run in open_runs(self._house, guild):
             used = self._house.log(found_guild, run).spec().dataset
             if _is_of(used, name, numbers):
                 raise RequestError(

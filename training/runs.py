@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from training import events as ev
 from training import layout
-from training.advance import advance
+from training.advance import nudge
 from training.catalogue import find_model
 from training.dataset.report import Report
 from training.datasets import Datasets
@@ -123,7 +123,7 @@ class Runs:
                 continue
             spec = self._claim(draft.model_copy(update={"name": name}), origin)
             if (stored := self._store_spec(spec)) is not None:
-                advance(self._house, stored.guild, stored.name)
+                nudge(self._house, stored.guild, stored.name)
                 return stored
             self._unclaim(origin)
         raise RequestError(
@@ -147,7 +147,8 @@ class Runs:
             )
         writer = Writer(name=f"{REQUEST}", attempt=log.next_attempt(REQUEST))
         log.append(writer, ev.CancelRequested(at=self._house.clock(), by=by))
-        return advance(self._house, guild, name)
+        nudge(self._house, guild, name)
+        return log.load()
 
     def view(self, guild: str, name: str) -> RunView:
         """Return one run as it stands now.
@@ -214,6 +215,7 @@ class Runs:
         data = spec.model_dump_json(indent=2).encode()
         key = layout.spec(spec.guild, spec.name)
         if not store.exists(key):
+            store.create(layout.open_run(spec.guild, spec.name), b"")
             report = self._report(spec)
             store.write(layout.run_report(spec.guild, spec.name), report.model_dump_json().encode())
             self.starts.keep(spec)

@@ -60,17 +60,19 @@ class Starts:
         for expert in spec.experts:
             if expert.start is None:
                 continue
-            place = (spec.guild, spec.name, expert.name, expert.start.sha256)
-            target = self._house.store.path(layout.starting_file(*place))
-            if target.exists():
+            store = self._house.store
+            key = layout.starting_file(spec.guild, spec.name, expert.name, expert.start.sha256)
+            if store.exists(key):
                 continue
             source = self._source(spec, expert.name, expert.start)
             if file_sha256(source) != expert.start.sha256:
                 raise RequestError(
                     f"{expert.start.source} has changed since it was named.", "Try it again."
                 )
+            target = store.workshop(key)
             target.parent.mkdir(parents=True, exist_ok=True)
             _copy(source, target)
+            store.keep(key)
 
     def names(self, guild: str, typed: str = "") -> dict[str, str]:
         """Return what can be named in a guild and fits what was typed, each with a description.
@@ -153,7 +155,7 @@ class Starts:
         for checkpoint in reversed(saved):
             if checkpoint.epoch == int(match["epoch"]):
                 folder = layout.run(guild, match["run"])
-                return self._house.store.path(f"{folder}/{checkpoint.file}")
+                return self._house.store.fetch(f"{folder}/{checkpoint.file}")
         have = ", ".join(f"e{c.epoch}" for c in saved) or "none"
         raise NotFoundError(
             f"{match['run']} has no checkpoint of epoch {match['epoch']} of its {expert} expert.",
@@ -164,7 +166,7 @@ class Starts:
         if start.kept_by is not None:
             # The checkpoint may have been removed since; the old run kept its copy.
             place = (spec.guild, start.kept_by, expert, start.sha256)
-            return self._house.store.path(layout.starting_file(*place))
+            return self._house.store.fetch(layout.starting_file(*place))
         return self._named(spec.guild, expert, start.source)
 
 

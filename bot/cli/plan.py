@@ -44,7 +44,7 @@ def plan(
     ref, report = look_at(local, dataset, settings.media)
     spec = local.runs.draft_for(request, ORIGIN, engine, ref=ref, report=report)
     groups = cut_run(report, spec)
-    planner = Planner(spec, groups, local.engine(engine), local.house.store.path)
+    planner = Planner(spec, groups, local.engine(engine), local.house.store)
     cost = estimate(find_model(spec.model), groups, spec.experts)
     if json:
         print_json(_as_json(spec, planner, cost))

@@ -74,6 +74,8 @@ async def _serve(local: LocalHouse, token: str) -> None:
             running_bot(local, token=token, engine=engine, edit_seconds=local.settings.edit_seconds)
         )
         console.print(f"{bot.client.user} serves {len(bot.client.guilds)} servers. Ctrl-C ends it.")
+        if not bot.is_active:
+            console.print("Another copy of it is active, or was until now; this one stands by.")
         await _until_told(bot)
 
 
@@ -88,3 +90,7 @@ async def _until_told(bot: RunningBot) -> None:
     waiting.cancel()
     with suppress(asyncio.CancelledError):
         await waiting
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.remove_signal_handler(number)
+    if bot.client.handling.is_busy:
+        console.print("Commands are being finished first; Ctrl-C again ends it at once.")

@@ -8,6 +8,7 @@ import discord
 
 from bot.dataset_views import CheckedDataset, StoredDataset
 from bot.discord.answers import Interaction, answer, answer_error, guild_of
+from bot.discord.claimed import Claimed
 from bot.discord.dataset_answer import send_checked, send_stored, table_file
 from bot.discord.embed import to_embed
 from bot.discord.long_answer import LongAnswer
@@ -48,6 +49,7 @@ _PRIVATE: frozenset[Action] = frozenset({"captions", "remove"})
 
 
 class DatasetButton(
+    Claimed,
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
     template=r"ds:(?P<action>[a-z-]{4,14}):(?P<about>[a-z0-9_-]{1,64}(?:@\d{1,6})?):(?P<seal>\w{8})",
 ):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.specs import groups, spec
+from tests.specs import Rooted, groups, spec
 from training import layout
 from training.catalogue import MODELS, Model
 from training.musubi.commands import known_options
@@ -18,7 +18,7 @@ ALL = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 
 def stages(model: str, expert: ExpertChoice = "both", **settings: str) -> tuple[PlannedStage, ...]:
     run = spec(model, expert=expert, **settings)
-    return Planner(run, groups(), RehearsalEngine(), lambda key: ROOT / key).stages()
+    return Planner(run, groups(), RehearsalEngine(), Rooted(ROOT)).stages()
 
 
 def train_argv(model: str, expert: str = "main", **settings: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.specs import groups, report, spec
+from tests.specs import Rooted, groups, report, spec
 from training.dataset.groups import plan_groups
 from training.errors import RequestError
 from training.musubi.engine import MusubiEngine
@@ -33,7 +33,7 @@ def planner(of: RunSpec) -> Planner:
         of,
         groups(),
         MusubiEngine(Path("/musubi"), Path("/python")),
-        lambda key: Path("/home") / key,
+        Rooted(Path("/home")),
     )
 
 

@@ -16,6 +16,7 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from training.catalogue import Expert, Model, WeightFile
+from training.musubi.state import KEPT_EPOCH_STATES
 from training.settings import ExpertSettings
 
 Script = Literal[
@@ -206,7 +207,7 @@ class TrainNetwork:
             *("--output_dir", str(self.output_dir), "--output_name", self.output_name),
             *("--save_every_n_epochs", str(self.settings.save_every)),
             *("--save_precision", "bf16"),
-            *("--save_state", "--save_last_n_epochs_state", "2"),
+            *("--save_state", "--save_last_n_epochs_state", str(KEPT_EPOCH_STATES)),
             *("--training_comment", self.comment),
         ]
 

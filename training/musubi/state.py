@@ -11,6 +11,7 @@ from typing import Literal
 
 STATE_FILE = "training_state.json"
 KEPT_TIMED_STATES = 2
+KEPT_EPOCH_STATES = 2
 
 Reason = Literal["epoch", "steps", "time", "stop", "end"]
 
@@ -74,6 +75,14 @@ def timed_states(directory: Path, output_name: str) -> list[Path]:
         for path in sorted(directory.glob(f"{output_name}-step*-state"))
         if read_state(path).reason in ("time", "stop")
     ]
+
+
+def superseded_states(directory: Path, output_name: str) -> list[Path]:
+    """Return the states that are older than those which a trainer keeps: two of either kind."""
+    timed = timed_states(directory, output_name)
+    found = (path for path in directory.glob(f"{output_name}-*-state") if path not in timed)
+    asked = sorted(found, key=lambda path: read_state(path).step)
+    return [*timed[:-KEPT_TIMED_STATES], *asked[:-KEPT_EPOCH_STATES]]
 
 
 def step_state_name(output_name: str, step: int) -> str:

@@ -37,8 +37,7 @@ def _require_upload(context: StageContext) -> None:
 def _repair(context: StageContext) -> None:
     spec, store = context.spec, context.house.store
     folder = layout.dataset(spec.guild, spec.dataset.name, spec.dataset.number)
-    target = context.path(context.planner.prepared_key)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target = context.workshop(context.planner.prepared_key)
     work = Path(tempfile.mkdtemp(dir=target.parent, prefix=".prepare-"))
 
     def on_progress(done: int, total: int) -> None:
@@ -46,7 +45,7 @@ def _repair(context: StageContext) -> None:
         context.report_progress(f'{{"done": {done}, "total": {total}}}'.encode())
 
     try:
-        archive = context.path(f"{folder}/{layout.ORIGINAL}")
+        archive = store.fetch(f"{folder}/{layout.ORIGINAL}")
         repair(
             archive,
             context.house.report(spec),

@@ -1,16 +1,11 @@
 """Runs through chat: the card, its buttons, the ping, the links, restarts and repeats."""
 
-import asyncio
 import hashlib
 import io
 import os
 import re
 import signal
-import subprocess
-import sys
 import zipfile
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -21,10 +16,10 @@ from bot.sandbox.server import SandboxServer
 from bot.sandbox.user import SandboxUser
 from bot.sandbox.user_models import Message
 from bot.wiring import LocalHouse
-from tests.wire.bot.chat import ROLE, Chat, is_card
+from tests.wire.bot.chat import Chat, is_card
+from tests.wire.bot.processes import SLOW, bot_process
 
 T2V = "wan21-t2v-1-3b"
-SLOW = "LORABOT_STEP_DELAY"
 
 
 def is_training(message: Message) -> bool:
@@ -181,33 +176,6 @@ async def test_the_bot_goes_on_after_the_connection_was_cut(
 
     await ada.ask("train", model=T2V, dataset="annika", epochs="1", name="mine")
     assert "succeeded" in (await ada.ping("mine")).content
-
-
-@asynccontextmanager
-async def bot_process(server: SandboxServer, home: Path) -> AsyncGenerator[subprocess.Popen[bytes]]:
-    """Run the bot as a process of its own, as an operator would."""
-    environment = {
-        **os.environ,
-        "LORABOT_HOME": str(home),
-        "LORABOT_DISCORD_TOKEN": server.bot_token,
-        "LORABOT_DISCORD_URL": server.base_url,
-        "LORABOT_EDIT_SECONDS": "0.3",
-        "LORABOT_TEAM_ROLE": ROLE,
-        SLOW: "0.15",
-    }
-    command = [sys.executable, "-m", "bot", "serve"]
-    process = await asyncio.to_thread(
-        subprocess.Popen, command, env=environment, stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    line = await asyncio.to_thread(process.stdout.readline)
-    assert b"serves 2 servers" in line
-    try:
-        yield process
-    finally:
-        process.kill()
-        await asyncio.to_thread(process.wait)
-        process.stdout.close()
 
 
 async def test_a_killed_bot_goes_on_with_the_same_card(

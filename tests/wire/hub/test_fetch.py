@@ -120,10 +120,7 @@ def test_the_trainer_finds_its_tokenizers_without_the_network(stages: Stages) ->
         assert found.read_bytes() == stages.local.house.store.read(layout.weight("musubi", weight))
 
 
-def test_progress_is_told_in_bytes(
-    stages: Stages, files: Mapping[tuple[str, str], bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("training.stages.fetch.PROGRESS_SECONDS", 0.0)
+def test_progress_is_told_in_bytes(stages: Stages, files: Mapping[tuple[str, str], bytes]) -> None:
     spec = stages.begin(MODEL)
 
     stages.run(spec, FETCH)

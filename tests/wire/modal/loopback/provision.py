@@ -1,0 +1,132 @@
+"""What a container finds when it starts: its files, its variables, its arguments."""
+
+import os
+import shutil
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+from modal_proto import api_pb2
+
+from tests.wire.modal.loopback.apps import Apps
+from tests.wire.modal.loopback.assets import Images, Mounts, Secrets
+from tests.wire.modal.loopback.blobs import Blobs
+from tests.wire.modal.loopback.client_env import HOST_VARIABLES, PYTHON_WARNINGS
+from tests.wire.modal.loopback.container import Container
+from tests.wire.modal.loopback.layout import Layouts
+from tests.wire.modal.loopback.names import ENVIRONMENT
+from tests.wire.modal.loopback.settings import Settings
+from tests.wire.modal.loopback.volume_rpcs import Volumes
+from tests.wire.modal.loopback.volumes import View
+
+MOUNT_ROOT = "LORABOT_MOUNT_ROOT"
+SERVER_PORT = "LORABOT_SERVER_PORT"
+ARGUMENTS = "arguments"
+# Modal limits these to the cores that a function asks for.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def make_python(folder: Path) -> Path:
+    """Make an interpreter with the host's packages but none of its editable installs.
+
+    The line of a `.pth` file adds a folder without reading the `.pth` files in it: a container
+    finds the sources that were mounted, never those of the checkout.
+    """
+    python = folder / "bin" / "python"
+    if not python.exists():
+        python.parent.mkdir(parents=True)
+        base = Path(sys.executable).resolve()
+        python.symlink_to(base)
+        (folder / "pyvenv.cfg").write_text(f"home = {base.parent}\n")
+        packages = Path(sysconfig.get_path("purelib"))
+        own = folder / packages.relative_to(sys.prefix)
+        own.mkdir(parents=True)
+        (own / "host.pth").write_text(f"{packages}\n")
+    return python
+
+
+@dataclass(frozen=True)
+class Provision:
+    """Makes the root folder of a container, which stands for its file system.
+
+    A mount path `/mnt/data` lies at `$LORABOT_MOUNT_ROOT/mnt/data`; the sources that the client
+    mounts below `/root` are the only ones on `PYTHONPATH`.
+    """
+
+    settings: Settings
+    apps: Apps
+    layouts: Layouts
+    images: Images
+    secrets: Secrets
+    mounts: Mounts
+    blobs: Blobs
+    volumes: Volumes
+    python: Path
+
+    async def fill(self, container: Container) -> dict[str, View]:
+        """Fill the root folder of a container; return its views of volumes by volume id."""
+        (container.root / "root").mkdir(parents=True)
+        for mount_id in container.definition.mount_ids:
+            for name, sha256 in self.mounts.files(mount_id).items():
+                target = container.root / name.lstrip("/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self.blobs.content(sha256), target)
+        views: dict[str, View] = {}
+        for mount in container.definition.volume_mounts:
+            path = container.root / mount.mount_path.lstrip("/")
+            volume = self.volumes.get(mount.volume_id)
+            view = View(volume, path, mount.sub_path, mount.read_only)
+            await self.volumes.load(view)
+            views[volume.id] = view
+        arguments = self._arguments(container).SerializeToString()
+        (container.root / ARGUMENTS).write_bytes(arguments)
+        return views
+
+    def env(self, container: Container, url: str) -> dict[str, str]:
+        """Return the whole environment of a container that reaches the control plane at `url`."""
+        env = {name: os.environ[name] for name in HOST_VARIABLES if name in os.environ}
+        env["PATH"] = f"{self.python.parent}:{env.get('PATH', os.defpath)}"
+        env |= self.images.env(container.definition.image_id)
+        env |= self.settings.container_env
+        for secret_id in container.definition.secret_ids:
+            env |= self.secrets.variables(secret_id)
+        resources = container.definition.resources
+        if resources.milli_cpu and not resources.skip_num_threads_env_vars:
+            threads = str(max(1, round(resources.milli_cpu / 1000)))
+            env |= dict.fromkeys(THREADS, threads)
+        if container.port:
+            env[SERVER_PORT] = str(container.port)
+        return env | {
+            "MODAL_SERVER_URL": url,
+            "MODAL_CONTAINER_ARGUMENTS_PATH": str(container.root / ARGUMENTS),
+            "MODAL_TASK_ID": container.id,
+            "MODAL_FUNCTION_ID": container.function.id,
+            "MODAL_APP_ID": container.function.app_id,
+            "MODAL_IMAGE_ID": container.definition.image_id,
+            "MODAL_ENVIRONMENT": ENVIRONMENT,
+            "MODAL_CLOUD_PROVIDER": "CLOUD_PROVIDER_LOOPBACK",
+            "MODAL_REGION": "loopback",
+            "MODAL_IS_REMOTE": "1",
+            "MODAL_CONFIG_PATH": "/nonexistent",
+            "MODAL_HEARTBEAT_INTERVAL": "1",
+            "PYTHONPATH": str(container.root / "root"),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONWARNINGS": PYTHON_WARNINGS,
+            "HOME": str(container.root / "root"),
+            MOUNT_ROOT: str(container.root),
+        }
+
+    def _arguments(self, container: Container) -> api_pb2.ContainerArguments:
+        app = self.apps.get(container.function.app_id)
+        definition = container.definition
+        return api_pb2.ContainerArguments(
+            task_id=container.id,
+            function_id=container.function.id,
+            app_id=app.id,
+            function_def=definition,
+            serialized_params=container.function.params,
+            environment_name=ENVIRONMENT,
+            app_layout=self.layouts.layout(app, definition),
+        )

@@ -1,0 +1,130 @@
+"""Routes each RPC of Modal's API to the part that serves it, and records the ones nobody serves."""
+
+import traceback
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from grpclib.const import Handler, Status
+from grpclib.exceptions import GRPCError
+from grpclib.server import Stream
+from modal_proto.api_grpc import ModalClientBase
+
+Method = TypeVar("Method", bound=Callable[..., object])
+# Messages are of 285 types; each handler's own signature names its two.
+Message = Any
+Serve = Callable[[Message, "Caller"], Awaitable[Message]]
+ServeMany = Callable[[Message, "Caller"], AsyncIterator[Message]]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who speaks: the container of this id, or a client outside (no id)."""
+
+    container_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A handler that raised what it should not: a bug of the loopback."""
+
+    rpc: str
+    traceback: str
+
+
+def rpc(method: Method) -> Method:
+    """Mark a method as the handler of the RPC with its name in camel case."""
+    method.__dict__["serves"] = "".join(part.capitalize() for part in method.__name__.split("_"))
+    return method
+
+
+class _Table:
+    """Stands for a servicer while its table of RPCs is read."""
+
+    def __getattr__(self, name: str) -> None:
+        return None
+
+
+_TABLE = ModalClientBase.__mapping__(cast("ModalClientBase", _Table()))
+
+
+class Router:
+    """What every connection's servicer shares.
+
+    Attributes:
+        counts: How often each RPC was called.
+        unimplemented: RPCs that were asked for and that no part serves, in their order.
+        broken: Handlers that raised something unexpected.
+    """
+
+    def __init__(self, parts: Sequence[object]) -> None:
+        self.counts: Counter[str] = Counter()
+        self.unimplemented: list[str] = []
+        self.broken: list[Broken] = []
+        self._serving = dict(_handlers(parts))
+        unknown = set(self._serving) - {path.rsplit("/", 1)[1] for path in _TABLE}
+        if unknown:
+            raise ValueError(f"Modal's API has no RPC of the name {', '.join(sorted(unknown))}.")
+
+    def servicer(self, caller: Caller) -> "_Servicer":
+        """Return what grpclib serves on the connections of `caller`."""
+        return _Servicer(self, caller)
+
+    async def serve(self, name: str, stream: Stream[Any, Any], caller: Caller) -> None:
+        """Answer one call of the RPC `name`."""
+        self.counts[name] += 1
+        request = await stream.recv_message()
+        handler = self._serving.get(name)
+        if handler is None:
+            self.unimplemented.append(name)
+            raise GRPCError(Status.UNIMPLEMENTED, f"The loopback does not serve {name}.")
+        try:
+            await _answer(handler, stream, request, caller)
+        except (GRPCError, ConnectionError):
+            raise
+        except Exception as error:
+            # Not INTERNAL: the client would retry a bug until the test's time is up.
+            self.broken.append(Broken(name, traceback.format_exc()))
+            raise GRPCError(
+                Status.DATA_LOSS, f"Bug of the loopback in {name}: {error!r}"
+            ) from error
+
+
+async def _answer(
+    handler: Callable[..., Any], stream: Stream[Any, Any], request: Message, caller: Caller
+) -> None:
+    answer = handler(request, caller)
+    if isinstance(answer, AsyncIterator):
+        async for reply in cast("AsyncIterator[Message]", answer):
+            await stream.send_message(reply)
+        return
+    await stream.send_message(await answer)
+
+
+def _handlers(parts: Sequence[object]) -> list[tuple[str, Callable[..., Any]]]:
+    found: list[tuple[str, Callable[..., Any]]] = []
+    for part in parts:
+        for name in dir(type(part)):
+            served = getattr(getattr(type(part), name), "__dict__", {}).get("serves")
+            if served is not None:
+                found.append((served, getattr(part, name)))
+    return found
+
+
+class _Servicer:
+    """All RPCs, spoken by one caller."""
+
+    def __init__(self, router: Router, caller: Caller) -> None:
+        self._router, self._caller = router, caller
+
+    def __mapping__(self) -> Mapping[str, Handler]:
+        return {path: self._bind(path, handler) for path, handler in _TABLE.items()}
+
+    def _bind(self, path: str, handler: Handler) -> Handler:
+        name = path.rsplit("/", 1)[1]
+
+        async def serve(stream: Stream[Any, Any]) -> None:
+            await self._router.serve(name, stream, self._caller)
+
+        return handler._replace(func=serve)

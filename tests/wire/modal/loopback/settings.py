@@ -1,0 +1,50 @@
+"""How the loopback behaves, and its clock."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(kw_only=True)
+class Settings:
+    """How the control plane behaves; a test may change it while it runs.
+
+    Attributes:
+        gpus: How many GPUs the workspace has.
+        unavailable_gpus: GPU types that have no capacity at the moment, as "H100".
+        cold_start_seconds: What a container takes before its first line of Python.
+        idle_seconds: The most that an idle container waits for its next input, whatever its
+            function's scale-down window is (Modal's default is 60).
+        preemption_grace_seconds: From the signal to the kill of a preempted container.
+        server_grace_seconds: From SIGTERM to the kill of a server's container.
+        background_commit_seconds: How often volumes are committed in the background, None never.
+        cron_minute_seconds: How long a minute of the schedules lasts, None: they never run alone.
+        health_seconds: How often a server's port is looked at.
+        container_env: Variables that every container gets.
+    """
+
+    gpus: int = 4
+    unavailable_gpus: set[str] = field(default_factory=set[str])
+    cold_start_seconds: float = 0.0
+    idle_seconds: float = 2.0
+    preemption_grace_seconds: float = 30.0
+    server_grace_seconds: float = 30.0
+    background_commit_seconds: float | None = None
+    cron_minute_seconds: float | None = None
+    health_seconds: float = 1.0
+    container_env: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class Clock:
+    """The time by which results and entries of dicts expire; tests move it."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def now(self) -> float:
+        """Return seconds since the epoch."""
+        return time.time() + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass at once."""
+        self._ahead += seconds

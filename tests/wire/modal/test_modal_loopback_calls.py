@@ -1,0 +1,110 @@
+"""Deploying through the real command, and calling what was deployed."""
+
+from pathlib import Path
+
+import modal
+import pytest
+
+from tests.wire.modal.lookup import deployed
+from tests.wire.modal.loopback.api import CommandError, Loopback
+
+APP = """
+import time
+import modal
+
+app = modal.App("tiny", image=modal.Image.debian_slim(python_version="3.11"))
+
+@app.function(timeout=30)
+def double(number):
+    print("doubling", number)
+    return 2 * number
+
+@app.function(timeout=30)
+def fail(text):
+    raise ValueError(text)
+
+@app.function(timeout=60)
+def wait(seconds):
+    print("waiting")
+    time.sleep(seconds)
+"""
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny_app.py"
+    path.write_text(APP)
+    return path
+
+
+def test_a_deployed_function_runs_and_returns(loopback: Loopback, app: Path) -> None:
+    loopback.deploy(app)
+
+    result = deployed("tiny", "double").remote(21)
+
+    assert result == 42
+    assert "doubling 21" in loopback.logs("double")
+
+
+def test_an_exception_comes_back_as_itself(loopback: Loopback, app: Path) -> None:
+    loopback.deploy(app)
+
+    with pytest.raises(ValueError, match="no luck"):
+        deployed("tiny", "fail").remote("no luck")
+
+    assert loopback.journal[0].outcome == "failure"
+
+
+def test_a_call_is_found_again_by_its_id_and_polled(loopback: Loopback, app: Path) -> None:
+    loopback.deploy(app)
+    call_id = deployed("tiny", "double").spawn(4).object_id
+
+    result = modal.FunctionCall.from_id(call_id).get()
+
+    assert result == 8
+    assert modal.FunctionCall.from_id(call_id).get(timeout=0) == 8
+
+
+def test_a_running_call_is_not_done_and_can_be_cancelled(loopback: Loopback, app: Path) -> None:
+    loopback.deploy(app)
+    call = deployed("tiny", "wait").spawn(60)
+    loopback.wait_for(lambda: any(its.inputs for its in loopback.plane.scheduler.living_all()))
+    with pytest.raises(TimeoutError):
+        call.get(timeout=0)
+
+    call.cancel()
+
+    with pytest.raises(modal.exception.RemoteError):
+        call.get(timeout=20)
+    assert [its.outcome for its in loopback.journal] == ["cancelled"]
+
+
+def test_an_unknown_function_is_not_found(loopback: Loopback, app: Path) -> None:
+    loopback.deploy(app)
+
+    with pytest.raises(modal.exception.NotFoundError):
+        deployed("tiny", "treble").remote(1)
+    with pytest.raises(modal.exception.NotFoundError):
+        modal.FunctionCall.from_id("fc-none").get(timeout=0)
+
+
+def test_a_missing_secret_fails_the_deploy(loopback: Loopback, tmp_path: Path) -> None:
+    app = tmp_path / "with_secret.py"
+    app.write_text(
+        "import modal\n"
+        "app = modal.App('with-secret')\n"
+        "@app.function(secrets=[modal.Secret.from_name('hub', required_keys=['HF_TOKEN'])])\n"
+        "def token():\n"
+        "    import os\n"
+        "    return os.environ['HF_TOKEN']\n"
+    )
+
+    with pytest.raises(CommandError, match="Secret 'hub' not found"):
+        loopback.deploy(app)
+    loopback.create_secret("hub", {"OTHER": "x"})
+    with pytest.raises(CommandError, match="HF_TOKEN"):
+        loopback.deploy(app)
+    loopback.create_secret("hub", {"HF_TOKEN": "hf_secret"})
+    loopback.deploy(app)
+
+    assert deployed("with-secret", "token").remote() == "hf_secret"
