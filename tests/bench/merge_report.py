@@ -57,7 +57,8 @@ def _ratios(
             if name in measured
         }
         parts = [f"{own / other['cp']:.2f} times cp"] if "cp" in other else []
-        parts += [f"{other['plain'] / own:.2f} times faster than plain"] * ("plain" in other)
+        if "plain" in other:
+            parts.append(f"{other['plain'] / own:.2f} times faster than plain")
         if parts:
             lines.append(f"{way}: {', '.join(parts)} (their output {place})")
     return lines
