@@ -46,7 +46,10 @@ def compare(base: Path, lora: Path, runs: int, ways: list[Way]) -> dict[Way, lis
     measured: dict[Way, list[Measured]] = {way: [] for way in ways}
     for _ in range(runs):
         for way in ways:
-            measured[way].append(measure(way, base, lora))
+            found = measure(way, base, lora)
+            measured[way].append(found)
+            # At once, so that a benchmark that is stopped has not measured for nothing.
+            sys.stderr.write(f"{way}: {found.returned:.2f} s, on disk {found.durable:.2f} s\n")
     return measured
 
 
