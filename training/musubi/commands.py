@@ -189,6 +189,9 @@ class TrainNetwork:
         settings = self.settings
         arguments = ["--optimizer_type", settings.optimizer]
         arguments += ["--optimizer_args", "weight_decay=0.01"]
+        if settings.optimizer == "adafactor":
+            # By itself it chooses its own rates; musubi then drops rate and schedule.
+            arguments += ["relative_step=False", "scale_parameter=False", "warmup_init=False"]
         arguments += ["--learning_rate", _number(settings.learning_rate)]
         arguments += ["--lr_scheduler", settings.scheduler]
         arguments += ["--lr_scheduler_power", _number(settings.scheduler_power)]
