@@ -200,7 +200,7 @@ class TrainNetwork:
             # musubi hands the ratio to other schedules only; the polynomial one takes its last
             # rate from here and would otherwise always end at 1e-7.
             last = settings.learning_rate * settings.min_lr_ratio
-            arguments += ["--lr_scheduler_args", f"lr_end={last:.6g}"]
+            arguments += ["--lr_scheduler_args", f"lr_end={last:.12g}"]
         arguments += ["--max_train_epochs", str(settings.epochs)]
         return [*arguments, "--seed", str(settings.seed)]
 
