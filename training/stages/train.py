@@ -1,11 +1,14 @@
 """train: one expert's adapter, going on from the newest complete training state."""
 
 import json
+import logging
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 from typing import Self
+
+from pydantic import TypeAdapter
 
 from training import events as ev
 from training import layout
@@ -21,10 +24,15 @@ from training.musubi.progress import (
     TrainingStarted,
     Warned,
 )
+from training.musubi.state import STATE_FILE, read_state
 from training.request import RunSpec
 from training.stage import StageContext, StageResult
 from training.stages.cache import clean_folders
 from training.stages.merge import receipt_hash
+from training.tensor_header import read_header
+
+logger = logging.getLogger(__name__)
+_COMMENT: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])
 
 # A card is edited every few seconds at most; more often would only wear the disk.
 PROGRESS_SECONDS = 0.5
@@ -63,15 +71,35 @@ def run(context: StageContext) -> StageResult:
 def newest_state(folder: Path, spec: RunSpec, name: ExpertName) -> Path | None:
     """Return the training state of this run and expert with the most steps, if there is one.
 
-    A state is complete when its sidecar is there, which is written into it before the rename.
+    A state is complete when its sidecar is there, which is written into it before the rename. One
+    that was damaged since is passed over: the one before it costs less than starting anew.
     """
-    found: list[tuple[int, Path]] = []
-    for sidecar in folder.glob("*-state/training_state.json"):
-        facts = json.loads(sidecar.read_text("utf-8"))
-        origin = json.loads(facts["training_comment"])
-        if (origin["run"], origin["expert"]) == (spec.name, name):
-            found.append((int(facts["step"]), sidecar.parent))
+    found = [
+        (steps, sidecar.parent)
+        for sidecar in folder.glob(f"*-state/{STATE_FILE}")
+        if (steps := _steps_of(sidecar.parent, spec, name)) is not None
+    ]
     return max(found)[1] if found else None
+
+
+def _steps_of(state: Path, spec: RunSpec, name: ExpertName) -> int | None:
+    """Return the steps of a state of this run and expert; None where it is not, or is damaged."""
+    try:
+        record = read_state(state)
+        read_header(state / "model.safetensors")
+    except (OSError, ValueError) as error:
+        logger.warning("run %s: the state %s is damaged: %s", spec.name, state.name, error)
+        return None
+    return record.step if _origin(record.training_comment) == (spec.name, name) else None
+
+
+def _origin(comment: str | None) -> tuple[object, object] | None:
+    """Return the run and the expert that a state's comment names; None where it is not ours."""
+    try:
+        facts: dict[str, object] = _COMMENT.validate_json(comment or "")
+    except ValueError:
+        return None
+    return facts.get("run"), facts.get("expert")
 
 
 def _state_to_continue(context: StageContext, name: ExpertName) -> Path | None:
