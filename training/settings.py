@@ -16,16 +16,8 @@ from training.catalogue import Expert, ExpertName, Model, WeightFile
 from training.dataset.buckets import Resolution
 from training.errors import RequestError
 from training.lightning_file import FILE, FORMS, REPO, REVISION, find_lightning_file
+from training.schedules import Scheduler, require_effect
 
-Scheduler = Literal[
-    "polynomial",
-    "constant",
-    "linear",
-    "cosine",
-    "cosine_with_restarts",
-    "cosine_with_min_lr",
-    "rex",
-]
 Optimizer = Literal["adamw8bit", "adamw", "adafactor"]
 
 _EXPERTS: tuple[ExpertName, ...] = ("main", "high", "low")
@@ -157,7 +149,7 @@ def resolve_expert(model: Model, expert: Expert, given: Mapping[str, str]) -> Ex
     """Return the complete settings of one expert: the catalogue's, changed by what was given.
 
     Raises:
-        RequestError: A value is out of range or of the wrong kind.
+        RequestError: A value is out of range, of the wrong kind, or without an effect.
     """
     values: dict[str, object] = {
         "expert": expert.name,
@@ -172,6 +164,7 @@ def resolve_expert(model: Model, expert: Expert, given: Mapping[str, str]) -> Ex
         settings = ExpertSettings.model_validate(values)
     except ValidationError as error:
         raise _refusal(error) from error
+    require_effect(settings.scheduler, given, settings.min_lr_ratio)
     if settings.blocks_to_swap > model.swappable:
         raise RequestError(
             f"blocks-to-swap cannot be {settings.blocks_to_swap} for {model.name}.",

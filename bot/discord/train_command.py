@@ -16,12 +16,12 @@ from training.catalogue import MODELS, Model
 from training.cutting import check_config_size, read_config
 from training.dataset.buckets import Resolution
 from training.request import ExpertChoice, TrainRequest
+from training.schedules import Scheduler
 from training.settings import (
     ITEM_NAMES,
     LIGHTNING_NAMES,
     SETTING_NAMES,
     Optimizer,
-    Scheduler,
     describe,
     option,
 )

@@ -93,6 +93,30 @@ def test_a_value_out_of_range_is_named_with_what_is_possible(
     assert expected in caught.value.fix
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"scheduler": "cosine", "min_lr_ratio": "0.1"}, "scheduler polynomial or"),
+        ({"scheduler": "rex", "scheduler_power": "3"}, "give scheduler polynomial"),
+        ({"min_lr_ratio": "1"}, "scheduler constant"),
+    ],
+)
+def test_what_a_schedule_cannot_take_is_refused_instead_of_passed_over(
+    given: dict[str, str], expected: str
+) -> None:
+    with pytest.raises(RequestError, match=r"min-lr-ratio|scheduler-power") as caught:
+        experts(**given)
+
+    assert expected in caught.value.fix
+
+
+def test_a_schedule_takes_what_is_its_own() -> None:
+    found = experts(scheduler="cosine_with_min_lr", min_lr_ratio="high=0.2 low=1")
+
+    assert [expert.settings.min_lr_ratio for expert in found.values()] == [0.2, 1]
+    assert experts(scheduler="constant")["low"].settings.scheduler == "constant"
+
+
 @pytest.mark.parametrize("text", ["high=4 16", "high=4 high=5", "main=3"])
 def test_a_mixed_or_repeated_value_is_refused(text: str) -> None:
     with pytest.raises(RequestError):
