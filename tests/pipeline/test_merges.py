@@ -42,6 +42,7 @@ def test_a_merge_that_does_not_fit_fails_the_run_and_trains_nothing(home: Home) 
     receipt = lora.with_name(f"{lora.name}.receipt.json")
     write_weights(lora, role="dit", seed="not a LoRA")
     facts = json.loads(receipt.read_text())
+    facts["size_bytes"] = lora.stat().st_size
     facts["sha256"] = hashlib.sha256(lora.read_bytes()).hexdigest()
     receipt.write_text(json.dumps(facts))
 
