@@ -43,6 +43,7 @@ def test_a_merge_that_does_not_fit_fails_the_run_and_trains_nothing(home: Home) 
     write_weights(lora, role="dit", seed="not a LoRA")
     facts = json.loads(receipt.read_text())
     facts["sha256"] = hashlib.sha256(lora.read_bytes()).hexdigest()
+    facts["size_bytes"] = lora.stat().st_size
     receipt.write_text(json.dumps(facts))
 
     view = home.finish(home.start(MODEL, epochs="1").name)
