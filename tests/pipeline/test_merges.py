@@ -44,6 +44,7 @@ def test_a_merge_that_does_not_fit_fails_the_run_and_trains_nothing(home: Home) 
     facts = json.loads(receipt.read_text())
     facts["size_bytes"] = lora.stat().st_size
     facts["sha256"] = hashlib.sha256(lora.read_bytes()).hexdigest()
+    facts["size_bytes"] = lora.stat().st_size
     receipt.write_text(json.dumps(facts))
 
     view = home.finish(home.start(MODEL, epochs="1").name)
