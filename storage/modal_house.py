@@ -1,5 +1,7 @@
 """What a container, or an operator's machine, needs to work on a deployment on Modal."""
 
+import atexit
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +55,7 @@ def open_house(
     store = VolumeStore(
         {area: _volume(deployment.volume(area)) for area in deployment.areas},
         leases,
-        scratch=Path(tempfile.mkdtemp(prefix="lorabot-")),
+        scratch=_scratch(),
         mounts=_mounts(deployment),
         is_mounted=has_mounts,
     )
@@ -77,6 +79,13 @@ def open_house(
         elsewhere=lambda guild, run: _advance(deployment, guild, run),
     )
     return ModalParts(house, backend, records, ModalClaims(_dictionary(deployment, "claims")))
+
+
+def _scratch() -> Path:
+    """Return a folder of this process's own; an operator's machine is not left full of copies."""
+    folder = Path(tempfile.mkdtemp(prefix="lorabot-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _dictionary(deployment: Deployment, purpose: str) -> ModalDict:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import modal
 
+from training.code_version import STAGES_CODE, labels
 from training.deployment import Deployment
 from training.modal_images import gpu_image, merge_image, stage_image
 from training.resources import FUNCTIONS, FunctionName
@@ -22,8 +23,13 @@ _VOLUMES = {
     area: modal.Volume.from_name(DEPLOYMENT.volume(area), create_if_missing=True)
     for area in DEPLOYMENT.areas
 }
-_CPU, _MERGE, _GPU = stage_image(), merge_image(), gpu_image()
-app = modal.App(DEPLOYMENT.stages_app)
+_CPU, _MERGE = stage_image(), merge_image()
+# A rehearsal calculates on the CPU, with the interpreter of its container.
+_GPU = gpu_image() if DEPLOYMENT.engine == "musubi" else _MERGE
+app = modal.App(
+    DEPLOYMENT.stages_app,
+    tags=labels(DEPLOYMENT, *STAGES_CODE) if modal.is_local() else None,
+)
 
 
 def _options(name: FunctionName, image: modal.Image) -> dict[str, Any]:

@@ -15,4 +15,5 @@ Out = Annotated[Path, Parameter(help="Folder for the results; an earlier demo's 
 
 def demo(*, out: Out = Path("demo-output"), home: Home | None = None) -> None:
     """Play the main job through chat, without any account, and check all that it leaves."""
+    (home or Home()).this_machine("demo")
     asyncio.run(play(out, console, home.home if home is not None else None))

@@ -45,7 +45,7 @@ def merge(
 
     Every layer must be accounted for: when anything does not fit, there is no output.
     """
-    del home  # taken for uniformity: the files are where they are
+    (home or Home()).this_machine("merge")
     given = options or MergeOptions()
     if given.verify is not None:
         _verify(given.verify, given.receipt)
