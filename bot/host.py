@@ -50,10 +50,8 @@ async def running_bot(
         RequestError: The token is not that of a bot, or the web side's port is taken.
     """
     settings = local.settings
-    signer = LinkSigner(local.link_secret(), hours=settings.link_hours)
-    web = WebServer(create_app(local.house.store, signer))
-    await web.start(settings.web_host, settings.web_port)
-    signer.base_url = settings.web_url or web.base_url
+    secret = await asyncio.to_thread(local.link_secret)
+    signer = LinkSigner(secret, hours=settings.link_hours)
     options = ChatOptions(
         team_role=settings.team_role,
         upload_limit_mib=settings.upload_limit_mib,
@@ -65,6 +63,9 @@ async def running_bot(
     client = LoraBot(
         Service(local, signer, engine), house.store, house.leases, local.claims, options
     )
+    web = WebServer(create_app(house.store, signer, lambda: client.is_connected))
+    await web.start(settings.web_host, settings.web_port)
+    signer.base_url = settings.web_url or web.base_url
     try:
         async with client:
             await client.login(token)

@@ -1,13 +1,20 @@
 """The composition root of a deployment on Modal, seen from the bot or an operator's machine."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+
+import httpx
 
 from bot.installation import Installation
 from bot.settings import Settings
 from storage.modal_house import open_house
 from storage.run_index import SqliteRunIndex
-from training.deployment import Deployment
+from training.deployment import SERVER_PORT_VARIABLE, Deployment
+from training.errors import BackendError
+from training.resources import BOT
+
+_HEALTH_SECONDS = 20.0
 
 
 class ModalHouse(Installation):
@@ -17,6 +24,36 @@ class ModalHouse(Installation):
         self.deployment = deployment
         parts = open_house(deployment, limits=settings.limits)
         # Of this process alone: it is filled again from the runs, and never lies on a Volume.
-        folder = Path(tempfile.mkdtemp(prefix="lorabot-"))
-        index = SqliteRunIndex(folder / "index.sqlite")
+        index = SqliteRunIndex(_folder() / "index.sqlite")
         super().__init__(settings, parts.house, parts.claims, index)
+
+
+def open_hosted(
+    deployment: Deployment, environment: Mapping[str, str], url: str | None
+) -> ModalHouse:
+    """Return what a bot in a container of the deployment works on; `url` is its address."""
+    port = environment.get(SERVER_PORT_VARIABLE, BOT.port)
+    read = Settings.read(_folder())
+    hosted = {"web_host": "0.0.0.0", "web_port": int(port), "web_url": read.web_url or url}
+    return ModalHouse(read.model_copy(update=hosted), deployment)
+
+
+def require_health(url: str | None) -> None:
+    """Raise when the bot's web side does not answer, or the bot is not connected.
+
+    Raises:
+        BackendError: It does not serve.
+    """
+    fix = "Modal replaces it by itself; if this goes on, see what `lorabot doctor` says."
+    if url is None:
+        raise BackendError("The bot has no address: it is not deployed.", "Run `lorabot deploy`.")
+    try:
+        answer = httpx.get(f"{url}/health", timeout=_HEALTH_SECONDS)
+    except httpx.HTTPError as error:
+        raise BackendError(f"The bot does not answer: {error!r}.", fix) from error
+    if not answer.is_success:
+        raise BackendError(f"The bot answers {answer.status_code}: {answer.text[:200]}", fix)
+
+
+def _folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="lorabot-"))

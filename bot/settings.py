@@ -1,5 +1,6 @@
 """What the environment says, read once and checked."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -153,3 +154,17 @@ class Settings(BaseSettings):
                 "or try everything without an account: lorabot sandbox.",
             )
         return self.discord_token.get_secret_value()
+
+
+# What is set about a bot wherever it runs; the rest is of one machine, or a secret.
+_HOSTED = (
+    *("team_role", "web_url", "link_hours", "discord_url", "edit_seconds", "upload_limit_mib"),
+    *("dataset_files", "dataset_zip_gib", "dataset_unpacked_gib", "dataset_ratio"),
+    *("image_megapixels", "clip_megapixels", "clip_seconds", "decoder_seconds", "decoder_gib"),
+)
+
+
+def hosted_variables(environment: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the variables that are to be set where the bot is hosted as they are set here."""
+    names = (f"LORABOT_{name.upper()}" for name in _HOSTED)
+    return {name: environment[name] for name in names if environment.get(name)}

@@ -11,7 +11,7 @@ import modal
 
 from storage.modal_board import ModalBoard
 from storage.modal_claims import ModalClaims
-from storage.modal_dict import ModalDict
+from storage.modal_dict import PATIENCE_SECONDS, ModalDict
 from storage.modal_lease import ModalLeases
 from storage.modal_volume import VolumeStore
 from storage.volume_api import Volume
@@ -78,7 +78,9 @@ def open_house(
         limits=limits or Limits(),
         elsewhere=lambda guild, run: _advance(deployment, guild, run),
     )
-    return ModalParts(house, backend, records, ModalClaims(_dictionary(deployment, "claims")))
+    # Whoever claims an interaction has 3 s to answer it: no time to wait for Modal.
+    claims = ModalClaims(_dictionary(deployment, "claims", patience_seconds=0.5))
+    return ModalParts(house, backend, records, claims)
 
 
 def _scratch() -> Path:
@@ -88,9 +90,11 @@ def _scratch() -> Path:
     return folder
 
 
-def _dictionary(deployment: Deployment, purpose: str) -> ModalDict:
-    name = deployment.dictionary(purpose)
-    return ModalDict(modal.Dict.from_name(name, create_if_missing=True))
+def _dictionary(
+    deployment: Deployment, purpose: str, patience_seconds: float = PATIENCE_SECONDS
+) -> ModalDict:
+    entries = modal.Dict.from_name(deployment.dictionary(purpose), create_if_missing=True)
+    return ModalDict(entries, patience_seconds=patience_seconds)
 
 
 def _volume(name: str) -> Volume:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from training import events as ev
 from training import layout
+from training.errors import BackendError
 from training.events import Event, StageKey, StageName
 from training.house import House
 from training.plan import PlannedStage
@@ -126,9 +127,16 @@ class _Advance:
         call = Call(
             guild=spec.guild, run=spec.name, key=stage.key, attempt=attempt, device=stage.device
         )
-        handle = self.house.backend.submit(call)
-        logger.info("run %s: %s attempt %d submitted", spec.name, stage.key, attempt)
         at = self.house.clock()
+        try:
+            handle = self.house.backend.submit(call)
+        except BackendError as error:
+            logger.exception("run %s: %s cannot be started", spec.name, stage.key)
+            failed = ev.StageFailed(
+                at=at, key=stage.key, attempt=attempt, cause=error.cause, fix=error.fix
+            )
+            return self._append(run, failed)
+        logger.info("run %s: %s attempt %d submitted", spec.name, stage.key, attempt)
         return self._append(
             run, ev.StageSubmitted(at=at, key=stage.key, attempt=attempt, handle=handle)
         )

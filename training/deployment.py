@@ -10,7 +10,9 @@ from training.request import EngineName
 
 APP_VARIABLE, ENGINE_VARIABLE = "LORABOT_MODAL_APP", "LORABOT_ENGINE"
 GPU_STAGES_VARIABLE = "LORABOT_GPU_STAGES"
+# Set where containers share one machine: where their Volumes lie, and the port of a server.
 ROOT_VARIABLE = "LORABOT_MOUNT_ROOT"
+SERVER_PORT_VARIABLE = "LORABOT_SERVER_PORT"
 DEFAULT_APP = "lorabot"
 DEFAULT_GPU_STAGES = 4
 

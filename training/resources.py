@@ -29,7 +29,7 @@ SOFT_DEADLINE_SECONDS = 23.5 * HOURS
 
 FunctionName = Literal[
     "advance", "tick", "clean_up", "prepare", "fetch", "merge", "publish", "cache", "train",
-    "cache_small", "train_small",
+    "cache_small", "train_small", "watch",
 ]  # fmt: skip
 
 # The first is the default; Modal takes the next one when there is none of it.
@@ -59,12 +59,34 @@ class Resources:
     areas: tuple[Area, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerResources:
+    """The figures of the bot's server; it has no time limit.
+
+    Attributes:
+        cpu: Physical cores that it is promised; it may use more while nobody else does.
+        memory_gib: GiB of main memory that it is promised.
+        port: Where its web side listens.
+        startup_seconds: The longest time until it is connected to Discord.
+        grace_seconds: How long it may serve on after another copy has taken over.
+    """
+
+    cpu: float
+    memory_gib: float
+    port: int
+    startup_seconds: int
+    grace_seconds: int
+
+
+BOT = ServerResources(cpu=0.25, memory_gib=1, port=8000, startup_seconds=120, grace_seconds=5)
+
 ALL: tuple[Area, ...] = ("models", "datasets", "runs")
 
 FUNCTIONS: Mapping[FunctionName, Resources] = MappingProxyType(
     {
         "advance": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES),
         "tick": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES),
+        "watch": Resources(cpu=0.125, memory_gib=0.5, timeout_seconds=2 * MINUTES),
         "clean_up": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=HOURS),
         "prepare": Resources(cpu=4, memory_gib=8, timeout_seconds=4 * HOURS, areas=ALL),
         "fetch": Resources(cpu=2, memory_gib=4, timeout_seconds=6 * HOURS, areas=ALL),

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from bot.cli.options import Home
 from bot.cli.output import console
-from bot.demo.play import play
+from bot.demo.play import on_this_machine, play
 
 Out = Annotated[Path, Parameter(help="Folder for the results; an earlier demo's are replaced.")]
 
@@ -16,4 +16,5 @@ Out = Annotated[Path, Parameter(help="Folder for the results; an earlier demo's 
 def demo(*, out: Out = Path("demo-output"), home: Home | None = None) -> None:
     """Play the main job through chat, without any account, and check all that it leaves."""
     (home or Home()).this_machine("demo")
-    asyncio.run(play(out, console, home.home if home is not None else None))
+    scene = on_this_machine(home.home if home is not None else None)
+    asyncio.run(play(out, console, scene))
