@@ -10,6 +10,8 @@ from bot.cli.check import check
 from bot.cli.checkpoint import checkpoint
 from bot.cli.datasets import add, captions, diff
 from bot.cli.demo import demo
+from bot.cli.deploy import deploy
+from bot.cli.doctor import doctor
 from bot.cli.explain import explain_log
 from bot.cli.merge import merge
 from bot.cli.models import models
@@ -33,7 +35,7 @@ app = App(
 )
 for command in (serve, sandbox, demo, models, check, add, captions, diff, plan, train, runs):
     app.command(command)
-for command in (cancel, download, merge):
+for command in (cancel, download, merge, deploy, doctor):
     app.command(command)
 app.command(explain_log, name="explain")
 app.command(checkpoint)
@@ -50,6 +52,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(USAGE)
     except TrainingError as error:
         print_error(error)
+        sys.exit(REFUSED)
+    except ConnectionError as error:
+        print_error(TrainingError(f"A connection failed: {error}.", "Try again in a moment."))
         sys.exit(REFUSED)
     except (OSError, sqlite3.Error) as error:
         print_error(TrainingError(f"The machine refused: {error}.", "Mend that and try again."))

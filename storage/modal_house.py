@@ -20,7 +20,7 @@ from training.backends.modal import ModalBackend
 from training.backends.modal_calls import CallRecords, Placement
 from training.catalogue import Model, find_model
 from training.dataset.limits import Limits
-from training.deployment import Deployment
+from training.deployment import Deployment, Purpose
 from training.house import House
 from training.image_pins import MUSUBI_FOLDER, MUSUBI_PYTHON
 from training.musubi.engine import MusubiEngine
@@ -91,7 +91,7 @@ def _scratch() -> Path:
 
 
 def _dictionary(
-    deployment: Deployment, purpose: str, patience_seconds: float = PATIENCE_SECONDS
+    deployment: Deployment, purpose: Purpose, patience_seconds: float = PATIENCE_SECONDS
 ) -> ModalDict:
     entries = modal.Dict.from_name(deployment.dictionary(purpose), create_if_missing=True)
     return ModalDict(entries, patience_seconds=patience_seconds)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import modal
 
 from training.code_version import STAGES_CODE, labels
-from training.deployment import Deployment
+from training.deployment import HUB_KEYS, Deployment
 from training.modal_images import gpu_image, merge_image, stage_image
-from training.resources import FUNCTIONS, FunctionName
+from training.resources import FUNCTIONS, IDLE_SECONDS, FunctionName
 
 if TYPE_CHECKING:
     from storage.modal_house import ModalParts
 
 DEPLOYMENT = Deployment.from_env(os.environ)
-HUB_SECRET = modal.Secret.from_name(DEPLOYMENT.hub_secret, required_keys=["HF_TOKEN"])
+HUB_SECRET = modal.Secret.from_name(DEPLOYMENT.hub_secret, required_keys=list(HUB_KEYS))
 _VOLUMES = {
     area: modal.Volume.from_name(DEPLOYMENT.volume(area), create_if_missing=True)
     for area in DEPLOYMENT.areas
@@ -45,6 +45,7 @@ def _options(name: FunctionName, image: modal.Image) -> dict[str, Any]:
         "env": DEPLOYMENT.variables(),
         # Every call begins with the Volumes as they are, and leaves nothing to the next one.
         "single_use_containers": bool(resources.areas),
+        "scaledown_window": None if resources.areas else IDLE_SECONDS,
     }
 
 
