@@ -3,9 +3,10 @@
 from dataclasses import replace
 from typing import get_args
 
-from bot.modal_account import labels
+from bot.modal_account import labels, workspace
 from bot.modal_wiring import ModalHouse
 from bot.settings import Settings
+from storage.modal_source import SourceVolume
 from training.code_version import ENGINE_LABEL
 from training.errors import NotFoundError
 from training.request import EngineName
@@ -32,3 +33,14 @@ def open_deployment(settings: Settings) -> ModalHouse:
     own = next((name for name in get_args(EngineName) if name == engine), deployment.engine)
     known = settings.model_copy(update={"engine": own})
     return ModalHouse(known, replace(deployment, engine=own))
+
+
+def open_source(name: str) -> SourceVolume:
+    """Return a Volume of the workspace, to be read only; whether there is one shows in reading.
+
+    Raises:
+        RequestError: This machine has no token.
+        BackendError: Modal does not answer.
+    """
+    workspace()
+    return SourceVolume(name)

@@ -36,15 +36,22 @@ def counted(what: str, *, is_quiet: bool) -> Generator[Callable[[int, int], None
 
 
 @contextmanager
-def fetched(total_bytes: int) -> Generator[Callable[[int], None]]:
+def fetched(
+    total_bytes: int, what: str = "Fetching", *, is_quiet: bool = False
+) -> Generator[Callable[[int], None]]:
     """Give the body something to tell how many bytes are there; shown on a terminal only."""
-    columns = (TextColumn("Fetching"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
     with Progress(
         *columns,
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=is_quiet or not console.is_terminal,
     ) as progress:
-        bar = progress.add_task("fetch", total=total_bytes)
+        bar = progress.add_task(what, total=total_bytes)
         yield lambda here_bytes: progress.update(bar, completed=here_bytes)

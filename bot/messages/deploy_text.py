@@ -13,7 +13,7 @@ def idle_text(costs: Sequence[IdleCost], prices: Prices) -> str:
     """Return what an idle deployment costs a month, and what of."""
     total = sum(cost.usd for cost in costs)
     lines = [
-        f"Idle it costs about ${total:.2f} in 30 days at the prices of {prices.of}, without any GPU:",
+        f"Idle it costs about ${total:.2f} in 30 days at the prices of {prices.of}; no GPU runs:",
         *(f"  {cost.what:<9} ${cost.usd:>5.2f}  {cost.why}" for cost in costs),
         f"  Volumes   nothing up to {_FREE_GIB:,} GiB, then ${prices.storage:.2f} a GiB",
     ]
