@@ -16,12 +16,22 @@ from training.code_version import (
 )
 from training.deployment import Deployment, Purpose
 from training.errors import BackendError, TrainingError
-from training.prices import PUBLIC, changed, live_prices
+from training.machine_prices import (
+    CPU_RATE,
+    HOUR_SECONDS,
+    LISTED,
+    MEMORY_RATE,
+    STORAGE_RATE,
+)
+from training.modal_prices import RATES
+from training.prices import LISTED_ON, listed_prices
 from training.resources import BOT_FUNCTIONS, FUNCTIONS, FunctionName
 
 TOKEN, VOLUMES, DICTS = "Modal token", "Modal Volumes", "Modal Dicts"
 STAGES, FUNCTIONS_THERE = "stages' app", "deployed Functions"
 BOT_APP, HEALTH, PRICES = "bot's app", "bot's server", "Modal prices"
+# The copied list has rounded prices a second.
+_ROUNDING = 0.01
 # Names of one card; the client sends what it is given, the service may answer with either.
 _SAME_CARD = {"A10G": "A10"}
 
@@ -178,12 +188,29 @@ def _health(deployment: Deployment) -> Finding:
 
 def _prices() -> Finding:
     try:
-        live = live_prices(account.rates())
+        rates = account.rates()
     except TrainingError as error:
-        return unchecked(PRICES, f"{error.cause} Those of {PUBLIC.of} are used.")
-    if live is None:
-        why = "Modal names them in other words than this version knows"
-        return unchecked(PRICES, f"{why}; those of {PUBLIC.of} are used")
-    if others := changed(PUBLIC, live):
-        return fine(PRICES, f"live; changed since the list of {PUBLIC.of}: {', '.join(others)}")
-    return fine(PRICES, f"live, as in the list of {PUBLIC.of}")
+        return unchecked(PRICES, f"{error.cause} The list of {LISTED_ON} is used.")
+    listed = _listed()
+    if missing := [name for name in listed if name not in rates]:
+        why = f"Modal does not name {', '.join(missing)}; the list of {LISTED_ON} is used"
+        return unchecked(PRICES, why)
+    changed = [
+        f"{name} ${usd:.4g} -> ${rates[name]:.4g}"
+        for name, usd in listed.items()
+        if abs(usd - rates[name]) > _ROUNDING * usd
+    ]
+    if changed:
+        return fine(PRICES, f"live; changed since the list of {LISTED_ON}: {', '.join(changed)}")
+    return fine(PRICES, f"live, as in the list of {LISTED_ON}")
+
+
+def _listed() -> dict[str, float]:
+    """Return the listed prices by the names of the live ones: an hour's, for storage a month's."""
+    cards = listed_prices()
+    return {
+        **{name: cards.usd_per_hour(card) for card, name in RATES.items()},
+        CPU_RATE: LISTED.core_second * HOUR_SECONDS,
+        MEMORY_RATE: LISTED.gib_second * HOUR_SECONDS,
+        STORAGE_RATE: LISTED.gib_month,
+    }

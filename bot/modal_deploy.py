@@ -13,7 +13,8 @@ from bot.modal_checks import secret_finding
 from bot.web.health import why_unwell
 from training.deployment import Deployment
 from training.errors import BackendError, RequestError, TrainingError
-from training.prices import PUBLIC, Prices, live_prices
+from training.house import now
+from training.machine_prices import LISTED, MachinePrices, live_machine_prices
 from training.resources import BOT
 
 # The stages first: a bot that starts finds what it hands runs to.
@@ -67,12 +68,12 @@ def deploy(deployment: Deployment, tell: Callable[[str], None]) -> Deployed:
     return Deployed(deployment, where, url)
 
 
-def current_prices() -> Prices:
+def current_prices() -> MachinePrices:
     """Return what this workspace pays now, or the dated list where Modal does not tell."""
     try:
-        return live_prices(rates()) or PUBLIC
+        return live_machine_prices(rates(), now().date()) or LISTED
     except TrainingError:
-        return PUBLIC
+        return LISTED
 
 
 def _deploy_app(module: str, deployment: Deployment, tell: Callable[[str], None]) -> None:

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from training.card_memory import CARDS
 from training.dataset.limits import GIB, Limits
 from training.deployment import DEFAULT_APP, DEFAULT_GPU_STAGES, Deployment
 from training.errors import RequestError
+from training.gpus import GPUS
 from training.musubi.launcher.program import DEFAULT_STATE_SECONDS
 from training.request import EngineName
 
@@ -86,8 +86,8 @@ class Settings(BaseSettings):
     @field_validator("gpu")
     @classmethod
     def _known_card(cls, value: str | None) -> str | None:
-        if value is not None and value not in CARDS:
-            raise ValueError(f"it is none of {', '.join(CARDS)}")
+        if value is not None and value not in GPUS:
+            raise ValueError(f"it is none of {', '.join(GPUS)}")
         return value
 
     @classmethod

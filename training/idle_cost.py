@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from training.prices import Prices
+from training.machine_prices import MachinePrices
 from training.resources import BOT, FUNCTIONS, FunctionName, Resources, ServerResources
 
 MONTH_SECONDS = 30 * 24 * 3600
@@ -26,7 +26,7 @@ class IdleCost:
     why: str
 
 
-def idle_costs(prices: Prices) -> list[IdleCost]:
+def idle_costs(prices: MachinePrices) -> list[IdleCost]:
     """Return what an idle deployment costs a month, part by part; no GPU is among it."""
     found = [IdleCost("bot", _price(BOT, prices) * MONTH_SECONDS, f"always on: {_words(BOT)}")]
     for name, every_seconds in _SCHEDULED.items():
@@ -43,8 +43,8 @@ def idle_costs(prices: Prices) -> list[IdleCost]:
     return found
 
 
-def _price(resources: Resources | ServerResources, prices: Prices) -> float:
-    return resources.cpu * prices.cpu + resources.memory_gib * prices.memory
+def _price(resources: Resources | ServerResources, prices: MachinePrices) -> float:
+    return resources.cpu * prices.core_second + resources.memory_gib * prices.gib_second
 
 
 def _words(resources: Resources | ServerResources) -> str:

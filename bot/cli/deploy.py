@@ -41,7 +41,7 @@ def deploy(*, engine: Trainer = None, json: Json = False, home: Home | None = No
     costs = idle_costs(prices)
     if json:
         facts = {"app": settings.modal_app, "engine": settings.engine, "url": done.url}
-        idle = {"idle": [asdict(cost) for cost in costs], "prices": prices.of}
+        idle = {"idle": [asdict(cost) for cost in costs], "prices": str(prices.day)}
         print_json({**facts, "workspace": done.workspace, "functions": _functions(), **idle})
         return
     console.print(

@@ -4,18 +4,19 @@ from collections.abc import Sequence
 
 from bot.invite import SCOPES, invite_link
 from training.idle_cost import IdleCost
-from training.prices import Prices
+from training.machine_prices import MachinePrices
 
 _FREE_GIB = 1024
 
 
-def idle_text(costs: Sequence[IdleCost], prices: Prices) -> str:
+def idle_text(costs: Sequence[IdleCost], prices: MachinePrices) -> str:
     """Return what an idle deployment costs a month, and what of."""
     total = sum(cost.usd for cost in costs)
+    which = "this workspace's prices" if prices.is_live else f"the list prices of {prices.day}"
     lines = [
-        f"Idle it costs about ${total:.2f} in 30 days at the prices of {prices.of}; no GPU runs:",
+        f"Idle it costs about ${total:.2f} in 30 days at {which}; no GPU runs:",
         *(f"  {cost.what:<9} ${cost.usd:>5.2f}  {cost.why}" for cost in costs),
-        f"  Volumes   nothing up to {_FREE_GIB:,} GiB, then ${prices.storage:.2f} a GiB",
+        f"  Volumes   nothing up to {_FREE_GIB:,} GiB, then ${prices.gib_month:.2f} a GiB",
     ]
     return "\n".join(lines)
 

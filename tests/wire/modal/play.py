@@ -7,6 +7,7 @@ the demonstration through chat: the containers are processes, everything else is
 import asyncio
 import os
 import tempfile
+import threading
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -53,9 +54,16 @@ def _control_plane(folder: Path) -> Generator[Loopback]:
             yield loopback
             loopback.check()
         finally:
-            modal.Client.from_env().close()
+            _close_client()
             os.environ.clear()
             os.environ.update(before)
+
+
+def _close_client() -> None:
+    # In a thread: the blocking interface must not be used where a loop runs.
+    thread = threading.Thread(target=lambda: modal.Client.from_env().close())
+    thread.start()
+    thread.join()
 
 
 def _deploy(loopback: Loopback, server: SandboxServer) -> ModalHouse:
