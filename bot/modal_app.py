@@ -6,18 +6,21 @@ from typing import TYPE_CHECKING
 import modal
 
 from bot.settings import hosted_variables
-from training.deployment import Deployment
+from training.code_version import BOT_CODE, labels
+from training.deployment import DISCORD_KEYS, Deployment
 from training.modal_images import bot_image
-from training.resources import BOT, FUNCTIONS
+from training.resources import BOT, FUNCTIONS, IDLE_SECONDS
 
 if TYPE_CHECKING:
     from bot.hosted import HostedBot
 
 DEPLOYMENT = Deployment.from_env(os.environ)
-SECRET = modal.Secret.from_name(DEPLOYMENT.discord_secret, required_keys=["LORABOT_DISCORD_TOKEN"])
+SECRET = modal.Secret.from_name(DEPLOYMENT.discord_secret, required_keys=list(DISCORD_KEYS))
 IMAGE = bot_image()
 WATCH = FUNCTIONS["watch"]
-app = modal.App(DEPLOYMENT.bot_app)
+app = modal.App(
+    DEPLOYMENT.bot_app, tags=labels(DEPLOYMENT, *BOT_CODE) if modal.is_local() else None
+)
 
 
 @app.server(
@@ -63,6 +66,7 @@ class Bot:
     cpu=WATCH.cpu,
     memory=round(WATCH.memory_gib * 1024),
     timeout=WATCH.timeout_seconds,
+    scaledown_window=IDLE_SECONDS,
     schedule=modal.Cron("*/5 * * * *"),
 )
 def watch() -> None:

@@ -4,17 +4,14 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import httpx
-
 from bot.installation import Installation
 from bot.settings import Settings
+from bot.web.health import why_unwell
 from storage.modal_house import open_house
 from storage.run_index import SqliteRunIndex
 from training.deployment import SERVER_PORT_VARIABLE, Deployment
 from training.errors import BackendError
 from training.resources import BOT
-
-_HEALTH_SECONDS = 20.0
 
 
 class ModalHouse(Installation):
@@ -47,12 +44,8 @@ def require_health(url: str | None) -> None:
     fix = "Modal replaces it by itself; if this goes on, see what `lorabot doctor` says."
     if url is None:
         raise BackendError("The bot has no address: it is not deployed.", "Run `lorabot deploy`.")
-    try:
-        answer = httpx.get(f"{url}/health", timeout=_HEALTH_SECONDS)
-    except httpx.HTTPError as error:
-        raise BackendError(f"The bot does not answer: {error!r}.", fix) from error
-    if not answer.is_success:
-        raise BackendError(f"The bot answers {answer.status_code}: {answer.text[:200]}", fix)
+    if why := why_unwell(url):
+        raise BackendError(f"The bot {why}.", fix)
 
 
 def _folder() -> Path:

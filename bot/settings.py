@@ -2,15 +2,21 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from training.dataset.limits import GIB, Limits
+from training.deployment import DEFAULT_APP, DEFAULT_GPU_STAGES, Deployment
 from training.errors import RequestError
 from training.gpus import GPUS
 from training.musubi.launcher.program import DEFAULT_STATE_SECONDS
+from training.request import EngineName
+
+BackendName = Literal["local", "modal"]
+# Modal's names have up to 63 characters, and those of a deployment end in up to 9 more.
+_APP_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,53}$"
 
 
 class Settings(BaseSettings):
@@ -21,6 +27,18 @@ class Settings(BaseSettings):
     )
 
     home: Path = Path("~/.lorabot")
+    backend: Annotated[
+        BackendName, Field(description="where the command line works: this machine or Modal")
+    ] = "local"
+    modal_app: Annotated[
+        str, Field(pattern=_APP_NAME, description="name of a deployment on Modal")
+    ] = DEFAULT_APP
+    engine: Annotated[EngineName, Field(description="what a deployment on Modal trains with")] = (
+        "musubi"
+    )
+    gpu_stages: Annotated[
+        int, Field(ge=1, le=100, description="stages of a deployment that hold a GPU at once")
+    ] = DEFAULT_GPU_STAGES
     discord_token: SecretStr | None = None
     team_role: Annotated[
         str | None, Field(description="name of the role that is notified when a run ends")
@@ -73,14 +91,23 @@ class Settings(BaseSettings):
         return value
 
     @classmethod
-    def read(cls, home: Path | None = None) -> Self:
-        """Return what the environment says; `home` goes before LORABOT_HOME.
+    def read(
+        cls,
+        home: Path | None = None,
+        *,
+        backend: BackendName | None = None,
+        modal_app: str | None = None,
+        engine: EngineName | None = None,
+    ) -> Self:
+        """Return what the environment says; what is given here goes before it.
 
         Raises:
             RequestError: A variable holds what it cannot.
         """
+        named = {"home": home, "backend": backend, "modal_app": modal_app, "engine": engine}
+        given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
         try:
-            return cls() if home is None else cls(home=home)
+            return cls(**given)
         except ValidationError as error:
             first = error.errors()[0]
             name = f"LORABOT_{str(first['loc'][0]).upper()}"
@@ -93,6 +120,11 @@ class Settings(BaseSettings):
     def home_folder(self) -> Path:
         """Return the absolute folder that holds all state."""
         return self.home.expanduser().resolve()
+
+    @property
+    def deployment(self) -> Deployment:
+        """Return the names of the deployment on Modal."""
+        return Deployment(name=self.modal_app, engine=self.engine, gpu_stages=self.gpu_stages)
 
     @property
     def limits(self) -> Limits:

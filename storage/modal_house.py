@@ -1,5 +1,7 @@
 """What a container, or an operator's machine, needs to work on a deployment on Modal."""
 
+import atexit
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ from training.backends.modal import ModalBackend
 from training.backends.modal_calls import CallRecords, Placement
 from training.catalogue import Model, find_model
 from training.dataset.limits import Limits
-from training.deployment import Deployment
+from training.deployment import Deployment, Purpose
 from training.house import House
 from training.image_pins import MUSUBI_FOLDER, MUSUBI_PYTHON
 from training.modal_prices import ModalPrices
@@ -54,7 +56,7 @@ def open_house(
     store = VolumeStore(
         {area: _volume(deployment.volume(area)) for area in deployment.areas},
         leases,
-        scratch=Path(tempfile.mkdtemp(prefix="lorabot-")),
+        scratch=_scratch(),
         mounts=_mounts(deployment),
         is_mounted=has_mounts,
     )
@@ -83,13 +85,20 @@ def open_house(
     return ModalParts(house, backend, records, claims)
 
 
+def _scratch() -> Path:
+    """Return a folder of this process's own; an operator's machine is not left full of copies."""
+    folder = Path(tempfile.mkdtemp(prefix="lorabot-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def placement_of(call: Call, model: Model) -> Placement:
     """Return the Function that runs a call, on the GPU that was asked for if one was."""
     return Placement(function_of(call.key.stage, model), call.gpu)
 
 
 def _dictionary(
-    deployment: Deployment, purpose: str, patience_seconds: float = PATIENCE_SECONDS
+    deployment: Deployment, purpose: Purpose, patience_seconds: float = PATIENCE_SECONDS
 ) -> ModalDict:
     entries = modal.Dict.from_name(deployment.dictionary(purpose), create_if_missing=True)
     return ModalDict(entries, patience_seconds=patience_seconds)

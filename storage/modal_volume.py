@@ -10,7 +10,7 @@ import io
 import logging
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -19,11 +19,11 @@ from pathlib import Path, PurePosixPath
 from storage.fetched_files import FetchedFiles
 from storage.keys import checked
 from storage.modal_errors import translated
-from storage.volume_api import Entry, EntryType, Volume
+from storage.volume_api import Entry, EntryType, Volume, counting
 from storage.volume_mounts import TEMPORARY, Mounts
 from training import layout
 from training.layout import Area
-from training.ports import Leases, StoredFile
+from training.ports import Leases, StoredFile, unwatched
 from training.shared import held
 
 _READERS = 8  # requests at once
@@ -145,7 +145,7 @@ class VolumeStore:
         with suppress(FileNotFoundError), translated(key):
             self._volume(key).remove_file(f"/{key}", recursive=True)
 
-    def fetch(self, key: str) -> Path:
+    def fetch(self, key: str, watch: Callable[[int], None] = unwatched) -> Path:
         """Return the mounted file, or a copy of the stored one.
 
         Raises:
@@ -164,7 +164,7 @@ class VolumeStore:
             return self._fetched.get(
                 key,
                 f"{entry.mtime} {entry.size}",
-                lambda file: volume.read_file_into_fileobj(key, file),
+                lambda file: volume.read_file_into_fileobj(key, file, counting(watch)),
             )
 
     def path(self, key: str) -> Path:

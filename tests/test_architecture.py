@@ -13,6 +13,7 @@ PACKAGES = ("bot", "training", "storage")
 COMPOSITION_ROOTS = {
     "bot/wiring.py",
     "bot/modal_wiring.py",
+    "bot/modal_operator.py",
     "bot/modal_app.py",
     "training/modal_app.py",
 }

@@ -31,6 +31,9 @@ FunctionName = Literal[
     "cache_small", "train_small", "watch",
 ]  # fmt: skip
 
+# How long a container waits for another call: with Modal's 60 s, that of the tick never ended.
+IDLE_SECONDS = 2
+
 # The first is the default; Modal takes the next one when there is none of it.
 LARGE_GPUS = ("H100", "H200", "A100-80GB")
 SMALL_GPUS = ("A10", "L4", "L40S")
@@ -106,6 +109,10 @@ FUNCTIONS: Mapping[FunctionName, Resources] = MappingProxyType(
         ),
     }
 )
+
+
+# Those of the bot's app; the others are of the stages'.
+BOT_FUNCTIONS: frozenset[FunctionName] = frozenset({"watch"})
 
 
 def function_of(stage: StageName, model: Model) -> FunctionName:

@@ -15,5 +15,6 @@ Out = Annotated[Path, Parameter(help="Folder for the results; an earlier demo's 
 
 def demo(*, out: Out = Path("demo-output"), home: Home | None = None) -> None:
     """Play the main job through chat, without any account, and check all that it leaves."""
+    (home or Home()).this_machine("demo")
     scene = on_this_machine(home.home if home is not None else None)
     asyncio.run(play(out, console, scene))

@@ -47,7 +47,7 @@ def merge(
 
     Every layer must be accounted for: when anything does not fit, there is no output.
     """
-    del home  # taken for uniformity: the files are where they are
+    (home or Home()).this_machine("merge")
     given = options or MergeOptions()
     if given.verify is not None:
         if given.base or given.lora or given.out or given.expect is not None:

@@ -21,9 +21,9 @@ def print_json(value: Any) -> None:
 
 def print_error(error: TrainingError) -> None:
     """Print an expected failure on stderr: what is wrong, then what to do."""
-    errors.print(f"[bold red]error:[/] {_plain(error.cause)}", style=None)
+    errors.print(f"[bold red]error:[/] {plain(error.cause)}", style=None)
     if error.fix:
-        errors.print(f"  {_plain(error.fix)}")
+        errors.print(f"  {plain(error.fix)}")
 
 
 def _finite(value: Any) -> Any:
@@ -39,7 +39,8 @@ def _finite(value: Any) -> Any:
             return value
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Return a text so that the terminal shows it as it is: no markup, no control codes."""
     # What a file is called may hold a terminal's control codes.
     shown = "".join(c for c in text if c == "\n" or unicodedata.category(c) != "Cc")
     return shown.replace("[", r"\[")

@@ -14,6 +14,7 @@ from bot.cli.options import (
     Json,
     ModelName,
     RunSettings,
+    engine_for,
 )
 from bot.cli.output import console, print_json
 from bot.cli.zips import look_at
@@ -34,7 +35,7 @@ def plan(
     model: ModelName,
     dataset: DatasetName,
     settings: RunSettings | None = None,
-    engine: Engine = "rehearsal",
+    engine: Engine = None,
     json: Json = False,
     home: Home | None = None,
 ) -> None:
@@ -43,9 +44,9 @@ def plan(
     settings = settings or RunSettings()
     request = settings.request(model, dataset)
     ref, report = look_at(local, dataset, settings.media)
-    spec = local.runs.draft_for(request, ORIGIN, engine, ref=ref, report=report)
+    spec = local.runs.draft_for(request, ORIGIN, engine_for(local, engine), ref=ref, report=report)
     groups = cut_run(report, spec)
-    planner = Planner(spec, groups, local.engine(engine), local.house.store)
+    planner = Planner(spec, groups, local.engine(spec.engine), local.house.store)
     prices = local.house.prices()
     cost = estimate(find_model(spec.model), groups, spec.experts, gpu=spec.gpu, prices=prices)
     if json:

@@ -56,12 +56,14 @@ class Router:
         counts: How often each RPC was called.
         unimplemented: RPCs that were asked for and that no part serves, in their order.
         broken: Handlers that raised something unexpected.
+        heard: Is told the name and the request of each RPC; a test may replace it.
     """
 
     def __init__(self, parts: Sequence[object]) -> None:
         self.counts: Counter[str] = Counter()
         self.unimplemented: list[str] = []
         self.broken: list[Broken] = []
+        self.heard: Callable[[str, Message], None] = lambda _name, _request: None
         self._serving = dict(_handlers(parts))
         unknown = set(self._serving) - {path.rsplit("/", 1)[1] for path in _TABLE}
         if unknown:
@@ -75,6 +77,7 @@ class Router:
         """Answer one call of the RPC `name`."""
         self.counts[name] += 1
         request = await stream.recv_message()
+        self.heard(name, request)
         handler = self._serving.get(name)
         if handler is None:
             self.unimplemented.append(name)
