@@ -1,5 +1,6 @@
 """Routes each RPC of Modal's API to the part that serves it, and records the ones nobody serves."""
 
+import asyncio
 import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -10,6 +11,8 @@ from grpclib.const import Handler, Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 from modal_proto.api_grpc import ModalClientBase
+
+from tests.wire.modal.loopback.settings import Settings
 
 Method = TypeVar("Method", bound=Callable[..., object])
 # Messages are of 285 types; each handler's own signature names its two.
@@ -58,7 +61,8 @@ class Router:
         broken: Handlers that raised something unexpected.
     """
 
-    def __init__(self, parts: Sequence[object]) -> None:
+    def __init__(self, parts: Sequence[object], settings: Settings) -> None:
+        self._settings = settings
         self.counts: Counter[str] = Counter()
         self.unimplemented: list[str] = []
         self.broken: list[Broken] = []
@@ -75,6 +79,7 @@ class Router:
         """Answer one call of the RPC `name`."""
         self.counts[name] += 1
         request = await stream.recv_message()
+        await asyncio.sleep(self._settings.rpc_delay_seconds)
         handler = self._serving.get(name)
         if handler is None:
             self.unimplemented.append(name)
