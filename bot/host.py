@@ -1,6 +1,7 @@
 """The running bot: the chat client and its web side, started and ended as one."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -30,6 +31,15 @@ class RunningBot:
     def is_active(self) -> bool:
         """Whether this copy of the bot keeps the cards; one that stands by answers, later."""
         return self.client.duty.is_active
+
+
+def spare_what_is_loaded() -> None:
+    """Have the garbage collector look no more at what is loaded now; for a program's start only.
+
+    A full pass over the modules of all packages takes 50 ms, of whichever callback it falls into.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @asynccontextmanager

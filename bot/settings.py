@@ -7,9 +7,9 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from training.card_memory import CARDS
 from training.dataset.limits import GIB, Limits
 from training.errors import RequestError
+from training.gpus import GPUS
 from training.musubi.launcher.program import DEFAULT_STATE_SECONDS
 
 
@@ -68,8 +68,8 @@ class Settings(BaseSettings):
     @field_validator("gpu")
     @classmethod
     def _known_card(cls, value: str | None) -> str | None:
-        if value is not None and value not in CARDS:
-            raise ValueError(f"it is none of {', '.join(CARDS)}")
+        if value is not None and value not in GPUS:
+            raise ValueError(f"it is none of {', '.join(GPUS)}")
         return value
 
     @classmethod

@@ -47,6 +47,7 @@ class LocalHouse(Installation):
             board=StoreBoard(store),
             engine=self.engine,
             gpu=self.gpu,
+            only_gpu=settings.gpu,
             limits=settings.limits,
         )
         index = SqliteRunIndex(self.home / "index.sqlite")

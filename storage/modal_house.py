@@ -21,6 +21,7 @@ from training.dataset.limits import Limits
 from training.deployment import Deployment
 from training.house import House
 from training.image_pins import MUSUBI_FOLDER, MUSUBI_PYTHON
+from training.modal_prices import ModalPrices
 from training.musubi.engine import MusubiEngine
 from training.ports import Call, Engine
 from training.rehearsal.engine import RehearsalEngine
@@ -61,7 +62,7 @@ def open_house(
 
     def place(call: Call) -> Placement:
         model = find_model(RunLog(store, call.guild, call.run).spec().model)
-        return Placement(function_of(call.key.stage, model))
+        return placement_of(call, model)
 
     backend = ModalBackend(
         deployment.stages_app, records, leases, place, gpu_limit=deployment.gpu_stages
@@ -73,12 +74,18 @@ def open_house(
         board=ModalBoard(_dictionary(deployment, "progress")),
         engine=_engine,
         gpu=_gpu,
+        prices=ModalPrices().prices,
         limits=limits or Limits(),
         elsewhere=lambda guild, run: _advance(deployment, guild, run),
     )
     # Whoever claims an interaction has 3 s to answer it: no time to wait for Modal.
     claims = ModalClaims(_dictionary(deployment, "claims", patience_seconds=0.5))
     return ModalParts(house, backend, records, claims)
+
+
+def placement_of(call: Call, model: Model) -> Placement:
+    """Return the Function that runs a call, on the GPU that was asked for if one was."""
+    return Placement(function_of(call.key.stage, model), call.gpu)
 
 
 def _dictionary(

@@ -125,7 +125,12 @@ class _Advance:
         spec = run.spec
         attempt = run.stage(stage.key).attempt + 1
         call = Call(
-            guild=spec.guild, run=spec.name, key=stage.key, attempt=attempt, device=stage.device
+            guild=spec.guild,
+            run=spec.name,
+            key=stage.key,
+            attempt=attempt,
+            device=stage.device,
+            gpu=spec.gpu if stage.device == "gpu" else None,
         )
         at = self.house.clock()
         try:

@@ -1,5 +1,6 @@
 """Where everything lies in the store: the one place that knows the folders' names."""
 
+import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from types import MappingProxyType
@@ -21,7 +22,7 @@ REPORT = "report.json"
 MANIFEST = "manifest.json"
 CAPTIONS = "captions.json"
 THUMBNAILS = "thumbnails.json"
-
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 _OF_GUILD: Mapping[str, Area] = MappingProxyType(
     {
@@ -122,6 +123,11 @@ def progress(guild: str, name: str, key: StageKey) -> str:
     return f"{run(guild, name)}/progress/{key}.json"
 
 
+def log_tail(guild: str, name: str, key: StageKey) -> str:
+    """Return the end of what the programs of a stage at work have printed by now."""
+    return f"{run(guild, name)}/progress/{key}.log"
+
+
 def metrics(guild: str, name: str, key: StageKey, attempt: int) -> str:
     """Return the file with loss and learning rate of every step of one attempt."""
     return f"{run(guild, name)}/metrics/{key}-{attempt}.jsonl"
@@ -169,8 +175,13 @@ def models(engine: str) -> str:
 
 def weight(engine: str, file: WeightFile) -> str:
     """Return where a weight file is kept."""
-    revision = "" if file.revision == "main" else f"@{file.revision[:12]}"
+    revision = "" if file.revision == "main" else f"@{_one_part(file.revision)}"
     return f"{models(engine)}/{file.repo}{revision}/{file.file}"
+
+
+def _one_part(revision: str) -> str:
+    """Return a commit by its first digits, and a branch or tag in full: both name one file only."""
+    return revision[:12] if _COMMIT.fullmatch(revision) else revision.replace("/", "~")
 
 
 def weight_receipt(engine: str, file: WeightFile) -> str:

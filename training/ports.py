@@ -167,13 +167,18 @@ class Claims(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One attempt of one stage, as it is handed to a backend."""
+    """One attempt of one stage, as it is handed to a backend.
+
+    `gpu` is the card that the run asked for, for a stage that holds one; a backend with one kind
+    of card need not keep it.
+    """
 
     guild: str
     run: str
     key: StageKey
     attempt: int
     device: str
+    gpu: str | None = None
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from training.catalogue import Model
 from training.events import StageName
+from training.gpus import GPUS
 from training.layout import Area
 
 MINUTES = 60  # seconds
@@ -20,9 +21,7 @@ LONGEST_TIMEOUT = 24 * HOURS
 MOST_RETRIES = 10
 MOST_CPU = 64.0
 MOST_MEMORY_GIB = 336
-KNOWN_GPUS = frozenset(
-    ("T4", "L4", "A10", "L40S", "A100-40GB", "A100-80GB", "H100", "H200", "B200")
-)
+KNOWN_GPUS = frozenset(GPUS)
 
 # Before Modal ends a training, it saves its state by itself, and the next attempt goes on.
 SOFT_DEADLINE_SECONDS = 23.5 * HOURS

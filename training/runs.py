@@ -10,6 +10,7 @@ from training.dataset.report import Report
 from training.datasets import Datasets
 from training.draft import Origin, draft_spec
 from training.errors import RequestError
+from training.gpus import require_there
 from training.house import House
 from training.ports import RunIndex
 from training.request import DatasetRef, EngineName, RunSpec, TrainRequest
@@ -59,7 +60,9 @@ class Runs:
             RequestError: A setting, the name or the dataset does not fit.
             AdapterError: What it starts from does not fit the model.
         """
-        card = self._house.gpu(find_model(request.model), engine)
+        card, only = self._house.gpu(find_model(request.model), engine), self._house.only_gpu
+        if request.gpu is not None and only is not None and engine == "musubi":
+            require_there(request.gpu, only)
         spec = draft_spec(request, origin, engine, ref=ref, report=report, card=card)
         return self.starts.resolve(spec, request.resume_from)
 

@@ -147,8 +147,7 @@ class Starts:
         if match["expert"] not in (None, expert):
             raise RequestError(
                 f"{name} is of the {match['expert']} expert; it cannot start {expert}.",
-                f"Name it for its own expert alone, as {match['expert']}={name}, or give "
-                f"{match['run']}/e{match['epoch']} for each expert's own.",
+                _own_expert(match["expert"], name, f"{match['run']}/e{match['epoch']}", expert),
             )
         run = self._house.log(guild, match["run"]).load()
         saved = run.expert(expert).checkpoints
@@ -168,6 +167,13 @@ class Starts:
             place = (spec.guild, start.kept_by, expert, start.sha256)
             return self._house.store.fetch(layout.starting_file(*place))
         return self._named(spec.guild, expert, start.source)
+
+
+def _own_expert(of: str, name: str, of_each: str, trained: ExpertName) -> str:
+    """Return what to give in place of a checkpoint of another expert than the trained one."""
+    if trained == "main":
+        return "The model has a single expert: give a checkpoint of a run of that model."
+    return f"Name it for its own expert alone, as {of}={name}, or give {of_each} for each its own."
 
 
 def _require_engine(contents: Contents, name: str, model: Model, spec: RunSpec) -> None:

@@ -11,6 +11,7 @@ from bot.wiring import LocalHouse
 from training.cutting import read_config
 from training.dataset.report import Media
 from training.errors import NotFoundError
+from training.gpus import GPUS
 from training.request import EngineName, ExpertChoice, TrainRequest
 from training.runs import Origin
 from training.settings import CONFIG_TEXTS, describe
@@ -75,7 +76,6 @@ class RunSettings:
     fp8: Annotated[str | None, _help("fp8")] = None
     max_frames: Annotated[str | None, _help("max_frames")] = None
     resolution: Annotated[str | None, _help("resolution")] = None
-    lightning_repo: Annotated[str | None, _help("lightning_repo")] = None
     lightning_file: Annotated[str | None, _help("lightning_file")] = None
     lightning_strength: Annotated[str | None, _help("lightning_strength")] = None
     media: Annotated[
@@ -88,6 +88,10 @@ class RunSettings:
     expert: Annotated[
         ExpertChoice, Parameter(help="Wan 2.2 only: train both experts or one of them.")
     ] = "both"
+    gpu: Annotated[
+        str | None,
+        Parameter(help=f"GPU to cache and train on: {', '.join(GPUS)}; the model's own else."),
+    ] = None
 
     resume_from: Annotated[
         str | None,
@@ -103,13 +107,14 @@ class RunSettings:
         Raises:
             RequestError: The dataset TOML cannot be read.
         """
-        others = {"name", "expert", "resume_from", "media", *CONFIG_TEXTS}
+        others = {"name", "expert", "gpu", "resume_from", "media", *CONFIG_TEXTS}
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
         return TrainRequest(
             model=model,
             dataset=dataset,
             name=self.name,
             expert=self.expert,
+            gpu=self.gpu,
             dataset_toml=_read_toml(self.dataset_toml) if self.dataset_toml else None,
             dataset_config=self.dataset_config,
             resume_from=self.resume_from,

@@ -23,6 +23,7 @@ import discord
 from discord.state import ConnectionState
 
 from bot.discord.attachment_file import save_attachment
+from bot.host import spare_what_is_loaded
 from bot.service import Service
 from bot.settings import Settings
 from bot.web.links import LinkSigner
@@ -46,6 +47,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     sys.stdout.write(hardware())
+    spare_what_is_loaded()  # as `lorabot serve` begins
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         clips = footage(options.folder or Path(scratch) / "footage", 12)
         archive = large_zip(clips, Path(scratch) / "large.zip", options.gigabytes)

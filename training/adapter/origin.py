@@ -127,7 +127,7 @@ def _range(text: str) -> tuple[int, int] | None:
 def _object(text: str) -> dict[str, str]:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(value, dict):
         return {}

@@ -1,5 +1,6 @@
 """What a LoRA adds to one tensor, as rows of numbers; tensors count as [out, the rest]."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -40,6 +41,8 @@ class LowRankDelta:
 
     def __init__(self, up: Tensor, down: Tensor, scale: float) -> None:
         self._up, self._down, self._scale = up.flatten(1), down.flatten(1), scale
+        if math.frexp(scale)[0] == 0.5:  # a power of two: exact wherever it is multiplied
+            self._up, self._scale = self._up * scale, 1.0
         self.columns = self._down.shape[1]
 
     def write_rows(self, rows: slice, target: Tensor) -> None:
@@ -93,8 +96,3 @@ def byte_view(values: Tensor) -> memoryview:
     """Return the bytes of a contiguous tensor, shared with it."""
     flat = values.flatten().view(torch.uint8).numpy()
     return memoryview(cast("Buffer", flat))  # numpy declares the buffer protocol from 3.12 on
-
-
-def is_finite(values: Tensor) -> bool:
-    """Tell whether no value is NaN or infinite."""
-    return bool(torch.isfinite(values).all())
