@@ -59,7 +59,9 @@ def _write_run(root: Path, spec: RunSpec, *, is_open: bool) -> None:
         started = ev.StageStarted(at=_BEGAN, key=key, attempt=1)
         _write_events(folder, f"{key}-1", started, ev.StageSucceeded(at=_BEGAN, key=key, attempt=1))
     if not is_open:
+        _write_events(folder, "train-main-2", _checkpoint())
         _write_events(folder, f"{ADVANCE}-9", ev.RunSucceeded(at=_BEGAN))
+        _write(folder / "ended", b"succeeded")
     _write(folder / "inputs" / "report.json", specs.report().model_dump_json().encode())
     _write(folder / "spec.json", spec.model_dump_json().encode())
 
@@ -68,6 +70,19 @@ def _training(key: StageKey) -> list[Event]:
     started = ev.StageStarted(at=_BEGAN, key=key, attempt=1)
     ended = ev.EpochEnded(at=_BEGAN, key=key, attempt=1, epoch=1, step=10, loss=0.1)
     return [started, ended]
+
+
+def _checkpoint() -> Event:
+    return ev.CheckpointSaved(
+        at=_BEGAN,
+        key=StageKey("train", "main"),
+        attempt=2,
+        file="checkpoints/main/lora-e1.safetensors",
+        epoch=1,
+        step=10,
+        size_bytes=1,
+        is_final=True,
+    )
 
 
 def _write_events(folder: Path, writer: str, *events: Event) -> None:
