@@ -8,7 +8,7 @@ from modal_proto import api_pb2
 from tests.wire.modal.loopback.changes import Changes
 from tests.wire.modal.loopback.functions import Functions
 from tests.wire.modal.loopback.names import new_id
-from tests.wire.modal.loopback.rpc import Caller, rpc
+from tests.wire.modal.loopback.rpc import Caller, NotServedError, rpc
 from tests.wire.modal.loopback.scheduler import Scheduler
 from tests.wire.modal.loopback.settings import Clock
 from tests.wire.modal.loopback.work import Call, Input
@@ -69,6 +69,8 @@ class Calls:
     async def function_map(
         self, request: api_pb2.FunctionMapRequest, caller: Caller
     ) -> api_pb2.FunctionMapResponse:
+        if request.function_call_type != api_pb2.FUNCTION_CALL_TYPE_UNARY:
+            raise NotServedError("map over many inputs")
         invocation = request.function_call_invocation_type
         is_spawn = invocation == api_pb2.FUNCTION_CALL_INVOCATION_TYPE_ASYNC
         limit = MAX_INLINE_SPAWN_BYTES if is_spawn else MAX_INLINE_BYTES

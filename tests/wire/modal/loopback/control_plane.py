@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
+from tests.wire.modal.loopback import trees
 from tests.wire.modal.loopback.apps import App, Apps
 from tests.wire.modal.loopback.assets import Images, Mounts, Secrets
 from tests.wire.modal.loopback.background import BackgroundCommits
@@ -57,9 +58,8 @@ class ControlPlane:
         self.logs = Logs(self.apps, self.scheduler, self.changes)
         self.queues = Queues(self.names, self.changes)
         self.listings = Listings(self.apps, self.names, self.scheduler)
-        self._sockets = tempfile.TemporaryDirectory(
-            prefix="loopback-"
-        )  # paths of 108 bytes at most
+        self._short = tempfile.TemporaryDirectory(prefix="loopback-", ignore_cleanup_errors=True)
+        trees.remove(self.state.root / "containers")  # of a control plane that was killed
         self.launcher = Launcher(
             settings=settings,
             clock=self.clock,
@@ -68,7 +68,7 @@ class ControlPlane:
             scheduler=self.scheduler,
             logs=self.logs,
             folder=self.state.folder("containers"),
-            sockets=Path(self._sockets.name),
+            short=Path(self._short.name),
         )
         self.background = BackgroundCommits(self.launcher, self.volumes, settings, self.changes)
         self._tasks: list[asyncio.Task[None]] = []
@@ -103,7 +103,7 @@ class ControlPlane:
         await self._server.stop()
         await self.blobs.stop()
         self.state.close()
-        self._sockets.cleanup()
+        self._short.cleanup()
 
     def _provision(self) -> Provision:
         return Provision(

@@ -31,7 +31,8 @@ class Launcher:
 
     Attributes:
         folder: Where the containers' root folders are made.
-        sockets: Where their connections lie; a path of a Unix socket has 108 bytes at most.
+        short: Where their sockets and temporary files lie, under short names: the path of a Unix
+            socket has 108 bytes at most.
         router: Serves what they ask.
     """
 
@@ -42,7 +43,7 @@ class Launcher:
     scheduler: Scheduler
     logs: Logs
     folder: Path
-    sockets: Path
+    short: Path
     router: Router | None = None
     _views: dict[str, dict[str, View]] = field(default_factory=dict[str, dict[str, View]])
 
@@ -110,18 +111,20 @@ class Launcher:
         self._views[container.id] = views
         assert self.router is not None  # set before anything is deployed
         server = RpcServer(self.router, Caller(container.id))
-        url = await server.listen(self.sockets / container.id)
+        short = self.short / container.id
+        (short / "tmp").mkdir(parents=True)
+        url = await server.listen(short / "socket")
         try:
-            env = self.provision.env(container, url)
+            env = self.provision.env(container, url) | {"TMPDIR": str(short / "tmp")}
             limit = container.definition.startup_timeout_secs
             asyncio.get_running_loop().call_later(limit, self._give_up, container)
             await container.run(self.provision.python, env, partial(self._keep, container))
         finally:
             await server.stop()
-            (self.sockets / container.id).unlink(missing_ok=True)
         for view in views.values():
             self.provision.volumes.check_unchanged(view)
-        await asyncio.to_thread(shutil.rmtree, container.root, ignore_errors=True)
+        for folder in (container.root, short):
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _keep(
         self, container: Container, stream: asyncio.StreamReader, is_error: bool
@@ -137,5 +140,11 @@ class Launcher:
 
     def _give_up(self, container: Container) -> None:
         """Kill a container that does not come up in its time."""
-        if not container.is_ready and not container.definition.is_server:
+        is_late = container.state == "starting" and not container.is_ready
+        if is_late and not container.definition.is_server:
+            seconds = container.definition.startup_timeout_secs
+            container.failure = api_pb2.GenericResult(
+                status=api_pb2.GenericResult.GENERIC_STATUS_INIT_FAILURE,
+                exception=f"The container did not start within {seconds} s",
+            )
             container.kill()

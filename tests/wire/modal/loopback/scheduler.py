@@ -122,7 +122,7 @@ class Scheduler:
             elif terminate:
                 container.inputs.remove(work)
                 self.finish(work, Result(status=Result.GENERIC_STATUS_TERMINATED))
-                container.kill()
+                self._take_down(container)
             else:
                 work.is_cancelled = True
                 container.cancels.append(work.id)
@@ -190,6 +190,12 @@ class Scheduler:
             self.scale(container.function)
         self._changes.notify()
 
+    def _take_down(self, container: Container) -> None:
+        """Kill a container for the sake of one of its inputs; the others run again elsewhere."""
+        container.is_preempted = True
+        self.drain(container)
+        container.kill()
+
     def _call_off(self, container: Container) -> None:
         """Take back a container that still waits for a GPU that nobody needs any more."""
         container.state = "draining"
@@ -207,7 +213,7 @@ class Scheduler:
 
     def _time_out(self, work: Input, container: Container) -> None:
         container.inputs.remove(work)
-        container.kill()
+        self._take_down(container)
         seconds = container.definition.timeout_secs
         text = f"Task's current input {work.id} hit its timeout of {seconds}s"
         self._end(work, Result(status=Result.GENERIC_STATUS_TIMEOUT, exception=text))

@@ -143,14 +143,13 @@ class Servers:
                 # Nothing tells when a foreign process begins to listen.
                 while container.state != "ended" and not await listens(container.port):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
-        if container.state == "ended":
-            return False
-        if not await listens(container.port):
+                container.is_ready = container.state == "starting"
+        if not container.is_ready:
+            text = f"The server does not listen on 0.0.0.0:{container.port} after {limit} s.\n"
+            container.printed.append(text)
             container.kill()
             return False
-        container.is_ready = True
-        if container.state == "starting":
-            container.state = "running"
+        container.state = "running"
         self._changes.notify()
         return True
 

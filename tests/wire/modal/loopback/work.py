@@ -34,7 +34,7 @@ class Attempt:
     Attributes:
         function: Tag of the function in its app.
         retry: How often the input had failed before.
-        started: Seconds of the loop's clock, as in every other record.
+        started: By `time.monotonic()`, as in every other record.
         ended: None while it runs.
         outcome: None while it runs.
     """
