@@ -48,7 +48,8 @@ def plane(shared: Loopback, work_deployed: None) -> Iterator[Loopback]:
     """The shared control plane with `work_app` deployed; its settings are restored."""
     before = dict(vars(shared.settings))
     yield shared
-    vars(shared.settings).update(before)
+    for name, value in before.items():
+        setattr(shared.settings, name, value)
 
 
 @pytest.fixture(scope="module")

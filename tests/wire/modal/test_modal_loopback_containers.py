@@ -7,6 +7,7 @@ from pathlib import Path
 import modal
 import pytest
 
+from tests.wire.modal import work_app
 from tests.wire.modal.lookup import deployed
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.work_app import of_call, wait_for_line, wait_until_running
@@ -111,6 +112,24 @@ def test_a_call_waits_for_a_gpu_and_who_held_it_is_known(plane: Loopback) -> Non
     assert (first.gpu, first.gpu_type, first.function) == (0, "H100", "train")
     assert first.released is not None
     assert second.taken >= first.released
+
+
+def test_a_redeploy_gives_waiting_calls_to_the_new_version(plane: Loopback) -> None:
+    plane.settings.gpus = 0
+    call = deployed("work", "train").spawn()
+    plane.wait_for(lambda: plane.plane.gpus.waiting)
+    (old,) = plane.containers("train")
+
+    app = plane.plane.apps.get(old.function.app_id)
+    path = plane.plane.state.root / "work_app.py"
+    path.write_text(work_app.APP)
+    plane.deploy(path)
+    plane.settings.gpus = 1
+
+    assert app.version == 2
+    call.get(timeout=30)
+    assert old.state == "ended"
+    assert old.process is None
 
 
 def test_work_without_a_gpu_does_not_wait_for_one(plane: Loopback) -> None:

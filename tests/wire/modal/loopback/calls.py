@@ -52,9 +52,11 @@ class Calls:
             GRPCError: NOT_FOUND, or FAILED_PRECONDITION: no deploy published the function.
         """
         record = self._functions.get(function_id)
-        if record.definition is None:
+        definition = record.definition
+        if definition is None:
             raise GRPCError(Status.FAILED_PRECONDITION, f"{record.name} is not deployed")
-        call = Call(new_id("fc"), record, parent_input_id, self._clock.now())
+        policy = definition.function.retry_policy
+        call = Call(new_id("fc"), record, policy, parent_input_id, self._clock.now())
         self.calls[call.id] = call
         return call
 
@@ -78,13 +80,11 @@ class Calls:
             if len(item.input.args) > limit:
                 raise GRPCError(Status.INVALID_ARGUMENT, f"Inputs above {limit} B go as blobs")
         call = self.start(request.function_id, request.parent_input_id)
-        definition = call.function.definition
-        assert definition is not None  # start() refuses it
         return api_pb2.FunctionMapResponse(
             function_call_id=call.id,
             pipelined_inputs=[self._add(call, item) for item in request.pipelined_inputs],
             function_call_jwt=call.id,
-            retry_policy=definition.function.retry_policy,
+            retry_policy=call.policy,
             max_inputs_outstanding=1000,
         )
 

@@ -22,6 +22,7 @@ from tests.wire.modal.loopback.rpc import Caller, Router
 from tests.wire.modal.loopback.rpc_server import RpcServer
 from tests.wire.modal.loopback.scheduler import Scheduler
 from tests.wire.modal.loopback.settings import Clock, Settings
+from tests.wire.modal.loopback.tasks import Tasks
 from tests.wire.modal.loopback.volumes import View
 
 
@@ -42,6 +43,7 @@ class Launcher:
     gpus: Gpus
     scheduler: Scheduler
     logs: Logs
+    tasks: Tasks
     folder: Path
     short: Path
     router: Router | None = None
@@ -62,7 +64,7 @@ class Launcher:
         )
         self.scheduler.containers[container.id] = container
         running = self._run(container, definition.ranked)
-        container.task = asyncio.create_task(running, name=container.id)
+        container.task = self.tasks.start(running, container.id)
         return container
 
     def view(self, container_id: str, volume_id: str) -> tuple[View, list[int]] | None:

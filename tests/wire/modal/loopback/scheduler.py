@@ -143,9 +143,22 @@ class Scheduler:
 
     def drain(self, container: Container) -> None:
         """Let a container finish what it runs and take no more."""
-        if container.state != "ended":
+        if container.state == "queued":
+            self._call_off(container)
+        elif container.state != "ended":
             container.state = "draining"
         self._changes.notify()
+
+    def close(self, record: FunctionRecord) -> None:
+        """End everything of a function whose app was stopped."""
+        queue = self.queue(record.id)
+        while queue:
+            self.finish(queue.popleft(), Result(status=Result.GENERIC_STATUS_TERMINATED))
+        for container in self.living(record.id):
+            for work in container.inputs:
+                work.is_cancelled = True
+            if not container.definition.is_server:
+                self.stop(container)
 
     def preempt(self, container: Container) -> None:
         """Take the machine away: a signal, the grace period, then a kill.
@@ -197,7 +210,7 @@ class Scheduler:
         container.kill()
 
     def _call_off(self, container: Container) -> None:
-        """Take back a container that still waits for a GPU that nobody needs any more."""
+        """Take back a container that still waits for a GPU."""
         container.state = "draining"
         if container.task is not None:
             container.task.cancel()
@@ -222,9 +235,7 @@ class Scheduler:
         self, work: Input, result: Result, item: api_pb2.FunctionPutOutputsItem | None = None
     ) -> None:
         """Run an input again as its retry policy has it, or give it its final output."""
-        definition = work.call.function.definition
-        assert definition is not None  # it ran
-        policy = definition.function.retry_policy
+        policy = work.call.policy
         is_over = result.status in (
             Result.GENERIC_STATUS_SUCCESS,
             Result.GENERIC_STATUS_TERMINATED,

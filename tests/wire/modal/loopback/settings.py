@@ -1,7 +1,7 @@
 """How the loopback behaves, and its clock."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -21,6 +21,7 @@ class Settings:
         cron_minute_seconds: How long a minute of the schedules lasts, None: they never run alone.
         health_seconds: How often a server's port is looked at.
         container_env: Variables that every container gets.
+        changed: Called after each change, from whichever thread made it.
     """
 
     gpus: int = 4
@@ -33,6 +34,12 @@ class Settings:
     cron_minute_seconds: float | None = None
     health_seconds: float = 1.0
     container_env: Mapping[str, str] = field(default_factory=dict[str, str])
+    changed: Callable[[], object] | None = field(default=None, repr=False)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+        if self.changed is not None:
+            self.changed()
 
 
 class Clock:
