@@ -3,6 +3,7 @@
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import modal
 import pytest
@@ -30,6 +31,31 @@ def test_no_more_containers_run_than_allowed(plane: Loopback) -> None:
     ids = {call.object_id for call in calls}
     times = [(its.started, its.ended or 0) for its in plane.journal if its.call_id in ids]
     assert all(end <= start for (_, end), (start, _) in pairwise(times))
+
+
+def test_a_concurrent_container_runs_inputs_together(plane: Loopback) -> None:
+    together: Any = modal.Cls.from_name("work", "Together")()
+
+    calls = [together.meet.spawn("left", "right"), together.meet.spawn("right", "left")]
+
+    assert len({call.get(timeout=30) for call in calls}) == 1
+
+
+def test_a_container_that_cannot_start_fails_its_inputs_with_the_reason(
+    plane: Loopback, tmp_path: Path
+) -> None:
+    app = tmp_path / "broken_app.py"
+    app.write_text(
+        "import modal\napp = modal.App('broken')\n"
+        "if not modal.is_local():\n    import no_such_module\n"
+        "@app.function()\ndef work(): pass\n"
+    )
+    plane.deploy(app)
+
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        deployed("broken", "work").remote()
+
+    assert len(plane.containers("work", ended=True)) == 3
 
 
 def test_a_preempted_input_runs_again_as_the_same_input(plane: Loopback) -> None:

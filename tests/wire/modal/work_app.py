@@ -86,6 +86,16 @@ def with_child(name):
     print("holding")
     time.sleep(60)
 
+@app.cls(timeout=60)
+@modal.concurrent(max_inputs=2)
+class Together:
+    @modal.method()
+    async def meet(self, name, other):
+        await marks.put.aio(name, "here")
+        while not await marks.contains.aio(other):
+            await asyncio.sleep(0.02)
+        return os.environ["MODAL_TASK_ID"]
+
 @app.function(timeout=60, gpu="H100")
 def train(seconds=0.0):
     time.sleep(seconds)

@@ -28,7 +28,11 @@ class CommandError(Exception):
 
 
 class Loopback:
-    """A running control plane. Every method may be called from any thread.
+    """A running control plane. Every method may be called from any thread and blocks.
+
+    The containers share the host. What runs in them finds by variables what a container has for
+    itself on Modal: `LORABOT_MOUNT_ROOT`, below which the mount paths of its volumes lie, and
+    `LORABOT_SERVER_PORT`, on which a server class listens instead of the port that it names.
 
     Attributes:
         url: What `MODAL_SERVER_URL` must be.

@@ -60,7 +60,7 @@ class ControlPlane:
         self.logs = Logs(self.apps, self.scheduler, self.changes)
         self.queues = Queues(self.names, self.changes)
         self.listings = Listings(self.apps, self.names, self.scheduler)
-        self._short = tempfile.TemporaryDirectory(prefix="loopback-", ignore_cleanup_errors=True)
+        self._short = self._make_short()
         trees.remove(self.state.root / "containers")  # of a control plane that was killed
         self.launcher = Launcher(
             settings=settings,
@@ -71,7 +71,7 @@ class ControlPlane:
             logs=self.logs,
             tasks=self.tasks,
             folder=self.state.folder("containers"),
-            short=Path(self._short.name),
+            short=self._short,
         )
         self.background = BackgroundCommits(self.launcher, self.volumes, settings, self.changes)
         self._clocks: list[asyncio.Task[None]] = []
@@ -105,7 +105,16 @@ class ControlPlane:
         await self._server.stop()
         await self.blobs.stop()
         self.state.close()
-        self._short.cleanup()
+        trees.remove(self._short)
+
+    def _make_short(self) -> Path:
+        """Make a folder of a short path; remove the one of a control plane that was killed."""
+        note = self.state.root / "short-folder"
+        if note.exists():
+            trees.remove(Path(note.read_text("utf-8")))
+        folder = Path(tempfile.mkdtemp(prefix="loopback-"))
+        note.write_text(str(folder), "utf-8")
+        return folder
 
     def _provision(self) -> Provision:
         return Provision(
