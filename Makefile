@@ -19,8 +19,14 @@ $(STAMP): pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev,local]'
 	@touch $@
 
-demo: $(STAMP) ## Play the main job through chat without any account; results in demo-output/
+demo: $(STAMP) ## Play the main job through chat without any account; BACKEND=modal-loopback: on Modal's client
+ifeq ($(BACKEND),modal-loopback)
+	$(BIN)/python -m tests.wire.modal.play
+else ifeq ($(BACKEND),)
 	$(BIN)/lorabot demo
+else
+	$(error BACKEND is modal-loopback, or not given)
+endif
 
 sandbox: $(STAMP) ## Open the chat page for a person; state in sandbox-home/
 	$(BIN)/lorabot sandbox --home sandbox-home

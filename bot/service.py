@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from bot.dataset_service import DatasetService
+from bot.installation import Installation
 from bot.web.archive import Member
 from bot.web.bundle import workflow_file
 from bot.web.links import LinkSigner
-from bot.wiring import LocalHouse
-from training.advance import open_runs
+from training.advance import nudge, open_runs
 from training.bundle import require_checkpoints, sets
 from training.catalogue import find_model
 from training.checkpoints import StoredCheckpoint, expert_named
+from training.child import STOP_SECONDS
 from training.cost import Estimate, estimate
 from training.cutting import remarks
 from training.dataset.group import GroupPlan
 from training.dataset.report import Finding
+from training.log_tail import LogTail, log_tail
+from training.prices import PriceList
 from training.request import EngineName, RunSpec, TrainRequest
 from training.runs import Origin
 from training.view import RunSummary, RunView
@@ -68,11 +71,12 @@ class Service:
         datasets: Those of datasets.
     """
 
-    def __init__(self, local: LocalHouse, signer: LinkSigner, engine: EngineName) -> None:
+    def __init__(self, local: Installation, signer: LinkSigner, engine: EngineName) -> None:
         self._local = local
         self._signer = signer
         self._engine: EngineName = engine
         self.datasets = DatasetService(local)
+        self._insisting = set[asyncio.Task[None]]()
 
     async def add_checkpoint(
         self, guild: str, file: Path, *, model: str, expert: str, name: str, by: str
@@ -101,6 +105,10 @@ class Service:
         """Return what `resume-from` can name and fits what was typed, each with a description."""
         return await _in_thread(self._local.runs.starts.names, guild, typed)
 
+    async def gpu_prices(self) -> PriceList:
+        """Return what each GPU that a run can ask for costs."""
+        return await _in_thread(self._local.house.prices)
+
     async def train(self, request: TrainRequest, origin: Origin) -> StartedRun:
         """Store a run and start it; the same interaction gives the same run."""
 
@@ -108,7 +116,13 @@ class Service:
             spec = self._local.runs.start(request, origin, self._engine)
             report = self._local.house.report(spec)
             groups = self._local.house.groups(spec)
-            cost = estimate(find_model(spec.model), groups, spec.experts)
+            cost = estimate(
+                find_model(spec.model),
+                groups,
+                spec.experts,
+                gpu=spec.gpu,
+                prices=self._local.house.prices(),
+            )
             return StartedRun(spec, cost, groups, remarks(spec.dataset_toml, report))
 
         return await _in_thread(start)
@@ -128,11 +142,29 @@ class Service:
             self._local.runs.cancel(guild, run, by=by)
             return self._local.runs.view(guild, run)
 
-        return await _in_thread(cancel)
+        view = await _in_thread(cancel)
+        if not view.run.status.is_final:
+            self._insist_later(guild, run)
+        return view
+
+    def _insist_later(self, guild: str, run: str) -> None:
+        """Have what was asked to stop, and does not, be killed as soon as that is due."""
+
+        async def insist() -> None:
+            await asyncio.sleep(STOP_SECONDS)
+            await _in_thread(nudge, self._local.house, guild, run)
+
+        task = asyncio.create_task(insist(), name=f"end {run}")
+        self._insisting.add(task)
+        task.add_done_callback(self._insisting.discard)
 
     async def run(self, guild: str, name: str) -> RunView:
         """Return one run as it stands now."""
         return await _in_thread(self._local.runs.view, guild, name)
+
+    async def log_tail(self, view: RunView) -> LogTail | None:
+        """Return the last lines that a run's programs have printed, where there are any."""
+        return await _in_thread(log_tail, self._local.house, view.run)
 
     async def runs(self, guild: str) -> list[RunSummary]:
         """Return all runs, newest first."""
@@ -146,7 +178,7 @@ class Service:
         """Return (guild, run) of all runs that have not ended, and see that they are worked on."""
 
         def tend() -> list[tuple[str, str]]:
-            found = open_runs(self._local.house, self._local.guilds())
+            found = open_runs(self._local.house)
             if found:
                 self._local.ensure_worker()
             return found

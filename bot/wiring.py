@@ -2,30 +2,31 @@
 
 import fcntl
 import os
-import secrets
 import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
 
+from bot.installation import Installation
 from bot.settings import Settings
+from storage.board import StoreBoard
+from storage.file_claims import FileClaims
 from storage.file_lease import FileLeases
 from storage.folder import FolderStore
 from storage.run_index import SqliteRunIndex
 from training.backends.local_queue import LocalBackend
 from training.catalogue import Model
-from training.checkpoints import Checkpoints
-from training.datasets import Datasets
 from training.errors import RequestError
 from training.house import House
+from training.musubi.checkout import commit_of
 from training.musubi.engine import MusubiEngine
+from training.musubi.launcher.hooks import MUSUBI_COMMIT
 from training.ports import Engine
 from training.rehearsal.engine import RehearsalEngine
 from training.request import EngineName
-from training.runs import Runs
 
 
-class LocalHouse:
+class LocalHouse(Installation):
     """Everything that works on one machine's home folder."""
 
     def __init__(self, settings: Settings) -> None:
@@ -40,17 +41,19 @@ class LocalHouse:
                 "Choose another one with --home or LORABOT_HOME.",
             ) from error
         self.backend = LocalBackend(self.home / "local", self.ensure_worker)
-        self.house = House(
-            store=FolderStore(self.home),
+        store = FolderStore(self.home)
+        house = House(
+            store=store,
             leases=FileLeases(self.home / "leases"),
             backend=self.backend,
+            board=StoreBoard(store),
             engine=self.engine,
             gpu=self.gpu,
+            only_gpu=settings.gpu,
             limits=settings.limits,
         )
-        self.runs = Runs(self.house, SqliteRunIndex(self.home / "index.sqlite"))
-        self.datasets = Datasets(self.house.store, settings.limits)
-        self.checkpoints = Checkpoints(self.house.store)
+        index = SqliteRunIndex(self.home / "index.sqlite")
+        super().__init__(settings, house, FileClaims(self.home / "claims"), index)
 
     def with_team_role(self, role: str) -> "LocalHouse":
         """Return the same home with a role to notify, unless one is set."""
@@ -66,33 +69,12 @@ class LocalHouse:
         """
         if name == "rehearsal":
             return RehearsalEngine()
-        if self.settings.musubi_dir is None:
-            raise RequestError(
-                "The musubi engine needs a musubi-tuner checkout and a GPU.",
-                "Set LORABOT_MUSUBI_DIR to its folder, or use --engine rehearsal.",
-            )
-        checkout = self.settings.musubi_dir.resolve()
-        if not (checkout / "src/musubi_tuner/wan_train_network.py").is_file():
-            raise RequestError(
-                f"LORABOT_MUSUBI_DIR names {checkout}, which is no musubi-tuner checkout.",
-                "Set it to the folder that holds src/musubi_tuner.",
-            )
-        # Not resolved: the link in a virtual environment is what makes it one.
-        python = self.settings.musubi_python or checkout / ".venv/bin/python"
-        if not python.is_file():
-            raise RequestError(
-                f"There is no interpreter {python} that musubi-tuner could run with.",
-                "Make the checkout's .venv as README says, or set LORABOT_MUSUBI_PYTHON.",
-            )
-        return MusubiEngine(checkout, python.absolute(), self.settings.state_seconds)
+        checkout, python = musubi_checkout(self.settings)
+        return MusubiEngine(checkout, python, self.settings.state_seconds)
 
     def gpu(self, _model: Model, engine: EngineName) -> str | None:
         """Return the card that an engine trains on; a rehearsal runs on the CPU."""
         return self.settings.gpu if engine == "musubi" else None
-
-    def guilds(self) -> list[str]:
-        """Return the guilds that have anything stored."""
-        return self.house.store.names("guilds")
 
     @property
     def worker_lock(self) -> Path:
@@ -141,13 +123,39 @@ class LocalHouse:
                 ended, _status = os.waitpid(self._worker, os.WNOHANG)
                 self._worker = None if ended else self._worker
 
-    def link_secret(self) -> bytes:
-        """Return the secret that signs links; made once, kept in the home folder."""
-        path = self.home / "bot" / "link-secret"
-        store = self.house.store
-        store.create("bot/link-secret", secrets.token_bytes(32))
-        path.chmod(0o600)
-        return store.read("bot/link-secret")
+
+def musubi_checkout(settings: Settings) -> tuple[Path, Path]:
+    """Return the folder of musubi-tuner on this machine, and the interpreter that it runs with.
+
+    Raises:
+        RequestError: It is not set, or not there.
+    """
+    if settings.musubi_dir is None:
+        raise RequestError(
+            "The musubi engine needs a musubi-tuner checkout and a GPU.",
+            "Set LORABOT_MUSUBI_DIR to its folder, or use --engine rehearsal.",
+        )
+    checkout = settings.musubi_dir.resolve()
+    if not (checkout / "src/musubi_tuner/wan_train_network.py").is_file():
+        raise RequestError(
+            f"LORABOT_MUSUBI_DIR names {checkout}, which is no musubi-tuner checkout.",
+            "Set it to the folder that holds src/musubi_tuner.",
+        )
+    found = commit_of(checkout)
+    if found not in (None, MUSUBI_COMMIT):
+        raise RequestError(
+            f"The musubi-tuner in {checkout} is at commit {found}; caches, commands and the "
+            "launcher are those of another.",
+            f"Check out {MUSUBI_COMMIT} there, as README says.",
+        )
+    # Not resolved: the link in a virtual environment is what makes it one.
+    python = settings.musubi_python or checkout / ".venv/bin/python"
+    if not python.is_file():
+        raise RequestError(
+            f"There is no interpreter {python} that musubi-tuner could run with.",
+            "Make the checkout's .venv as README says, or set LORABOT_MUSUBI_PYTHON.",
+        )
+    return checkout, python.absolute()
 
 
 def worker_environment(settings: Settings) -> dict[str, str]:

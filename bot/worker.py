@@ -13,9 +13,9 @@ from bot.settings import Settings
 from bot.wiring import LocalHouse
 from training.advance import advance, open_runs
 from training.backends.local_worker import Worker
-from training.events import StageName
 from training.run import StageStatus
-from training.stage import StageFunction, run_stage
+from training.stage import run_stage
+from training.stages.functions import stage_function
 
 logger = logging.getLogger(__name__)
 app = cyclopts.App(name="python -m bot.worker", help="Started by the bot; nobody types this.")
@@ -45,32 +45,13 @@ def stage(*, home: Path, call: int) -> None:
     sys.exit(0 if status in (StageStatus.SUCCEEDED, None) else 1)
 
 
-def stage_function(name: StageName) -> StageFunction:
-    """Return what runs the stage called `name`."""
-    # Each stage imports what it needs and no more: torch alone takes two seconds.
-    match name:
-        case "prepare":
-            from training.stages.prepare import run  # noqa: PLC0415
-        case "fetch":
-            from training.stages.fetch import run  # noqa: PLC0415
-        case "cache":
-            from training.stages.cache import run  # noqa: PLC0415
-        case "merge":
-            from training.stages.merge import run  # noqa: PLC0415
-        case "train":
-            from training.stages.train import run  # noqa: PLC0415
-        case "publish":
-            from training.stages.publish import run  # noqa: PLC0415
-    return run
-
-
 def _stage_command(home: Path, number: int) -> tuple[str, ...]:
     arguments = ("stage", "--home", str(home), "--call", str(number))
     return (sys.executable, "-m", "bot.worker", *arguments)
 
 
 def _tick(local: LocalHouse) -> int:
-    found = open_runs(local.house, local.guilds())
+    found = open_runs(local.house)
     for guild, run in found:
         try:
             advance(local.house, guild, run)

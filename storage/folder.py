@@ -3,8 +3,12 @@
 import os
 import shutil
 import tempfile
-from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from storage.keys import checked
+from training.ports import StoredFile, unwatched
 
 
 class FolderStore:
@@ -25,10 +29,7 @@ class FolderStore:
         Raises:
             ValueError: The key is absolute, empty or climbs out of the store.
         """
-        pure = PurePosixPath(key)
-        if pure.is_absolute() or not pure.parts or ".." in pure.parts:
-            raise ValueError(f"not a key of the store: {key!r}")
-        return self._root / pure
+        return self._root / checked(key)
 
     def read(self, key: str) -> bytes:
         """Return the bytes at `key`; `FileNotFoundError` when there are none."""
@@ -74,9 +75,53 @@ class FolderStore:
         folder = self.path(prefix)
         return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
 
-    def open(self, key: str) -> BinaryIO:
-        """Return the stored file for reading from any offset."""
-        return self.path(key).open("rb")
+    def read_all(self, prefix: str) -> dict[str, bytes]:
+        """Return the bytes of every file directly under `prefix`, by name."""
+        folder = self.path(prefix)
+        files = sorted(folder.iterdir()) if folder.is_dir() else []
+        return {file.name: file.read_bytes() for file in files if file.is_file()}
+
+    def walk(self, prefix: str) -> Iterator[StoredFile]:
+        """Yield every file below `prefix`, at any depth."""
+        for path in self.path(prefix).rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                yield _stored(path.relative_to(self._root).as_posix(), path)
+
+    def sweep(self, before: datetime) -> int:
+        """Remove what writers left unfinished before a time, and return how many bytes it had."""
+        freed = 0
+        for path in self._temporary.iterdir():
+            files = [path, *path.rglob("*")] if path.is_dir() else [path]
+            found = [_stored(file.name, file) for file in files]
+            if all(file.written_at < before for file in found):
+                freed += sum(f.size_bytes for f in found)
+                _remove(path)
+        return freed
+
+    def fetch(
+        self,
+        key: str,
+        watch: Callable[[int], None] = unwatched,  # noqa: ARG002  # nothing is copied
+    ) -> Path:
+        """Return the stored file itself.
+
+        Raises:
+            FileNotFoundError: Nothing is stored there.
+        """
+        path = self.path(key)
+        if not path.is_file() or path.is_symlink():
+            raise FileNotFoundError(key)
+        return path
+
+    def refresh(self) -> None:
+        """Do nothing: what others keep is seen at once."""
+
+    def workshop(self, key: str) -> Path:
+        """Return the place of `key` itself: whoever makes it there names it when complete."""
+        return self.path(key)
+
+    def keep(self, *keys: str) -> None:
+        """Do nothing: what was made lies in its place already."""
 
     def put_tree(self, key: str, source: Path) -> bool:
         """Move the folder at `source` to `key` whole, unless something is there."""
@@ -117,6 +162,19 @@ class FolderStore:
             Path(name).unlink()
             raise
         return Path(name)
+
+
+def _stored(key: str, path: Path) -> StoredFile:
+    facts = path.stat()
+    size_bytes = facts.st_size if path.is_file() else 0
+    return StoredFile(key, size_bytes, datetime.fromtimestamp(facts.st_mtime, UTC))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,11 +1,26 @@
 """Specs and groups for tests that need a run without a dataset on disk."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from training.dataset.group import GroupPlan
 from training.dataset.groups import plan_groups
 from training.dataset.report import Report, Sample
 from training.request import DatasetRef, ExpertChoice, RunSpec, TrainRequest, resolve_experts
+
+
+@dataclass(frozen=True)
+class Rooted:
+    """Places below one folder, for plans that nothing is made of."""
+
+    root: Path
+
+    def path(self, key: str) -> Path:
+        return self.root / key
+
+    def workshop(self, key: str) -> Path:
+        return self.root / key
 
 
 def report(images: int = 2, clips: int = 2, frames: int = 49) -> Report:

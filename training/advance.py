@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from training import events as ev
 from training import layout
+from training.errors import BackendError
 from training.events import Event, StageKey, StageName
 from training.house import House
 from training.plan import PlannedStage
@@ -28,6 +29,14 @@ def lease_name(guild: str, run: str, key: StageKey) -> str:
     return f"{guild}/{run}/{key}"
 
 
+def nudge(house: House, guild: str, name: str) -> None:
+    """Have a run moved on: by whom the house names for it, or here and now."""
+    if house.elsewhere is not None:
+        house.elsewhere(guild, name)
+    else:
+        advance(house, guild, name)
+
+
 def advance(house: House, guild: str, name: str) -> Run:
     """Move a run as far as it can go now and return it.
 
@@ -36,6 +45,8 @@ def advance(house: House, guild: str, name: str) -> Run:
     log = house.log(guild, name)
     run = log.load()
     if run.status.is_final:
+        # Its end may have been cut off between the last two writes.
+        house.store.delete(layout.open_run(guild, name))
         return run
     grant = house.leases.acquire(f"{guild}/{name}", holder=uuid.uuid4().hex)
     if grant is None:
@@ -114,11 +125,23 @@ class _Advance:
         spec = run.spec
         attempt = run.stage(stage.key).attempt + 1
         call = Call(
-            guild=spec.guild, run=spec.name, key=stage.key, attempt=attempt, device=stage.device
+            guild=spec.guild,
+            run=spec.name,
+            key=stage.key,
+            attempt=attempt,
+            device=stage.device,
+            gpu=spec.gpu if stage.device == "gpu" else None,
         )
-        handle = self.house.backend.submit(call)
-        logger.info("run %s: %s attempt %d submitted", spec.name, stage.key, attempt)
         at = self.house.clock()
+        try:
+            handle = self.house.backend.submit(call)
+        except BackendError as error:
+            logger.exception("run %s: %s cannot be started", spec.name, stage.key)
+            failed = ev.StageFailed(
+                at=at, key=stage.key, attempt=attempt, cause=error.cause, fix=error.fix
+            )
+            return self._append(run, failed)
+        logger.info("run %s: %s attempt %d submitted", spec.name, stage.key, attempt)
         return self._append(
             run, ev.StageSubmitted(at=at, key=stage.key, attempt=attempt, handle=handle)
         )
@@ -147,8 +170,9 @@ class _Advance:
 
     def _end(self, run: Run, event: Event) -> Run:
         run = self._append(run, event)
-        marker = layout.ended(self.log.guild, self.log.run_name)
-        self.house.store.write(marker, run.status.value.encode())
+        guild, name = self.log.guild, self.log.run_name
+        self.house.store.write(layout.ended(guild, name), run.status.value.encode())
+        self.house.store.delete(layout.open_run(guild, name))
         logger.info("run %s: %s", run.spec.name, run.status)
         return run
 
@@ -201,12 +225,12 @@ def _what_failed(key: StageKey) -> str:
     return f"{_DOING[key.stage]}{of_expert} failed"
 
 
-def open_runs(house: House, guilds: list[str]) -> list[tuple[str, str]]:
-    """Return (guild, run) of every stored run that has not ended."""
+def open_runs(house: House, guild: str | None = None) -> list[tuple[str, str]]:
+    """Return (guild, run) of every stored run that has not ended, or of one guild's."""
     found: list[tuple[str, str]] = []
-    for guild in guilds:
-        for name in house.store.names(layout.runs(guild)):
-            is_open = not house.store.exists(layout.ended(guild, name))
-            if is_open and house.store.exists(layout.spec(guild, name)):
-                found.append((guild, name))
+    for marker in house.store.names(layout.OPEN_RUNS):
+        owner, _, name = marker.partition("~")
+        # Made before the run itself: one whose request was cut off in between is none.
+        if guild in (None, owner) and house.store.exists(layout.spec(owner, name)):
+            found.append((owner, name))
     return found

@@ -39,7 +39,7 @@ class CheckedUploads:
     def keep(self, guild: str, name: str, draft: Draft) -> str:
         """Keep an upload for a day under the name it would get, and return its token."""
         self._sweep(guild)
-        folder = self._store.path(f"guilds/{guild}/.incoming")
+        folder = self._store.workshop(f"guilds/{guild}/.incoming")
         folder.mkdir(parents=True, exist_ok=True)
         incoming = Path(tempfile.mkdtemp(dir=folder))
         try:

@@ -87,7 +87,7 @@ class Checkpoints:
         require_fit(contents, model=found, expert=trained, modules=modules)
         require_values(contents)
         # Beside its final place, so that one rename stores all of it.
-        folder = self._store.path(f"guilds/{guild}/.incoming")
+        folder = self._store.workshop(f"guilds/{guild}/.incoming")
         folder.mkdir(parents=True, exist_ok=True)
         incoming = Path(tempfile.mkdtemp(dir=folder))
         try:
@@ -145,7 +145,7 @@ class Checkpoints:
 
     def file(self, guild: str, name: str) -> Path:
         """Return the stored file."""
-        return self._store.path(f"{layout.stored_checkpoint(guild, name)}/{ADAPTER}")
+        return self._store.fetch(f"{layout.stored_checkpoint(guild, name)}/{ADAPTER}")
 
     def remove(self, guild: str, name: str) -> StoredCheckpoint:
         """Remove a stored LoRA file; runs that started from it keep their own copy.

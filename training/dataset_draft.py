@@ -66,6 +66,14 @@ class Upload:
     is_prefixed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class StoredArchive:
+    """The zip of what is stored already; it is fetched only when it is to be read."""
+
+    store: Store
+    key: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """Everything about a version but its number.
@@ -73,21 +81,25 @@ class Draft:
     Attributes:
         archive: The zip whose files the report is about.
         report: With the captions that are trained on, which may not be the zip's.
-        is_stored: The archive lies in the store and never changes, so a link to it is enough.
         captions: Those that differ from the zip's, by sample name.
         change: What made it, in words: "uploaded", "2 captions edited".
     """
 
-    archive: Path
+    archive: Path | StoredArchive
     report: Report
     by: str
     file_name: str
-    is_stored: bool = False
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
     captions: Mapping[str, str] = field(default_factory=dict[str, str])
     trigger: str | None = None
     media: Media = "repaired"
     change: str = "uploaded"
+
+    def zip_path(self) -> Path:
+        """Return the zip as a file of this machine, to be read only."""
+        if isinstance(self.archive, StoredArchive):
+            return self.archive.store.fetch(self.archive.key)
+        return self.archive
 
     def with_captions(self, captions: Mapping[str, str], trigger: str | None) -> "Draft":
         """Return the draft with other captions for the samples that are named."""
@@ -168,8 +180,7 @@ def read_draft(store: Store, folder: str, *, by: str, file_name: str) -> Draft:
     """Return a draft as `write_draft` left it, with what else is known about it left out."""
     captions: dict[str, str] = json.loads(store.read(f"{folder}/{layout.CAPTIONS}"))
     return Draft(
-        archive=store.path(f"{folder}/{layout.ORIGINAL}"),
-        is_stored=True,
+        archive=StoredArchive(store, f"{folder}/{layout.ORIGINAL}"),
         report=Report.model_validate_json(store.read(f"{folder}/{layout.REPORT}")),
         thumbnails=Thumbnails.model_validate_json(store.read(f"{folder}/{layout.THUMBNAILS}")),
         captions=captions,
@@ -180,9 +191,10 @@ def read_draft(store: Store, folder: str, *, by: str, file_name: str) -> Draft:
 
 def write_draft(folder: Path, draft: Draft) -> None:
     """Write what a draft consists of into a folder of the store."""
-    target = folder / layout.ORIGINAL
-    if not (draft.is_stored and _link(draft.archive, target)):
-        shutil.copyfile(draft.archive, target)
+    source, target = draft.zip_path(), folder / layout.ORIGINAL
+    # What is stored never changes, so a second name is enough.
+    if not (isinstance(draft.archive, StoredArchive) and _link(source, target)):
+        shutil.copyfile(source, target)
     captions = json.dumps(dict(draft.captions), indent=2, ensure_ascii=False, sort_keys=True)
     (folder / layout.CAPTIONS).write_text(captions, "utf-8")
     (folder / layout.REPORT).write_text(draft.report.model_dump_json(indent=2), "utf-8")

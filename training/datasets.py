@@ -215,7 +215,7 @@ class Datasets:
     def _store_version(self, guild: str, version: DatasetVersion, draft: Draft) -> bool:
         """Store a version whole; False when another upload took its number meanwhile."""
         # Beside its final place, so that one rename stores all of it.
-        folder = self._store.path(f"guilds/{guild}/.incoming")
+        folder = self._store.workshop(f"guilds/{guild}/.incoming")
         folder.mkdir(parents=True, exist_ok=True)
         incoming = Path(tempfile.mkdtemp(dir=folder))
         try:

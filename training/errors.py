@@ -46,3 +46,7 @@ class StageError(TrainingError):
     def __init__(self, cause: str, fix: str, suggestion: Suggestion | None = None) -> None:
         super().__init__(cause, fix)
         self.suggestion = suggestion
+
+
+class BackendError(TrainingError):
+    """Stages cannot be started where they are to run, until somebody changes something there."""

@@ -11,7 +11,8 @@ from training.dataset.group import GroupPlan
 from training.dataset.limits import Limits
 from training.dataset.report import Report
 from training.plan import Planner
-from training.ports import Backend, Engine, Leases, Store
+from training.ports import Backend, Board, Engine, Leases, Store
+from training.prices import PriceList, listed_prices
 from training.request import EngineName, RunSpec
 from training.run_log import RunLog
 
@@ -31,15 +32,22 @@ class House:
 
     Attributes:
         gpu: Names the card that an engine trains a model on, where it is known.
+        only_gpu: The one card there is, where stages run on a machine whose card is known.
+        prices: Tells what GPUs cost; Modal's dated public list unless another is handed in.
+        elsewhere: Has a run of a guild advanced by others; without it whoever asks does it.
     """
 
     store: Store
     leases: Leases
     backend: Backend
+    board: Board
     engine: Callable[[EngineName], Engine]
     gpu: Callable[[Model, EngineName], str | None] = no_gpu
+    only_gpu: str | None = None
+    prices: Callable[[], PriceList] = listed_prices
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], datetime] = now
+    elsewhere: Callable[[str, str], None] | None = None
 
     def log(self, guild: str, run: str) -> RunLog:
         """Return the log of one run."""
@@ -47,7 +55,7 @@ class House:
 
     def planner(self, spec: RunSpec) -> Planner:
         """Return the planner of one run."""
-        return Planner(spec, self.groups(spec), self.engine(spec.engine), self.store.path)
+        return Planner(spec, self.groups(spec), self.engine(spec.engine), self.store)
 
     def report(self, spec: RunSpec) -> Report:
         """Return what the inspection of the run's dataset found."""

@@ -1,18 +1,51 @@
 """Where everything lies in the store: the one place that knows the folders' names."""
 
+import re
+from collections.abc import Mapping
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Literal
 
 from training.catalogue import ExpertName, WeightFile
 from training.events import StageKey
 
 CacheKind = Literal["latents", "texts"]
+# What can be made again, what people brought and is derived from it, and what trainings left.
+Area = Literal["models", "datasets", "runs"]
 
+OPEN_RUNS = "open"  # one marker a run, so that finding the open ones costs one listing
+GUILDS = "guilds"
+MERGED = "merged"
+NOTICES = "bot/notices"
 ORIGINAL = "original.zip"
 REPORT = "report.json"
 MANIFEST = "manifest.json"
 CAPTIONS = "captions.json"
 THUMBNAILS = "thumbnails.json"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+_OF_GUILD: Mapping[str, Area] = MappingProxyType(
+    {
+        **dict.fromkeys(("datasets", "checked", "prepared", "caches", "checkpoints"), "datasets"),
+        **dict.fromkeys(("runs", "requests"), "runs"),
+    }
+)
+
+
+def area(key: str) -> Area:
+    """Return the part of the store that a key belongs to, where the parts are stored apart.
+
+    Raises:
+        ValueError: Nothing is stored under such a key.
+    """
+    first, *rest = key.split("/")
+    if first in ("models", "merged"):
+        return "models"
+    if first in ("bot", OPEN_RUNS):
+        return "runs"
+    if first == "guilds" and len(rest) > 1 and rest[1] in _OF_GUILD:
+        return _OF_GUILD[rest[1]]
+    raise ValueError(f"not a key of the store: {key!r}")
 
 
 def datasets(guild: str) -> str:
@@ -35,9 +68,14 @@ def prepared(guild: str, version: str) -> str:
     return f"guilds/{guild}/prepared/{version}"
 
 
+def caches(guild: str) -> str:
+    """Return the folder of a guild's latent and text caches."""
+    return f"guilds/{guild}/caches"
+
+
 def cached(guild: str, kind: CacheKind, content: str) -> str:
     """Return one latent or text cache file, by the hash of all that decides its content."""
-    return f"guilds/{guild}/caches/{kind}/{content[:2]}/{content}.safetensors"
+    return f"{caches(guild)}/{kind}/{content[:2]}/{content}.safetensors"
 
 
 def runs(guild: str) -> str:
@@ -70,9 +108,24 @@ def ended(guild: str, name: str) -> str:
     return f"{run(guild, name)}/ended"
 
 
+def open_run(guild: str, name: str) -> str:
+    """Return the marker of a run that may be open: it is made before the run, and goes with it."""
+    return f"{OPEN_RUNS}/{guild}~{name}"
+
+
+def notice(name: str) -> str:
+    """Return one thing that people are to be told."""
+    return f"{NOTICES}/{name}.json"
+
+
 def progress(guild: str, name: str, key: StageKey) -> str:
     """Return the file with the newest, lossy progress of a stage."""
     return f"{run(guild, name)}/progress/{key}.json"
+
+
+def log_tail(guild: str, name: str, key: StageKey) -> str:
+    """Return the end of what the programs of a stage at work have printed by now."""
+    return f"{run(guild, name)}/progress/{key}.log"
 
 
 def metrics(guild: str, name: str, key: StageKey, attempt: int) -> str:
@@ -122,8 +175,13 @@ def models(engine: str) -> str:
 
 def weight(engine: str, file: WeightFile) -> str:
     """Return where a weight file is kept."""
-    revision = "" if file.revision == "main" else f"@{file.revision[:12]}"
+    revision = "" if file.revision == "main" else f"@{_one_part(file.revision)}"
     return f"{models(engine)}/{file.repo}{revision}/{file.file}"
+
+
+def _one_part(revision: str) -> str:
+    """Return a commit by its first digits, and a branch or tag in full: both name one file only."""
+    return revision[:12] if _COMMIT.fullmatch(revision) else revision.replace("/", "~")
 
 
 def weight_receipt(engine: str, file: WeightFile) -> str:
@@ -139,12 +197,12 @@ def hub_cache(engine: str) -> str:
 def merged(address: str, base: WeightFile) -> str:
     """Return the merged base with the content address `address`."""
     stem = PurePosixPath(base.file).stem
-    return f"merged/{address}/{stem}-merged.safetensors"
+    return f"{MERGED}/{address}/{stem}-merged.safetensors"
 
 
 def merged_receipt(address: str) -> str:
     """Return the proof of the merge with the content address `address`."""
-    return f"merged/{address}/receipt.json"
+    return f"{MERGED}/{address}/receipt.json"
 
 
 def merged_input(guild: str, name: str, expert: ExpertName, base: WeightFile) -> str:

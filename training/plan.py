@@ -1,10 +1,10 @@
 """From a run's spec to its stages: what each needs, where it executes, and its commands."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, Protocol
 
 from training import layout
 from training.catalogue import ExpertName, Model, WeightFile, find_model
@@ -21,6 +21,18 @@ from training.settings import SpeedLoraSettings
 Device = Literal["cpu", "gpu"]
 
 
+class Places(Protocol):
+    """Where a machine's programs find and make what lies in a store."""
+
+    def path(self, key: str) -> Path:
+        """Return where they find what is stored at `key`."""
+        ...
+
+    def workshop(self, key: str) -> Path:
+        """Return where they make what is to be kept at `key`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedStage:
     """One stage: the stages it waits for, the device it holds, the commands it runs."""
@@ -32,16 +44,14 @@ class PlannedStage:
 
 
 class Planner:
-    """Renders the stages of one run; `path` tells where a key of the store is for a program."""
+    """Renders the stages of one run; `places` tells where programs read and make files."""
 
-    def __init__(
-        self, spec: RunSpec, groups: GroupPlan, engine: Engine, path: Callable[[str], Path]
-    ) -> None:
+    def __init__(self, spec: RunSpec, groups: GroupPlan, engine: Engine, places: Places) -> None:
         self.spec = spec
         self.model: Model = find_model(spec.model)
         self.groups = groups
         self.engine = engine
-        self._path = path
+        self._path, self._workshop = places.path, places.workshop
 
     def stages(self) -> tuple[PlannedStage, ...]:
         """Return all stages of the run, each after those that it needs."""
@@ -81,11 +91,11 @@ class Planner:
         guild, run = self.spec.guild, self.spec.name
         latents = CacheLatents(
             model=self.model,
-            dataset_config=self._path(layout.caching_config(guild, run, "latents")),
+            dataset_config=self._workshop(layout.caching_config(guild, run, "latents")),
             weights=self._weights,
         )
         text = CacheText(
-            dataset_config=self._path(layout.caching_config(guild, run, "texts")),
+            dataset_config=self._workshop(layout.caching_config(guild, run, "texts")),
             weights=self._weights,
         )
         return (
@@ -98,7 +108,7 @@ class Planner:
 
         They never touch the network: the fetch stage has put all that they look for in place.
         """
-        cache = self._path(layout.hub_cache(self.engine.name))
+        cache = self._workshop(layout.hub_cache(self.engine.name))
         return {
             **self.engine.environment(),
             "HF_HUB_CACHE": str(cache),
@@ -117,7 +127,7 @@ class Planner:
             *("lorabot", "merge", "--base", str(self._path(base))),
             *("--lora", str(self._path(lora)), "--strength", f"{speed_lora.strength:g}"),
             *("--expect", str(self.engine.module_count(self.model))),
-            *("--out", str(self._path(self.dit_key(expert)))),
+            *("--out", str(self.dit(expert))),
         )
 
     def train_command(
@@ -129,10 +139,10 @@ class Planner:
             model=self.model,
             expert=self.model.expert(name),
             settings=expert.settings,
-            dit=BaseFile(path=self._path(self.dit_key(expert)), weight=self.model.expert(name).dit),
+            dit=BaseFile(path=self.dit(expert), weight=self.model.expert(name).dit),
             dataset_config=self.dataset_config,
             weights=self._weights,
-            output_dir=self._path(layout.checkpoints(self.spec.guild, self.spec.name, name)),
+            output_dir=self._workshop(layout.checkpoints(self.spec.guild, self.spec.name, name)),
             output_name=self.spec.output_name(name),
             comment=comment(self.spec, name, merge_receipt),
             resume=resume,
@@ -159,12 +169,14 @@ class Planner:
         place = (self.spec.guild, self.spec.name, expert.name, expert.start.sha256)
         return self._path(layout.starting_file(*place))
 
-    def dit_key(self, expert: ExpertSpec) -> str:
+    def dit(self, expert: ExpertSpec) -> Path:
         """Return where the trainer of one expert finds its base: merged, for a speed LoRA."""
         base = self.model.expert(expert.name).dit
         if expert.speed_lora is None:
-            return layout.weight(self.engine.name, base)
-        return layout.merged_input(self.spec.guild, self.spec.name, expert.name, base)
+            return self._path(layout.weight(self.engine.name, base))
+        return self._workshop(
+            layout.merged_input(self.spec.guild, self.spec.name, expert.name, base)
+        )
 
     def weight_files(self) -> tuple[WeightFile, ...]:
         """Return every file the run needs, none twice."""
@@ -180,11 +192,11 @@ class Planner:
     @property
     def dataset_config(self) -> Path:
         """Return the run's dataset TOML."""
-        return self._path(layout.dataset_config(self.spec.guild, self.spec.name))
+        return self._workshop(layout.dataset_config(self.spec.guild, self.spec.name))
 
     def dataset_toml(self) -> str:
         """Return the text of the run's dataset TOML."""
-        caches = self._path(layout.run_caches(self.spec.guild, self.spec.name))
+        caches = self._workshop(layout.run_caches(self.spec.guild, self.spec.name))
         return render_toml(
             self.groups,
             media=PurePosixPath(self._path(self.prepared_key)),

@@ -1,20 +1,36 @@
 """What the domain needs from outside: where bytes live, who may work, where stages execute."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from training.adapter.modules import Widths
 from training.catalogue import Model, WeightFile
 from training.events import StageKey
 
 
+def unwatched(_here_bytes: int) -> None:
+    """Let nobody know how much of a file is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file of a store, with when it was last written."""
+
+    key: str
+    size_bytes: int
+    written_at: datetime
+
+
 class Store(Protocol):
     """Where bytes live, by key: relative paths with `/`, without `..`.
 
-    A write is all or nothing: a reader sees the old bytes or the new ones.
+    A write is all or nothing: a reader sees the old bytes or the new ones. Small records are read
+    and written by key. What programs read and make lies in files: they find what is stored at
+    `path`, make what is new in a `workshop`, and `keep` stores it for all.
     """
 
     def read(self, key: str) -> bytes:
@@ -41,8 +57,8 @@ class Store(Protocol):
         """Return the sorted names directly under `prefix`, folders and files alike."""
         ...
 
-    def open(self, key: str) -> BinaryIO:
-        """Return the stored file for reading from any offset."""
+    def read_all(self, prefix: str) -> dict[str, bytes]:
+        """Return the bytes of every file directly under `prefix`, by name."""
         ...
 
     def put_tree(self, key: str, source: Path) -> bool:
@@ -56,8 +72,55 @@ class Store(Protocol):
         """Remove `key` and all under it; nothing there is fine."""
         ...
 
+    def walk(self, prefix: str) -> Iterator[StoredFile]:
+        """Yield every file below `prefix`, at any depth."""
+        ...
+
+    def sweep(self, before: datetime) -> int:
+        """Remove what writers left unfinished before a time, and return how many bytes it had."""
+        ...
+
+    def fetch(self, key: str, watch: Callable[[int], None] = unwatched) -> Path:
+        """Return a file with what is stored at `key`, to be read only; it may be a copy.
+
+        Where it must be copied first, `watch` is told how many bytes are there by now.
+
+        Raises:
+            FileNotFoundError: Nothing is stored there.
+        """
+        ...
+
     def path(self, key: str) -> Path:
-        """Return where a stage's own programs find `key` on their file system."""
+        """Return where a stage's own programs find what is stored at `key`."""
+        ...
+
+    def refresh(self) -> None:
+        """Let `path` lead to what others have kept by now."""
+        ...
+
+    def workshop(self, key: str) -> Path:
+        """Return where a program of this machine makes what is to be kept at `key`."""
+        ...
+
+    def keep(self, *keys: str) -> None:
+        """Store the file or folder in the workshop of each key, durably and for all to see.
+
+        What is in no workshop is left as it is stored.
+        """
+        ...
+
+
+class Board(Protocol):
+    """The newest value of each key; it may be lost, and the next one replaces it."""
+
+    pause_seconds: float  # how long a value is to stay before the next one
+
+    def show(self, key: str, data: bytes) -> None:
+        """Replace the value of `key`."""
+        ...
+
+    def read(self, key: str) -> bytes | None:
+        """Return the newest value of `key`, None when there is none."""
         ...
 
 
@@ -71,7 +134,10 @@ class Grant:
 
 
 class Leases(Protocol):
-    """Who may work on what; a lease not renewed in time is free again."""
+    """Who may work on what; a lease not renewed in time is free again.
+
+    Each call raises `OSError` when the leases cannot be reached.
+    """
 
     def acquire(self, name: str, *, holder: str, attempt: int = 1) -> Grant | None:
         """Return a grant, or None while another holder's lease lives."""
@@ -90,15 +156,35 @@ class Leases(Protocol):
         ...
 
 
+class Claims(Protocol):
+    """What several hear of and one must do: whoever claims it first does it.
+
+    A claim is never given back; it may be forgotten after a day.
+    """
+
+    def claim(self, name: str) -> bool:
+        """Return True to exactly one of all who ask for `name`.
+
+        Raises:
+            OSError: The claims cannot be reached.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One attempt of one stage, as it is handed to a backend."""
+    """One attempt of one stage, as it is handed to a backend.
+
+    `gpu` is the card that the run asked for, for a stage that holds one; a backend with one kind
+    of card need not keep it.
+    """
 
     guild: str
     run: str
     key: StageKey
     attempt: int
     device: str
+    gpu: str | None = None
 
     @property
     def name(self) -> str:

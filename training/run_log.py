@@ -99,14 +99,15 @@ class RunLog:
         )
 
     def _writers(self) -> Iterator[Writer]:
-        for file_name in self._store.names(self._folder):
-            if match := _FILE.fullmatch(file_name):
-                yield Writer(name=match["writer"], attempt=int(match["attempt"]))
+        found = (_writer(file_name) for file_name in self._store.names(self._folder))
+        yield from (writer for writer in found if writer is not None)
 
     def _lines(self) -> Iterator[tuple[int, int, int, str, Event]]:
         groups = {REQUEST: 1, ADVANCE: 2}
-        for writer in self._writers():
-            data = self._store.read(f"{self._folder}/{writer.file_name}")
+        for file_name, data in self._store.read_all(self._folder).items():
+            writer = _writer(file_name)
+            if writer is None:
+                continue
             # A line without its end was cut off by a crash in the middle of the write.
             complete = data[: data.rfind(b"\n") + 1].splitlines()
             group = groups.get(writer.name, 0)
@@ -116,6 +117,11 @@ class RunLog:
                 except ValidationError as error:
                     raise self._damaged() from error
                 yield group, writer.attempt, sequence, writer.name, event
+
+
+def _writer(file_name: str) -> Writer | None:
+    match = _FILE.fullmatch(file_name)
+    return Writer(name=match["writer"], attempt=int(match["attempt"])) if match else None
 
 
 def events_as_json(events: list[Event]) -> str:

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 from training import events as ev
 from training import layout
-from training.advance import advance
+from training.advance import nudge
 from training.catalogue import find_model
 from training.dataset.report import Report
 from training.datasets import Datasets
 from training.draft import Origin, draft_spec
 from training.errors import RequestError
+from training.gpus import require_there
 from training.house import House
 from training.ports import RunIndex
 from training.request import DatasetRef, EngineName, RunSpec, TrainRequest
@@ -59,7 +60,9 @@ class Runs:
             RequestError: A setting, the name or the dataset does not fit.
             AdapterError: What it starts from does not fit the model.
         """
-        card = self._house.gpu(find_model(request.model), engine)
+        card, only = self._house.gpu(find_model(request.model), engine), self._house.only_gpu
+        if request.gpu is not None and only is not None and engine == "musubi":
+            require_there(request.gpu, only)
         spec = draft_spec(request, origin, engine, ref=ref, report=report, card=card)
         return self.starts.resolve(spec, request.resume_from)
 
@@ -123,7 +126,7 @@ class Runs:
                 continue
             spec = self._claim(draft.model_copy(update={"name": name}), origin)
             if (stored := self._store_spec(spec)) is not None:
-                advance(self._house, stored.guild, stored.name)
+                nudge(self._house, stored.guild, stored.name)
                 return stored
             self._unclaim(origin)
         raise RequestError(
@@ -147,7 +150,8 @@ class Runs:
             )
         writer = Writer(name=f"{REQUEST}", attempt=log.next_attempt(REQUEST))
         log.append(writer, ev.CancelRequested(at=self._house.clock(), by=by))
-        return advance(self._house, guild, name)
+        nudge(self._house, guild, name)
+        return log.load()
 
     def view(self, guild: str, name: str) -> RunView:
         """Return one run as it stands now.
@@ -214,6 +218,7 @@ class Runs:
         data = spec.model_dump_json(indent=2).encode()
         key = layout.spec(spec.guild, spec.name)
         if not store.exists(key):
+            store.create(layout.open_run(spec.guild, spec.name), b"")
             report = self._report(spec)
             store.write(layout.run_report(spec.guild, spec.name), report.model_dump_json().encode())
             self.starts.keep(spec)

@@ -1,9 +1,8 @@
 """Running one attempt of one stage: lease, heartbeat, events, and what its failure means."""
 
 import logging
-import os
-import socket
 import threading
+import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,19 +10,20 @@ from pathlib import Path
 
 from training import events as ev
 from training import layout
-from training.advance import advance, lease_name
+from training.advance import lease_name, nudge
+from training.board import Reporter
 from training.errors import StageError, TrainingError
 from training.events import StageEvent, StageKey, TrainingWarned
 from training.house import House
+from training.log_tail import end_of
 from training.plan import Planner
 from training.ports import Call, Grant
 from training.request import RunSpec
-from training.run import StageStatus
+from training.run import StageState, StageStatus
 from training.run_log import RunLog, Writer
+from training.shared import heartbeat, held
 
 logger = logging.getLogger(__name__)
-
-HEARTBEAT_SECONDS = 4.0
 
 
 class StageInterruptedError(Exception):
@@ -50,11 +50,27 @@ class StageContext:
     grant: Grant
     stopping: threading.Event
     _log: RunLog
+    _reporter: Reporter
     _write_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def path(self, key: str) -> Path:
-        """Return where a key of the store is for programs."""
+        """Return where programs find what is stored at a key."""
         return self.house.store.path(key)
+
+    def workshop(self, key: str) -> Path:
+        """Return where programs make what is to be kept at a key; its folder is there."""
+        place = self.house.store.workshop(key)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
+
+    def keep(self, *keys: str) -> None:
+        """Store what was made in the workshops of these keys, unless an attempt has taken over.
+
+        Raises:
+            StageInterruptedError: This attempt no longer holds the stage's lease.
+        """
+        self._require_grant()
+        self.house.store.keep(*keys)
 
     def emit(self, event: StageEvent | TrainingWarned) -> None:
         """Write an event, unless a newer attempt has taken over.
@@ -63,14 +79,22 @@ class StageContext:
             StageInterruptedError: This attempt no longer holds the stage's lease.
         """
         with self._write_lock:
-            if not self.house.leases.renew(self.grant):
-                self.stopping.set()
-                raise StageInterruptedError("another attempt has taken over")
+            self._require_grant()
             self._log.append(Writer(name=str(self.key), attempt=self.attempt), event)
 
-    def report_progress(self, data: bytes) -> None:
-        """Store the newest progress; it may be lost, and the next value replaces it."""
-        self.house.store.write(layout.progress(self.spec.guild, self.spec.name, self.key), data)
+    def report_progress(self, data: bytes, *, is_last: bool = False) -> None:
+        """Show the newest progress; all but the last may be dropped."""
+        self._reporter.tell(data, is_last=is_last)
+
+    def show_log(self, log: Path) -> None:
+        """Show the end of what this attempt's programs have printed so far."""
+        key = layout.log_tail(self.spec.guild, self.spec.name, self.key)
+        self.house.board.show(key, end_of(log))
+
+    def _require_grant(self) -> None:
+        if not self.house.leases.renew(self.grant):
+            self.stopping.set()
+            raise StageInterruptedError("another attempt has taken over")
 
     def check_stopping(self) -> None:
         """Raise when the attempt was told to stop.
@@ -84,15 +108,14 @@ class StageContext:
     @contextmanager
     def shared(self, name: str) -> Generator[None]:
         """Hold a lease on something that several runs make; wait while another makes it."""
-        holder = self.grant.holder
-        while (grant := self.house.leases.acquire(name, holder=holder)) is None:
-            self.check_stopping()
-            self.stopping.wait(0.5)
-        with _heartbeat(self.house, grant, self.stopping):
-            try:
-                yield
-            finally:
-                self.house.leases.release(grant)
+        leases, holder = self.house.leases, self.grant.holder
+        with held(leases, name, holder=holder, wait=self._wait, on_lost=self.stopping.set):
+            self.house.store.refresh()
+            yield
+
+    def _wait(self) -> None:
+        self.check_stopping()
+        self.stopping.wait(0.5)
 
 
 StageFunction = Callable[[StageContext], StageResult]
@@ -108,15 +131,16 @@ def run_stage(
     """
     log = house.log(call.guild, call.run)
     name = lease_name(call.guild, call.run, call.key)
-    holder = f"{socket.gethostname()}/{os.getpid()}/{call.name}"
+    # Containers of one image can have the same host name and process number.
+    holder = f"{call.name}/{uuid.uuid4().hex}"
     grant = house.leases.acquire(name, holder=holder, attempt=call.attempt)
     if grant is None:
         logger.warning("run %s: %s is in other hands", call.run, call.key)
         return None
     run = log.load()
-    if run.status.is_final or run.cancel_requested or run.stage(call.key).attempt > call.attempt:
+    if run.status.is_final or run.cancel_requested or _is_over(run.stage(call.key), call):
         house.leases.release(grant)
-        advance(house, call.guild, call.run)
+        nudge(house, call.guild, call.run)
         return None
     context = StageContext(
         house=house,
@@ -127,12 +151,22 @@ def run_stage(
         grant=grant,
         stopping=stopping,
         _log=log,
+        _reporter=Reporter(house.board, layout.progress(call.guild, call.run, call.key)),
     )
-    with _heartbeat(house, grant, stopping):
+    with heartbeat(house.leases, grant, stopping.set):
         status = _attempt(context, function)
     house.leases.release(grant)
-    advance(house, call.guild, call.run)
+    nudge(house, call.guild, call.run)
     return status
+
+
+def _is_over(stage: StageState, call: Call) -> bool:
+    """Return whether the attempt has said its last word, or a newer one was begun.
+
+    A platform may start a call again that it has interrupted itself.
+    """
+    over = (StageStatus.INTERRUPTED, StageStatus.FAILED, StageStatus.SUCCEEDED)
+    return stage.attempt > call.attempt or (stage.attempt == call.attempt and stage.status in over)
 
 
 def _attempt(context: StageContext, function: StageFunction) -> StageStatus:
@@ -162,6 +196,11 @@ def _attempt(context: StageContext, function: StageFunction) -> StageStatus:
                 fix=error.fix,
                 suggestion=error.suggestion if isinstance(error, StageError) else None,
             ),
+        )
+    except ConnectionError as error:
+        logger.exception("run %s: %s lost touch", context.spec.name, key)
+        return _last_word(
+            context, ev.StageStopped(at=clock(), key=key, attempt=attempt, reason=str(error))
         )
     except OSError as error:
         logger.exception("run %s: %s failed", context.spec.name, key)
@@ -197,23 +236,3 @@ def _last_word(context: StageContext, event: ev.StageStopped | ev.StageFailed) -
         logger.warning("run %s: %s was taken over", context.spec.name, context.key)
     stopped = isinstance(event, ev.StageStopped)
     return StageStatus.INTERRUPTED if stopped else StageStatus.FAILED
-
-
-@contextmanager
-def _heartbeat(house: House, grant: Grant, stopping: threading.Event) -> Generator[None]:
-    """Renew the lease while the body runs; losing it asks the attempt to stop."""
-    done = threading.Event()
-
-    def beat() -> None:
-        while not done.wait(HEARTBEAT_SECONDS):
-            if not house.leases.renew(grant):
-                stopping.set()
-                return
-
-    thread = threading.Thread(target=beat, name=f"heartbeat {grant.name}", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()

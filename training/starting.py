@@ -60,17 +60,19 @@ class Starts:
         for expert in spec.experts:
             if expert.start is None:
                 continue
-            place = (spec.guild, spec.name, expert.name, expert.start.sha256)
-            target = self._house.store.path(layout.starting_file(*place))
-            if target.exists():
+            store = self._house.store
+            key = layout.starting_file(spec.guild, spec.name, expert.name, expert.start.sha256)
+            if store.exists(key):
                 continue
             source = self._source(spec, expert.name, expert.start)
             if file_sha256(source) != expert.start.sha256:
                 raise RequestError(
                     f"{expert.start.source} has changed since it was named.", "Try it again."
                 )
+            target = store.workshop(key)
             target.parent.mkdir(parents=True, exist_ok=True)
             _copy(source, target)
+            store.keep(key)
 
     def names(self, guild: str, typed: str = "") -> dict[str, str]:
         """Return what can be named in a guild and fits what was typed, each with a description.
@@ -145,15 +147,14 @@ class Starts:
         if match["expert"] not in (None, expert):
             raise RequestError(
                 f"{name} is of the {match['expert']} expert; it cannot start {expert}.",
-                f"Name it for its own expert alone, as {match['expert']}={name}, or give "
-                f"{match['run']}/e{match['epoch']} for each expert's own.",
+                _own_expert(match["expert"], name, f"{match['run']}/e{match['epoch']}", expert),
             )
         run = self._house.log(guild, match["run"]).load()
         saved = run.expert(expert).checkpoints
         for checkpoint in reversed(saved):
             if checkpoint.epoch == int(match["epoch"]):
                 folder = layout.run(guild, match["run"])
-                return self._house.store.path(f"{folder}/{checkpoint.file}")
+                return self._house.store.fetch(f"{folder}/{checkpoint.file}")
         have = ", ".join(f"e{c.epoch}" for c in saved) or "none"
         raise NotFoundError(
             f"{match['run']} has no checkpoint of epoch {match['epoch']} of its {expert} expert.",
@@ -164,8 +165,15 @@ class Starts:
         if start.kept_by is not None:
             # The checkpoint may have been removed since; the old run kept its copy.
             place = (spec.guild, start.kept_by, expert, start.sha256)
-            return self._house.store.path(layout.starting_file(*place))
+            return self._house.store.fetch(layout.starting_file(*place))
         return self._named(spec.guild, expert, start.source)
+
+
+def _own_expert(of: str, name: str, of_each: str, trained: ExpertName) -> str:
+    """Return what to give in place of a checkpoint of another expert than the trained one."""
+    if trained == "main":
+        return "The model has a single expert: give a checkpoint of a run of that model."
+    return f"Name it for its own expert alone, as {of}={name}, or give {of_each} for each its own."
 
 
 def _require_engine(contents: Contents, name: str, model: Model, spec: RunSpec) -> None:

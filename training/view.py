@@ -178,7 +178,5 @@ def metrics(house: House, spec: RunSpec, name: ExpertName) -> list[Metric]:
 
 
 def _progress(house: House, guild: str, name: str, key: StageKey) -> Progress | None:
-    try:
-        return Progress.model_validate_json(house.store.read(layout.progress(guild, name, key)))
-    except FileNotFoundError:
-        return None
+    data = house.board.read(layout.progress(guild, name, key))
+    return Progress.model_validate_json(data) if data is not None else None

@@ -11,7 +11,7 @@ from cyclopts import Parameter, validators
 
 from bot.cli.options import Home
 from bot.cli.output import console
-from bot.host import RunningBot, running_bot
+from bot.host import RunningBot, running_bot, spare_what_is_loaded
 from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxServer
 from bot.wiring import LocalHouse
@@ -31,7 +31,9 @@ Browser = Annotated[bool, Parameter(help="Open the page in the browser.")]
 def sandbox(*, port: Port = 8484, browser: Browser = True, home: Home | None = None) -> None:
     """Open a chat page with the bot in it: everything as on Discord, without any account."""
     logging.getLogger("bot").setLevel(logging.INFO)
-    asyncio.run(_sandbox((home or Home()).open(), port, browser))
+    local = LocalHouse((home or Home()).this_machine("sandbox"))
+    spare_what_is_loaded()
+    asyncio.run(_sandbox(local, port, browser))
 
 
 async def _sandbox(local: LocalHouse, port: int, opens_browser: bool) -> None:
@@ -58,8 +60,9 @@ async def _sandbox(local: LocalHouse, port: int, opens_browser: bool) -> None:
 def serve(*, home: Home | None = None) -> None:
     """Run the bot on Discord; needs LORABOT_DISCORD_TOKEN."""
     logging.getLogger("bot").setLevel(logging.INFO)
-    local = (home or Home()).open()
+    local = LocalHouse((home or Home()).this_machine("serve"))
     token = local.settings.require_discord_token()
+    spare_what_is_loaded()
     asyncio.run(_serve(local, token))
 
 
@@ -72,6 +75,8 @@ async def _serve(local: LocalHouse, token: str) -> None:
             running_bot(local, token=token, engine=engine, edit_seconds=local.settings.edit_seconds)
         )
         console.print(f"{bot.client.user} serves {len(bot.client.guilds)} servers. Ctrl-C ends it.")
+        if not bot.is_active:
+            console.print("Another copy of it is active, or was until now; this one stands by.")
         await _until_told(bot)
 
 
@@ -86,3 +91,7 @@ async def _until_told(bot: RunningBot) -> None:
     waiting.cancel()
     with suppress(asyncio.CancelledError):
         await waiting
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.remove_signal_handler(number)
+    if bot.client.handling.is_busy:
+        console.print("Commands are being finished first; Ctrl-C again ends it at once.")

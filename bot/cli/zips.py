@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bot.cli.options import GUILD, OPERATOR
-from bot.wiring import LocalHouse
+from bot.installation import Installation
 from training.dataset.inspect import inspect_zip
 from training.dataset.original import used_as
 from training.dataset.report import Media, Report
@@ -36,7 +36,7 @@ def require_file(path: Path) -> None:
 
 
 def look_at(
-    local: LocalHouse, dataset: str, media: Media | None = None
+    local: Installation, dataset: str, media: Media | None = None
 ) -> tuple[DatasetRef, Report]:
     """Return the dataset that a zip or a name stands for; nothing is stored.
 
@@ -67,7 +67,7 @@ def look_at(
     return ref, report
 
 
-def stored_dataset(local: LocalHouse, dataset: str, ref: DatasetRef) -> str:
+def stored_dataset(local: Installation, dataset: str, ref: DatasetRef) -> str:
     """Return the reference of a dataset that was looked at, adding the zip or use if new."""
     stored = local.datasets.versions(GUILD, ref.name)
     if any(version.version == ref.version for version in stored):

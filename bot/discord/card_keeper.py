@@ -1,6 +1,7 @@
 """Keeps one message per run up to date, through restarts, and pings once when the run ends."""
 
 import asyncio
+import hashlib
 import json
 import logging
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,7 @@ from training.errors import RequestError, TrainingError
 from training.ports import Store
 from training.view import RunView
 
+_CARDS, _TOLD = "bot/cards", "bot/told"
 _Channel = discord.TextChannel | discord.Thread | discord.VoiceChannel
 logger = logging.getLogger(__name__)
 
@@ -62,6 +64,8 @@ class CardKeeper:
 
     async def keep(self) -> None:
         """Go on with all cards until cancelled."""
+        # What this copy showed when it was active before may have been edited by another.
+        self._shown.clear()
         while True:
             await self.refresh()
             await asyncio.sleep(self._edit_seconds)
@@ -109,10 +113,13 @@ class CardKeeper:
         if record is not None and view.run.status.is_final:
             await asyncio.to_thread(self._save, replace(record, is_told=True))
 
-    async def _post(self, channel: _Channel, view: RunView) -> CardRecord:
+    async def _post(self, channel: _Channel, view: RunView, instead_of: int = 0) -> CardRecord:
         try:
             message = await channel.send(
-                embed=to_embed(self._card(view)), view=run_buttons(view), silent=True
+                embed=to_embed(self._card(view)),
+                view=run_buttons(view),
+                silent=True,
+                nonce=_nonce(view, f"card {instead_of}"),
             )
         except discord.Forbidden as error:
             raise RequestError(
@@ -135,7 +142,7 @@ class CardKeeper:
             await message.edit(embed=embed, view=run_buttons(view))
         except discord.NotFound:
             # Somebody deleted the card: the run gets a new one.
-            return await self._post(channel, view)
+            return await self._post(channel, view, instead_of=record.message)
         self._shown[key] = content
         self._edited_at[key] = asyncio.get_running_loop().time()
         return record
@@ -152,6 +159,7 @@ class CardKeeper:
                 message_id=record.message, channel_id=record.channel, fail_if_not_exists=False
             ),
             mention_author=False,
+            nonce=_nonce(view, "end"),
         )
         await asyncio.to_thread(self._save, replace(record, is_told=True))
 
@@ -176,24 +184,39 @@ class CardKeeper:
             return None
         return discord.utils.get(guild.roles, name=self._team_role)
 
-    def _key(self, guild: str, run: str) -> str:
-        return f"bot/cards/{guild}/{run}.json"
-
     def _record(self, guild: str, run: str) -> CardRecord | None:
-        try:
-            return CardRecord(**json.loads(self._store.read(self._key(guild, run))))
-        except FileNotFoundError:
-            return None
+        for folder in (_CARDS, _TOLD):
+            try:
+                return _decoded(self._store.read(_key(folder, guild, run)))
+            except FileNotFoundError:
+                continue
+        return None
 
     def _records(self) -> list[CardRecord]:
-        found: list[CardRecord] = []
-        for guild in self._store.names("bot/cards"):
-            for file_name in self._store.names(f"bot/cards/{guild}"):
-                record = self._record(guild, file_name.removesuffix(".json"))
-                if record is not None:
-                    found.append(record)
-        return found
+        """Return where the cards are of all runs whose end was not told."""
+        return [_decoded(data) for data in self._store.read_all(_CARDS).values()]
 
     def _save(self, record: CardRecord) -> None:
-        key = self._key(record.guild, record.run)
-        self._store.write(key, json.dumps(asdict(record)).encode())
+        folder = _TOLD if record.is_told else _CARDS
+        data = json.dumps(asdict(record)).encode()
+        self._store.write(_key(folder, record.guild, record.run), data)
+        if record.is_told:
+            # Told ones lie apart: looking for the others then costs the same for ever.
+            self._store.delete(_key(_CARDS, record.guild, record.run))
+
+
+def _key(folder: str, guild: str, run: str) -> str:
+    return f"{folder}/{guild}~{run}.json"
+
+
+def _decoded(data: bytes) -> CardRecord:
+    return CardRecord(**json.loads(data))
+
+
+def _nonce(view: RunView, what: str) -> str:
+    """Return what makes Discord send a message once, when it is sent again within minutes.
+
+    A copy of the bot may be killed after it sent a message and before it noted so.
+    """
+    about = f"{view.spec.guild}/{view.spec.name}/{what}"
+    return hashlib.sha256(about.encode()).hexdigest()[:25]  # the longest that Discord takes

@@ -1,10 +1,9 @@
-"""The bot as a Discord client: its commands, its buttons, and the cards it keeps."""
+"""The bot as a Discord client: its commands, its buttons, and what the active copy does."""
 
 import asyncio
 import hashlib
 import json
-import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import discord
 from discord import app_commands
@@ -12,6 +11,7 @@ from discord import app_commands
 from bot.discord.answers import Interaction, answer_error
 from bot.discord.card_keeper import CardKeeper
 from bot.discord.checkpoint_commands import checkpoint_group
+from bot.discord.claimed import ClaimedTree, Handling
 from bot.discord.completion import (
     checkpoint_names,
     dataset_names,
@@ -20,19 +20,19 @@ from bot.discord.completion import (
 )
 from bot.discord.dataset_buttons import DatasetButton
 from bot.discord.dataset_commands import Intake, dataset_group, use_as_dataset
+from bot.discord.duty import Duty, Timing
+from bot.discord.notices import NoticeTeller
 from bot.discord.run_buttons import RunButton, ServiceClient
 from bot.discord.run_commands import add_run_commands
 from bot.discord.train_command import train_command
 from bot.service import Service
 from training.errors import RequestError
-from training.ports import Store
+from training.ports import Claims, Leases, Store
 
 # How long to wait for one more server after the last; one that comes later is served as well.
 _GUILD_SECONDS = 0.5
 # The bot never speaks: the library need not say that it cannot.
 discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +43,15 @@ class ChatOptions:
     upload_limit_mib: int = 500
     edit_seconds: float = 5.0
     progress_seconds: float = 5.0
+    timing: Timing = field(default_factory=Timing)
 
 
 class LoraBot(ServiceClient):
-    """Serves the commands of every guild it is in."""
+    """Serves the commands of every guild it is in, alone or beside other copies of itself."""
 
-    def __init__(self, service: Service, store: Store, options: ChatOptions) -> None:
+    def __init__(
+        self, service: Service, store: Store, leases: Leases, claims: Claims, options: ChatOptions
+    ) -> None:
         # No privileged intent: commands, buttons and attachments of options come without.
         super().__init__(
             intents=discord.Intents(guilds=True),
@@ -59,7 +62,10 @@ class LoraBot(ServiceClient):
         self.team_role = options.team_role
         self._store = store
         self._options = options
-        self._keeping: asyncio.Task[None] | None = None
+        self.is_connected = False
+        self._has_sent_commands = asyncio.Event()
+        self.duty = Duty(leases, self._be_active, options.timing)
+        self.handling = Handling(claims, self.duty, options.timing)
         self.keeper = CardKeeper(
             self,
             service,
@@ -67,7 +73,8 @@ class LoraBot(ServiceClient):
             edit_seconds=options.edit_seconds,
             team_role=options.team_role,
         )
-        self.tree = app_commands.CommandTree(self)
+        self._notices = NoticeTeller(self, store)
+        self.tree = ClaimedTree(self)
         self.tree.error(self._on_command_error)
         self._add_commands()
 
@@ -86,25 +93,54 @@ class LoraBot(ServiceClient):
             ) from error
 
     async def setup_hook(self) -> None:
-        """Register buttons and commands before the gateway opens."""
+        """Register buttons before the gateway opens."""
         self.add_dynamic_items(RunButton, DatasetButton)
-        await self._sync_if_changed()
 
-    async def on_ready(self) -> None:
-        """Go on with the cards of open runs; called again after every new session."""
-        if self._keeping is None:
-            self._keeping = asyncio.create_task(self.keeper.keep(), name="cards")
-            self._keeping.add_done_callback(_log_end)
+    async def on_connect(self) -> None:
+        """Note a new connection."""
+        self.is_connected = True
+
+    async def on_resumed(self) -> None:
+        """Note that a connection goes on after a break."""
+        self.is_connected = True
+
+    async def on_disconnect(self) -> None:
+        """Note that the connection broke; the library connects again by itself."""
+        self.is_connected = False
+
+    async def take_part(self) -> None:
+        """Become the active copy unless there is one, else stand by; for a bot that is ready."""
+        # Of the application: two bots may share a home, and each has cards and commands.
+        await self.duty.begin(f"bot/active/{self.application_id}")
+        if self.duty.is_active:
+            await self._has_sent_commands.wait()
+
+    async def leave(self) -> None:
+        """Hand over to another copy and finish what was begun; the connection stays."""
+        self.handling.stop()
+        # Before the rest is finished: the next copy need not wait for that to be active.
+        await self.duty.end()
+        await self.handling.finish()
 
     async def show_run(self, guild: str, run: str) -> None:
-        """Post or edit the card of a run."""
-        await self.keeper.show(guild, run)
+        """Post or edit the card of a run; a copy that stands by leaves it to the active one."""
+        if self.duty.is_active:
+            await self.keeper.show(guild, run)
 
     async def close(self) -> None:
         """Stop keeping cards and leave the gateway."""
-        if self._keeping is not None:
-            self._keeping.cancel()
+        await self.duty.end()
         await super().close()
+
+    async def _be_active(self) -> None:
+        """Do what one copy does alone, until cancelled."""
+        try:
+            await self._sync_if_changed()
+        finally:
+            self._has_sent_commands.set()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.keeper.keep(), name="cards")
+            group.create_task(self._notices.keep(), name="notices")
 
     def _add_commands(self) -> None:
         options = self._options
@@ -146,8 +182,3 @@ def _read_or_none(store: Store, key: str) -> bytes | None:
         return store.read(key)
     except FileNotFoundError:
         return None
-
-
-def _log_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("the cards are no longer kept", exc_info=error)

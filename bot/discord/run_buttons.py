@@ -6,6 +6,7 @@ from typing import Literal, Self
 import discord
 
 from bot.discord.answers import answer_error
+from bot.discord.claimed import Claimed, ClaimingClient
 from bot.discord.run_actions import cancel_run, resume_run, send_links, try_again
 from bot.messages.suggestion_text import retry_label
 from bot.service import Service
@@ -21,7 +22,7 @@ _LABELS: dict[Action, tuple[str, discord.ButtonStyle]] = {
 }
 
 
-class ServiceClient(discord.Client):
+class ServiceClient(ClaimingClient):
     """A client that carries the use cases, so that buttons find them after a restart."""
 
     service: Service
@@ -33,6 +34,7 @@ class ServiceClient(discord.Client):
 
 
 class RunButton(
+    Claimed,
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
     template=r"(?P<action>cancel|download|resume|retry):(?P<run>[a-z0-9_-]{1,64})",
 ):

@@ -5,10 +5,21 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+
+from training.ports import Store
 
 _BLOCK_BYTES = 1 << 20
 _EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)  # what the format can say at the earliest
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file of the store, and when it was saved; it is fetched only when it is read."""
+
+    store: Store
+    key: str
+    saved_at: datetime
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +27,13 @@ class Member:
     """One file, or its content, and the name it gets in the zip."""
 
     name: str
-    source: Path | bytes
+    source: Stored | bytes
 
     def open(self) -> io.BufferedIOBase:
         """Return the content for reading."""
         if isinstance(self.source, bytes):
             return io.BytesIO(self.source)
-        return self.source.open("rb")
+        return self.source.store.fetch(self.source.key).open("rb")
 
 
 def stream_zip(members: Sequence[Member]) -> Iterator[bytes]:
@@ -64,10 +75,9 @@ class _Sink(io.RawIOBase):
 
 
 def _info(member: Member) -> zipfile.ZipInfo:
-    source = member.source
     saved = _EARLIEST
-    if isinstance(source, Path):
-        saved = max(datetime.fromtimestamp(source.stat().st_mtime, UTC), _EARLIEST)
+    if isinstance(member.source, Stored):
+        saved = max(member.source.saved_at, _EARLIEST)
     info = zipfile.ZipInfo(member.name, saved.timetuple()[:6])
     info.external_attr = 0o644 << 16
     return info

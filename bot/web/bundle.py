@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from bot.messages.advice import comfyui_advice
 from bot.messages.figures import listed
 from bot.messages.run_card import REHEARSAL
-from bot.web.archive import Member
+from bot.web.archive import Member, Stored
 from training import layout
 from training.bundle import Set, best_set, sets
 from training.catalogue import find_model
@@ -29,12 +29,12 @@ def bundle(store: Store, guild: str, name: str, epoch: int | None = None) -> lis
     """
     run = RunLog(store, guild, name).load()
     chosen = [one for one in sets(run) if epoch in (None, one.epoch)]
+    saved_at = run.ended_at or run.spec.created_at
     members = [
-        Member(_place(run, one, file.file), path)
+        Member(_place(run, one, file.file), Stored(store, key, saved_at, file.size_bytes))
         for one in chosen
         for file in one.files.values()
-        if (path := store.path(f"{layout.run(guild, name)}/{file.file}")).is_file()
-        and not path.is_symlink()
+        if store.exists(key := f"{layout.run(guild, name)}/{file.file}")
     ]
     if not members:
         which = "" if epoch is None else f" of epoch {epoch}"

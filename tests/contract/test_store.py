@@ -1,12 +1,15 @@
 """What every `Store` promises."""
 
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from storage.folder import FolderStore
 from training.ports import Store
+
+RUNS = "guilds/1/runs"
 
 
 @pytest.fixture(params=["folder"])
@@ -16,17 +19,17 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 
 def test_what_was_written_is_read_back(store: Store) -> None:
-    store.write("a/b.json", b"one")
-    store.write("a/b.json", b"two")
+    store.write(f"{RUNS}/a/b.json", b"one")
+    store.write(f"{RUNS}/a/b.json", b"two")
 
-    assert store.read("a/b.json") == b"two"
-    assert store.exists("a/b.json")
-    assert store.exists("a")
+    assert store.read(f"{RUNS}/a/b.json") == b"two"
+    assert store.exists(f"{RUNS}/a/b.json")
+    assert store.exists(f"{RUNS}/a")
 
 
 def test_reading_nothing_is_an_error(store: Store) -> None:
     with pytest.raises(FileNotFoundError):
-        store.read("nothing")
+        store.read(f"{RUNS}/nothing")
 
 
 def test_of_many_creators_exactly_one_wins(store: Store) -> None:
@@ -35,7 +38,7 @@ def test_of_many_creators_exactly_one_wins(store: Store) -> None:
 
     def create(number: int) -> None:
         barrier.wait()
-        if store.create("spec.json", str(number).encode()):
+        if store.create(f"{RUNS}/spec.json", str(number).encode()):
             won.append(number)
 
     threads = [threading.Thread(target=create, args=(n,)) for n in range(8)]
@@ -45,62 +48,126 @@ def test_of_many_creators_exactly_one_wins(store: Store) -> None:
         thread.join()
 
     assert len(won) == 1
-    assert store.read("spec.json") == str(won[0]).encode()
+    assert store.read(f"{RUNS}/spec.json") == str(won[0]).encode()
 
 
 def test_appended_lines_stand_in_order(store: Store) -> None:
-    store.append("events/w-1.jsonl", b"1\n")
-    store.append("events/w-1.jsonl", b"2\n")
+    store.append(f"{RUNS}/events/w-1.jsonl", b"1\n")
+    store.append(f"{RUNS}/events/w-1.jsonl", b"2\n")
 
-    assert store.read("events/w-1.jsonl") == b"1\n2\n"
+    assert store.read(f"{RUNS}/events/w-1.jsonl") == b"1\n2\n"
 
 
 def test_half_a_line_of_a_crash_is_dropped_by_the_next_append(store: Store) -> None:
-    store.write("events/w-1.jsonl", b"1\nhal")
+    store.write(f"{RUNS}/events/w-1.jsonl", b"1\nhal")
 
-    store.append("events/w-1.jsonl", b"2\n")
+    store.append(f"{RUNS}/events/w-1.jsonl", b"2\n")
 
-    assert store.read("events/w-1.jsonl") == b"1\n2\n"
+    assert store.read(f"{RUNS}/events/w-1.jsonl") == b"1\n2\n"
 
 
 def test_names_are_those_directly_below(store: Store) -> None:
-    for key in ("runs/b/spec.json", "runs/a/spec.json", "runs/c"):
+    for key in (f"{RUNS}/b/spec.json", f"{RUNS}/a/spec.json", f"{RUNS}/c"):
         store.write(key, b"")
 
-    assert store.names("runs") == ["a", "b", "c"]
-    assert store.names("nothing") == []
+    assert store.names(RUNS) == ["a", "b", "c"]
+    assert store.names(f"{RUNS}/nothing") == []
 
 
 def test_a_stored_file_can_be_read_from_any_offset(store: Store) -> None:
-    store.write("big", bytes(range(256)) * 1000)
+    store.write(f"{RUNS}/big", bytes(range(256)) * 1000)
 
-    with store.open("big") as file:
+    with store.fetch(f"{RUNS}/big").open("rb") as file:
         file.seek(1000)
         assert file.read(3) == bytes([232, 233, 234])
 
 
 def test_a_tree_is_stored_whole_and_only_once(store: Store, tmp_path: Path) -> None:
-    for number in (1, 2):
-        folder = store.path(f"incoming-{number}")
-        folder.mkdir()
+    incoming = [store.workshop(f"incoming-{number}") for number in (1, 2)]
+    for number, folder in enumerate(incoming, start=1):
+        folder.mkdir(parents=True)
         (folder / "manifest.json").write_text(str(number))
 
-    first = store.put_tree("datasets/annika/1", store.path("incoming-1"))
-    second = store.put_tree("datasets/annika/1", store.path("incoming-2"))
+    first, second = (store.put_tree(f"{RUNS}/datasets/annika/1", folder) for folder in incoming)
 
     assert (first, second) == (True, False)
-    assert store.read("datasets/annika/1/manifest.json") == b"1"
+    assert store.read(f"{RUNS}/datasets/annika/1/manifest.json") == b"1"
+
+
+def test_all_files_directly_below_are_read_at_once(store: Store) -> None:
+    store.append(f"{RUNS}/events/train-1.jsonl", b"1\n")
+    store.append(f"{RUNS}/events/train-1.jsonl", b"2\n")
+    store.write(f"{RUNS}/events/request-1.jsonl", b"3\n")
+    store.write(f"{RUNS}/events/deeper/x", b"4\n")
+
+    assert store.read_all(f"{RUNS}/events") == {
+        "train-1.jsonl": b"1\n2\n",
+        "request-1.jsonl": b"3\n",
+    }
+    assert store.read_all(f"{RUNS}/nothing") == {}
+
+
+def test_walking_finds_every_file_with_its_size(store: Store) -> None:
+    store.write(f"{RUNS}/a/spec.json", b"12")
+    store.write(f"{RUNS}/a/events/x", b"123")
+    store.write(f"{RUNS}/b", b"1")
+
+    found = {file.key: file.size_bytes for file in store.walk(f"{RUNS}/a")}
+
+    assert found == {f"{RUNS}/a/spec.json": 2, f"{RUNS}/a/events/x": 3}
+    assert not list(store.walk(f"{RUNS}/nothing"))
+    age = datetime.now(UTC) - next(store.walk(f"{RUNS}/a")).written_at
+    assert abs(age.total_seconds()) < 60
+
+
+def test_sweeping_spares_what_is_stored(store: Store) -> None:
+    store.write(f"{RUNS}/a", b"1")
+
+    store.sweep(datetime.now(UTC) + timedelta(days=1))
+
+    assert store.read(f"{RUNS}/a") == b"1"
+
+
+def test_fetching_nothing_is_an_error(store: Store) -> None:
+    store.write(f"{RUNS}/folder/file", b"")
+
+    for key in (f"{RUNS}/nothing", f"{RUNS}/folder"):
+        with pytest.raises(FileNotFoundError):
+            store.fetch(key)
+
+
+def test_what_is_made_in_a_workshop_is_kept(store: Store) -> None:
+    made = store.workshop(f"{RUNS}/a/adapter.safetensors")
+    made.parent.mkdir(parents=True)
+    made.write_bytes(b"first")
+    store.keep(f"{RUNS}/a/adapter.safetensors")
+    made.write_bytes(b"second")
+
+    store.keep(f"{RUNS}/a/adapter.safetensors", f"{RUNS}/a/never-made")
+
+    assert store.fetch(f"{RUNS}/a/adapter.safetensors").read_bytes() == b"second"
+    assert store.names(f"{RUNS}/a") == ["adapter.safetensors"]
+
+
+def test_a_folder_made_in_a_workshop_is_kept_whole(store: Store) -> None:
+    state = store.workshop(f"{RUNS}/a/one-state")
+    (state / "deep").mkdir(parents=True)
+    (state / "deep" / "optimizer.bin").write_bytes(b"moments")
+
+    store.keep(f"{RUNS}/a/one-state")
+
+    assert store.read(f"{RUNS}/a/one-state/deep/optimizer.bin") == b"moments"
 
 
 def test_deleting_takes_all_below_and_nothing_there_is_fine(store: Store) -> None:
-    store.write("runs/a/spec.json", b"")
-    store.write("runs/a/events/x", b"")
+    store.write(f"{RUNS}/a/spec.json", b"")
+    store.write(f"{RUNS}/a/events/x", b"")
 
-    store.delete("runs/a")
-    store.delete("runs/a")
+    store.delete(f"{RUNS}/a")
+    store.delete(f"{RUNS}/a")
 
-    assert not store.exists("runs/a")
-    assert store.names("runs") == []
+    assert not store.exists(f"{RUNS}/a")
+    assert store.names(RUNS) == []
 
 
 @pytest.mark.parametrize("key", ["../x", "/etc/passwd", "a/../../x", ""])

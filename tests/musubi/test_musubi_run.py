@@ -112,6 +112,7 @@ def test_a_run_is_trained_by_musubi_stopped_resumed_and_published(
         store=local.house.store,
         leases=local.house.leases,
         backend=line,
+        board=local.house.board,
         engine=lambda _: TinyMusubi(checkout),
     )
     runs = Runs(house, SqliteRunIndex(tmp_path / "index.sqlite"))

@@ -10,7 +10,6 @@ from typing import Any
 
 from bot.settings import Settings
 from bot.wiring import LocalHouse
-from bot.worker import stage_function
 from tests.media import write_zip
 from tests.pipeline.home import GUILD
 from training import layout
@@ -21,6 +20,7 @@ from training.request import RunSpec, TrainRequest
 from training.run import StageState, StageStatus
 from training.runs import Origin
 from training.stage import run_stage
+from training.stages.functions import stage_function
 
 
 class IdleHouse(LocalHouse):

@@ -89,6 +89,40 @@ def test_a_plan_names_stages_commands_steps_time_and_cost(lorabot: Lorabot, arch
     assert not (lorabot.home / "guilds").exists()
 
 
+def test_a_plan_is_priced_for_the_gpu_that_is_asked_for(lorabot: Lorabot, archive: Path) -> None:
+    asked = ("plan", "--model", "wan21-i2v-720p", "--dataset", str(archive))
+
+    usual, other = lorabot.json(*asked), lorabot.json(*asked, "--gpu", "h200")
+    text = lorabot.run(*asked, "--gpu", "L4").stdout
+
+    assert (usual["gpu"], usual["estimate"]["gpu"]) == (None, "H100")
+    assert (other["gpu"], other["estimate"]["gpu"]) == ("H200", "H200")
+    assert {need["gpu_gib"] for need in other["memory"]} == {139.0}
+    assert other["estimate"]["usd"] > usual["estimate"]["usd"]
+    assert usual["estimate"]["speed_measured"]
+    assert not other["estimate"]["speed_measured"]
+    assert (usual["estimate"]["prices"], usual["estimate"]["prices_live"]) == ("2026-07-01", False)
+    plain = " ".join(text.split())
+    assert "on L4 (rough; its speed not measured, price list of 2026-07-01)" in plain
+    assert "GPU asked for: L4. A rehearsal uses none, the real training would." in plain
+    assert "It would not fit." in plain
+
+
+def test_a_lightning_file_of_another_repository_is_in_the_plan(
+    lorabot: Lorabot, archive: Path
+) -> None:
+    plan = lorabot.json(
+        *("plan", "--model", "wan22-i2v-lightning", "--dataset", str(archive)),
+        *("--lightning-file", "low=https://huggingface.co/some/lora/blob/v2/a.safetensors"),
+        *("--lightning-strength", "high=0.7"),
+    )
+
+    high, low = (stage["argv"] for stage in plan["stages"] if stage["stage"] == "merge")
+    assert "lightx2v/Wan2.2-Lightning@" in high[high.index("--lora") + 1]
+    assert low[low.index("--lora") + 1].endswith("some/lora@v2/a.safetensors")
+    assert [argv[argv.index("--strength") + 1] for argv in (high, low)] == ["0.7", "1"]
+
+
 def test_a_run_by_command_line_from_zip_to_files(lorabot: Lorabot, archive: Path) -> None:
     run = lorabot.json(
         *("train", "--model", "wan22-t2v-vanilla", "--dataset", str(archive)),
@@ -120,6 +154,10 @@ def test_what_is_refused_says_why_and_changes_nothing(lorabot: Lorabot, archive:
 
     assert "no model called" in lorabot.refused(*train, "wan23")
     assert "'many'" in lorabot.refused(*train, "wan21-t2v-14b", "--epochs", "many")
+    assert "A100-40GB" in lorabot.refused(*train, "wan21-t2v-14b", "--gpu", "GTX")
+    assert "owner/repo:path" in lorabot.refused(
+        *train, "wan22-t2v-lightning", "--lightning-file", "https://example.com/a.safetensors"
+    )
     assert "name of a run" in lorabot.refused(*train, "wan21-t2v-14b", "--name", "a/b")
     assert "LORABOT_MUSUBI_DIR" in lorabot.refused(*train, "wan21-t2v-14b", "--engine", "musubi")
     assert "no file" in lorabot.refused("check", "nothing.zip")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.specs import groups, spec
+from tests.specs import Rooted, groups, spec
 from training import layout
 from training.catalogue import MODELS, Model
 from training.musubi.commands import known_options
@@ -18,7 +18,7 @@ ALL = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 
 def stages(model: str, expert: ExpertChoice = "both", **settings: str) -> tuple[PlannedStage, ...]:
     run = spec(model, expert=expert, **settings)
-    return Planner(run, groups(), RehearsalEngine(), lambda key: ROOT / key).stages()
+    return Planner(run, groups(), RehearsalEngine(), Rooted(ROOT)).stages()
 
 
 def train_argv(model: str, expert: str = "main", **settings: str) -> tuple[str, ...]:
@@ -141,8 +141,17 @@ def test_every_setting_reaches_the_command_of_its_expert(
     ("setting", "given", "expected"),
     [
         ("lightning_strength", "0.37", "0.37"),
-        ("lightning_repo", "someone/some-lora", "someone/some-lora/"),
-        ("lightning_file", "low=other.safetensors", "/other.safetensors"),
+        (
+            "lightning_file",
+            "low=other.safetensors",
+            "lightx2v/Wan2.2-Lightning@18bccf8884ec/other.",
+        ),
+        ("lightning_file", "some/lora:one/a.safetensors", "some/lora/one/a.safetensors"),
+        (
+            "lightning_file",
+            "low=https://huggingface.co/some/lora/blob/v2/one/a.safetensors",
+            "some/lora@v2/one/a.safetensors",
+        ),
     ],
 )
 def test_every_lightning_setting_reaches_the_merge(setting: str, given: str, expected: str) -> None:

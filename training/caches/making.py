@@ -6,6 +6,7 @@ later attempt keeps what a killed one had finished.
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -32,8 +33,8 @@ class CacheMaking:
         self.kind: CacheKind = kind
         self._store = store
         self._key = layout.caching(spec.guild, spec.name, kind)
-        self._folder = store.path(self._key)
-        self._config = store.path(layout.caching_config(spec.guild, spec.name, kind))
+        self._folder = store.workshop(self._key)
+        self._config = store.workshop(layout.caching_config(spec.guild, spec.name, kind))
 
     def missing(self, files: Sequence[CacheFile]) -> list[CacheFile]:
         """Return one file for each content that the store lacks or holds cut off."""
@@ -67,21 +68,25 @@ class CacheMaking:
         caches = self._folder / "cache"
         paths = [path for path in caches.glob("*/*.safetensors") if not path.is_symlink()]
         found = {path.relative_to(caches).as_posix(): path for path in paths}
-        kept = sum(self._keep(found[name], made[name]) for name in sorted(found.keys() & made))
-        self._store.delete(self._key)
+        kept = [
+            made[name]
+            for name in sorted(found.keys() & made)
+            if self._take(found[name], self._store.workshop(made[name]))
+        ]
+        self._store.keep(*kept)
+        shutil.rmtree(self._folder, ignore_errors=True)
         if foreign := sorted(found.keys() - made):
             raise StageError(
                 f"Caching made {foreign[0]}, which is no item of the dataset.",
                 "This is a bug in the prediction or the caching; report it with the run's logs.",
             )
-        return kept
+        return len(kept)
 
-    def _keep(self, path: Path, key: str) -> bool:
+    def _take(self, path: Path, target: Path) -> bool:
         if not is_complete(path):
             return False
         with path.open("rb") as file:
             os.fsync(file.fileno())
-        target = self._store.path(key)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
         return True

@@ -16,6 +16,7 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from training.catalogue import Expert, Model, WeightFile
+from training.musubi.state import KEPT_EPOCH_STATES
 from training.settings import ExpertSettings
 
 Script = Literal[
@@ -189,6 +190,9 @@ class TrainNetwork:
         settings = self.settings
         arguments = ["--optimizer_type", settings.optimizer]
         arguments += ["--optimizer_args", "weight_decay=0.01"]
+        if settings.optimizer == "adafactor":
+            # By itself it chooses its own rates; musubi then drops rate and schedule.
+            arguments += ["relative_step=False", "scale_parameter=False", "warmup_init=False"]
         arguments += ["--learning_rate", _number(settings.learning_rate)]
         arguments += ["--lr_scheduler", settings.scheduler]
         arguments += ["--lr_scheduler_power", _number(settings.scheduler_power)]
@@ -197,7 +201,7 @@ class TrainNetwork:
             # musubi hands the ratio to other schedules only; the polynomial one takes its last
             # rate from here and would otherwise always end at 1e-7.
             last = settings.learning_rate * settings.min_lr_ratio
-            arguments += ["--lr_scheduler_args", f"lr_end={last:.6g}"]
+            arguments += ["--lr_scheduler_args", f"lr_end={last:.12g}"]
         arguments += ["--max_train_epochs", str(settings.epochs)]
         return [*arguments, "--seed", str(settings.seed)]
 
@@ -206,7 +210,7 @@ class TrainNetwork:
             *("--output_dir", str(self.output_dir), "--output_name", self.output_name),
             *("--save_every_n_epochs", str(self.settings.save_every)),
             *("--save_precision", "bf16"),
-            *("--save_state", "--save_last_n_epochs_state", "2"),
+            *("--save_state", "--save_last_n_epochs_state", str(KEPT_EPOCH_STATES)),
             *("--training_comment", self.comment),
         ]
 

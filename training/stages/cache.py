@@ -1,20 +1,20 @@
 """cache: latents and text embeddings, each made once, linked together for the run's trainer."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from training import layout
 from training.caches.content import CacheFile, Encoders, cache_files
 from training.caches.folders import assemble, clean
 from training.caches.making import CacheMaking
-from training.child import run_command
+from training.child import Listener, run_command
 from training.dataset.manifest import read_manifest
 from training.errors import StageError
 from training.events import StageKey
 from training.layout import CacheKind
 from training.musubi.progress import CacheProgress, ProgressEvent
 from training.stage import StageContext, StageResult
-from training.stages.fetch import sha256_of
+from training.stages.fetch import sha256_of, show_tokenizers
 
 
 def run(context: StageContext) -> StageResult:
@@ -28,27 +28,33 @@ def run(context: StageContext) -> StageResult:
         kind: _make(context, kind, files, encoders, command)
         for kind, command in zip(kinds, planner.cache_commands(), strict=True)
     }
-    assemble(
-        context.path(layout.run_caches(spec.guild, spec.name)),
-        {file.place: context.path(file.key) for file in files},
-    )
-    facts = {"made": made, "files": {file.place: file.key for file in files}}
+    places = {file.place: file.key for file in files}
+    _assemble(context, places)
+    facts = {"made": made, "files": places}
     receipt = layout.receipt(spec.guild, spec.name, context.key)
     store.write(receipt, json.dumps(facts, indent=1).encode())
     note = f"new latents: {made['latents']}, new captions: {made['texts']}"
     return StageResult(reused=not any(made.values()), note=note)
 
 
-def clean_folders(context: StageContext) -> None:
-    """Leave in the run's cache folders exactly what its cache stage put there.
+def require_caches(context: StageContext) -> None:
+    """Have in the cache folders that the trainer reads the run's files, and nothing else.
 
     Raises:
         StageError: A file is missing or damaged.
     """
     spec = context.spec
     receipt = layout.receipt(spec.guild, spec.name, StageKey("cache"))
-    places = set(json.loads(context.house.store.read(receipt))["files"])
-    clean(context.path(layout.run_caches(spec.guild, spec.name)), places)
+    places: dict[str, str] = json.loads(context.house.store.read(receipt))["files"]
+    folder = context.workshop(layout.run_caches(spec.guild, spec.name))
+    if not folder.exists():  # caching ran on another machine
+        _assemble(context, places)
+    clean(folder, set(places))
+
+
+def _assemble(context: StageContext, places: Mapping[str, str]) -> None:
+    folder = context.workshop(layout.run_caches(context.spec.guild, context.spec.name))
+    assemble(folder, {place: context.path(key) for place, key in places.items()})
 
 
 def _encoders(context: StageContext) -> Encoders:
@@ -82,6 +88,7 @@ def _make(
         missing = making.missing(files)
         if not missing:
             return kept
+        show_tokenizers(context)
         making.start(missing, files, context.path(context.planner.prepared_key))
         try:
             _run(context, command)
@@ -105,8 +112,8 @@ def _run(context: StageContext, command: tuple[str, ...]) -> None:
     run_command(
         command,
         environment=context.planner.environment(),
-        log=context.path(log),
+        log=context.workshop(log),
         stopping=context.stopping,
-        on_event=on_event,
+        listener=Listener(on_event, context.show_log),
         memory=context.planner.memory_use(),
     )

@@ -3,15 +3,12 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from time import monotonic
 
 from training import layout
 from training.catalogue import WeightFile
 from training.disk import require_room
 from training.musubi.hub_cache import link_file
 from training.stage import StageContext, StageResult
-
-PROGRESS_SECONDS = 0.5
 
 
 def run(context: StageContext) -> StageResult:
@@ -23,8 +20,6 @@ def run(context: StageContext) -> StageResult:
     for weight in missing:
         context.check_stopping()
         _fetch(context, weight, progress)
-    for weight in context.planner.model.tokenizers:
-        _show_to_trainer(context, weight)
     note = f"{len(missing)} of {len(files)} files fetched"
     return StageResult(reused=not missing, note=note)
 
@@ -32,6 +27,15 @@ def run(context: StageContext) -> StageResult:
 def sha256_of(context: StageContext, weight: WeightFile) -> str:
     """Return the hash that was taken of a weight file when it was fetched."""
     return _receipt(context, weight)["sha256"]
+
+
+def show_tokenizers(context: StageContext) -> None:
+    """Let the trainer's libraries find the tokenizers where they look for files of the Hub."""
+    engine = _engine(context)
+    cache = context.workshop(layout.hub_cache(engine))
+    for weight in context.planner.model.tokenizers:
+        stored = context.path(layout.weight(engine, weight))
+        link_file(cache, weight, _receipt(context, weight)["revision"], stored)
 
 
 class _Progress:
@@ -44,7 +48,6 @@ class _Progress:
             weight: engine.extent(weight, _target(context, weight)) for weight in missing
         }
         self._here = {weight: extent.here_bytes for weight, extent in self._extents.items()}
-        self._reported_at = 0.0
 
     def require_room(self) -> None:
         """Refuse to begin when the disk has no room for all of it.
@@ -53,7 +56,7 @@ class _Progress:
             StageError: There is not enough.
         """
         need = sum(extent.size_bytes - extent.here_bytes for extent in self._extents.values())
-        folder = self._context.path(layout.models(self._context.planner.engine.name))
+        folder = self._context.workshop(layout.models(self._context.planner.engine.name))
         folder.mkdir(parents=True, exist_ok=True)
         require_room(folder, need, f"fetching {len(self._extents)} weight files")
 
@@ -61,45 +64,42 @@ class _Progress:
         """Take down how much of a file is here; raise when the attempt was told to stop."""
         self._context.check_stopping()
         self._here[weight] = here_bytes
-        if monotonic() - self._reported_at >= PROGRESS_SECONDS:
-            self._reported_at = monotonic()
-            total = sum(extent.size_bytes for extent in self._extents.values())
-            facts = {"done": sum(self._here.values()), "total": total}
-            self._context.report_progress(json.dumps(facts).encode())
+        done, total = sum(self._here.values()), sum(e.size_bytes for e in self._extents.values())
+        facts = json.dumps({"done": done, "total": total})
+        self._context.report_progress(facts.encode(), is_last=done == total)
 
 
 def _fetch(context: StageContext, weight: WeightFile, progress: _Progress) -> None:
     store, planner = context.house.store, context.planner
     with context.shared(layout.weight(_engine(context), weight)):
-        if _is_there(context, weight):  # another run was faster
-            return
-        target = _target(context, weight)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        obtained = planner.engine.obtain(
-            planner.model, weight, target, lambda here: progress.show(weight, here)
-        )
-        facts = {
-            "repo": weight.repo,
-            "file": weight.file,
-            "revision": obtained.revision,
-            "size_bytes": target.stat().st_size,
-            "sha256": obtained.sha256,
-        }
-        receipt = layout.weight_receipt(_engine(context), weight)
-        store.write(receipt, json.dumps(facts, indent=2).encode())
+        if not _is_there(context, weight):  # another run may have been faster
+            target = _target(context, weight)
+            obtained = planner.engine.obtain(
+                planner.model, weight, target, lambda here: progress.show(weight, here)
+            )
+            size_bytes = target.stat().st_size
+            context.keep(layout.weight(_engine(context), weight))
+            facts = {
+                "repo": weight.repo,
+                "file": weight.file,
+                "revision": obtained.revision,
+                "size_bytes": size_bytes,
+                "sha256": obtained.sha256,
+            }
+            receipt = layout.weight_receipt(_engine(context), weight)
+            store.write(receipt, json.dumps(facts, indent=2).encode())
+    progress.show(weight, int(_receipt(context, weight)["size_bytes"]))
 
 
 def _is_there(context: StageContext, weight: WeightFile) -> bool:
-    # The receipt is written last: a file without one was never completely fetched.
-    store, engine = context.house.store, _engine(context)
-    return store.exists(layout.weight_receipt(engine, weight)) and store.exists(
-        layout.weight(engine, weight)
-    )
-
-
-def _show_to_trainer(context: StageContext, weight: WeightFile) -> None:
-    cache = context.path(layout.hub_cache(_engine(context)))
-    link_file(cache, weight, _receipt(context, weight)["revision"], _target(context, weight))
+    # The receipt is written last: a file without one was never completely fetched. One that became
+    # shorter since would fail the trainer after minutes.
+    try:
+        size_bytes = int(_receipt(context, weight)["size_bytes"])
+        stored = context.house.store.fetch(layout.weight(_engine(context), weight))
+    except (FileNotFoundError, ValueError):
+        return False
+    return stored.stat().st_size == size_bytes
 
 
 def _receipt(context: StageContext, weight: WeightFile) -> dict[str, str]:
@@ -107,7 +107,7 @@ def _receipt(context: StageContext, weight: WeightFile) -> dict[str, str]:
 
 
 def _target(context: StageContext, weight: WeightFile) -> Path:
-    return context.path(layout.weight(_engine(context), weight))
+    return context.workshop(layout.weight(_engine(context), weight))
 
 
 def _engine(context: StageContext) -> str:

@@ -2,38 +2,34 @@
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from training import layout
-from training.catalogue import ExpertName
+from training.catalogue import ExpertName, WeightFile
 from training.events import StageKey
 from training.merge.receipt import Receipt, address
 from training.merge.request import MergeProgress, MergeRequest
 from training.request import ExpertSpec
+from training.settings import SpeedLoraSettings
 from training.stage import StageContext, StageResult
 from training.stages.fetch import sha256_of
 
 
 def run(context: StageContext) -> StageResult:
     """Make the merged base that the run's trainer reads, or reuse one of the same content."""
-    planner, store = context.planner, context.house.store
-    expert = _expert(context)
-    base = planner.model.expert(expert.name).dit
-    speed_lora = expert.speed_lora
-    if speed_lora is None:
-        raise ValueError(f"{planner.model.name} has nothing to merge")
-    hashes = sha256_of(context, base), sha256_of(context, speed_lora.weight_file)
-    place = address(*hashes, speed_lora.strength)
-    with context.shared(f"merged/{place}"):
+    store = context.house.store
+    inputs = _inputs(context, _expert(context))
+    with context.shared(f"merged/{inputs.address}"):
         # The receipt is written last: a file without one is never used.
-        reused = store.exists(layout.merged_receipt(place))
+        reused = store.exists(layout.merged_receipt(inputs.address))
         if not reused:
-            receipt = _merge(context, expert, hashes, context.path(layout.merged(place, base)))
-            store.write(layout.merged_receipt(place), receipt.to_json().encode())
-    data = store.read(layout.merged_receipt(place))
+            receipt = _merge(context, inputs)
+            context.keep(inputs.merged_key)
+            store.write(layout.merged_receipt(inputs.address), receipt.to_json().encode())
+    data = store.read(layout.merged_receipt(inputs.address))
     receipt = Receipt.model_validate_json(data)
     store.write(layout.receipt(context.spec.guild, context.spec.name, context.key), data)
-    _link(context.path(planner.dit_key(expert)), context.path(layout.merged(place, base)))
     note = f"Lightning {receipt.layers_merged}/{receipt.layers_expected} layers"
     return StageResult(reused=reused, note=note)
 
@@ -46,17 +42,46 @@ def receipt_hash(context: StageContext, name: ExpertName) -> str | None:
     return hashlib.sha256(context.house.store.read(key)).hexdigest()
 
 
-def _merge(
-    context: StageContext, expert: ExpertSpec, hashes: tuple[str, str], output: Path
-) -> Receipt:
+def link_merged(context: StageContext, name: ExpertName) -> None:
+    """Give the merged base, where the expert has one, the name that the trainer is told."""
+    expert = context.spec.expert(name)
+    if expert.speed_lora is not None:
+        merged = _inputs(context, expert).merged_key
+        _link(context.planner.dit(expert), context.path(merged))
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What is merged into what; the address of the output follows from it."""
+
+    base: WeightFile
+    speed_lora: SpeedLoraSettings
+    hashes: tuple[str, str]
+
+    @property
+    def address(self) -> str:
+        return address(*self.hashes, self.speed_lora.strength)
+
+    @property
+    def merged_key(self) -> str:
+        return layout.merged(self.address, self.base)
+
+
+def _inputs(context: StageContext, expert: ExpertSpec) -> _Inputs:
+    base = context.planner.model.expert(expert.name).dit
+    if expert.speed_lora is None:
+        raise ValueError(f"{context.planner.model.name} has nothing to merge")
+    hashes = sha256_of(context, base), sha256_of(context, expert.speed_lora.weight_file)
+    return _Inputs(base, expert.speed_lora, hashes)
+
+
+def _merge(context: StageContext, inputs: _Inputs) -> Receipt:
     from training.merge.stream import merge  # noqa: PLC0415  # imports torch
 
     planner = context.planner
-    if expert.speed_lora is None or planner.model.speed_lora is None:
+    if planner.model.speed_lora is None:
         raise ValueError(f"{planner.model.name} has nothing to merge")
     engine = planner.engine.name
-    base = planner.model.expert(expert.name).dit
-    output.parent.mkdir(parents=True, exist_ok=True)
 
     def on_progress(progress: MergeProgress) -> None:
         context.check_stopping()
@@ -64,15 +89,15 @@ def _merge(
         context.report_progress(json.dumps(state).encode())
 
     request = MergeRequest(
-        base=context.path(layout.weight(engine, base)),
-        lora=context.path(layout.weight(engine, expert.speed_lora.weight_file)),
-        output=output,
-        strength=expert.speed_lora.strength,
+        base=context.path(layout.weight(engine, inputs.base)),
+        lora=context.path(layout.weight(engine, inputs.speed_lora.weight_file)),
+        output=context.workshop(inputs.merged_key),
+        strength=inputs.speed_lora.strength,
         expected=frozenset(planner.engine.modules(planner.model)),
         expected_count=planner.engine.module_count(planner.model),
         known_unused=planner.model.speed_lora.known_unused,
-        base_sha256=hashes[0],
-        lora_sha256=hashes[1],
+        base_sha256=inputs.hashes[0],
+        lora_sha256=inputs.hashes[1],
     )
     return merge(request, on_progress=on_progress)
 

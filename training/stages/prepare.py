@@ -6,6 +6,7 @@ from pathlib import Path
 
 from training import layout
 from training.dataset.repair import repair
+from training.errors import StageError
 from training.stage import StageContext, StageResult
 
 
@@ -15,6 +16,7 @@ def run(context: StageContext) -> StageResult:
     with context.shared(f"prepared/{spec.guild}/{spec.dataset.version}"):
         is_there = store.exists(f"{planner.prepared_key}/{layout.MANIFEST}")
         if not is_there:
+            _require_upload(context)
             _repair(context)
     store.write(
         layout.dataset_config(spec.guild, spec.name), planner.dataset_toml().encode("utf-8")
@@ -22,11 +24,20 @@ def run(context: StageContext) -> StageResult:
     return StageResult(reused=is_there)
 
 
+def _require_upload(context: StageContext) -> None:
+    used = context.spec.dataset
+    folder = layout.dataset(context.spec.guild, used.name, used.number)
+    if not context.house.store.exists(f"{folder}/{layout.ORIGINAL}"):
+        raise StageError(
+            f"The dataset {used} was removed, and nothing that was repaired of it is left.",
+            "Add it again with /dataset add and start another run.",
+        )
+
+
 def _repair(context: StageContext) -> None:
     spec, store = context.spec, context.house.store
     folder = layout.dataset(spec.guild, spec.dataset.name, spec.dataset.number)
-    target = context.path(context.planner.prepared_key)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target = context.workshop(context.planner.prepared_key)
     work = Path(tempfile.mkdtemp(dir=target.parent, prefix=".prepare-"))
 
     def on_progress(done: int, total: int) -> None:
@@ -34,7 +45,7 @@ def _repair(context: StageContext) -> None:
         context.report_progress(f'{{"done": {done}, "total": {total}}}'.encode())
 
     try:
-        archive = context.path(f"{folder}/{layout.ORIGINAL}")
+        archive = store.fetch(f"{folder}/{layout.ORIGINAL}")
         repair(
             archive,
             context.house.report(spec),

@@ -27,10 +27,9 @@ def run(context: StageContext) -> StageResult:
     files: dict[str, dict[str, object]] = {}
     for checkpoint in checkpoints:
         context.check_stopping()
-        path = root / checkpoint.file
-        contents = read_contents(path)
+        contents = read_contents(root / checkpoint.file)
         loads = _check(context, contents, name)
-        _complete(context, contents, facts, checkpoint)
+        path = _complete(context, contents, facts, checkpoint)
         files[checkpoint.file] = {
             "sha256": file_sha256(path),
             "size_bytes": path.stat().st_size,
@@ -71,12 +70,15 @@ def _facts(context: StageContext, name: ExpertName) -> dict[str, str]:
 
 def _complete(
     context: StageContext, contents: Contents, facts: dict[str, str], checkpoint: Checkpoint
-) -> None:
-    """Add the facts to a checkpoint's metadata, unless an earlier attempt has."""
+) -> Path:
+    """Add the facts to a checkpoint's metadata, unless an earlier attempt has; return the file."""
     path: Path = contents.header.path
     metadata = {**contents.header.metadata, **facts}
     if metadata != contents.header.metadata:
+        run = layout.run(context.spec.guild, context.spec.name)
+        path = context.workshop(f"{run}/{checkpoint.file}")
         with_metadata(contents.header, metadata, path)
+        context.keep(f"{run}/{checkpoint.file}")
     context.emit(
         ev.CheckpointSaved(
             at=context.house.clock(),
@@ -89,3 +91,4 @@ def _complete(
             is_final=checkpoint.is_final,
         )
     )
+    return path

@@ -93,7 +93,7 @@ def test_any_style_dtype_and_layout_is_within_one_unit_of_the_exact_merge(
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-@pytest.mark.parametrize("factor", [1.0, 0.3])
+@pytest.mark.parametrize("factor", [1.0, 0.3, 0.125])
 def test_many_blocks_of_rows_equal_the_plain_fp32_merge_bit_by_bit(
     tmp_path: Path, dtype: torch.dtype, factor: float
 ) -> None:

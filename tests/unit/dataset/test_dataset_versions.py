@@ -160,7 +160,7 @@ def test_a_checked_upload_is_kept_for_a_day(
     name, found = uploads.find(GUILD, token)
 
     assert name == "annika"
-    assert found == replace(draft, archive=found.archive, is_stored=True)
+    assert found == replace(draft, archive=found.archive)
     assert Datasets(store).names(GUILD) == []
     with pytest.raises(NotFoundError):
         uploads.find("another", token)

@@ -2,37 +2,42 @@
 
 import io
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 
-from bot.web.archive import Member, stream_zip
+from bot.web.archive import Member, Stored, stream_zip
+from storage.folder import FolderStore
 
 MIB = 1 << 20
 
 
-def test_zip_of_large_files_is_made_block_by_block(tmp_path: Path) -> None:
-    path = tmp_path / "a.safetensors"
-    path.write_bytes(bytes(20 * MIB))
+def member(name: str, folder: Path, data: bytes) -> Member:
+    store = FolderStore(folder)
+    store.write("a.safetensors", data)
+    saved_at = datetime(2026, 1, 1, tzinfo=UTC)
+    return Member(name, Stored(store, "a.safetensors", saved_at, len(data)))
 
-    sizes = [len(block) for block in stream_zip([Member("a", path), Member("b", path)])]
+
+def test_zip_of_large_files_is_made_block_by_block(tmp_path: Path) -> None:
+    members = [member(name, tmp_path, bytes(20 * MIB)) for name in ("a", "b")]
+
+    sizes = [len(block) for block in stream_zip(members)]
 
     assert sum(sizes) > 40 * MIB
     assert max(sizes) < 2 * MIB
 
 
 def test_files_open_as_they_were(tmp_path: Path) -> None:
-    path = tmp_path / "a.safetensors"
-    path.write_bytes(b"weights")
+    whole = member("high/a.safetensors", tmp_path, b"weights")
 
-    data = b"".join(stream_zip([Member("high/a.safetensors", path)]))
+    data = b"".join(stream_zip([whole]))
 
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert archive.read("high/a.safetensors") == b"weights"
 
 
 def test_zip_that_nobody_reads_to_the_end_closes_its_files(tmp_path: Path) -> None:
-    path = tmp_path / "a.safetensors"
-    path.write_bytes(bytes(3 * MIB))
-    blocks = stream_zip([Member("a", path)])
+    blocks = stream_zip([member("a", tmp_path, bytes(3 * MIB))])
     next(blocks)
 
     # An open file would warn here, and warnings are errors.

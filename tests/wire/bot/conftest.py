@@ -14,6 +14,7 @@ from bot.settings import Settings
 from bot.wiring import LocalHouse
 from tests.media import guide_files, write_zip
 from tests.wire.bot.chat import ROLE, Chat
+from tests.wire.bot.copies import Copies
 
 
 @pytest.fixture
@@ -41,6 +42,15 @@ async def bot(server: SandboxServer, local: LocalHouse) -> AsyncIterator[Running
         ):
             yield running
     await asyncio.to_thread(local.stop_worker)
+
+
+@pytest.fixture
+async def copies(server: SandboxServer, tmp_path: Path) -> AsyncIterator[Copies]:
+    """Copies of the bot that a test starts itself."""
+    with point_discord_at(server.base_url):
+        found = Copies(server, tmp_path / "home")
+        yield found
+        await found.leave()
 
 
 @pytest.fixture

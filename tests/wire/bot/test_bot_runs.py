@@ -1,16 +1,11 @@
 """Runs through chat: the card, its buttons, the ping, the links, restarts and repeats."""
 
-import asyncio
 import hashlib
 import io
 import os
 import re
 import signal
-import subprocess
-import sys
 import zipfile
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -21,10 +16,10 @@ from bot.sandbox.server import SandboxServer
 from bot.sandbox.user import SandboxUser
 from bot.sandbox.user_models import Message
 from bot.wiring import LocalHouse
-from tests.wire.bot.chat import ROLE, Chat, is_card
+from tests.wire.bot.chat import Chat, is_card
+from tests.wire.bot.processes import SLOW, bot_process
 
 T2V = "wan21-t2v-1-3b"
-SLOW = "LORABOT_STEP_DELAY"
 
 
 def is_training(message: Message) -> bool:
@@ -91,12 +86,19 @@ async def test_lists_show_status_and_removal(ada: Chat, archive: Path) -> None:
     assert shown.attachments
     assert "wan22-i2v-lightning" in (await ada.ask("models")).text
     assert "mine" in (await ada.ask("runs")).text
-    assert "succeeded" in (await ada.ask("status")).text
+    status = await ada.ask("status")
+    assert "succeeded" in status.text
+    (log,) = status.attachments
+    assert log.filename == "train-main-1.txt"
+    assert "model saved" in (await ada.user.download(log.url)).decode()
     completed = await ada.user.autocomplete("train", "dataset", "ann", {"model": T2V})
     assert [choice.value for choice in completed] == ["annika"]
     names = await ada.user.autocomplete("download", "run-name", "mi")
     assert [choice.value for choice in names] == ["mine"]
-    assert "annika" in (await ada.ask("dataset remove", name="annika")).text
+    question = await ada.ask("dataset remove", name="annika")
+    assert "1 run trained on it, with what they saved: **mine**" in question.text
+    assert "annika" in (await ada.ask("dataset list")).text
+    await ada.user.reply(await ada.user.press(question, "Remove all of it for good"))
     assert "no dataset called" in await ada.refused("dataset show", name="annika")
     assert links(await ada.ask("download", run_name="mine"))
 
@@ -178,33 +180,6 @@ async def test_the_bot_goes_on_after_the_connection_was_cut(
 
     await ada.ask("train", model=T2V, dataset="annika", epochs="1", name="mine")
     assert "succeeded" in (await ada.ping("mine")).content
-
-
-@asynccontextmanager
-async def bot_process(server: SandboxServer, home: Path) -> AsyncGenerator[subprocess.Popen[bytes]]:
-    """Run the bot as a process of its own, as an operator would."""
-    environment = {
-        **os.environ,
-        "LORABOT_HOME": str(home),
-        "LORABOT_DISCORD_TOKEN": server.bot_token,
-        "LORABOT_DISCORD_URL": server.base_url,
-        "LORABOT_EDIT_SECONDS": "0.3",
-        "LORABOT_TEAM_ROLE": ROLE,
-        SLOW: "0.15",
-    }
-    command = [sys.executable, "-m", "bot", "serve"]
-    process = await asyncio.to_thread(
-        subprocess.Popen, command, env=environment, stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    line = await asyncio.to_thread(process.stdout.readline)
-    assert b"serves 2 servers" in line
-    try:
-        yield process
-    finally:
-        process.kill()
-        await asyncio.to_thread(process.wait)
-        process.stdout.close()
 
 
 async def test_a_killed_bot_goes_on_with_the_same_card(

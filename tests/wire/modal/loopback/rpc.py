@@ -61,12 +61,14 @@ class Router:
         unimplemented: RPCs that were asked for and that no part serves, and parts of requests
             that no part does, in their order.
         broken: Handlers that raised something unexpected.
+        heard: Is told the name and the request of each RPC; a test may replace it.
     """
 
     def __init__(self, parts: Sequence[object]) -> None:
         self.counts: Counter[str] = Counter()
         self.unimplemented: list[str] = []
         self.broken: list[Broken] = []
+        self.heard: Callable[[str, Message], None] = lambda _name, _request: None
         self._serving = dict(_handlers(parts))
         unknown = set(self._serving) - {path.rsplit("/", 1)[1] for path in _TABLE}
         if unknown:
@@ -80,6 +82,7 @@ class Router:
         """Answer one call of the RPC `name`."""
         self.counts[name] += 1
         request = await stream.recv_message()
+        self.heard(name, request)
         handler = self._serving.get(name)
         if handler is None:
             self.unimplemented.append(name)

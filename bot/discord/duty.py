@@ -1,0 +1,154 @@
+"""Which of several copies of the bot is the active one: it holds a lease, and alone keeps cards."""
+
+import asyncio
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from training.ports import Grant, Leases
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+_RELEASE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How the copies of a bot take turns, in seconds.
+
+    Attributes:
+        poll: Between a standby's attempts to become active.
+        beat: Between renewals of the lease.
+        trust: How long a lease counts as held after its last renewal; less than it lives.
+        pause: What a standby leaves the active copy to claim an interaction; Discord waits 3 s.
+        grace: What a copy that leaves has to finish what it began.
+        rest: Between a failure of the active copy's own work and its next attempt.
+    """
+
+    poll: float = 0.5
+    beat: float = 5.0
+    trust: float = 12.0
+    pause: float = 1.0
+    grace: float = 20.0
+    rest: float = 10.0
+
+
+class Duty:
+    """Tries to be the active copy, and does `work` for as long as it is."""
+
+    def __init__(
+        self, leases: Leases, work: Callable[[], Coroutine[Any, Any, None]], timing: Timing
+    ) -> None:
+        self._leases, self._work, self._timing = leases, work, timing
+        self._holder = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex}"
+        self._own: Grant | None = None
+        self._is_active = False
+        self._is_unreachable = False
+        self._turns: asyncio.Task[None] | None = None
+        # One thread: a release comes after a call that was given up, never before it.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="duty")
+
+    @property
+    def is_active(self) -> bool:
+        """Whether this copy is the active one."""
+        return self._is_active
+
+    async def begin(self, lease: str) -> None:
+        """Become active at once if no other copy is; stand by and go on trying otherwise."""
+        self._own = Grant(lease, self._holder, attempt=1)
+        await self._try(self._own)
+        self._turns = asyncio.create_task(self._take_turns(self._own), name="duty")
+        self._turns.add_done_callback(_log_end)
+
+    async def end(self) -> None:
+        """Stop working and leave the lease to another copy, for good."""
+        if self._own is None:
+            return
+        own, self._own = self._own, None
+        if self._turns is not None:
+            self._turns.cancel()
+            await asyncio.wait({self._turns})
+        await self._release(own)
+        self._thread.shutdown(wait=False)
+
+    async def _take_turns(self, own: Grant) -> None:
+        while True:
+            if self._is_active:
+                await self._hold(own)
+            else:
+                await asyncio.sleep(self._timing.poll)
+                await self._try(own)
+
+    async def _try(self, own: Grant) -> None:
+        acquire = partial(self._leases.acquire, own.name, holder=own.holder, attempt=own.attempt)
+        try:
+            async with asyncio.timeout(self._timing.trust):
+                self._is_active = await self._call(acquire) is not None
+        except OSError:
+            if not self._is_unreachable:
+                logger.warning("the lease of the bot cannot be reached", exc_info=True)
+            self._is_unreachable = True
+        else:
+            self._is_unreachable = False
+
+    async def _hold(self, own: Grant) -> None:
+        """Work until the lease is lost, or the work fails."""
+        logger.info("this copy of the bot is active")
+        work = asyncio.create_task(self._work(), name="work of the active copy")
+        lease = asyncio.create_task(self._renew(own), name="lease of the active copy")
+        try:
+            await asyncio.wait({work, lease}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._is_active = False
+            has_failed = work.done()
+            for task in (work, lease):
+                task.cancel()
+            await asyncio.wait({work, lease})
+            _log_end(work)
+            _log_end(lease)
+            logger.info("this copy of the bot is no longer active")
+        if has_failed:
+            # Another copy may have more luck; alone, this one tries again.
+            await self._release(own)
+            await asyncio.sleep(self._timing.rest)
+
+    async def _renew(self, own: Grant) -> None:
+        """Return when the lease is another's, or could be, because it was not renewed."""
+        clock = asyncio.get_running_loop().time
+        trusted_until = clock() + self._timing.trust
+        while True:
+            await asyncio.sleep(min(self._timing.beat, max(0.0, trusted_until - clock())))
+            asked_at = clock()
+            try:
+                async with asyncio.timeout_at(trusted_until):
+                    is_held = await self._call(partial(self._leases.renew, own))
+            except OSError:
+                logger.warning("the lease of the bot could not be renewed", exc_info=True)
+                is_held = clock() < trusted_until
+            else:
+                trusted_until = asked_at + self._timing.trust
+            if not is_held:
+                logger.warning("this copy of the bot lost its lease")
+                return
+
+    async def _release(self, own: Grant) -> None:
+        try:
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                await self._call(partial(self._leases.release, own))
+        except OSError:
+            logger.warning("the lease of the bot was not released and will expire", exc_info=True)
+
+    async def _call(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
+
+def _log_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("the %s failed", task.get_name(), exc_info=error)

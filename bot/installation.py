@@ -1,0 +1,52 @@
+"""What the bot and the command line work on, wherever its runs execute."""
+
+import secrets
+
+from bot.settings import Settings
+from training.checkpoints import Checkpoints
+from training.datasets import Datasets
+from training.house import House
+from training.layout import GUILDS
+from training.ports import Claims, Engine, RunIndex
+from training.request import EngineName
+from training.runs import Runs
+
+_LINK_SECRET = "bot/link-secret"
+
+
+class Installation:
+    """One home folder of a machine, or one deployment on Modal.
+
+    Attributes:
+        settings: What its operator has set.
+        house: The adapters that its runs work with.
+        claims: Who of several copies of the bot does what.
+        runs, datasets, checkpoints: What people have on it.
+    """
+
+    def __init__(self, settings: Settings, house: House, claims: Claims, index: RunIndex) -> None:
+        self.settings, self.house, self.claims = settings, house, claims
+        self.runs = Runs(house, index)
+        self.datasets = Datasets(house.store, settings.limits)
+        self.checkpoints = Checkpoints(house.store)
+
+    def engine(self, name: EngineName) -> Engine:
+        """Return the engine called `name`.
+
+        Raises:
+            RequestError: It cannot be used here.
+        """
+        return self.house.engine(name)
+
+    def ensure_worker(self) -> None:
+        """See that somebody works on what waits; elsewhere that is seen to already."""
+
+    def guilds(self) -> list[str]:
+        """Return the guilds that have anything stored."""
+        return self.house.store.names(GUILDS)
+
+    def link_secret(self) -> bytes:
+        """Return the secret that signs links; made once, kept in the store."""
+        store = self.house.store
+        store.create(_LINK_SECRET, secrets.token_bytes(32))
+        return store.read(_LINK_SECRET)

@@ -1,0 +1,66 @@
+"""Copies of stored files on a local disk: the newest few, each whole."""
+
+import hashlib
+import shutil
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+GIB = 1 << 30
+KEPT_BYTES = 40 * GIB
+
+
+class FetchedFiles:
+    """Fetches every content once; what was not asked for the longest goes first.
+
+    A copy that goes while somebody reads it stays readable for them.
+    """
+
+    def __init__(self, folder: Path, kept_bytes: int = KEPT_BYTES) -> None:
+        self._folder, self._kept_bytes = folder, kept_bytes
+        self._sizes: OrderedDict[Path, int] = OrderedDict()
+        self._lock = threading.Lock()
+        self._fetching: dict[Path, threading.Lock] = {}
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+
+    def get(self, key: str, version: str, fetch: Callable[[BinaryIO], object]) -> Path:
+        """Return a copy of `key` as it is in `version`, fetched unless it is there.
+
+        Args:
+            key: What is fetched; the copy has its name.
+            version: Changes whenever the content does.
+            fetch: Writes the content to a file; what it raises is raised, and nothing is kept.
+        """
+        address = hashlib.sha256(f"{key}\n{version}".encode()).hexdigest()[:32]
+        path = self._folder / address / PurePosixPath(key).name
+        with self._lock:
+            fetching = self._fetching.setdefault(path, threading.Lock())
+        with fetching:
+            if not path.exists():
+                self._fetch(path, fetch)
+            self._note(path)
+        return path
+
+    def _fetch(self, path: Path, fetch: Callable[[BinaryIO], object]) -> None:
+        path.parent.mkdir(exist_ok=True)
+        partial = path.with_name(f".{uuid.uuid4().hex}.partial")
+        try:
+            with partial.open("wb") as file:
+                fetch(file)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _note(self, path: Path) -> None:
+        """Note that a copy was asked for, and make room for it."""
+        with self._lock:
+            self._sizes[path] = path.stat().st_size
+            self._sizes.move_to_end(path)
+            while sum(self._sizes.values()) > self._kept_bytes and len(self._sizes) > 1:
+                oldest, _ = self._sizes.popitem(last=False)
+                self._fetching.pop(oldest, None)
+                shutil.rmtree(oldest.parent)

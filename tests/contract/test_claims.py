@@ -1,0 +1,60 @@
+"""What every `Claims` promises; each copy of the bot makes its own object of the same claims."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from storage.file_claims import FileClaims
+from storage.modal_claims import ModalClaims
+from tests.memory_dict import MemoryDict
+from training.ports import Claims
+
+Copy = Callable[[], Claims]
+
+
+@pytest.fixture(params=["file", "memory", "modal"])
+def copy(request: pytest.FixtureRequest, tmp_path: Path) -> Copy:
+    if request.param == "file":
+        return lambda: FileClaims(tmp_path / "claims")
+    entries = MemoryDict() if request.param == "memory" else request.getfixturevalue("new_dict")()
+    return lambda: ModalClaims(entries)
+
+
+def test_only_the_first_who_asks_has_the_claim(copy: Copy) -> None:
+    first, second = copy(), copy()
+
+    assert first.claim("1")
+    assert not second.claim("1")
+    assert not first.claim("1")
+
+
+def test_what_is_called_otherwise_is_another_claim(copy: Copy) -> None:
+    claims = copy()
+
+    assert [claims.claim(name) for name in ("1", "2", "1/2", "../1")] == [True] * 4
+
+
+def test_a_claim_outlives_who_made_it(copy: Copy) -> None:
+    copy().claim("1")
+
+    assert not copy().claim("1")
+
+
+def test_of_many_at_once_exactly_one_has_each_claim(copy: Copy) -> None:
+    names = [str(number) for number in range(25)]
+    barrier = threading.Barrier(8)
+    won: list[str] = []
+
+    def claim(claims: Claims) -> None:
+        barrier.wait()
+        won.extend(name for name in names if claims.claim(name))
+
+    threads = [threading.Thread(target=claim, args=(copy(),)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(won) == sorted(names)

@@ -1,0 +1,105 @@
+"""What the nightly cleaning removes, and what it never touches."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.media import guide_files
+from tests.pipeline.home import GUILD
+from tests.pipeline.stages import Stages
+from training import layout
+from training.clean_up import Freed, clean_up
+from training.events import StageKey
+from training.house import House
+from training.request import RunSpec
+from training.run import StageStatus
+
+DAYS = timedelta(days=1)
+MODEL = "wan22-t2v-lightning"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Stages, RunSpec]:
+    """A run that has ended, with caches, merged bases, states and checkpoints."""
+    stages = Stages(tmp_path_factory.mktemp("clean"))
+    stages.upload(guide_files(images=1, clips=1))
+    spec = stages.start(MODEL)
+    stages.cache(spec)
+    for expert in ("high", "low"):
+        for stage in ("merge", "train", "publish"):
+            assert stages.run(spec, StageKey(stage, expert)) is StageStatus.SUCCEEDED
+    return stages, spec
+
+
+def after(stages: Stages, days: float) -> House:
+    """Return the house as it is so many days from now."""
+    house = stages.local.house
+    return replace(house, clock=lambda: house.clock() + days * DAYS)
+
+
+def contents(stages: Stages) -> Mapping[str, int]:
+    """Return every stored file with its size."""
+    home = stages.local.home
+    files = (path for path in home.rglob("*") if path.is_file() and not path.is_symlink())
+    return {path.relative_to(home).as_posix(): path.stat().st_size for path in files}
+
+
+def rebuildable(name: str) -> bool:
+    return name.startswith((layout.MERGED, layout.caches(GUILD)))
+
+
+def test_what_was_used_of_late_stays(trained: tuple[Stages, RunSpec]) -> None:
+    stages, _ = trained
+    before = contents(stages)
+
+    found = clean_up(after(stages, 29))
+
+    assert contents(stages) == before
+    assert (found.caches, found.merged) == ({}, Freed())
+
+
+def test_what_a_killed_writer_left_goes_after_a_day(trained: tuple[Stages, RunSpec]) -> None:
+    stages, _ = trained
+    left = stages.local.home / ".tmp" / "left"
+    left.write_bytes(b"half a file")
+    before = contents(stages)
+
+    kept, freed = clean_up(after(stages, 0.9)), clean_up(after(stages, 1.1))
+
+    assert kept.unfinished_bytes == 0
+    assert freed.unfinished_bytes == len(b"half a file")
+    assert contents(stages) == {n: size for n, size in before.items() if n != ".tmp/left"}
+
+
+def test_only_what_can_be_made_again_goes_when_it_is_not_used(tmp_path: Path) -> None:
+    stages = Stages(tmp_path)
+    stages.upload(guide_files(images=1, clips=1))
+    spec = stages.start(MODEL)
+    stages.cache(spec)
+    merge = StageKey("merge", "high")
+    assert stages.run(spec, merge) is StageStatus.SUCCEEDED
+    stages.local.runs.cancel(GUILD, spec.name, by="7")
+    before = contents(stages)
+
+    found = clean_up(after(stages, 31))
+
+    gone = {name: size for name, size in before.items() if rebuildable(name)}
+    assert contents(stages) == {n: size for n, size in before.items() if n not in gone}
+    caches = [size for name, size in gone.items() if name.startswith(layout.caches(GUILD))]
+    assert found.caches == {GUILD: Freed(len(caches), sum(caches))}
+    assert found.merged == Freed(len(gone) - len(caches), sum(gone.values()) - sum(caches))
+
+
+def test_nothing_is_taken_from_under_an_open_run(tmp_path: Path) -> None:
+    stages = Stages(tmp_path)
+    stages.upload(guide_files(images=1, clips=1))
+    stages.cache(stages.start())
+    before = contents(stages)
+
+    found = clean_up(after(stages, 31))
+
+    assert contents(stages) == before
+    assert not found.caches

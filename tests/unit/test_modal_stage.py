@@ -1,0 +1,108 @@
+"""A call of a stage on Modal: one function call does the work, and it ends in time."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from training.backends import modal_stage
+from training.backends.modal_stage import run_call
+from training.events import StageKey
+from training.ports import Call
+from training.run import StageStatus
+
+CALL = Call(guild="1", run="a", key=StageKey("train", "main"), attempt=1, device="gpu")
+Work = Callable[[threading.Event], StageStatus | None]
+
+
+class Register:
+    """Knows one function call, and whether it is to stop."""
+
+    def __init__(self, *, owner: str = "fc-1", is_stopped: bool = False) -> None:
+        self.owner, self.is_stopped = owner, is_stopped
+
+    def register(self, name: str, call_id: str) -> bool:
+        assert name == CALL.name
+        return call_id == self.owner
+
+    def stop_requested(self, name: str) -> bool:
+        return self.is_stopped
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modal_stage, "WATCH_SECONDS", 0.05)
+    monkeypatch.setattr(modal_stage, "_LOOK_SECONDS", 0.02)
+
+
+def until_stopped(stopping: threading.Event) -> StageStatus:
+    assert stopping.wait(10), "nobody asked it to stop"
+    return StageStatus.INTERRUPTED
+
+
+def test_a_call_that_another_does_does_nothing() -> None:
+    worked: list[int] = []
+
+    def work(_: threading.Event) -> StageStatus:
+        worked.append(1)
+        return StageStatus.SUCCEEDED
+
+    assert run_call(CALL, "fc-2", Register(), work) == "in other hands"
+    assert not worked
+
+
+def test_how_the_work_ended_is_returned() -> None:
+    assert run_call(CALL, "fc-1", Register(), lambda _: StageStatus.SUCCEEDED) == "succeeded"
+
+
+def test_a_call_that_is_asked_to_stop_stops() -> None:
+    assert run_call(CALL, "fc-1", Register(is_stopped=True), until_stopped) == "interrupted"
+
+
+def test_a_training_stops_before_modal_would_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modal_stage, "SOFT_DEADLINE_SECONDS", 0.1)
+
+    assert run_call(CALL, "fc-1", Register(), until_stopped) == "interrupted"
+
+
+def test_a_preempted_call_lets_the_work_save_and_passes_the_preemption_on() -> None:
+    saved: list[StageStatus] = []
+
+    class Preempting(Register):
+        def stop_requested(self, name: str) -> bool:
+            raise KeyboardInterrupt  # as Modal raises it in the main thread
+
+    def work(stopping: threading.Event) -> StageStatus:
+        saved.append(until_stopped(stopping))
+        return saved[0]
+
+    with pytest.raises(KeyboardInterrupt):
+        run_call(CALL, "fc-1", Preempting(), work)
+    assert saved == [StageStatus.INTERRUPTED]
+
+
+def test_a_bug_in_the_work_is_raised_where_modal_sees_it() -> None:
+    def work(_: threading.Event) -> StageStatus:
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        run_call(CALL, "fc-1", Register(), work)
+
+
+def test_work_that_does_not_end_is_left_behind_after_the_grace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(modal_stage, "GRACE_SECONDS", 0.1)
+    released = threading.Event()
+
+    class Preempting(Register):
+        def stop_requested(self, name: str) -> bool:
+            raise KeyboardInterrupt
+
+    def work(_: threading.Event) -> StageStatus:
+        released.wait(10)
+        return StageStatus.SUCCEEDED
+
+    with pytest.raises(KeyboardInterrupt):
+        run_call(CALL, "fc-1", Preempting(), work)
+    released.set()

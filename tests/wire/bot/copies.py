@@ -1,0 +1,91 @@
+"""Several copies of the bot on one home and one sandbox, for tests."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bot.discord.duty import Timing
+from bot.host import RunningBot, running_bot
+from bot.sandbox.server import SandboxServer
+from bot.settings import Settings
+from bot.wiring import LocalHouse
+from storage.file_claims import FileClaims
+from tests.wire.bot.chat import ROLE
+
+# As served, but a standby waits less, so that a test does.
+TIMING = Timing(poll=0.1, beat=0.2, pause=0.3)
+
+
+class NotedClaims(FileClaims):
+    """Claims that remember which of them this copy has, and can be slow or out of reach."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.own: list[str] = []
+        self.delay_seconds = 0.0
+        self.is_cut = False
+
+    def claim(self, name: str) -> bool:
+        time.sleep(self.delay_seconds)
+        if self.is_cut:
+            raise ConnectionError("the claims are out of reach")
+        if is_own := super().claim(name):
+            self.own.append(name)
+        return is_own
+
+
+@dataclass
+class Copy:
+    """One copy of the bot."""
+
+    bot: RunningBot
+    local: LocalHouse
+    claims: NotedClaims
+    stack: AsyncExitStack
+
+    async def leave(self) -> None:
+        """End it as its host does on SIGTERM."""
+        await self.stack.aclose()
+
+
+@dataclass
+class Copies:
+    """Starts copies of the bot, all of one home."""
+
+    server: SandboxServer
+    home: Path
+    started: list[Copy] = field(default_factory=list[Copy])
+
+    async def start(self, *, grace: float = 20.0) -> Copy:
+        """Start one more copy; returns when it is active or stands by."""
+        local = LocalHouse(Settings(home=self.home, team_role=ROLE, upload_limit_mib=5))
+        local.claims = claims = NotedClaims(self.home / "claims")
+        stack = AsyncExitStack()
+        stack.push_async_callback(asyncio.to_thread, local.stop_worker)
+        bot = await stack.enter_async_context(
+            running_bot(
+                local,
+                token=self.server.bot_token,
+                engine="rehearsal",
+                edit_seconds=0.3,
+                timing=replace(TIMING, grace=grace),
+            )
+        )
+        copy = Copy(bot, local, claims, stack)
+        self.started.append(copy)
+        return copy
+
+    async def leave(self) -> None:
+        """End all copies."""
+        for copy in self.started:
+            await copy.leave()
+
+
+async def until(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
+    """Wait for what no event tells of."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  # it is asked of an unchanged program
+            await asyncio.sleep(0.02)

@@ -1,0 +1,245 @@
+"""Several copies of the bot at once: each interaction is answered once, one copy keeps cards."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import discord
+import pytest
+
+from bot.discord.claimed import Claimed
+from bot.sandbox.attachments import Upload
+from bot.sandbox.server import SandboxServer
+from bot.sandbox.user import SandboxUser
+from bot.sandbox.user_models import Message
+from bot.sandbox.wire import Json
+from tests.wire.bot.chat import Chat
+from tests.wire.bot.copies import Copies, Copy, until
+from tests.wire.bot.processes import bot_process
+
+
+@pytest.fixture
+def acknowledged(server: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each interaction was acknowledged, refusals included."""
+    counted: Counter[str] = Counter()
+    take = server.interactions.answer
+
+    def answer(interaction_id: str, token: str, body: Json, uploads: dict[int, Upload]) -> Json:
+        counted[interaction_id] += 1
+        return take(interaction_id, token, body, uploads)
+
+    monkeypatch.setattr(server.interactions, "answer", answer)
+    return counted
+
+
+@pytest.fixture
+async def people(server: SandboxServer) -> AsyncIterator[list[Chat]]:
+    users = [SandboxUser(server.page_url, user=name) for name in ("Ada", "Ben") for _ in range(3)]
+    yield [Chat(user) for user in users]
+    for user in users:
+        await user.aclose()
+
+
+def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+
+
+async def ask_all(chat: Chat, with_buttons: Message) -> None:
+    """Use a command, a completion and a button, and read each answer."""
+    assert "wan22-i2v-lightning" in (await chat.ask("models")).text
+    completed = await chat.user.autocomplete("dataset show", "name", "ann")
+    assert [choice.value for choice in completed] == ["annika"]
+    pressed = await chat.user.press(with_buttons, "Captions")
+    assert pressed.status != "failed"
+    assert (await chat.user.reply(pressed)).attachments
+
+
+async def test_each_interaction_is_answered_once_while_copies_come_and_go(
+    copies: Copies,
+    people: list[Chat],
+    acknowledged: Counter[str],
+    archive: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first = await copies.start()
+    added = await people[0].ask("dataset add", name="annika", zip=archive)
+    rounds: asyncio.Queue[None] = asyncio.Queue()
+    is_over = asyncio.Event()
+
+    async def keep_asking(chat: Chat) -> None:
+        while not is_over.is_set():
+            await ask_all(chat, added)
+            rounds.put_nowait(None)
+
+    async def hand_over(old: Copy) -> Copy:
+        new = await copies.start()
+        assert (old.bot.is_active, new.bot.is_active) == (True, False)
+        await old.leave()
+        for _ in range(2 * len(people)):
+            await rounds.get()
+        return new
+
+    async with asyncio.TaskGroup() as group:
+        for chat in people:
+            group.create_task(keep_asking(chat))
+        second = await hand_over(first)
+        third = await hand_over(second)
+        is_over.set()
+
+    assert set(acknowledged.values()) == {1}
+    claimed = [set(copy.claims.own) for copy in (first, second, third)]
+    assert all(claimed)
+    assert sorted(name for names in claimed for name in names) == sorted(acknowledged)
+    assert third.bot.is_active
+    assert complaints(caplog) == []
+
+
+async def hold_runs(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Let `/runs` of this copy take until the event is set."""
+    gate = asyncio.Event()
+
+    async def runs(_guild: str) -> list[object]:
+        await gate.wait()
+        return []
+
+    monkeypatch.setattr(copy.bot.client.service, "runs", runs)
+    return gate
+
+
+async def test_a_copy_that_leaves_finishes_what_it_began_while_the_next_is_active(
+    copies: Copies,
+    people: list[Chat],
+    server: SandboxServer,
+    acknowledged: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ada, old, new = people[0], await copies.start(), await copies.start()
+    gate = await hold_runs(old, monkeypatch)
+    begun = await ada.user.command("runs")
+
+    leaving = asyncio.create_task(old.leave())
+    await until(lambda: new.bot.is_active)
+    await ada.ask("models")
+    sessions_before = len(server.gateway.sessions)
+    gate.set()
+    answer = await ada.user.reply(begun)
+    await leaving
+
+    assert "no run here" in answer.text
+    assert len(new.claims.own) == 1
+    assert sessions_before == 2
+    assert [bool(one.connection) for one in server.gateway.sessions.values()] == [True]
+    assert set(acknowledged.values()) == {1}
+
+
+async def test_what_takes_too_long_is_cut_off_and_its_user_told(
+    copies: Copies, people: list[Chat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = await copies.start(grace=0.2)
+    await hold_runs(copy, monkeypatch)
+    begun = await people[0].user.command("runs")
+
+    await copy.leave()
+
+    answer = await people[0].user.reply(begun)
+    assert "The bot was restarted" in answer.text
+    assert "send the command again" in answer.text
+
+
+class NoteDialog(Claimed, discord.ui.Modal, title="Note"):
+    """A dialog as the bot could have one; at present it has none."""
+
+    text: discord.ui.TextInput[Any] = discord.ui.TextInput(label="Text", custom_id="text")
+
+    async def on_submit(self, interaction: discord.Interaction[Any]) -> None:
+        await interaction.response.send_message(f"noted {self.text.value}")
+
+
+async def add_note_command(copy: Copy) -> None:
+    @copy.bot.client.tree.command(description="Open a dialog")
+    async def note(interaction: discord.Interaction[discord.Client]) -> None:
+        await interaction.response.send_modal(NoteDialog())
+
+    await copy.bot.client.tree.sync()
+
+
+@pytest.mark.parametrize("opener_leaves", [False, True], ids=["active", "leaving"])
+async def test_a_dialog_is_answered_by_the_copy_that_opened_it(
+    copies: Copies,
+    people: list[Chat],
+    acknowledged: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    opener_leaves: bool,
+) -> None:
+    ada, old, new = people[0], await copies.start(), await copies.start()
+    for copy in (new, old):
+        await add_note_command(copy)
+    opened = await ada.user.command("note")
+    gate = await hold_runs(old, monkeypatch)
+    await ada.user.command("runs")
+    leaving = [asyncio.create_task(old.leave())] if opener_leaves else []
+    await until(lambda: new.bot.is_active is opener_leaves)
+
+    assert opened.modal is not None
+    answer = await ada.user.reply(await ada.user.submit(opened.modal, {"Text": "hello"}))
+    gate.set()
+    await asyncio.gather(*leaving)
+
+    assert answer.content == "noted hello"
+    assert new.claims.own == []
+    assert set(acknowledged.values()) == {1}
+
+
+async def test_the_active_copy_answers_even_when_claims_are_out_of_reach(
+    copies: Copies,
+    people: list[Chat],
+    acknowledged: Counter[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for copy in (await copies.start(), await copies.start()):
+        copy.claims.is_cut = True
+
+    await people[0].ask("models")
+
+    await until(lambda: len(complaints(caplog)) == 2)
+    assert set(complaints(caplog)) == {"an interaction could not be claimed"}
+    assert list(acknowledged.values()) == [1]
+
+
+async def test_a_bot_that_is_told_to_end_finishes_its_commands_first(
+    copies: Copies, people: list[Chat], server: SandboxServer, archive: Path
+) -> None:
+    async with bot_process(server, copies.home) as process:
+        standby = await copies.start()
+        begun = await people[0].user.command("dataset add", {"name": "annika", "zip": archive})
+
+        process.send_signal(signal.SIGTERM)
+        answer = await people[0].user.reply(begun)
+        status = await asyncio.to_thread(process.wait, 20)
+        await until(lambda: standby.bot.is_active)
+
+    assert "annika@1" in answer.text
+    assert status == 0
+    assert standby.claims.own == []
+
+
+async def test_a_standby_answers_in_time_when_the_active_copy_was_killed(
+    copies: Copies, people: list[Chat], server: SandboxServer, acknowledged: Counter[str]
+) -> None:
+    ada = people[0]
+    async with bot_process(server, copies.home) as process:
+        standby = await copies.start()
+        await ada.ask("models")
+        os.kill(process.pid, signal.SIGKILL)
+
+        await ada.ask("models")
+
+    assert len(standby.claims.own) == 1
+    assert not standby.bot.is_active
+    assert set(acknowledged.values()) == {1}

@@ -1,0 +1,166 @@
+"""Several copies of the bot at once: one keeps the cards and pings, whatever else happens."""
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.discord.card_keeper import CardKeeper
+from bot.sandbox.server import SandboxServer
+from bot.sandbox.user import SandboxUser
+from storage.file_lease import LEASE_SECONDS, FileLeases
+from tests.wire.bot.chat import Chat, is_card
+from tests.wire.bot.copies import Copies, Copy, until
+from tests.wire.bot.processes import SLOW, bot_process
+from training.ports import Grant
+
+TRAIN = {"model": "wan21-t2v-1-3b", "dataset": "annika", "name": "mine", "save_every": "1"}
+
+
+@pytest.fixture
+async def ada(server: SandboxServer) -> AsyncIterator[Chat]:
+    async with SandboxUser(server.page_url, user="Ada") as user:
+        yield Chat(user)
+
+
+async def counts(ada: Chat) -> tuple[int, int]:
+    """Return how many cards and how many pings the run has."""
+    seen = await ada.user.messages()
+    cards = [one for one in seen if is_card(one, "mine")]
+    pings = [one for one in seen if one.mentions and " mine " in one.content]
+    return len(cards), len(pings)
+
+
+def note_writes(copies: dict[str, Copy], monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Return how often each copy will have sent or edited a message that answers nobody."""
+    counted: Counter[str] = Counter()
+
+    def note(name: str, copy: Copy, method: str) -> None:
+        write = getattr(copy.bot.client.http, method)
+
+        def noted(*where: Any, **how: Any) -> Any:
+            counted[name] += 1
+            return write(*where, **how)
+
+        monkeypatch.setattr(copy.bot.client.http, method, noted)
+
+    for name, copy in copies.items():
+        for method in ("send_message", "edit_message"):
+            note(name, copy, method)
+    return counted
+
+
+async def take_lease(copy: Copy) -> tuple[FileLeases, Grant]:
+    """Take the lease of the active copy away, as a copy would after it expired."""
+    leases = FileLeases(copy.local.home / "leases")
+    name = f"bot/active/{copy.bot.client.application_id}"
+    leases.revoke(name, attempt=1)
+    grant = leases.acquire(name, holder="another")
+    assert grant is not None
+    await until(lambda: not copy.bot.is_active)
+    return leases, grant
+
+
+async def run_has_ended(copy: Copy) -> None:
+    (guild,) = (guild for guild in copy.local.guilds() if copy.local.runs.names(guild))
+    await until(lambda: copy.local.runs.view(guild, "mine").run.status.is_final, seconds=60)
+
+
+async def test_of_two_copies_one_keeps_the_card_and_pings_once(
+    copies: Copies, ada: Chat, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    active, standby = await copies.start(), await copies.start()
+    writes = note_writes({"active": active, "standby": standby}, monkeypatch)
+    await ada.ask("dataset add", name="annika", zip=archive)
+
+    await ada.ask("train", **TRAIN, epochs="2")
+    await ada.ping("mine")
+
+    await ada.card("mine", lambda m: "succeeded" in m.text)
+    assert await counts(ada) == (1, 1)
+    assert list(writes) == ["active"]
+
+
+async def test_a_standby_that_starts_a_run_leaves_its_card_to_the_active_copy(
+    copies: Copies, ada: Chat, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    active, standby = await copies.start(), await copies.start()
+    writes = note_writes({"active": active, "standby": standby}, monkeypatch)
+    await ada.ask("dataset add", name="annika", zip=archive)
+    active.claims.delay_seconds = 2 * 0.3
+
+    await ada.ask("train", **TRAIN, epochs="1")
+    await ada.ping("mine")
+
+    assert len(standby.claims.own) == 1
+    assert await counts(ada) == (1, 1)
+    assert list(writes) == ["active"]
+
+
+async def test_a_copy_that_lost_its_lease_answers_but_keeps_no_cards_until_it_has_it_again(
+    copies: Copies, ada: Chat, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SLOW, "0.05")
+    copy = await copies.start()
+    await ada.ask("dataset add", name="annika", zip=archive)
+    await ada.ask("train", **TRAIN, epochs="2")
+    await ada.card("mine", lambda m: "step" in m.text)
+
+    leases, grant = await take_lease(copy)
+    await ada.ask("status", run_name="mine")
+    left = await ada.card("mine")
+    await run_has_ended(copy)
+    status = await ada.ask("status", run_name="mine")
+    unchanged = await ada.card("mine")
+    before = await counts(ada)
+    leases.release(grant)
+    await ada.ping("mine")
+
+    assert "succeeded" in status.text
+    assert unchanged.raw == left.raw
+    assert "succeeded" not in left.text
+    assert before == (1, 0)
+    assert await counts(ada) == (1, 1)
+
+
+async def test_two_who_both_believe_to_be_active_post_one_card_and_one_ping(
+    copies: Copies, ada: Chat, archive: Path
+) -> None:
+    copy = await copies.start()
+    await ada.ask("dataset add", name="annika", zip=archive)
+    await take_lease(copy)
+    await ada.ask("train", **TRAIN, epochs="1")
+    await run_has_ended(copy)
+    (guild,) = (guild for guild in copy.local.guilds() if copy.local.runs.names(guild))
+    client = copy.bot.client
+    keepers = [CardKeeper(client, client.service, copy.local.house.store) for _ in range(2)]
+
+    await asyncio.gather(*(keeper.show(guild, "mine") for keeper in keepers))
+
+    assert await counts(ada) == (1, 1)
+
+
+async def test_the_card_goes_on_when_the_lease_of_a_killed_copy_has_expired(
+    copies: Copies, ada: Chat, server: SandboxServer, archive: Path
+) -> None:
+    async with bot_process(server, copies.home) as process:
+        standby = await copies.start()
+        await ada.ask("dataset add", name="annika", zip=archive)
+        await ada.ask("train", **TRAIN, epochs="4")
+        before = await ada.card("mine", lambda m: "step" in m.text)
+        os.kill(process.pid, signal.SIGKILL)
+
+        killed_at = asyncio.get_running_loop().time()
+        await until(lambda: standby.bot.is_active)
+        gap = asyncio.get_running_loop().time() - killed_at
+        await ada.ping("mine")
+
+    after = await ada.card("mine", lambda m: "succeeded" in m.text)
+    assert gap <= LEASE_SECONDS + 1
+    assert after.id == before.id
+    assert await counts(ada) == (1, 1)

@@ -1,0 +1,142 @@
+"""The stages as Functions on Modal: images, Volumes, resources, and one call each; no logic.
+
+`LORABOT_MODAL_APP` names the deployment, `LORABOT_ENGINE` what trains; both are read when it is
+deployed and travel with every Function.
+"""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import modal
+
+from training.code_version import STAGES_CODE, labels
+from training.deployment import HUB_KEYS, Deployment
+from training.modal_images import gpu_image, merge_image, stage_image
+from training.resources import FUNCTIONS, IDLE_SECONDS, FunctionName
+
+if TYPE_CHECKING:
+    from storage.modal_house import ModalParts
+
+DEPLOYMENT = Deployment.from_env(os.environ)
+HUB_SECRET = modal.Secret.from_name(DEPLOYMENT.hub_secret, required_keys=list(HUB_KEYS))
+_VOLUMES = {
+    area: modal.Volume.from_name(DEPLOYMENT.volume(area), create_if_missing=True)
+    for area in DEPLOYMENT.areas
+}
+_CPU, _MERGE = stage_image(), merge_image()
+# A rehearsal calculates on the CPU, with the interpreter of its container.
+_GPU = gpu_image() if DEPLOYMENT.engine == "musubi" else _MERGE
+app = modal.App(
+    DEPLOYMENT.stages_app,
+    tags=labels(DEPLOYMENT, *STAGES_CODE) if modal.is_local() else None,
+)
+
+
+def _options(name: FunctionName, image: modal.Image) -> dict[str, Any]:
+    resources = FUNCTIONS[name]
+    return {
+        "image": image,
+        "gpu": list(resources.gpu) or None,
+        "cpu": resources.cpu,
+        "memory": round(resources.memory_gib * 1024),
+        "timeout": resources.timeout_seconds,
+        "retries": resources.retries,
+        "volumes": {DEPLOYMENT.mount_path(area): _VOLUMES[area] for area in resources.areas},
+        "env": DEPLOYMENT.variables(),
+        # Every call begins with the Volumes as they are, and leaves nothing to the next one.
+        "single_use_containers": bool(resources.areas),
+        "scaledown_window": None if resources.areas else IDLE_SECONDS,
+    }
+
+
+@app.function(**_options("advance", _CPU))
+def advance(guild: str, run: str) -> None:
+    """Move one run as far as it can go now."""
+    from training.advance import advance as move
+
+    parts = _opened()
+    move(parts.house, guild, run)
+    parts.backend.pump()
+
+
+@app.function(**_options("tick", _CPU), schedule=modal.Cron("* * * * *"))
+def tick() -> None:
+    """Move every open run, and start what waits for a free GPU."""
+    from training.modal_calls import advance_all
+
+    parts = _opened()
+    advance_all(parts.house, parts.backend.pump)
+
+
+@app.function(**_options("clean_up", _CPU), schedule=modal.Cron("17 3 * * *"))
+def clean_up() -> None:
+    """Remove what is temporary and old, and what can be made again and was not used."""
+    from training.clean_up import clean_up as clean
+    from training.notices import announce
+
+    house = _opened().house
+    announce(house, clean(house))
+
+
+@app.function(**_options("prepare", _CPU))
+def prepare(call: dict[str, Any]) -> str:
+    """Repair a dataset."""
+    return _stage(call)
+
+
+@app.function(**_options("fetch", _CPU), secrets=[HUB_SECRET])
+def fetch(call: dict[str, Any]) -> str:
+    """Fetch weights."""
+    return _stage(call)
+
+
+@app.function(**_options("merge", _MERGE))
+def merge(call: dict[str, Any]) -> str:
+    """Merge a speed LoRA into a base."""
+    return _stage(call)
+
+
+@app.function(**_options("publish", _CPU))
+def publish(call: dict[str, Any]) -> str:
+    """Check checkpoints and complete what they say of themselves."""
+    return _stage(call)
+
+
+@app.function(**_options("cache", _GPU))
+def cache(call: dict[str, Any]) -> str:
+    """Cache latents and text embeddings for a 14B model."""
+    return _stage(call)
+
+
+@app.function(**_options("train", _GPU))
+def train(call: dict[str, Any]) -> str:
+    """Train one expert of a 14B model."""
+    return _stage(call)
+
+
+@app.function(**_options("cache_small", _GPU))
+def cache_small(call: dict[str, Any]) -> str:
+    """Cache latents and text embeddings for the 1.3B model."""
+    return _stage(call)
+
+
+@app.function(**_options("train_small", _GPU))
+def train_small(call: dict[str, Any]) -> str:
+    """Train the 1.3B model."""
+    return _stage(call)
+
+
+def _stage(call: dict[str, Any]) -> str:
+    from training.modal_calls import do_call
+
+    parts = _opened(has_mounts=True)
+    return do_call(parts.house, parts.records, call)
+
+
+def _opened(*, has_mounts: bool = False) -> "ModalParts":
+    import logging
+
+    from storage.modal_house import open_house
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    return open_house(DEPLOYMENT, has_mounts=has_mounts)
