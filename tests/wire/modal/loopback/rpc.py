@@ -28,6 +28,10 @@ class Caller:
     container_id: str | None = None
 
 
+class NotServedError(Exception):
+    """A request wants what the loopback does not do; the text names it."""
+
+
 @dataclass(frozen=True)
 class Broken:
     """A handler that raised what it should not: a bug of the loopback."""
@@ -57,7 +61,8 @@ class Router:
 
     Attributes:
         counts: How often each RPC was called.
-        unimplemented: RPCs that were asked for and that no part serves, in their order.
+        unimplemented: RPCs that were asked for and that no part serves, and parts of requests
+            that no part does, in their order.
         broken: Handlers that raised something unexpected.
         heard: Is told the name and the request of each RPC; a test may replace it.
     """
@@ -91,6 +96,9 @@ class Router:
             await _answer(handler, stream, request, caller)
         except (GRPCError, ConnectionError):
             raise
+        except NotServedError as error:
+            self.unimplemented.append(str(error))
+            raise GRPCError(Status.UNIMPLEMENTED, f"The loopback has no {error}.") from error
         except Exception as error:
             # Not INTERNAL: the client would retry a bug until the test's time is up.
             self.broken.append(Broken(name, traceback.format_exc()))
