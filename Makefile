@@ -6,10 +6,10 @@ STAMP := $(VENV)/.installed
 FOOTAGE := build/footage
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo sandbox test lint format bench clean
+.PHONY: help install demo sandbox test test-slow lint format bench clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 install: $(STAMP) ## Install into .venv (torch's CPU build among it)
 
@@ -31,8 +31,11 @@ endif
 sandbox: $(STAMP) ## Open the chat page for a person; state in sandbox-home/
 	$(BIN)/lorabot sandbox --home sandbox-home
 
-test: $(STAMP) ## Run every test
+test: $(STAMP) ## Run every test but the slow ones
 	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+test-slow: $(STAMP) ## Run the slow tests: kill loops, long clocks, many examples, whole runs over again
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m "slow and not gpu and not live"
 
 lint: $(STAMP) ## Check format, lint and types
 	$(BIN)/ruff format --check .

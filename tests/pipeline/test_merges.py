@@ -56,14 +56,14 @@ def test_a_merge_that_does_not_fit_fails_the_run_and_trains_nothing(home: Home) 
     assert view.expert("low").checkpoints
 
 
-def test_the_command_line_merges_and_verifies(lorabot: Lorabot, tmp_path: Path) -> None:
+def test_the_command_line_merges_and_verifies(here: Lorabot, tmp_path: Path) -> None:
     base, lora, out, receipt = (tmp_path / name for name in ("base", "lora", "out", "receipt"))
     write_weights(base, role="dit", seed="base", dtype="fp16")
     write_weights(lora, role="speed_lora", seed="lora")
     files = ("--base", str(base), "--lora", str(lora), "--out", str(out))
 
-    made = lorabot.json("merge", *files, "--receipt", str(receipt), "--expect", "20")
-    verified = lorabot.run("merge", "--verify", str(out), "--receipt", str(receipt))
+    made = here.json("merge", *files, "--receipt", str(receipt), "--expect", "20")
+    verified = here.run("merge", "--verify", str(out), "--receipt", str(receipt))
 
     assert (made["layers_merged"], made["layers_expected"]) == (20, 20)
     assert made["base_sha256"] == hashlib.sha256(base.read_bytes()).hexdigest()
@@ -74,18 +74,18 @@ def test_the_command_line_merges_and_verifies(lorabot: Lorabot, tmp_path: Path) 
     data = bytearray(out.read_bytes())
     data[-1] ^= 1
     out.write_bytes(data)
-    assert lorabot.refused("merge", "--verify", str(out), "--receipt", str(receipt))
+    assert here.refused("merge", "--verify", str(out), "--receipt", str(receipt))
 
 
-def test_a_merge_that_does_not_fit_leaves_no_output(lorabot: Lorabot, tmp_path: Path) -> None:
+def test_a_merge_that_does_not_fit_leaves_no_output(here: Lorabot, tmp_path: Path) -> None:
     base, lora, out = (tmp_path / name for name in ("base", "lora", "out"))
     write_weights(base, role="dit", seed="base", dtype="fp16")
     write_weights(lora, role="speed_lora", seed="lora")
     files = ("--base", str(base), "--lora", str(lora), "--out", str(out))
 
-    assert "400" in lorabot.refused("merge", *files, "--expect", "400")
+    assert "400" in here.refused("merge", *files, "--expect", "400")
     assert not out.exists()
-    assert lorabot.refused("merge", "--base", str(base), code=2)
+    assert here.refused("merge", "--base", str(base), code=2)
 
 
 def test_a_receipt_never_takes_the_place_of_another_file(lorabot: Lorabot, tmp_path: Path) -> None:
