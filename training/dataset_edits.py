@@ -49,7 +49,8 @@ class DatasetEdits:
         with tempfile.TemporaryDirectory(prefix="lorabot-combined-") as folder:
             archive = Path(folder) / "combined.zip"
             parts = Part(old.zip_path(), old.report), Part(new.zip_path(), new.report)
-            combined = combine(*parts, archive, is_replacing=is_replacing)
+            limits = self._datasets.limits
+            combined = combine(*parts, archive, is_replacing=is_replacing, limits=limits)
             trigger = new.trigger or old.trigger
             whole = replace(upload, archive=archive, file_name=old.file_name, trigger=trigger)
             draft = replace(

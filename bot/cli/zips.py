@@ -31,8 +31,10 @@ def require_file(path: Path) -> None:
     Raises:
         NotFoundError: There is none.
     """
+    if path.is_dir():
+        raise NotFoundError(f"{path} is a folder.", "Zip the folder and name the zip.")
     if not path.is_file():
-        raise NotFoundError(f"There is no file {path}.", "Check the path of the zip.")
+        raise NotFoundError(f"There is no file {path}.", "Check its path.")
 
 
 def look_at(

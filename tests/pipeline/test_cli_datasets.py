@@ -69,6 +69,14 @@ def test_a_set_that_cannot_be_used_is_not_repaired(run: Run, tmp_path: Path) -> 
     assert not (tmp_path / "set").exists()
 
 
+def test_a_folder_in_place_of_a_zip_is_told_to_be_one(run: Run, tmp_path: Path) -> None:
+    code, _, stderr = run("check", tmp_path)
+
+    assert code == 1
+    assert "is a folder." in stderr
+    assert "Zip the folder" in stderr
+
+
 def test_a_refused_zip_still_gives_json_with_the_reason(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     path.write_bytes(b"Rar!\x1a\x07\x01\x00")
