@@ -13,8 +13,9 @@ from training import layout
 from training.datasets import DatasetVersion
 from training.events import Event, StageKey
 from training.request import RunSpec
+from training.run import fold
 from training.run_log import ADVANCE
-from training.view import stage_keys
+from training.view import RunView, stage_keys
 
 OPEN, ENDED, DATASETS, VERSIONS = 10, 60, 12, 3
 _LINE: TypeAdapter[object] = TypeAdapter(object)
@@ -61,7 +62,7 @@ def _write_run(root: Path, spec: RunSpec, *, is_open: bool) -> None:
     if not is_open:
         _write_events(folder, "train-main-2", _checkpoint())
         _write_events(folder, f"{ADVANCE}-9", ev.RunSucceeded(at=_BEGAN))
-        _write(folder / "ended", b"succeeded")
+        _write(folder / "ended", _summary(spec).encode())
     _write(folder / "inputs" / "report.json", specs.report().model_dump_json().encode())
     _write(folder / "spec.json", spec.model_dump_json().encode())
 
@@ -70,6 +71,12 @@ def _training(key: StageKey) -> list[Event]:
     started = ev.StageStarted(at=_BEGAN, key=key, attempt=1)
     ended = ev.EpochEnded(at=_BEGAN, key=key, attempt=1, epoch=1, step=10, loss=0.1)
     return [started, ended]
+
+
+def _summary(spec: RunSpec) -> str:
+    run = fold(spec, [ev.RunSucceeded(at=_BEGAN)])
+    view = RunView(run=run, keys=stage_keys(spec), progress={}, positions={})
+    return view.summary().model_dump_json()
 
 
 def _checkpoint() -> Event:
