@@ -60,7 +60,7 @@ def _write_run(root: Path, spec: RunSpec, *, is_open: bool) -> None:
         started = ev.StageStarted(at=_BEGAN, key=key, attempt=1)
         _write_events(folder, f"{key}-1", started, ev.StageSucceeded(at=_BEGAN, key=key, attempt=1))
     if not is_open:
-        _write_events(folder, "train-main-2", _checkpoint())
+        _write_events(folder, "train-main-2", *map(_checkpoint, range(1, 6)))
         _write_events(folder, f"{ADVANCE}-9", ev.RunSucceeded(at=_BEGAN))
         _write(folder / "ended", _summary(spec).encode())
     _write(folder / "inputs" / "report.json", specs.report().model_dump_json().encode())
@@ -79,14 +79,14 @@ def _summary(spec: RunSpec) -> str:
     return view.summary().model_dump_json()
 
 
-def _checkpoint() -> Event:
+def _checkpoint(epoch: int) -> Event:
     return ev.CheckpointSaved(
         at=_BEGAN,
         key=StageKey("train", "main"),
         attempt=2,
-        file="checkpoints/main/lora-e1.safetensors",
-        epoch=1,
-        step=10,
+        file=f"checkpoints/main/lora-e{epoch}.safetensors",
+        epoch=epoch,
+        step=10 * epoch,
         size_bytes=1,
         is_final=True,
     )
