@@ -6,10 +6,10 @@ STAMP := $(VENV)/.installed
 FOOTAGE := build/footage
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo sandbox test lint format bench clean
+.PHONY: help install demo sandbox test test-slow lint format bench clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 install: $(STAMP) ## Install into .venv (torch's CPU build among it)
 
@@ -33,6 +33,9 @@ sandbox: $(STAMP) ## Open the chat page for a person; state in sandbox-home/
 
 test: $(STAMP) ## Run every test
 	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+test-slow: $(STAMP) ## Run the tests that take long
+	$(BIN)/pytest -m slow
 
 lint: $(STAMP) ## Check format, lint and types
 	$(BIN)/ruff format --check .

@@ -49,7 +49,7 @@ async def test_what_is_typed_is_completed_in_time(hosted: Hosting, ada: Chat) ->
     assert len(runs) == 25
     assert len(datasets) == DATASETS
     assert starts
-    assert all(choice.value.startswith("run-") for choice in starts)
+    assert all(str(choice.value).startswith("run-") for choice in starts)
     assert [choice.name for choice in again] == ["run-0 (running)"]
 
 
