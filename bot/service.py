@@ -28,6 +28,7 @@ from training.view import RunSummary, RunView
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_FRESH_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,17 +175,21 @@ class Service:
     async def run_states(self, guild: str, *, patience_seconds: float) -> dict[str, str]:
         """Return the state of each run by name, newest first; only names when it takes too long.
 
-        Who asks while an earlier question of the guild is open gets the answer to that one.
+        Who asks again within seconds, with every letter that they type, gets the same answer.
         """
         listing = self._listings.get(guild)
         if listing is None:
             listing = asyncio.create_task(self.runs(guild), name=f"runs of {guild}")
             self._listings[guild] = listing
-            listing.add_done_callback(lambda _task: self._listings.pop(guild))
+            listing.add_done_callback(lambda _task: self._forget_soon(guild))
         await asyncio.wait({listing}, timeout=patience_seconds)
         if listing.done():
             return {run.name: run.state for run in listing.result()}
         return dict.fromkeys(await _in_thread(self._local.runs.names, guild), "")
+
+    def _forget_soon(self, guild: str) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(_FRESH_SECONDS, self._listings.pop, guild)
 
     async def open_runs(self) -> list[tuple[str, str]]:
         """Return (guild, run) of all runs that have not ended, and see that they are worked on."""

@@ -17,6 +17,7 @@ from training.plan import PlannedStage
 from training.ports import Call, CallStatus
 from training.run import Run, StageState, StageStatus, apply
 from training.run_log import ADVANCE, RunLog, Writer
+from training.view import view_of
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +173,9 @@ class _Advance:
     def _end(self, run: Run, event: Event) -> Run:
         run = self._append(run, event)
         guild, name = self.log.guild, self.log.run_name
-        self.house.store.write(layout.ended(guild, name), run.status.value.encode())
+        # What lists show: they read one file of an ended run, not all its events.
+        summary = view_of(self.house, run).summary().model_dump_json().encode()
+        self.house.store.write(layout.ended(guild, name), summary)
         self.house.store.delete(layout.open_run(guild, name))
         logger.info("run %s: %s", run.spec.name, run.status)
         return run

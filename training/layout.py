@@ -113,7 +113,7 @@ def run_report(guild: str, name: str) -> str:
 
 
 def ended(guild: str, name: str) -> str:
-    """Return the marker of a run that has ended."""
+    """Return the marker of a run that has ended, with its summary."""
     return f"{run(guild, name)}/ended"
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from pydantic import ValidationError
+
 from training import events as ev
 from training import layout
 from training.advance import nudge
@@ -164,36 +166,51 @@ class Runs:
 
     def names(self, guild: str) -> list[str]:
         """Return the names of all runs of a guild."""
+        return list(self._found(guild))
+
+    def _found(self, guild: str) -> dict[str, bool]:
+        """Return the runs of a guild by name, and whether each may be open."""
         store = self._house.store
         names = store.names(layout.runs(guild))
         # The marker is made before a run and goes when it has ended: without one, it is stored.
         marked = set(store.names(layout.OPEN_RUNS))
         unsure = [name for name in names if layout.open_marker(guild, name) in marked]
         exist = each(lambda name: store.exists(layout.spec(guild, name)), unsure)
-        begun = {name for name, is_there in zip(unsure, exist, strict=True) if not is_there}
-        return [name for name in names if name not in begun]
+        are_stored = dict(zip(unsure, exist, strict=True))
+        return {name: name in are_stored for name in names if are_stored.get(name, True)}
 
     def summaries(self, guild: str) -> list[RunSummary]:
         """Return all runs of a guild, newest first; ended ones come from the index."""
-        found = each(lambda name: self._summary(guild, name), self.names(guild))
+        runs = self._found(guild).items()
+        found = each(lambda run: self._summary(guild, run[0], may_be_open=run[1]), runs)
         return sorted(found, key=lambda summary: summary.created_at, reverse=True)
 
     def rebuild_index(self) -> None:
         """Forget the index; the next listing fills it from the run folders."""
         self._index.clear()
 
-    def _summary(self, guild: str, name: str) -> RunSummary:
+    def _summary(self, guild: str, name: str, *, may_be_open: bool) -> RunSummary:
         known = self._index.get(guild, name)
         if known is not None:
             return RunSummary.model_validate_json(known)
-        try:
-            view = self.view(guild, name)
-        except (DamagedRunError, NotFoundError) as error:
-            return damaged_summary(name, error.cause)
-        summary = view.summary()
-        if view.run.status.is_final:
+        summary = None if may_be_open else self._kept_summary(guild, name)
+        is_final = summary is not None
+        if summary is None:
+            try:
+                view = self.view(guild, name)
+            except (DamagedRunError, NotFoundError) as error:
+                return damaged_summary(name, error.cause)
+            summary, is_final = view.summary(), view.run.status.is_final
+        if is_final:
             self._index.put(guild, name, summary.model_dump_json().encode())
         return summary
+
+    def _kept_summary(self, guild: str, name: str) -> RunSummary | None:
+        """Return what was kept of a run when it ended; None of one that ended without."""
+        try:
+            return RunSummary.model_validate_json(self._house.store.read(layout.ended(guild, name)))
+        except (FileNotFoundError, ValidationError):
+            return None
 
     def _requested(self, origin: Origin) -> RunSpec | None:
         if not origin.token:

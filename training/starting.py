@@ -20,7 +20,7 @@ from training.settings import split_value
 
 # As an adapter's alpha comes back from bf16, which has eight bits.
 _ALPHA_TOLERANCE = 2.0**-8
-_ENOUGH = 50
+_ENOUGH = 25  # as many as a chat shows
 _OF_RUN = re.compile(r"(?P<run>[^/]+)/(?:(?P<expert>main|high|low)-)?e(?P<epoch>\d{1,6})")
 
 

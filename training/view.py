@@ -149,7 +149,11 @@ def view_run(house: House, guild: str, name: str) -> RunView:
     Raises:
         NotFoundError: The guild has no such run.
     """
-    run = house.log(guild, name).load()
+    return view_of(house, house.log(guild, name).load())
+
+
+def view_of(house: House, run: Run) -> RunView:
+    """Return what is to be shown of a run whose events were read."""
     keys = stage_keys(run.spec)
     looks = each(lambda key: _look(house, run, key), keys)
     progress = {key: found for key, (found, _) in zip(keys, looks, strict=True) if found}

@@ -13,8 +13,9 @@ from training import layout
 from training.datasets import DatasetVersion
 from training.events import Event, StageKey
 from training.request import RunSpec
+from training.run import fold
 from training.run_log import ADVANCE
-from training.view import stage_keys
+from training.view import RunView, stage_keys
 
 OPEN, ENDED, DATASETS, VERSIONS = 10, 60, 12, 3
 _LINE: TypeAdapter[object] = TypeAdapter(object)
@@ -59,9 +60,9 @@ def _write_run(root: Path, spec: RunSpec, *, is_open: bool) -> None:
         started = ev.StageStarted(at=_BEGAN, key=key, attempt=1)
         _write_events(folder, f"{key}-1", started, ev.StageSucceeded(at=_BEGAN, key=key, attempt=1))
     if not is_open:
-        _write_events(folder, "train-main-2", _checkpoint())
+        _write_events(folder, "train-main-2", *map(_checkpoint, range(1, 6)))
         _write_events(folder, f"{ADVANCE}-9", ev.RunSucceeded(at=_BEGAN))
-        _write(folder / "ended", b"succeeded")
+        _write(folder / "ended", _summary(spec).encode())
     _write(folder / "inputs" / "report.json", specs.report().model_dump_json().encode())
     _write(folder / "spec.json", spec.model_dump_json().encode())
 
@@ -72,14 +73,20 @@ def _training(key: StageKey) -> list[Event]:
     return [started, ended]
 
 
-def _checkpoint() -> Event:
+def _summary(spec: RunSpec) -> str:
+    run = fold(spec, [ev.RunSucceeded(at=_BEGAN)])
+    view = RunView(run=run, keys=stage_keys(spec), progress={}, positions={})
+    return view.summary().model_dump_json()
+
+
+def _checkpoint(epoch: int) -> Event:
     return ev.CheckpointSaved(
         at=_BEGAN,
         key=StageKey("train", "main"),
         attempt=2,
-        file="checkpoints/main/lora-e1.safetensors",
-        epoch=1,
-        step=10,
+        file=f"checkpoints/main/lora-e{epoch}.safetensors",
+        epoch=epoch,
+        step=10 * epoch,
         size_bytes=1,
         is_final=True,
     )
