@@ -1,7 +1,6 @@
 """`lorabot --backend modal`: runs on a deployment, from the zip to the files on this machine."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def deployed(shared: Loopback) -> Iterator[Loopback]:
+def deployed(shared: Loopback) -> Loopback:
     """The stages, deployed with the engine that rehearses."""
     shared.create_secret("my-huggingface-secret", {"HF_TOKEN": "hf_x"})
     names = {"LORABOT_MODAL_APP": "team", "LORABOT_ENGINE": "rehearsal"}

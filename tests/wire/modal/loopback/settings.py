@@ -20,6 +20,8 @@ class Settings:
         background_commit_seconds: How often volumes are committed in the background, None never.
         cron_minute_seconds: How long a minute of the schedules lasts, None: they never run alone.
         health_seconds: How often a server's port is looked at.
+        rates: Dollars an hour under the names that `modal billing rates` gives them, None:
+            the token has no access to billing.
         container_env: Variables that every container gets.
         changed: Called after each change, from whichever thread made it.
     """
@@ -33,6 +35,7 @@ class Settings:
     background_commit_seconds: float | None = None
     cron_minute_seconds: float | None = None
     health_seconds: float = 1.0
+    rates: Mapping[str, str] | None = None
     container_env: Mapping[str, str] = field(default_factory=dict[str, str])
     changed: Callable[[], object] | None = field(default=None, repr=False)
 
