@@ -79,11 +79,15 @@ def test_a_queue_hands_out_in_order_and_waits(shared: Loopback) -> None:
 def test_secrets_volumes_and_prices_are_listed(shared: Loopback) -> None:
     shared.create_secret("my-secret", {"KEY": "value"})
     modal.Volume.objects.create("models")
-    shared.plane.listings.rates = {"gpu_h100": "0.001097"}
+    shared.settings.rates = {"gpu_hour_cost_h100": "3.95000"}
 
     assert [its.name for its in modal.Secret.objects.list()] == ["my-secret"]
     assert [its.name for its in modal.Volume.objects.list()] == ["models"]
-    assert modal.Workspace.from_context().billing.rates()["gpu_h100"] == Decimal("0.001097")
+    rates = modal.Workspace.from_context().billing.rates
+    assert rates()["gpu_hour_cost_h100"] == Decimal("3.95")
+    shared.settings.rates = None
+    with pytest.raises(modal.exception.PermissionDeniedError):
+        rates()
 
 
 def test_the_command_line_creates_secrets_and_looks_into_volumes(

@@ -59,7 +59,7 @@ class ControlPlane:
         self.schedules = Schedules(self.apps, self.functions, self.calls, settings, self.changes)
         self.logs = Logs(self.apps, self.scheduler, self.changes)
         self.queues = Queues(self.names, self.changes)
-        self.listings = Listings(self.apps, self.names, self.scheduler)
+        self.listings = Listings(self.apps, self.names, self.scheduler, settings)
         self._short = self._make_short()
         trees.remove(self.state.root / "containers")  # of a control plane that was killed
         self.launcher = Launcher(

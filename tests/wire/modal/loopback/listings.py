@@ -1,24 +1,23 @@
 """What a client may list: containers, apps, secrets, volumes, prices."""
 
 from google.protobuf.empty_pb2 import Empty
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
 from modal_proto import api_pb2
 
 from tests.wire.modal.loopback.apps import Apps
 from tests.wire.modal.loopback.names import ENVIRONMENT, Names, check_environment
 from tests.wire.modal.loopback.rpc import Caller, rpc
 from tests.wire.modal.loopback.scheduler import Scheduler
+from tests.wire.modal.loopback.settings import Settings
 
 
 class Listings:
-    """The lists of the workspace.
+    """The lists of the workspace."""
 
-    Attributes:
-        rates: Prices as Modal names them, in dollars; empty until a test sets some.
-    """
-
-    def __init__(self, apps: Apps, names: Names, scheduler: Scheduler) -> None:
-        self._apps, self._names, self._scheduler = apps, names, scheduler
-        self.rates: dict[str, str] = {}
+    def __init__(self, apps: Apps, names: Names, scheduler: Scheduler, settings: Settings) -> None:
+        self._apps, self._names = apps, names
+        self._scheduler, self._settings = scheduler, settings
 
     @rpc
     async def task_list(
@@ -94,5 +93,8 @@ class Listings:
     async def workspace_billing_rates(
         self, request: api_pb2.WorkspaceBillingRatesRequest, caller: Caller
     ) -> api_pb2.WorkspaceBillingRatesResponse:
-        formatted = "\n".join(f"{name} {price}" for name, price in self.rates.items())
-        return api_pb2.WorkspaceBillingRatesResponse(rates=self.rates, formatted=formatted)
+        rates = self._settings.rates
+        if rates is None:
+            raise GRPCError(Status.PERMISSION_DENIED, "The token has no access to billing")
+        formatted = "\n".join(f"{name} {price}" for name, price in rates.items())
+        return api_pb2.WorkspaceBillingRatesResponse(rates=rates, formatted=formatted)

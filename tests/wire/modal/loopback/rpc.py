@@ -19,6 +19,7 @@ Method = TypeVar("Method", bound=Callable[..., object])
 Message = Any
 Serve = Callable[[Message, "Caller"], Awaitable[Message]]
 ServeMany = Callable[[Message, "Caller"], AsyncIterator[Message]]
+Listener = Callable[[str, "Caller"], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Router:
         unimplemented: RPCs that were asked for and that no part serves, and parts of requests
             that no part does, in their order.
         broken: Handlers that raised something unexpected.
+        listeners: Called when an RPC was served, before it is answered: one that does not return
+            withholds the answer.
         heard: Is told the name and the request of each RPC; a test may replace it.
     """
 
@@ -72,6 +75,7 @@ class Router:
         self.counts: Counter[str] = Counter()
         self.unimplemented: list[str] = []
         self.broken: list[Broken] = []
+        self.listeners: list[Listener] = []
         self.heard: Callable[[str, Message], None] = lambda _name, _request: None
         self._serving = dict(_handlers(parts))
         unknown = set(self._serving) - {path.rsplit("/", 1)[1] for path in _TABLE}
@@ -93,7 +97,7 @@ class Router:
             self.unimplemented.append(name)
             raise GRPCError(Status.UNIMPLEMENTED, f"The loopback does not serve {name}.")
         try:
-            await _answer(handler, stream, request, caller)
+            await self._answer(name, handler, stream, request, caller)
         except (GRPCError, ConnectionError):
             raise
         except NotServedError as error:
@@ -106,16 +110,27 @@ class Router:
                 Status.DATA_LOSS, f"Bug of the loopback in {name}: {error!r}"
             ) from error
 
+    async def _answer(
+        self,
+        name: str,
+        handler: Callable[..., Any],
+        stream: Stream[Any, Any],
+        request: Message,
+        caller: Caller,
+    ) -> None:
+        answer = handler(request, caller)
+        if isinstance(answer, AsyncIterator):
+            async for reply in cast("AsyncIterator[Message]", answer):
+                await stream.send_message(reply)
+            await self._tell(name, caller)
+            return
+        reply = await answer
+        await self._tell(name, caller)
+        await stream.send_message(reply)
 
-async def _answer(
-    handler: Callable[..., Any], stream: Stream[Any, Any], request: Message, caller: Caller
-) -> None:
-    answer = handler(request, caller)
-    if isinstance(answer, AsyncIterator):
-        async for reply in cast("AsyncIterator[Message]", answer):
-            await stream.send_message(reply)
-        return
-    await stream.send_message(await answer)
+    async def _tell(self, name: str, caller: Caller) -> None:
+        for listen in self.listeners:
+            await listen(name, caller)
 
 
 def _handlers(parts: Sequence[object]) -> list[tuple[str, Callable[..., Any]]]:

@@ -21,6 +21,8 @@ class Settings:
         cron_minute_seconds: How long a minute of the schedules lasts, None: they never run alone.
         health_seconds: How often a server's port is looked at.
         rpc_delay_seconds: How long every RPC waits before it is answered, as over a network.
+        rates: Dollars an hour under the names that `modal billing rates` gives them, None:
+            the token has no access to billing.
         container_env: Variables that every container gets.
         changed: Called after each change, from whichever thread made it.
     """
@@ -35,6 +37,7 @@ class Settings:
     cron_minute_seconds: float | None = None
     health_seconds: float = 1.0
     rpc_delay_seconds: float = 0.0
+    rates: Mapping[str, str] | None = None
     container_env: Mapping[str, str] = field(default_factory=dict[str, str])
     changed: Callable[[], object] | None = field(default=None, repr=False)
 
