@@ -111,7 +111,7 @@ def test_all_that_can_be_used_is_imported_and_told_item_by_item(
         for name, state in _states(first).items()
     }
     told = {outcome["name"]: outcome for outcome in first.json()}
-    assert "annika@1: 2 images and 1 clips" in told["annika"]["text"]
+    assert "annika@1: 2 images and 1 clip" in told["annika"]["text"]
     assert "as its header says" in told["old"]["text"]
     assert "--model" in told["anna-wan21"]["fix"]
     assert _contents(deployed) == before
