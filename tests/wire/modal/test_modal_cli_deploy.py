@@ -14,7 +14,7 @@ from tests.wire.modal.command_line import Result, lorabot, lorabot_alone
 from tests.wire.modal.loopback import limits
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.sandbox_thread import SandboxThread, sandbox_thread
-from training.code_version import CODE_LABEL
+from tests.wire.modal.tampering import another_code, less_memory, no_answer
 from training.idle_cost import idle_costs
 from training.machine_prices import CPU_RATE, LISTED, MEMORY_RATE, STORAGE_RATE
 from training.modal_prices import RATES
@@ -149,7 +149,7 @@ def test_for_people_each_check_is_a_line(operator: Loopback) -> None:
 
 @pytest.mark.usefixtures("deployed")
 def test_what_was_deployed_from_other_code_is_to_be_deployed_again(operator: Loopback) -> None:
-    with _changed(operator, _another_code) as finding:
+    with _changed(operator, another_code) as finding:
         assert "other code" in finding("stages' app")["text"]
         assert finding("stages' app")["fix"] == "lorabot deploy --app team --engine rehearsal"
         assert finding("bot's app")["status"] == "fine"
@@ -157,7 +157,7 @@ def test_what_was_deployed_from_other_code_is_to_be_deployed_again(operator: Loo
 
 @pytest.mark.usefixtures("deployed")
 def test_a_function_with_other_resources_is_named_with_the_difference(operator: Loopback) -> None:
-    with _changed(operator, _less_memory) as finding:
+    with _changed(operator, less_memory) as finding:
         text = finding("deployed Functions")["text"]
         assert text == "train has MiB of memory 1024, not 49152."
 
@@ -191,7 +191,7 @@ def test_live_prices_are_compared_with_the_list(operator: Loopback) -> None:
 
 @pytest.mark.usefixtures("deployed")
 def test_a_bot_that_does_not_serve_is_found_with_where_to_look(operator: Loopback) -> None:
-    with _changed(operator, _no_answer) as finding:
+    with _changed(operator, no_answer) as finding:
         assert finding("bot's server")["status"] == "failed"
         assert finding("bot's server")["fix"] == "modal app logs team"
 
@@ -248,7 +248,7 @@ def test_a_bot_that_does_not_come_up_is_told_with_where_to_look(
 ) -> None:
     monkeypatch.setattr(modal_deploy, "BOT", replace(BOT, startup_seconds=0))
 
-    with _changed(operator, _no_answer):
+    with _changed(operator, no_answer):
         result = lorabot(*DEPLOY)
 
     assert (result.code, result.out) == (1, "")
@@ -294,35 +294,3 @@ def _changed(
     finally:
         if undo is not None:
             loopback.call(undo)
-
-
-def _another_code(loopback: Loopback) -> Callable[[], object]:
-    app = loopback.plane.apps.deployed("team-stages")
-    assert app is not None
-    before = app.labels
-    app.labels = {**before, CODE_LABEL: "0123"}
-    return lambda: setattr(app, "labels", before)
-
-
-def _less_memory(loopback: Loopback) -> Callable[[], object]:
-    app = loopback.plane.apps.deployed("team-stages")
-    assert app is not None
-    active = loopback.plane.functions.get(app.tags["train"]).active
-    assert active is not None
-    resources = [ranked.function.resources for ranked in active.data.ranked_functions]
-    before = resources[0].memory_mb
-
-    def set_to(memory_mb: int) -> None:
-        for its in resources:
-            its.memory_mb = memory_mb
-
-    set_to(1024)
-    return lambda: set_to(before)
-
-
-def _no_answer(loopback: Loopback) -> Callable[[], object]:
-    servers = loopback.plane.servers
-    before = servers.url_of
-    functions = loopback.plane.functions
-    functions.url_of = lambda record: "http://127.0.0.1:9" if before(record) else ""
-    return lambda: setattr(functions, "url_of", before)
