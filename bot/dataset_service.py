@@ -6,10 +6,11 @@ from typing import Literal, ParamSpec, TypeVar
 
 from bot.dataset_views import CheckedDataset, StoredDataset, look
 from bot.installation import Installation
+from bot.messages.dataset_text import report_text
 from training.checked_uploads import CheckedUploads
 from training.dataset.caption_table import write_table
 from training.dataset.difference import Difference, compare
-from training.dataset.report import Media
+from training.dataset.report import Media, Report
 from training.dataset_draft import (
     OnProgress,
     Upload,
@@ -168,6 +169,10 @@ class DatasetService:
             return self._described(guild, self._datasets.find(guild, reference), is_new=False)
 
         return await _in_thread(show)
+
+    async def text_of(self, report: Report) -> str:
+        """Return a whole report as plain text."""
+        return await _in_thread(report_text, report)
 
     async def removal(self, guild: str, reference: str) -> Removal:
         """Return what removing one version or a whole dataset would delete."""

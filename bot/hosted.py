@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
 from bot.host import RunningBot, running_bot
@@ -9,6 +10,8 @@ from bot.installation import Installation
 from bot.sandbox.connect import point_discord_at
 from training.request import EngineName
 
+# Threads wait for the store; by default a small container has 5 of them.
+_WAITING_AT_ONCE = 32
 logger = logging.getLogger(__name__)
 
 
@@ -19,8 +22,10 @@ class HostedBot:
     stands by, so that the one it replaces can be ended without a command being missed.
     """
 
-    def __init__(self, installation: Installation, engine: EngineName) -> None:
-        self._installation = installation
+    def __init__(
+        self, installation: Installation, engine: EngineName, *, pause_seconds: float = 30.0
+    ) -> None:
+        self._installation, self._pause_seconds = installation, pause_seconds
         self._engine: EngineName = engine
         self._stack = AsyncExitStack()
         self._watch: asyncio.Task[None] | None = None
@@ -31,6 +36,19 @@ class HostedBot:
         Raises:
             RequestError: A setting is missing, or Discord refuses the token.
         """
+        asyncio.get_running_loop().set_default_executor(
+            ThreadPoolExecutor(_WAITING_AT_ONCE, thread_name_prefix="bot")
+        )
+        try:
+            await self._start()
+        except Exception as error:
+            # Its host starts another container at once: Discord is not to be asked at full speed.
+            logger.error("the bot cannot start, the next attempt comes in a while: %s", error)  # noqa: TRY400
+            await self._stack.aclose()
+            await asyncio.sleep(self._pause_seconds)
+            raise
+
+    async def _start(self) -> None:
         settings = self._installation.settings
         token = settings.require_discord_token()
         if settings.discord_url is not None:

@@ -76,6 +76,7 @@ class Service:
         self._signer = signer
         self._engine: EngineName = engine
         self.datasets = DatasetService(local)
+        self._listings: dict[str, asyncio.Task[list[RunSummary]]] = {}
         self._insisting = set[asyncio.Task[None]]()
 
     async def add_checkpoint(
@@ -170,9 +171,20 @@ class Service:
         """Return all runs, newest first."""
         return await _in_thread(self._local.runs.summaries, guild)
 
-    async def run_names(self, guild: str) -> list[str]:
-        """Return the names of all runs."""
-        return await _in_thread(self._local.runs.names, guild)
+    async def run_states(self, guild: str, *, patience_seconds: float) -> dict[str, str]:
+        """Return the state of each run by name, newest first; only names when it takes too long.
+
+        Who asks while an earlier question of the guild is open gets the answer to that one.
+        """
+        listing = self._listings.get(guild)
+        if listing is None:
+            listing = asyncio.create_task(self.runs(guild), name=f"runs of {guild}")
+            self._listings[guild] = listing
+            listing.add_done_callback(lambda _task: self._listings.pop(guild))
+        await asyncio.wait({listing}, timeout=patience_seconds)
+        if listing.done():
+            return {run.name: run.state for run in listing.result()}
+        return dict.fromkeys(await _in_thread(self._local.runs.names, guild), "")
 
     async def open_runs(self) -> list[tuple[str, str]]:
         """Return (guild, run) of all runs that have not ended, and see that they are worked on."""

@@ -18,7 +18,9 @@ from training.backends.local_queue import LocalBackend
 from training.catalogue import Model
 from training.errors import RequestError
 from training.house import House
+from training.musubi.checkout import commit_of
 from training.musubi.engine import MusubiEngine
+from training.musubi.launcher.hooks import MUSUBI_COMMIT
 from training.ports import Engine
 from training.rehearsal.engine import RehearsalEngine
 from training.request import EngineName
@@ -138,6 +140,13 @@ def musubi_checkout(settings: Settings) -> tuple[Path, Path]:
         raise RequestError(
             f"LORABOT_MUSUBI_DIR names {checkout}, which is no musubi-tuner checkout.",
             "Set it to the folder that holds src/musubi_tuner.",
+        )
+    found = commit_of(checkout)
+    if found not in (None, MUSUBI_COMMIT):
+        raise RequestError(
+            f"The musubi-tuner in {checkout} is at commit {found}; caches, commands and the "
+            "launcher are those of another.",
+            f"Check out {MUSUBI_COMMIT} there, as README says.",
         )
     # Not resolved: the link in a virtual environment is what makes it one.
     python = settings.musubi_python or checkout / ".venv/bin/python"

@@ -1,6 +1,7 @@
 """What a container, or an operator's machine, needs to work on a deployment on Modal."""
 
 import atexit
+import logging
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import modal
 from storage.modal_board import ModalBoard
 from storage.modal_claims import ModalClaims
 from storage.modal_dict import PATIENCE_SECONDS, ModalDict
+from storage.modal_errors import UNREACHABLE
 from storage.modal_lease import ModalLeases
 from storage.modal_volume import VolumeStore
 from storage.volume_api import Volume
@@ -21,6 +23,7 @@ from training.backends.modal_calls import CallRecords, Placement
 from training.catalogue import Model, find_model
 from training.dataset.limits import Limits
 from training.deployment import Deployment, Purpose
+from training.errors import BackendError
 from training.house import House
 from training.image_pins import MUSUBI_FOLDER, MUSUBI_PYTHON
 from training.modal_prices import ModalPrices
@@ -30,6 +33,8 @@ from training.rehearsal.engine import RehearsalEngine
 from training.request import EngineName
 from training.resources import function_of
 from training.run_log import RunLog
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,4 +134,12 @@ def _advance(deployment: Deployment, guild: str, run: str) -> None:
         "modal.Function[[str, str], None, None]",  # the library leaves its type open
         modal.Function.from_name(deployment.stages_app, "advance"),
     )
-    advance.spawn(guild, run)
+    try:
+        advance.spawn(guild, run)
+    except modal.exception.NotFoundError as error:
+        raise BackendError(
+            f"{run} is stored, but its stages are not deployed, so that nothing moves it.",
+            "Whoever runs the bot deploys them with `lorabot deploy`; it then starts by itself.",
+        ) from error
+    except UNREACHABLE:
+        logger.warning("run %s: the next tick moves it, Modal did not answer", run, exc_info=True)

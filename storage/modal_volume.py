@@ -60,14 +60,21 @@ class VolumeStore:
         self._jitter_seconds = jitter_seconds
         self._fetched = FetchedFiles(scratch / "fetched")
         self._lines: dict[str, bytes] = {}  # of files that only ever grow
+        self._written_once: dict[str, bytes] = {}
 
     def read(self, key: str) -> bytes:
         """Return the bytes at `key`; `FileNotFoundError` when there are none."""
+        if (known := self._written_once.get(key)) is not None:
+            return known
         with translated(key):
-            return b"".join(self._volume(key).read_file(key))
+            data = b"".join(self._volume(key).read_file(key))
+        if layout.is_written_once(key):
+            self._written_once[key] = data
+        return data
 
     def write(self, key: str, data: bytes) -> None:
         """Store `data` at `key`, replacing what was there."""
+        self._written_once.pop(key, None)
         with translated(key), self._volume(key).batch_upload(force=True) as batch:
             batch.put_file(io.BytesIO(data), f"/{key}")
 
@@ -140,6 +147,9 @@ class VolumeStore:
     def delete(self, key: str) -> None:
         """Remove `key` and all under it; nothing there is fine."""
         self._lines.pop(key, None)
+        for known in [*self._written_once]:
+            if known == key or known.startswith(f"{key}/"):
+                self._written_once.pop(known, None)
         if self._is_mounted:
             self._mounts.remove(key)
         with suppress(FileNotFoundError), translated(key):

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from training import events as ev
 from training import layout
+from training.at_once import each
 from training.errors import BackendError
 from training.events import Event, StageKey, StageName
 from training.house import House
@@ -227,10 +228,8 @@ def _what_failed(key: StageKey) -> str:
 
 def open_runs(house: House, guild: str | None = None) -> list[tuple[str, str]]:
     """Return (guild, run) of every stored run that has not ended, or of one guild's."""
-    found: list[tuple[str, str]] = []
-    for marker in house.store.names(layout.OPEN_RUNS):
-        owner, _, name = marker.partition("~")
-        # Made before the run itself: one whose request was cut off in between is none.
-        if guild in (None, owner) and house.store.exists(layout.spec(owner, name)):
-            found.append((owner, name))
-    return found
+    parts = (marker.partition("~") for marker in house.store.names(layout.OPEN_RUNS))
+    marked = [(owner, name) for owner, _, name in parts if guild in (None, owner)]
+    # Made before the run itself: one whose request was cut off in between is none.
+    are_stored = each(lambda run: house.store.exists(layout.spec(*run)), marked)
+    return [run for run, is_stored in zip(marked, are_stored, strict=True) if is_stored]

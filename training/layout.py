@@ -20,6 +20,7 @@ NOTICES = "bot/notices"
 ORIGINAL = "original.zip"
 REPORT = "report.json"
 MANIFEST = "manifest.json"
+SPEC = "spec.json"
 CAPTIONS = "captions.json"
 THUMBNAILS = "thumbnails.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -46,6 +47,14 @@ def area(key: str) -> Area:
     if first == "guilds" and len(rest) > 1 and rest[1] in _OF_GUILD:
         return _OF_GUILD[rest[1]]
     raise ValueError(f"not a key of the store: {key!r}")
+
+
+def is_written_once(key: str) -> bool:
+    """Return whether a file never changes, and another never gets its name after its removal."""
+    *folders, name = key.split("/")
+    if name == MANIFEST:
+        return "datasets" in folders[2:3]
+    return name == SPEC and "runs" in folders[2:3]
 
 
 def datasets(guild: str) -> str:
@@ -90,7 +99,7 @@ def run(guild: str, name: str) -> str:
 
 def spec(guild: str, name: str) -> str:
     """Return the file that says what was asked for."""
-    return f"{run(guild, name)}/spec.json"
+    return f"{run(guild, name)}/{SPEC}"
 
 
 def events(guild: str, name: str) -> str:
@@ -110,7 +119,12 @@ def ended(guild: str, name: str) -> str:
 
 def open_run(guild: str, name: str) -> str:
     """Return the marker of a run that may be open: it is made before the run, and goes with it."""
-    return f"{OPEN_RUNS}/{guild}~{name}"
+    return f"{OPEN_RUNS}/{open_marker(guild, name)}"
+
+
+def open_marker(guild: str, name: str) -> str:
+    """Return the name of that marker."""
+    return f"{guild}~{name}"
 
 
 def notice(name: str) -> str:

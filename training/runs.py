@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from training import events as ev
 from training import layout
 from training.advance import nudge
+from training.at_once import each
 from training.catalogue import find_model
 from training.dataset.report import Report
 from training.datasets import Datasets
 from training.draft import Origin, draft_spec
-from training.errors import RequestError
+from training.errors import NotFoundError, RequestError
 from training.gpus import require_there
 from training.house import House
 from training.ports import RunIndex
@@ -165,16 +166,16 @@ class Runs:
         """Return the names of all runs of a guild."""
         store = self._house.store
         names = store.names(layout.runs(guild))
-        return [name for name in names if store.exists(layout.spec(guild, name))]
+        # The marker is made before a run and goes when it has ended: without one, it is stored.
+        marked = set(store.names(layout.OPEN_RUNS))
+        unsure = [name for name in names if layout.open_marker(guild, name) in marked]
+        exist = each(lambda name: store.exists(layout.spec(guild, name)), unsure)
+        begun = {name for name, is_there in zip(unsure, exist, strict=True) if not is_there}
+        return [name for name in names if name not in begun]
 
     def summaries(self, guild: str) -> list[RunSummary]:
         """Return all runs of a guild, newest first; ended ones come from the index."""
-        found: list[RunSummary] = []
-        for name in self.names(guild):
-            try:
-                found.append(self._summary(guild, name))
-            except DamagedRunError as error:
-                found.append(damaged_summary(name, error.cause))
+        found = each(lambda name: self._summary(guild, name), self.names(guild))
         return sorted(found, key=lambda summary: summary.created_at, reverse=True)
 
     def rebuild_index(self) -> None:
@@ -185,7 +186,10 @@ class Runs:
         known = self._index.get(guild, name)
         if known is not None:
             return RunSummary.model_validate_json(known)
-        view = self.view(guild, name)
+        try:
+            view = self.view(guild, name)
+        except (DamagedRunError, NotFoundError) as error:
+            return damaged_summary(name, error.cause)
         summary = view.summary()
         if view.run.status.is_final:
             self._index.put(guild, name, summary.model_dump_json().encode())

@@ -8,6 +8,7 @@ from pathlib import Path
 from training import layout
 from training.adapter.contents import Contents, read_contents
 from training.adapter.fit import require_fit, require_values
+from training.at_once import AT_ONCE, each
 from training.catalogue import Expert, ExpertName, Model, find_model
 from training.checkpoints import Checkpoints, engine_modules
 from training.errors import NotFoundError, RequestError
@@ -86,20 +87,30 @@ class Starts:
             if wanted in record.name
         }
         store = self._house.store
-        for run in reversed(store.names(layout.runs(guild))):
+        fitting = [run for run in reversed(store.names(layout.runs(guild))) if wanted in run]
+        for first in range(0, len(fitting), AT_ONCE):
             if len(found) >= _ENOUGH:
                 break
-            if wanted not in run or not store.exists(layout.ended(guild, run)):
-                continue
-            try:
-                state = self._house.log(guild, run).load()
-            except DamagedRunError:
-                continue
-            for expert in state.spec.experts:
-                for checkpoint in reversed(state.expert(expert.name).checkpoints):
-                    name = f"{run}/{expert.name}-e{checkpoint.epoch}"
-                    found.setdefault(name, f"{name} (rank {expert.settings.rank})")
+            some = fitting[first : first + AT_ONCE]
+            for named in each(lambda run: self._checkpoints_of(guild, run), some):
+                found = named | found
         return found
+
+    def _checkpoints_of(self, guild: str, run: str) -> dict[str, str]:
+        """Return what can be named of a run; nothing of one that is open or damaged."""
+        if not self._house.store.exists(layout.ended(guild, run)):
+            return {}
+        try:
+            state = self._house.log(guild, run).load()
+        except DamagedRunError:
+            return {}
+        return {
+            (name := f"{run}/{expert.name}-e{checkpoint.epoch}"): (
+                f"{name} (rank {expert.settings.rank})"
+            )
+            for expert in state.spec.experts
+            for checkpoint in reversed(state.expert(expert.name).checkpoints)
+        }
 
     def _start(self, spec: RunSpec, expert: ExpertSpec, reference: str) -> StartingPoint:
         file, shown = self._named(spec.guild, expert.name, reference), reference.strip()

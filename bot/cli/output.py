@@ -1,9 +1,10 @@
 """Printing: people get text, programs get JSON, never both on one stream."""
 
 import json
+import math
 import sys
 import unicodedata
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 
@@ -14,8 +15,8 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    """Print one JSON document on stdout; a number that is none, as a lost loss, is null."""
+    sys.stdout.write(json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
 
 
 def print_error(error: TrainingError) -> None:
@@ -23,6 +24,19 @@ def print_error(error: TrainingError) -> None:
     errors.print(f"[bold red]error:[/] {plain(error.cause)}", style=None)
     if error.fix:
         errors.print(f"  {plain(error.fix)}")
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            items = cast("dict[str, Any]", value).items()
+            return {name: _finite(item) for name, item in items}
+        case list() | tuple():
+            return [_finite(item) for item in cast("list[Any]", value)]
+        case _:
+            return value
 
 
 def plain(text: str) -> str:

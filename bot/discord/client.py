@@ -89,7 +89,8 @@ class LoraBot(ServiceClient):
         except discord.LoginFailure as error:
             raise RequestError(
                 "Discord refused the token in LORABOT_DISCORD_TOKEN.",
-                "Copy it again from discord.com/developers, your application, page Bot.",
+                "Copy it again from discord.com/developers, your application, page Bot; "
+                "for a bot on Modal, into its secret that ends in -discord, and deploy again.",
             ) from error
 
     async def setup_hook(self) -> None:

@@ -23,7 +23,7 @@ from bot.discord.dataset_buttons import (
 )
 from bot.discord.long_answer import LongAnswer
 from bot.messages.check_text import again
-from bot.messages.dataset_text import dataset_list, report_text
+from bot.messages.dataset_text import dataset_list
 from bot.service import Service
 from training.dataset_draft import DatasetRefusedError, Upload
 from training.errors import RequestError
@@ -203,4 +203,5 @@ async def _received(
             # With the whole report, which the short answer only begins.
             refused = DatasetRefusedError(error.cause, again(error), error.report)
             name = attachment.filename.rsplit(".", 1)[0]
-            await answer_error(interaction, refused, report_file(name, report_text(error.report)))
+            text = await intake.service.datasets.text_of(error.report)
+            await answer_error(interaction, refused, report_file(name, text))

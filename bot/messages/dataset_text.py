@@ -20,6 +20,7 @@ _SHOWN_SIZES = 3
 _FINDING_LIMIT = 480
 _ALL_FINDINGS_LIMIT = 1800
 _CAPTION_WIDTH = 72
+_NAME_LIMIT = 200  # so that the report of 10,000 files can still be attached
 _SEVERITIES: dict[Severity, str] = {
     "error": "Must be changed",
     "warning": "Worth a look",
@@ -206,7 +207,7 @@ def _finding_text(finding: Finding) -> Iterator[str]:
     yield from wrapped(finding.cause)
     yield from wrapped(f"-> {finding.fix}")
     if len(finding.files) > 1:
-        yield from (f"     {one_line(file)}" for file in finding.files)
+        yield from (f"     {cut(one_line(file), _NAME_LIMIT)}" for file in finding.files)
 
 
 def _samples(report: Report) -> Iterator[str]:
@@ -226,5 +227,5 @@ def _facts(sample: Sample) -> str:
     if sample.frames_16fps is not None:
         facts.append(f"{count(sample.frames_16fps, 'frame')} at 16 fps")
     if sample.source != sample.name:
-        facts.append(f"from {one_line(sample.source)}")
+        facts.append(f"from {cut(one_line(sample.source), _NAME_LIMIT)}")
     return ", ".join(facts)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bot.cli.output import console
-from bot.demo.play import play
+from bot.demo.play import on_this_machine, play
 from tests.pipeline.home import GUILD, Home
 from tests.pipeline.lorabot import Lorabot
 from training import layout
@@ -94,7 +94,7 @@ async def test_the_demonstration_spares_a_folder_that_it_did_not_make(tmp_path: 
     (tmp_path / "mine.txt").write_text("keep")
 
     with pytest.raises(TrainingError, match="no demonstration made"):
-        await play(tmp_path, console)
+        await play(tmp_path, console, on_this_machine())
 
     assert (tmp_path / "mine.txt").read_text() == "keep"
 

@@ -32,6 +32,7 @@ class Medium:
     member: Member
     kind: Kind
     caption: Member | None = None
+    is_caption_read: bool = True
     notes: list[Note] = field(default_factory=list[Note])
 
     @property

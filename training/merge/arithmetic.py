@@ -9,7 +9,7 @@ from torch import Tensor
 
 from training.errors import MergeError
 from training.merge.changes import Change
-from training.merge.deltas import DTYPES, load_delta, load_tensor
+from training.merge.deltas import DTYPES, load_delta, load_part
 from training.merge.extremes import Extremes, is_finite
 from training.merge.layout import FileLayout, TensorSpec
 from training.merge.transfer import Room, read_at
@@ -116,4 +116,10 @@ def _blocks(rows: int, columns: int) -> Iterator[tuple[int, int]]:
 
 def unusable_tensors(lora: FileLayout, specs: Iterable[TensorSpec]) -> list[str]:
     """Return the names of the tensors that hold NaN or infinite values."""
-    return [spec.name for spec in specs if not is_finite(load_tensor(lora.path, spec))]
+    return [spec.name for spec in specs if not all(map(is_finite, _pieces(lora, spec)))]
+
+
+def _pieces(lora: FileLayout, spec: TensorSpec) -> Iterator[Tensor]:
+    for first in range(0, spec.elements, _BLOCK_ELEMENTS):
+        count = min(_BLOCK_ELEMENTS, spec.elements - first)
+        yield load_part(lora.path, spec, first, count)

@@ -149,6 +149,13 @@ def test_kinds_that_cannot_be_applied_are_refused_by_name(
     assert key in error.cause
 
 
+def test_a_file_without_any_lora_is_called_none(tmp_path: Path) -> None:
+    error = refusal(tmp_path, base_model())
+
+    assert error.cause.startswith("lora.safetensors is no LoRA")
+    assert "--base" in error.fix
+
+
 def test_keys_that_are_listed_as_unused_are_skipped_and_recorded(tmp_path: Path) -> None:
     unused = "diffusion_model.blocks.0.diff_m"
     write_inputs(tmp_path, lora=LORA | {unused: torch.ones(3)})

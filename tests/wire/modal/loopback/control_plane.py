@@ -72,7 +72,7 @@ class ControlPlane:
         )
         self.background = BackgroundCommits(self.launcher, self.volumes, settings, self.changes)
         self._tasks: list[asyncio.Task[None]] = []
-        self.router = Router(self._parts())
+        self.router = Router(self._parts(), settings)
         self._connect()
         self._server = RpcServer(self.router, Caller())
         self.url = ""

@@ -1,5 +1,6 @@
 """Routes each RPC of Modal's API to the part that serves it, and records the ones nobody serves."""
 
+import asyncio
 import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -10,6 +11,8 @@ from grpclib.const import Handler, Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 from modal_proto.api_grpc import ModalClientBase
+
+from tests.wire.modal.loopback.settings import Settings
 
 Method = TypeVar("Method", bound=Callable[..., object])
 # Messages are of 285 types; each handler's own signature names its two.
@@ -59,7 +62,8 @@ class Router:
         heard: Is told the name and the request of each RPC; a test may replace it.
     """
 
-    def __init__(self, parts: Sequence[object]) -> None:
+    def __init__(self, parts: Sequence[object], settings: Settings) -> None:
+        self._settings = settings
         self.counts: Counter[str] = Counter()
         self.unimplemented: list[str] = []
         self.broken: list[Broken] = []
@@ -78,6 +82,7 @@ class Router:
         self.counts[name] += 1
         request = await stream.recv_message()
         self.heard(name, request)
+        await asyncio.sleep(self._settings.rpc_delay_seconds)
         handler = self._serving.get(name)
         if handler is None:
             self.unimplemented.append(name)

@@ -20,6 +20,7 @@ class Settings:
         background_commit_seconds: How often volumes are committed in the background, None never.
         cron_minute_seconds: How long a minute of the schedules lasts, None: they never run alone.
         health_seconds: How often a server's port is looked at.
+        rpc_delay_seconds: How long every RPC waits before it is answered, as over a network.
         container_env: Variables that every container gets.
     """
 
@@ -32,6 +33,7 @@ class Settings:
     background_commit_seconds: float | None = None
     cron_minute_seconds: float | None = None
     health_seconds: float = 1.0
+    rpc_delay_seconds: float = 0.0
     container_env: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
