@@ -72,6 +72,22 @@ def test_a_download_brings_the_very_files(deployed: Loopback, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("trained")
+def test_a_fetch_tells_how_many_bytes_are_there() -> None:
+    store = open_deployment(Settings.read(backend="modal", modal_app="team")).house.store
+    (key,) = (
+        file.key
+        for file in store.walk(f"guilds/local/runs/{RUN}/checkpoints")
+        if file.key.endswith(f"{RUN}.safetensors")
+    )
+    told: list[int] = []
+
+    path = store.fetch(key, told.append)
+
+    assert told == sorted(told)
+    assert told[-1] == path.stat().st_size
+
+
+@pytest.mark.usefixtures("trained")
 def test_a_fetched_checkpoint_is_a_lora_to_start_from_and_can_be_removed(tmp_path: Path) -> None:
     lorabot("download", RUN, "--out", str(tmp_path), *ON_MODAL)
     (file,) = tmp_path.glob("*.safetensors")
