@@ -10,6 +10,7 @@ from typing import BinaryIO, Literal, Protocol
 
 from bot.installation import Installation
 from bot.messages.duration import size
+from bot.messages.figures import count
 from training.adapter.origin import proven_models, read_origin
 from training.catalogue import ExpertName
 from training.checkpoints import open_adapter
@@ -97,9 +98,9 @@ class GuideImport:
             version, report = datasets.add(self._guild, found.name, upload)
         if version.number in before:
             return Outcome("dataset", found.name, "there already", f"as {version.ref}")
-        what = f"{version.images} images and {version.clips} clips"
-        count = len(report.findings)
-        note = f"; {count} findings" if count else ""
+        what = f"{count(version.images, 'image')} and {count(version.clips, 'clip')}"
+        findings = len(report.findings)
+        note = f"; {count(findings, 'finding')}" if findings else ""
         return Outcome("dataset", found.name, "imported", f"{version.ref}: {what}{note}")
 
     def _checkpoint(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import modal
+import modal.config
 import modal.exception
 from grpclib.exceptions import StreamTerminatedError
 
@@ -56,9 +57,11 @@ class DeployedFunction:
 
 
 def workspace() -> str:
-    """Return the name of the workspace that the token belongs to."""
+    """Return the workspace that the token belongs to, and the environment in it if one is set."""
     with asking():
-        return str(modal.Workspace.from_context().hydrate().name)
+        name = str(modal.Workspace.from_context().hydrate().name)
+    environment = modal.config.config.get("environment")
+    return f"{name} (environment {environment})" if environment else name
 
 
 def secret_state(name: str, keys: tuple[str, ...]) -> SecretState:

@@ -146,7 +146,7 @@ def musubi_checkout(settings: Settings) -> tuple[Path, Path]:
         raise RequestError(
             f"The musubi-tuner in {checkout} is at commit {found}; caches, commands and the "
             "launcher are those of another.",
-            f"Check out {MUSUBI_COMMIT} there, as README says.",
+            f"Check out {MUSUBI_COMMIT} there: git -C {checkout} checkout {MUSUBI_COMMIT}",
         )
     # Not resolved: the link in a virtual environment is what makes it one.
     python = settings.musubi_python or checkout / ".venv/bin/python"

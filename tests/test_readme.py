@@ -4,8 +4,11 @@ import re
 from pathlib import Path
 
 from bot.cli.models import markdown_table
+from bot.invite import PERMISSIONS, invite_link
 from bot.settings import Settings
 from training.gpus import GPUS
+from training.idle_cost import idle_costs
+from training.machine_prices import LISTED
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -19,6 +22,21 @@ def test_the_gpus_that_can_be_asked_for_are_those_of_the_list() -> None:
     *names, last = GPUS
 
     assert f"{', '.join(names)} or {last};" in README
+
+
+def test_the_invitation_asks_for_exactly_what_the_bot_needs() -> None:
+    text = " ".join(README.split())
+    *names, last = PERMISSIONS
+
+    assert invite_link("APPLICATION_ID") in README
+    assert f"{', '.join(names)} and {last};" in text
+
+
+def test_the_cost_of_an_idle_deployment_is_that_of_its_figures() -> None:
+    costs = {cost.what: cost.usd for cost in idle_costs(LISTED)}
+
+    assert f"about ${sum(costs.values()):.2f} in 30 days" in README
+    assert f"${costs['bot']:.2f} for the bot" in README
 
 
 def test_every_setting_of_the_environment_that_is_named_exists() -> None:

@@ -19,7 +19,7 @@ from bot.settings import Settings
 from bot.wiring import musubi_checkout
 from training.errors import RequestError
 from training.image_pins import PACKAGES, PYTHON
-from training.musubi.launcher.hooks import MUSUBI_COMMIT
+from training.musubi.checkout import commit_of
 
 _OLDEST_PYTHON = (3, 11)
 _PROJECT = "wan-lora-bot"
@@ -140,20 +140,9 @@ def _musubi(settings: Settings) -> Iterator[Finding]:
 
 
 def _commit(checkout: Path) -> Finding:
-    command = ("git", "-C", str(checkout), "rev-parse", "HEAD")
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return unchecked("musubi-tuner", "git is not installed, which knows the commit")
-    commit = done.stdout.strip()
-    if done.returncode:
-        return unchecked("musubi-tuner", f"{checkout} is no checkout of git: {done.stderr.strip()}")
-    if commit != MUSUBI_COMMIT:
-        return failed(
-            "musubi-tuner",
-            f"{checkout} is at commit {commit[:12]}, not at {MUSUBI_COMMIT[:12]}.",
-            f"git -C {checkout} checkout {MUSUBI_COMMIT}",
-        )
+    commit = commit_of(checkout)
+    if commit is None:
+        return unchecked("musubi-tuner", f"{checkout} is no checkout of git, which knows a commit")
     return fine("musubi-tuner", f"{checkout} at commit {commit[:12]}")
 
 

@@ -15,7 +15,7 @@ from training.runs import Origin
 from training.tensor_header import read_header
 
 ON_MODAL = ("--backend", "modal", "--app", "team")
-RUN = "annika-wan22-t2v-vanilla"
+RUN = "annika-wan21-t2v-1-3b"
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +37,18 @@ def deployed(shared: Loopback) -> Loopback:
 def trained(deployed: Loopback, archive: Path) -> Result:
     """A run that was started and followed to its end."""
     return lorabot(
-        *("train", "--model", "wan22-t2v-vanilla", "--dataset", str(archive)),
+        *("train", "--model", "wan21-t2v-1-3b", "--dataset", str(archive)),
         *("--epochs", "1", *ON_MODAL),
     )
 
 
 def test_a_run_is_started_and_followed_to_its_end(trained: Result, deployed: Loopback) -> None:
     assert (trained.code, trained.err) == (0, "")
-    for line in ("prepare: done", "train-high: done", "train-low: done"):
+    for line in ("prepare: done", "train-main: done", "publish-main: done"):
         assert line in trained.out
     assert f"lorabot download {RUN} --out FOLDER --backend modal --app team" in trained.out
     done = {attempt.function for attempt in deployed.journal}
-    assert {"prepare", "fetch", "cache", "train", "publish"} <= done
+    assert {"prepare", "fetch", "cache_small", "train_small", "publish"} <= done
 
 
 @pytest.mark.usefixtures("trained")
@@ -63,28 +63,44 @@ def test_a_download_brings_the_very_files(deployed: Loopback, tmp_path: Path) ->
     result = lorabot("download", RUN, "--out", str(tmp_path), *ON_MODAL)
 
     stored = deployed.committed("team-runs") / "guilds/local/runs" / RUN / "checkpoints"
-    want = {path.name: path.read_bytes() for path in stored.rglob("*.safetensors")}
+    want = {path.name: path.read_bytes() for path in stored.glob("*/*.safetensors")}
     got = {path.name: path.read_bytes() for path in tmp_path.glob("*.safetensors")}
     assert result.code == 0
-    assert len(got) == 2
+    assert len(got) == 1
     assert got == want
     assert json.loads((tmp_path / f"{RUN}-comfyui.json").read_text("utf-8"))
 
 
 @pytest.mark.usefixtures("trained")
+def test_a_fetch_tells_how_many_bytes_are_there() -> None:
+    store = open_deployment(Settings.read(backend="modal", modal_app="team")).house.store
+    (key,) = (
+        file.key
+        for file in store.walk(f"guilds/local/runs/{RUN}/checkpoints")
+        if file.key.endswith(f"{RUN}.safetensors")
+    )
+    told: list[int] = []
+
+    path = store.fetch(key, told.append)
+
+    assert told == sorted(told)
+    assert told[-1] == path.stat().st_size
+
+
+@pytest.mark.usefixtures("trained")
 def test_a_fetched_checkpoint_is_a_lora_to_start_from_and_can_be_removed(tmp_path: Path) -> None:
     lorabot("download", RUN, "--out", str(tmp_path), *ON_MODAL)
-    (file,) = (path for path in tmp_path.glob("*.safetensors") if "high" in path.name)
-    add = ("checkpoint", "add", str(file), "--model", "wan22-t2v-vanilla", "--name", "old")
+    (file,) = tmp_path.glob("*.safetensors")
+    add = ("checkpoint", "add", str(file), "--model", "wan21-t2v-1-3b", "--name", "old")
 
     added = lorabot(*add, *ON_MODAL)
     listed = lorabot("checkpoint", "list", "--json", *ON_MODAL).json()
     removed = lorabot("checkpoint", "remove", "old", *ON_MODAL)
 
     assert added.code == removed.code == 0
-    assert [(record["name"], record["expert"]) for record in listed] == [("old", "high")]
+    assert [(record["name"], record["expert"]) for record in listed] == [("old", "main")]
     assert lorabot("checkpoint", "list", "--json", *ON_MODAL).json() == []
-    assert read_header(file).metadata["lorabot.expert"] == "high"
+    assert read_header(file).metadata["lorabot.expert"] == "main"
 
 
 def test_datasets_are_added_and_recaptioned_there(
