@@ -143,9 +143,13 @@ class Loopback:
     def logs(self, function: str | None = None) -> str:
         """Return all that the containers printed."""
         return "\n".join(
-            f"[{its.name} {its.id} {its.state}]\n{its.text}"
+            f"[{its.name} {its.id} {its.state} {its.exit_code}]\n{its.text}"
             for its in self.containers(function, ended=True)
         )
+
+    def fire_cron(self, function: str) -> str:
+        """Run a deployed function now as its schedule does; return the id of the call."""
+        return self._call(lambda: self.plane.schedules.fire(self._record(function)).id)
 
     def expire_results(self) -> None:
         """Drop the results of every finished call."""

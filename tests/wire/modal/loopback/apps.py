@@ -28,7 +28,7 @@ class App:
 
     id: str
     name: str = ""
-    state: int = api_pb2.APP_STATE_INITIALIZING
+    state: api_pb2.AppState.ValueType = api_pb2.APP_STATE_INITIALIZING
     version: int = 0
     tags: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -37,7 +37,8 @@ class Apps:
     """The apps, and the RPCs of a deploy as a whole.
 
     Attributes:
-        published: Called with the app and the definition ids by function id at each publish.
+        published: Called at each publish with the app, the ids of functions that it has no
+            more, and the ids of definitions by function id.
         stopped: Called with the app that was stopped.
     """
 
@@ -46,7 +47,7 @@ class Apps:
         self._apps = {
             key.decode(): App(**json.loads(value)) for key, value in state.items("app").items()
         }
-        self.published: Callable[[App, dict[str, str]], Awaitable[None]]
+        self.published: Callable[[App, set[str], dict[str, str]], Awaitable[None]]
         self.stopped: Callable[[App], Awaitable[None]]
 
     def get(self, app_id: str) -> App:
@@ -124,8 +125,10 @@ class Apps:
         app.name = request.name or app.name
         app.state = request.app_state or app.state
         app.version += 1
+        before = {its for its in app.tags.values() if its.startswith("fu-")}
         app.tags = {**request.function_ids, **request.class_ids}
-        await self.published(app, dict(request.definition_ids))
+        gone = before - set(app.tags.values())
+        await self.published(app, gone, dict(request.definition_ids))
         if app.state == api_pb2.APP_STATE_DEPLOYED:
             self._keep(app)
         return api_pb2.AppPublishResponse(

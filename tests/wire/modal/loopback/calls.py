@@ -13,6 +13,7 @@ from tests.wire.modal.loopback.scheduler import Scheduler
 from tests.wire.modal.loopback.settings import Clock
 from tests.wire.modal.loopback.work import Call, Input
 
+Result = api_pb2.GenericResult
 MAX_POLL_SECONDS = 55.0
 RESULT_SECONDS = 7 * 24 * 60 * 60
 MAX_INLINE_BYTES = 2 * 1024 * 1024
@@ -99,7 +100,38 @@ class Calls:
     ) -> api_pb2.FunctionCallFromIdResponse:
         call = self.get(request.function_call_id)
         return api_pb2.FunctionCallFromIdResponse(
-            function_call_id=call.id, num_inputs=len(call.inputs)
+            function_call_id=call.id,
+            num_inputs=len(call.inputs),
+            metadata=api_pb2.FunctionCallHandleMetadata(
+                app_id=call.function.app_id, function_id=call.function.id
+            ),
+        )
+
+    @rpc
+    async def function_call_get_info(
+        self, request: api_pb2.FunctionCallGetInfoRequest, caller: Caller
+    ) -> api_pb2.FunctionCallGetInfoResponse:
+        call = self.get(request.function_call_id)
+
+        def count(*outcomes: int) -> api_pb2.InputCategoryInfo:
+            outputs = [its.output.result.status if its.output else 0 for its in call.inputs]
+            return api_pb2.InputCategoryInfo(total=sum(outputs.count(its) for its in outcomes))
+
+        return api_pb2.FunctionCallGetInfoResponse(
+            info=api_pb2.FunctionCallInfo(
+                function_call_id=call.id,
+                created_at=call.created_at,
+                pending_inputs=count(Result.GENERIC_STATUS_UNSPECIFIED),
+                failed_inputs=count(
+                    Result.GENERIC_STATUS_FAILURE,
+                    Result.GENERIC_STATUS_INTERNAL_FAILURE,
+                    Result.GENERIC_STATUS_INIT_FAILURE,
+                ),
+                succeeded_inputs=count(Result.GENERIC_STATUS_SUCCESS),
+                timeout_inputs=count(Result.GENERIC_STATUS_TIMEOUT),
+                cancelled_inputs=count(Result.GENERIC_STATUS_TERMINATED),
+                total_inputs=len(call.inputs),
+            )
         )
 
     @rpc
@@ -202,7 +234,7 @@ def _output(work: Input) -> api_pb2.FunctionGetOutputsItem:
 
 
 def _node(work: Input) -> api_pb2.InputCallGraphInfo:
-    unknown = api_pb2.GenericResult.GENERIC_STATUS_UNSPECIFIED
+    unknown = Result.GENERIC_STATUS_UNSPECIFIED
     return api_pb2.InputCallGraphInfo(
         input_id=work.id,
         status=work.output.result.status if work.output else unknown,

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -15,21 +15,9 @@ from tests.wire.modal.loopback import container_init
 from tests.wire.modal.loopback.definitions import FunctionRecord
 from tests.wire.modal.loopback.work import Input
 
-Now = Callable[[], float]
+# Reads one output to its end; the flag tells whether it is the one for errors.
+Keep = Callable[[asyncio.StreamReader, bool], Awaitable[None]]
 ContainerState = Literal["queued", "starting", "running", "draining", "ended"]
-
-
-@dataclass(frozen=True)
-class LogLine:
-    """One line that a container printed.
-
-    Attributes:
-        at: Seconds since the epoch.
-    """
-
-    at: float
-    text: str
-    is_error: bool
 
 
 @dataclass(eq=False)
@@ -41,6 +29,7 @@ class Container:
         definition_id: Of which deploy.
         root: Stands for the root of its file system.
         taken: How many inputs it took.
+        last_call_id: The call of the input that it took last.
         cancels: Inputs that its next heartbeat is told to cancel.
         is_ready: Whether it asked for its first input, or, as a server, serves its port.
         is_preempted: Whether it was told to leave.
@@ -49,6 +38,7 @@ class Container:
         requests: Requests that a server answers now.
         failed_checks: Looks at a server's port that failed in a row.
         is_retiring: Whether a server is being shut down.
+        printed: The lines of its log.
         failure: What it reported when it could not start.
         exit_code: As a shell sees it, None while it lives.
     """
@@ -62,6 +52,7 @@ class Container:
     state: ContainerState = "queued"
     inputs: list[Input] = field(default_factory=list[Input])
     taken: int = 0
+    last_call_id: str = ""
     cancels: list[str] = field(default_factory=list[str])
     is_ready: bool = False
     is_preempted: bool = False
@@ -72,7 +63,7 @@ class Container:
     is_retiring: bool = False
     failure: api_pb2.GenericResult | None = None
     exit_code: int | None = None
-    log: list[LogLine] = field(default_factory=list[LogLine])
+    printed: list[str] = field(default_factory=list[str])
     process: asyncio.subprocess.Process | None = None
     task: asyncio.Task[None] | None = None
 
@@ -105,7 +96,7 @@ class Container:
     @property
     def text(self) -> str:
         """All that it printed."""
-        return "\n".join(line.text for line in self.log)
+        return "".join(self.printed)
 
     def signal(self, number: int) -> None:
         """Send a signal to the container's main process, as Modal's worker does."""
@@ -116,8 +107,8 @@ class Container:
         """Kill every process of the container at once."""
         self.signal(signal.SIGHUP)
 
-    async def run(self, python: Path, env: Mapping[str, str], now: Now) -> None:
-        """Run the container's process until it ends, keeping what it prints."""
+    async def run(self, python: Path, env: Mapping[str, str], keep: Keep) -> None:
+        """Run the container's process until it ends, handing on what it prints."""
         self.process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", container_init.__file__, str(os.getpid())),
             *(str(python), "-m", "modal._container_entrypoint"),
@@ -127,17 +118,8 @@ class Container:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
-            limit=1 << 24,
         )
         assert self.process.stdout is not None
         assert self.process.stderr is not None
-        await asyncio.gather(
-            self._keep(self.process.stdout, now, is_error=False),
-            self._keep(self.process.stderr, now, is_error=True),
-        )
+        await asyncio.gather(keep(self.process.stdout, False), keep(self.process.stderr, True))
         self.exit_code = await self.process.wait()
-
-    async def _keep(self, stream: asyncio.StreamReader, now: Now, *, is_error: bool) -> None:
-        async for line in stream:
-            text = line.decode("utf-8", "replace").rstrip("\n")
-            self.log.append(LogLine(now(), text, is_error))

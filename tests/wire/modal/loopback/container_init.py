@@ -54,6 +54,8 @@ def kill_all() -> None:
         while reap():
             pass
         time.sleep(0.002)
+    while reap():  # the last ones died after that look
+        pass
 
 
 def forward(pid: int, number: int) -> None:

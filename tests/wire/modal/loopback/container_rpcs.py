@@ -77,7 +77,7 @@ class Containers:
         if request.graceful:
             self._scheduler.drain(container)
         else:
-            self._scheduler.preempt(container)
+            self._scheduler.stop(container)
         return api_pb2.ContainerStopResponse()
 
     def _container(self, caller: Caller) -> Container:

@@ -6,20 +6,26 @@ from pathlib import Path
 
 from tests.wire.modal.loopback.apps import App, Apps
 from tests.wire.modal.loopback.assets import Images, Mounts, Secrets
+from tests.wire.modal.loopback.background import BackgroundCommits
 from tests.wire.modal.loopback.blobs import Blobs
 from tests.wire.modal.loopback.calls import Calls
 from tests.wire.modal.loopback.changes import Changes
 from tests.wire.modal.loopback.container_rpcs import Containers
+from tests.wire.modal.loopback.definitions import FunctionRecord
 from tests.wire.modal.loopback.dicts import Dicts
 from tests.wire.modal.loopback.functions import Functions
 from tests.wire.modal.loopback.gpus import Gpus
 from tests.wire.modal.loopback.launcher import Launcher
 from tests.wire.modal.loopback.layout import Layouts
+from tests.wire.modal.loopback.listings import Listings
+from tests.wire.modal.loopback.logs import Logs
 from tests.wire.modal.loopback.names import Names
 from tests.wire.modal.loopback.provision import Provision, make_python
+from tests.wire.modal.loopback.queues import Queues
 from tests.wire.modal.loopback.rpc import Caller, Router
 from tests.wire.modal.loopback.rpc_server import RpcServer
 from tests.wire.modal.loopback.scheduler import Scheduler
+from tests.wire.modal.loopback.schedules import Schedules
 from tests.wire.modal.loopback.servers import Servers
 from tests.wire.modal.loopback.settings import Clock, Settings
 from tests.wire.modal.loopback.state import State
@@ -47,6 +53,10 @@ class ControlPlane:
         self.scheduler = Scheduler(settings, self.clock, self.changes)
         self.servers = Servers(self.state, settings, self.scheduler, self.changes)
         self.calls = Calls(self.functions, self.scheduler, self.clock, self.changes)
+        self.schedules = Schedules(self.apps, self.functions, self.calls, settings, self.changes)
+        self.logs = Logs(self.apps, self.scheduler, self.changes)
+        self.queues = Queues(self.names, self.changes)
+        self.listings = Listings(self.apps, self.names, self.scheduler)
         self._sockets = tempfile.TemporaryDirectory(
             prefix="loopback-"
         )  # paths of 108 bytes at most
@@ -56,9 +66,12 @@ class ControlPlane:
             provision=self._provision(),
             gpus=self.gpus,
             scheduler=self.scheduler,
+            logs=self.logs,
             folder=self.state.folder("containers"),
             sockets=Path(self._sockets.name),
         )
+        self.background = BackgroundCommits(self.launcher, self.volumes, settings, self.changes)
+        self._tasks: list[asyncio.Task[None]] = []
         self.router = Router(self._parts())
         self._connect()
         self._server = RpcServer(self.router, Caller())
@@ -68,14 +81,19 @@ class ControlPlane:
         """Listen, and start what the deployed apps keep running."""
         await self.blobs.start()
         self.url = await self._server.listen()
+        for work in (self.schedules.run(), self.background.run()):
+            self._tasks.append(asyncio.create_task(work))
         for app in self.apps.all_deployed():
             await self._keep_up(app)
 
     async def stop(self) -> None:
         """Kill every container and close all ports."""
         self.scheduler.is_stopping = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.servers.stop()
-        living = [its for its in self.scheduler.containers.values() if its.state != "ended"]
+        living = self.scheduler.living_all()
         for container in living:
             container.kill()
             if container.process is None and container.task is not None:
@@ -105,7 +123,7 @@ class ControlPlane:
         return [
             *(Workspace(), self.apps, self.functions, self.layouts, self.blobs),
             *(self.images, self.secrets, self.mounts, self.dicts, self.volumes),
-            *(self.calls, self.servers, containers),
+            *(self.calls, self.servers, containers, self.logs, self.queues, self.listings),
         ]
 
     def _connect(self) -> None:
@@ -117,7 +135,9 @@ class ControlPlane:
         self.apps.published = self._published
         self.apps.stopped = self._stopped
 
-    async def _published(self, app: App, definitions: dict[str, str]) -> None:
+    async def _published(self, app: App, gone: set[str], definitions: dict[str, str]) -> None:
+        for function_id in gone:
+            await self._remove(self.functions.get(function_id))
         for record in self.functions.publish(app, definitions):
             if record.active is not None and record.active.data.is_server:
                 continue  # its keeper rolls over to the new version
@@ -131,9 +151,16 @@ class ControlPlane:
             self.scheduler.scale(record)
             await self.servers.keep(record)
 
+    async def _remove(self, record: FunctionRecord) -> None:
+        """Let go of a function that the newest version of its app has no more."""
+        await self.servers.forget(record)
+        for variant in self.functions.variants(record.id):
+            for container in self.scheduler.living(variant.id):
+                self.scheduler.drain(container)
+
     async def _stopped(self, app: App) -> None:
+        for container in self.scheduler.living_all():
+            if container.function.app_id == app.id and not container.definition.is_server:
+                self.scheduler.stop(container)
         for record in self.functions.of(app):
             await self.servers.forget(record)
-        for container in self.scheduler.containers.values():
-            if container.function.app_id == app.id and container.state != "ended":
-                self.scheduler.preempt(container)

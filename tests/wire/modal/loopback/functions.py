@@ -109,7 +109,6 @@ class Functions:
         record = self._create(request)
         definition = record.newest
         assert definition is not None
-        check_definition(definition.data)
         return api_pb2.FunctionCreateResponse(
             function_id=record.id,
             function=definition.function,
@@ -180,6 +179,7 @@ class Functions:
     def _create(self, request: api_pb2.FunctionCreateRequest) -> FunctionRecord:
         given = request.function_data
         data = given if given.ranked_functions else data_of(request.function)
+        check_definition(data)
         function_id = request.existing_function_id or new_id("fu")
         name = data.function_name
         record = self._records.setdefault(

@@ -1,8 +1,10 @@
 """Runs a container from its place in the queue to its end."""
 
 import asyncio
+import codecs
 import shutil
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -12,6 +14,7 @@ from modal_proto import api_pb2
 from tests.wire.modal.loopback.container import Container
 from tests.wire.modal.loopback.definitions import FunctionRecord
 from tests.wire.modal.loopback.gpus import Gpus
+from tests.wire.modal.loopback.logs import Logs, split_lines
 from tests.wire.modal.loopback.names import new_id
 from tests.wire.modal.loopback.ports import free_port
 from tests.wire.modal.loopback.provision import Provision
@@ -20,8 +23,6 @@ from tests.wire.modal.loopback.rpc_server import RpcServer
 from tests.wire.modal.loopback.scheduler import Scheduler
 from tests.wire.modal.loopback.settings import Clock, Settings
 from tests.wire.modal.loopback.volumes import View
-
-KILLED = 128 + 9
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Launcher:
     provision: Provision
     gpus: Gpus
     scheduler: Scheduler
+    logs: Logs
     folder: Path
     sockets: Path
     router: Router | None = None
@@ -85,6 +87,9 @@ class Launcher:
             if container.state == "queued":
                 container.state = "starting"
                 await self._execute(container)
+        except GRPCError as error:  # a volume that it mounts is gone
+            line = f"{error.message}\n"
+            self.logs.add(container, self.clock.now(), line, is_error=True)
         finally:
             self.gpus.release(container.id)
             self._views.pop(container.id, None)
@@ -108,19 +113,27 @@ class Launcher:
         url = await server.listen(self.sockets / container.id)
         try:
             env = self.provision.env(container, url)
-            await container.run(self.provision.python, env, self.clock.now)
+            limit = container.definition.startup_timeout_secs
+            asyncio.get_running_loop().call_later(limit, self._give_up, container)
+            await container.run(self.provision.python, env, partial(self._keep, container))
         finally:
             await server.stop()
             (self.sockets / container.id).unlink(missing_ok=True)
-        await self._last_commit(container, views)
         await asyncio.to_thread(shutil.rmtree, container.root, ignore_errors=True)
 
-    async def _last_commit(self, container: Container, views: dict[str, View]) -> None:
-        """Commit what a container left, unless it was killed: then that is lost."""
-        if container.exit_code == KILLED:
-            return
-        for view in views.values():
-            try:
-                await self.provision.volumes.commit(view)
-            except GRPCError:  # the volume is full, as the container was told
-                continue
+    async def _keep(
+        self, container: Container, stream: asyncio.StreamReader, is_error: bool
+    ) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        rest = ""
+        while data := await stream.read(1 << 16):
+            lines, rest = split_lines(rest + decoder.decode(data))
+            for line in lines:
+                self.logs.add(container, self.clock.now(), line, is_error=is_error)
+        if rest:
+            self.logs.add(container, self.clock.now(), rest, is_error=is_error)
+
+    def _give_up(self, container: Container) -> None:
+        """Kill a container that does not come up in its time."""
+        if not container.is_ready and not container.definition.is_server:
+            container.kill()

@@ -1,12 +1,17 @@
 """What Modal's service refuses, which its client lets pass."""
 
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from modal_proto import api_pb2
 
+from tests.wire.modal.loopback.cron import Cron
+
 HOURS = 60 * 60  # seconds
 MAX_TIMEOUT_SECONDS = 24 * HOURS
 MAX_RETRIES = 10
+# The guide says that requests beyond a maximum are refused and names no figure.
 MAX_MILLI_CPU = 64_000
 MAX_MEMORY_MIB = 336 * 1024
 MAX_DISK_MIB = 3 * 1024 * 1024
@@ -26,6 +31,12 @@ def check_definition(data: api_pb2.FunctionData) -> None:
     """
     for ranked in data.ranked_functions:
         _check_function(ranked.function)
+    if data.schedule.HasField("cron"):
+        try:
+            Cron.parse(data.schedule.cron.cron_string)
+            ZoneInfo(data.schedule.cron.timezone or "UTC")
+        except (ValueError, ZoneInfoNotFoundError) as error:
+            raise _refusal(f"Invalid cron schedule: {error}") from error
 
 
 def check_options(options: api_pb2.FunctionOptions) -> None:

@@ -23,6 +23,8 @@ from tests.wire.modal.loopback.volumes import View
 MOUNT_ROOT = "LORABOT_MOUNT_ROOT"
 SERVER_PORT = "LORABOT_SERVER_PORT"
 ARGUMENTS = "arguments"
+# Modal limits these to the cores that a function asks for.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def make_python(folder: Path) -> Path:
@@ -89,6 +91,10 @@ class Provision:
         env |= self.settings.container_env
         for secret_id in container.definition.secret_ids:
             env |= self.secrets.variables(secret_id)
+        resources = container.definition.resources
+        if resources.milli_cpu and not resources.skip_num_threads_env_vars:
+            threads = str(max(1, round(resources.milli_cpu / 1000)))
+            env |= dict.fromkeys(THREADS, threads)
         if container.port:
             env[SERVER_PORT] = str(container.port)
         return env | {

@@ -16,6 +16,7 @@ from tests.wire.modal.loopback.work import STATUS_OUTCOMES, Call, Input, Journal
 Result = api_pb2.GenericResult
 MAX_CONTAINERS = 100  # of a workspace on the Starter plan
 MAX_FAILED_STARTS = 3
+MAX_BACKOFF_SECONDS = 5.0
 
 
 class Scheduler:
@@ -75,6 +76,8 @@ class Scheduler:
         limit = scaling.max_containers or MAX_CONTAINERS
         for _ in range(min(missing, limit - len(self.living(record.id)))):
             self.launch(record)
+        for container in [its for its in open_to_work if its.state == "queued"][: max(0, -missing)]:
+            self._call_off(container)
 
     async def take(self, container: Container) -> Input | None:
         """Wait for an input for a container; return None when it shall end."""
@@ -123,6 +126,7 @@ class Scheduler:
             else:
                 work.is_cancelled = True
                 container.cancels.append(work.id)
+        self.scale(call.function)
         self._changes.notify()
 
     def finish(
@@ -144,7 +148,17 @@ class Scheduler:
         self._changes.notify()
 
     def preempt(self, container: Container) -> None:
-        """Take the machine away: a signal, the grace period, then a kill."""
+        """Take the machine away: a signal, the grace period, then a kill.
+
+        Raises:
+            ValueError: Its function is nonpreemptible.
+        """
+        if container.definition.scheduler_placement.nonpreemptible:
+            raise ValueError(f"{container.name} is nonpreemptible")
+        self.stop(container)
+
+    def stop(self, container: Container) -> None:
+        """End a container early; what it runs is run again elsewhere."""
         container.is_preempted = True
         self.drain(container)
         is_server = container.definition.is_server
@@ -166,14 +180,26 @@ class Scheduler:
                 died = f"Container {container.id} exited with code {container.exit_code}"
                 status = Result.GENERIC_STATUS_INTERNAL_FAILURE
                 self._end(work, Result(status=status, exception=died))
-        if not container.is_ready and not container.is_preempted:
-            self._failed_to_start(container)
-        self.scale(container.function)
+        failures = 0
+        if not container.is_ready and container.process and not container.is_preempted:
+            failures = self._failed_to_start(container)
+        if failures:
+            delay = min(0.1 * failures**2, MAX_BACKOFF_SECONDS)
+            asyncio.get_running_loop().call_later(delay, self.scale, container.function)
+        else:
+            self.scale(container.function)
         self._changes.notify()
+
+    def _call_off(self, container: Container) -> None:
+        """Take back a container that still waits for a GPU that nobody needs any more."""
+        container.state = "draining"
+        if container.task is not None:
+            container.task.cancel()
 
     def _start(self, work: Input, container: Container) -> None:
         container.inputs.append(work)
         container.taken += 1
+        container.last_call_id = work.call.id
         self.journal.start(work, container.id)
         seconds = container.definition.timeout_secs
         loop = asyncio.get_running_loop()
@@ -206,14 +232,16 @@ class Scheduler:
         delay = min(delay_ms, policy.max_delay_ms or 60_000) / 1000
         asyncio.get_running_loop().call_later(delay, self.enqueue, work)
 
-    def _failed_to_start(self, container: Container) -> None:
+    def _failed_to_start(self, container: Container) -> int:
+        """Note a failed start; after some in a row the waiting inputs fail. Return how many."""
         function_id = container.function.id
         failed = self._failed_starts.get(function_id, 0) + 1
         self._failed_starts[function_id] = failed
         if failed < MAX_FAILED_STARTS:
-            return
+            return failed
         queue = self.queue(function_id)
         while queue:
             status = Result.GENERIC_STATUS_INIT_FAILURE
             died = Result(status=status, exception=f"Container exited: {container.exit_code}")
             self.finish(queue.popleft(), container.failure or died)
+        return failed

@@ -89,38 +89,47 @@ class Servers:
     async def _keep(self, record: FunctionRecord) -> None:
         failures = 0
         while True:
-            definition = record.active
-            assert definition is not None  # it is published
-            living = self._scheduler.living(record.id)
-            current = [its for its in living if its.definition_id == definition.id]
-            wanted = max(
-                definition.function.autoscaler_settings.min_containers,
-                int(self._proxies[record.id].is_wanted),
-            )
-            if sum(its.state != "draining" or its.is_preempted for its in current) < wanted:
+            if self._is_missing_one(record):
                 await asyncio.sleep(min(0.1 * failures**2, MAX_BACKOFF_SECONDS))
                 started = self.launch(record)
-                assert started is not None
+                assert started is not None  # it is published
                 failures = 0 if await self._come_up(started) else failures + 1
                 continue
-            if any(its.is_serving for its in current):
-                for container in living:
-                    if container.definition_id != definition.id and container.is_serving:
-                        self._retire(container)
-            seen = definition.id
+            for container in self._outdated(record):
+                self._retire(container)
             await self._changes.wait_for(
-                lambda seen=seen: self._is_short(record, seen), self._settings.health_seconds
+                lambda: self._is_missing_one(record) or self._outdated(record),
+                self._settings.health_seconds,
             )
             await self._check_health(record)
 
-    def _is_short(self, record: FunctionRecord, definition_id: str) -> bool:
-        """Return whether a look is due before the next regular one."""
-        active = record.active
-        if active is None or active.id != definition_id:
-            return True
-        wanted = active.function.autoscaler_settings.min_containers
-        up = [its for its in self._scheduler.living(record.id) if its.is_serving]
-        return len(up) < max(wanted, int(self._proxies[record.id].is_wanted))
+    def _is_missing_one(self, record: FunctionRecord) -> bool:
+        """Return whether fewer containers of the newest version run than shall.
+
+        A preempted one counts until it is gone: its replacement comes after the grace period.
+        """
+        assert record.active is not None  # it is published
+        scaling = record.active.function.autoscaler_settings
+        wanted = max(scaling.min_containers, int(self._proxies[record.id].is_wanted))
+        running = [
+            its
+            for its in self._scheduler.living(record.id)
+            if its.definition_id == record.active.id
+            and (its.state != "draining" or its.is_preempted)
+        ]
+        return len(running) < wanted
+
+    def _outdated(self, record: FunctionRecord) -> list[Container]:
+        """Return the containers of older versions, once one of the newest serves."""
+        assert record.active is not None  # it is published
+        living = self._scheduler.living(record.id)
+        if not any(its.definition_id == record.active.id and its.is_serving for its in living):
+            return []
+        return [
+            its
+            for its in living
+            if its.definition_id != record.active.id and its.state in ("starting", "running")
+        ]
 
     async def _come_up(self, container: Container) -> bool:
         """Wait until a container serves its port; kill it when its start takes too long."""

@@ -1,0 +1,39 @@
+"""Background commits: volumes become visible every few seconds without being asked."""
+
+import asyncio
+
+from grpclib.exceptions import GRPCError
+
+from tests.wire.modal.loopback.changes import Changes
+from tests.wire.modal.loopback.launcher import Launcher
+from tests.wire.modal.loopback.settings import Settings
+from tests.wire.modal.loopback.volume_rpcs import Volumes
+
+
+class BackgroundCommits:
+    """Commits the views of all containers while the settings ask for it.
+
+    Attributes:
+        failures: Why commits failed; a container is not told.
+    """
+
+    def __init__(
+        self, launcher: Launcher, volumes: Volumes, settings: Settings, changes: Changes
+    ) -> None:
+        self._launcher, self._volumes = launcher, volumes
+        self._settings, self._changes = settings, changes
+        self.failures: list[str] = []
+
+    async def run(self) -> None:
+        """Commit every few seconds."""
+        while True:
+            await self._changes.wait_for(lambda: self._settings.background_commit_seconds, 1.0)
+            if self._settings.background_commit_seconds is None:
+                continue
+            await asyncio.sleep(self._settings.background_commit_seconds)
+            for view in self._launcher.views():
+                try:
+                    await self._volumes.commit(view)
+                except GRPCError as error:
+                    self.failures.append(str(error.message))
+            self._changes.notify()
