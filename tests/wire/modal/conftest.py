@@ -7,6 +7,7 @@ from pathlib import Path
 import modal
 import pytest
 
+from tests.wire.modal.installation import Installation, install
 from tests.wire.modal.loopback.api import Loopback
 
 
@@ -32,3 +33,17 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
     """One control plane for tests of a module that do not get into each other's way."""
     with _in_use(tmp_path_factory.mktemp("shared") / "modal") as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def deployed(shared: Loopback, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """A deployment for the runs of a module, which reuse each other's weights and caches."""
+    return install(shared, tmp_path_factory.mktemp("installation"), "lora")
+
+
+@pytest.fixture
+def installation(deployed: Installation) -> Iterator[Installation]:
+    """The module's deployment, with nothing at work in it before and after a test."""
+    yield deployed
+    deployed.hurry()
+    deployed.settle()

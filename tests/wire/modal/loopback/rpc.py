@@ -16,6 +16,7 @@ Method = TypeVar("Method", bound=Callable[..., object])
 Message = Any
 Serve = Callable[[Message, "Caller"], Awaitable[Message]]
 ServeMany = Callable[[Message, "Caller"], AsyncIterator[Message]]
+Listener = Callable[[str, "Caller"], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,15 @@ class Router:
         counts: How often each RPC was called.
         unimplemented: RPCs that were asked for and that no part serves, in their order.
         broken: Handlers that raised something unexpected.
+        listeners: Called when an RPC was served, before it is answered: one that does not return
+            withholds the answer.
     """
 
     def __init__(self, parts: Sequence[object]) -> None:
         self.counts: Counter[str] = Counter()
         self.unimplemented: list[str] = []
         self.broken: list[Broken] = []
+        self.listeners: list[Listener] = []
         self._serving = dict(_handlers(parts))
         unknown = set(self._serving) - {path.rsplit("/", 1)[1] for path in _TABLE}
         if unknown:
@@ -80,7 +84,7 @@ class Router:
             self.unimplemented.append(name)
             raise GRPCError(Status.UNIMPLEMENTED, f"The loopback does not serve {name}.")
         try:
-            await _answer(handler, stream, request, caller)
+            await self._answer(name, handler, stream, request, caller)
         except (GRPCError, ConnectionError):
             raise
         except Exception as error:
@@ -90,16 +94,23 @@ class Router:
                 Status.DATA_LOSS, f"Bug of the loopback in {name}: {error!r}"
             ) from error
 
-
-async def _answer(
-    handler: Callable[..., Any], stream: Stream[Any, Any], request: Message, caller: Caller
-) -> None:
-    answer = handler(request, caller)
-    if isinstance(answer, AsyncIterator):
-        async for reply in cast("AsyncIterator[Message]", answer):
-            await stream.send_message(reply)
-        return
-    await stream.send_message(await answer)
+    async def _answer(
+        self,
+        name: str,
+        handler: Callable[..., Any],
+        stream: Stream[Any, Any],
+        request: Message,
+        caller: Caller,
+    ) -> None:
+        answer = handler(request, caller)
+        if isinstance(answer, AsyncIterator):
+            async for reply in cast("AsyncIterator[Message]", answer):
+                await stream.send_message(reply)
+            return
+        reply = await answer
+        for listen in self.listeners:
+            await listen(name, caller)
+        await stream.send_message(reply)
 
 
 def _handlers(parts: Sequence[object]) -> list[tuple[str, Callable[..., Any]]]:
