@@ -6,7 +6,7 @@ import modal
 import pytest
 
 from tests.wire.modal.lookup import deployed
-from tests.wire.modal.loopback.api import DeployError, Loopback
+from tests.wire.modal.loopback.api import CommandError, Loopback
 
 APP = """
 import time
@@ -99,10 +99,10 @@ def test_a_missing_secret_fails_the_deploy(loopback: Loopback, tmp_path: Path) -
         "    return os.environ['HF_TOKEN']\n"
     )
 
-    with pytest.raises(DeployError, match="Secret 'hub' not found"):
+    with pytest.raises(CommandError, match="Secret 'hub' not found"):
         loopback.deploy(app)
     loopback.create_secret("hub", {"OTHER": "x"})
-    with pytest.raises(DeployError, match="HF_TOKEN"):
+    with pytest.raises(CommandError, match="HF_TOKEN"):
         loopback.deploy(app)
     loopback.create_secret("hub", {"HF_TOKEN": "hf_secret"})
     loopback.deploy(app)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import modal
@@ -209,7 +210,7 @@ def test_no_more_containers_run_than_allowed(plane: Loopback) -> None:
     assert len(used) == 1
     ids = {call.object_id for call in calls}
     times = [(its.started, its.ended or 0) for its in plane.journal if its.call_id in ids]
-    assert all(end <= start for (_, end), (start, _) in zip(times, times[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in pairwise(times))
 
 
 def test_a_preempted_input_runs_again_as_the_same_input(plane: Loopback) -> None:

@@ -16,14 +16,15 @@ from tests.wire.modal.loopback.control_plane import ControlPlane
 from tests.wire.modal.loopback.definitions import FunctionRecord
 from tests.wire.modal.loopback.gpus import Hold
 from tests.wire.modal.loopback.settings import Settings
+from tests.wire.modal.loopback.volumes import Volume
 from tests.wire.modal.loopback.work import Attempt
 
 Result = TypeVar("Result")
-DEPLOY_SECONDS = 120
+COMMAND_SECONDS = 120
 
 
-class DeployError(Exception):
-    """`modal deploy` failed; the text is what it printed."""
+class CommandError(Exception):
+    """The `modal` command failed; the text is what it printed."""
 
 
 class Loopback:
@@ -39,7 +40,7 @@ class Loopback:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="loopback")
         self._thread.start()
-        self.plane = self._run(self._start(state))
+        self.plane = self._wait(self._start(state))
         self.url = self.plane.url
 
     def __enter__(self) -> "Loopback":
@@ -55,7 +56,7 @@ class Loopback:
 
     def stop(self) -> None:
         """Kill every container and end; the state stays."""
-        self._run(self.plane.stop())
+        self._wait(self.plane.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -85,28 +86,38 @@ class Loopback:
             strategy: "rolling" or "recreate".
 
         Raises:
-            DeployError: It failed.
+            CommandError: It failed.
         """
         name = str(target)
         what = ["-m", name.removeprefix("module:")] if name.startswith("module:") else [name]
-        command = [sys.executable, "-m", "modal", "deploy", "--strategy", strategy, *what]
+        return self.run("deploy", "--strategy", strategy, *what, env=env, cwd=cwd)
+
+    def run(
+        self, *arguments: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> str:
+        """Run the `modal` command and return what it printed.
+
+        Raises:
+            CommandError: It failed.
+        """
         done = subprocess.run(
-            command,
+            [sys.executable, "-m", "modal", *map(str, arguments)],
             env=self.process_env(env),
             cwd=cwd,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            timeout=DEPLOY_SECONDS,
+            timeout=COMMAND_SECONDS,
             check=False,
         )
         if done.returncode:
-            raise DeployError(done.stdout + done.stderr)
-        return done.stdout + done.stderr
+            raise CommandError(done.stdout)
+        return done.stdout
 
     def create_secret(self, name: str, variables: Mapping[str, str]) -> None:
         """Create or replace a secret, as a person does in the dashboard."""
-        self._call(lambda: self.plane.secrets.create(name, dict(variables)))
+        self.call(lambda: self.plane.secrets.create(name, dict(variables)))
 
     def containers(self, function: str | None = None, *, ended: bool = False) -> list[Container]:
         """Return the containers, of one function if named by its tag, in their order of start.
@@ -115,7 +126,7 @@ class Loopback:
             function: Tag in the app, as "train" or "Bot".
             ended: Whether those that ended are among them.
         """
-        return self._call(
+        return self.call(
             lambda: [
                 its
                 for its in self.plane.scheduler.containers.values()
@@ -125,11 +136,11 @@ class Loopback:
 
     def preempt(self, container: Container) -> None:
         """Take a container's machine away: SIGINT, the grace period, then SIGKILL."""
-        self._call(lambda: self.plane.scheduler.preempt(container))
+        self.call(lambda: self.plane.scheduler.preempt(container))
 
     def kill(self, container: Container) -> None:
         """Kill every process of a container at once."""
-        self._call(container.kill)
+        self.call(container.kill)
 
     def wait_for(self, is_true: Callable[[], object], timeout: float = 30.0) -> None:
         """Wait until `is_true()`, which is asked in the loopback's thread after each change.
@@ -137,7 +148,7 @@ class Loopback:
         Raises:
             TimeoutError: It did not come true; the text holds what the containers printed.
         """
-        if not self._run(self.plane.changes.wait_for(is_true, timeout)):
+        if not self._wait(self.plane.changes.wait_for(is_true, timeout)):
             raise TimeoutError(f"Waited {timeout} s in vain.\n{self.logs()}")
 
     def logs(self, function: str | None = None) -> str:
@@ -149,28 +160,31 @@ class Loopback:
 
     def fire_cron(self, function: str) -> str:
         """Run a deployed function now as its schedule does; return the id of the call."""
-        return self._call(lambda: self.plane.schedules.fire(self._record(function)).id)
+        return self.call(lambda: self.plane.schedules.fire(self._record(function)).id)
 
     def expire_results(self) -> None:
         """Drop the results of every finished call."""
-        self._call(self.plane.calls.expire)
+        self.call(self.plane.calls.expire)
 
     def advance(self, seconds: float) -> None:
         """Let time pass for results and for entries of dicts."""
-        self._call(lambda: self.plane.clock.advance(seconds))
+        self.call(lambda: self.plane.clock.advance(seconds))
+
+    def committed(self, volume: str) -> Path:
+        """Return the folder with the committed files of a volume, to look at."""
+        return self.call(lambda: self._volume(volume).files)
 
     def set_volume_limit(self, name: str, size_bytes: int | None) -> None:
         """Make a volume full from a size on."""
 
         def set_limit() -> None:
-            volume_id = self.plane.names.get("Volume", name)
-            self.plane.volumes.volumes[volume_id or ""].limit_bytes = size_bytes
+            self._volume(name).limit_bytes = size_bytes
 
-        self._call(set_limit)
+        self.call(set_limit)
 
     def public_url(self, server: str) -> str:
         """Return the public address of a deployed server class, by its tag."""
-        return self._call(lambda: self.plane.servers.url_of(self._record(server)))
+        return self.call(lambda: self.plane.servers.url_of(self._record(server)))
 
     def image_steps(self, function: str) -> list[Layer]:
         """Return the build of the image of a deployed function, by its tag."""
@@ -180,32 +194,36 @@ class Loopback:
             assert definition is not None  # it is deployed
             return self.plane.images.steps(definition.function.image_id)
 
-        return self._call(steps)
+        return self.call(steps)
 
     @property
     def journal(self) -> list[Attempt]:
         """What ran, in the order in which it started."""
-        return self._call(lambda: list(self.plane.scheduler.journal.attempts))
+        return self.call(lambda: list(self.plane.scheduler.journal.attempts))
 
     @property
     def gpu_log(self) -> list[Hold]:
         """Who held which GPU."""
-        return self._call(lambda: list(self.plane.gpus.log))
+        return self.call(lambda: list(self.plane.gpus.log))
 
     @property
     def unimplemented(self) -> list[str]:
         """RPCs that were asked for and that the loopback does not serve."""
-        return self._call(lambda: list(self.plane.router.unimplemented))
+        return self.call(lambda: list(self.plane.router.unimplemented))
 
     def check(self) -> None:
-        """Fail if the loopback was asked for what it does not serve, or has a bug.
+        """Fail if the loopback saw what Modal would not have let pass, or has a bug.
 
         Raises:
-            AssertionError: Naming the RPCs.
+            AssertionError: Naming RPCs that are not served, or writes to volumes that are lost.
         """
         broken = [f"{its.rpc}: {its.traceback}" for its in self.plane.router.broken]
         assert not broken, "\n".join(broken)
+        assert not self.plane.volumes.violations, "\n".join(self.plane.volumes.violations)
         assert not self.unimplemented, f"not served: {', '.join(self.unimplemented)}"
+
+    def _volume(self, name: str) -> Volume:
+        return self.plane.volumes.get(self.plane.names.get("Volume", name) or name)
 
     def _record(self, tag: str) -> FunctionRecord:
         for app in self.plane.apps.all_deployed():
@@ -218,13 +236,15 @@ class Loopback:
         await plane.start()
         return plane
 
-    def _run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+    def _wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    def _call(self, function: Callable[[], Result]) -> Result:
+    def call(self, function: Callable[[], Result]) -> Result:
+        """Call a function in the loopback's thread, where its state may be touched."""
+
         async def call() -> Result:
             result = function()
             self.plane.changes.notify()
             return result
 
-        return self._run(call())
+        return self._wait(call())

@@ -29,15 +29,14 @@ def prctl(option: int, value: int) -> None:
 
 
 def descendants() -> list[int]:
-    """Return the processes below this one; orphans among them are adopted by it."""
+    """Return the processes below this one, zombies too; orphans among them are adopted by it."""
     children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text("utf-8", "replace").rpartition(")")[2].split()
-        except OSError:  # it ended while we looked
-            continue
-        if fields[0] != "Z":
-            children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            with contextlib.suppress(OSError, IndexError):  # it ended while we look
+                stat = (process / "stat").read_text("utf-8", "replace")
+                parent = int(stat.rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(process.name))
     found, todo = list[int](), [os.getpid()]
     while todo:
         below = children.get(todo.pop(), [])
@@ -47,15 +46,17 @@ def descendants() -> list[int]:
 
 
 def kill_all() -> None:
-    """Kill until nothing is left: a process may start another while it is being killed."""
+    """Kill and reap until nothing is left.
+
+    A process may start another while it is being killed, and one whose main thread is gone looks
+    like a zombie while its other threads still run.
+    """
     while living := descendants():
         for pid in living:
             forward(pid, signal.SIGKILL)
         while reap():
             pass
         time.sleep(0.002)
-    while reap():  # the last ones died after that look
-        pass
 
 
 def forward(pid: int, number: int) -> None:

@@ -119,6 +119,8 @@ class Launcher:
         finally:
             await server.stop()
             (self.sockets / container.id).unlink(missing_ok=True)
+        for view in views.values():
+            self.provision.volumes.check_unchanged(view)
         await asyncio.to_thread(shutil.rmtree, container.root, ignore_errors=True)
 
     async def _keep(

@@ -1,8 +1,10 @@
 """What containers print, kept in one order, and the RPCs that read it."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from modal_proto import api_pb2
@@ -83,11 +85,13 @@ class Logs:
         def has_news() -> bool:
             return len(self.entries) > read or is_over()
 
-        while await self._changes.wait_for(has_news, request.timeout or STREAM_SECONDS):
+        now = asyncio.get_running_loop().time
+        end = now() + (request.timeout or STREAM_SECONDS)
+        while await self._changes.wait_for(has_news, end - now()):
             fresh, read = self.entries[read:], len(self.entries)
-            for entry in fresh:
-                if _is_wanted(entry, request, request.file_descriptor):
-                    yield _batch([entry], str(read))
+            wanted = [its for its in fresh if _is_wanted(its, request, request.file_descriptor)]
+            for batch in _batches(wanted, str(read)):
+                yield batch
             if is_over():
                 yield api_pb2.TaskLogsBatch(app_done=True, entry_id=str(read))
                 return
@@ -99,7 +103,7 @@ class Logs:
         self._apps.get(request.app_id)
         found = self._between(request, request.since, request.until, request.source)
         last = found[-request.limit :] if request.limit else found
-        return api_pb2.AppFetchLogsResponse(batches=[_batch([entry], "") for entry in last])
+        return api_pb2.AppFetchLogsResponse(batches=_batches(last))
 
     @rpc
     async def app_count_logs(
@@ -153,12 +157,19 @@ def _is_wanted(
     )
 
 
-def _batch(entries: list[Entry], entry_id: str) -> api_pb2.TaskLogsBatch:
-    container = entries[0].container
+def _batches(entries: list[Entry], last_id: str = "") -> list[api_pb2.TaskLogsBatch]:
+    """Return lines by container; only the last batch has an id, to go on from after a break."""
+    runs = groupby(entries, key=lambda entry: entry.container)
+    batches = [_batch(container, list(run)) for container, run in runs]
+    if batches:
+        batches[-1].entry_id = last_id
+    return batches
+
+
+def _batch(container: Container, entries: list[Entry]) -> api_pb2.TaskLogsBatch:
     return api_pb2.TaskLogsBatch(
         task_id=container.id,
         function_id=container.function.id,
-        entry_id=entry_id,
         items=[
             api_pb2.TaskLogs(
                 data=entry.text,

@@ -23,8 +23,10 @@ class Proxy:
         is_wanted: Whether a request came: a server without minimum is started then.
     """
 
-    def __init__(self, serving: Callable[[], Container | None], port: int) -> None:
-        self._serving = serving
+    def __init__(
+        self, serving: Callable[[], Container | None], changed: Callable[[], None], port: int
+    ) -> None:
+        self._serving, self._changed = serving, changed
         self._listening = _listen(port)
         self.port: int = self._listening.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -51,6 +53,7 @@ class Proxy:
 
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         self.is_wanted = True
+        self._changed()
         container = self._serving()
         if container is None:
             return web.Response(status=503, text="No container serves at the moment.\n")
@@ -58,12 +61,14 @@ class Proxy:
         if not config.unauthenticated and not _has_token(request):
             return web.Response(status=401, text="Modal-Key and Modal-Secret are missing.\n")
         container.requests += 1
+        self._changed()
         try:
             return await self._exchange(request, container)
         except ClientError:
             return web.Response(status=502, text="The container hung up.\n")
         finally:
             container.requests -= 1
+            self._changed()
 
     async def _exchange(self, request: web.Request, container: Container) -> web.StreamResponse:
         assert self._session is not None

@@ -46,7 +46,8 @@ class Servers:
         if definition is None or not definition.data.is_server:
             return ""
         if record.id not in self._proxies:
-            proxy = Proxy(lambda: self._serving(record), self._ports.get(record.id, 0))
+            port = self._ports.get(record.id, 0)
+            proxy = Proxy(lambda: self._serving(record), self._changes.notify, port)
             self._proxies[record.id] = proxy
             self._state.put("port", record.id, str(proxy.port).encode())
         return self._proxies[record.id].url

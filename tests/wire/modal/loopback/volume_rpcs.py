@@ -13,6 +13,7 @@ from modal_proto import api_pb2
 from tests.wire.modal.loopback import trees
 from tests.wire.modal.loopback.blobs import Blobs
 from tests.wire.modal.loopback.names import Names
+from tests.wire.modal.loopback.reads import Reads
 from tests.wire.modal.loopback.rpc import Caller, rpc
 from tests.wire.modal.loopback.state import State
 from tests.wire.modal.loopback.volumes import View, Volume
@@ -25,18 +26,21 @@ class Volumes:
     """All volumes by id.
 
     Attributes:
+        violations: What containers did to volumes that Modal would have refused or lost.
         view_of: Returns what a container sees of a volume, and its processes.
     """
 
     def __init__(self, state: State, names: Names, blobs: Blobs) -> None:
         self._names, self._blobs = names, blobs
         self._folder = state.folder("volumes")
+        self._reads = Reads(state.folder("reads"))
         self._lock = asyncio.Lock()  # one change of committed files at a time
         self.view_of: Callable[[str, str], tuple[View, list[int]] | None] = lambda _c, _v: None
+        self.violations: list[str] = []
         self.volumes: dict[str, Volume] = {}
         for name, volume_id in names.of_kind("Volume").items():
             self._add(volume_id, name)
-        blobs.app.router.add_get("/volume/{volume}/{start}/{length}/{path:.*}", self._block)
+        blobs.app.router.add_get("/read/{read}/{start}/{length}", self._block)
 
     def get(self, volume_id: str) -> Volume:
         """Return a volume by its id.
@@ -55,9 +59,16 @@ class Volumes:
 
     async def commit(self, view: View) -> None:
         """Commit a container's view."""
-        if not view.is_read_only:
-            async with self._lock:
-                await asyncio.to_thread(view.commit)
+        if view.is_read_only:
+            self.check_unchanged(view)
+            return
+        async with self._lock:
+            await asyncio.to_thread(view.commit)
+
+    def check_unchanged(self, view: View) -> None:
+        """Note writes to a volume that is mounted read-only; Modal would have refused them."""
+        if view.is_read_only and view.is_changed():
+            self.violations.append(f"Volume '{view.volume.name}' was written though read-only")
 
     @rpc
     async def volume_get_or_create(
@@ -101,7 +112,11 @@ class Volumes:
             text = f"{OPEN_FILES}: path {open_file} is open"
             raise GRPCError(Status.FAILED_PRECONDITION, text)
         await self.commit(view)
-        await self.load(view)
+        async with self._lock:
+            lost = await asyncio.to_thread(view.reload)
+        if lost:
+            name = view.volume.name
+            self.violations.append(f"{', '.join(lost)} written while '{name}' was reloaded")
         return Empty()
 
     @rpc
@@ -126,12 +141,12 @@ class Volumes:
             raise GRPCError(Status.INVALID_ARGUMENT, f"{request.path} is a directory")
         size = path.stat().st_size
         end = min(size, request.start + request.len) if request.len else size
-        inside = path.relative_to(volume.files)
+        read = self._reads.keep(path)
         urls: list[str] = []
         start = request.start
         while start < end:
             stop = min(end, (start // BLOCK_BYTES + 1) * BLOCK_BYTES)
-            urls.append(f"{self._blobs.url}/volume/{volume.id}/{start}/{stop - start}/{inside}")
+            urls.append(f"{self._blobs.url}/read/{read}/{start}/{stop - start}")
             start = stop
         return api_pb2.VolumeGetFile2Response(
             get_urls=urls, size=size, start=request.start, len=max(0, end - request.start)
@@ -146,6 +161,10 @@ class Volumes:
             for file in request.files:
                 if volume.path(file.filename).exists():
                     raise GRPCError(Status.ALREADY_EXISTS, f"{file.filename} already exists")
+        missing = [its for its in request.files if not self._blobs.has_content(its.sha256_hex)]
+        if missing:
+            text = f"{missing[0].filename} was not uploaded"
+            raise GRPCError(Status.FAILED_PRECONDITION, text)
         contents = {its.filename: self._blobs.content(its.sha256_hex) for its in request.files}
         sizes = {path.lstrip("/"): its.stat().st_size for path, its in contents.items()}
         volume.check_room(sizes)
@@ -198,7 +217,7 @@ class Volumes:
 
     async def _block(self, request: web.Request) -> web.Response:
         match = request.match_info
-        path = self.get(match["volume"]).existing(match["path"])
+        path = self._reads.path(match["read"])
         data = await asyncio.to_thread(_read, path, int(match["start"]), int(match["length"]))
         return web.Response(body=data)
 

@@ -87,13 +87,31 @@ class View:
         """Bring what is committed into view; deletions too."""
         self._committed.mkdir(parents=True, exist_ok=True)
         self.path.mkdir(parents=True, exist_ok=True)
+        self._load_into(self.path)
+
+    def reload(self) -> list[str]:
+        """Bring what is committed into view; meanwhile the container sees an empty folder.
+
+        Returns:
+            What the container wrote into that folder: on Modal it would be lost.
+        """
+        hidden = self.path.with_name(f".{self.path.name}.reloading")
+        self.path.rename(hidden)
+        self.path.mkdir()
+        self._load_into(hidden)
+        lost = list(trees.scan(self.path))
+        trees.remove(self.path)
+        hidden.rename(self.path)
+        return lost
+
+    def _load_into(self, folder: Path) -> None:
         committed = trees.scan(self._committed)
         for path in [path for path in self.seen if path not in committed]:
-            trees.remove(self.path / path)
+            trees.remove(folder / path)
         for path, stamp in committed.items():
             if path not in self.seen or self.seen[path][1] != stamp:
-                trees.copy(self._committed / path, self.path / path)
-        own = trees.scan(self.path)
+                trees.copy(self._committed / path, folder / path)
+        own = trees.scan(folder)
         self.seen = {path: (own[path], stamp) for path, stamp in committed.items() if path in own}
 
     def commit(self) -> None:
