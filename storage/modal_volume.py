@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from storage.fetched_files import FetchedFiles
 from storage.keys import checked
+from storage.known_files import KnownFiles
 from storage.modal_errors import translated
 from storage.volume_api import Entry, EntryType, Volume
 from storage.volume_mounts import TEMPORARY, Mounts
@@ -28,6 +29,7 @@ from training.shared import held
 
 _READERS = 8  # requests at once
 _LINES = ".jsonl"  # of files that only ever grow: one of the same size is the same
+_WRITTEN_ONCE = ("/spec.json", "/inputs/report.json")  # of runs: read at every look at one
 _OPEN_FILES = "open files"  # in what Modal says of a reload that was not possible
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,9 @@ class VolumeStore:
         is_mounted: Whether this is one of these containers.
         scratch: A folder on a local disk.
         jitter_seconds: The longest pause before a commit: Volumes stand few at a time.
+
+    What a run's files have told once is remembered, so that looking at an open run again costs one
+    listing and the files that have grown.
     """
 
     def __init__(
@@ -52,24 +57,31 @@ class VolumeStore:
         mounts: Mounts,
         is_mounted: bool,
         scratch: Path,
-        jitter_seconds: float = 1.0,
+        jitter_seconds: float = 0.5,
     ) -> None:
         self._volumes, self._leases = volumes, leases
         self._mounts, self._is_mounted = mounts, is_mounted
         self._workshop = scratch / "workshop"
         self._jitter_seconds = jitter_seconds
         self._fetched = FetchedFiles(scratch / "fetched")
-        self._lines: dict[str, bytes] = {}  # of files that only ever grow
+        self._known = KnownFiles()
 
     def read(self, key: str) -> bytes:
         """Return the bytes at `key`; `FileNotFoundError` when there are none."""
+        is_written_once = key.endswith(_WRITTEN_ONCE)
+        if is_written_once and (known := self._known.get(key)) is not None:
+            return known
         with translated(key):
-            return b"".join(self._volume(key).read_file(key))
+            data = b"".join(self._volume(key).read_file(key))
+        if is_written_once:
+            self._known.put(key, data)
+        return data
 
     def write(self, key: str, data: bytes) -> None:
         """Store `data` at `key`, replacing what was there."""
         with translated(key), self._volume(key).batch_upload(force=True) as batch:
             batch.put_file(io.BytesIO(data), f"/{key}")
+        self._known.forget(key)
 
     def create(self, key: str, data: bytes) -> bool:
         """Store `data` at `key` if nothing is there; return whether this call stored it."""
@@ -84,13 +96,14 @@ class VolumeStore:
 
         A file of a Volume is replaced as a whole; its one writer remembers what it wrote.
         """
-        lines = self._lines.get(key, b"")
-        if not lines:
+        lines = self._known.get(key)
+        if lines is None:
             with suppress(FileNotFoundError):
                 lines = self.read(key)
+        lines = lines or b""
         lines = lines[: lines.rfind(b"\n") + 1] + data
         self.write(key, lines)
-        self._lines[key] = lines
+        self._known.put(key, lines)
 
     def exists(self, key: str) -> bool:
         """Return whether something is stored at `key` or under `key/`."""
@@ -139,7 +152,7 @@ class VolumeStore:
 
     def delete(self, key: str) -> None:
         """Remove `key` and all under it; nothing there is fine."""
-        self._lines.pop(key, None)
+        self._known.forget(key)
         if self._is_mounted:
             self._mounts.remove(key)
         with suppress(FileNotFoundError), translated(key):
@@ -171,12 +184,11 @@ class VolumeStore:
         """Return where programs find what is stored at `key`, in a container with mounts."""
         return self._mounts.path(key)
 
-    def refresh(self) -> None:
-        """Reload the mounts, so that they show what others have committed."""
+    def refresh(self, key: str) -> None:
+        """Reload the mount that has `key`, so that it shows what others have committed."""
         if self._is_mounted:
-            for area, volume in self._volumes.items():
-                with translated(area):
-                    volume.reload()
+            with translated(key):
+                self._volume(key).reload()
 
     def workshop(self, key: str) -> Path:
         """Return a place on the local disk."""
@@ -232,7 +244,7 @@ class VolumeStore:
 
     def _read_entry(self, entry: Entry) -> bytes | None:
         key = entry.path.strip("/")
-        known = self._lines.get(key)
+        known = self._known.get(key)
         if known is not None and len(known) == entry.size:
             return known
         try:
@@ -240,7 +252,7 @@ class VolumeStore:
         except FileNotFoundError:  # removed meanwhile
             return None
         if key.endswith(_LINES):
-            self._lines[key] = data
+            self._known.put(key, data)
         return data
 
     def _volume(self, key: str) -> Volume:

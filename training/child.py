@@ -17,7 +17,8 @@ from training.musubi.progress import EXIT_STOPPED, ProgressEvent
 from training.musubi.progress_reader import read_events
 from training.stage import StageInterruptedError
 
-STOP_SECONDS = 25.0
+# Of the 30 s that a stage has on Modal, the rest is for keeping what the program has saved.
+STOP_SECONDS = 20.0
 _PR_SET_PDEATHSIG = 1
 
 

@@ -4,6 +4,7 @@
 deployed and travel with every Function.
 """
 
+import functools
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -38,18 +39,18 @@ def _options(name: FunctionName, image: modal.Image) -> dict[str, Any]:
         "volumes": {DEPLOYMENT.mount_path(area): _VOLUMES[area] for area in resources.areas},
         "env": DEPLOYMENT.variables(),
         # Every call begins with the Volumes as they are, and leaves nothing to the next one.
-        "single_use_containers": bool(resources.areas),
+        "single_use_containers": resources.idle_seconds == 0,
+        "scaledown_window": resources.idle_seconds or None,
     }
 
 
 @app.function(**_options("advance", _CPU))
 def advance(guild: str, run: str) -> None:
     """Move one run as far as it can go now."""
-    from training.advance import advance as move
+    from training.modal_calls import advance_one
 
     parts = _opened()
-    move(parts.house, guild, run)
-    parts.backend.pump()
+    advance_one(parts.house, guild, run, parts.backend.pump)
 
 
 @app.function(**_options("tick", _CPU), schedule=modal.Cron("* * * * *"))
@@ -126,7 +127,9 @@ def _stage(call: dict[str, Any]) -> str:
     return do_call(parts.house, parts.records, call)
 
 
+@functools.cache
 def _opened(*, has_mounts: bool = False) -> "ModalParts":
+    """Return the adapters; a container that is called again knows what it has read already."""
     import logging
 
     from storage.modal_house import open_house

@@ -48,6 +48,8 @@ class Resources:
         timeout_seconds: The longest that one call may take.
         retries: How often Modal itself repeats a call that failed: never for a stage, whose next
             attempt is this project's own.
+        idle_seconds: How long a container waits for another call, and is paid for; with 0 it ends
+            with its call.
         areas: The Volumes that it has mounted.
     """
 
@@ -56,6 +58,7 @@ class Resources:
     memory_gib: float
     timeout_seconds: int
     retries: int = 0
+    idle_seconds: int = 0
     areas: tuple[Area, ...] = ()
 
 
@@ -63,7 +66,11 @@ ALL: tuple[Area, ...] = ("models", "datasets", "runs")
 
 FUNCTIONS: Mapping[FunctionName, Resources] = MappingProxyType(
     {
-        "advance": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES),
+        # Of a run's stages, some end within seconds of each other.
+        "advance": Resources(
+            cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES, idle_seconds=20
+        ),
+        # Each minute: a container that waited for the next call would never end.
         "tick": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES),
         "clean_up": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=HOURS),
         "prepare": Resources(cpu=4, memory_gib=8, timeout_seconds=4 * HOURS, areas=ALL),

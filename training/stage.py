@@ -100,11 +100,11 @@ class StageContext:
             raise StageInterruptedError("stopped on request")
 
     @contextmanager
-    def shared(self, name: str) -> Generator[None]:
-        """Hold a lease on something that several runs make; wait while another makes it."""
+    def shared(self, name: str, key: str) -> Generator[None]:
+        """Hold a lease on what several runs make at or below `key`; wait while another makes it."""
         leases, holder = self.house.leases, self.grant.holder
         with held(leases, name, holder=holder, wait=self._wait, on_lost=self.stopping.set):
-            self.house.store.refresh()
+            self.house.store.refresh(key)
             yield
 
     def _wait(self) -> None:

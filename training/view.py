@@ -10,7 +10,7 @@ from training.catalogue import ExpertName
 from training.events import StageKey
 from training.house import House
 from training.request import RunSpec
-from training.run import Run, StageStatus
+from training.run import Run, StageState, StageStatus
 
 
 class Progress(BaseModel):
@@ -150,7 +150,8 @@ def view_run(house: House, guild: str, name: str) -> RunView:
     """
     run = house.log(guild, name).load()
     keys = stage_keys(run.spec)
-    progress = {key: found for key in keys if (found := _progress(house, guild, name, key))}
+    shown = [key for key in keys if _shows_progress(key, run.stage(key))]
+    progress = {key: found for key in shown if (found := _progress(house, guild, name, key))}
     positions: dict[StageKey, int] = {}
     for key in keys:
         stage = run.stage(key)
@@ -175,6 +176,16 @@ def metrics(house: House, spec: RunSpec, name: ExpertName) -> list[Metric]:
             metric = Metric.model_validate_json(line)
             steps[metric.step] = metric
     return [steps[step] for step in sorted(steps)]
+
+
+def _shows_progress(key: StageKey, stage: StageState) -> bool:
+    """Return whether anybody wants to know how far an attempt is; of a training, also afterwards.
+
+    Each answer is a question to whoever keeps them.
+    """
+    if key.stage == "train":
+        return stage.attempt > 0
+    return stage.status is StageStatus.RUNNING
 
 
 def _progress(house: House, guild: str, name: str, key: StageKey) -> Progress | None:

@@ -149,8 +149,10 @@ class Installation:
         scheduler = self.loopback.plane.scheduler
         calls = self.loopback.plane.calls.calls
         self.loopback.wait_for(
-            lambda: all(call.finished_at is not None for call in calls.values())
-            and not any(its.inputs for its in scheduler.living_all()),
+            lambda: (
+                all(call.finished_at is not None for call in calls.values())
+                and not any(its.inputs for its in scheduler.living_all())
+            ),
         )
 
     def worker(self, name: str, key: StageKey) -> Container:

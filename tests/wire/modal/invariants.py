@@ -5,6 +5,7 @@ import pickle
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import psutil
 from modal_proto import api_pb2
@@ -133,7 +134,7 @@ def check_one_at_a_time(found: Iterable[Execution]) -> None:
         if execution.worked:
             by_stage[execution.stage].append(execution)
     for stage, its in by_stage.items():
-        for earlier, later in zip(its, its[1:], strict=False):
+        for earlier, later in pairwise(its):
             ended = earlier.attempt.ended
             assert ended is not None, f"{stage} still works"
             assert ended <= later.attempt.started, f"two worked on {stage}: {earlier}, {later}"
@@ -193,7 +194,7 @@ def _check_published(installation: Installation, run: Run, expert: ExpertName) -
 
 def _call(work: Input) -> Call:
     assert work.message.data_format == api_pb2.DATA_FORMAT_PICKLE
-    (facts,), _ = pickle.loads(work.message.args)  # noqa: S301 - written by this test's client
+    (facts,), _ = pickle.loads(work.message.args)
     return from_plain(facts)
 
 
@@ -201,7 +202,7 @@ def _returned(work: Input, attempt: Attempt) -> object:
     """Return what an execution returned; None when it did not, or another one of the input did."""
     if attempt.outcome != "success" or work.output is None:
         return None
-    return pickle.loads(work.output.result.data)  # noqa: S301 - written by this test's containers
+    return pickle.loads(work.output.result.data)
 
 
 def _line(process: psutil.Process) -> str:

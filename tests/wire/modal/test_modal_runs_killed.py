@@ -117,6 +117,8 @@ def test_a_merge_that_is_killed_before_its_receipt_is_done_again(
 
     assert killed_at.stage(StageKey("train", "high")).status is StageStatus.PENDING
     assert found.status is RunStatus.SUCCEEDED
-    attempts = {expert: found.stage(StageKey("merge", expert)).attempt for expert in ("high", "low")}
+    attempts = {
+        expert: found.stage(StageKey("merge", expert)).attempt for expert in ("high", "low")
+    }
     assert sorted(attempts.values()) == [1, 2]
     check(installation, run)

@@ -10,7 +10,7 @@ from tests.wire.modal.loopback.container import Container
 from tests.wire.modal.loopback.rpc import Caller, rpc
 from tests.wire.modal.loopback.scheduler import Scheduler
 
-HEARTBEAT_SECONDS = 10.0
+HEARTBEAT_SECONDS = 4.0  # the client gives up on a heartbeat after 5.1 s
 
 
 class Containers:
