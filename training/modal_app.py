@@ -12,7 +12,7 @@ import modal
 
 from training.deployment import Deployment
 from training.modal_images import gpu_image, merge_image, stage_image
-from training.resources import FUNCTIONS, FunctionName
+from training.resources import FUNCTIONS, STARTUP_SECONDS, FunctionName
 
 if TYPE_CHECKING:
     from storage.modal_house import ModalParts
@@ -35,7 +35,9 @@ def _options(name: FunctionName, image: modal.Image) -> dict[str, Any]:
         "cpu": resources.cpu,
         "memory": round(resources.memory_gib * 1024),
         "timeout": resources.timeout_seconds,
+        "startup_timeout": min(STARTUP_SECONDS, resources.timeout_seconds),
         "retries": resources.retries,
+        "schedule": modal.Cron(resources.cron) if resources.cron else None,
         "volumes": {DEPLOYMENT.mount_path(area): _VOLUMES[area] for area in resources.areas},
         "env": DEPLOYMENT.variables(),
         # Every call begins with the Volumes as they are, and leaves nothing to the next one.
@@ -53,7 +55,7 @@ def advance(guild: str, run: str) -> None:
     advance_one(parts.house, guild, run, parts.backend.pump)
 
 
-@app.function(**_options("tick", _CPU), schedule=modal.Cron("* * * * *"))
+@app.function(**_options("tick", _CPU))
 def tick() -> None:
     """Move every open run, and start what waits for a free GPU."""
     from training.modal_calls import advance_all
@@ -62,7 +64,7 @@ def tick() -> None:
     advance_all(parts.house, parts.backend.pump)
 
 
-@app.function(**_options("clean_up", _CPU), schedule=modal.Cron("17 3 * * *"))
+@app.function(**_options("clean_up", _CPU))
 def clean_up() -> None:
     """Remove what is temporary and old, and what can be made again and was not used."""
     from training.clean_up import clean_up as clean

@@ -24,6 +24,9 @@ KNOWN_GPUS = frozenset(
     ("T4", "L4", "A10", "L40S", "A100-40GB", "A100-80GB", "H100", "H200", "B200")
 )
 
+# From a container's place on a machine to its first line of Python; else it is the timeout's.
+STARTUP_SECONDS = 15 * MINUTES
+
 # Before Modal ends a training, it saves its state by itself, and the next attempt goes on.
 SOFT_DEADLINE_SECONDS = 23.5 * HOURS
 
@@ -50,6 +53,7 @@ class Resources:
             attempt is this project's own.
         idle_seconds: How long a container waits for another call, and is paid for; with 0 it ends
             with its call.
+        cron: When it is called by itself, in UTC.
         areas: The Volumes that it has mounted.
     """
 
@@ -59,6 +63,7 @@ class Resources:
     timeout_seconds: int
     retries: int = 0
     idle_seconds: int = 0
+    cron: str | None = None
     areas: tuple[Area, ...] = ()
 
 
@@ -71,8 +76,8 @@ FUNCTIONS: Mapping[FunctionName, Resources] = MappingProxyType(
             cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES, idle_seconds=20
         ),
         # Each minute: a container that waited for the next call would never end.
-        "tick": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES),
-        "clean_up": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=HOURS),
+        "tick": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES, cron="* * * * *"),
+        "clean_up": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=HOURS, cron="17 3 * * *"),
         "prepare": Resources(cpu=4, memory_gib=8, timeout_seconds=4 * HOURS, areas=ALL),
         "fetch": Resources(cpu=2, memory_gib=4, timeout_seconds=6 * HOURS, areas=ALL),
         # The merge takes under 2 GiB; the rest is the page cache of what it reads and writes.

@@ -17,7 +17,7 @@ WATCH_SECONDS = 2.0
 # Modal kills a container 30 s after it has asked it to end.
 GRACE_SECONDS = 27.0
 # Of a call that was asked to stop: its GPU is free within 30 s of the request, come what may.
-STOP_SECONDS = 23.0
+STOP_SECONDS = 22.0
 _LOOK_SECONDS = 0.2
 
 

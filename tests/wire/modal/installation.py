@@ -12,6 +12,7 @@ from tests.media import guide_files, write_zip
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.loopback.container import Container
 from training import layout
+from training.advance import open_runs
 from training.dataset_draft import Upload
 from training.datasets import Datasets
 from training.deployment import (
@@ -34,7 +35,7 @@ ROOT = Path(__file__).parents[3]
 ORIGIN = Origin(guild=GUILD, by="7", channel="5")
 SLOW = "LORABOT_STEP_DELAY"
 SMALL = "wan21-t2v-1-3b"  # one expert, nothing to merge
-DEADLINE_SECONDS = 120.0
+DEADLINE_SECONDS = 150.0
 _LOOK_SECONDS = 0.1
 
 
@@ -100,6 +101,12 @@ class Installation:
         """Return the log of a run, as it is committed."""
         return RunLog(FolderStore(self.committed("runs")), GUILD, name)
 
+    def kill(self, name: str, key: StageKey) -> None:
+        """Kill the container that works on a stage, and wait until it is gone."""
+        container = self.worker(name, key)
+        self.loopback.kill(container)
+        self.loopback.wait_for(lambda: container.state == "ended")
+
     def view(self, name: str) -> RunView:
         """Return a run as the bot sees it."""
         return self.runs.view(GUILD, name)
@@ -153,7 +160,22 @@ class Installation:
                 all(call.finished_at is not None for call in calls.values())
                 and not any(its.inputs for its in scheduler.living_all())
             ),
+            DEADLINE_SECONDS,
         )
+
+    def most_gpus_at_once(self) -> int:
+        """Return how many GPUs were held at the same time."""
+        holds = self.loopback.gpu_log
+        return max(
+            sum(
+                its.taken <= at.taken and (its.released or at.taken + 1) > at.taken for its in holds
+            )
+            for at in holds
+        )
+
+    def open_runs(self) -> list[tuple[str, str]]:
+        """Return the guild and name of each run that has not ended."""
+        return open_runs(self.parts.house)
 
     def worker(self, name: str, key: StageKey) -> Container:
         """Return the container that works on the newest attempt of a stage."""

@@ -22,6 +22,7 @@ from training.events import (
     StageStarted,
     StageStopped,
     StageSucceeded,
+    StateSaved,
 )
 from training.merge.hashing import file_sha256
 from training.ports import Call
@@ -177,6 +178,21 @@ def started_attempts(installation: Installation, name: str, key: StageKey) -> li
         if isinstance(its, StageStarted) and its.key == key and its.resumed_step is None
     ]
     return [its.attempt for its in sorted(found, key=lambda its: its.at)]
+
+
+def resumed_step(installation: Installation, run: str, attempt: int) -> int:
+    """Return the step that an attempt went on from; 0 when it began anew."""
+    found = (its for its in installation.events(run) if isinstance(its, StageStarted))
+    steps = [
+        its.resumed_step for its in found if its.attempt == attempt and its.key.stage == "train"
+    ]
+    return max(step or 0 for step in steps)
+
+
+def saved_steps(installation: Installation, run: str, attempt: int) -> list[int]:
+    """Return the steps of the training states that an attempt saved."""
+    found = (its for its in installation.events(run) if isinstance(its, StateSaved))
+    return [its.step for its in found if its.attempt == attempt]
 
 
 def _check_published(installation: Installation, run: Run, expert: ExpertName) -> None:

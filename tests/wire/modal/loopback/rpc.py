@@ -106,11 +106,15 @@ class Router:
         if isinstance(answer, AsyncIterator):
             async for reply in cast("AsyncIterator[Message]", answer):
                 await stream.send_message(reply)
+            await self._tell(name, caller)
             return
         reply = await answer
+        await self._tell(name, caller)
+        await stream.send_message(reply)
+
+    async def _tell(self, name: str, caller: Caller) -> None:
         for listen in self.listeners:
             await listen(name, caller)
-        await stream.send_message(reply)
 
 
 def _handlers(parts: Sequence[object]) -> list[tuple[str, Callable[..., Any]]]:
