@@ -6,10 +6,10 @@ STAMP := $(VENV)/.installed
 FOOTAGE := build/footage
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo sandbox test lint format bench clean
+.PHONY: help install demo sandbox test test-slow lint format bench clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 install: $(STAMP) ## Install into .venv (torch's CPU build among it)
 
@@ -19,14 +19,23 @@ $(STAMP): pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev,local]'
 	@touch $@
 
-demo: $(STAMP) ## Play the main job through chat without any account; results in demo-output/
+demo: $(STAMP) ## Play the main job through chat without any account; BACKEND=modal-loopback: on Modal's client
+ifeq ($(BACKEND),modal-loopback)
+	$(BIN)/python -m tests.wire.modal.play
+else ifeq ($(BACKEND),)
 	$(BIN)/lorabot demo
+else
+	$(error BACKEND is modal-loopback, or not given)
+endif
 
 sandbox: $(STAMP) ## Open the chat page for a person; state in sandbox-home/
 	$(BIN)/lorabot sandbox --home sandbox-home
 
-test: $(STAMP) ## Run every test
+test: $(STAMP) ## Run every test but the slow ones
 	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+test-slow: $(STAMP) ## Run the slow tests: kill loops, long clocks, many examples, whole runs over again
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m "slow and not gpu and not live"
 
 lint: $(STAMP) ## Check format, lint and types
 	$(BIN)/ruff format --check .

@@ -10,7 +10,10 @@ from bot.cli.check import check
 from bot.cli.checkpoint import checkpoint
 from bot.cli.datasets import add, captions, diff
 from bot.cli.demo import demo
+from bot.cli.deploy import deploy
+from bot.cli.doctor import doctor
 from bot.cli.explain import explain_log
+from bot.cli.import_volume import import_volume
 from bot.cli.merge import merge
 from bot.cli.models import models
 from bot.cli.output import errors, print_error
@@ -21,6 +24,7 @@ from bot.cli.train import train
 from training.errors import TrainingError
 
 USAGE, REFUSED = 2, 1
+_INSTALLATION = ("--home", "--backend", "--app")
 
 app = App(
     name="lorabot",
@@ -33,7 +37,7 @@ app = App(
 )
 for command in (serve, sandbox, demo, models, check, add, captions, diff, plan, train, runs):
     app.command(command)
-for command in (cancel, download, merge):
+for command in (cancel, download, merge, import_volume, deploy, doctor):
     app.command(command)
 app.command(explain_log, name="explain")
 app.command(checkpoint)
@@ -42,8 +46,9 @@ app.command(checkpoint)
 def main(arguments: list[str] | None = None) -> None:
     """Run one command line; exit codes: 0 fine, 1 refused or failed, 2 usage."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        app(arguments, exit_on_error=False, print_error=False)
+        app(_in_order(given), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         errors.print(f"error: {error}", markup=False)
         errors.print("See lorabot --help, or --help of the command.")
@@ -51,9 +56,20 @@ def main(arguments: list[str] | None = None) -> None:
     except TrainingError as error:
         print_error(error)
         sys.exit(REFUSED)
+    except ConnectionError as error:
+        print_error(TrainingError(f"A connection failed: {error}.", "Try again in a moment."))
+        sys.exit(REFUSED)
     except (OSError, sqlite3.Error) as error:
         print_error(TrainingError(f"The machine refused: {error}.", "Mend that and try again."))
         sys.exit(REFUSED)
+
+
+def _in_order(arguments: list[str]) -> list[str]:
+    """Return a command line with what names the installation after the command, as it is read."""
+    count = 0
+    while count < len(arguments) and arguments[count].split("=")[0] in _INSTALLATION:
+        count += 1 if "=" in arguments[count] else 2
+    return [*arguments[count:], *arguments[:count]]
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ from typing import Literal, ParamSpec, TypeVar
 
 from bot.dataset_views import CheckedDataset, StoredDataset, look
 from bot.installation import Installation
-from training.advance import open_runs
+from bot.messages.dataset_text import report_text
 from training.checked_uploads import CheckedUploads
 from training.dataset.caption_table import write_table
 from training.dataset.difference import Difference, compare
-from training.dataset.report import Media
+from training.dataset.report import Media, Report
 from training.dataset_draft import (
     OnProgress,
     Upload,
@@ -18,8 +18,8 @@ from training.dataset_draft import (
     refuse_unusable,
 )
 from training.dataset_edits import DatasetEdits
+from training.dataset_removal import DatasetRemovals, Removal
 from training.datasets import DatasetVersion
-from training.errors import RequestError
 from training.request import check_name, parse_reference
 
 P = ParamSpec("P")
@@ -35,6 +35,7 @@ class DatasetService:
         self._datasets = local.datasets
         self._edits = DatasetEdits(local.datasets)
         self._checked = CheckedUploads(local.house.store)
+        self._removals = DatasetRemovals(local.house, local.datasets, local.runs)
 
     async def add(
         self,
@@ -169,21 +170,21 @@ class DatasetService:
 
         return await _in_thread(show)
 
+    async def text_of(self, report: Report) -> str:
+        """Return a whole report as plain text."""
+        return await _in_thread(report_text, report)
+
+    async def removal(self, guild: str, reference: str) -> Removal:
+        """Return what removing one version or a whole dataset would delete."""
+        return await _in_thread(self._removals.ask, guild, reference)
+
     async def remove(self, guild: str, reference: str) -> list[DatasetVersion]:
-        """Remove one version or a whole dataset, unless an open run reads it."""
+        """Remove one version, unless an open run reads it."""
+        return await _in_thread(self._removals.remove, guild, reference)
 
-        def remove() -> list[DatasetVersion]:
-            name, number = parse_reference(reference)
-            for found_guild, run in open_runs(self._local.house, guild):
-                used = self._local.house.log(found_guild, run).spec().dataset
-                if used.name == name and number in (None, used.number):
-                    raise RequestError(
-                        f"The run {run} is reading {used}, so it cannot be removed now.",
-                        "Wait until the run has ended, or cancel it first.",
-                    )
-            return self._datasets.remove(guild, reference)
-
-        return await _in_thread(remove)
+    async def remove_all(self, guild: str, newest: str) -> list[DatasetVersion]:
+        """Remove a whole dataset whose newest version is the one named, unless it is read."""
+        return await _in_thread(self._removals.remove_all, guild, newest)
 
     async def _changed(
         self, guild: str, reference: str, change: Callable[[], DatasetVersion]

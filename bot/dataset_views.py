@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from bot.messages.contact_sheet import draw_sheet
+from bot.messages.dataset_text import report_text
 from training.dataset.groups import GroupPlan, plan_groups
 from training.dataset.original import why_not_original
 from training.dataset.report import Report
@@ -15,12 +16,14 @@ class Looked:
     """What was found in a set, as it is shown.
 
     Attributes:
+        text: The whole report.
         sheet: The contact sheet, a JPEG.
         no_original: Why the media cannot be kept as uploaded, None where they can.
         trigger: A word that every caption should hold.
     """
 
     report: Report
+    text: str
     groups: GroupPlan
     sheet: bytes | None
     no_original: str | None
@@ -64,9 +67,10 @@ class CheckedDataset:
 
 
 def look(report: Report, thumbnails: Thumbnails, trigger: str | None) -> Looked:
-    """Return a set as it is shown, with its contact sheet drawn."""
+    """Return a set as it is shown, all that takes time to make of it made."""
     return Looked(
         report=report,
+        text=report_text(report),
         groups=plan_groups(report),
         sheet=draw_sheet(report, thumbnails.images()),
         no_original=_no_original(report),

@@ -11,20 +11,24 @@ from bot.installation import Installation
 from bot.web.archive import Member
 from bot.web.bundle import workflow_file
 from bot.web.links import LinkSigner
-from training.advance import open_runs
+from training.advance import nudge, open_runs
 from training.bundle import require_checkpoints, sets
 from training.catalogue import find_model
 from training.checkpoints import StoredCheckpoint, expert_named
+from training.child import STOP_SECONDS
 from training.cost import Estimate, estimate
 from training.cutting import remarks
 from training.dataset.group import GroupPlan
 from training.dataset.report import Finding
+from training.log_tail import LogTail, log_tail
+from training.prices import PriceList
 from training.request import EngineName, RunSpec, TrainRequest
 from training.runs import Origin
 from training.view import RunSummary, RunView
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_FRESH_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ class Service:
         self._signer = signer
         self._engine: EngineName = engine
         self.datasets = DatasetService(local)
+        self._listings: dict[str, asyncio.Task[list[RunSummary]]] = {}
+        self._insisting = set[asyncio.Task[None]]()
 
     async def add_checkpoint(
         self, guild: str, file: Path, *, model: str, expert: str, name: str, by: str
@@ -101,6 +107,10 @@ class Service:
         """Return what `resume-from` can name and fits what was typed, each with a description."""
         return await _in_thread(self._local.runs.starts.names, guild, typed)
 
+    async def gpu_prices(self) -> PriceList:
+        """Return what each GPU that a run can ask for costs."""
+        return await _in_thread(self._local.house.prices)
+
     async def train(self, request: TrainRequest, origin: Origin) -> StartedRun:
         """Store a run and start it; the same interaction gives the same run."""
 
@@ -108,7 +118,13 @@ class Service:
             spec = self._local.runs.start(request, origin, self._engine)
             report = self._local.house.report(spec)
             groups = self._local.house.groups(spec)
-            cost = estimate(find_model(spec.model), groups, spec.experts)
+            cost = estimate(
+                find_model(spec.model),
+                groups,
+                spec.experts,
+                gpu=spec.gpu,
+                prices=self._local.house.prices(),
+            )
             return StartedRun(spec, cost, groups, remarks(spec.dataset_toml, report))
 
         return await _in_thread(start)
@@ -128,19 +144,52 @@ class Service:
             self._local.runs.cancel(guild, run, by=by)
             return self._local.runs.view(guild, run)
 
-        return await _in_thread(cancel)
+        view = await _in_thread(cancel)
+        if not view.run.status.is_final:
+            self._insist_later(guild, run)
+        return view
+
+    def _insist_later(self, guild: str, run: str) -> None:
+        """Have what was asked to stop, and does not, be killed as soon as that is due."""
+
+        async def insist() -> None:
+            await asyncio.sleep(STOP_SECONDS)
+            await _in_thread(nudge, self._local.house, guild, run)
+
+        task = asyncio.create_task(insist(), name=f"end {run}")
+        self._insisting.add(task)
+        task.add_done_callback(self._insisting.discard)
 
     async def run(self, guild: str, name: str) -> RunView:
         """Return one run as it stands now."""
         return await _in_thread(self._local.runs.view, guild, name)
 
+    async def log_tail(self, view: RunView) -> LogTail | None:
+        """Return the last lines that a run's programs have printed, where there are any."""
+        return await _in_thread(log_tail, self._local.house, view.run)
+
     async def runs(self, guild: str) -> list[RunSummary]:
         """Return all runs, newest first."""
         return await _in_thread(self._local.runs.summaries, guild)
 
-    async def run_names(self, guild: str) -> list[str]:
-        """Return the names of all runs."""
-        return await _in_thread(self._local.runs.names, guild)
+    async def run_states(self, guild: str, *, patience_seconds: float) -> dict[str, str]:
+        """Return the state of each run by name, newest first; only names when it takes too long.
+
+        Who asks again within seconds, with every letter that they type, gets the same answer.
+        """
+        listing = self._listings.get(guild)
+        if listing is None:
+            listing = asyncio.create_task(self.runs(guild), name=f"runs of {guild}")
+            self._listings[guild] = listing
+            listing.add_done_callback(lambda _task: self._forget_soon(guild))
+        await asyncio.wait({listing}, timeout=patience_seconds)
+        if listing.done():
+            return {run.name: run.state for run in listing.result()}
+        return dict.fromkeys(await _in_thread(self._local.runs.names, guild), "")
+
+    def _forget_soon(self, guild: str) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(_FRESH_SECONDS, self._listings.pop, guild)
 
     async def open_runs(self) -> list[tuple[str, str]]:
         """Return (guild, run) of all runs that have not ended, and see that they are worked on."""

@@ -1,15 +1,22 @@
 """What the environment says, read once and checked."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from training.card_memory import CARDS
 from training.dataset.limits import GIB, Limits
+from training.deployment import DEFAULT_APP, DEFAULT_GPU_STAGES, Deployment
 from training.errors import RequestError
+from training.gpus import GPUS
 from training.musubi.launcher.program import DEFAULT_STATE_SECONDS
+from training.request import EngineName
+
+BackendName = Literal["local", "modal"]
+# Modal's names have up to 63 characters, and those of a deployment end in up to 9 more.
+_APP_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,53}$"
 
 
 class Settings(BaseSettings):
@@ -20,6 +27,18 @@ class Settings(BaseSettings):
     )
 
     home: Path = Path("~/.lorabot")
+    backend: Annotated[
+        BackendName, Field(description="where the command line works: this machine or Modal")
+    ] = "local"
+    modal_app: Annotated[
+        str, Field(pattern=_APP_NAME, description="name of a deployment on Modal")
+    ] = DEFAULT_APP
+    engine: Annotated[EngineName, Field(description="what a deployment on Modal trains with")] = (
+        "musubi"
+    )
+    gpu_stages: Annotated[
+        int, Field(ge=1, le=100, description="stages of a deployment that hold a GPU at once")
+    ] = DEFAULT_GPU_STAGES
     discord_token: SecretStr | None = None
     team_role: Annotated[
         str | None, Field(description="name of the role that is notified when a run ends")
@@ -67,19 +86,28 @@ class Settings(BaseSettings):
     @field_validator("gpu")
     @classmethod
     def _known_card(cls, value: str | None) -> str | None:
-        if value is not None and value not in CARDS:
-            raise ValueError(f"it is none of {', '.join(CARDS)}")
+        if value is not None and value not in GPUS:
+            raise ValueError(f"it is none of {', '.join(GPUS)}")
         return value
 
     @classmethod
-    def read(cls, home: Path | None = None) -> Self:
-        """Return what the environment says; `home` goes before LORABOT_HOME.
+    def read(
+        cls,
+        home: Path | None = None,
+        *,
+        backend: BackendName | None = None,
+        modal_app: str | None = None,
+        engine: EngineName | None = None,
+    ) -> Self:
+        """Return what the environment says; what is given here goes before it.
 
         Raises:
             RequestError: A variable holds what it cannot.
         """
+        named = {"home": home, "backend": backend, "modal_app": modal_app, "engine": engine}
+        given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
         try:
-            return cls() if home is None else cls(home=home)
+            return cls(**given)
         except ValidationError as error:
             first = error.errors()[0]
             name = f"LORABOT_{str(first['loc'][0]).upper()}"
@@ -92,6 +120,11 @@ class Settings(BaseSettings):
     def home_folder(self) -> Path:
         """Return the absolute folder that holds all state."""
         return self.home.expanduser().resolve()
+
+    @property
+    def deployment(self) -> Deployment:
+        """Return the names of the deployment on Modal."""
+        return Deployment(name=self.modal_app, engine=self.engine, gpu_stages=self.gpu_stages)
 
     @property
     def limits(self) -> Limits:
@@ -121,3 +154,17 @@ class Settings(BaseSettings):
                 "or try everything without an account: lorabot sandbox.",
             )
         return self.discord_token.get_secret_value()
+
+
+# What is set about a bot wherever it runs; the rest is of one machine, or a secret.
+_HOSTED = (
+    *("team_role", "web_url", "link_hours", "discord_url", "edit_seconds", "upload_limit_mib"),
+    *("dataset_files", "dataset_zip_gib", "dataset_unpacked_gib", "dataset_ratio"),
+    *("image_megapixels", "clip_megapixels", "clip_seconds", "decoder_seconds", "decoder_gib"),
+)
+
+
+def hosted_variables(environment: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the variables that are to be set where the bot is hosted as they are set here."""
+    names = (f"LORABOT_{name.upper()}" for name in _HOSTED)
+    return {name: environment[name] for name in names if environment.get(name)}

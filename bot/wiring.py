@@ -18,7 +18,9 @@ from training.backends.local_queue import LocalBackend
 from training.catalogue import Model
 from training.errors import RequestError
 from training.house import House
+from training.musubi.checkout import commit_of
 from training.musubi.engine import MusubiEngine
+from training.musubi.launcher.hooks import MUSUBI_COMMIT
 from training.ports import Engine
 from training.rehearsal.engine import RehearsalEngine
 from training.request import EngineName
@@ -47,6 +49,7 @@ class LocalHouse(Installation):
             board=StoreBoard(store),
             engine=self.engine,
             gpu=self.gpu,
+            only_gpu=settings.gpu,
             limits=settings.limits,
         )
         index = SqliteRunIndex(self.home / "index.sqlite")
@@ -66,25 +69,8 @@ class LocalHouse(Installation):
         """
         if name == "rehearsal":
             return RehearsalEngine()
-        if self.settings.musubi_dir is None:
-            raise RequestError(
-                "The musubi engine needs a musubi-tuner checkout and a GPU.",
-                "Set LORABOT_MUSUBI_DIR to its folder, or use --engine rehearsal.",
-            )
-        checkout = self.settings.musubi_dir.resolve()
-        if not (checkout / "src/musubi_tuner/wan_train_network.py").is_file():
-            raise RequestError(
-                f"LORABOT_MUSUBI_DIR names {checkout}, which is no musubi-tuner checkout.",
-                "Set it to the folder that holds src/musubi_tuner.",
-            )
-        # Not resolved: the link in a virtual environment is what makes it one.
-        python = self.settings.musubi_python or checkout / ".venv/bin/python"
-        if not python.is_file():
-            raise RequestError(
-                f"There is no interpreter {python} that musubi-tuner could run with.",
-                "Make the checkout's .venv as README says, or set LORABOT_MUSUBI_PYTHON.",
-            )
-        return MusubiEngine(checkout, python.absolute(), self.settings.state_seconds)
+        checkout, python = musubi_checkout(self.settings)
+        return MusubiEngine(checkout, python, self.settings.state_seconds)
 
     def gpu(self, _model: Model, engine: EngineName) -> str | None:
         """Return the card that an engine trains on; a rehearsal runs on the CPU."""
@@ -136,6 +122,40 @@ class LocalHouse(Installation):
             with suppress(ChildProcessError):
                 ended, _status = os.waitpid(self._worker, os.WNOHANG)
                 self._worker = None if ended else self._worker
+
+
+def musubi_checkout(settings: Settings) -> tuple[Path, Path]:
+    """Return the folder of musubi-tuner on this machine, and the interpreter that it runs with.
+
+    Raises:
+        RequestError: It is not set, or not there.
+    """
+    if settings.musubi_dir is None:
+        raise RequestError(
+            "The musubi engine needs a musubi-tuner checkout and a GPU.",
+            "Set LORABOT_MUSUBI_DIR to its folder, or use --engine rehearsal.",
+        )
+    checkout = settings.musubi_dir.resolve()
+    if not (checkout / "src/musubi_tuner/wan_train_network.py").is_file():
+        raise RequestError(
+            f"LORABOT_MUSUBI_DIR names {checkout}, which is no musubi-tuner checkout.",
+            "Set it to the folder that holds src/musubi_tuner.",
+        )
+    found = commit_of(checkout)
+    if found not in (None, MUSUBI_COMMIT):
+        raise RequestError(
+            f"The musubi-tuner in {checkout} is at commit {found}; caches, commands and the "
+            "launcher are those of another.",
+            f"Check out {MUSUBI_COMMIT} there, as README says.",
+        )
+    # Not resolved: the link in a virtual environment is what makes it one.
+    python = settings.musubi_python or checkout / ".venv/bin/python"
+    if not python.is_file():
+        raise RequestError(
+            f"There is no interpreter {python} that musubi-tuner could run with.",
+            "Make the checkout's .venv as README says, or set LORABOT_MUSUBI_PYTHON.",
+        )
+    return checkout, python.absolute()
 
 
 def worker_environment(settings: Settings) -> dict[str, str]:

@@ -3,12 +3,12 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from storage.keys import checked
-from training.ports import StoredFile
+from training.ports import StoredFile, unwatched
 
 
 class FolderStore:
@@ -98,7 +98,11 @@ class FolderStore:
                 _remove(path)
         return freed
 
-    def fetch(self, key: str) -> Path:
+    def fetch(
+        self,
+        key: str,
+        watch: Callable[[int], None] = unwatched,  # noqa: ARG002  # nothing is copied
+    ) -> Path:
         """Return the stored file itself.
 
         Raises:

@@ -1,5 +1,8 @@
 """What a container, or an operator's machine, needs to work on a deployment on Modal."""
 
+import atexit
+import logging
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +12,8 @@ import modal
 
 from storage.modal_board import ModalBoard
 from storage.modal_claims import ModalClaims
-from storage.modal_dict import ModalDict
+from storage.modal_dict import PATIENCE_SECONDS, ModalDict
+from storage.modal_errors import UNREACHABLE
 from storage.modal_lease import ModalLeases
 from storage.modal_volume import VolumeStore
 from storage.volume_api import Volume
@@ -18,15 +22,19 @@ from training.backends.modal import ModalBackend
 from training.backends.modal_calls import CallRecords, Placement
 from training.catalogue import Model, find_model
 from training.dataset.limits import Limits
-from training.deployment import Deployment
+from training.deployment import Deployment, Purpose
+from training.errors import BackendError
 from training.house import House
 from training.image_pins import MUSUBI_FOLDER, MUSUBI_PYTHON
+from training.modal_prices import ModalPrices
 from training.musubi.engine import MusubiEngine
 from training.ports import Call, Engine
 from training.rehearsal.engine import RehearsalEngine
 from training.request import EngineName
 from training.resources import function_of
 from training.run_log import RunLog
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ def open_house(
     store = VolumeStore(
         {area: _volume(deployment.volume(area)) for area in deployment.areas},
         leases,
-        scratch=Path(tempfile.mkdtemp(prefix="lorabot-")),
+        scratch=_scratch(),
         mounts=_mounts(deployment),
         is_mounted=has_mounts,
     )
@@ -61,7 +69,7 @@ def open_house(
 
     def place(call: Call) -> Placement:
         model = find_model(RunLog(store, call.guild, call.run).spec().model)
-        return Placement(function_of(call.key.stage, model))
+        return placement_of(call, model)
 
     backend = ModalBackend(
         deployment.stages_app, records, leases, place, gpu_limit=deployment.gpu_stages
@@ -73,15 +81,32 @@ def open_house(
         board=ModalBoard(_dictionary(deployment, "progress")),
         engine=_engine,
         gpu=_gpu,
+        prices=ModalPrices().prices,
         limits=limits or Limits(),
         elsewhere=lambda guild, run: _advance(deployment, guild, run),
     )
-    return ModalParts(house, backend, records, ModalClaims(_dictionary(deployment, "claims")))
+    # Whoever claims an interaction has 3 s to answer it: no time to wait for Modal.
+    claims = ModalClaims(_dictionary(deployment, "claims", patience_seconds=0.5))
+    return ModalParts(house, backend, records, claims)
 
 
-def _dictionary(deployment: Deployment, purpose: str) -> ModalDict:
-    name = deployment.dictionary(purpose)
-    return ModalDict(modal.Dict.from_name(name, create_if_missing=True))
+def _scratch() -> Path:
+    """Return a folder of this process's own; an operator's machine is not left full of copies."""
+    folder = Path(tempfile.mkdtemp(prefix="lorabot-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def placement_of(call: Call, model: Model) -> Placement:
+    """Return the Function that runs a call, on the GPU that was asked for if one was."""
+    return Placement(function_of(call.key.stage, model), call.gpu)
+
+
+def _dictionary(
+    deployment: Deployment, purpose: Purpose, patience_seconds: float = PATIENCE_SECONDS
+) -> ModalDict:
+    entries = modal.Dict.from_name(deployment.dictionary(purpose), create_if_missing=True)
+    return ModalDict(entries, patience_seconds=patience_seconds)
 
 
 def _volume(name: str) -> Volume:
@@ -109,4 +134,12 @@ def _advance(deployment: Deployment, guild: str, run: str) -> None:
         "modal.Function[[str, str], None, None]",  # the library leaves its type open
         modal.Function.from_name(deployment.stages_app, "advance"),
     )
-    advance.spawn(guild, run)
+    try:
+        advance.spawn(guild, run)
+    except modal.exception.NotFoundError as error:
+        raise BackendError(
+            f"{run} is stored, but its stages are not deployed, so that nothing moves it.",
+            "Whoever runs the bot deploys them with `lorabot deploy`; it then starts by itself.",
+        ) from error
+    except UNREACHABLE:
+        logger.warning("run %s: the next tick moves it, Modal did not answer", run, exc_info=True)

@@ -146,13 +146,18 @@ class ModalLeases:
         """Create the generation after `newest`; return False if somebody else may have."""
         generation, now = newest.generation + 1, newest.seen_at
         entry = _Entry(holder, attempt, until=now + self._seconds if holder else now, since=now)
-        key = _key(newest.name, generation)
-        if not self._entries.put(key, asdict(entry), skip_if_exists=True):
+        if not self._create(_key(newest.name, generation), asdict(entry)):
+            return False
+        if self._clock() - now >= KEPT_SECONDS:
+            # After a sleep in the middle, what was created may have been there before, and removed.
             return False
         oldest = self._sweep(newest)
         self._entries.put(_hint_key(newest.name), {"newest": generation, "oldest": oldest})
-        # After a sleep in the middle, what was created may have been there before, and removed.
-        return self._clock() - now < KEPT_SECONDS
+        return True
+
+    def _create(self, key: str, value: dict[str, object]) -> bool:
+        # A first try whose answer was lost on the way may have created it.
+        return self._entries.put(key, value, skip_if_exists=True) or self._entries.get(key) == value
 
     def _sweep(self, newest: _Newest) -> int:
         """Remove generations that were followed long ago; return the oldest that may be left."""

@@ -10,7 +10,7 @@ import io
 import logging
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,16 +20,15 @@ from storage.fetched_files import FetchedFiles
 from storage.keys import checked
 from storage.known_files import KnownFiles
 from storage.modal_errors import translated
-from storage.volume_api import Entry, EntryType, Volume
+from storage.volume_api import Entry, EntryType, Volume, counting
 from storage.volume_mounts import TEMPORARY, Mounts
 from training import layout
 from training.layout import Area
-from training.ports import Leases, StoredFile
+from training.ports import Leases, StoredFile, unwatched
 from training.shared import held
 
 _READERS = 8  # requests at once
 _LINES = ".jsonl"  # of files that only ever grow: one of the same size is the same
-_WRITTEN_ONCE = ("/spec.json", "/inputs/report.json")  # of runs: read at every look at one
 _OPEN_FILES = "open files"  # in what Modal says of a reload that was not possible
 logger = logging.getLogger(__name__)
 
@@ -68,7 +67,7 @@ class VolumeStore:
 
     def read(self, key: str) -> bytes:
         """Return the bytes at `key`; `FileNotFoundError` when there are none."""
-        is_written_once = key.endswith(_WRITTEN_ONCE)
+        is_written_once = layout.is_written_once(key)
         if is_written_once and (known := self._known.get(key)) is not None:
             return known
         with translated(key):
@@ -159,7 +158,7 @@ class VolumeStore:
         with suppress(FileNotFoundError), translated(key):
             self._volume(key).remove_file(f"/{key}", recursive=True)
 
-    def fetch(self, key: str) -> Path:
+    def fetch(self, key: str, watch: Callable[[int], None] = unwatched) -> Path:
         """Return the mounted file, or a copy of one that the mount does not show as it is stored.
 
         Raises:
@@ -175,7 +174,7 @@ class VolumeStore:
             return self._fetched.get(
                 key,
                 f"{entry.mtime} {entry.size}",
-                lambda file: volume.read_file_into_fileobj(key, file),
+                lambda file: volume.read_file_into_fileobj(key, file, counting(watch)),
             )
 
     def path(self, key: str) -> Path:

@@ -1,6 +1,6 @@
 """What this project uses of `modal.Volume`, typed: the library leaves these parts untyped."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from enum import IntEnum
 from io import BytesIO
@@ -43,6 +43,12 @@ class Batch(Protocol):
         ...
 
 
+class Advance(Protocol):
+    """Is told how many bytes more there are."""
+
+    def __call__(self, *, advance: int) -> None: ...  # noqa: D102
+
+
 class Volume(Protocol):
     """A Volume: its own interface, and the two calls that concern a mount of it."""
 
@@ -54,7 +60,9 @@ class Volume(Protocol):
         """Yield the blocks of a file."""
         ...
 
-    def read_file_into_fileobj(self, path: str, fileobj: BinaryIO) -> int:
+    def read_file_into_fileobj(
+        self, path: str, fileobj: BinaryIO, progress_cb: Advance | None = None
+    ) -> int:
         """Write a file's content to an open file."""
         ...
 
@@ -73,3 +81,15 @@ class Volume(Protocol):
     def reload(self) -> None:
         """Show in this container's mount what others have stored."""
         ...
+
+
+def counting(watch: Callable[[int], None]) -> Advance:
+    """Return what tells `watch` how many bytes there are by now."""
+    here_bytes = 0
+
+    def note(*, advance: int) -> None:
+        nonlocal here_bytes
+        here_bytes += advance
+        watch(here_bytes)
+
+    return note

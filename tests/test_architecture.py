@@ -10,7 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("bot", "training", "storage")
-COMPOSITION_ROOTS = {"bot/wiring.py", "bot/modal_app.py", "training/modal_app.py"}
+COMPOSITION_ROOTS = {
+    "bot/wiring.py",
+    "bot/modal_wiring.py",
+    "bot/modal_operator.py",
+    "bot/modal_app.py",
+    "training/modal_app.py",
+}
 TOP_LEVEL = {"bot", "training", "storage", "tests", "pyproject.toml", "README.md", "Makefile"}
 
 

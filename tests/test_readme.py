@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bot.cli.models import markdown_table
 from bot.settings import Settings
+from training.gpus import GPUS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -12,6 +13,12 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 def test_the_table_of_models_is_that_of_the_catalogue() -> None:
     assert markdown_table() in README
+
+
+def test_the_gpus_that_can_be_asked_for_are_those_of_the_list() -> None:
+    *names, last = GPUS
+
+    assert f"{', '.join(names)} or {last};" in README
 
 
 def test_every_setting_of_the_environment_that_is_named_exists() -> None:
@@ -29,6 +36,6 @@ def test_every_link_leads_to_a_file() -> None:
 
 def test_every_make_target_that_is_named_exists() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
 
-    assert set(re.findall(r"\bmake ([a-z]+)", README)) <= targets
+    assert set(re.findall(r"\bmake ([a-z-]+)", README)) <= targets

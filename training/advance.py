@@ -10,6 +10,8 @@ from pydantic import ValidationError
 
 from training import events as ev
 from training import layout
+from training.at_once import each
+from training.errors import BackendError
 from training.events import Event, StageKey, StageName
 from training.house import House
 from training.plan import PlannedStage
@@ -17,6 +19,7 @@ from training.ports import Call, CallStatus, Grant, Leases
 from training.run import Run, StageState, StageStatus, apply
 from training.run_log import ADVANCE, RunLog, Writer
 from training.shared import wait_a_moment
+from training.view import view_of
 
 logger = logging.getLogger(__name__)
 
@@ -175,11 +178,23 @@ class _Advance:
         spec = run.spec
         attempt = run.stage(stage.key).attempt + 1
         call = Call(
-            guild=spec.guild, run=spec.name, key=stage.key, attempt=attempt, device=stage.device
+            guild=spec.guild,
+            run=spec.name,
+            key=stage.key,
+            attempt=attempt,
+            device=stage.device,
+            gpu=spec.gpu if stage.device == "gpu" else None,
         )
-        handle = self.house.backend.submit(call)
-        logger.info("run %s: %s attempt %d submitted", spec.name, stage.key, attempt)
         at = self.house.clock()
+        try:
+            handle = self.house.backend.submit(call)
+        except BackendError as error:
+            logger.exception("run %s: %s cannot be started", spec.name, stage.key)
+            failed = ev.StageFailed(
+                at=at, key=stage.key, attempt=attempt, cause=error.cause, fix=error.fix
+            )
+            return self._append(run, failed)
+        logger.info("run %s: %s attempt %d submitted", spec.name, stage.key, attempt)
         return self._append(
             run, ev.StageSubmitted(at=at, key=stage.key, attempt=attempt, handle=handle)
         )
@@ -209,7 +224,9 @@ class _Advance:
     def _end(self, run: Run, event: Event) -> Run:
         run = self._append(run, event)
         guild, name = self.log.guild, self.log.run_name
-        self.house.store.write(layout.ended(guild, name), run.status.value.encode())
+        # What lists show: they read one file of an ended run, not all its events.
+        summary = view_of(self.house, run).summary().model_dump_json().encode()
+        self.house.store.write(layout.ended(guild, name), summary)
         self.house.store.delete(layout.open_run(guild, name))
         logger.info("run %s: %s", run.spec.name, run.status)
         return run
@@ -266,10 +283,8 @@ def _what_failed(key: StageKey) -> str:
 
 def open_runs(house: House, guild: str | None = None) -> list[tuple[str, str]]:
     """Return (guild, run) of every stored run that has not ended, or of one guild's."""
-    found: list[tuple[str, str]] = []
-    for marker in house.store.names(layout.OPEN_RUNS):
-        owner, _, name = marker.partition("~")
-        # Made before the run itself: one whose request was cut off in between is none.
-        if guild in (None, owner) and house.store.exists(layout.spec(owner, name)):
-            found.append((owner, name))
-    return found
+    parts = (marker.partition("~") for marker in house.store.names(layout.OPEN_RUNS))
+    marked = [(owner, name) for owner, _, name in parts if guild in (None, owner)]
+    # Made before the run itself: one whose request was cut off in between is none.
+    are_stored = each(lambda run: house.store.exists(layout.spec(*run)), marked)
+    return [run for run, is_stored in zip(marked, are_stored, strict=True) if is_stored]

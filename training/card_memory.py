@@ -5,30 +5,18 @@ checkpointing, one sample a step. 16-bit weights: 32 GB at 3,600 tokens, 46 GB a
 24,480; weights in fp8: 33 GB at 21,600; Wan 2.2, 16 bit: 52 GB at 21,600.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from training.catalogue import Model
 from training.dataset.buckets import STEP, Resolution
 from training.dataset.group import Group, GroupPlan, tokens
 from training.dataset.groups import SIZES
 from training.errors import RequestError
+from training.gpus import GPUS
 
 GIB = 2**30  # bytes
 _GB = 10**9  # bytes, as the measurements have it
-# GiB that a program can have of each card, as its driver reports them.
-CARDS: Mapping[str, float] = MappingProxyType(
-    {
-        "B200": 178.0,
-        "H200": 139.0,
-        "H100": 79.0,
-        "A100-80GB": 79.0,
-        "L40S": 44.0,
-        "A10": 22.0,
-        "L4": 22.0,
-    }
-)
 UNMEASURED = "unmeasured, rough"
 _MEASURED_CARD, _MEASURED_TOKENS = "H100", 24_480
 _LATENT_FRAMES = 4  # frames after the first that the VAE packs into one
@@ -63,7 +51,7 @@ class Need:
     @property
     def card_gib(self) -> float:
         """Return what the card has."""
-        return CARDS[self.card]
+        return GPUS[self.card].memory_gib
 
     @property
     def is_too_large(self) -> bool:
@@ -87,7 +75,7 @@ def refuse_too_large(model: Model, groups: GroupPlan, card: str, *, is_own_toml:
         return
     causes = [
         f"The group {need.group.name} needs about {need.gib:.0f} GiB at "
-        f"{_shape(need.group)}, and {'an' if card[:1] in 'AHL' else 'a'} {card} has "
+        f"{_shape(need.group)}, and {GPUS[card].with_article} has "
         f"{need.card_gib:.0f} GiB ({'measured' if need.is_measured else UNMEASURED})."
         for need in large
     ]
@@ -125,9 +113,19 @@ def _fix(model: Model, large: Sequence[Need], card: str, *, is_own_toml: bool) -
     if smaller := _smaller(model, large, card):
         width, height = SIZES[smaller].long
         ways.append(f"resolution = [{width}, {height}]" if is_own_toml else f"resolution:{smaller}")
+    larger = _larger(large)
     if not ways:
-        return "Use a larger GPU, shorter items or a smaller batch_size."
-    return f"What fits: {' or '.join(ways)}; or a larger GPU."
+        return f"Use {f'{larger}, ' if larger else ''}shorter items or a smaller batch_size."
+    return f"What fits: {' or '.join(ways)}{f'; or {larger}' if larger else ''}."
+
+
+def _larger(large: Sequence[Need]) -> str:
+    """Return the smallest card that has room for all, as a way out; empty where none has."""
+    most = max(need.gib for need in large)
+    found = [gpu for gpu in GPUS.values() if gpu.memory_gib >= most]
+    if not found:
+        return ""
+    return f"a larger GPU, such as {min(found, key=lambda gpu: gpu.memory_gib).with_article}"
 
 
 def _frames(model: Model, group: Group, card: str, area: int | None = None) -> int:
@@ -135,7 +133,7 @@ def _frames(model: Model, group: Group, card: str, area: int | None = None) -> i
     largest = max(group.items, key=tokens)
     pixels = area or largest.bucket_width * largest.bucket_height
     size = _size(model)
-    room = (CARDS[card] * GIB - size.resident) / (size.per_token * group.batch_size)
+    room = (GPUS[card].memory_gib * GIB - size.resident) / (size.per_token * group.batch_size)
     latent_frames = int(room // (pixels // STEP**2))
     return (latent_frames - 1) * _LATENT_FRAMES + 1 if latent_frames > 0 else 0
 

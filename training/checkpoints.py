@@ -15,6 +15,7 @@ from training.adapter.fit import require_fit, require_values
 from training.adapter.modules import Widths, modules_of
 from training.adapter.origin import proven_expert, read_origin, unproven
 from training.adapter.rewrite import as_musubi_names
+from training.at_once import each
 from training.catalogue import Expert, ExpertName, Model, find_model
 from training.errors import AdapterError, NotFoundError, RequestError
 from training.merge.hashing import file_sha256
@@ -123,7 +124,7 @@ class Checkpoints:
 
     def all(self, guild: str) -> list[StoredCheckpoint]:
         """Return all stored LoRA files of a guild, by name."""
-        return [self.find(guild, name) for name in self.names(guild)]
+        return each(lambda name: self.find(guild, name), self.names(guild))
 
     def find(self, guild: str, name: str) -> StoredCheckpoint:
         """Return what is known of a stored LoRA file.

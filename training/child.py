@@ -5,8 +5,11 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +22,25 @@ from training.stage import StageInterruptedError
 
 # Of the 30 s that a stage has on Modal, the rest is for keeping what the program has saved.
 STOP_SECONDS = 20.0
+LOG_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
+
+
+def _show_nothing(_log: Path) -> None:
+    """Let nobody see the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who hears what a command reports and prints.
+
+    Attributes:
+        on_event: Is handed every progress event as it comes.
+        show_log: Is told every few seconds, from another thread, where the command prints.
+    """
+
+    on_event: Callable[[ProgressEvent], None]
+    show_log: Callable[[Path], None] = _show_nothing
 
 
 def run_command(
@@ -28,10 +49,10 @@ def run_command(
     environment: Mapping[str, str],
     log: Path,
     stopping: threading.Event,
-    on_event: Callable[[ProgressEvent], None],
+    listener: Listener,
     memory: MemoryUse | None = None,
 ) -> None:
-    """Run a command to its end, handing every progress event to `on_event` as it comes.
+    """Run a command to its end, while the listener hears what it reports and prints.
 
     `memory` is what the command asks of the GPU's: what may help where that is not enough.
 
@@ -45,11 +66,12 @@ def run_command(
         start = output.tell()
         process = start_command(command, environment, output, writing)
     os.close(writing)
-    watcher = threading.Thread(target=_watch, args=(process, stopping), daemon=True)
+    show = partial(listener.show_log, log)
+    watcher = threading.Thread(target=_watch, args=(process, stopping, show), daemon=True)
     watcher.start()
     try:
         for event in read_events(reading):
-            on_event(event)
+            listener.on_event(event)
         code = process.wait()
     finally:
         os.close(reading)
@@ -80,10 +102,16 @@ def start_command(
     )
 
 
-def _watch(process: subprocess.Popen[bytes], stopping: threading.Event) -> None:
+def _watch(
+    process: subprocess.Popen[bytes], stopping: threading.Event, show_log: Callable[[], None]
+) -> None:
     """Stop the group when asked to, and end what the program leaves behind when it is over."""
+    shown_at = time.monotonic()
     while process.poll() is None:
         if not stopping.wait(0.2):
+            if time.monotonic() - shown_at >= LOG_SECONDS:
+                shown_at = time.monotonic()
+                show_log()
             continue
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)

@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.dataset.caption_edit import check_trigger, prefixed
-from training.dataset.caption_table import read_table
+from training.dataset.caption_table import ReadTable, read_table
 from training.dataset.combine import Combined, Part, combine
+from training.dataset.entry import printable
 from training.dataset.inspect import inspect_zip
 from training.dataset.report import Media, Report
 from training.dataset_draft import (
@@ -48,7 +49,8 @@ class DatasetEdits:
         with tempfile.TemporaryDirectory(prefix="lorabot-combined-") as folder:
             archive = Path(folder) / "combined.zip"
             parts = Part(old.zip_path(), old.report), Part(new.zip_path(), new.report)
-            combined = combine(*parts, archive, is_replacing=is_replacing)
+            limits = self._datasets.limits
+            combined = combine(*parts, archive, is_replacing=is_replacing, limits=limits)
             trigger = new.trigger or old.trigger
             whole = replace(upload, archive=archive, file_name=old.file_name, trigger=trigger)
             draft = replace(
@@ -69,8 +71,10 @@ class DatasetEdits:
             TableRefusedError: A row of the table does not fit; nothing is stored.
         """
         version = self._datasets.find(guild, reference)
-        captions = read_table(table, self._datasets.draft(guild, version).report)
-        return self._with_captions(guild, version, captions, trigger=trigger, by=by)
+        read = read_table(table, self._datasets.draft(guild, version).report)
+        return self._with_captions(
+            guild, version, read.captions, trigger=trigger, by=by, remark=_unread(read)
+        )
 
     def prefix(self, guild: str, reference: str, *, trigger: str | None, by: str) -> DatasetVersion:
         """Store a version whose captions all hold the trigger word, put first where it lacked.
@@ -128,14 +132,21 @@ class DatasetEdits:
         *,
         trigger: str | None,
         by: str,
+        remark: str = "",
     ) -> DatasetVersion:
         word = check_trigger(trigger) if trigger is not None else version.trigger
         count = "1 caption" if len(captions) == 1 else f"{len(captions)} captions"
-        edited = replace(
-            self._datasets.draft(guild, version), by=by, change=f"{version.ref} with {count} edited"
-        )
+        change = f"{version.ref} with {count} edited{remark}"
+        edited = replace(self._datasets.draft(guild, version), by=by, change=change)
         draft = edited.with_captions(captions, word)
         return self._datasets.store(guild, version.name, draft)
+
+
+def _unread(table: ReadTable) -> str:
+    if not table.unread:
+        return ""
+    titles = [printable(title.strip()) or "one without a title" for title in table.unread]
+    return f"; of the table only file and caption were read, not {', '.join(titles)}"
 
 
 def _added(combined: Combined, version: DatasetVersion) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from training import layout
+from training.at_once import each
 from training.dataset.limits import Limits
 from training.dataset.original import used_as
 from training.dataset.report import Media, Report
@@ -138,16 +139,17 @@ class Datasets:
 
     def names(self, guild: str) -> list[str]:
         """Return the names of all datasets of a guild."""
-        names = self._store.names(layout.datasets(guild))
-        return [name for name in names if self._numbers(guild, name)]
+        return list(self._all_numbers(guild))
 
     def newest(self, guild: str) -> list[DatasetVersion]:
         """Return the newest version of every dataset of a guild."""
-        return [self.find(guild, name) for name in self.names(guild)]
+        found = self._all_numbers(guild).items()
+        return each(lambda one: self._read(guild, one[0], one[1][-1]), found)
 
     def versions(self, guild: str, name: str) -> list[DatasetVersion]:
         """Return all versions of one dataset, oldest first."""
-        return [self._read(guild, name, number) for number in self._numbers(guild, name)]
+        numbers = self._numbers(guild, name)
+        return each(lambda number: self._read(guild, name, number), numbers)
 
     def find(self, guild: str, reference: str) -> DatasetVersion:
         """Return the version that `annika@3` names; `annika` alone means the newest.
@@ -233,11 +235,19 @@ class Datasets:
             return 0
 
     def _numbers(self, guild: str, name: str) -> list[int]:
-        folder = f"{layout.datasets(guild)}/{name}"
-        found = (entry for entry in self._store.names(folder) if entry.isdecimal())
-        return sorted(
-            int(n) for n in found if self._store.exists(f"{folder}/{n}/{layout.MANIFEST}")
-        )
+        return self._complete(f"{layout.datasets(guild)}/{name}").get(name, [])
+
+    def _all_numbers(self, guild: str) -> dict[str, list[int]]:
+        return self._complete(layout.datasets(guild))
+
+    def _complete(self, folder: str) -> dict[str, list[int]]:
+        """Return the numbers of the complete versions below a folder, by name: one question."""
+        found: dict[str, list[int]] = {}
+        for file in self._store.walk(folder):
+            *_, name, number, last = file.key.split("/")
+            if last == layout.MANIFEST and number.isdecimal():
+                found.setdefault(name, []).append(int(number))
+        return {name: sorted(found[name]) for name in sorted(found)}
 
     def _read(self, guild: str, name: str, number: int) -> DatasetVersion:
         key = f"{layout.dataset(guild, name, number)}/{layout.MANIFEST}"

@@ -3,19 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, get_args
+from typing import Literal, Self, get_args
 
 from training.layout import Area
 from training.request import EngineName
 
 APP_VARIABLE, ENGINE_VARIABLE = "LORABOT_MODAL_APP", "LORABOT_ENGINE"
 GPU_STAGES_VARIABLE = "LORABOT_GPU_STAGES"
+# Set where containers share one machine: where their Volumes lie, and the port of a server.
 ROOT_VARIABLE = "LORABOT_MOUNT_ROOT"
+SERVER_PORT_VARIABLE = "LORABOT_SERVER_PORT"
 DEFAULT_APP = "lorabot"
 DEFAULT_GPU_STAGES = 4
 
 # The name that guides for training on Modal use.
 HUB_SECRET = "my-huggingface-secret"
+# What the secrets must hold.
+HUB_KEYS, DISCORD_KEYS = ("HF_TOKEN",), ("LORABOT_DISCORD_TOKEN",)
+
+Purpose = Literal["leases", "claims", "calls", "line", "progress"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +91,13 @@ class Deployment:
         """Return the Volume of an area."""
         return f"{self.name}-{area}"
 
-    def dictionary(self, purpose: str) -> str:
-        """Return the Dict for a purpose: leases, claims, calls, progress."""
+    @property
+    def secrets(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the secrets that must be there, each with the keys that it must have."""
+        return {self.hub_secret: HUB_KEYS, self.discord_secret: DISCORD_KEYS}
+
+    def dictionary(self, purpose: Purpose) -> str:
+        """Return the Dict for a purpose."""
         return f"{self.name}-{purpose}"
 
     def mount_path(self, area: Area) -> str:

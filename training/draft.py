@@ -9,6 +9,7 @@ from training.dataset.group import GroupPlan
 from training.dataset.groups import suits
 from training.dataset.report import Report
 from training.errors import RequestError
+from training.gpus import find_gpu
 from training.house import now
 from training.plan import steps_per_epoch
 from training.request import (
@@ -44,10 +45,12 @@ def draft_spec(
 ) -> RunSpec:
     """Return the spec of a request for the dataset version `ref` with that report.
 
-    `card` is the GPU whose memory the groups must fit; None where it is not known.
+    `card` is the GPU whose memory the groups must fit when the request asks for none; None where
+    it is not known. A rehearsal may ask for one as well: it needs none, but so the same request
+    can be tried out, and the plan tells what the real training would take on it.
 
     Raises:
-        NotFoundError: The model does not exist.
+        NotFoundError: The model or the GPU does not exist.
         RequestError: A setting, the name or the dataset does not fit.
     """
     model, experts = resolve_experts(request)
@@ -64,6 +67,9 @@ def draft_spec(
     groups = cut_dataset(report, model, items, request.dataset_toml)
     if model.i2v and groups.items and all(item.frames == 1 for item in groups.items):
         raise _without_movement(model, groups, report)
+    gpu = find_gpu(request.gpu).name if request.gpu is not None else None
+    if gpu is not None and engine == "musubi":
+        card = gpu
     if card is not None:
         refuse_too_large(model, groups, card, is_own_toml=request.dataset_toml is not None)
     return RunSpec(
@@ -78,6 +84,7 @@ def draft_spec(
         experts=experts,
         steps_per_epoch=steps_per_epoch(groups),
         items=items,
+        gpu=gpu,
         dataset_toml=request.dataset_toml,
     )
 

@@ -12,6 +12,7 @@ from training.dataset.limits import Limits
 from training.dataset.report import Report
 from training.plan import Planner
 from training.ports import Backend, Board, Engine, Leases, Store
+from training.prices import PriceList, listed_prices
 from training.request import EngineName, RunSpec
 from training.run_log import RunLog
 
@@ -31,6 +32,8 @@ class House:
 
     Attributes:
         gpu: Names the card that an engine trains a model on, where it is known.
+        only_gpu: The one card there is, where stages run on a machine whose card is known.
+        prices: Tells what GPUs cost; Modal's dated public list unless another is handed in.
         elsewhere: Has a run of a guild advanced by others; without it whoever asks does it.
     """
 
@@ -40,6 +43,8 @@ class House:
     board: Board
     engine: Callable[[EngineName], Engine]
     gpu: Callable[[Model, EngineName], str | None] = no_gpu
+    only_gpu: str | None = None
+    prices: Callable[[], PriceList] = listed_prices
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], datetime] = now
     elsewhere: Callable[[str, str], None] | None = None

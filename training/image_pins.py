@@ -19,6 +19,7 @@ PACKAGES = (
     "modal==1.6.4",
     "noto-cjk-sans-jp-regular==0.0.1",
     "numpy==2.4.6",
+    "packaging==26.4",
     "pillow==13.0.0",
     "psutil==7.2.2",
     "pydantic==2.14.4",

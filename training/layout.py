@@ -1,5 +1,6 @@
 """Where everything lies in the store: the one place that knows the folders' names."""
 
+import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from types import MappingProxyType
@@ -19,9 +20,10 @@ NOTICES = "bot/notices"
 ORIGINAL = "original.zip"
 REPORT = "report.json"
 MANIFEST = "manifest.json"
+SPEC = "spec.json"
 CAPTIONS = "captions.json"
 THUMBNAILS = "thumbnails.json"
-
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 _OF_GUILD: Mapping[str, Area] = MappingProxyType(
     {
@@ -45,6 +47,14 @@ def area(key: str) -> Area:
     if first == "guilds" and len(rest) > 1 and rest[1] in _OF_GUILD:
         return _OF_GUILD[rest[1]]
     raise ValueError(f"not a key of the store: {key!r}")
+
+
+def is_written_once(key: str) -> bool:
+    """Return whether a file never changes, and another never gets its name after its removal."""
+    *folders, name = key.split("/")
+    if name == MANIFEST:
+        return "datasets" in folders[2:3]
+    return name == SPEC and "runs" in folders[2:3]
 
 
 def datasets(guild: str) -> str:
@@ -89,7 +99,7 @@ def run(guild: str, name: str) -> str:
 
 def spec(guild: str, name: str) -> str:
     """Return the file that says what was asked for."""
-    return f"{run(guild, name)}/spec.json"
+    return f"{run(guild, name)}/{SPEC}"
 
 
 def events(guild: str, name: str) -> str:
@@ -103,13 +113,18 @@ def run_report(guild: str, name: str) -> str:
 
 
 def ended(guild: str, name: str) -> str:
-    """Return the marker of a run that has ended."""
+    """Return the marker of a run that has ended, with its summary."""
     return f"{run(guild, name)}/ended"
 
 
 def open_run(guild: str, name: str) -> str:
     """Return the marker of a run that may be open: it is made before the run, and goes with it."""
-    return f"{OPEN_RUNS}/{guild}~{name}"
+    return f"{OPEN_RUNS}/{open_marker(guild, name)}"
+
+
+def open_marker(guild: str, name: str) -> str:
+    """Return the name of that marker."""
+    return f"{guild}~{name}"
 
 
 def notice(name: str) -> str:
@@ -120,6 +135,11 @@ def notice(name: str) -> str:
 def progress(guild: str, name: str, key: StageKey) -> str:
     """Return the file with the newest, lossy progress of a stage."""
     return f"{run(guild, name)}/progress/{key}.json"
+
+
+def log_tail(guild: str, name: str, key: StageKey) -> str:
+    """Return the end of what the programs of a stage at work have printed by now."""
+    return f"{run(guild, name)}/progress/{key}.log"
 
 
 def metrics(guild: str, name: str, key: StageKey, attempt: int) -> str:
@@ -169,8 +189,13 @@ def models(engine: str) -> str:
 
 def weight(engine: str, file: WeightFile) -> str:
     """Return where a weight file is kept."""
-    revision = "" if file.revision == "main" else f"@{file.revision[:12]}"
+    revision = "" if file.revision == "main" else f"@{_one_part(file.revision)}"
     return f"{models(engine)}/{file.repo}{revision}/{file.file}"
+
+
+def _one_part(revision: str) -> str:
+    """Return a commit by its first digits, and a branch or tag in full: both name one file only."""
+    return revision[:12] if _COMMIT.fullmatch(revision) else revision.replace("/", "~")
 
 
 def weight_receipt(engine: str, file: WeightFile) -> str:

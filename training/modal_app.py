@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import modal
 
-from training.deployment import Deployment
+from training.code_version import STAGES_CODE, labels
+from training.deployment import HUB_KEYS, Deployment
 from training.modal_images import gpu_image, merge_image, stage_image
 from training.resources import FUNCTIONS, STARTUP_SECONDS, FunctionName
 
@@ -18,13 +19,18 @@ if TYPE_CHECKING:
     from storage.modal_house import ModalParts
 
 DEPLOYMENT = Deployment.from_env(os.environ)
-HUB_SECRET = modal.Secret.from_name(DEPLOYMENT.hub_secret, required_keys=["HF_TOKEN"])
+HUB_SECRET = modal.Secret.from_name(DEPLOYMENT.hub_secret, required_keys=list(HUB_KEYS))
 _VOLUMES = {
     area: modal.Volume.from_name(DEPLOYMENT.volume(area), create_if_missing=True)
     for area in DEPLOYMENT.areas
 }
-_CPU, _MERGE, _GPU = stage_image(), merge_image(), gpu_image()
-app = modal.App(DEPLOYMENT.stages_app)
+_CPU, _MERGE = stage_image(), merge_image()
+# A rehearsal calculates on the CPU, with the interpreter of its container.
+_GPU = gpu_image() if DEPLOYMENT.engine == "musubi" else _MERGE
+app = modal.App(
+    DEPLOYMENT.stages_app,
+    tags=labels(DEPLOYMENT, *STAGES_CODE) if modal.is_local() else None,
+)
 
 
 def _options(name: FunctionName, image: modal.Image) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import modal
 
+from training.code_version import BOT_CODE, FOLDERS_NOT_SENT, STAGES_CODE
 from training.image_pins import (
     MUSUBI_COMMANDS,
     PACKAGES,
@@ -12,29 +13,29 @@ from training.image_pins import (
 )
 
 # Code alone travels, and the data files that it reads; none of the sandbox's pages.
-_NOT_SENT = ("**/__pycache__/**", "**/*.pyc", "**/page/**", "**/openapi/**")
+_NOT_SENT = tuple(f"**/{folder}/**" for folder in FOLDERS_NOT_SENT)
 
 
 def stage_image() -> modal.Image:
     """Return the image of stages on CPUs; nothing in it calculates with tensors."""
-    return _with_code(_python(), "training", "storage")
+    return _with_code(_python(), *STAGES_CODE)
 
 
 def merge_image() -> modal.Image:
     """Return the image of the merge, with torch's CPU build."""
     torch = _python().uv_pip_install(TORCH, index_url=TORCH_CPU_INDEX, uv_version=UV)
-    return _with_code(torch, "training", "storage")
+    return _with_code(torch, *STAGES_CODE)
 
 
 def gpu_image() -> modal.Image:
     """Return the image of stages on GPUs: musubi-tuner in an environment of its own."""
     musubi = modal.Image.debian_slim(PYTHON).apt_install("git").run_commands(*MUSUBI_COMMANDS)
-    return _with_code(_packages(musubi), "training", "storage")
+    return _with_code(_packages(musubi), *STAGES_CODE)
 
 
 def bot_image() -> modal.Image:
     """Return the image of the bot and its web side."""
-    return _with_code(_python(), "bot", "training", "storage")
+    return _with_code(_python(), *BOT_CODE)
 
 
 def _python() -> modal.Image:

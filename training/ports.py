@@ -12,6 +12,10 @@ from training.catalogue import Model, WeightFile
 from training.events import StageKey
 
 
+def unwatched(_here_bytes: int) -> None:
+    """Let nobody know how much of a file is there."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredFile:
     """One file of a store, with when it was last written."""
@@ -76,8 +80,10 @@ class Store(Protocol):
         """Remove what writers left unfinished before a time, and return how many bytes it had."""
         ...
 
-    def fetch(self, key: str) -> Path:
+    def fetch(self, key: str, watch: Callable[[int], None] = unwatched) -> Path:
         """Return a file with what is stored at `key`, to be read only; it may be a copy.
+
+        Where it must be copied first, `watch` is told how many bytes are there by now.
 
         Raises:
             FileNotFoundError: Nothing is stored there.
@@ -167,13 +173,18 @@ class Claims(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One attempt of one stage, as it is handed to a backend."""
+    """One attempt of one stage, as it is handed to a backend.
+
+    `gpu` is the card that the run asked for, for a stage that holds one; a backend with one kind
+    of card need not keep it.
+    """
 
     guild: str
     run: str
     key: StageKey
     attempt: int
     device: str
+    gpu: str | None = None
 
     @property
     def name(self) -> str:

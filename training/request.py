@@ -85,6 +85,7 @@ class RunSpec(BaseModel):
 
     Attributes:
         items: What training items are cut to, where not as in the guide.
+        gpu: The card that it asked for, where not the model's own.
         dataset_toml: The user's own dataset TOML, in place of the guide's groups.
     """
 
@@ -101,6 +102,7 @@ class RunSpec(BaseModel):
     experts: tuple[ExpertSpec, ...]
     steps_per_epoch: Annotated[int, Field(ge=1)]
     items: ItemSettings = ItemSettings()
+    gpu: str | None = None
     continues: str | None = None
     caches_after: Annotated[
         str | None, Field(description="the failed run whose caches are not used: made anew")
@@ -120,6 +122,7 @@ class TrainRequest(BaseModel):
     """What `/train` and `lorabot train` take, before it is checked against a model.
 
     Attributes:
+        gpu: The card to cache and train on, by its name; the model's own when not given.
         dataset_toml: The text of a dataset TOML of the user's own.
         dataset_config: Use the dataset TOML that lies in the dataset's zip.
     """
@@ -131,6 +134,7 @@ class TrainRequest(BaseModel):
     name: str | None = None
     expert: ExpertChoice = "both"
     resume_from: str | None = None
+    gpu: str | None = None
     dataset_toml: str | None = None
     dataset_config: Literal["from-zip"] | None = None
     settings: Mapping[str, str] = Field(default_factory=dict[str, str])

@@ -3,7 +3,15 @@
 import sys
 from collections.abc import Mapping
 
-from training.resources import FUNCTIONS, HOURS, MINUTES, FunctionName, Resources
+from training.resources import (
+    BOT,
+    FUNCTIONS,
+    HOURS,
+    MINUTES,
+    FunctionName,
+    Resources,
+    ServerResources,
+)
 
 _COLUMNS = (
     "function",
@@ -18,12 +26,14 @@ _COLUMNS = (
 
 def functions_table() -> str:
     """Return the table in Markdown."""
-    return table(FUNCTIONS)
+    return table(FUNCTIONS, BOT)
 
 
-def table(functions: Mapping[FunctionName, Resources]) -> str:
-    """Return the table of some Functions in Markdown."""
+def table(functions: Mapping[FunctionName, Resources], bot: ServerResources) -> str:
+    """Return the table of Functions and of the bot's server in Markdown."""
     rows = [_COLUMNS, ("---",) * len(_COLUMNS)]
+    always = ("none", f"{bot.cpu:g}", f"{bot.memory_gib:g} GiB", "none", "none", "always, one copy")
+    rows.append(("`Bot`, a server", *always))
     rows += [_row(name, resources) for name, resources in functions.items()]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
 

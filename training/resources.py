@@ -10,6 +10,7 @@ from typing import Literal
 
 from training.catalogue import Model
 from training.events import StageName
+from training.gpus import GPUS
 from training.layout import Area
 
 MINUTES = 60  # seconds
@@ -20,9 +21,7 @@ LONGEST_TIMEOUT = 24 * HOURS
 MOST_RETRIES = 10
 MOST_CPU = 64.0
 MOST_MEMORY_GIB = 336
-KNOWN_GPUS = frozenset(
-    ("T4", "L4", "A10", "L40S", "A100-40GB", "A100-80GB", "H100", "H200", "B200")
-)
+KNOWN_GPUS = frozenset(GPUS)
 
 # From a container's place on a machine to its first line of Python; else it is the timeout's.
 STARTUP_SECONDS = 15 * MINUTES
@@ -32,7 +31,7 @@ SOFT_DEADLINE_SECONDS = 23.5 * HOURS
 
 FunctionName = Literal[
     "advance", "tick", "clean_up", "prepare", "fetch", "merge", "publish", "cache", "train",
-    "cache_small", "train_small",
+    "cache_small", "train_small", "watch",
 ]  # fmt: skip
 
 # The first is the default; Modal takes the next one when there is none of it.
@@ -67,6 +66,27 @@ class Resources:
     areas: tuple[Area, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerResources:
+    """The figures of the bot's server; it has no time limit.
+
+    Attributes:
+        cpu: Physical cores that it is promised; it may use more while nobody else does.
+        memory_gib: GiB of main memory that it is promised.
+        port: Where its web side listens.
+        startup_seconds: The longest time until it is connected to Discord.
+        grace_seconds: How long it may serve on after another copy has taken over.
+    """
+
+    cpu: float
+    memory_gib: float
+    port: int
+    startup_seconds: int
+    grace_seconds: int
+
+
+BOT = ServerResources(cpu=0.25, memory_gib=1, port=8000, startup_seconds=120, grace_seconds=5)
+
 ALL: tuple[Area, ...] = ("models", "datasets", "runs")
 
 FUNCTIONS: Mapping[FunctionName, Resources] = MappingProxyType(
@@ -77,6 +97,9 @@ FUNCTIONS: Mapping[FunctionName, Resources] = MappingProxyType(
         ),
         # Each minute: a container that waited for the next call would never end.
         "tick": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES, cron="* * * * *"),
+        "watch": Resources(
+            cpu=0.125, memory_gib=0.5, timeout_seconds=2 * MINUTES, cron="*/5 * * * *"
+        ),
         "clean_up": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=HOURS, cron="17 3 * * *"),
         "prepare": Resources(cpu=4, memory_gib=8, timeout_seconds=4 * HOURS, areas=ALL),
         "fetch": Resources(cpu=2, memory_gib=4, timeout_seconds=6 * HOURS, areas=ALL),
@@ -97,6 +120,10 @@ FUNCTIONS: Mapping[FunctionName, Resources] = MappingProxyType(
         ),
     }
 )
+
+
+# Those of the bot's app; the others are of the stages'.
+BOT_FUNCTIONS: frozenset[FunctionName] = frozenset({"watch"})
 
 
 def function_of(stage: StageName, model: Model) -> FunctionName:

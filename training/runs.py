@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 
+from pydantic import ValidationError
+
 from training import events as ev
 from training import layout
 from training.advance import nudge
+from training.at_once import each
 from training.catalogue import find_model
 from training.dataset.report import Report
 from training.datasets import Datasets
 from training.draft import Origin, draft_spec
-from training.errors import RequestError
+from training.errors import NotFoundError, RequestError
+from training.gpus import require_there
 from training.house import House
 from training.ports import RunIndex
 from training.request import DatasetRef, EngineName, RunSpec, TrainRequest
@@ -59,7 +63,9 @@ class Runs:
             RequestError: A setting, the name or the dataset does not fit.
             AdapterError: What it starts from does not fit the model.
         """
-        card = self._house.gpu(find_model(request.model), engine)
+        card, only = self._house.gpu(find_model(request.model), engine), self._house.only_gpu
+        if request.gpu is not None and only is not None and engine == "musubi":
+            require_there(request.gpu, only)
         spec = draft_spec(request, origin, engine, ref=ref, report=report, card=card)
         return self.starts.resolve(spec, request.resume_from)
 
@@ -160,33 +166,51 @@ class Runs:
 
     def names(self, guild: str) -> list[str]:
         """Return the names of all runs of a guild."""
+        return list(self._found(guild))
+
+    def _found(self, guild: str) -> dict[str, bool]:
+        """Return the runs of a guild by name, and whether each may be open."""
         store = self._house.store
         names = store.names(layout.runs(guild))
-        return [name for name in names if store.exists(layout.spec(guild, name))]
+        # The marker is made before a run and goes when it has ended: without one, it is stored.
+        marked = set(store.names(layout.OPEN_RUNS))
+        unsure = [name for name in names if layout.open_marker(guild, name) in marked]
+        exist = each(lambda name: store.exists(layout.spec(guild, name)), unsure)
+        are_stored = dict(zip(unsure, exist, strict=True))
+        return {name: name in are_stored for name in names if are_stored.get(name, True)}
 
     def summaries(self, guild: str) -> list[RunSummary]:
         """Return all runs of a guild, newest first; ended ones come from the index."""
-        found: list[RunSummary] = []
-        for name in self.names(guild):
-            try:
-                found.append(self._summary(guild, name))
-            except DamagedRunError as error:
-                found.append(damaged_summary(name, error.cause))
+        runs = self._found(guild).items()
+        found = each(lambda run: self._summary(guild, run[0], may_be_open=run[1]), runs)
         return sorted(found, key=lambda summary: summary.created_at, reverse=True)
 
     def rebuild_index(self) -> None:
         """Forget the index; the next listing fills it from the run folders."""
         self._index.clear()
 
-    def _summary(self, guild: str, name: str) -> RunSummary:
+    def _summary(self, guild: str, name: str, *, may_be_open: bool) -> RunSummary:
         known = self._index.get(guild, name)
         if known is not None:
             return RunSummary.model_validate_json(known)
-        view = self.view(guild, name)
-        summary = view.summary()
-        if view.run.status.is_final:
+        summary = None if may_be_open else self._kept_summary(guild, name)
+        is_final = summary is not None
+        if summary is None:
+            try:
+                view = self.view(guild, name)
+            except (DamagedRunError, NotFoundError) as error:
+                return damaged_summary(name, error.cause)
+            summary, is_final = view.summary(), view.run.status.is_final
+        if is_final:
             self._index.put(guild, name, summary.model_dump_json().encode())
         return summary
+
+    def _kept_summary(self, guild: str, name: str) -> RunSummary | None:
+        """Return what was kept of a run when it ended; None of one that ended without."""
+        try:
+            return RunSummary.model_validate_json(self._house.store.read(layout.ended(guild, name)))
+        except (FileNotFoundError, ValidationError):
+            return None
 
     def _requested(self, origin: Origin) -> RunSpec | None:
         if not origin.token:

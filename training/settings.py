@@ -15,20 +15,14 @@ from pydantic.fields import FieldInfo
 from training.catalogue import Expert, ExpertName, Model, WeightFile
 from training.dataset.buckets import Resolution
 from training.errors import RequestError
+from training.lightning_file import FILE, FORMS, REPO, REVISION, find_lightning_file
+from training.schedules import Scheduler, require_effect
 
-Scheduler = Literal[
-    "polynomial",
-    "constant",
-    "linear",
-    "cosine",
-    "cosine_with_restarts",
-    "cosine_with_min_lr",
-    "rex",
-]
 Optimizer = Literal["adamw8bit", "adamw", "adafactor"]
 
 _EXPERTS: tuple[ExpertName, ...] = ("main", "high", "low")
-_PAIR = re.compile(r"(?P<expert>main|high|low)\s*[=:]\s*(?P<value>[^\s,;]+)")
+# An expert's name begins a word: `owner/fast-low:a.safetensors` names a file, and no expert.
+_PAIR = re.compile(r"(?<![^\s,;])(?P<expert>main|high|low)\s*[=:]\s*(?P<value>[^\s,;]+)")
 _BOUNDS = {"ge": "from", "gt": "above", "le": "up to"}
 _SEPARATORS = re.compile(r"[\s,;]*")
 
@@ -81,21 +75,11 @@ class SpeedLoraSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    repo: Annotated[
-        str,
-        Field(
-            pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$",
-            description="Lightning repository, owner/name",
-        ),
-    ]
+    repo: Annotated[str, Field(pattern=f"^{REPO}$")]
     file: Annotated[
-        str,
-        Field(
-            pattern=r"^[\w-][\w. -]*(/[\w-][\w. -]*)*\.safetensors$",
-            description="Lightning file in it: high=a.safetensors low=b.safetensors",
-        ),
+        str, Field(pattern=f"^{FILE}$", description=f"Lightning file: {FORMS}; high=… low=…")
     ]
-    revision: str = "main"
+    revision: Annotated[str, Field(pattern=f"^{REVISION}$")] = "main"
     strength: Annotated[
         float, Field(gt=0, le=4, description="strength of the Lightning merge, usually 1.0")
     ] = 1.0
@@ -108,7 +92,7 @@ class SpeedLoraSettings(BaseModel):
 
 SETTING_NAMES: tuple[str, ...] = tuple(n for n in ExpertSettings.model_fields if n != "expert")
 ITEM_NAMES: tuple[str, ...] = tuple(ItemSettings.model_fields)
-LIGHTNING_NAMES: tuple[str, ...] = ("lightning_repo", "lightning_file", "lightning_strength")
+LIGHTNING_NAMES: tuple[str, ...] = ("lightning_file", "lightning_strength")
 
 CONFIG_TEXTS: Mapping[str, str] = MappingProxyType(
     {
@@ -165,7 +149,7 @@ def resolve_expert(model: Model, expert: Expert, given: Mapping[str, str]) -> Ex
     """Return the complete settings of one expert: the catalogue's, changed by what was given.
 
     Raises:
-        RequestError: A value is out of range or of the wrong kind.
+        RequestError: A value is out of range, of the wrong kind, or without an effect.
     """
     values: dict[str, object] = {
         "expert": expert.name,
@@ -180,6 +164,7 @@ def resolve_expert(model: Model, expert: Expert, given: Mapping[str, str]) -> Ex
         settings = ExpertSettings.model_validate(values)
     except ValidationError as error:
         raise _refusal(error) from error
+    require_effect(settings.scheduler, given, settings.min_lr_ratio)
     if settings.blocks_to_swap > model.swappable:
         raise RequestError(
             f"blocks-to-swap cannot be {settings.blocks_to_swap} for {model.name}.",
@@ -216,14 +201,14 @@ def resolve_speed_lora(
                 "Leave it out, or choose one of the lightning models.",
             )
         return None
-    default = model.speed_lora.files[expert]
+    file = model.speed_lora.files[expert]
+    if "lightning_file" in given:
+        file = find_lightning_file(given["lightning_file"], file)
     values = {
-        "repo": default.repo,
-        "file": default.file,
-        # A pin holds for its own repository only.
-        "revision": "main" if "lightning_repo" in given else default.revision,
-        "strength": model.speed_lora.strength,
-        **{name.removeprefix("lightning_"): value for name, value in given.items()},
+        "repo": file.repo,
+        "file": file.file,
+        "revision": file.revision,
+        "strength": given.get("lightning_strength", model.speed_lora.strength),
     }
     try:
         return SpeedLoraSettings.model_validate(values)

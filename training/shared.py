@@ -1,5 +1,6 @@
 """Holding a lease while something is done that only one may do at a time."""
 
+import logging
 import threading
 import uuid
 from collections.abc import Callable, Generator
@@ -8,6 +9,7 @@ from time import sleep
 
 from training.ports import Grant, Leases
 
+logger = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 4.0
 _POLL_SECONDS = 0.2
 
@@ -42,11 +44,12 @@ def held(
     asking = holder or uuid.uuid4().hex
     while (grant := leases.acquire(name, holder=asking)) is None:
         wait()
-    with heartbeat(leases, grant, on_lost):
-        try:
+    try:
+        with heartbeat(leases, grant, on_lost):
             yield
-        finally:
-            leases.release(grant)
+    finally:
+        # Afterwards: a renewal that came later would take the release for a loss.
+        leases.release(grant)
 
 
 @contextmanager
@@ -56,7 +59,13 @@ def heartbeat(leases: Leases, grant: Grant, on_lost: Callable[[], None]) -> Gene
 
     def beat() -> None:
         while not done.wait(HEARTBEAT_SECONDS):
-            if not leases.renew(grant):
+            try:
+                is_held = leases.renew(grant)
+            except OSError:
+                # Whoever takes the lease meanwhile is met by the next renewal that gets through.
+                logger.warning("the lease %s could not be renewed", grant.name, exc_info=True)
+                continue
+            if not is_held:
                 on_lost()
                 return
 

@@ -15,6 +15,7 @@ from training.board import Reporter
 from training.errors import StageError, TrainingError
 from training.events import StageEvent, StageKey, TrainingWarned
 from training.house import House
+from training.log_tail import end_of
 from training.plan import Planner
 from training.ports import Call, Grant
 from training.request import RunSpec
@@ -84,6 +85,11 @@ class StageContext:
     def report_progress(self, data: bytes, *, is_last: bool = False) -> None:
         """Show the newest progress; all but the last may be dropped."""
         self._reporter.tell(data, is_last=is_last)
+
+    def show_log(self, log: Path) -> None:
+        """Show the end of what this attempt's programs have printed so far."""
+        key = layout.log_tail(self.spec.guild, self.spec.name, self.key)
+        self.house.board.show(key, end_of(log))
 
     def _require_grant(self) -> None:
         if not self.house.leases.renew(self.grant):

@@ -8,6 +8,7 @@ from pathlib import Path
 from training import layout
 from training.adapter.contents import Contents, read_contents
 from training.adapter.fit import require_fit, require_values
+from training.at_once import AT_ONCE, each
 from training.catalogue import Expert, ExpertName, Model, find_model
 from training.checkpoints import Checkpoints, engine_modules
 from training.errors import NotFoundError, RequestError
@@ -19,7 +20,7 @@ from training.settings import split_value
 
 # As an adapter's alpha comes back from bf16, which has eight bits.
 _ALPHA_TOLERANCE = 2.0**-8
-_ENOUGH = 50
+_ENOUGH = 25  # as many as a chat shows
 _OF_RUN = re.compile(r"(?P<run>[^/]+)/(?:(?P<expert>main|high|low)-)?e(?P<epoch>\d{1,6})")
 
 
@@ -86,20 +87,30 @@ class Starts:
             if wanted in record.name
         }
         store = self._house.store
-        for run in reversed(store.names(layout.runs(guild))):
+        fitting = [run for run in reversed(store.names(layout.runs(guild))) if wanted in run]
+        for first in range(0, len(fitting), AT_ONCE):
             if len(found) >= _ENOUGH:
                 break
-            if wanted not in run or not store.exists(layout.ended(guild, run)):
-                continue
-            try:
-                state = self._house.log(guild, run).load()
-            except DamagedRunError:
-                continue
-            for expert in state.spec.experts:
-                for checkpoint in reversed(state.expert(expert.name).checkpoints):
-                    name = f"{run}/{expert.name}-e{checkpoint.epoch}"
-                    found.setdefault(name, f"{name} (rank {expert.settings.rank})")
+            some = fitting[first : first + AT_ONCE]
+            for named in each(lambda run: self._checkpoints_of(guild, run), some):
+                found = named | found
         return found
+
+    def _checkpoints_of(self, guild: str, run: str) -> dict[str, str]:
+        """Return what can be named of a run; nothing of one that is open or damaged."""
+        if not self._house.store.exists(layout.ended(guild, run)):
+            return {}
+        try:
+            state = self._house.log(guild, run).load()
+        except DamagedRunError:
+            return {}
+        return {
+            (name := f"{run}/{expert.name}-e{checkpoint.epoch}"): (
+                f"{name} (rank {expert.settings.rank})"
+            )
+            for expert in state.spec.experts
+            for checkpoint in reversed(state.expert(expert.name).checkpoints)
+        }
 
     def _start(self, spec: RunSpec, expert: ExpertSpec, reference: str) -> StartingPoint:
         file, shown = self._named(spec.guild, expert.name, reference), reference.strip()
@@ -147,8 +158,7 @@ class Starts:
         if match["expert"] not in (None, expert):
             raise RequestError(
                 f"{name} is of the {match['expert']} expert; it cannot start {expert}.",
-                f"Name it for its own expert alone, as {match['expert']}={name}, or give "
-                f"{match['run']}/e{match['epoch']} for each expert's own.",
+                _own_expert(match["expert"], name, f"{match['run']}/e{match['epoch']}", expert),
             )
         run = self._house.log(guild, match["run"]).load()
         saved = run.expert(expert).checkpoints
@@ -168,6 +178,13 @@ class Starts:
             place = (spec.guild, start.kept_by, expert, start.sha256)
             return self._house.store.fetch(layout.starting_file(*place))
         return self._named(spec.guild, expert, start.source)
+
+
+def _own_expert(of: str, name: str, of_each: str, trained: ExpertName) -> str:
+    """Return what to give in place of a checkpoint of another expert than the trained one."""
+    if trained == "main":
+        return "The model has a single expert: give a checkpoint of a run of that model."
+    return f"Name it for its own expert alone, as {of}={name}, or give {of_each} for each its own."
 
 
 def _require_engine(contents: Contents, name: str, model: Model, spec: RunSpec) -> None:

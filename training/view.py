@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from training import layout
+from training.at_once import each
 from training.catalogue import ExpertName
 from training.events import StageKey
 from training.house import House
@@ -148,18 +149,30 @@ def view_run(house: House, guild: str, name: str) -> RunView:
     Raises:
         NotFoundError: The guild has no such run.
     """
-    run = house.log(guild, name).load()
+    return view_of(house, house.log(guild, name).load())
+
+
+def view_of(house: House, run: Run) -> RunView:
+    """Return what is to be shown of a run whose events were read."""
     keys = stage_keys(run.spec)
-    shown = [key for key in keys if _shows_progress(key, run.stage(key))]
-    progress = {key: found for key in shown if (found := _progress(house, guild, name, key))}
-    positions: dict[StageKey, int] = {}
-    for key in keys:
-        stage = run.stage(key)
-        if stage.status is StageStatus.SUBMITTED and not run.status.is_final:
-            position = house.backend.state(stage.handle).position
-            if position is not None:
-                positions[key] = position
+    looks = each(lambda key: _look(house, run, key), keys)
+    progress = {key: found for key, (found, _) in zip(keys, looks, strict=True) if found}
+    places = zip(keys, (place for _, place in looks), strict=True)
+    positions = {key: place for key, place in places if place is not None}
     return RunView(run=run, keys=keys, progress=progress, positions=positions)
+
+
+def _look(house: House, run: Run, key: StageKey) -> tuple[Progress | None, int | None]:
+    """Return the newest progress of a stage and its place in line; asks only who can know."""
+    stage = run.stage(key)
+    if stage.attempt == 0:
+        return None, None
+    progress = None
+    if _shows_progress(key, stage):
+        progress = _progress(house, run.spec.guild, run.spec.name, key)
+    if stage.status is not StageStatus.SUBMITTED or run.status.is_final:
+        return progress, None
+    return progress, house.backend.state(stage.handle).position
 
 
 def metrics(house: House, spec: RunSpec, name: ExpertName) -> list[Metric]:

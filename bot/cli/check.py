@@ -11,9 +11,10 @@ from bot.cli.progress import counted
 from bot.cli.zips import require_file
 from bot.messages.contact_sheet import draw_sheet
 from bot.messages.dataset_text import report_text
+from training.dataset.archive import ArchiveRefusedError
 from training.dataset.original import why_not_original
 from training.dataset.repair import repair as write_repaired
-from training.dataset.report import Report
+from training.dataset.report import Finding, Report
 from training.dataset_draft import Upload, inspect_upload, refuse_unusable
 from training.errors import RequestError
 from training.prediction import predictions, suited
@@ -37,8 +38,13 @@ def check(
         _require_empty(repair)
     limits = (home or Home()).settings().limits
     upload = Upload(archive=zip_file, by="", file_name=zip_file.name, trigger=trigger)
-    with counted("Looking", is_quiet=json) as on_progress:
-        draft = inspect_upload(upload, on_progress, limits)
+    try:
+        with counted("Looking", is_quiet=json) as on_progress:
+            draft = inspect_upload(upload, on_progress, limits)
+    except ArchiveRefusedError as error:
+        if json:
+            print_json(as_json(_refused(error)))
+        raise
     report = draft.report
     if json:
         print_json(as_json(report))
@@ -58,7 +64,7 @@ def as_json(report: Report) -> dict[str, Any]:
     """Return the stable fields of a report."""
     totals = report.totals
     return {
-        "version": report.version,
+        "version": report.version or None,
         "samples": [sample.model_dump(mode="json") for sample in report.samples],
         "findings": [finding.model_dump(mode="json") for finding in report.findings],
         "totals": {
@@ -75,6 +81,19 @@ def as_json(report: Report) -> dict[str, Any]:
         "original": why_not_original(report) or True,
         "configs": [config.file for config in report.configs],
     }
+
+
+def _refused(error: ArchiveRefusedError) -> Report:
+    """Return the report of a zip that was not looked into, without a version."""
+    finding = Finding(
+        code=error.code,
+        severity="error",
+        file=None,
+        cause=error.cause,
+        fix=error.fix,
+        repaired=False,
+    )
+    return Report(version="", samples=(), findings=(finding,))
 
 
 def _require_empty(folder: Path) -> None:

@@ -11,9 +11,9 @@ from bot.cli.options import GUILD, OPERATOR, Home, Json, Trigger
 from bot.cli.output import console, print_json
 from bot.cli.progress import counted
 from bot.cli.zips import require_file
+from bot.installation import Installation
 from bot.messages.dataset_text import report_text
 from bot.messages.difference_text import difference_text
-from bot.wiring import LocalHouse
 from training.dataset.caption_table import write_table
 from training.dataset.difference import compare
 from training.dataset_draft import Upload
@@ -116,7 +116,7 @@ def _print_version(version: DatasetVersion) -> None:
     console.print(f"{version.ref}: {version.change}", markup=False)
 
 
-def _print_difference(local: LocalHouse, old: DatasetVersion, new: DatasetVersion) -> None:
+def _print_difference(local: Installation, old: DatasetVersion, new: DatasetVersion) -> None:
     reports = [local.datasets.report(GUILD, version) for version in (old, new)]
     console.print(difference_text(old, new, compare(*reports)), markup=False, end="")
 

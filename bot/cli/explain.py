@@ -17,6 +17,8 @@ from training.musubi.failures import TAIL_BYTES, Failure, explain
 from training.musubi.plain_log import PlainLog
 from training.musubi.progress import StepDone
 
+# By a file's first bytes: what PowerShell writes of a program's output.
+_ENCODINGS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 # What terminals colour with, and a progress bar's "up one line".
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -57,14 +59,16 @@ def _end_of(log: Path) -> str:
     if not log.is_file():
         raise RequestError(f"{log} is not a file.", "Give the path of a log.")
     with log.open("rb") as file:
+        encoding = _ENCODINGS.get(file.read(2), "utf-8")
         size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - TAIL_BYTES, 0))
-        data = file.read()
-    if not data.strip():
+        # TAIL_BYTES is even, so that no character of two bytes is cut.
+        file.seek(max(size - size % 2 - TAIL_BYTES, 0))
+        text = file.read().decode(encoding, "replace").removeprefix("\ufeff")
+    if not text.strip():
         raise RequestError(f"{log} is empty.", "Give the log of a run that printed something.")
-    if b"\0" in data:
+    if "\0" in text:
         raise RequestError(f"{log} is not a text file.", "Give what musubi-tuner printed.")
-    return _ESCAPES.sub("", data.decode("utf-8", "replace"))
+    return _ESCAPES.sub("", text)
 
 
 def _last_step(text: str) -> StepDone | None:

@@ -1,6 +1,8 @@
 """`lorabot merge`: a speed LoRA into a base model, or the proof of an earlier merge."""
 
 import importlib.util
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -45,9 +47,11 @@ def merge(
 
     Every layer must be accounted for: when anything does not fit, there is no output.
     """
-    del home  # taken for uniformity: the files are where they are
+    (home or Home()).this_machine("merge")
     given = options or MergeOptions()
     if given.verify is not None:
+        if given.base or given.lora or given.out or given.expect is not None:
+            raise CycloptsError(msg="--verify takes --receipt, and nothing else of a merge.")
         _verify(given.verify, given.receipt)
         return
     if given.base is None or given.lora is None or given.out is None:
@@ -59,6 +63,7 @@ def merge(
         strength=given.strength,
         expected_count=given.expect,
     )
+    _refuse_receipt(given.receipt, given.out)
     made = _merge(request)
     if given.receipt is not None:
         given.receipt.write_text(made.to_json(), "utf-8")
@@ -76,17 +81,47 @@ def _merge(request: MergeRequest) -> Receipt:
         )
     from training.merge.stream import merge as merge_files  # noqa: PLC0415  # imports torch
 
-    columns = (TextColumn("merging"), BarColumn(), TextColumn("{task.fields[layers]} layers"))
+    with _bar("merging") as show:
+
+        def show_layers(at: MergeProgress) -> None:
+            show(at.bytes_done, at.bytes_total, f"{at.layers_done}/{at.layers_total} layers")
+
+        return merge_files(request, on_progress=show_layers)
+
+
+@contextmanager
+def _bar(verb: str) -> Generator[Callable[[int, int, str], None]]:
+    """Draw a bar on a terminal; yield what moves it: bytes done, bytes in all, and a note."""
+    columns = (TextColumn(verb), BarColumn(), TextColumn("{task.fields[note]}"))
     with Progress(
         *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
     ) as progress:
-        bar = progress.add_task("merge", total=None, layers="0")
+        bar = progress.add_task(verb, total=None, note="")
 
-        def show(at: MergeProgress) -> None:
-            layers = f"{at.layers_done}/{at.layers_total}"
-            progress.update(bar, completed=at.bytes_done, total=at.bytes_total, layers=layers)
+        def show(done: int, whole: int, note: str) -> None:
+            progress.update(bar, completed=done, total=whole, note=note)
 
-        return merge_files(request, on_progress=show)
+        yield show
+
+
+def _refuse_receipt(copy: Path | None, out: Path) -> None:
+    """Refuse a place for the receipt's copy where a file would be lost, or that is none."""
+    if copy is None:
+        return
+    if not copy.parent.is_dir():
+        raise RequestError(f"There is no folder for the receipt {copy}.", "Make it first.")
+    if copy.resolve() == out.resolve() or (copy.exists() and not _is_receipt(copy)):
+        raise RequestError(
+            f"A receipt at {copy} would take another file's place.", "Name another file."
+        )
+
+
+def _is_receipt(path: Path) -> bool:
+    try:
+        read_receipt(path)
+    except MergeError:
+        return False
+    return True
 
 
 def _verify(output: Path, receipt: Path | None) -> None:
@@ -94,8 +129,17 @@ def _verify(output: Path, receipt: Path | None) -> None:
 
     if not output.exists():
         raise MergeError(f"There is no {output} to verify.", "Check the path.")
-    verify_files(output, read_receipt(receipt or receipt_path(output)))
+    found = read_receipt(receipt or receipt_path(output))
+    with _bar("verifying") as show:
+        verify_files(
+            output,
+            found,
+            on_progress=lambda done, whole: show(done, whole, f"{size(done)} of {size(whole)}"),
+        )
     console.print(f"{output} is what its receipt says.", markup=False)
+    layers = f"{found.layers_merged}/{found.layers_expected} layers"
+    inputs = f"{found.lora_name} into {found.base_name} at strength {found.strength:g}"
+    console.print(f"{layers} of {inputs}; receipt: {found.sha256}", markup=False)
 
 
 def _print(receipt: Receipt, output: Path) -> None:

@@ -6,11 +6,13 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from bot.settings import Settings
+from bot.installation import Installation
+from bot.settings import BackendName, Settings
 from bot.wiring import LocalHouse
 from training.cutting import read_config
 from training.dataset.report import Media
-from training.errors import NotFoundError
+from training.errors import NotFoundError, RequestError
+from training.gpus import GPUS
 from training.request import EngineName, ExpertChoice, TrainRequest
 from training.runs import Origin
 from training.settings import CONFIG_TEXTS, describe
@@ -27,27 +29,95 @@ Trigger = Annotated[
 ]
 RunName = Annotated[str, Parameter(help="A name of `lorabot runs`.")]
 Engine = Annotated[
-    EngineName,
-    Parameter(help="rehearsal trains a tiny stand-in on this CPU; musubi needs a GPU."),
+    EngineName | None,
+    Parameter(
+        help="rehearsal, the default on this machine, trains a tiny stand-in on its CPU; musubi "
+        "needs a GPU. A deployment on Modal has its own."
+    ),
 ]
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Home:
-    """Where all state of this installation lives."""
+    """Which installation is worked on: a folder of this machine, or a deployment on Modal."""
 
     home: Annotated[
         Path | None, Parameter(help="Folder for all state; LORABOT_HOME, or ~/.lorabot.")
     ] = None
+    backend: Annotated[
+        BackendName | None,
+        Parameter(help="local, the default, or modal: a deployment there; LORABOT_BACKEND."),
+    ] = None
+    app: Annotated[
+        str | None, Parameter(help="Name of the deployment; LORABOT_MODAL_APP, or lorabot.")
+    ] = None
 
     def settings(self) -> Settings:
-        """Return the environment's settings with this folder."""
-        return Settings.read(self.home)
+        """Return the environment's settings with what is given here.
 
-    def open(self) -> LocalHouse:
-        """Return the adapters that work on this folder."""
-        return LocalHouse(self.settings())
+        Raises:
+            RequestError: A deployment is named where none is worked on.
+        """
+        read = Settings.read(self.home, backend=self.backend, modal_app=self.app)
+        if self.app is not None and read.backend == "local":
+            raise RequestError(
+                f"--app {self.app} names a deployment on Modal, and this works on this machine.",
+                "Add --backend modal, or leave out --app.",
+            )
+        return read
+
+    def open(self) -> Installation:
+        """Return what works on this installation.
+
+        Raises:
+            RequestError: Modal is not set up on this machine.
+            NotFoundError: Nothing is deployed under that name.
+        """
+        settings = self.settings()
+        if settings.backend == "local":
+            return LocalHouse(settings)
+        # Imported when it is needed: the client takes half a second.
+        from bot.modal_operator import open_deployment  # noqa: PLC0415
+
+        return open_deployment(settings)
+
+    def this_machine(self, what: str) -> Settings:
+        """Return the settings for a command that works on one machine only.
+
+        Raises:
+            RequestError: Modal is asked for.
+        """
+        settings = self.settings()
+        if settings.backend != "local":
+            raise RequestError(
+                f"lorabot {what} works on one machine, not on a deployment on Modal.",
+                "Use --backend local; lorabot deploy brings the bot to Modal.",
+            )
+        return settings
+
+    @property
+    def words(self) -> str:
+        """Return the options that name this installation in other commands, if any."""
+        given = {"home": self.home, "backend": self.backend, "app": self.app}
+        return "".join(f" --{name} {value}" for name, value in given.items() if value is not None)
+
+
+def engine_for(installation: Installation, asked: EngineName | None) -> EngineName:
+    """Return what trains: what was asked for, or the installation's own.
+
+    Raises:
+        RequestError: A deployment trains with another engine.
+    """
+    settings = installation.settings
+    if settings.backend == "local":
+        return asked or "rehearsal"
+    if asked not in (None, settings.engine):
+        raise RequestError(
+            f"The deployment {settings.modal_app} trains with {settings.engine}, not with {asked}.",
+            f"Leave out --engine, or make another: lorabot deploy --app NAME --engine {asked}.",
+        )
+    return settings.engine
 
 
 def _help(name: str) -> Parameter:
@@ -75,7 +145,6 @@ class RunSettings:
     fp8: Annotated[str | None, _help("fp8")] = None
     max_frames: Annotated[str | None, _help("max_frames")] = None
     resolution: Annotated[str | None, _help("resolution")] = None
-    lightning_repo: Annotated[str | None, _help("lightning_repo")] = None
     lightning_file: Annotated[str | None, _help("lightning_file")] = None
     lightning_strength: Annotated[str | None, _help("lightning_strength")] = None
     media: Annotated[
@@ -88,6 +157,10 @@ class RunSettings:
     expert: Annotated[
         ExpertChoice, Parameter(help="Wan 2.2 only: train both experts or one of them.")
     ] = "both"
+    gpu: Annotated[
+        str | None,
+        Parameter(help=f"GPU to cache and train on: {', '.join(GPUS)}; the model's own else."),
+    ] = None
 
     resume_from: Annotated[
         str | None,
@@ -103,13 +176,14 @@ class RunSettings:
         Raises:
             RequestError: The dataset TOML cannot be read.
         """
-        others = {"name", "expert", "resume_from", "media", *CONFIG_TEXTS}
+        others = {"name", "expert", "gpu", "resume_from", "media", *CONFIG_TEXTS}
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
         return TrainRequest(
             model=model,
             dataset=dataset,
             name=self.name,
             expert=self.expert,
+            gpu=self.gpu,
             dataset_toml=_read_toml(self.dataset_toml) if self.dataset_toml else None,
             dataset_config=self.dataset_config,
             resume_from=self.resume_from,

@@ -14,14 +14,16 @@ from bot.cli.options import (
     Json,
     ModelName,
     RunSettings,
+    engine_for,
 )
 from bot.cli.output import console, print_json
 from bot.cli.zips import look_at
 from bot.messages.duration import duration
+from bot.messages.gpu_text import asked_gpu, basis
 from bot.messages.plan_text import memory_text
 from training.card_memory import needs
 from training.catalogue import find_model
-from training.cost import PRICES_DATE, Estimate, estimate
+from training.cost import Estimate, estimate
 from training.cutting import cut_run, remarks
 from training.dataset.report import Finding
 from training.plan import Planner
@@ -33,7 +35,7 @@ def plan(
     model: ModelName,
     dataset: DatasetName,
     settings: RunSettings | None = None,
-    engine: Engine = "rehearsal",
+    engine: Engine = None,
     json: Json = False,
     home: Home | None = None,
 ) -> None:
@@ -42,10 +44,11 @@ def plan(
     settings = settings or RunSettings()
     request = settings.request(model, dataset)
     ref, report = look_at(local, dataset, settings.media)
-    spec = local.runs.draft_for(request, ORIGIN, engine, ref=ref, report=report)
+    spec = local.runs.draft_for(request, ORIGIN, engine_for(local, engine), ref=ref, report=report)
     groups = cut_run(report, spec)
-    planner = Planner(spec, groups, local.engine(engine), local.house.store)
-    cost = estimate(find_model(spec.model), groups, spec.experts)
+    planner = Planner(spec, groups, local.engine(spec.engine), local.house.store)
+    prices = local.house.prices()
+    cost = estimate(find_model(spec.model), groups, spec.experts, gpu=spec.gpu, prices=prices)
     if json:
         print_json(_as_json(spec, planner, cost))
     else:
@@ -58,6 +61,7 @@ def _as_json(spec: RunSpec, planner: Planner, cost: Estimate) -> dict[str, Any]:
         "model": spec.model,
         "dataset": str(spec.dataset),
         "engine": spec.engine,
+        "gpu": spec.gpu,
         "stages": [
             {
                 "stage": stage.key.stage,
@@ -77,15 +81,17 @@ def _as_json(spec: RunSpec, planner: Planner, cost: Estimate) -> dict[str, Any]:
                 "gpu_gib": need.card_gib,
                 "measured": need.is_measured,
             }
-            for need in needs(planner.model, planner.groups, cost.gpu)
+            for need in needs(planner.model, planner.groups, cost.gpu.name)
         ],
         "steps_per_epoch": {e.name: spec.steps_per_epoch for e in spec.experts},
         "total_steps": {e.name: spec.steps_per_epoch * e.settings.epochs for e in spec.experts},
         "estimate": {
             "seconds": round(cost.seconds, 1),
             "usd": round(cost.usd, 2),
-            "gpu": cost.gpu,
-            "prices": PRICES_DATE,
+            "gpu": cost.gpu.name,
+            "speed_measured": cost.gpu.is_measured,
+            "prices": str(cost.prices.day),
+            "prices_live": cost.prices.is_live,
         },
     }
 
@@ -101,10 +107,12 @@ def _print(spec: RunSpec, planner: Planner, cost: Estimate, said: Sequence[Findi
         total = spec.steps_per_epoch * expert.settings.epochs
         console.print(f"{expert.name}: {spec.steps_per_epoch} steps an epoch, {total} in all")
     console.print(
-        f"Real training: about {duration(cost.seconds)} and ${cost.usd:.2f} on {cost.gpu} "
-        f"(rough; price list of {PRICES_DATE})"
+        f"Real training: about {duration(cost.seconds)} and ${cost.usd:.2f} on {cost.gpu.name} "
+        f"(rough; {basis(cost)})"
     )
-    console.print(memory_text(planner.model, planner.groups, cost.gpu))
+    if asked := asked_gpu(spec):
+        console.print(asked)
+    console.print(memory_text(planner.model, planner.groups, cost.gpu.name))
     for finding in said:
         console.print(f"[{finding.severity}] {finding.cause} {finding.fix}", markup=False)
     console.print(f"\n# dataset.toml\n{planner.dataset_toml()}", markup=False)

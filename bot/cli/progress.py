@@ -3,7 +3,15 @@
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from bot.cli.output import console
 
@@ -25,3 +33,25 @@ def counted(what: str, *, is_quiet: bool) -> Generator[Callable[[int, int], None
             progress.update(bar, completed=done, total=total)
 
         yield on_progress
+
+
+@contextmanager
+def fetched(
+    total_bytes: int, what: str = "Fetching", *, is_quiet: bool = False
+) -> Generator[Callable[[int], None]]:
+    """Give the body something to tell how many bytes are there; shown on a terminal only."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    with Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=is_quiet or not console.is_terminal,
+    ) as progress:
+        bar = progress.add_task(what, total=total_bytes)
+        yield lambda here_bytes: progress.update(bar, completed=here_bytes)

@@ -1,6 +1,6 @@
 """`lorabot runs`, `lorabot cancel` and `lorabot download`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +9,8 @@ from rich.table import Table
 
 from bot.cli.options import GUILD, OPERATOR, Home, Json, RunName
 from bot.cli.output import console, print_json
-from bot.web.archive import Member, stream_zip
+from bot.cli.progress import fetched
+from bot.web.archive import Member, Stored, stream_zip
 from bot.web.bundle import READ_ME, bundle
 from training.bundle import require_checkpoints
 
@@ -58,6 +59,7 @@ def download(
     local = (home or Home()).open()
     require_checkpoints(local.runs.view(GUILD, run))
     members = bundle(local.house.store, GUILD, run, epoch)
+    _fetch(members)
     out.mkdir(parents=True, exist_ok=True)
     if zip:
         name = run if epoch is None else f"{run}-e{epoch}"
@@ -66,6 +68,17 @@ def download(
     for member in members:
         if member.name != READ_ME:
             _write(out / Path(member.name).name, _blocks(member))
+
+
+def _fetch(members: Sequence[Member]) -> None:
+    """Have the files here before they are written: they may lie elsewhere."""
+    stored = [member.source for member in members if isinstance(member.source, Stored)]
+    with fetched(sum(source.size_bytes for source in stored)) as show:
+        before = 0
+        for source in stored:
+            source.store.fetch(source.key, lambda here, before=before: show(before + here))
+            before += source.size_bytes
+            show(before)
 
 
 def _blocks(member: Member) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ from cyclopts import Parameter, validators
 
 from bot.cli.options import Home
 from bot.cli.output import console
-from bot.host import RunningBot, running_bot
+from bot.host import RunningBot, running_bot, spare_what_is_loaded
 from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxServer
 from bot.wiring import LocalHouse
@@ -31,7 +31,9 @@ Browser = Annotated[bool, Parameter(help="Open the page in the browser.")]
 def sandbox(*, port: Port = 8484, browser: Browser = True, home: Home | None = None) -> None:
     """Open a chat page with the bot in it: everything as on Discord, without any account."""
     logging.getLogger("bot").setLevel(logging.INFO)
-    asyncio.run(_sandbox((home or Home()).open(), port, browser))
+    local = LocalHouse((home or Home()).this_machine("sandbox"))
+    spare_what_is_loaded()
+    asyncio.run(_sandbox(local, port, browser))
 
 
 async def _sandbox(local: LocalHouse, port: int, opens_browser: bool) -> None:
@@ -58,8 +60,9 @@ async def _sandbox(local: LocalHouse, port: int, opens_browser: bool) -> None:
 def serve(*, home: Home | None = None) -> None:
     """Run the bot on Discord; needs LORABOT_DISCORD_TOKEN."""
     logging.getLogger("bot").setLevel(logging.INFO)
-    local = (home or Home()).open()
+    local = LocalHouse((home or Home()).this_machine("serve"))
     token = local.settings.require_discord_token()
+    spare_what_is_loaded()
     asyncio.run(_serve(local, token))
 
 

@@ -22,16 +22,17 @@ from bot.cli.options import (
     Json,
     ModelName,
     RunSettings,
+    engine_for,
 )
 from bot.cli.output import console, print_json
 from bot.cli.zips import look_at, stored_dataset
+from bot.installation import Installation
 from bot.messages.suggestion_text import fix_with_option
 from bot.wiring import LocalHouse
+from training import layout
 from training.errors import StageError
 from training.run import RunStatus, StageStatus
 from training.view import RunView
-
-_POLL_SECONDS = 0.3
 
 
 def train(
@@ -39,24 +40,27 @@ def train(
     model: ModelName,
     dataset: DatasetName,
     settings: RunSettings | None = None,
-    engine: Engine = "rehearsal",
+    engine: Engine = None,
     json: Json = False,
     home: Home | None = None,
 ) -> None:
     """Train on a dataset and follow the run to its end; Ctrl-C leaves it running."""
-    local = (home or Home()).open()
-    local.engine(engine)
+    place = home or Home()
+    local = place.open()
+    chosen = engine_for(local, engine)
+    local.engine(chosen)
     settings = settings or RunSettings()
     request = settings.request(model, dataset)
     # Checked before the zip is stored: a refused command changes nothing.
     ref, report = look_at(local, dataset, settings.media)
-    local.runs.draft_for(request, ORIGIN, engine, ref=ref, report=report)
+    local.runs.draft_for(request, ORIGIN, chosen, ref=ref, report=report)
     stored = request.model_copy(update={"dataset": stored_dataset(local, dataset, ref)})
-    spec = local.runs.start(stored, ORIGIN, engine)
+    spec = local.runs.start(stored, ORIGIN, chosen)
     try:
         view = _follow(local, spec.name, quiet=json)
     except KeyboardInterrupt:
-        console.print(f"{spec.name} goes on; see lorabot runs, or lorabot cancel {spec.name}.")
+        cancel = f"lorabot cancel {spec.name}{place.words}"
+        console.print(f"{spec.name} goes on; see lorabot runs{place.words}, or {cancel}.")
         sys.exit(1)
     if json:
         print_json(view.summary().model_dump(mode="json"))
@@ -65,10 +69,10 @@ def train(
     if view.run.status is RunStatus.CANCELLED:
         raise StageError(f"{spec.name} was cancelled.", "")
     if not json:
-        _print_files(local, view)
+        _print_files(local, view, place)
 
 
-def _follow(local: LocalHouse, name: str, *, quiet: bool) -> RunView:
+def _follow(local: Installation, name: str, *, quiet: bool) -> RunView:
     columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns, TimeRemainingColumn(), console=console, disable=quiet or not console.is_terminal
@@ -80,7 +84,7 @@ def _follow(local: LocalHouse, name: str, *, quiet: bool) -> RunView:
             follower.show(view)
             if view.run.status.is_final:
                 return view
-            time.sleep(_POLL_SECONDS)
+            time.sleep(local.house.board.pause_seconds)
 
 
 class _Follower:
@@ -125,11 +129,16 @@ def _words(status: StageStatus, *, reused: bool) -> str:
     return status.value
 
 
-def _print_files(local: LocalHouse, view: RunView) -> None:
-    console.print(f"\n{view.spec.name} {view.run.status.value}; its checkpoints:")
+def _print_files(local: Installation, view: RunView, place: Home) -> None:
+    name = view.spec.name
+    console.print(f"\n{name} {view.run.status.value}; its checkpoints:")
     for expert in view.spec.experts:
         for file in view.expert(expert.name).checkpoints:
-            path = local.house.store.path(f"guilds/{GUILD}/runs/{view.spec.name}/{file}")
+            path = Path(file).name
+            if isinstance(local, LocalHouse):
+                path = str(local.house.store.path(f"{layout.run(GUILD, name)}/{file}"))
             console.print(f"  {path}", markup=False)
+    if not isinstance(local, LocalHouse):
+        console.print(f"Fetch them: lorabot download {name} --out FOLDER{place.words}")
     if view.spec.engine == "rehearsal":
         console.print("A rehearsal on a tiny stand-in: its LoRA cannot be used in ComfyUI.")

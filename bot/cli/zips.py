@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bot.cli.options import GUILD, OPERATOR
-from bot.wiring import LocalHouse
+from bot.installation import Installation
 from training.dataset.inspect import inspect_zip
 from training.dataset.original import used_as
 from training.dataset.report import Media, Report
@@ -31,12 +31,14 @@ def require_file(path: Path) -> None:
     Raises:
         NotFoundError: There is none.
     """
+    if path.is_dir():
+        raise NotFoundError(f"{path} is a folder.", "Zip the folder and name the zip.")
     if not path.is_file():
-        raise NotFoundError(f"There is no file {path}.", "Check the path of the zip.")
+        raise NotFoundError(f"There is no file {path}.", "Check its path.")
 
 
 def look_at(
-    local: LocalHouse, dataset: str, media: Media | None = None
+    local: Installation, dataset: str, media: Media | None = None
 ) -> tuple[DatasetRef, Report]:
     """Return the dataset that a zip or a name stands for; nothing is stored.
 
@@ -67,7 +69,7 @@ def look_at(
     return ref, report
 
 
-def stored_dataset(local: LocalHouse, dataset: str, ref: DatasetRef) -> str:
+def stored_dataset(local: Installation, dataset: str, ref: DatasetRef) -> str:
     """Return the reference of a dataset that was looked at, adding the zip or use if new."""
     stored = local.datasets.versions(GUILD, ref.name)
     if any(version.version == ref.version for version in stored):

@@ -5,7 +5,9 @@ import json
 import shutil
 import tempfile
 import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -22,6 +24,7 @@ from bot.demo.proof import (
     require_whole_adapters,
 )
 from bot.host import running_bot
+from bot.installation import Installation
 from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxServer
 from bot.settings import Settings
@@ -31,12 +34,25 @@ from training.run_log import events_as_json
 from training.view import RunView, metrics
 
 _MODELS = ("wan21-i2v-720p", "wan22-i2v-lightning")
-_EDIT_SECONDS = 0.5
+EDIT_SECONDS = 0.5
+# What is kept of a run's records: all of a folder, or the files that are named.
+_RECORDS: Mapping[str, tuple[str, ...]] = {
+    "receipts": (),
+    "inputs": ("dataset.toml", "report.json"),
+}
 _MARK = ".lorabot-demo"
 _SHORT = {"model": "wan21-t2v-1-3b", "dataset": "annika", "epochs": "1", "name": "seeds"}
 
 
-async def play(out: Path, console: Console, home: Path | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Where it is played: an installation whose bot runs, and the page that people type on."""
+
+    installation: Installation
+    page_url: str
+
+
+async def play(out: Path, console: Console, scene: AbstractAsyncContextManager[Scene]) -> None:
     """Play it, leave the results in `out` and check them.
 
     Raises:
@@ -44,6 +60,14 @@ async def play(out: Path, console: Console, home: Path | None = None) -> None:
     """
     started = time.monotonic()
     await asyncio.to_thread(_empty, out)
+    async with scene as ready:
+        await _Demo(ready, out, console).play()
+    console.print(f"[green]Everything is there and valid[/] after {_since(started)}; see {out}/")
+
+
+@asynccontextmanager
+async def on_this_machine(home: Path | None = None) -> AsyncGenerator[Scene]:
+    """Play with the bot of this machine, in a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="lorabot-demo-") as temporary:
         place = await asyncio.to_thread(_fresh, home) if home is not None else Path(temporary)
         local = LocalHouse(Settings(home=place / "home", team_role=TEAM_ROLE))
@@ -52,19 +76,18 @@ async def play(out: Path, console: Console, home: Path | None = None) -> None:
         try:
             with point_discord_at(server.base_url):
                 async with running_bot(
-                    local, token=server.bot_token, engine="rehearsal", edit_seconds=_EDIT_SECONDS
+                    local, token=server.bot_token, engine="rehearsal", edit_seconds=EDIT_SECONDS
                 ):
-                    await _Demo(local, server.page_url, out, console).play()
+                    yield Scene(local, server.page_url)
         finally:
             await server.stop()
             local.stop_worker()
-    console.print(f"[green]Everything is there and valid[/] after {_since(started)}; see {out}/")
 
 
 class _Demo:
-    def __init__(self, local: LocalHouse, page_url: str, out: Path, console: Console) -> None:
-        self._local = local
-        self._page_url = page_url
+    def __init__(self, scene: Scene, out: Path, console: Console) -> None:
+        self._local = scene.installation
+        self._page_url = scene.page_url
         self._out = out
         self._console = console
 
@@ -93,7 +116,7 @@ class _Demo:
         for model in _MODELS:
             await ada.type("train", model=model, dataset="annika")
         names = [f"annika-{model}" for model in _MODELS]
-        guild = self._guild_of(names[0])
+        guild = await asyncio.to_thread(self._guild_of, names[0])
 
         def views() -> list[RunView]:
             return [self._local.runs.view(guild, name) for name in names]
@@ -137,13 +160,13 @@ class _Demo:
         await asyncio.to_thread(self._prove, view, folder, files)
 
     def _copy_records(self, view: RunView, folder: Path) -> None:
-        spec = view.spec
-        source = self._local.house.store.path(layout.run(spec.guild, spec.name))
-        shutil.copyfile(source / "spec.json", folder / "spec.json")
-        shutil.copytree(source / "receipts", folder / "receipts")
-        (folder / "inputs").mkdir()
-        for name in ("dataset.toml", "report.json"):
-            shutil.copyfile(source / "inputs" / name, folder / "inputs" / name)
+        spec, store = view.spec, self._local.house.store
+        source = layout.run(spec.guild, spec.name)
+        (folder / "spec.json").write_bytes(store.read(f"{source}/spec.json"))
+        for part, names in _RECORDS.items():
+            (folder / part).mkdir()
+            for name in names or store.names(f"{source}/{part}"):
+                (folder / part / name).write_bytes(store.read(f"{source}/{part}/{name}"))
         events = self._local.house.log(spec.guild, spec.name).events()
         (folder / "events.json").write_text(events_as_json(events), "utf-8")
         for expert in spec.experts:

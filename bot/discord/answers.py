@@ -66,9 +66,16 @@ def origin_of(interaction: Interaction) -> Origin:
     )
 
 
-async def answer(interaction: Interaction, card: Card, *, ephemeral: bool = False) -> None:
+async def answer(
+    interaction: Interaction,
+    card: Card,
+    *,
+    ephemeral: bool = False,
+    file: discord.File | None = None,
+) -> None:
     """Send a card as the answer to an interaction that was deferred."""
-    await interaction.followup.send(embed=to_embed(card), ephemeral=ephemeral)
+    files = [file] if file is not None else []
+    await interaction.followup.send(embed=to_embed(card), ephemeral=ephemeral, files=files)
 
 
 async def answer_error(

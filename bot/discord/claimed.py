@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 # A claim is a file or one call over a network; Discord waits 3 s for the whole answer.
 _CLAIM_SECONDS = 1.5
 _FAREWELL_SECONDS = 5.0
+# Of claims alone: they never stand in line behind commands that wait for a slow store.
+_CLAIMS_AT_ONCE = 8
 
 
 class Handling:
@@ -26,6 +29,7 @@ class Handling:
     def __init__(self, claims: Claims, duty: Duty, timing: Timing) -> None:
         self._claims, self._duty, self._timing = claims, duty, timing
         self._is_leaving = False
+        self._threads = ThreadPoolExecutor(_CLAIMS_AT_ONCE, thread_name_prefix="claims")
         self._begun: dict[asyncio.Task[Any], Interaction] = {}
 
     async def is_ours(self, interaction: Interaction) -> bool:
@@ -39,7 +43,9 @@ class Handling:
         self._note(interaction)
         try:
             async with asyncio.timeout(_CLAIM_SECONDS):
-                return await asyncio.to_thread(self._claims.claim, str(interaction.id))
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._threads, self._claims.claim, str(interaction.id)
+                )
         except OSError:
             # Discord takes the first acknowledgement only, and every command begins with it.
             logger.warning("an interaction could not be claimed", exc_info=True)

@@ -62,6 +62,7 @@ class LoraBot(ServiceClient):
         self.team_role = options.team_role
         self._store = store
         self._options = options
+        self.is_connected = False
         self._has_sent_commands = asyncio.Event()
         self.duty = Duty(leases, self._be_active, options.timing)
         self.handling = Handling(claims, self.duty, options.timing)
@@ -88,12 +89,25 @@ class LoraBot(ServiceClient):
         except discord.LoginFailure as error:
             raise RequestError(
                 "Discord refused the token in LORABOT_DISCORD_TOKEN.",
-                "Copy it again from discord.com/developers, your application, page Bot.",
+                "Copy it again from discord.com/developers, your application, page Bot; "
+                "for a bot on Modal, into its secret that ends in -discord, and deploy again.",
             ) from error
 
     async def setup_hook(self) -> None:
         """Register buttons before the gateway opens."""
         self.add_dynamic_items(RunButton, DatasetButton)
+
+    async def on_connect(self) -> None:
+        """Note a new connection."""
+        self.is_connected = True
+
+    async def on_resumed(self) -> None:
+        """Note that a connection goes on after a break."""
+        self.is_connected = True
+
+    async def on_disconnect(self) -> None:
+        """Note that the connection broke; the library connects again by itself."""
+        self.is_connected = False
 
     async def take_part(self) -> None:
         """Become the active copy unless there is one, else stand by; for a bot that is ready."""

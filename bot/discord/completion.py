@@ -6,12 +6,16 @@ from typing import Any
 from discord import app_commands
 
 from bot.discord.answers import Interaction, guild_of
+from bot.messages.gpu_text import priced
 from bot.service import Service
+from training.gpus import GPUS
 
 Choices = list[app_commands.Choice[str]]
 Complete = Callable[[Interaction, str], Coroutine[Any, Any, Choices]]
 _MAX_CHOICES = 25
 _MAX_TEXT = 100
+# Discord takes suggestions for 3 s; names alone come sooner than what is known of each.
+_PATIENCE = 1.2
 
 
 def dataset_names(service: Service) -> Complete:
@@ -32,8 +36,10 @@ def run_names(service: Service) -> Complete:
     """Complete the name of a run, newest first."""
 
     async def complete(interaction: Interaction, typed: str) -> Choices:
-        runs = await service.runs(guild_of(interaction))
-        return _choices({run.name: f"{run.name} ({run.state})" for run in runs}, typed)
+        states = await service.run_states(guild_of(interaction), patience_seconds=_PATIENCE)
+        return _choices(
+            {name: f"{name} ({state})" if state else name for name, state in states.items()}, typed
+        )
 
     return complete
 
@@ -64,6 +70,16 @@ def checkpoint_names(service: Service) -> Complete:
     return complete
 
 
+def gpu_names(service: Service) -> Complete:
+    """Complete the name of a GPU, each with its price."""
+
+    async def complete(_interaction: Interaction, typed: str) -> Choices:
+        prices = await service.gpu_prices()
+        return _choices({gpu: priced(gpu, prices) for gpu in GPUS}, typed)
+
+    return complete
+
+
 def fixed(values: tuple[str, ...]) -> Complete:
     """Complete one of a few known values; others may be typed."""
 
@@ -74,7 +90,7 @@ def fixed(values: tuple[str, ...]) -> Complete:
 
 
 def _choices(texts: dict[str, str], typed: str) -> Choices:
-    found = [(name, text) for name, text in texts.items() if typed.strip().lower() in name]
+    found = [(name, text) for name, text in texts.items() if typed.strip().lower() in name.lower()]
     return [
         app_commands.Choice(name=text[:_MAX_TEXT], value=name)
         for name, text in found[:_MAX_CHOICES]

@@ -8,7 +8,7 @@ from bot.dataset_views import CheckedDataset, Looked, StoredDataset
 from bot.discord.long_answer import LongAnswer
 from bot.messages.card import Card
 from bot.messages.check_text import checked_card
-from bot.messages.dataset_text import dataset_card, report_text
+from bot.messages.dataset_text import dataset_card
 
 SHEET = "contact-sheet.jpg"
 
@@ -52,7 +52,7 @@ def report_file(name: str, text: str) -> discord.File:
 async def _send(
     answer: LongAnswer, card: Card, looked: Looked, name: str, view: discord.ui.View
 ) -> None:
-    files = [report_file(name, report_text(looked.report))]
+    files = [report_file(name, looked.text)]
     if looked.sheet is not None:
         files.insert(0, discord.File(io.BytesIO(looked.sheet), filename=SHEET))
         card = card.with_image(f"attachment://{SHEET}")

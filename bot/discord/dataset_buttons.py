@@ -13,8 +13,8 @@ from bot.discord.dataset_answer import send_checked, send_stored, table_file
 from bot.discord.embed import to_embed
 from bot.discord.long_answer import LongAnswer
 from bot.discord.run_buttons import ServiceClient
-from bot.messages.check_text import captions_card, confirm_card
-from bot.messages.dataset_text import removed_card
+from bot.messages.check_text import captions_card
+from bot.messages.removal_text import removal_card, removed_card
 from bot.service import Service
 from training.dataset.report import Media
 from training.errors import RequestError
@@ -26,6 +26,7 @@ Action = Literal[
     "captions",
     "remove",
     "remove-now",
+    "remove-all",
     "store",
     "store-original",
     "store-prefix",
@@ -38,6 +39,7 @@ _LABELS: dict[Action, tuple[str, discord.ButtonStyle]] = {
     "captions": ("Captions", _Style.secondary),
     "remove": ("Remove", _Style.danger),
     "remove-now": ("Remove for good", _Style.danger),
+    "remove-all": ("Remove all of it for good", _Style.danger),
     "store": ("Use as repaired", _Style.success),
     "store-original": ("Keep original", _Style.secondary),
     "store-prefix": ("Use, with the trigger word prefixed", _Style.primary),
@@ -159,14 +161,30 @@ async def send_captions(interaction: Interaction, service: Service, reference: s
     )
 
 
+async def ask_to_remove(interaction: Interaction, service: Service, reference: str) -> None:
+    """Ask whoever wants something removed, naming what would go with it."""
+    guild = guild_of(interaction)
+    removal = await service.datasets.removal(guild, reference)
+    # The newest version goes along: one that comes after the question is not removed with it.
+    action: Action = "remove-all" if removal.is_whole else "remove-now"
+    await interaction.followup.send(
+        embed=to_embed(removal_card(removal)),
+        view=_buttons(guild, removal.newest, action),
+        ephemeral=True,
+    )
+
+
 async def _act(action: Action, interaction: Interaction, service: Service, about: str) -> None:
     match action:
         case "captions":
             await send_captions(interaction, service, about)
         case "remove":
-            await _ask_to_remove(interaction, service, about)
+            await ask_to_remove(interaction, service, about)
         case "remove-now":
             removed = await service.datasets.remove(guild_of(interaction), about)
+            await answer(interaction, removed_card(removed))
+        case "remove-all":
+            removed = await service.datasets.remove_all(guild_of(interaction), about)
             await answer(interaction, removed_card(removed))
         case _:
             await show_stored(interaction, await _stored(action, interaction, service, about))
@@ -184,13 +202,3 @@ async def _stored(
         return await datasets.choose_media(guild, about, media, by=by)
     is_prefixed = action == "store-prefix"
     return await datasets.use_checked(guild, about, media=media, is_prefixed=is_prefixed, by=by)
-
-
-async def _ask_to_remove(interaction: Interaction, service: Service, reference: str) -> None:
-    guild = guild_of(interaction)
-    found = await service.datasets.show(guild, reference)
-    await interaction.followup.send(
-        embed=to_embed(confirm_card(found.version)),
-        view=_buttons(guild, reference, "remove-now"),
-        ephemeral=True,
-    )

@@ -15,10 +15,15 @@ from bot.discord.attachment_file import save_attachment
 from bot.discord.caption_commands import add_caption_commands
 from bot.discord.completion import Complete
 from bot.discord.dataset_answer import report_file, send_stored
-from bot.discord.dataset_buttons import show_checked, show_stored, stored_buttons
+from bot.discord.dataset_buttons import (
+    ask_to_remove,
+    show_checked,
+    show_stored,
+    stored_buttons,
+)
 from bot.discord.long_answer import LongAnswer
 from bot.messages.check_text import again
-from bot.messages.dataset_text import dataset_list, removed_card, report_text
+from bot.messages.dataset_text import dataset_list
 from bot.service import Service
 from training.dataset_draft import DatasetRefusedError, Upload
 from training.errors import RequestError
@@ -147,13 +152,12 @@ def _add_lists(group: app_commands.Group, service: Service, dataset_names: Compl
         view = stored_buttons(guild, found)
         await send_stored(LongAnswer(interaction), found, view, is_known=False)
 
-    @group.command(name="remove", description="Remove a dataset, or one version of it")
+    @group.command(name="remove", description="Remove a dataset, or one version of it; asks first")
     @app_commands.describe(name=_NAME)
     @app_commands.autocomplete(name=dataset_names)
     async def remove(interaction: Interaction, name: str) -> None:
-        await interaction.response.defer()
-        removed = await service.datasets.remove(guild_of(interaction), name)
-        await answer(interaction, removed_card(removed))
+        await interaction.response.defer(ephemeral=True)
+        await ask_to_remove(interaction, service, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,4 +203,5 @@ async def _received(
             # With the whole report, which the short answer only begins.
             refused = DatasetRefusedError(error.cause, again(error), error.report)
             name = attachment.filename.rsplit(".", 1)[0]
-            await answer_error(interaction, refused, report_file(name, report_text(error.report)))
+            text = await intake.service.datasets.text_of(error.report)
+            await answer_error(interaction, refused, report_file(name, text))

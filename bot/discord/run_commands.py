@@ -1,9 +1,11 @@
 """`/runs`, `/status`, `/cancel`, `/resume`, `/download` and `/models`."""
 
+import io
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
+import discord
 from discord import app_commands
 
 from bot.discord.answers import Interaction, answer, guild_of
@@ -14,6 +16,7 @@ from bot.messages.run_card import run_card
 from bot.service import Service
 from training.catalogue import MODELS
 from training.errors import NotFoundError
+from training.log_tail import LogTail
 
 _Act = Callable[[Interaction, str], Coroutine[Any, Any, None]]
 
@@ -70,7 +73,8 @@ def _add_status(tree: app_commands.CommandTree, service: Service, run_names: Com
         await interaction.response.defer(ephemeral=True)
         guild = guild_of(interaction)
         view = await service.run(guild, run_name or await _newest(service, guild))
-        await answer(interaction, run_card(view, now=datetime.now(UTC)), ephemeral=True)
+        card = run_card(view, now=datetime.now(UTC))
+        await answer(interaction, card, ephemeral=True, file=_log(await service.log_tail(view)))
 
 
 def _add_for_a_run(
@@ -86,6 +90,12 @@ def _add_for_a_run(
     async def command(interaction: Interaction, run_name: str) -> None:
         await interaction.response.defer(ephemeral=True)
         await act(interaction, run_name)
+
+
+def _log(tail: LogTail | None) -> discord.File | None:
+    if tail is None:
+        return None
+    return discord.File(io.BytesIO(tail.text.encode()), filename=f"{tail.key}-{tail.attempt}.txt")
 
 
 async def _newest(service: Service, guild: str) -> str:

@@ -8,7 +8,7 @@ import discord
 from discord import app_commands
 
 from bot.discord.answers import Interaction, answer, guild_of, origin_of
-from bot.discord.completion import Complete, fixed
+from bot.discord.completion import Complete, fixed, gpu_names
 from bot.discord.run_actions import ShowRun
 from bot.messages.plan_text import plan_card
 from bot.service import Service
@@ -16,12 +16,12 @@ from training.catalogue import MODELS, Model
 from training.cutting import check_config_size, read_config
 from training.dataset.buckets import Resolution
 from training.request import ExpertChoice, TrainRequest
+from training.schedules import Scheduler
 from training.settings import (
     ITEM_NAMES,
     LIGHTNING_NAMES,
     SETTING_NAMES,
     Optimizer,
-    Scheduler,
     describe,
     option,
 )
@@ -62,6 +62,7 @@ def train_command(
             name=options.get("name") or None,
             expert=_expert(options.get("expert")),
             resume_from=options.get("resume_from") or None,
+            gpu=options.get("gpu") or None,
             dataset_toml=await _read_toml(dataset_toml) if dataset_toml else None,
             dataset_config="from-zip" if options.get("dataset_config") else None,
             settings={name: options[name] for name in _SETTINGS if options.get(name)},
@@ -80,6 +81,7 @@ def train_command(
     command.guild_only = True
     command.autocomplete("dataset")(dataset_names)
     command.autocomplete("resume_from")(starting_points)
+    command.autocomplete("gpu")(gpu_names(service))
     for name, values in _SUGGESTED.items():
         command.autocomplete(option(name))(fixed(values))
     return command
@@ -98,6 +100,7 @@ def _signature() -> inspect.Signature:
             "expert", keyword, annotation=Literal["both", "high", "low"], default="both"
         ),
         inspect.Parameter("resume_from", keyword, annotation=str, default=""),
+        inspect.Parameter("gpu", keyword, annotation=str, default=""),
         *(inspect.Parameter(name, keyword, annotation=str, default="") for name in _SETTINGS),
         *(
             inspect.Parameter(name, keyword, annotation=kind, default=default)
@@ -114,6 +117,7 @@ def _described(callback: _Callback) -> _Callback:
         "name": "Name of the run; made from dataset and model when left out",
         "expert": "Wan 2.2 only: train both experts or one",
         "resume_from": "A LoRA to start from: a /checkpoint, run-name/high-e20, or high=… low=…",
+        "gpu": "GPU to cache and train on, such as H200; the model's own when left out",
         **{name: describe(name) for name in (*_SETTINGS, *_CONFIG)},
     }
     models = [app_commands.Choice(name=_choice_text(m), value=m.name) for m in MODELS]

@@ -38,15 +38,6 @@ def looking_text(done: int, total: int) -> str:
     return f"Looking at every file: {bar(done, total)}, {done:,} of {count(total, 'file')}"
 
 
-def confirm_card(version: DatasetVersion) -> Card:
-    """Return the question before a version is removed."""
-    return Card(
-        title=f"Remove {version.ref}?",
-        description="Its zip and what was repaired of it are deleted and cannot be had back. "
-        "Runs that were trained on it keep their checkpoints. Dismiss this message to keep it.",
-    )
-
-
 def captions_card(version: DatasetVersion) -> Card:
     """Return how to edit the captions that are attached as a table."""
     return Card(

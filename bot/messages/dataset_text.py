@@ -7,18 +7,20 @@ from bot.messages.card import DESCRIPTION_LIMIT, VALUE_LIMIT, Card, Colour, Fiel
 from bot.messages.duration import duration
 from bot.messages.figures import count, listed
 from bot.messages.markdown import cut, escape, join_lines, one_line
+from bot.messages.model_text import model_lines
+from bot.messages.wrapping import wrapped
 from training.catalogue import MODELS, Model
 from training.dataset.group import Group, GroupPlan
 from training.dataset.report import Finding, Report, Sample, Severity
 from training.datasets import DatasetVersion
-from training.prediction import predictions, suited
+from training.prediction import suited
 
 _SHOWN_FINDINGS = 5
 _SHOWN_SIZES = 3
 _FINDING_LIMIT = 480
 _ALL_FINDINGS_LIMIT = 1800
-_REPORT_WIDTH = 96
 _CAPTION_WIDTH = 72
+_NAME_LIMIT = 200  # so that the report of 10,000 files can still be attached
 _SEVERITIES: dict[Severity, str] = {
     "error": "Must be changed",
     "warning": "Worth a look",
@@ -86,18 +88,9 @@ def dataset_list(versions: Sequence[DatasetVersion]) -> Card:
     )
 
 
-def removed_card(removed: Sequence[DatasetVersion]) -> Card:
-    """Return what was removed, and what was not."""
-    names = join_lines([f"**{version.ref}**" for version in removed], VALUE_LIMIT)
-    return Card(
-        title=f"Removed {count(len(removed), 'dataset version')}",
-        description=f"{names}\nRuns that were trained on it keep their checkpoints.",
-    )
-
-
 def report_text(report: Report) -> str:
     """Return the whole report as plain text, for a file or a terminal."""
-    parts = (_head, _finding_texts, _of_models, _samples)
+    parts = (_head, _finding_texts, model_lines, _samples)
     return "\n".join(line for part in parts for line in part(report)) + "\n"
 
 
@@ -211,31 +204,10 @@ def _finding_texts(report: Report) -> Iterator[str]:
 
 def _finding_text(finding: Finding) -> Iterator[str]:
     yield f"[{finding.severity}] {finding.code}{', repaired' if finding.repaired else ''}"
-    yield from _wrapped(finding.cause)
-    yield from _wrapped(f"-> {finding.fix}")
+    yield from wrapped(finding.cause)
+    yield from wrapped(f"-> {finding.fix}")
     if len(finding.files) > 1:
-        yield from (f"     {one_line(file)}" for file in finding.files)
-
-
-def _of_models(report: Report) -> Iterator[str]:
-    if not report.samples:
-        return
-    yield ""
-    yield "For each model:"
-    predicted = predictions(report)
-    for name, reason in suited(report).items():
-        of_model = predicted[name]
-        yield from _wrapped(
-            f"{name}: {count(of_model.steps_per_epoch, 'step')} an epoch"
-            if reason is None
-            else f"{name}: not suited. {reason}"
-        )
-    if left_out := dict.fromkeys(
-        gap for of_model in predicted.values() for gap in of_model.left_out
-    ):
-        yield "Left out:"
-        for gap in left_out:
-            yield from _wrapped(gap)
+        yield from (f"     {cut(one_line(file), _NAME_LIMIT)}" for file in finding.files)
 
 
 def _samples(report: Report) -> Iterator[str]:
@@ -253,17 +225,7 @@ def _facts(sample: Sample) -> str:
     if sample.seconds is not None:
         facts.append(f"{sample.seconds:.2f} s")
     if sample.frames_16fps is not None:
-        facts.append(f"{sample.frames_16fps} frames at 16 fps")
+        facts.append(f"{count(sample.frames_16fps, 'frame')} at 16 fps")
     if sample.source != sample.name:
-        facts.append(f"from {one_line(sample.source)}")
+        facts.append(f"from {cut(one_line(sample.source), _NAME_LIMIT)}")
     return ", ".join(facts)
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(
-        one_line(text),
-        _REPORT_WIDTH,
-        initial_indent="  ",
-        subsequent_indent="  ",
-        break_on_hyphens=False,
-    )

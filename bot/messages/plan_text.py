@@ -5,15 +5,17 @@ from collections.abc import Sequence
 from bot.messages.card import VALUE_LIMIT, Card, Colour, Field
 from bot.messages.duration import duration
 from bot.messages.figures import count, rate
+from bot.messages.gpu_text import asked_gpu, basis
 from bot.messages.markdown import escape, join_lines, one_line
 from bot.messages.run_card import REHEARSAL
 from training.card_memory import UNMEASURED, needs
-from training.catalogue import Model, find_model
-from training.cost import PRICES_DATE, Estimate
+from training.catalogue import ExpertName, Model, find_model
+from training.cost import Estimate
 from training.dataset.group import GroupPlan
 from training.dataset.report import Finding
+from training.gpus import GPUS
 from training.request import ExpertSpec, RunSpec
-from training.settings import ItemSettings
+from training.settings import ItemSettings, SpeedLoraSettings
 
 
 def plan_card(
@@ -28,6 +30,8 @@ def plan_card(
         lines.insert(1, f"*{REHEARSAL}*")
     if spec.items != ItemSettings():
         lines.append(_items(spec.items))
+    if asked := asked_gpu(spec):
+        lines.append(asked)
     experts = tuple(_expert(spec, expert) for expert in spec.experts)
     return Card(
         title=spec.name,
@@ -36,7 +40,7 @@ def plan_card(
         fields=(
             *experts,
             Field("Time and cost", estimate_text(spec, estimate)),
-            Field("GPU memory", memory_text(find_model(spec.model), groups, estimate.gpu)),
+            Field("GPU memory", memory_text(find_model(spec.model), groups, estimate.gpu.name)),
             *_own_toml(spec, remarks),
         ),
     )
@@ -48,7 +52,7 @@ def memory_text(model: Model, groups: GroupPlan, card: str) -> str:
     basis = "measured" if most.is_measured else UNMEASURED
     fits = " It would not fit." if most.is_too_large else ""
     return (
-        f"Up to about {most.gib:.0f} of the {most.card_gib:.0f} GiB of {_article(card)} {card}, "
+        f"Up to about {most.gib:.0f} of the {most.card_gib:.0f} GiB of {GPUS[card].with_article}, "
         f"in the group {most.group.name} ({basis}).{fits}"
     )
 
@@ -71,21 +75,16 @@ def started_text(spec: RunSpec) -> str:
 def estimate_text(spec: RunSpec, estimate: Estimate) -> str:
     """Return what the run takes, and whose time and money that is."""
     takes = f"about {duration(estimate.seconds)} and ${estimate.usd:,.2f}"
-    on = f"{_article(estimate.gpu)} {estimate.gpu}"
-    basis = f"a rough estimate for real training on {on}, price list of {PRICES_DATE}"
+    on = f"{estimate.gpu.with_article}, {basis(estimate)}"
+    rough = f"a rough estimate for real training on {on}"
     if spec.engine == "rehearsal":
-        return f"This rehearsal costs nothing here.\nReal training would take {takes}: {basis}."
-    return f"{takes.capitalize()}: {basis}."
+        return f"This rehearsal costs nothing here.\nReal training would take {takes}: {rough}."
+    return f"{takes.capitalize()}: {rough}."
 
 
 def _items(items: ItemSettings) -> str:
     frames = f"at most {items.max_frames} frames" if items.max_frames else ""
     return f"Items of {' · '.join(filter(None, (frames, items.resolution)))}"
-
-
-def _article(gpu: str) -> str:
-    # An A100, an H100, an L4, but a B200.
-    return "an" if gpu[:1] in "AHL" else "a"
 
 
 def _expert(spec: RunSpec, expert: ExpertSpec) -> Field:
@@ -100,8 +99,15 @@ def _expert(spec: RunSpec, expert: ExpertSpec) -> Field:
         f"a checkpoint every {count(settings.save_every, 'epoch')} · seed {settings.seed}",
     ]
     if expert.speed_lora is not None:
-        lines.append(f"Lightning merged at strength {expert.speed_lora.strength:g}")
+        lines.append(_merge(find_model(spec.model), expert.name, expert.speed_lora))
     if expert.start is not None:
         lines.append(f"starts from {escape(expert.start.source)}")
     name = "Settings" if expert.name == "main" else f"Settings, {expert.name}-noise expert"
     return Field(name, "\n".join(lines), inline=True)
+
+
+def _merge(model: Model, expert: ExpertName, speed_lora: SpeedLoraSettings) -> str:
+    own = model.speed_lora.files[expert] if model.speed_lora is not None else None
+    file = speed_lora.weight_file
+    other = f": {escape(str(file))}" if file != own else ""
+    return f"Lightning merged at strength {speed_lora.strength:g}{other}"

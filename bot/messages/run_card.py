@@ -9,6 +9,7 @@ from bot.messages.card import VALUE_LIMIT, Card, Colour, Field
 from bot.messages.duration import about, duration
 from bot.messages.expert_field import files_field, progress_field
 from bot.messages.figures import listed
+from bot.messages.gpu_text import asked_gpu
 from bot.messages.markdown import cut, escape, join_lines
 from bot.messages.stage_line import FAILED, stage_line, stage_title
 from bot.messages.suggestion_text import items_text
@@ -65,8 +66,7 @@ def _description(view: RunView) -> list[str]:
     lines = [f"**{spec.model}** on dataset **{spec.dataset}**{_experts(view)}"]
     if spec.continues is not None:
         lines.append(f"Goes on from the run **{spec.continues}**.")
-    if items := items_text(spec):
-        lines.append(items)
+    lines += filter(None, (items_text(spec), asked_gpu(spec)))
     lines += [
         f"Starts from **{escape(e.start.source)}**{f' ({e.name})' if e.name != 'main' else ''}."
         for e in spec.experts

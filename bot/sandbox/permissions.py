@@ -45,15 +45,16 @@ def permissions_in(world: "World", user_id: str, channel: Json) -> int:
     member = guild["members"].get(user_id)
     if member is None:
         return 0
-    granted = _granted(guild, member, user_id)
-    if granted & ADMINISTRATOR:
+    bits = granted(guild, member, user_id)
+    if bits & ADMINISTRATOR:
         return ALL
     if parent := channel.get("parent_id"):
         channel = world.channels.get(parent, channel)
-    return _overwritten(granted, guild, member, user_id, channel)
+    return _overwritten(bits, guild, member, user_id, channel)
 
 
-def _granted(guild: Json, member: Json, user_id: str) -> int:
+def granted(guild: Json, member: Json, user_id: str) -> int:
+    """Return the permission bits that the roles of a member add up to."""
     if guild["owner_id"] == user_id:
         return ALL
     bits = 0

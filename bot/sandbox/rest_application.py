@@ -81,7 +81,8 @@ class ApplicationRoutes:
 
     def guilds(self, _: Call) -> Reply:
         """Return the guilds the bot is in."""
-        return Reply([_partial_guild(guild) for guild in self._world.guilds.values()])
+        bot = self._world.bot["id"]
+        return Reply([_partial_guild(guild, bot) for guild in self._world.guilds.values()])
 
     def open_dm(self, call: Call) -> Reply:
         """Return the direct-message channel with a user."""
@@ -176,6 +177,7 @@ class ApplicationRoutes:
         return Reply()
 
 
-def _partial_guild(guild: Json) -> Json:
+def _partial_guild(guild: Json, bot: str) -> Json:
+    bits = may.granted(guild, guild["members"][bot], bot)
     shown: Json = {"id": guild["id"], "name": guild["name"], "icon": None, "banner": None}
-    return shown | {"owner": False, "permissions": str(may.EVERYONE_MAY), "features": []}
+    return shown | {"owner": False, "permissions": str(bits), "features": []}

@@ -29,11 +29,26 @@ _HEADERS = {
 }
 
 
-def create_app(store: Store, signer: LinkSigner) -> web.Application:
-    """Return the application that serves the links of `signer` from `store`."""
+def _is_well() -> bool:
+    return True
+
+
+def create_app(
+    store: Store, signer: LinkSigner, is_well: Callable[[], bool] = _is_well
+) -> web.Application:
+    """Return the application that serves the links of `signer` from `store`.
+
+    `is_well` says whether the bot beside it is connected.
+    """
+
+    async def health(_request: web.Request) -> web.StreamResponse:
+        if is_well():
+            return web.json_response({"status": "ok"})
+        return web.json_response({"status": "not connected to Discord"}, status=503)
+
     downloads = _Downloads(store, signer)
     app = web.Application(middlewares=[_explain])
-    app.router.add_get("/health", _health)
+    app.router.add_get("/health", health)
     app.router.add_get("/d/{token}/{name}", downloads.checkpoint)
     app.router.add_get("/z/{token}/{name}", downloads.archive)
     app.on_response_prepare.append(_finish_headers)
@@ -91,10 +106,6 @@ class _Downloads:
 
     def _members(self, target: Target) -> list[Member]:
         return bundle(self._store, target.guild, target.run, target.epoch)
-
-
-async def _health(_request: web.Request) -> web.StreamResponse:
-    return web.json_response({"status": "ok"})
 
 
 @web.middleware

@@ -19,6 +19,7 @@ class Stored:
     store: Store
     key: str
     saved_at: datetime
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

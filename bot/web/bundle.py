@@ -31,7 +31,7 @@ def bundle(store: Store, guild: str, name: str, epoch: int | None = None) -> lis
     chosen = [one for one in sets(run) if epoch in (None, one.epoch)]
     saved_at = run.ended_at or run.spec.created_at
     members = [
-        Member(_place(run, one, file.file), Stored(store, key, saved_at))
+        Member(_place(run, one, file.file), Stored(store, key, saved_at, file.size_bytes))
         for one in chosen
         for file in one.files.values()
         if store.exists(key := f"{layout.run(guild, name)}/{file.file}")

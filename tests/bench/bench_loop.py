@@ -23,6 +23,11 @@ import discord
 from discord.state import ConnectionState
 
 from bot.discord.attachment_file import save_attachment
+from bot.discord.dataset_answer import send_stored
+from bot.discord.dataset_buttons import stored_buttons
+from bot.discord.embed import to_embed
+from bot.discord.long_answer import LongAnswer
+from bot.host import spare_what_is_loaded
 from bot.service import Service
 from bot.settings import Settings
 from bot.web.links import LinkSigner
@@ -46,6 +51,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     sys.stdout.write(hardware())
+    spare_what_is_loaded()  # as `lorabot serve` begins
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         clips = footage(options.folder or Path(scratch) / "footage", 12)
         archive = large_zip(clips, Path(scratch) / "large.zip", options.gigabytes)
@@ -85,6 +91,9 @@ async def _take_in(scratch: Path, attachment: discord.Attachment) -> int:
     await save_attachment(attachment, upload)
     sent = Upload(archive=upload, by="7", file_name=attachment.filename)
     added = await service.datasets.add("guild", "annika", sent)
+    answer = create_autospec(LongAnswer, instance=True, spec_set=True)
+    await send_stored(answer, added, stored_buttons("guild", added), is_known=False)
+    to_embed(answer.send.await_args.args[0])
     return added.version.number
 
 

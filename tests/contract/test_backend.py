@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from storage.modal_lease import ModalLeases
+from tests.wire.modal.loopback.api import Loopback
+from tests.wire.modal.stages import APP, ROOT
 from training.backends.local_queue import LocalBackend
+from training.backends.modal import ModalBackend
+from training.backends.modal_calls import CallRecords, Placement
 from training.events import StageKey
 from training.ports import Backend, Call, CallStatus
 
@@ -15,10 +20,25 @@ def woken() -> list[str]:
     return []
 
 
-@pytest.fixture(params=["local"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path, woken: list[str]) -> Backend:
-    assert request.param == "local"
+@pytest.fixture
+def local(tmp_path: Path, woken: list[str]) -> LocalBackend:
     return LocalBackend(tmp_path / "local", lambda: woken.append("woken"))
+
+
+@pytest.fixture(scope="module")
+def app(loopback: Loopback) -> str:
+    loopback.deploy(APP, cwd=ROOT)
+    return "stages"
+
+
+@pytest.fixture(params=["local", "modal"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Return a backend that starts no GPU call: no worker serves the line, or it has no place."""
+    if request.param == "local":
+        return request.getfixturevalue("local")
+    app, new_dict = request.getfixturevalue("app"), request.getfixturevalue("new_dict")
+    records, leases = CallRecords(new_dict(), new_dict()), ModalLeases(new_dict())
+    return ModalBackend(app, records, leases, lambda _: Placement("nothing"), gpu_limit=0)
 
 
 def call(run: str = "a", *, attempt: int = 1, device: str = "gpu") -> Call:
@@ -41,11 +61,11 @@ def test_calls_stand_in_line_in_the_order_they_came(backend: Backend) -> None:
     assert [state.position for state in states] == [1, 2, 3]
 
 
-def test_each_device_has_a_line_of_its_own(backend: Backend) -> None:
+def test_a_cpu_call_waits_for_no_gpu_call(backend: Backend) -> None:
     backend.submit(call("a", device="gpu"))
     handle = backend.submit(call("b", device="cpu"))
 
-    assert backend.state(handle).position == 1
+    assert backend.state(handle).position in (1, None)
 
 
 def test_a_cancelled_call_leaves_the_line(backend: Backend) -> None:
@@ -57,25 +77,43 @@ def test_a_cancelled_call_leaves_the_line(backend: Backend) -> None:
     assert backend.state(second).position == 1
 
 
+def test_a_cancelled_call_stays_ended_when_it_is_submitted_or_cancelled_again(
+    backend: Backend,
+) -> None:
+    handle = backend.submit(call())
+    backend.cancel(handle)
+
+    assert backend.submit(call()) == handle
+    backend.cancel(handle)
+
+    assert backend.state(handle).status is CallStatus.ENDED
+
+
 def test_an_unknown_handle_is_gone_and_cancelling_it_is_fine(backend: Backend) -> None:
     backend.cancel("12345")
 
     assert backend.state("12345").status is CallStatus.GONE
 
 
-def test_submitting_wakes_who_works_through_the_line(backend: Backend, woken: list[str]) -> None:
-    backend.submit(call())
+def test_submitting_wakes_who_works_through_the_line(local: LocalBackend, woken: list[str]) -> None:
+    local.submit(call())
 
     assert woken
 
 
-def test_a_running_call_whose_process_is_gone_has_ended(tmp_path: Path) -> None:
-    backend = LocalBackend(tmp_path / "local", lambda: None)
-    number = int(backend.submit(call()))
-    with backend.lock_file(number).open("ab") as lock:
+def test_each_device_of_a_machine_has_a_line_of_its_own(local: LocalBackend) -> None:
+    local.submit(call("a", device="gpu"))
+    handle = local.submit(call("b", device="cpu"))
+
+    assert local.state(handle).position == 1
+
+
+def test_a_running_call_whose_process_is_gone_has_ended(local: LocalBackend) -> None:
+    number = int(local.submit(call()))
+    with local.lock_file(number).open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        backend.mark_running(number, pid=2**22 + 1)
-        alive = backend.state(str(number)).status
+        local.mark_running(number, pid=2**22 + 1)
+        alive = local.state(str(number)).status
 
     assert alive is CallStatus.RUNNING
-    assert backend.state(str(number)).status is CallStatus.ENDED
+    assert local.state(str(number)).status is CallStatus.ENDED

@@ -7,15 +7,19 @@ from pathlib import Path
 import pytest
 
 from storage.file_claims import FileClaims
+from storage.modal_claims import ModalClaims
+from tests.memory_dict import MemoryDict
 from training.ports import Claims
 
 Copy = Callable[[], Claims]
 
 
-@pytest.fixture(params=["file"])
+@pytest.fixture(params=["file", "memory", "modal"])
 def copy(request: pytest.FixtureRequest, tmp_path: Path) -> Copy:
-    assert request.param == "file"
-    return lambda: FileClaims(tmp_path / "claims")
+    if request.param == "file":
+        return lambda: FileClaims(tmp_path / "claims")
+    entries = MemoryDict() if request.param == "memory" else request.getfixturevalue("new_dict")()
+    return lambda: ModalClaims(entries)
 
 
 def test_only_the_first_who_asks_has_the_claim(copy: Copy) -> None:

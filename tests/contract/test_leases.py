@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from storage.file_lease import FileLeases
+from storage.modal_lease import ModalLeases
+from tests.memory_dict import MemoryDict
 from training.ports import Grant, Leases
 
 
@@ -24,10 +26,12 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["file"])
+@pytest.fixture(params=["file", "memory", "modal"])
 def leases(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Leases:
-    assert request.param == "file"
-    return FileLeases(tmp_path / "leases", seconds=10, clock=clock)
+    if request.param == "file":
+        return FileLeases(tmp_path / "leases", seconds=10, clock=clock)
+    entries = MemoryDict() if request.param == "memory" else request.getfixturevalue("new_dict")()
+    return ModalLeases(entries, seconds=10, clock=clock)
 
 
 def held(leases: Leases, holder: str, attempt: int = 1) -> Grant:

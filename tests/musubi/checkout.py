@@ -14,7 +14,7 @@ import numpy as np
 from tests.media import jpeg, mp4
 from tests.ml.rehearsal.workspace import write_media
 from training.catalogue import Expert, Model
-from training.child import run_command
+from training.child import Listener, run_command
 from training.errors import StageError
 from training.musubi.commands import BaseFile, CacheLatents, CacheText, TrainNetwork, Weights
 from training.musubi.engine import MusubiEngine
@@ -178,7 +178,7 @@ class Checkout:
                 environment={**engine.environment(), **self.shim},
                 log=log,
                 stopping=stopping,
-                on_event=on_event,
+                listener=Listener(on_event),
             )
         except StageInterruptedError:
             outcome.is_interrupted = True

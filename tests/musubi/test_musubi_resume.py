@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,17 @@ def test_the_launcher_trains_what_musubi_trains_without_it(
     assert names(checkout.root / "plain") == names(whole[0])
     for name in RESULTS:
         assert tensors(checkout.root / "plain" / name) == tensors(whole[0] / name)
+
+
+def test_adafactor_takes_the_same_rates(
+    checkout: Checkout, caches: Path, whole: tuple[Path, Outcome], tmp_path: Path
+) -> None:
+    command = checkout.train(MODEL, EXPERT, caches, tmp_path)
+    settings = command.settings.model_copy(update={"optimizer": "adafactor"})
+
+    outcome = checkout.run(replace(command, settings=settings), tmp_path / "log")
+
+    assert [step[-1] for step in outcome.steps] == [step[-1] for step in whole[1].steps]
 
 
 def test_a_training_stopped_at_any_step_goes_on_to_the_same_end(

@@ -56,3 +56,9 @@ def lorabot(tmp_path: Path) -> Iterator[Lorabot]:
         if str(tmp_path) in " ".join(process.info.get("cmdline") or []):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+
+
+@pytest.fixture
+def here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Lorabot:
+    """Return the command line in this process."""
+    return Lorabot(tmp_path / "home", capsys)

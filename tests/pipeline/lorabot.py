@@ -1,21 +1,33 @@
-"""The command line as a process of its own, for tests."""
+"""The command line as a process of its own, or in the test's process, for tests."""
 
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 
+from bot.__main__ import main
+
+
+@dataclass(frozen=True)
 class Lorabot:
-    """`lorabot` with a home of its own."""
+    """`lorabot` with a home of its own.
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    With `capture` it runs in the test's process: starting one takes longer than most commands.
+    """
+
+    home: Path
+    capture: pytest.CaptureFixture[str] | None = None
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one command line."""
-        command = [sys.executable, "-m", "bot", *arguments, "--home", str(self.home)]
+        line = [*arguments, "--home", str(self.home)]
+        if self.capture is not None:
+            return _run_here(line, self.capture)
+        command = [sys.executable, "-m", "bot", *line]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
 
     def json(self, *arguments: str) -> Any:
@@ -31,3 +43,15 @@ class Lorabot:
         assert result.stdout == ""
         assert "Traceback" not in result.stderr
         return result.stderr
+
+
+def _run_here(
+    line: list[str], capture: pytest.CaptureFixture[str]
+) -> subprocess.CompletedProcess[str]:
+    capture.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(line)
+    said = capture.readouterr()
+    code = ended.value.code
+    assert code is None or isinstance(code, int)
+    return subprocess.CompletedProcess(line, code or 0, said.out, said.err)

@@ -10,8 +10,8 @@ from tests.pipeline.lorabot import Lorabot
 from training.tensor_header import read_header
 
 
-def test_models_are_listed_with_all_stable_fields(lorabot: Lorabot) -> None:
-    found = lorabot.json("models")
+def test_models_are_listed_with_all_stable_fields(here: Lorabot) -> None:
+    found = here.json("models")
 
     fields = [
         "name",
@@ -35,8 +35,8 @@ def test_models_are_listed_with_all_stable_fields(lorabot: Lorabot) -> None:
             assert set(expert["dit"]) >= {"repo", "file"}
 
 
-def test_a_zip_is_checked_and_nothing_is_stored(lorabot: Lorabot, archive: Path) -> None:
-    report = lorabot.json("check", str(archive))
+def test_a_zip_is_checked_and_nothing_is_stored(here: Lorabot, archive: Path) -> None:
+    report = here.json("check", str(archive))
 
     assert report["version"]
     fields = ["name", "kind", "caption", "frames", "fps", "width", "height"]
@@ -54,14 +54,14 @@ def test_a_zip_is_checked_and_nothing_is_stored(lorabot: Lorabot, archive: Path)
     assert areas["wan21-i2v-480p"] == areas["wan21-t2v-1-3b"] <= 832 * 480
     assert areas["wan21-i2v-720p"] > 832 * 480
     assert report["original"] is True
-    assert not (lorabot.home / "guilds").exists()
+    assert not (here.home / "guilds").exists()
 
 
-def test_a_bad_zip_gives_its_findings_and_exit_code_1(lorabot: Lorabot, tmp_path: Path) -> None:
+def test_a_bad_zip_gives_its_findings_and_exit_code_1(here: Lorabot, tmp_path: Path) -> None:
     files = {n: d for n, d in guide_files(images=2, clips=1).items() if n != "images/000.txt"}
     path = write_zip(tmp_path / "bad.zip", files)
 
-    result = lorabot.run("check", str(path), "--json")
+    result = here.run("check", str(path), "--json")
 
     assert result.returncode == 1
     errors = [f for f in json.loads(result.stdout)["findings"] if f["severity"] == "error"]
@@ -70,8 +70,8 @@ def test_a_bad_zip_gives_its_findings_and_exit_code_1(lorabot: Lorabot, tmp_path
     assert "images/000.png" in result.stderr
 
 
-def test_a_plan_names_stages_commands_steps_time_and_cost(lorabot: Lorabot, archive: Path) -> None:
-    plan = lorabot.json(
+def test_a_plan_names_stages_commands_steps_time_and_cost(here: Lorabot, archive: Path) -> None:
+    plan = here.json(
         "plan", "--model", "wan22-i2v-lightning", "--dataset", str(archive), "--epochs", "high=3"
     )
 
@@ -86,7 +86,41 @@ def test_a_plan_names_stages_commands_steps_time_and_cost(lorabot: Lorabot, arch
     assert plan["total_steps"] == {"high": 3 * per_epoch, "low": 50 * per_epoch}
     assert plan["estimate"]["seconds"] > 0
     assert plan["estimate"]["usd"] > 0
-    assert not (lorabot.home / "guilds").exists()
+    assert not (here.home / "guilds").exists()
+
+
+def test_a_plan_is_priced_for_the_gpu_that_is_asked_for(lorabot: Lorabot, archive: Path) -> None:
+    asked = ("plan", "--model", "wan21-i2v-720p", "--dataset", str(archive))
+
+    usual, other = lorabot.json(*asked), lorabot.json(*asked, "--gpu", "h200")
+    text = lorabot.run(*asked, "--gpu", "L4").stdout
+
+    assert (usual["gpu"], usual["estimate"]["gpu"]) == (None, "H100")
+    assert (other["gpu"], other["estimate"]["gpu"]) == ("H200", "H200")
+    assert {need["gpu_gib"] for need in other["memory"]} == {139.0}
+    assert other["estimate"]["usd"] > usual["estimate"]["usd"]
+    assert usual["estimate"]["speed_measured"]
+    assert not other["estimate"]["speed_measured"]
+    assert (usual["estimate"]["prices"], usual["estimate"]["prices_live"]) == ("2026-07-01", False)
+    plain = " ".join(text.split())
+    assert "on L4 (rough; its speed not measured, price list of 2026-07-01)" in plain
+    assert "GPU asked for: L4. A rehearsal uses none, the real training would." in plain
+    assert "It would not fit." in plain
+
+
+def test_a_lightning_file_of_another_repository_is_in_the_plan(
+    lorabot: Lorabot, archive: Path
+) -> None:
+    plan = lorabot.json(
+        *("plan", "--model", "wan22-i2v-lightning", "--dataset", str(archive)),
+        *("--lightning-file", "low=https://huggingface.co/some/lora/blob/v2/a.safetensors"),
+        *("--lightning-strength", "high=0.7"),
+    )
+
+    high, low = (stage["argv"] for stage in plan["stages"] if stage["stage"] == "merge")
+    assert "lightx2v/Wan2.2-Lightning@" in high[high.index("--lora") + 1]
+    assert low[low.index("--lora") + 1].endswith("some/lora@v2/a.safetensors")
+    assert [argv[argv.index("--strength") + 1] for argv in (high, low)] == ["0.7", "1"]
 
 
 def test_a_run_by_command_line_from_zip_to_files(lorabot: Lorabot, archive: Path) -> None:
@@ -97,6 +131,7 @@ def test_a_run_by_command_line_from_zip_to_files(lorabot: Lorabot, archive: Path
     again = lorabot.run("train", "--model", "wan21-t2v-14b", "--dataset", "annika", "--epochs=1")
     runs = lorabot.json("runs", "--rebuild")
     got = lorabot.run("download", "mine", "--out", str(lorabot.home / "out"))
+    refusal = lorabot.refused("download", "nobody", "--out", "x")
 
     assert (run["name"], run["state"], run["error"]) == ("mine", "succeeded", None)
     assert again.returncode == 0
@@ -108,6 +143,7 @@ def test_a_run_by_command_line_from_zip_to_files(lorabot: Lorabot, archive: Path
     (expert,) = mine["experts"]
     assert {"name", "epoch", "step", "total_steps", "loss", "checkpoints"} <= set(expert)
     assert (expert["step"], mine["dataset"]) == (expert["total_steps"], "annika@1")
+    assert "no run called" in refusal
     assert got.returncode == 0
     file, workflow = sorted((lorabot.home / "out").iterdir(), key=lambda path: path.suffix)[::-1]
     assert len(read_header(file).tensors) == 60
@@ -115,25 +151,29 @@ def test_a_run_by_command_line_from_zip_to_files(lorabot: Lorabot, archive: Path
     assert file.name in workflow.read_text("utf-8")
 
 
-def test_what_is_refused_says_why_and_changes_nothing(lorabot: Lorabot, archive: Path) -> None:
+def test_what_is_refused_says_why_and_changes_nothing(here: Lorabot, archive: Path) -> None:
     train = ("train", "--dataset", str(archive), "--model")
 
-    assert "no model called" in lorabot.refused(*train, "wan23")
-    assert "'many'" in lorabot.refused(*train, "wan21-t2v-14b", "--epochs", "many")
-    assert "name of a run" in lorabot.refused(*train, "wan21-t2v-14b", "--name", "a/b")
-    assert "LORABOT_MUSUBI_DIR" in lorabot.refused(*train, "wan21-t2v-14b", "--engine", "musubi")
-    assert "no file" in lorabot.refused("check", "nothing.zip")
-    assert "no run called" in lorabot.refused("download", "nobody", "--out", "x")
-    assert "LORABOT_DISCORD_TOKEN" in lorabot.refused("serve")
-    assert not (lorabot.home / "guilds").exists()
+    assert "no model called" in here.refused(*train, "wan23")
+    assert "'many'" in here.refused(*train, "wan21-t2v-14b", "--epochs", "many")
+    assert "A100-40GB" in here.refused(*train, "wan21-t2v-14b", "--gpu", "GTX")
+    assert "owner/repo:path" in here.refused(
+        *train, "wan22-t2v-lightning", "--lightning-file", "https://example.com/a.safetensors"
+    )
+    assert "name of a run" in here.refused(*train, "wan21-t2v-14b", "--name", "a/b")
+    assert "LORABOT_MUSUBI_DIR" in here.refused(*train, "wan21-t2v-14b", "--engine", "musubi")
+    assert "no file" in here.refused("check", "nothing.zip")
+    assert "no run called" in here.refused("download", "nobody", "--out", "x")
+    assert "LORABOT_DISCORD_TOKEN" in here.refused("serve")
+    assert not (here.home / "guilds").exists()
 
 
 @pytest.mark.parametrize(
     "arguments",
     [("frobnicate",), ("train",), ("plan", "--model"), ("runs", "--frob"), ("check",)],
 )
-def test_wrong_usage_is_exit_code_2(lorabot: Lorabot, arguments: tuple[str, ...]) -> None:
-    assert lorabot.refused(*arguments, code=2)
+def test_wrong_usage_is_exit_code_2(here: Lorabot, arguments: tuple[str, ...]) -> None:
+    assert here.refused(*arguments, code=2)
 
 
 OWN = """

@@ -69,6 +69,35 @@ def test_a_set_that_cannot_be_used_is_not_repaired(run: Run, tmp_path: Path) -> 
     assert not (tmp_path / "set").exists()
 
 
+def test_a_folder_in_place_of_a_zip_is_told_to_be_one(run: Run, tmp_path: Path) -> None:
+    code, _, stderr = run("check", tmp_path)
+
+    assert code == 1
+    assert "is a folder." in stderr
+    assert "Zip the folder" in stderr
+
+
+def test_a_refused_zip_still_gives_json_with_the_reason(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(b"Rar!\x1a\x07\x01\x00")
+
+    code, stdout, stderr = run("check", path, "--json", "--repair", tmp_path / "set")
+
+    found = json.loads(stdout)
+    (finding,) = found["findings"]
+    assert code == 1
+    assert (finding["code"], finding["severity"], finding["repaired"]) == (
+        "not-a-zip",
+        "error",
+        False,
+    )
+    assert (finding["cause"], finding["file"]) == ("The file is a RAR archive, not a zip.", None)
+    assert (found["version"], found["samples"], found["configs"]) == (None, [], [])
+    assert set(found["suits"].values()) == {finding["cause"]}
+    assert finding["fix"] in " ".join(stderr.split())
+    assert not (tmp_path / "set").exists()
+
+
 def test_captions_go_out_as_a_table_and_come_back_as_a_version(
     run: Run, tmp_path: Path, archive: Path
 ) -> None:
@@ -77,6 +106,7 @@ def test_captions_go_out_as_a_table_and_come_back_as_a_version(
     run("captions", "annika", "--out", table)
     rows = list(csv.reader(table.read_text("utf-8-sig").splitlines()))
     rows[1][1] = "ohwx by the sea"
+    rows = [[*row, note] for row, note in zip(rows, ["my notes", "nice", "", ""], strict=True)]
     with table.open("w", newline="") as file:
         csv.writer(file).writerows(rows)
 
@@ -90,7 +120,8 @@ def test_captions_go_out_as_a_table_and_come_back_as_a_version(
     assert "[warning] too-few-samples" in stored
     assert "That is twice@1 already" in again
     assert all(row[1].startswith("ohwx") for row in rows[1:])
-    assert "annika@2: annika@1 with 1 caption edited" in edited
+    assert "annika@2: annika@1 with 1 caption edited; of the table only file" in edited
+    assert "not my notes" in edited
     assert "→ ohwx by the sea" in edited
     assert [c["after"] for c in difference["captions"]] == ["ohwx by the sea"]
     assert clash == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bot.cli.output import console
-from bot.demo.play import play
+from bot.demo.play import on_this_machine, play
 from tests.pipeline.home import GUILD, Home
 from tests.pipeline.lorabot import Lorabot
 from training import layout
@@ -38,7 +38,7 @@ def test_a_run_whose_files_are_removed_fails_and_the_others_go_on(
 
 
 def test_a_run_whose_record_is_damaged_is_listed_as_such(home: Home) -> None:
-    good = home.finish(home.start(name="good", epochs="1").name)
+    good = home.view(home.start(name="good", epochs="1").name)
     store = home.local.house.store
     store.write(layout.spec(GUILD, "bad"), b"{")
 
@@ -81,20 +81,20 @@ def test_resuming_a_resumed_run_goes_on_from_the_first_ones_state(
     assert steps[-1] == ended.expert("main").total_steps
 
 
-def test_damaged_databases_are_made_anew(lorabot: Lorabot) -> None:
-    (lorabot.home / "local").mkdir(parents=True)
-    (lorabot.home / "index.sqlite").write_bytes(b"garbage" * 1000)
-    (lorabot.home / "local" / "queue.sqlite").write_bytes(b"garbage" * 1000)
+def test_damaged_databases_are_made_anew(here: Lorabot) -> None:
+    (here.home / "local").mkdir(parents=True)
+    (here.home / "index.sqlite").write_bytes(b"garbage" * 1000)
+    (here.home / "local" / "queue.sqlite").write_bytes(b"garbage" * 1000)
 
-    assert lorabot.json("runs", "--rebuild") == []
-    assert list((lorabot.home / "local").glob("queue-damaged-*.sqlite"))
+    assert here.json("runs", "--rebuild") == []
+    assert list((here.home / "local").glob("queue-damaged-*.sqlite"))
 
 
 async def test_the_demonstration_spares_a_folder_that_it_did_not_make(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
 
     with pytest.raises(TrainingError, match="no demonstration made"):
-        await play(tmp_path, console)
+        await play(tmp_path, console, on_this_machine())
 
     assert (tmp_path / "mine.txt").read_text() == "keep"
 
@@ -104,12 +104,12 @@ async def test_the_demonstration_spares_a_folder_that_it_did_not_make(tmp_path: 
     [("LORABOT_GPU_SLOTS", "abc"), ("LORABOT_WEB_PORT", "99999"), ("LORABOT_LINK_HOURS", "0")],
 )
 def test_a_wrong_variable_is_named(
-    variable: str, value: str, lorabot: Lorabot, monkeypatch: pytest.MonkeyPatch
+    variable: str, value: str, here: Lorabot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)
 
-    assert variable in lorabot.refused("runs")
+    assert variable in here.refused("runs")
 
 
-def test_a_port_that_cannot_be_is_wrong_usage(lorabot: Lorabot) -> None:
-    assert "port" in lorabot.refused("sandbox", "--port", "99999", code=2)
+def test_a_port_that_cannot_be_is_wrong_usage(here: Lorabot) -> None:
+    assert "port" in here.refused("sandbox", "--port", "99999", code=2)

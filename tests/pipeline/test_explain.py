@@ -52,6 +52,22 @@ def test_a_failure_is_told_in_words_with_the_option_that_helps(
     assert "can go on" in told
 
 
+@pytest.mark.parametrize("padding", [0, 700_000])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-8-sig"])
+def test_a_log_that_windows_wrote_is_read(
+    tmp_path: Path, encoding: str, padding: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "powershell.log"
+    text = "x\n" * padding + FAILED.read_text("utf-8").replace("\n", "\r\n")
+    mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
+    log.write_bytes(mark + text.encode(encoding))
+
+    code = code_of(str(log), "--json")
+
+    assert code == 0
+    assert json.loads(capsys.readouterr().out)["code"] == "caches-without-first-frame"
+
+
 def test_a_log_without_a_failure_ends_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     code = code_of(str(GOOD), "--json")
 

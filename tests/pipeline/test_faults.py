@@ -122,7 +122,7 @@ def test_one_failing_expert_leaves_the_others_files_and_resuming_trains_only_it(
     first = home.finish(home.start("wan22-t2v-vanilla", epochs="1").name)
     low = next(home.local.home.glob("models/**/wan2.2_t2v_low_noise_14B_fp16.safetensors"))
     whole = low.read_bytes()
-    low.write_bytes(whole[: len(whole) // 2])
+    low.write_bytes(bytes(len(whole)))  # as long as before: a shorter one is fetched again
     assert first.run.status is RunStatus.SUCCEEDED
 
     failed = home.finish(home.start("wan22-t2v-vanilla").name)

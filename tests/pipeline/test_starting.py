@@ -155,6 +155,15 @@ def test_what_does_not_fit_is_refused_before_anything_is_stored(
     assert home.local.runs.names(GUILD) == []
 
 
+def test_a_checkpoint_of_an_expert_cannot_start_a_model_without_experts(home: Home) -> None:
+    asked = request("some-run/high-e1").model_copy(update={"model": "wan21-t2v-1-3b"})
+
+    with pytest.raises(RequestError, match="of the high expert; it cannot start main") as refused:
+        draft(home, asked)
+
+    assert "single expert" in refused.value.fix
+
+
 def test_another_model_another_guild_and_another_engine_are_refused(
     home: Home, tmp_path: Path
 ) -> None:

@@ -7,9 +7,8 @@ import pytest
 from bot.settings import Settings
 from bot.wiring import LocalHouse
 from tests.unit.dataset.test_dataset_groups import clip, image, report
-from training.card_memory import CARDS, needs, refuse_too_large
+from training.card_memory import needs, refuse_too_large
 from training.catalogue import MODELS, Model, find_model
-from training.cost import PRICES
 from training.dataset.group import GroupPlan
 from training.dataset.groups import plan_groups
 from training.dataset.own_toml import plan_own
@@ -64,8 +63,9 @@ def test_a_group_too_large_is_named_with_its_need_and_what_fits() -> None:
     )
     assert error.fix == (
         "What fits: target_frames or max_frames of at most 69 or resolution = [832, 480]; "
-        "or a larger GPU."
+        "or a larger GPU, such as an H200."
     )
+    refuse_too_large(find_model("wan22-i2v-vanilla"), own(129), "H200", is_own_toml=True)
     refuse_too_large(find_model("wan22-i2v-vanilla"), own(69), "A100-80GB", is_own_toml=True)
     refuse_too_large(
         find_model("wan22-i2v-vanilla"), own(129, "[832, 480]"), "A100-80GB", is_own_toml=True
@@ -96,8 +96,11 @@ def test_a_batch_multiplies_what_a_step_holds() -> None:
     assert four == 4 * one
 
 
-def test_every_priced_card_has_its_memory() -> None:
-    assert set(CARDS) == set(PRICES)
+def test_no_larger_card_is_named_where_there_is_none() -> None:
+    error = refusal("wan22-i2v-vanilla", own(129, batch=4), "H100")
+
+    assert "larger GPU" not in error.fix
+    assert error.fix.startswith("What fits: ")
 
 
 def test_a_rehearsal_needs_no_card_and_real_training_the_one_that_is_named(
@@ -111,6 +114,7 @@ def test_a_rehearsal_needs_no_card_and_real_training_the_one_that_is_named(
 
     assert unnamed.house.gpu(model, "musubi") is None
     assert named.house.gpu(model, "rehearsal") is None
-    assert named.house.gpu(model, "musubi") == "H100"
+    assert named.house.gpu(model, "musubi") == named.house.only_gpu == "H100"
+    assert unnamed.house.only_gpu is None
     with pytest.raises(RequestError, match="LORABOT_GPU cannot be 'GTX'"):
         Settings.read(tmp_path)

@@ -3,13 +3,15 @@
 import pickle
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.unit.musubi.logs import FOLDER
-from training.child import run_command
+from training.child import Listener, run_command
 from training.errors import StageError
+from training.log_tail import end_of
 from training.memory import MemoryUse, Shape
 from training.stage import StageInterruptedError
 from training.suggestion import CacheAgain, FewerFrames, LowerResolution
@@ -23,15 +25,44 @@ def failed(tmp_path: Path, code: str, memory: MemoryUse | None = None) -> StageE
     return caught.value
 
 
-def run(tmp_path: Path, code: str, memory: MemoryUse | None = None) -> None:
+def show_nothing(_log: Path) -> None:
+    pass
+
+
+def run(
+    tmp_path: Path,
+    code: str,
+    memory: MemoryUse | None = None,
+    show_log: Callable[[Path], None] = show_nothing,
+) -> None:
     run_command(
         (sys.executable, "-c", code),
         environment={},
         log=tmp_path / "logs" / "train.log",
         stopping=threading.Event(),
-        on_event=lambda event: None,
+        listener=Listener(lambda event: None, show_log),
         memory=memory,
     )
+
+
+def test_what_a_command_prints_is_shown_while_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.child.LOG_SECONDS", 0.1)
+    shown, go_on = list[bytes](), tmp_path / "go-on"
+    code = (
+        "import pathlib, time; print('step 1', flush=True)\n"
+        f"while not pathlib.Path({str(go_on)!r}).exists(): time.sleep(0.05)"
+    )
+
+    def show(log: Path) -> None:
+        shown.append(end_of(log))
+        if shown[-1]:
+            go_on.touch()
+
+    run(tmp_path, code, show_log=show)
+
+    assert shown[-1] == b"step 1\n"
 
 
 def test_the_trainers_own_log_tells_the_stages_error(tmp_path: Path) -> None:

@@ -105,6 +105,22 @@ def test_what_musubi_takes_is_taken() -> None:
     assert checked("wan_train_network.py", [*arguments, "--sdpa"])[-1] == "--sdpa"
 
 
+def test_adafactor_takes_the_rate_and_the_schedule_that_are_asked_for() -> None:
+    model = find_model("wan21-t2v-14b")
+    command = training(model, model.expert("main"))
+    given = resolve_expert(model, model.expert("main"), {"optimizer": "adafactor"})
+
+    arguments = replace(command, settings=given).arguments()
+
+    first = arguments.index("--optimizer_args") + 1
+    assert arguments[first : first + 4] == (
+        "weight_decay=0.01",
+        "relative_step=False",
+        "scale_parameter=False",
+        "warmup_init=False",
+    )
+
+
 def test_troubles_are_seen_at_the_step_that_shows_them_and_said_once() -> None:
     watch = TroubleWatch(warmup_steps=2, total_steps=6)
     nan, zero = float("nan"), 0.0

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from bot.settings import Settings
+from bot.wiring import LocalHouse
 from storage.folder import FolderStore
 from tests.media import encode_clip, pan, png, write_zip
 from tests.unit.dataset.test_dataset_groups import clip, image, report
@@ -17,9 +19,9 @@ from training.dataset_draft import Upload
 from training.dataset_edits import DatasetEdits
 from training.datasets import Datasets
 from training.draft import Origin, draft_spec
-from training.errors import DatasetError, RequestError
+from training.errors import DatasetError, NotFoundError, RequestError
 from training.prediction import predictions, suited
-from training.request import DatasetRef, RunSpec, TrainRequest
+from training.request import DatasetRef, EngineName, RunSpec, TrainRequest
 from training.settings import ITEM_NAMES, ItemSettings
 
 SET = report(image(), clip(81))
@@ -31,11 +33,13 @@ IMAGES_AND_LONG = (
 OWN = '[[datasets]]\nvideo_directory = "v"\nenable_bucket = true\ntarget_frames = [9]\n'
 
 
-def drafted(of: Report = SET, card: str | None = None, **wishes: Any) -> RunSpec:
+def drafted(
+    of: Report = SET, card: str | None = None, engine: EngineName = "rehearsal", **wishes: Any
+) -> RunSpec:
     settings = {name: str(wishes.pop(name)) for name in ITEM_NAMES if name in wishes}
     request = TrainRequest(model="wan21-i2v-720p", dataset="annika", settings=settings, **wishes)
     ref, origin = DatasetRef(name="annika", number=1, version=of.version), Origin(guild="1", by="7")
-    return draft_spec(request, origin, "rehearsal", ref=ref, report=of, card=card)
+    return draft_spec(request, origin, engine, ref=ref, report=of, card=card)
 
 
 def with_configs(*texts: str) -> Report:
@@ -96,6 +100,41 @@ def test_what_the_card_cannot_hold_is_refused_where_the_card_is_known() -> None:
 
     assert drafted(card="H100").steps_per_epoch == 5
     assert drafted(card=None).steps_per_epoch == 5
+
+
+def test_the_gpu_that_is_asked_for_is_the_one_that_must_hold_the_groups() -> None:
+    with pytest.raises(RequestError, match="an L4 has 22 GiB"):
+        drafted(gpu="l4", card="H100", engine="musubi")
+
+    assert drafted(gpu="h100", card="L4", engine="musubi").gpu == "H100"
+    assert drafted(card="H100", engine="musubi").gpu is None
+
+
+def test_a_rehearsal_may_ask_for_a_gpu_that_would_be_too_small() -> None:
+    assert drafted(gpu="L4").gpu == "L4"
+
+
+@pytest.mark.parametrize("engine", ["musubi", "rehearsal"])
+def test_an_unknown_gpu_is_refused_whatever_trains(engine: EngineName) -> None:
+    with pytest.raises(NotFoundError, match=r"no GPU called 'GTX'.*B200, H200, H100"):
+        drafted(gpu="GTX", engine=engine)
+
+
+def test_a_machine_whose_card_is_known_refuses_another(tmp_path: Path) -> None:
+    local = LocalHouse(Settings(home=tmp_path, gpu="H100"))
+    ref, origin = (
+        DatasetRef(name="annika", number=1, version=SET.version),
+        Origin(guild="1", by="7"),
+    )
+
+    def draft(gpu: str, engine: EngineName) -> RunSpec:
+        request = TrainRequest(model="wan21-i2v-720p", dataset="annika", gpu=gpu)
+        return local.runs.draft_for(request, origin, engine, ref=ref, report=SET)
+
+    with pytest.raises(RequestError, match="trains on an H100, so a run cannot have an H200"):
+        draft("H200", "musubi")
+    assert draft("h100", "musubi").gpu == "H100"
+    assert draft("H200", "rehearsal").gpu == "H200"
 
 
 @pytest.mark.parametrize("content", [b"#" * (LARGEST_BYTES + 1), b"\xff\xfe\x00"])

@@ -1,5 +1,6 @@
 """The production engine as an installation finds it: a checkout, its interpreter, the launcher."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from bot.settings import Settings
 from bot.wiring import LocalHouse
 from training.errors import RequestError
+from training.musubi.checkout import commit_of
 from training.musubi.engine import MusubiEngine
+from training.musubi.launcher.hooks import MUSUBI_COMMIT
 
 
 def a_checkout(root: Path, *, has_environment: bool = True) -> Path:
@@ -73,3 +76,57 @@ def test_what_is_missing_is_named_with_what_to_do(
         LocalHouse(settings).engine("musubi")
 
     assert told in str(refused.value)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    names = ("-c", "user.name=a", "-c", "user.email=a@localhost", "-c", "init.defaultBranch=main")
+    done = subprocess.run(
+        ["git", *names, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    checkout = a_checkout(tmp_path / "musubi")
+    git(checkout, "init", "--quiet")
+    git(checkout, "commit", "--quiet", "--allow-empty", "--message", "a")
+    return checkout
+
+
+@pytest.mark.parametrize("state", ["branch", "packed", "detached", "worktree"])
+def test_a_checkouts_commit_is_read_as_git_keeps_it(repository: Path, state: str) -> None:
+    checkout = repository
+    if state == "packed":
+        git(checkout, "pack-refs", "--all")
+    elif state == "detached":
+        git(checkout, "checkout", "--quiet", "--detach")
+    elif state == "worktree":
+        checkout = repository.parent / "beside"
+        git(repository, "worktree", "add", "--quiet", str(checkout))
+
+    assert commit_of(checkout) == git(checkout, "rev-parse", "HEAD")
+
+
+def test_another_commit_is_refused_with_the_one_to_check_out(
+    repository: Path, tmp_path: Path
+) -> None:
+    settings = Settings(home=tmp_path / "home", musubi_dir=repository)
+
+    with pytest.raises(RequestError, match=git(repository, "rev-parse", "HEAD")) as refused:
+        LocalHouse(settings).engine("musubi")
+
+    assert f"Check out {MUSUBI_COMMIT}" in refused.value.fix
+
+
+def test_a_copy_without_git_is_taken(tmp_path: Path) -> None:
+    checkout = a_checkout(tmp_path / "musubi")
+
+    assert commit_of(checkout) is None
+    assert LocalHouse(Settings(home=tmp_path / "home", musubi_dir=checkout)).engine("musubi")
+
+
+def test_the_expected_commit_is_taken(repository: Path, tmp_path: Path) -> None:
+    (repository / ".git/HEAD").write_text(f"{MUSUBI_COMMIT}\n")
+
+    assert LocalHouse(Settings(home=tmp_path / "home", musubi_dir=repository)).engine("musubi")

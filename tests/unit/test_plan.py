@@ -141,8 +141,17 @@ def test_every_setting_reaches_the_command_of_its_expert(
     ("setting", "given", "expected"),
     [
         ("lightning_strength", "0.37", "0.37"),
-        ("lightning_repo", "someone/some-lora", "someone/some-lora/"),
-        ("lightning_file", "low=other.safetensors", "/other.safetensors"),
+        (
+            "lightning_file",
+            "low=other.safetensors",
+            "lightx2v/Wan2.2-Lightning@18bccf8884ec/other.",
+        ),
+        ("lightning_file", "some/lora:one/a.safetensors", "some/lora/one/a.safetensors"),
+        (
+            "lightning_file",
+            "low=https://huggingface.co/some/lora/blob/v2/one/a.safetensors",
+            "some/lora@v2/one/a.safetensors",
+        ),
     ],
 )
 def test_every_lightning_setting_reaches_the_merge(setting: str, given: str, expected: str) -> None:

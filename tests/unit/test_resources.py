@@ -59,4 +59,4 @@ def test_a_models_own_gpu_is_the_first_that_is_tried(model: Model) -> None:
 
 def test_what_calculates_for_hours_has_its_volumes_and_what_decides_has_none() -> None:
     for name, resources in FUNCTIONS.items():
-        assert bool(resources.areas) == (name not in ("advance", "tick", "clean_up"))
+        assert bool(resources.areas) == (name not in ("advance", "tick", "clean_up", "watch"))

@@ -10,7 +10,8 @@ from training.errors import RequestError
 from training.musubi.engine import MusubiEngine
 from training.plan import Planner, steps_per_epoch
 from training.request import RunSpec, TrainRequest, requested_items
-from training.retry import with_suggestion
+from training.retry import rest_of, with_suggestion
+from training.run import Run
 from training.suggestion import (
     CacheAgain,
     FewerFrames,
@@ -77,6 +78,15 @@ def test_new_caches_lie_apart_from_the_damaged_ones() -> None:
 
     assert found.continues == "annika-1"
     assert found.caches_after == "annika-1"  # enters the key of every cache file
+
+
+def test_the_gpu_stays_that_of_the_old_run() -> None:
+    old = Run(spec(HIGH_LOW).model_copy(update={"gpu": "H200"}))
+
+    resumed = rest_of(old)
+    again = with_suggestion(resumed, FewerFrames(max_frames=13), report())
+
+    assert resumed.gpu == again.gpu == "H200"
 
 
 def test_a_model_swaps_all_blocks_but_one() -> None:

@@ -40,13 +40,6 @@ def test_what_is_not_given_comes_from_the_catalogue() -> None:
     )
 
 
-def test_another_lightning_repository_is_not_looked_up_at_the_pinned_commit() -> None:
-    other = experts(lightning_repo="someone/some-lora")["high"].speed_lora
-
-    assert other is not None
-    assert other.revision == "main"
-
-
 def test_one_value_stands_for_all_experts() -> None:
     assert [expert.settings.epochs for expert in experts(epochs="7").values()] == [7, 7]
 
@@ -87,8 +80,7 @@ def test_alpha_follows_the_rank_unless_given() -> None:
         ("blocks_to_swap", "-1", "from 0"),
         ("fp8", "perhaps", "yes or no"),
         ("lightning_strength", "9", "up to 4"),
-        ("lightning_file", "../../etc/passwd", "Lightning file"),
-        ("lightning_repo", "not a repo", "owner/name"),
+        ("lightning_file", "../../etc/passwd", "owner/repo:path/file.safetensors"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_what_is_possible(
@@ -99,6 +91,30 @@ def test_a_value_out_of_range_is_named_with_what_is_possible(
 
     assert setting.replace("_", "-") in caught.value.cause
     assert expected in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"scheduler": "cosine", "min_lr_ratio": "0.1"}, "scheduler polynomial or"),
+        ({"scheduler": "rex", "scheduler_power": "3"}, "give scheduler polynomial"),
+        ({"min_lr_ratio": "1"}, "scheduler constant"),
+    ],
+)
+def test_what_a_schedule_cannot_take_is_refused_instead_of_passed_over(
+    given: dict[str, str], expected: str
+) -> None:
+    with pytest.raises(RequestError, match=r"min-lr-ratio|scheduler-power") as caught:
+        experts(**given)
+
+    assert expected in caught.value.fix
+
+
+def test_a_schedule_takes_what_is_its_own() -> None:
+    found = experts(scheduler="cosine_with_min_lr", min_lr_ratio="high=0.2 low=1")
+
+    assert [expert.settings.min_lr_ratio for expert in found.values()] == [0.2, 1]
+    assert experts(scheduler="constant")["low"].settings.scheduler == "constant"
 
 
 @pytest.mark.parametrize("text", ["high=4 16", "high=4 high=5", "main=3"])
@@ -126,7 +142,7 @@ def test_a_model_with_a_single_expert_has_no_choice() -> None:
 
 
 def test_settings_of_the_command_line_are_those_of_the_domain() -> None:
-    others = {"name", "expert", "resume_from", "media"}
+    others = {"name", "expert", "gpu", "resume_from", "media"}
     named = {field.name for field in fields(RunSettings)} - others
 
     assert named == {*SETTING_NAMES, *ITEM_NAMES, *LIGHTNING_NAMES, *CONFIG_TEXTS}

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from training.adapter.contents import UP, Contents
+from training.adapter.contents import ALPHA, UP, Contents
 from training.adapter.modules import Widths, modules_of
 from training.adapter.origin import read_origin, require_same_origin
 from training.catalogue import MODELS, Expert, Model
@@ -65,7 +65,8 @@ def require_values(contents: Contents) -> None:
     """Check that every value of a file is a number and that it has an effect.
 
     Raises:
-        AdapterError: A value is NaN or infinite, or all up-weights are zero.
+        AdapterError: A value is NaN or infinite, an alpha is not above zero, or all up-weights are
+            zero.
     """
     has_effect = False
     for name, module in contents.modules.items():
@@ -77,6 +78,12 @@ def require_values(contents: Contents) -> None:
                 raise AdapterError(
                     f"{contents.name} holds values that are not numbers, first in {name}.",
                     "Its training failed; train again with a lower learning rate.",
+                )
+            if part == ALPHA and values.min() <= 0:
+                raise AdapterError(
+                    f"{contents.name} has an alpha of {values.min():g} in {name}, which leaves it "
+                    "without its effect.",
+                    "Use the file as its trainer saved it.",
                 )
             has_effect = has_effect or (part == UP and largest > 0)
     if not has_effect:

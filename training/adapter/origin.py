@@ -73,6 +73,16 @@ def unproven(origin: Origin, model: Model) -> tuple[str, ...]:
     return tuple(open_questions)
 
 
+def proven_models(origin: Origin) -> tuple[Model, ...]:
+    """Return the models that a file says it was trained for: all of one family, or none."""
+    families = {
+        model.family for model in MODELS if origin.task is not None and model.task == origin.task
+    } or {family for family, _expert in _owners(origin.base)}
+    if len(families) != 1:
+        return ()
+    return tuple(model for model in MODELS if model.family in families)
+
+
 def proven_expert(origin: Origin, model: Model) -> ExpertName | None:
     """Return the expert of `model` that a file says it was trained for; None if it does not."""
     if len(model.experts) == 1:
@@ -127,7 +137,7 @@ def _range(text: str) -> tuple[int, int] | None:
 def _object(text: str) -> dict[str, str]:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(value, dict):
         return {}

@@ -61,6 +61,7 @@ def to_plain(call: Call) -> dict[str, object]:
         "expert": call.key.expert,
         "attempt": call.attempt,
         "device": call.device,
+        "gpu": call.gpu,
     }
 
 

@@ -38,7 +38,7 @@ def clean(folder: Path, places: set[str]) -> None:
     """
     for path in sorted(folder.glob("*/*")):
         if path.relative_to(folder).as_posix() not in places:
-            path.unlink(missing_ok=True)  # the other expert's trainer may be faster
+            _remove(path)
             logger.warning("removed %s: it is no item of the dataset", path)
     for place in sorted(places):
         if not is_complete(folder / place):
@@ -46,3 +46,11 @@ def clean(folder: Path, places: set[str]) -> None:
                 f"The cache file {place} is missing or damaged.",
                 "Go on with /resume: what is missing is cached again.",
             )
+
+
+def _remove(path: Path) -> None:
+    # The other expert's trainer may be faster.
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ each model (`sampling`). One expert is one branch: loader, speed LoRA, trained L
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 from training.bundle import Set, best_set
 from training.catalogue import ExpertName, Model, WeightFile, find_model
@@ -230,4 +231,5 @@ def _speed_loras(spec: RunSpec, model: Model) -> dict[ExpertName, tuple[WeightFi
 
 
 def _url(weight: WeightFile) -> str:
-    return f"https://huggingface.co/{weight.repo}/resolve/{weight.revision}/{weight.file}"
+    revision, file = quote(weight.revision, safe=""), quote(weight.file)
+    return f"https://huggingface.co/{weight.repo}/resolve/{revision}/{file}"

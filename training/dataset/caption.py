@@ -16,6 +16,7 @@ BOMS = (
 # Wan reads 512 T5 tokens. English text has about 4 characters a token; other scripts fewer.
 LONGEST_TOKENS = 512
 CHARACTERS_PER_TOKEN = 4.0
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")  # all but white space
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def read_caption(content: bytes, limit_bytes: int) -> Caption:
 
 def holds_controls(text: str) -> bool:
     """Return whether a text holds characters that no text has, such as NUL."""
-    return any(unicodedata.category(letter) == "Cc" and not letter.isspace() for letter in text)
+    return _CONTROLS.search(text) is not None
 
 
 def tidy(text: str) -> str:
@@ -68,7 +69,7 @@ def holds_trigger(caption: str, trigger: str) -> bool:
 
 def estimated_tokens(text: str) -> int:
     """Return roughly how many T5 tokens a text has; Latin letters share tokens, others do not."""
-    plain = sum(letter.isascii() for letter in text)
+    plain = len(text.encode("ascii", "ignore"))
     return round(plain / CHARACTERS_PER_TOKEN + (len(text) - plain) / 1.5)
 
 

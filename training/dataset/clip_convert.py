@@ -12,6 +12,7 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from training.dataset.clip_alpha import flattened, has_alpha
 from training.dataset.clip_reader import Shape, open_clip, shape_of, timed_frames
 from training.dataset.timeline import FPS, at_16fps
 
@@ -113,7 +114,7 @@ def _upright(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[Vide
             graph.push(frame)
             pulled = graph.pull()
             assert isinstance(pulled, VideoFrame)
-            before, picture = frame, pulled
+            before, picture = frame, flattened(pulled)[0] if has_alpha(pulled) else pulled
         yield picture
 
 
@@ -124,9 +125,13 @@ def _filters(first: VideoFrame, stream: VideoStream, shape: Shape) -> Graph:
         turned = shape.rotation in (90, 270)
         shown = (shape.height, shape.width) if turned else (shape.width, shape.height)
         steps.append(f"scale={shown[0]}:{shown[1]}:flags=lanczos,setsar=1")
+    if shape.is_mirrored:
+        steps.append("hflip")
     if shape.rotation:
         steps.append(TURNS[shape.rotation])
-    steps += [f"crop={width}:{height}:0:0", _to_bt709(first), "format=yuv420p"]
+    # A transparent one becomes yuv420p only once it lies on white.
+    wanted = "rgba" if has_alpha(first) else "yuv420p"
+    steps += [f"crop={width}:{height}:0:0", _to_bt709(first), f"format={wanted}"]
     parts = (step.partition("=") for step in ",".join(steps).split(","))
     return _linked([(name, arguments or None) for name, _, arguments in parts], stream)
 

@@ -1,9 +1,8 @@
 """How a clip looks over time: cuts, standstill, black frames, bars, blur."""
 
-from collections.abc import Sequence
+from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Self
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -21,10 +20,13 @@ from training.dataset.looks import (
     is_blurred,
     perceptual_hash,
 )
+from training.dataset.stillness import is_still
+from training.dataset.timeline import FPS
 
 COARSE_SIDE = 96  # pixels: every frame is looked at this small
 KEPT_FRAMES = 8
 FIRST_STRIDE = 8  # frames between those kept for a closer look, until there are too many
+FRAMES_OF_GROUP = 4  # a clip is cut to 4N+1 frames: the last of them is a multiple of 4
 FULL_RANGE = 2
 PLANAR = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray")
 # Moves over photographs change more from frame to frame than cuts, up to 42, but their histograms
@@ -32,124 +34,136 @@ PLANAR = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "
 CUT_CHANGE = 14.0  # of 255, mean over the picture
 CUT_HISTOGRAM = 0.2  # of 1
 CUT_JUMP = 5.0  # times the change around it
-STILL_CHANGE = 0.7  # of 255, in the blocks that change most: encoding alone reaches 0.5
-BLOCK = 16  # pixels
+FADE_FRAMES = 6
+STANDING_CHANGE = 0.5  # of 255: what encoding alone makes of a repeated frame
 
 
 @dataclass(slots=True)
 class ClipWatch:
-    """Looks at the frames of a clip as they are decoded; keeps a few of them, reduced."""
+    """Looks at what training sees of a clip: its frames at 16 a second, as many as repair keeps.
 
-    seen: int = 0
-    black: int = 0
-    blank: int = 0
-    was_empty: bool = False
-    stride: int = FIRST_STRIDE
+    So the same is found before and after a repair, whatever the source's frame rate.
+    """
+
+    black: list[bool] = field(default_factory=list[bool])
+    blank: list[bool] = field(default_factory=list[bool])
     changes: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
-    kept: list[Luma] = field(default_factory=list[Luma])
+    stride: int = FIRST_STRIDE
+    kept: dict[int, Luma] = field(default_factory=dict[int, Luma])
+    ends: deque[tuple[int, VideoFrame]] = field(default_factory=lambda: deque(maxlen=2))
     before: NDArray[np.int16] | None = None
     before_histogram: NDArray[np.float64] | None = None
     last: VideoFrame | None = None
 
-    @classmethod
-    def expecting(cls, frames: int) -> Self:
-        """Return a watch for a clip that claims this many frames; 0 where it does not say."""
-        return cls(stride=max(FIRST_STRIDE, frames // KEPT_FRAMES))
+    @property
+    def seen(self) -> int:
+        """How many frames were looked at."""
+        return len(self.black)
 
     def see(self, frame: VideoFrame) -> None:
-        """Look at the next frame."""
-        coarse = _coarse(frame)
-        self._compare(coarse, is_empty=self._is_empty(coarse))
-        if self.seen % self.stride == 0:
-            self._keep(frame)
-        self.seen += 1
+        """Look at the next frame; a slow clip's are seen more than once."""
+        index = self.seen
+        if frame is self.last:
+            self._repeat()
+        else:
+            coarse = _coarse(frame)
+            self._note_empty(coarse)
+            self._compare(coarse)
+        if index % FRAMES_OF_GROUP == 0:
+            self.ends.append((index, frame))
+        if index % self.stride == 0:
+            self.kept[index] = _reduced(frame)
+            # One too many is held: the newest may be cut off.
+            self._thin_out(KEPT_FRAMES + 1)
         self.last = frame
 
-    def look(self) -> Look:
-        """Return what was seen."""
-        if self.last is None:
-            return Look((), ())
-        if (self.seen - 1) % self.stride:
-            self.kept.append(_reduced(self.last))
-        middle = self.kept[len(self.kept) // 2]
-        prints = tuple(perceptual_hash(luma) for luma in (self.kept[0], middle, self.kept[-1]))
-        return Look(prints, tuple(self._notes(middle)))
+    def look(self, count: int, last: VideoFrame) -> Look:
+        """Return what was seen.
 
-    def _notes(self, middle: Luma) -> list[Note]:
+        Args:
+            count: How many frames repair keeps, a 4N+1.
+            last: The clip's last frame, which stands for those that are not there.
+        """
+        pictures = self.cut(count, last)
+        middle = pictures[len(pictures) // 2]
+        prints = tuple(perceptual_hash(luma) for luma in (pictures[0], middle, pictures[-1]))
+        return Look(prints, tuple(self._notes(pictures, middle)))
+
+    def cut(self, count: int, last: VideoFrame) -> list[Luma]:
+        """Forget what repair cuts off, and return some of the frames, reduced."""
+        while self.seen < count:
+            self.see(last)
+        del self.black[count:], self.blank[count:], self.changes[count - 1 :]
+        self.kept = {index: luma for index, luma in self.kept.items() if index < count}
+        self._thin_out(KEPT_FRAMES)
+        pictures = list(self.kept.values())
+        if count - 1 not in self.kept:
+            pictures.append(_reduced(dict(self.ends)[count - 1]))
+        return pictures
+
+    def _notes(self, pictures: list[Luma], middle: Luma) -> list[Note]:
         notes: list[Note] = []
-        if self.black:
-            notes.append(Note(code="black-frames", detail=f"{self.black} of {self.seen}"))
-        if self.blank:
-            notes.append(Note(code="blank-frames", detail=f"{self.blank} of {self.seen}"))
-        if not notes and is_blurred(self.kept[0]) and is_blurred(middle):
+        black, blank = sum(self.black), sum(self.blank)
+        if black:
+            notes.append(Note(code="black-frames", detail=f"{black} of {self.seen}"))
+        if blank:
+            notes.append(Note(code="blank-frames", detail=f"{blank} of {self.seen}"))
+        if not notes and is_blurred(pictures[0]) and is_blurred(middle):
             notes.append(Note(code="blurry"))
-        if has_bars(np.max(np.stack(self.kept), axis=0)):
+        if has_bars(np.max(np.stack(pictures), axis=0)):
             notes.append(Note(code="letterboxed"))
-        if (
-            self.seen > 1
-            and self.black + self.blank < self.seen
-            and movement(self.kept) < STILL_CHANGE
-        ):
+        if self.seen > 1 and black + blank < self.seen and is_still(pictures):
             notes.append(Note(code="static-clip"))
-        if cuts := _cuts(self.changes):
-            notes.append(Note(code="scene-cut", detail=f"at frame {_listed(cuts)}"))
+        empty = [black or blank for black, blank in zip(self.black, self.blank, strict=True)]
+        if cuts := _cuts(self.changes, empty):
+            notes.append(Note(code="scene-cut", detail=f"at {_listed(cuts)}"))
         return notes
 
-    def _is_empty(self, coarse: Luma) -> bool:
-        """Count and return whether the frame is black, or one colour throughout."""
-        if is_black(coarse):
-            self.black += 1
-            return True
-        is_one_colour = is_blank(coarse)
-        self.blank += is_one_colour
-        return is_one_colour
+    def _note_empty(self, coarse: Luma) -> None:
+        """Note whether the frame is black, or one colour throughout."""
+        self.black.append(is_black(coarse))
+        self.blank.append(not self.black[-1] and is_blank(coarse))
 
-    def _compare(self, coarse: Luma, *, is_empty: bool) -> None:
+    def _compare(self, coarse: Luma) -> None:
         histogram = np.bincount(coarse.ravel() >> 3, minlength=32) / coarse.size
         now = coarse.astype(np.int16)
         if self.before is not None and self.before_histogram is not None:
             change = float(np.abs(now - self.before).mean())
             moved = float(np.abs(histogram - self.before_histogram).sum()) / 2
-            # What a flash or black frame interrupts is told as such, not as a cut.
-            is_cut = not (is_empty or self.was_empty)
-            self.changes.append((change, moved) if is_cut else (0.0, 0.0))
-        self.before, self.before_histogram, self.was_empty = now, histogram, is_empty
+            self.changes.append((change, moved))
+        self.before, self.before_histogram = now, histogram
 
-    def _keep(self, frame: VideoFrame) -> None:
-        self.kept.append(_reduced(frame))
-        if len(self.kept) > KEPT_FRAMES:
-            self.kept = self.kept[::2]
+    def _repeat(self) -> None:
+        self.black.append(self.black[-1])
+        self.blank.append(self.blank[-1])
+        self.changes.append((0.0, 0.0))
+
+    def _thin_out(self, most: int) -> None:
+        while len(self.kept) > most:
             self.stride *= 2
+            self.kept = {i: luma for i, luma in self.kept.items() if i % self.stride == 0}
 
 
-def _cuts(changes: list[tuple[float, float]]) -> list[int]:
-    """Return where one frame differs from the next far more than those around it."""
+def _cuts(changes: list[tuple[float, float]], empty: list[bool]) -> list[int]:
+    """Return after which frames the next differs far more than those around it do."""
     found: list[int] = []
     for index, (change, moved) in enumerate(changes):
-        if change <= CUT_CHANGE or moved <= CUT_HISTOGRAM:
+        # A flash, or a fade to or from black, is told as such, not as a cut.
+        near = empty[max(0, index + 1 - FADE_FRAMES) : index + 1 + FADE_FRAMES]
+        if change <= CUT_CHANGE or moved <= CUT_HISTOGRAM or any(near):
             continue
-        around = [c for c, _ in changes[max(0, index - 4) : index] + changes[index + 1 : index + 5]]
-        usual = max(1.0, median(around)) if around else change
-        if change > CUT_JUMP * usual:
+        around = changes[max(0, index - 4) : index] + changes[index + 1 : index + 5]
+        # A slow clip's frames stand for a while at 16 fps: only what moves tells how much it does.
+        moving = [c for c, _ in around if c > STANDING_CHANGE]
+        usual = max(1.0, median(moving)) if moving else 1.0
+        if around and change > CUT_JUMP * usual:
             found.append(index)
-    return found
+    return [cut for cut in found if cut - 1 not in found]  # of a dissolve the beginning
 
 
 def _listed(cuts: list[int]) -> str:
-    frames = ", ".join(str(cut + 2) for cut in cuts[:3])
-    return frames if len(cuts) <= 3 else f"{frames} and {len(cuts) - 3} more"
-
-
-def movement(kept: Sequence[Luma]) -> float:
-    """Return how much the blocks that change most differ from the first frame's, of 255."""
-    first = _blocks(kept[0])
-    return max(float(np.percentile(np.abs(_blocks(luma) - first), 98)) for luma in kept[1:])
-
-
-def _blocks(luma: Luma) -> NDArray[np.float64]:
-    height, width = (side - side % BLOCK for side in luma.shape)
-    blocks = luma[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK)
-    return blocks.mean(axis=(1, 3))
+    times = ", ".join(f"{(cut + 1) / FPS:.1f} s" for cut in cuts[:3])
+    return times if len(cuts) <= 3 else f"{times} and {len(cuts) - 3} more"
 
 
 def _coarse(frame: VideoFrame) -> Luma:

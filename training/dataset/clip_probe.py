@@ -1,53 +1,28 @@
 """Decoding one untrusted clip: its true timing, its form, and what repair will change."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from training.dataset.clip_looks import ClipWatch
-from training.dataset.clip_reader import Shape, has_extension, open_clip, shape_of, timed_frames
-from training.dataset.facts import MediaFacts, Note, UnreadableError
+from training.dataset.clip_notes import form_notes, timing_notes
+from training.dataset.clip_reader import open_clip, promised_frames, timed_frames
+from training.dataset.clip_tape import Tape
+from training.dataset.facts import MediaFacts, UnreadableError
+from training.dataset.image_head import HDR_TRANSFERS
 from training.dataset.limits import Limits
 from training.dataset.timeline import (
-    FPS,
+    at_16fps,
     frames_at_16fps,
     is_16fps,
-    is_variable,
     length_us,
     longest_4n1,
 )
 
 BT709, LIMITED_RANGE = 1, 1  # as PyAV gives the tags; numbers of ITU-T H.273
-HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 SMALLEST_SIDE = 64  # pixels
-FPS_TOLERANCE = 0.05
-FEWEST_MOVING_FRAMES = 21  # the shortest target of the guide that shows movement
-
-
-@dataclass(slots=True)
-class Tape:
-    """What is kept of a clip while its frames go by."""
-
-    watch: ClipWatch
-    times_us: list[int] = field(default_factory=list[int])
-    shape: Shape | None = None
-    bits: int = 8
-    is_interlaced: bool = False
-    last_us: int | None = None
-
-    def add(self, time_us: int, frame: VideoFrame, stream: VideoStream) -> None:
-        """Take note of one frame."""
-        if self.shape is None:
-            self.shape = shape_of(frame, stream)
-            self.bits = max(part.bits for part in frame.format.components)
-        self.times_us.append(time_us)
-        self.is_interlaced = self.is_interlaced or frame.interlaced_frame
-        self.last_us = _duration_us(frame)
-        self.watch.see(frame)
 
 
 def probe_clip(path: Path, extension: str, limits: Limits, threads: int = 2) -> MediaFacts:
@@ -63,41 +38,56 @@ def probe_clip(path: Path, extension: str, limits: Limits, threads: int = 2) -> 
         UnreadableError: It is not a clip that can be used.
     """
     with open_clip(path, threads) as (container, stream):
-        if name := HDR_TRANSFERS.get(stream.codec_context.color_trc):
-            raise UnreadableError("hdr", name)
+        _refuse_hdr(stream.codec_context.color_trc)
         if stream.width * stream.height > limits.clip_pixels:
             raise UnreadableError("clip-too-large", f"{stream.width} x {stream.height}")
         tape = _play(container, stream, limits)
-        if stream.frames and len(tape.times_us) < stream.frames * 0.9:
-            kept = f"only {len(tape.times_us)} of {stream.frames} frames are there"
+        promised = promised_frames(stream)
+        if len(tape.times_us) < promised * 0.9:
+            kept = f"only {len(tape.times_us)} of {promised} frames are there"
             raise UnreadableError("corrupt-clip", kept)
         return _describe(container, stream, extension, tape)
 
 
 def _play(container: InputContainer, stream: VideoStream, limits: Limits) -> Tape:
-    tape = Tape(watch=ClipWatch.expecting(stream.frames))
+    tape = Tape()
+    for frame in at_16fps(_recorded(tape, container, stream, limits)):
+        tape.see(frame)
+    return tape
+
+
+def _recorded(
+    tape: Tape, container: InputContainer, stream: VideoStream, limits: Limits
+) -> Iterator[tuple[int, VideoFrame]]:
     for time_us, frame in timed_frames(container, stream):
         if time_us > limits.clip_seconds * 1_000_000:
             raise UnreadableError("clip-too-long", f"over {limits.clip_seconds} s")
         if len(tape.times_us) == limits.clip_frames:
             raise UnreadableError("clip-too-long", f"over {limits.clip_frames} frames")
+        _refuse_hdr(frame.color_trc)  # the pictures may know better than their container
         tape.add(time_us, frame, stream)
-    return tape
+        yield time_us, frame
+
+
+def _refuse_hdr(transfer: int) -> None:
+    if name := HDR_TRANSFERS.get(transfer):
+        raise UnreadableError("hdr", name)
 
 
 def _describe(
     container: InputContainer, stream: VideoStream, extension: str, tape: Tape
 ) -> MediaFacts:
-    if tape.shape is None:
+    if tape.shape is None or tape.last is None:
         raise UnreadableError("corrupt-clip", "no frame can be decoded")
     width, height = tape.shape.even
     if min(width, height) < SMALLEST_SIDE:
         raise UnreadableError("clip-too-small", f"{width} x {height}")
-    length = length_us(tape.times_us, tape.last_us)
+    length = length_us(tape.times_us, _duration_us(tape.last))
     frames = len(tape.times_us)
-    available = frames_at_16fps(length)
-    notes = [*_form_notes(container, stream, extension, tape), *_timing_notes(tape, length)]
-    look = tape.watch.look()
+    wanted = longest_4n1(frames_at_16fps(length))
+    look = tape.look(wanted)
+    notes = [*form_notes(container, stream, extension, tape), *timing_notes(tape, length)]
+    changed = [note for note in notes if note.code != "clip-too-short"]
     return MediaFacts(
         kind="video",
         extension=".mp4",
@@ -106,46 +96,11 @@ def _describe(
         frames=frames,
         fps=round(frames * 1_000_000 / length, 3),
         seconds=round(length / 1_000_000, 3),
-        frames_16fps=longest_4n1(available),
-        is_copied=not notes and is_16fps(tape.times_us) and _is_as_wanted(container, stream),
+        frames_16fps=wanted,
+        is_copied=not changed and is_16fps(tape.times_us) and _is_as_wanted(container, stream),
         prints=look.prints,
         notes=(*notes, *look.notes),
     )
-
-
-def _form_notes(
-    container: InputContainer, stream: VideoStream, extension: str, tape: Tape
-) -> Iterator[Note]:
-    shape = tape.shape
-    assert shape is not None
-    if not has_extension(container, extension):
-        yield Note(code="wrong-extension", detail=f"is {container.format.long_name}")
-    if shape.rotation:
-        yield Note(code="rotated", detail=f"{shape.rotation} degrees")
-    if not shape.is_square_pixels:
-        yield Note(code="non-square-pixels", detail=f"{stream.width} x {stream.height} stored")
-    if shape.even != (shape.width, shape.height):
-        yield Note(code="odd-size", detail=f"{shape.width} x {shape.height}")
-    if tape.bits > 8:
-        yield Note(code="deep-colour", detail=f"{tape.bits} bit")
-    if tape.is_interlaced:
-        yield Note(code="interlaced")
-    if container.streams.audio:
-        yield Note(code="audio-dropped")
-
-
-def _timing_notes(tape: Tape, length: int) -> Iterator[Note]:
-    fps = len(tape.times_us) * 1_000_000 / length
-    available = frames_at_16fps(length)
-    if is_variable(tape.times_us):
-        yield Note(code="variable-fps", detail=f"{fps:.4g} fps on average")
-    elif abs(fps - FPS) > FPS_TOLERANCE:
-        yield Note(code="low-fps" if fps < FPS else "fps-not-16", detail=f"{fps:.4g} fps")
-    elif longest_4n1(available) != available:
-        kept = f"{available} frames, {longest_4n1(available)} are kept"
-        yield Note(code="frames-not-4n1", detail=kept)
-    if longest_4n1(available) < FEWEST_MOVING_FRAMES:
-        yield Note(code="clip-too-short", detail=f"{available} frames at 16 fps")
 
 
 def _is_as_wanted(container: InputContainer, stream: VideoStream) -> bool:

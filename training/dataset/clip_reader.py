@@ -1,14 +1,18 @@
 """Opening and decoding an untrusted clip, one frame at a time with its time stamp."""
 
-from collections.abc import Generator, Iterator
+import struct
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -18,25 +22,31 @@ from training.dataset.facts import UnreadableError
 # Play lists and image sequences can name other files and addresses: only plain containers.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpeg,mpegts,mpegvideo"
 EXTENSIONS = {
-    "mov": {".mp4", ".mov", ".m4v"},
+    "mov": {".mp4", ".mov", ".m4v", ".3gp"},
     "matroska": {".mkv", ".webm"},
     "avi": {".avi"},
     "flv": {".flv"},
     "asf": {".wmv"},
     "mpeg": {".mpg", ".mpeg"},
-    "mpegts": {".mpg", ".mpeg"},
+    "mpegts": {".mpg", ".mpeg", ".ts", ".mts", ".m2ts"},
     "mpegvideo": {".mpg", ".mpeg"},
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How a clip is shown: the size with square pixels and upright, before it is made even."""
+    """How a clip is shown: the size with square pixels and upright, before it is made even.
+
+    Attributes:
+        rotation: How far it is turned anticlockwise, in degrees.
+        is_mirrored: Left and right are changed before that.
+    """
 
     width: int
     height: int
     rotation: int
     is_square_pixels: bool
+    is_mirrored: bool = False
 
     @property
     def even(self) -> tuple[int, int]:
@@ -51,6 +61,8 @@ def open_clip(path: Path, threads: int = 2) -> Generator[tuple[InputContainer, V
     Raises:
         UnreadableError: There is no such container, or no picture in it.
     """
+    if path.is_file() and not path.stat().st_size:
+        raise UnreadableError("corrupt-clip", "the file is empty")
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
         container = av.open(str(path), options=options)
@@ -98,15 +110,33 @@ def timed_frames(
 
 
 def shape_of(frame: VideoFrame, stream: VideoStream) -> Shape:
-    """Return how a clip with this first frame is shown; `rotation` is anticlockwise."""
+    """Return how a clip with this first frame is shown."""
     width, height = frame.width, frame.height
     ratio = stream.sample_aspect_ratio or Fraction(1)
-    rotation = round(frame.rotation / 90) * 90 % 360
+    is_mirrored = _is_mirrored(frame)
+    # The angle is read off a mark that may mirror as well: it is that of the rest then.
+    rotation = (round(frame.rotation / 90) * 90 + 180 * is_mirrored) % 360
     if ratio != 1:
         width = 2 * round(width * ratio / 2)
     if rotation in (90, 270):
         width, height = height, width
-    return Shape(width, height, rotation, ratio == 1)
+    return Shape(width, height, rotation, ratio == 1, is_mirrored)
+
+
+def promised_frames(stream: VideoStream) -> int:
+    """Return how many frames the container says will be shown; 0 where it does not say."""
+    # A clip cut without encoding keeps frames before the cut, which are decoded and not shown.
+    hidden = sum(entry.is_discard for entry in stream.index_entries)
+    return max(0, stream.frames - hidden)
+
+
+def _is_mirrored(frame: VideoFrame) -> bool:
+    found = cast(Iterable[SideData], frame.side_data)  # PyAV's stub names the item's type
+    matrix = next((item for item in found if item.type == SideDataType.DISPLAYMATRIX), None)
+    if matrix is None:
+        return False
+    a, b, _, c, d, *_ = struct.unpack("<9i", bytes(matrix))
+    return a * d < b * c
 
 
 def has_extension(container: InputContainer, extension: str) -> bool:

@@ -81,11 +81,17 @@ FILES: Mapping[str, Rule] = {
         "",
         "Export images as PNG or JPEG and clips as MP4 (H.264), or take the files out.",
     ),
+    "nested-archive": error(
+        "is an archive inside the zip",
+        "are archives inside the zip",
+        "What lies in it would not be trained on.",
+        "Unpack it, and zip the images, clips and captions themselves; or take it out.",
+    ),
     "converted-type": repaired(
         "is of a type that the trainer skips",
         "are of a type that the trainer skips",
         "",
-        "Converted to PNG without loss.",
+        "Converted: images to PNG without loss, clips to MP4.",
     ),
     "wrong-extension": repaired(
         "holds something else than its extension says",

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from training.dataset.facts import MediaFacts, Note, UnreadableError
+from training.dataset.image_head import hdr_transfer, what_it_is
 from training.dataset.limits import Limits
 from training.dataset.looks import look_at_image
 
@@ -27,6 +28,7 @@ OPENED = sorted((EXTENSIONS.keys() | CONVERTIBLE) - {"MPO"})  # a JPEG file turn
 COPIED = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg"}
 ALPHA_MODES = {"RGBA", "LA", "PA", "RGBa", "La"}
 ORIENTATION_TAG = 0x0112
+HEAD_BYTES = 64 * 1024
 SMALLEST_SIDE = 64  # pixels; the trainer cuts both sides to multiples of 16
 PAPER = (255, 255, 255)  # what shows through transparent pixels
 
@@ -71,6 +73,7 @@ def open_image(path: Path, limits: Limits) -> tuple[Image.Image, str]:
         UnreadableError: It is damaged, too large, animated or of an unknown kind.
     """
     Image.MAX_IMAGE_PIXELS = None  # our own limit is asked below, before anything is decoded
+    head = _head(path)
     try:
         image = Image.open(path, formats=OPENED)
         form = image.format or ""
@@ -78,12 +81,28 @@ def open_image(path: Path, limits: Limits) -> tuple[Image.Image, str]:
             raise UnreadableError("image-too-large", f"{image.width} x {image.height}")
         if form != "MPO" and getattr(image, "n_frames", 1) > 1:
             raise UnreadableError("animated-image", form)
+        if name := hdr_transfer(head, form):
+            raise UnreadableError("hdr", name)
         image.load()
     except UnidentifiedImageError as error:
-        raise UnreadableError("corrupt-image", "holds no picture") from error
+        raise _unidentified(head) from error
     except DAMAGED as error:
         raise UnreadableError("corrupt-image", "breaks off or is damaged") from error
     return image, form
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def _unidentified(head: bytes) -> UnreadableError:
+    if not head:
+        return UnreadableError("corrupt-image", "the file is empty")
+    name = what_it_is(head)
+    if name is None:
+        return UnreadableError("corrupt-image", "holds no picture")
+    return UnreadableError("unsupported-type", f"is {name}")
 
 
 def upright_rgb(image: Image.Image) -> tuple[Image.Image, list[Note]]:
@@ -99,6 +118,7 @@ def upright_rgb(image: Image.Image) -> tuple[Image.Image, list[Note]]:
         image, profile_notes = _to_srgb(image, profile)
         notes += profile_notes
     if image.mode.startswith("I"):  # 16 bits a pixel; convert() alone would clip them
+        notes.append(Note(code="sixteen-bit"))
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
     return image.convert("RGB"), notes
 

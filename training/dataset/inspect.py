@@ -71,13 +71,22 @@ def inspect_zip(
     """
     limits = limits or Limits()
     with open_archive(archive, limits) as opened:
-        layout = lay_out(opened.members, opened.junk)
+        layout = _within(lay_out(opened.members, opened.junk), limits)
         probed: list[Probed] = []
         for item in _probe_all(opened, layout, on_thumbnail):
             probed.append(item)
             on_progress(len(probed), len(layout.media))
         configs = find_configs(opened, layout)
     return _report(probed, layout, trigger, configs)
+
+
+def _within(layout: Layout, limits: Limits) -> Layout:
+    """Return the layout; captions beyond what all may have together will not be read."""
+    total = 0
+    for medium in layout.media:
+        total += medium.caption.size_bytes if medium.caption else 0
+        medium.is_caption_read = total <= limits.captions_bytes
+    return layout
 
 
 def _probe_all(
@@ -136,6 +145,8 @@ def _finish(archive: Archive, begun: _Begun, on_thumbnail: OnThumbnail | None) -
 def _caption(archive: Archive, medium: Medium) -> tuple[str, tuple[Note, ...]]:
     if medium.caption is None:
         return "", (Note(code="missing-caption"),)
+    if not medium.is_caption_read:
+        return "", (Note(code="unreadable-caption", detail="too long with all others"),)
     limit = archive.limits.caption_bytes
     try:
         content = archive.read(medium.caption, limit + 1)

@@ -14,11 +14,13 @@ from training.dataset.report import Kind
 IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif"}
 CONVERTED_IMAGES = {".tif", ".tiff", ".gif", ".ppm", ".tga", ".jp2", ".jfif", ".jpe"}
 CLIPS = {".mp4", ".webm", ".avi", ".mkv", ".mov", ".flv", ".wmv", ".m4v", ".mpg", ".mpeg"}
+# What phones and camcorders write; the trainer skips these.
+CONVERTED_CLIPS = {".ts", ".mts", ".m2ts", ".3gp"}
 UNSUPPORTED = {
     *(".heic", ".heif", ".jxl", ".psd", ".svg", ".exr", ".hdr", ".dng", ".cr2", ".nef", ".arw"),
-    *(".gifv", ".ts", ".mts", ".m2ts", ".3gp", ".vob", ".ogv", ".rm", ".y4m", ".insv", ".braw"),
-    *(".zip", ".rar", ".7z", ".tar", ".gz"),
+    *(".gifv", ".vob", ".ogv", ".rm", ".y4m", ".insv", ".braw"),
 }
+ARCHIVES = {".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz"}
 CAPTIONS = {".txt", ".caption"}
 LONGEST_STEM = 60
 
@@ -30,6 +32,7 @@ class Medium:
     member: Member
     kind: Kind
     caption: Member | None = None
+    is_caption_read: bool = True
     notes: list[Note] = field(default_factory=list[Note])
 
     @property
@@ -73,7 +76,7 @@ def _kind(member: Member) -> Kind | None:
     extension = member.name.suffix.lower()
     if extension in IMAGES | CONVERTED_IMAGES:
         return "image"
-    return "video" if extension in CLIPS else None
+    return "video" if extension in CLIPS | CONVERTED_CLIPS else None
 
 
 def _note_names(media: Sequence[Medium]) -> None:
@@ -91,10 +94,12 @@ def _note_names(media: Sequence[Medium]) -> None:
 
 def _leftover(name: PurePosixPath) -> Note | None:
     extension = name.suffix.lower()
-    if extension in IMAGES | CONVERTED_IMAGES | CLIPS | CAPTIONS:
+    if extension in IMAGES | CONVERTED_IMAGES | CLIPS | CONVERTED_CLIPS | CAPTIONS:
         return None
     if extension in UNSUPPORTED:
         return Note(code="unsupported-type", detail=extension)
+    if extension in ARCHIVES:
+        return Note(code="nested-archive")
     if extension == ".safetensors":
         return Note(code="leftover-cache")
     if extension == ".toml":

@@ -17,6 +17,7 @@ class Limits:
         ratio: Unpacked over packed size; only asked above `ratio_floor_bytes`.
         ratio_floor_bytes: Small archives may compress as well as they like.
         caption_bytes: Size of one caption file.
+        captions_bytes: Of all of them together: they are held in memory.
         pixels: Width times height of one image.
         clip_pixels: Width times height of one frame; decoding and encoding hold several.
         clip_seconds: Length of one clip.
@@ -32,6 +33,7 @@ class Limits:
     ratio: int = 100
     ratio_floor_bytes: int = 64 * MIB
     caption_bytes: int = 64 * 1024
+    captions_bytes: int = 32 * MIB
     pixels: int = 50_000_000
     clip_pixels: int = 9_500_000
     clip_seconds: int = 300

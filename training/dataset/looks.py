@@ -72,11 +72,6 @@ def perceptual_hash(luma: Luma) -> int:
     return int("".join("1" if bit else "0" for bit in bits), 2)
 
 
-def distance(one: int, other: int) -> int:
-    """Return how many of 64 bits differ: 0 for the same picture, about 32 for unlike ones."""
-    return (one ^ other).bit_count()
-
-
 def is_blurred(luma: Luma) -> bool:
     """Whether edges are soft everywhere: blurring once more changes little, and none is steep."""
     steepest = steepness(luma)

@@ -24,10 +24,10 @@ IMAGES: Mapping[str, Rule] = {
         "Use an image with at least 512 pixels on each side.",
     ),
     "animated-image": error(
-        "is an animated image",
-        "are animated images",
-        "The trainer would use the first frame only.",
-        "Save it as an MP4 clip, or as a still PNG.",
+        "holds several pictures, as an animation or pages",
+        "hold several pictures, as an animation or pages",
+        "The trainer would use the first one only.",
+        "Save what moves as an MP4 clip, and what stands as a still PNG.",
     ),
     "alpha-channel": repaired(
         "has transparent parts",
@@ -41,6 +41,12 @@ IMAGES: Mapping[str, Rule] = {
         "have an alpha channel without use",
         "",
         "Removed; the picture is unchanged.",
+    ),
+    "sixteen-bit": repaired(
+        "has 16 bits a pixel",
+        "have 16 bits a pixel",
+        "The trainer would make most of it white.",
+        "Converted to 8 bits.",
     ),
     "colour-profile": repaired(
         "has a colour profile other than sRGB",
@@ -79,10 +85,10 @@ CLIPS: Mapping[str, Rule] = {
         "is too long", "are too long", "", "Cut it into scenes of 2 to 10 seconds."
     ),
     "hdr": error(
-        "is an HDR clip",
-        "are HDR clips",
+        "is in HDR",
+        "are in HDR",
         "Wan is trained on SDR; how to bring HDR down to it is a matter of taste.",
-        "Export it as SDR (Rec. 709) from your editor, where you see the result.",
+        "Export it in SDR (Rec. 709, sRGB) from your editor, where you see the result.",
     ),
     "clip-too-short": warning(
         "is too short to show movement",
@@ -138,6 +144,13 @@ CLIPS: Mapping[str, Rule] = {
         "have more than 8 bits per colour",
         "",
         "Converted to 8 bits.",
+    ),
+    "dropped-alpha": repaired(
+        "is marked as transparent, in a form that is not read",
+        "are marked as transparent, in a form that is not read",
+        "What lies behind transparent parts shows.",
+        "The mark is left out; export on a background of your own if the pictures look wrong.",
+        "warning",
     ),
     "interlaced": repaired(
         "is interlaced", "are interlaced", "Moving edges would be learned as combs.", "Joined."

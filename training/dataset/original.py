@@ -21,6 +21,7 @@ _IN_THE_WAY = {
     "converted-type": "the trainer does not know their type",
     "alpha-channel": "the trainer takes three colour channels only",
     "opaque-alpha": "the trainer takes three colour channels only",
+    "sixteen-bit": "the trainer reads 8 bits",
 }
 _KNOWN_RATES = (16.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0)
 _TOLERANCE = 0.05  # frames a second, as the inspection has it

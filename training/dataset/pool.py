@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pydantic import ValidationError
+
 from training.dataset.limits import MIB, Limits
 from training.dataset.work import Reply, Request
 
@@ -32,7 +34,7 @@ class _Worker:
 
     def ask(self, request: Request) -> Reply:
         """Return the process's answer, or what happened to it."""
-        process = self.process = self.process or _start(self.limits)
+        process = self.process = self.process or start_worker(self.limits)
         assert process.stdin is not None
         assert process.stdout is not None
         is_late = threading.Event()
@@ -52,7 +54,8 @@ class _Worker:
         finally:
             timer.cancel()
         if line.endswith("\n"):
-            return Reply.model_validate_json(line)
+            with suppress(ValidationError):  # a decoder that was taken over may answer anything
+                return Reply.model_validate_json(line)
         self.stop()
         late = f"took longer than {self.limits.worker_seconds} s"
         return Reply(failure=late if is_late.is_set() else "made the decoder crash")
@@ -119,7 +122,8 @@ class Pool:
             worker.stop()
 
 
-def _start(limits: Limits) -> subprocess.Popen[str]:
+def start_worker(limits: Limits) -> subprocess.Popen[str]:
+    """Start a decoding process."""
     environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
     # One BLAS thread: more only cost start-up time and address space here.
     environment |= {"PYTHONPATH": str(PACKAGE_ROOT), "OPENBLAS_NUM_THREADS": "1"}

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-REPAIR_VERSION = 1  # raised whenever repair would write other bytes than before
+REPAIR_VERSION = 2  # raised whenever repair would write other bytes than before
 Severity = Literal["error", "warning", "info"]
 Kind = Literal["image", "video"]
 Media = Literal["repaired", "original"]

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-from PIL import Image
+from PIL import Image, ImageOps
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, model_validator
 
+from training.dataset.clip_alpha import flattened, has_alpha
 from training.dataset.clip_reader import open_clip, shape_of
 from training.dataset.facts import UnreadableError
 from training.dataset.image_probe import open_image, upright_rgb
@@ -76,6 +77,8 @@ def _frame(path: Path) -> Image.Image:
         if frame is None:
             raise UnreadableError("corrupt-clip", "no frame can be decoded")
         shape = shape_of(frame, stream)
+        if has_alpha(frame):
+            frame, _ = flattened(frame)
         is_turned = shape.rotation in (90, 270)
         width, height = (shape.height, shape.width) if is_turned else (shape.width, shape.height)
         scale = min(1.0, 2 * BOX[0] / max(width, height))
@@ -85,4 +88,6 @@ def _frame(path: Path) -> Image.Image:
             format="rgb24",
         )
         image = Image.fromarray(small.to_ndarray())
+        if shape.is_mirrored:
+            image = ImageOps.mirror(image)
         return image.rotate(shape.rotation, expand=True) if shape.rotation else image

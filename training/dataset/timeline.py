@@ -10,24 +10,25 @@ JITTER_US = 2_100  # containers that count in milliseconds round every time stam
 Item = TypeVar("Item")
 
 
-def at_16fps(timed: Iterable[tuple[int, Item]], count: int) -> Iterator[Item]:
+def at_16fps(timed: Iterable[tuple[int, Item]], count: int | None = None) -> Iterator[Item]:
     """Yield `count` items, for each 1/16 s the one nearest in time.
 
     Args:
         timed: Items with their times in microseconds, rising from 0.
-        count: How many to yield; the last item is repeated where the times end early.
+        count: How many to yield; the last item is repeated where the times end early. None: as
+            many as are followed by another.
     """
     done = 0
     before: tuple[int, Item] | None = None
     for time_us, item in timed:
         if before is not None:
-            while done < count and 2 * done * STEP_US <= before[0] + time_us:
+            while done != count and 2 * done * STEP_US <= before[0] + time_us:
                 yield before[1]
                 done += 1
         if done == count:
             return
         before = (time_us, item)
-    while before is not None and done < count:
+    while before is not None and done < (count or 0):
         yield before[1]
         done += 1
 

@@ -1,14 +1,16 @@
 """What can only be said about a set as a whole: copies, equal captions, too few samples."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from training.dataset.buckets import bucket_of, enlargement
 from training.dataset.caption import holds_trigger
 from training.dataset.facts import MediaFacts, Note
 from training.dataset.findings import Noted, whole_set
 from training.dataset.groups import CLIPS_UNIFORM
-from training.dataset.looks import distance
-from training.dataset.report import Finding, Sample
+from training.dataset.report import Finding, Kind, Sample
 
 FEWEST_SAMPLES = 5
 FEWEST_TO_COMPARE = 3
@@ -18,6 +20,7 @@ LARGEST_ENLARGEMENT = 1.25  # 832 x 480 fits into the smallest group's 960 x 544
 LARGEST_ASPECT = 2.5  # cinemascope is 2.39
 
 Pairs = Sequence[tuple[Sample, MediaFacts]]
+Prints = NDArray[np.uint64]
 
 
 def judge_set(samples: Pairs, media: int, trigger: str | None, noted: list[Noted]) -> list[Finding]:
@@ -83,23 +86,36 @@ def without_trigger(samples: Sequence[Sample], trigger: str | None) -> list[Note
 
 
 def _copies(samples: Pairs) -> list[Noted]:
-    noted: list[Noted] = []
-    for index, (sample, facts) in enumerate(samples):
-        for other, other_facts in samples[:index]:
-            code = _likeness(sample, facts, other, other_facts)
-            if code:
-                note = Note(code=code, detail=f"like {other.source}")
-                noted.append(Noted(sample.source, sample.kind, note))
-                break
-    return noted
+    comparable: dict[tuple[Kind, int], list[tuple[Sample, MediaFacts]]] = {}
+    for sample, facts in samples:
+        comparable.setdefault((sample.kind, len(facts.prints)), []).append((sample, facts))
+    return [noted for pairs in comparable.values() for noted in _copies_among(pairs)]
 
 
-def _likeness(sample: Sample, facts: MediaFacts, other: Sample, of_other: MediaFacts) -> str | None:
-    if sample.kind != other.kind:
+def _copies_among(samples: Pairs) -> Iterator[Noted]:
+    """Yield a note for each sample that an earlier one is the same as, or looks like."""
+    prints = _prints(samples)
+    firsts: dict[str, int] = {}
+    for index, (sample, _) in enumerate(samples):
+        same = firsts.setdefault(sample.sha256, index)
+        near = _first_like(prints[:index], prints[index])
+        other = min(same, index if near is None else near)
+        if other == index:
+            continue
+        code = "exact-duplicate" if samples[other][0].sha256 == sample.sha256 else "near-duplicate"
+        note = Note(code=code, detail=f"like {samples[other][0].source}")
+        yield Noted(sample.source, sample.kind, note)
+
+
+def _prints(samples: Pairs) -> Prints:
+    """Return the perceptual hashes [sample, picture]."""
+    hashes = [facts.prints for _, facts in samples]
+    return np.array(hashes, np.uint64).reshape(len(hashes), -1)
+
+
+def _first_like(earlier: Prints, prints: Prints) -> int | None:
+    if not prints.size:
         return None
-    if sample.sha256 == other.sha256:
-        return "exact-duplicate"
-    if not facts.prints or len(facts.prints) != len(of_other.prints):
-        return None
-    pairs = zip(facts.prints, of_other.prints, strict=True)
-    return "near-duplicate" if all(distance(a, b) <= NEAR_BITS for a, b in pairs) else None
+    # In one go: with thousands of samples there are millions of pairs.
+    is_like = (np.bitwise_count(earlier ^ prints) <= NEAR_BITS).all(axis=1)
+    return int(is_like.argmax()) if is_like.any() else None

@@ -1,19 +1,22 @@
 """The arithmetic of a merge, some rows at a time, in buffers that are used again."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from training.errors import MergeError
 from training.merge.changes import Change
-from training.merge.deltas import DTYPES, is_finite, load_delta, load_tensor
+from training.merge.deltas import DTYPES, load_delta, load_part
+from training.merge.extremes import Extremes, is_finite
 from training.merge.layout import FileLayout, TensorSpec
 from training.merge.transfer import Room, read_at
 
-# 128 rows of a 5,120 wide matrix. A quarter of that would stay in a core's L2 cache, but then
-# the calls themselves, for which all threads share one lock, are the limit: 16 threads took
-# twice the time (7.4 s rather than 3.4 s for 8.4 GB), 2 threads a tenth more CPU time.
+# 128 rows of a 5,120 wide matrix. A quarter of that would stay in a core's L2 cache, but every
+# call gives up the lock that all threads share and may have to wait for it: with 16 threads
+# blocks of 32 rows took twice the time of 128, with 2 threads as long.
 _BLOCK_ELEMENTS = 128 * 5_120
 # Below this the matrix product gets slower. A block is also never a single row of many: the
 # library computes that another way, and the result would not be that of the whole product.
@@ -21,7 +24,6 @@ _LEAST_ROWS = 16
 # fp32 sums are exact enough for 16 bits. For an fp32 base they would be off by several units
 # in the last place wherever weight and change nearly cancel.
 _WIDE = {"BF16": torch.float32, "F16": torch.float32, "F32": torch.float64}
-_SAFE_SQUARES = torch.finfo(torch.float16).max ** 2
 
 
 class TensorMerge:
@@ -32,7 +34,6 @@ class TensorMerge:
 
     Attributes:
         delta: What is added.
-        largest: The largest absolute change so far.
     """
 
     def __init__(self, spec: TensorSpec, change: Change, lora: FileLayout) -> None:
@@ -41,42 +42,66 @@ class TensorMerge:
         self._columns = self.delta.columns
         self._blocks = list(_blocks(spec.elements // max(1, self._columns), self._columns))
         self._most_rows = max((stop - start for start, stop in self._blocks), default=0)
-        self.largest = 0.0
+        self._changes = Extremes(len(self._blocks), self._wide)
+        self._results = Extremes(len(self._blocks), self._dtype)
 
     @property
     def block_bytes(self) -> int:
         """Size of the largest chunk."""
         return self._most_rows * self._columns * self._dtype.itemsize
 
+    @property
+    def largest(self) -> float:
+        """The largest absolute change."""
+        return self._changes.largest
+
     def chunks(self, descriptor: int, room: Room) -> Iterator[memoryview]:
-        """Yield the merged tensor's bytes in order, each chunk in memory that `room` gave."""
-        sums, changes = (
-            torch.empty(self._most_rows, self._columns, dtype=self._wide) for _ in range(2)
-        )
+        """Yield the merged tensor's bytes in order, each chunk in memory that `room` gave.
+
+        Raises:
+            MergeError: A result is NaN or infinite; only after the last chunk.
+        """
+        scratch = _Scratch.of(self._most_rows, self._columns, self._wide)
         row_bytes = self._columns * self._dtype.itemsize
-        for start, stop in self._blocks:
+        for block, (start, stop) in enumerate(self._blocks):
             count = stop - start
             chunk = room(count * row_bytes)
             read_at(descriptor, chunk, self._spec.start + start * row_bytes)
-            raw = torch.frombuffer(chunk, dtype=self._dtype).view(count, self._columns)
-            self._add(slice(start, stop), raw, sums[:count], changes[:count])
+            numbers = scratch if count == self._most_rows else scratch.part(count)
+            self.delta.write_rows(slice(start, stop), numbers.change)
+            self._add(block, chunk, numbers)
             yield chunk
-
-    def _add(self, rows: slice, raw: Tensor, total: Tensor, change: Tensor) -> None:
-        total.copy_(raw)
-        self.delta.write_rows(rows, change)
-        numbers = change.numpy()  # its minimum and maximum take half the time of aminmax
-        self.largest = max(self.largest, -float(numbers.min()), float(numbers.max()))
-        total.add_(change)
-        raw.copy_(total)
-        # One pass that NaN, infinity and overflow of fp16 cannot get through; sums of ordinary
-        # weights stay far below the limit, so the exact check is next to never needed.
-        squares = torch.dot(total.view(-1), total.view(-1)).item()
-        if not squares < _SAFE_SQUARES and not is_finite(raw):
+        if not self._results.are_finite:
             raise MergeError(
                 f"{self._spec.name} would get NaN or infinite values in {self._spec.dtype}.",
                 "Check the base file's SHA-256, and use a strength near 1.0.",
             )
+
+    def _add(self, block: int, chunk: memoryview, numbers: "_Scratch") -> None:
+        raw = torch.frombuffer(chunk, dtype=self._dtype)
+        self._changes.note(block, numbers.flat_change)
+        numbers.total.copy_(raw)
+        numbers.total.add_(numbers.flat_change)
+        raw.copy_(numbers.total)
+        self._results.note(block, raw)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scratch:
+    """Memory for the arithmetic of one block; the views of it are made once, not every time."""
+
+    change: Tensor
+    flat_change: Tensor
+    total: Tensor
+
+    @classmethod
+    def of(cls, rows: int, columns: int, dtype: torch.dtype) -> Self:
+        change = torch.empty(rows, columns, dtype=dtype)
+        return cls(change, change.view(-1), torch.empty(rows * columns, dtype=dtype))
+
+    def part(self, rows: int) -> Self:
+        change = self.change[:rows]
+        return type(self)(change, change.view(-1), self.total[: change.numel()])
 
 
 def _blocks(rows: int, columns: int) -> Iterator[tuple[int, int]]:
@@ -91,4 +116,10 @@ def _blocks(rows: int, columns: int) -> Iterator[tuple[int, int]]:
 
 def unusable_tensors(lora: FileLayout, specs: Iterable[TensorSpec]) -> list[str]:
     """Return the names of the tensors that hold NaN or infinite values."""
-    return [spec.name for spec in specs if not is_finite(load_tensor(lora.path, spec))]
+    return [spec.name for spec in specs if not all(map(is_finite, _pieces(lora, spec)))]
+
+
+def _pieces(lora: FileLayout, spec: TensorSpec) -> Iterator[Tensor]:
+    for first in range(0, spec.elements, _BLOCK_ELEMENTS):
+        count = min(_BLOCK_ELEMENTS, spec.elements - first)
+        yield load_part(lora.path, spec, first, count)

@@ -72,6 +72,7 @@ def build_changes(
     Raises:
         MergeError: Some layers do not fit; it names all that fail for one reason.
     """
+    _refuse_lost_alphas(modules)
     changes: dict[str, Change] = {}
     unfit: defaultdict[str, list[str]] = defaultdict(list)
     for entry in modules:
@@ -87,11 +88,27 @@ def build_changes(
     return changes
 
 
+def _refuse_lost_alphas(modules: list[ModuleParts]) -> None:
+    """Refuse pairs without alpha among others with one: theirs would be taken for the rank."""
+    pairs = [entry for entry in modules if _styles(entry.parts)]
+    lacking = [entry.module for entry in pairs if Part.ALPHA not in entry.parts]
+    if 0 < len(lacking) < len(pairs):
+        raise MergeError(
+            f"{len(lacking)} of {len(pairs)} layers have no alpha, while the others have one: "
+            f"{listed(lacking)}.",
+            "Use the LoRA as its authors published it.",
+        )
+
+
+def _styles(parts: Parts) -> list[tuple[Part, Part]]:
+    return [style for style in _PAIR_STYLES if any(part in parts for part in style)]
+
+
 def _changes(
     entry: ModuleParts, lora: FileLayout, strength: float
 ) -> Iterator[tuple[TensorSpec, Change]]:
     parts = entry.parts
-    styles = [style for style in _PAIR_STYLES if any(part in parts for part in style)]
+    styles = _styles(parts)
     if len(styles) + (Part.DIFF in parts) > 1:
         raise _UnfitError("are changed in two ways at once", entry.module)
     if Part.ALPHA in parts and not styles:
@@ -126,7 +143,7 @@ def _pair(
         raise _UnfitError("have a LoRA pair of the wrong shape", f"{entry.module} ({shapes})")
     alpha = entry.parts.get(Part.ALPHA)
     own = rank if alpha is None else read_scalar(lora, alpha)
-    if not math.isfinite(own) or own == 0:
+    if not math.isfinite(own) or own <= 0:
         raise _UnfitError("have an alpha that is no usable number", f"{entry.module} ({own})")
     return PairChange(down, up, strength * own / rank)
 

@@ -1,5 +1,6 @@
 """What a LoRA adds to one tensor, as rows of numbers; tensors count as [out, the rest]."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -40,6 +41,8 @@ class LowRankDelta:
 
     def __init__(self, up: Tensor, down: Tensor, scale: float) -> None:
         self._up, self._down, self._scale = up.flatten(1), down.flatten(1), scale
+        if math.frexp(scale)[0] == 0.5:  # a power of two: exact wherever it is multiplied
+            self._up, self._scale = self._up * scale, 1.0
         self.columns = self._down.shape[1]
 
     def write_rows(self, rows: slice, target: Tensor) -> None:
@@ -55,37 +58,44 @@ class LowRankDelta:
 
 
 class FullDelta:
-    """A difference of the tensor's own shape, times `scale`."""
+    """A difference of the tensor's own shape, times `scale`; read as it is needed.
 
-    def __init__(self, values: Tensor, scale: float) -> None:
-        self._values = values.flatten(1) if values.dim() > 1 else values.reshape(1, -1)
-        self._scale = scale
-        self.columns = self._values.shape[1]
+    Unlike the factors of a pair it is as large as what it is added to.
+    """
+
+    def __init__(self, path: Path, diff: TensorSpec, scale: float) -> None:
+        self._path, self._diff, self._scale = path, diff, scale
+        rows = diff.shape[0] if len(diff.shape) > 1 else 1
+        self.columns = diff.elements // max(1, rows)
 
     def write_rows(self, rows: slice, target: Tensor) -> None:
         """Write the given rows of the change into `target`."""
-        torch.mul(self._values[rows], self._scale, out=target)
+        values = load_part(self._path, self._diff, rows.start * self.columns, target.numel())
+        torch.mul(values.view_as(target).to(target.dtype), self._scale, out=target)
 
     def exact(self, row: int, columns: slice) -> tuple[Tensor, Tensor]:
         """Return part of one row in fp64, and the same with every term made positive."""
-        values = self._values[row, columns].double() * self._scale
+        first, count = row * self.columns + columns.start, columns.stop - columns.start
+        values = load_part(self._path, self._diff, first, count).double() * self._scale
         return values, values.abs()
 
 
 def load_delta(change: Change, lora: FileLayout, dtype: torch.dtype) -> Delta:
-    """Return the change with the LoRA's tensors read and converted to `dtype`."""
-    factors = [load_tensor(lora.path, part).to(dtype) for part in change.parts]
+    """Return the change; the factors of a pair are read and converted to `dtype`."""
     if isinstance(change, PairChange):
-        down, up = factors
+        down, up = (
+            load_part(lora.path, part, 0, part.elements).view(part.shape).to(dtype)
+            for part in change.parts
+        )
         return LowRankDelta(up, down, change.scale)
-    return FullDelta(factors[0], change.scale)
+    return FullDelta(lora.path, change.diff, change.scale)
 
 
-def load_tensor(path: Path, spec: TensorSpec) -> Tensor:
-    """Return the tensor at `spec`, in memory of its own."""
-    values = torch.empty(spec.shape, dtype=DTYPES[spec.dtype])
+def load_part(path: Path, spec: TensorSpec, first: int, count: int) -> Tensor:
+    """Return `count` numbers of a tensor from number `first` on, in memory of their own."""
+    values = torch.empty(count, dtype=DTYPES[spec.dtype])
     with path.open("rb", buffering=0) as file:
-        read_at(file.fileno(), byte_view(values), spec.start)
+        read_at(file.fileno(), byte_view(values), spec.start + first * values.element_size())
     return values
 
 
@@ -93,8 +103,3 @@ def byte_view(values: Tensor) -> memoryview:
     """Return the bytes of a contiguous tensor, shared with it."""
     flat = values.flatten().view(torch.uint8).numpy()
     return memoryview(cast("Buffer", flat))  # numpy declares the buffer protocol from 3.12 on
-
-
-def is_finite(values: Tensor) -> bool:
-    """Tell whether no value is NaN or infinite."""
-    return bool(torch.isfinite(values).all())

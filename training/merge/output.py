@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from training.errors import MergeError
 from training.merge.base_files import BaseFiles
 from training.merge.kernel import reserve
 from training.merge.layout import FileLayout
@@ -68,6 +69,27 @@ class Staging:
         self._partial.unlink(missing_ok=True)
         if not self._root.exists():
             self._receipt.unlink(missing_ok=True)
+
+
+def refuse_unfit(base: BaseFiles, lora: FileLayout, output: Path) -> None:
+    """Refuse an output that is an input, holds one, or is a folder where a file must be.
+
+    Raises:
+        MergeError: It says which; nothing has been touched.
+    """
+    root = output_root(base, output).resolve()
+    bases = {base.path.resolve(), *(file.path.resolve() for file in base.files)}
+    if base.index is not None:
+        bases.add(base.path.parent.resolve())
+    for kind, paths in (("base", bases), ("LoRA", {lora.path.resolve()})):
+        if root in paths:
+            raise MergeError(f"{output} is the {kind} itself.", "Choose another output.")
+        if any(root in path.parents for path in paths):
+            raise MergeError(f"{output} holds the {kind}.", "Choose another output.")
+    if base.index is None and root.is_dir():
+        raise MergeError(
+            f"{output} is a folder, and the base is a single file.", "Name a file as output."
+        )
 
 
 def output_root(base: BaseFiles, output: Path) -> Path:

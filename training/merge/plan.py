@@ -16,6 +16,7 @@ from training.merge.request import MergeRequest
 
 _BLOCK_MODULE = re.compile(r"(?P<blocks>(?:\w+_)?blocks)\.\d+\.(?P<kind>.+)")
 _TARGETS = ("weight", "bias")
+_UNKNOWN = "of an unknown kind"
 _OTHER_LORA = "Use another LoRA, or list the keys as known-unused if the model does not need them."
 
 
@@ -93,7 +94,12 @@ def _sort_keys(
         elif split := split_key(spec.name):
             used[spec.name] = split
         else:
-            refused["of an unknown kind"].append(spec.name)
+            refused[_UNKNOWN].append(spec.name)
+    if len(refused.get(_UNKNOWN, ())) == len(lora.tensors):
+        raise MergeError(
+            f"{lora.path.name} is no LoRA: none of its {len(lora.tensors)} keys belongs to one.",
+            "Name the LoRA with --lora and the model with --base.",
+        )
     for kind, keys in refused.items():
         raise MergeError(
             f"{len(keys)} of {len(lora.tensors)} keys of {lora.path.name} are {kind}, which this "

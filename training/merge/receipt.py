@@ -51,9 +51,12 @@ class Receipt(BaseModel):
     versions: dict[str, str]
 
     @model_validator(mode="after")
-    def _digest_covers_the_tensors(self) -> Self:
+    def _is_of_a_whole_merge(self) -> Self:
         if fold_digests(self.tensor_sha256.values()) != self.output_digest:
             raise ValueError("output_digest is not that of the listed tensors")
+        if self.layers_merged != self.layers_expected:
+            merged = f"{self.layers_merged} of {self.layers_expected}"
+            raise ValueError(f"{merged} layers are not a whole merge")
         return self
 
     @property
@@ -90,9 +93,15 @@ def read_receipt(path: Path) -> Receipt:
     """
     try:
         return Receipt.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+    except FileNotFoundError as error:
         raise MergeError(
-            f"{path} cannot be read as a merge's receipt ({error}).",
+            f"There is no receipt at {path}.",
+            "Name it with --receipt, or delete the merged model and merge again.",
+        ) from error
+    except (OSError, ValidationError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise MergeError(
+            f"{path} cannot be read as a merge's receipt ({reason}).",
             "Delete the merged model and merge again.",
         ) from error
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from training.errors import MergeError
 from training.merge.hashing import InputHashes
-from training.merge.output import Staging, exclusive, is_taken, output_root
+from training.merge.output import Staging, exclusive, is_taken, output_root, refuse_unfit
 from training.merge.plan import MergePlan, plan_merge
 from training.merge.receipt import MERGE_VERSION, Receipt, fold_digests, read_receipt, receipt_path
 from training.merge.request import MergeProgress, MergeRequest
@@ -49,6 +49,7 @@ def merge(
         MergeError: There is a doubt about the inputs, or the disk failed. There is no output.
     """
     plan = plan_merge(request)
+    refuse_unfit(plan.base, plan.lora, request.output)
     root = output_root(plan.base, request.output)
     count = workers or min(_MOST_WORKERS, len(os.sched_getaffinity(0)) + _WAITING)
     try:

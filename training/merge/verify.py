@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,17 +15,34 @@ from training.merge.transfer import tensor_sha256
 _FIX = "Delete the merged model and its receipt, and merge again."
 
 
-def verify(output: Path, receipt: Receipt) -> None:
+OnBytes = Callable[[int, int], None]
+
+
+def _ignore(done: int, whole: int) -> None:
+    """Report to nobody."""
+
+
+def verify(output: Path, receipt: Receipt, *, on_progress: OnBytes = _ignore) -> None:
     """Read the whole of `output` and compare it with `receipt`.
+
+    Args:
+        output: The merged model.
+        receipt: Its receipt.
+        on_progress: Called with the bytes of tensors that are read, and with those of all.
 
     Raises:
         MergeError: It names what differs.
     """
     files = check_outline(output, receipt)
     tensors = list(files.tensors)
+    paths, specs = [file.path for file, _ in tensors], [spec for _, spec in tensors]
+    found: list[str] = []
+    done = 0
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        paths, specs = [file.path for file, _ in tensors], [spec for _, spec in tensors]
-        found = list(pool.map(tensor_sha256, paths, specs))
+        for spec, digest in zip(specs, pool.map(tensor_sha256, paths, specs), strict=True):
+            found.append(digest)
+            done += spec.size_bytes
+            on_progress(done, files.data_bytes)
     written = dict(zip((spec.name for spec in specs), found, strict=True))
     differing = [name for name, digest in written.items() if receipt.tensor_sha256[name] != digest]
     if differing:
@@ -43,7 +61,10 @@ def check_outline(output: Path, receipt: Receipt) -> BaseFiles:
     Raises:
         MergeError: It names what differs.
     """
-    files = read_base(output)
+    try:
+        files = read_base(output)
+    except MergeError as error:
+        raise MergeError(error.cause, _FIX) from error
     size = sum(file.size_bytes for file in files.files)
     if size != receipt.bytes:
         raise MergeError(f"{output.name} has {size} bytes, its receipt {receipt.bytes}.", _FIX)

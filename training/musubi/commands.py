@@ -190,6 +190,9 @@ class TrainNetwork:
         settings = self.settings
         arguments = ["--optimizer_type", settings.optimizer]
         arguments += ["--optimizer_args", "weight_decay=0.01"]
+        if settings.optimizer == "adafactor":
+            # By itself it chooses its own rates; musubi then drops rate and schedule.
+            arguments += ["relative_step=False", "scale_parameter=False", "warmup_init=False"]
         arguments += ["--learning_rate", _number(settings.learning_rate)]
         arguments += ["--lr_scheduler", settings.scheduler]
         arguments += ["--lr_scheduler_power", _number(settings.scheduler_power)]
@@ -198,7 +201,7 @@ class TrainNetwork:
             # musubi hands the ratio to other schedules only; the polynomial one takes its last
             # rate from here and would otherwise always end at 1e-7.
             last = settings.learning_rate * settings.min_lr_ratio
-            arguments += ["--lr_scheduler_args", f"lr_end={last:.6g}"]
+            arguments += ["--lr_scheduler_args", f"lr_end={last:.12g}"]
         arguments += ["--max_train_epochs", str(settings.epochs)]
         return [*arguments, "--seed", str(settings.seed)]
 

@@ -12,7 +12,7 @@ from training.musubi.known_failures.entry import Entry
 from training.musubi.known_failures.files import FILES
 from training.musubi.known_failures.machine import MACHINE
 from training.musubi.known_failures.options import OPTIONS
-from training.musubi.last_words import LastWords, last_words
+from training.musubi.last_words import LastWords, last_words, shell_verdict
 from training.suggestion import CacheAgain, Suggestion
 
 UNKNOWN = "unknown"
@@ -58,7 +58,7 @@ def explain(log: str, exit_code: int | None = None, use: MemoryUse | None = None
     """
     if exit_code == 0:
         return None
-    words = last_words(log)
+    words = last_words(log) or (shell_verdict(log) if exit_code is None else None)
     if exit_code is not None and (ended_by := _SIGNALS.get(exit_code)) is not None:
         # Whatever was printed before, it was the signal that ended it.
         words = LastWords(f"died with <Signals.{ended_by.name}>")

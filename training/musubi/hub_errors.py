@@ -1,5 +1,7 @@
 """What stands between a run and a file of the Hub, as a cause and a fix."""
 
+from urllib.parse import urlsplit
+
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -19,7 +21,7 @@ _TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 def explain(error: Exception, weight: WeightFile, endpoint: str) -> StageError:
     """Return the cause and the fix of a request that failed."""
     if isinstance(error, HfHubHTTPError):
-        return _refused(error, weight, f"{endpoint}/{weight.repo}")
+        return _refused(error, weight, endpoint)
     if isinstance(error, OfflineModeIsEnabled):
         return StageError(
             f"{weight.file} is not there yet, and HF_HUB_OFFLINE forbids to fetch it.",
@@ -31,8 +33,15 @@ def explain(error: Exception, weight: WeightFile, endpoint: str) -> StageError:
     )
 
 
-def _refused(error: HfHubHTTPError, weight: WeightFile, page: str) -> StageError:
+def _refused(error: HfHubHTTPError, weight: WeightFile, endpoint: str) -> StageError:
+    page = f"{endpoint}/{weight.repo}"
     status = error.response.status_code
+    if status in (401, 403) and error.response.url.netloc.decode() != urlsplit(endpoint).netloc:
+        return StageError(
+            f"The storage behind the Hub refuses {weight.file} of {weight.repo} (HTTP {status}): "
+            "its link holds for a while only.",
+            f"Go on with /resume, which asks for a new one. {NOTHING_LOST}",
+        )
     match error:
         case GatedRepoError():
             return StageError(

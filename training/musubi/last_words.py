@@ -10,7 +10,7 @@ _SHOWN = 400
 
 _HEADER = re.compile(r"^.*Traceback \(most recent call last\):[ ]*$", re.MULTILINE)
 _EXCEPTION = re.compile(
-    r"^[ ]*(?:\[rank\d+\]: ?)?(?P<text>[A-Za-z_][\w.]*"
+    r"^[ |]*(?:\[rank\d+\]: ?)?(?P<text>[A-Za-z_][\w.]*"
     r"(?:Error|Exception|Interrupt|Exit|Invalid|Exceeded|Refused|Timeout)\w*(?:: .*|:?[ ]*)$)",
     re.MULTILINE,
 )
@@ -18,6 +18,12 @@ _ANY_EXCEPTION = re.compile(r"^(?P<text>[A-Za-z_][\w.]*(?:: .*)?)$", re.MULTILIN
 # What ends the text of an exception of several lines.
 _NEXT_RECORD = re.compile(r"^(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):|.*\d%\|)", re.MULTILINE)
 _USAGE = re.compile(r"^\S+\.py: (?P<text>error: .*)$", re.MULTILINE)
+# The last line, by a shell, of a program that a signal ended; a script's name may go before it.
+_SHELL = re.compile(
+    r"(?:\S+: line \d+: +\d+ )?(?P<verdict>Killed|Terminated|Segmentation fault|Bus error|Aborted"
+    r"|Illegal instruction)(?: \(core dumped\))?(?: {3,}.*)?"
+)
+_TOLD_AS = {"Killed": "SIGKILL", "Terminated": "SIGTERM"}
 # accelerate, which started the trainer, raises this over it; the trainer's own is above.
 _LAUNCHER = re.compile(r"^subprocess\.CalledProcessError: Command .*?(?P<verdict>died with .*)?$")
 # Raised while everything is torn down, after what went wrong.
@@ -93,3 +99,13 @@ def _bare(text: str) -> LastWords | None:
     before, _, last = text.rstrip().rpartition("\n")
     found = _EXCEPTION.fullmatch(last)
     return LastWords(found["text"], before[-_SHOWN:]) if found else None
+
+
+def shell_verdict(log: str) -> LastWords | None:
+    """Return what a shell says at the end of a log of the signal that ended the program."""
+    last = log.replace("\r", "\n").rstrip().rpartition("\n")[2]
+    found = _SHELL.fullmatch(last)
+    if found is None:
+        return None
+    signal = _TOLD_AS.get(found["verdict"])
+    return LastWords(f"died with <Signals.{signal}>" if signal else last)

@@ -5,6 +5,7 @@ library alone is imported, because this also runs inside musubi-tuner's environm
 """
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -70,19 +71,25 @@ def read_state(directory: Path) -> TrainingState:
 
 def timed_states(directory: Path, output_name: str) -> list[Path]:
     """Return the states saved between the asked ones, the oldest first."""
-    return [
-        path
-        for path in sorted(directory.glob(f"{output_name}-step*-state"))
-        if read_state(path).reason in ("time", "stop")
-    ]
+    found = _states(directory, f"{output_name}-step*-state")
+    return [path for path, state in found if state.reason in ("time", "stop")]
 
 
 def superseded_states(directory: Path, output_name: str) -> list[Path]:
     """Return the states that are older than those which a trainer keeps: two of either kind."""
     timed = timed_states(directory, output_name)
-    found = (path for path in directory.glob(f"{output_name}-*-state") if path not in timed)
-    asked = sorted(found, key=lambda path: read_state(path).step)
+    found = _states(directory, f"{output_name}-*-state")
+    asked = [path for path, _ in found if path not in timed]
     return [*timed[:-KEPT_TIMED_STATES], *asked[:-KEPT_EPOCH_STATES]]
+
+
+def _states(directory: Path, names: str) -> list[tuple[Path, TrainingState]]:
+    """Return the states with such names by their steps; a damaged one is nobody's to keep."""
+    found: list[tuple[Path, TrainingState]] = []
+    for path in sorted(directory.glob(names)):
+        with suppress(ValueError):
+            found.append((path, read_state(path)))
+    return sorted(found, key=lambda one: one[1].step)
 
 
 def step_state_name(output_name: str, step: int) -> str:

@@ -7,7 +7,7 @@ from training import layout
 from training.caches.content import CacheFile, Encoders, cache_files
 from training.caches.folders import assemble, clean
 from training.caches.making import CacheMaking
-from training.child import run_command
+from training.child import Listener, run_command
 from training.dataset.manifest import read_manifest
 from training.errors import StageError
 from training.events import StageKey
@@ -116,7 +116,7 @@ def _run(context: StageContext, command: tuple[str, ...]) -> None:
             environment=context.planner.environment(),
             log=context.workshop(log),
             stopping=context.stopping,
-            on_event=on_event,
+            listener=Listener(on_event, context.show_log),
             memory=context.planner.memory_use(),
         )
     finally:

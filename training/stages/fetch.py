@@ -73,31 +73,34 @@ def _fetch(context: StageContext, weight: WeightFile, progress: _Progress) -> No
     store, planner = context.house.store, context.planner
     key = layout.weight(_engine(context), weight)
     with context.shared(key, key):
-        if _is_there(context, weight):  # another run was faster
-            return
-        target = _target(context, weight)
-        obtained = planner.engine.obtain(
-            planner.model, weight, target, lambda here: progress.show(weight, here)
-        )
-        size_bytes = target.stat().st_size
-        context.keep(key)
-        facts = {
-            "repo": weight.repo,
-            "file": weight.file,
-            "revision": obtained.revision,
-            "size_bytes": size_bytes,
-            "sha256": obtained.sha256,
-        }
-        receipt = layout.weight_receipt(_engine(context), weight)
-        store.write(receipt, json.dumps(facts, indent=2).encode())
+        if not _is_there(context, weight):  # another run may have been faster
+            target = _target(context, weight)
+            obtained = planner.engine.obtain(
+                planner.model, weight, target, lambda here: progress.show(weight, here)
+            )
+            size_bytes = target.stat().st_size
+            context.keep(key)
+            facts = {
+                "repo": weight.repo,
+                "file": weight.file,
+                "revision": obtained.revision,
+                "size_bytes": size_bytes,
+                "sha256": obtained.sha256,
+            }
+            receipt = layout.weight_receipt(_engine(context), weight)
+            store.write(receipt, json.dumps(facts, indent=2).encode())
+    progress.show(weight, int(_receipt(context, weight)["size_bytes"]))
 
 
 def _is_there(context: StageContext, weight: WeightFile) -> bool:
-    # The receipt is written last: a file without one was never completely fetched.
-    store, engine = context.house.store, _engine(context)
-    return store.exists(layout.weight_receipt(engine, weight)) and store.exists(
-        layout.weight(engine, weight)
-    )
+    # The receipt is written last: a file without one was never completely fetched. One that became
+    # shorter since would fail the trainer after minutes.
+    try:
+        size_bytes = int(_receipt(context, weight)["size_bytes"])
+        stored = context.house.store.fetch(layout.weight(_engine(context), weight))
+    except (FileNotFoundError, ValueError):
+        return False
+    return stored.stat().st_size == size_bytes
 
 
 def _receipt(context: StageContext, weight: WeightFile) -> dict[str, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from training import layout
 from training.dataset.repair import repair
+from training.errors import StageError
 from training.stage import StageContext, StageResult
 
 
@@ -16,11 +17,22 @@ def run(context: StageContext) -> StageResult:
     with context.shared(name, planner.prepared_key):
         is_there = store.exists(f"{planner.prepared_key}/{layout.MANIFEST}")
         if not is_there:
+            _require_upload(context)
             _repair(context)
     store.write(
         layout.dataset_config(spec.guild, spec.name), planner.dataset_toml().encode("utf-8")
     )
     return StageResult(reused=is_there)
+
+
+def _require_upload(context: StageContext) -> None:
+    used = context.spec.dataset
+    folder = layout.dataset(context.spec.guild, used.name, used.number)
+    if not context.house.store.exists(f"{folder}/{layout.ORIGINAL}"):
+        raise StageError(
+            f"The dataset {used} was removed, and nothing that was repaired of it is left.",
+            "Add it again with /dataset add and start another run.",
+        )
 
 
 def _repair(context: StageContext) -> None:

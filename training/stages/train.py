@@ -1,18 +1,25 @@
 """train: one expert's adapter, going on from the newest complete training state."""
 
-import json
+import logging
 import shutil
 from pathlib import Path, PurePosixPath
 
+from pydantic import TypeAdapter
+
 from training import layout
 from training.catalogue import ExpertName
-from training.child import run_command
+from training.child import Listener, run_command
 from training.errors import StageError
+from training.musubi.state import STATE_FILE, read_state
 from training.request import RunSpec
 from training.stage import StageContext, StageResult
 from training.stages.cache import require_caches
 from training.stages.merge import link_merged, receipt_hash
 from training.stages.recorder import Recorder
+from training.tensor_header import read_header
+
+logger = logging.getLogger(__name__)
+_COMMENT: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])
 
 
 def run(context: StageContext) -> StageResult:
@@ -33,7 +40,7 @@ def run(context: StageContext) -> StageResult:
             environment=planner.environment(),
             log=recorder.log,
             stopping=context.stopping,
-            on_event=recorder.take,
+            listener=Listener(recorder.take, context.show_log),
             memory=planner.memory_use(name),
         )
     if not context.house.store.exists(final):
@@ -59,15 +66,35 @@ def _make_ready(context: StageContext, name: ExpertName, checkpoints: str) -> No
 def newest_state(folder: Path, spec: RunSpec, name: ExpertName) -> Path | None:
     """Return the training state of this run and expert with the most steps, if there is one.
 
-    A state is complete when its sidecar is there, which is written into it before the rename.
+    A state is complete when its sidecar is there, which is written into it before the rename. One
+    that was damaged since is passed over: the one before it costs less than starting anew.
     """
-    found: list[tuple[int, Path]] = []
-    for sidecar in folder.glob("*-state/training_state.json"):
-        facts = json.loads(sidecar.read_text("utf-8"))
-        origin = json.loads(facts["training_comment"])
-        if (origin["run"], origin["expert"]) == (spec.name, name):
-            found.append((int(facts["step"]), sidecar.parent))
+    found = [
+        (steps, sidecar.parent)
+        for sidecar in folder.glob(f"*-state/{STATE_FILE}")
+        if (steps := _steps_of(sidecar.parent, spec, name)) is not None
+    ]
     return max(found)[1] if found else None
+
+
+def _steps_of(state: Path, spec: RunSpec, name: ExpertName) -> int | None:
+    """Return the steps of a state of this run and expert; None where it is not, or is damaged."""
+    try:
+        record = read_state(state)
+        read_header(state / "model.safetensors")
+    except (OSError, ValueError) as error:
+        logger.warning("run %s: the state %s is damaged: %s", spec.name, state.name, error)
+        return None
+    return record.step if _origin(record.training_comment) == (spec.name, name) else None
+
+
+def _origin(comment: str | None) -> tuple[object, object] | None:
+    """Return the run and the expert that a state's comment names; None where it is not ours."""
+    try:
+        facts: dict[str, object] = _COMMENT.validate_json(comment or "")
+    except ValueError:
+        return None
+    return facts.get("run"), facts.get("expert")
 
 
 def _state_to_continue(context: StageContext, name: ExpertName) -> Path | None:

@@ -51,7 +51,7 @@ class Adapter:
             found[f"{stem}.{style.down}.weight"] = down
             found[f"{stem}.{style.up}.weight"] = up
             if style.alpha is not None:
-                found[f"{stem}.alpha"] = torch.tensor(self.factor * len(down), dtype=style.alpha)
+                found[f"{stem}.alpha"] = torch.tensor(self.factor * len(down)).to(style.alpha)
         return found
 
 

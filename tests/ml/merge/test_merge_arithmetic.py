@@ -32,7 +32,12 @@ STYLES = st.builds(
     ),
     down=st.just("lora_down"),
     up=st.just("lora_up"),
-    alpha=st.sampled_from([torch.int64, torch.int32, torch.float16, torch.bfloat16, torch.float64]),
+    alpha=st.sampled_from(
+        [
+            *(torch.int64, torch.int32, torch.int16, torch.uint8, torch.uint16, torch.uint64),
+            *(torch.float16, torch.bfloat16, torch.float64),
+        ]
+    ),
 ) | st.builds(
     Style,
     prefix=st.sampled_from(["diffusion_model.", "transformer.", ""]),
@@ -93,7 +98,7 @@ def test_any_style_dtype_and_layout_is_within_one_unit_of_the_exact_merge(
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-@pytest.mark.parametrize("factor", [1.0, 0.3])
+@pytest.mark.parametrize("factor", [1.0, 0.3, 0.125])
 def test_many_blocks_of_rows_equal_the_plain_fp32_merge_bit_by_bit(
     tmp_path: Path, dtype: torch.dtype, factor: float
 ) -> None:
@@ -181,6 +186,7 @@ def test_a_pair_of_the_patch_embedding_is_a_product_of_its_flattened_kernels(
     lora = adapter().keys(Style())
     lora["diffusion_model.patch_embedding.lora_up.weight"] = up
     lora["diffusion_model.patch_embedding.lora_down.weight"] = down
+    lora["diffusion_model.patch_embedding.alpha"] = torch.tensor(3)
     write_inputs(tmp_path, base, lora)
 
     merge(request_in(tmp_path))

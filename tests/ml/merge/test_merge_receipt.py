@@ -150,6 +150,25 @@ def test_a_receipt_that_was_tampered_with_cannot_be_read(request_: MergeRequest)
         Receipt.model_validate_json(tampered)
 
 
+def test_a_receipt_of_fewer_layers_than_expected_is_none(request_: MergeRequest) -> None:
+    stored = merge(request_).to_json()
+
+    with pytest.raises(ValidationError, match="7 of 8 layers"):
+        Receipt.model_validate_json(stored.replace('"layers_merged": 8', '"layers_merged": 7'))
+
+
+def test_what_is_no_receipt_is_named_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(bytes(range(256)))
+
+    with pytest.raises(MergeError, match="cannot be read as a merge's receipt") as caught:
+        read_receipt(tmp_path / "binary")
+    with pytest.raises(MergeError, match=r"There is no receipt at .*nothing") as missing:
+        read_receipt(tmp_path / "nothing")
+
+    assert "\n" not in caught.value.cause
+    assert "--receipt" in missing.value.fix
+
+
 def test_the_hash_of_several_files_is_that_of_their_sha256sum(tmp_path: Path) -> None:
     write_inputs(tmp_path)
     index = save_sharded(base_model(), tmp_path, 2)

@@ -49,6 +49,10 @@ def drop_half(lora: Tensors, key: str) -> None:
     del lora[key]
 
 
+def drop_alpha(lora: Tensors, key: str) -> None:
+    del lora[f"{key.rsplit('.lora_', 1)[0]}.alpha"]
+
+
 def rename(lora: Tensors, key: str) -> None:
     lora[key.replace("blocks.", "blocks.7")] = lora.pop(key)
 
@@ -70,7 +74,7 @@ def duplicate_in_another_style(lora: Tensors, key: str) -> None:
 @given(
     key=st.sampled_from(PAIRS),
     damage=st.sampled_from(
-        [drop, drop_half, rename, transpose, duplicate, duplicate_in_another_style]
+        [drop, drop_half, drop_alpha, rename, transpose, duplicate, duplicate_in_another_style]
     ),
 )
 def test_damage_to_any_one_pair_stops_the_merge(
@@ -149,6 +153,13 @@ def test_kinds_that_cannot_be_applied_are_refused_by_name(
     assert key in error.cause
 
 
+def test_a_file_without_any_lora_is_called_none(tmp_path: Path) -> None:
+    error = refusal(tmp_path, base_model())
+
+    assert error.cause.startswith("lora.safetensors is no LoRA")
+    assert "--base" in error.fix
+
+
 def test_keys_that_are_listed_as_unused_are_skipped_and_recorded(tmp_path: Path) -> None:
     unused = "diffusion_model.blocks.0.diff_m"
     write_inputs(tmp_path, lora=LORA | {unused: torch.ones(3)})
@@ -198,7 +209,9 @@ def test_an_fp8_lora_is_refused(tmp_path: Path) -> None:
     assert "not floats of 16 bits or more" in refusal(tmp_path, lora).cause
 
 
-@pytest.mark.parametrize("alpha", [torch.tensor(0), torch.tensor(torch.nan), torch.ones(4)])
+@pytest.mark.parametrize(
+    "alpha", [torch.tensor(0), torch.tensor(-4), torch.tensor(torch.nan), torch.ones(4)]
+)
 def test_an_alpha_that_is_no_usable_number_is_refused(tmp_path: Path, alpha: torch.Tensor) -> None:
     assert refusal(tmp_path, LORA | {KEYS[0]: alpha}).cause
 

@@ -9,6 +9,7 @@ from tests.adapters import tensors, widths, write_adapter, write_header
 from training.adapter.contents import read_contents
 from training.adapter.fit import require_fit, require_values
 from training.adapter.modules import modules_of
+from training.adapter.origin import Origin, read_origin
 from training.catalogue import MODELS, Model, find_model
 from training.errors import AdapterError
 
@@ -181,6 +182,19 @@ def test_values_without_an_effect_or_that_are_no_numbers_are_refused(
 
     with pytest.raises(AdapterError, match=said):
         require_values(read_contents(path))
+
+
+@pytest.mark.parametrize("alpha", [0.0, -4.0])
+def test_an_alpha_that_no_training_can_have_is_refused(alpha: float, tmp_path: Path) -> None:
+    found = tensors(widths("wan21-t2v-14b"), alpha=alpha)
+
+    with pytest.raises(AdapterError, match=f"alpha of {alpha:g}"):
+        require_values(read_contents(write_adapter(tmp_path / "a.safetensors", found)))
+
+
+@pytest.mark.parametrize("comment", ["[" * 100_000, '{"a":' * 100_000, "a person's words", "7"])
+def test_a_comment_that_is_not_ours_says_nothing(comment: str) -> None:
+    assert read_origin({"ss_training_comment": comment}) == Origin()
 
 
 def test_one_value_that_is_no_number_is_found_in_a_down_weight(tmp_path: Path) -> None:

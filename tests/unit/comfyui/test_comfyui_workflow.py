@@ -227,11 +227,12 @@ def test_an_expert_that_was_not_trained_is_sampled_without_a_trained_lora(model:
 
 
 def test_own_lightning_settings_are_those_of_the_workflow() -> None:
-    found = workflow("wan22-i2v-lightning", lightning_strength="0.5", lightning_repo="some/one")
+    address = "https://huggingface.co/some/one/resolve/refs%2Fpr%2F3/a%20b.safetensors"
+    found = workflow("wan22-i2v-lightning", lightning_strength="0.5", lightning_file=address)
     lora = of_type(found, "LoraLoaderModelOnly")[0]
 
     assert values(lora)["strength_model"] == 0.5
-    assert "huggingface.co/some/one/" in lora["properties"]["models"][0]["url"]
+    assert lora["properties"]["models"][0]["url"] == address
 
 
 def test_a_rehearsals_workflow_says_that_its_lora_cannot_be_used() -> None:

@@ -15,11 +15,10 @@ from tests.unit.dataset.clean_set import SHOTS, frames_of
 from training.dataset.clip_looks import (
     CUT_CHANGE,
     CUT_HISTOGRAM,
-    STILL_CHANGE,
     ClipWatch,
-    movement,
 )
 from training.dataset.looks import BLURRED, softness, steepness
+from training.dataset.stillness import STILL_LEVELS, STILL_PIXELS, change, drift
 
 SEED = 7
 
@@ -27,9 +26,9 @@ SEED = 7
 def main() -> None:
     sys.stdout.write(
         f"steepness: blurred under {max(steep for _, steep in BLURRED)}, if softness is over "
-        f"{[soft for soft, _ in BLURRED]}; movement: still under {STILL_CHANGE}; a cut is over "
-        f"{CUT_CHANGE} and {CUT_HISTOGRAM}\n"
-        f"{'clip':26} steepness  softness  movement  greatest change: mean, histogram\n"
+        f"{[soft for soft, _ in BLURRED]}; still under {STILL_LEVELS} levels and {STILL_PIXELS} "
+        f"pixels; a cut is over {CUT_CHANGE} and {CUT_HISTOGRAM}\n"
+        f"{'clip':26} steepness  softness  levels  pixels  greatest change: mean, histogram\n"
     )
     for title, shot in SHOTS.items():
         _print(title, frames_of(shot))
@@ -42,14 +41,17 @@ def main() -> None:
 def _print(title: str, frames: Sequence[Pixels]) -> None:
     watch = ClipWatch()
     with av.open(io.BytesIO(encode_clip(frames)), "r") as container:
-        for frame in container.decode(video=0):
-            watch.see(frame)
-    watch.look()
-    change, moved = max(watch.changes)
-    sharpest = max((watch.kept[0], watch.kept[len(watch.kept) // 2]), key=steepness)
+        shown = list(container.decode(video=0))
+    for frame in shown:
+        watch.see(frame)
+    pictures = watch.cut(len(shown), shown[-1])
+    greatest, moved = max(watch.changes)
+    levels = max(change(pictures[0], other) for other in pictures[1:])
+    pixels = max(drift(pictures[0], other) for other in pictures[1:])
+    sharpest = max((pictures[0], pictures[len(pictures) // 2]), key=steepness)
     sys.stdout.write(
         f"{title:26} {steepness(sharpest):9.3f} {softness(sharpest):9.3f} "
-        f"{movement(watch.kept):9.2f} {change:10.1f} {moved:10.2f}\n"
+        f"{levels:7.2f} {pixels:7.2f} {greatest:10.1f} {moved:10.2f}\n"
     )
 
 

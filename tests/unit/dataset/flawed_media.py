@@ -1,6 +1,7 @@
 """Makers of datasets with exactly one flaw each; `seed` gives each its own picture."""
 
 import io
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -9,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.audio.stream import AudioStream
+from av.video.stream import VideoStream
 from PIL import Image, ImageCms, ImageFilter, ImageOps
 
 from tests import media
@@ -85,6 +87,36 @@ def see_through(seed: int) -> Files:
     return image(image_bytes(layered))
 
 
+def sixteen_bit(seed: int) -> Files:
+    return image(
+        image_bytes(Image.fromarray(np.asarray(photo(seed).convert("L")).astype(np.uint16) * 257))
+    )
+
+
+def hdr_avif(seed: int) -> Files:
+    content = image_bytes(photo(seed), "AVIF", quality=90)
+    at = content.index(b"colrnclx") + 10
+    return image(content[:at] + (16).to_bytes(2, "big") + content[at + 2 :], "x.avif")
+
+
+def hdr_png(seed: int) -> Files:
+    content, chunk = png(512, 480, seed=seed), b"cICP" + bytes((9, 18, 0, 1))
+    whole = (4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    return image(content[:33] + whole + content[33:])  # behind the header
+
+
+def hdr_inside(seed: int) -> Files:
+    """A Matroska file whose own tags say BT.709."""
+    hlg = "log-level=none:colorprim=bt2020:transfer=arib-std-b67:colormatrix=bt2020nc"
+    options = (("preset", "ultrafast"), ("x265-params", hlg))
+    hidden = ClipFormat(container="matroska", codec="libx265", options=options)
+    return clip(encode_clip(walk(5, seed=seed), stored=hidden), "x.mkv")
+
+
+def paged(seed: int) -> Files:
+    return saved(seed, "TIFF", "x.tif", save_all=True, append_images=[photo(seed + 1)])
+
+
 def animated(seed: int) -> Files:
     buffer = io.BytesIO()
     photo(seed).save(buffer, "WEBP", save_all=True, append_images=[photo(seed + 1)], duration=100)
@@ -95,13 +127,45 @@ def lying(seed: int) -> Files:
     return clip(turned(encode_clip(walk(seed=seed))))
 
 
-def turned(content: bytes) -> bytes:
-    """Ask for a quarter turn clockwise, in the display matrix of the MP4's track header."""
+def turned(content: bytes, matrix: tuple[int, int, int, int] = (0, 1, -1, 0)) -> bytes:
+    """Ask for a quarter turn clockwise, or as told, in the MP4's display matrix."""
     track = content.index(b"tkhd") + 4 + 40
-    unit, negative = (0x10000).to_bytes(4, "big"), (-0x10000).to_bytes(4, "big", signed=True)
+    a, b, c, d = ((0x10000 * part).to_bytes(4, "big", signed=True) for part in matrix)
     zero, one = bytes(4), (0x40000000).to_bytes(4, "big")
-    matrix = zero + unit + zero + negative + zero + zero + zero + zero + one
-    return content[:track] + matrix + content[track + 36 :]
+    return content[:track] + a + b + zero + c + d + zero * 3 + one + content[track + 36 :]
+
+
+def cut_without_encoding(content: bytes, frames: int) -> bytes:
+    """Have players skip the first frames: what editors write that only copy."""
+    source, buffer = av.open(io.BytesIO(content), "r"), io.BytesIO()
+    with source, av.open(buffer, "w", format="mp4") as target:
+        stream = source.streams.video[0]
+        copied = target.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.pts is None or packet.dts is None:
+                continue
+            before = int(Fraction(frames, 16) / packet.time_base)
+            packet.pts, packet.dts = packet.pts - before, packet.dts - before
+            packet.stream = copied
+            target.mux(packet)
+    return buffer.getvalue()
+
+
+def layered(frames: list[Pixels], opacity: int) -> bytes:
+    """A MOV with an alpha channel; all but the left half is as opaque as told."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mov") as container:
+        stream = container.add_stream("png", rate=16)
+        assert isinstance(stream, VideoStream)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "rgba"
+        for pixels in frames:
+            alpha = np.full((*pixels.shape[:2], 1), 255, np.uint8)
+            alpha[:, pixels.shape[1] // 2 :] = opacity
+            frame = av.VideoFrame.from_ndarray(np.dstack((pixels, alpha)), format="rgba")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
 
 
 def uneven(seed: int) -> Files:
@@ -144,6 +208,8 @@ def twins(seed: int) -> Files:
 
 VP9 = ClipFormat(container="webm", codec="libvpx-vp9",
                  options=(("deadline", "realtime"), ("cpu-used", "8")))  # fmt: skip
+MPEG_TS = ClipFormat(container="mpegts")
+SEE_THROUGH = replace(VP9, pix_fmt="yuva420p")
 TEN_BIT: Mapping[str, object] = {
     "codec": "libx265", "pix_fmt": "yuv420p10le",
     "options": (("preset", "ultrafast"), ("x265-params", "log-level=none")),

@@ -4,6 +4,9 @@ import os
 import random
 import signal
 import struct
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -17,12 +20,17 @@ from bot.settings import Settings
 from bot.wiring import LocalHouse
 from tests.media import encode_clip, image_bytes, jpeg, mp4, picture, png, write_zip, zip_bytes
 from tests.unit.dataset.flawed_media import VP9, walk
+from training.dataset import pool as pool_module
 from training.dataset.archive import open_archive
 from training.dataset.codes import RULES
+from training.dataset.facts import MediaFacts
+from training.dataset.findings import Noted
 from training.dataset.inspect import inspect_zip
 from training.dataset.layout import Names, lay_out
 from training.dataset.limits import GIB, MIB, Limits
 from training.dataset.pool import Pool
+from training.dataset.report import Sample
+from training.dataset.wholes import judge_set
 from training.dataset.work import Probe
 from training.dataset_draft import Upload
 from training.errors import DatasetError
@@ -112,6 +120,57 @@ def test_a_decoder_that_dies_costs_its_own_answer_only(
     assert next_one.facts.width == 512
 
 
+def test_an_answer_that_is_none_costs_its_decoder_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = tmp_path / "x.png"
+    image.write_bytes(png(512, 480))
+    start = pool_module.start_worker
+
+    def start_liar(_limits: Limits) -> subprocess.Popen[str]:
+        monkeypatch.setattr(pool_module, "start_worker", start)
+        script = 'input(); print(\'{"facts": {"width": "wide"}}\')'
+        return subprocess.Popen(
+            [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    monkeypatch.setattr(pool_module, "start_worker", start_liar)
+    with Pool(Limits(workers=1), files=1, size_bytes=1, most=1) as pool:
+        lied = pool.submit(probe(image)).result(60)
+        next_one = pool.submit(probe(image)).result(60)
+
+    assert lied.failure == "made the decoder crash"
+    assert next_one.facts is not None
+
+
+def test_thousands_of_samples_are_compared_within_seconds() -> None:
+    rng = random.Random(0)
+    pairs = [a_pair(f"{index}.png", (rng.getrandbits(64),)) for index in range(5_000)]
+    copied = [*pairs[:-1], a_pair("copy.png", pairs[7][1].prints)]
+    noted: list[Noted] = []
+    started = time.process_time()
+
+    judge_set(copied, len(copied), None, noted)
+
+    assert [(n.path, n.note.detail) for n in noted if "duplicate" in n.note.code] == [
+        ("copy.png", "like 7.png")
+    ]
+    assert time.process_time() - started < 5  # comparing one by one takes ten times as long
+
+
+def test_captions_that_are_too_long_together_are_not_read(tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = {}
+    for index in range(6):
+        files |= {f"{index}.png": png(512, 480, seed=index), f"{index}.txt": f"{index} " * 500}
+
+    report = inspect_zip(write_zip(tmp_path / "set.zip", files), limits=Limits(captions_bytes=4500))
+
+    assert [len(sample.caption) > 0 for sample in report.samples] == [True] * 4 + [False] * 2
+    (finding,) = report.errors
+    assert finding.code == "unreadable-caption"
+    assert "4.png (too long with all others)" in finding.cause
+
+
 def test_a_file_that_needs_too_much_memory_is_named_and_the_others_are_fine(
     tmp_path: Path,
 ) -> None:
@@ -127,6 +186,14 @@ def test_a_file_that_needs_too_much_memory_is_named_and_the_others_are_fine(
     assert report.codes() == ["corrupt-image"]
     assert report.findings[0].file == "big.png"
     assert len(report.samples) == 5
+
+
+def a_pair(name: str, prints: tuple[int, ...]) -> tuple[Sample, MediaFacts]:
+    sample = Sample(
+        name=f"images/{name}", source=name, kind="image", caption=name, sha256=name,
+        width=640, height=480,
+    )  # fmt: skip
+    return sample, MediaFacts(kind="image", extension=".png", prints=prints)
 
 
 MEDIA = {

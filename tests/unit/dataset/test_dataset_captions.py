@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests import media
 from training.dataset.caption_edit import check_trigger, prefixed, recaption
-from training.dataset.caption_table import TableRefusedError, read_table, write_table
+from training.dataset.caption_table import ReadTable, TableRefusedError, read_table, write_table
 from training.dataset.inspect import inspect_zip
 from training.dataset.report import Report, Sample
 from training.errors import RequestError
@@ -53,7 +53,19 @@ def test_a_table_sent_back_unchanged_changes_nothing(captions: list[str]) -> Non
     report = recaption(a_report(*tidy), dict(zip(NAMES, tidy, strict=True)), None)
 
     if all(sample.caption for sample in report.samples):
-        assert read_table(write_table(report), report) == {}
+        assert read_table(write_table(report), report).captions == {}
+
+
+def test_a_table_of_renamed_files_says_what_they_were_called() -> None:
+    first, second = a_report("one", "two").samples
+    renamed = first.model_copy(update={"name": "images/sample.png", "source": "=\u56fe/\u4e00.png"})
+    report = Report(version="v", samples=(renamed, second), findings=())
+
+    rows = list(csv.reader(io.StringIO(write_table(report).decode("utf-8-sig"))))
+
+    assert rows[0] == ["file", "caption", "uploaded as"]
+    assert rows[1] == ["images/sample.png", "one", "'=\u56fe/\u4e00.png"]
+    assert read_table(write_table(report), report) == ReadTable({})
 
 
 @pytest.mark.parametrize("start", ["=1+1", "+49 30", "-soft light", "@ann1ka", "'quoted'", "'=x"])
@@ -63,10 +75,10 @@ def test_no_caption_is_a_formula_in_a_spreadsheet(start: str) -> None:
     cell = list(csv.reader(io.StringIO(write_table(report).decode("utf-8-sig"))))[1][1]
 
     assert not cell.startswith(("=", "+", "-", "@"))
-    assert read_table(write_table(report), report) == {}
+    assert read_table(write_table(report), report).captions == {}
     # A spreadsheet that took the apostrophe as its own mark writes the caption without it.
     plain = f'file,caption\r\nimages/a.png,"{start}"\r\n'.encode()
-    assert read_table(plain, report).get("images/a.png", start) in (start, start[1:])
+    assert read_table(plain, report).captions.get("images/a.png", start) in (start, start[1:])
 
 
 @pytest.mark.parametrize(
@@ -82,10 +94,26 @@ def test_no_caption_is_a_formula_in_a_spreadsheet(start: str) -> None:
 def test_a_table_as_a_spreadsheet_saves_it_is_read(table: str) -> None:
     report = a_report("one", "two")
 
-    assert read_table(table.encode(), report) == {"images/a.png": "new"}
-    assert read_table(table.removeprefix("\ufeff").encode("utf-16"), report) == {
-        "images/a.png": "new"
-    }
+    wide = table.removeprefix("\ufeff").encode("utf-16")
+    for content in (table.encode(), wide):
+        assert read_table(content, report) == ReadTable({"images/a.png": "new"})
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "file,caption,notes,Stars\nimages/a.png,new,good,5\nimages/b.png,two\n",
+        ",notes,Caption,FILE\n0,,new,images/a.png\n1,soft,two,images/b.png\n",
+        "caption;file;;\nnew;images/a.png;;\ntwo;images/b.png;;\n",
+    ],
+)
+def test_columns_that_somebody_added_or_moved_are_no_obstacle(table: str) -> None:
+    report = a_report("one", "two")
+
+    read = read_table(table.encode(), report)
+
+    assert read.captions == {"images/a.png": "new"}
+    assert set(read.unread) in ({"notes", "Stars"}, {"", "notes"}, set())
 
 
 @pytest.mark.parametrize(
@@ -100,8 +128,11 @@ def test_a_table_as_a_spreadsheet_saves_it_is_read(table: str) -> None:
         ),
         ("file,caption\nimages/a.png,\nimages/b.png,y", "Row 2: images/a.png has no caption"),
         ("file,caption\nimages/a.png,x, y\nimages/b.png,y", "has 3 cells instead of 2"),
-        ("images/a.png,x\nimages/b.png,y", 'not "file" and "caption"'),
-        ("", 'not "file" and "caption"'),
+        ("file,caption,note\nimages/a.png,x,a,b\nimages/b.png,y", "has 4 cells instead of 3"),
+        ("images/a.png,x\nimages/b.png,y", 'names no column "file"'),
+        ("file,text\nimages/a.png,x", 'names no column "caption"'),
+        ("file,caption,Caption\nimages/a.png,x,y", 'names more than one column "caption"'),
+        ("", 'names no column "file"'),
         ('file,caption\nimages/a.png,"' + "x" * 200_000, "cannot be read"),
     ],
 )

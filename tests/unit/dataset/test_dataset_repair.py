@@ -74,10 +74,61 @@ def test_a_clip_with_variable_frame_rate_keeps_its_speed(tmp_path: Path) -> None
         assert level == pytest.approx(20 + 80 * index / 16, abs=80 / 10 / 2 + 2)
 
 
-def test_a_clip_that_already_fits_is_copied_byte_for_byte(tmp_path: Path) -> None:
-    content = media.mp4(21)
+@pytest.mark.parametrize("frames", [21, 17, 1])
+def test_a_clip_that_already_fits_is_copied_byte_for_byte(tmp_path: Path, frames: int) -> None:
+    content = media.mp4(frames)
 
     assert one_clip(tmp_path, content).read_bytes() == content
+
+
+def test_a_clip_cut_without_encoding_begins_where_it_was_cut(tmp_path: Path) -> None:
+    whole = encode_clip(ramp([Fraction(index, 16) for index in range(41)]))
+
+    levels = brightness(one_clip(tmp_path, flawed_media.cut_without_encoding(whole, 20)))
+
+    assert len(levels) == 21
+    assert levels[0] == pytest.approx(20 + 80 * 20 / 16, abs=3)
+
+
+def test_transparent_parts_of_a_clip_are_put_on_white(tmp_path: Path) -> None:
+    frames = [np.full((96, 160, 3), (200, 60, 40), np.uint8)] * 5
+
+    path = repaired(tmp_path, {"x.mov": flawed_media.layered(frames, 51), "x.txt": "x"})
+
+    with av.open(str(path / "videos" / "x.mp4")) as container:
+        pixels = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert np.abs(pixels[:, :70].mean(axis=(0, 1)) - (200, 60, 40)).max() < 4
+    assert np.abs(pixels[:, 90:].mean(axis=(0, 1)) - (244, 216, 212)).max() < 4
+
+
+@pytest.mark.parametrize(
+    "matrix", [(-1, 0, 0, 1), (1, 0, 0, -1), (0, 1, 1, 0), (0, -1, -1, 0), (0, 1, -1, 0),
+               (0, -1, 1, 0), (-1, 0, 0, -1)],
+)  # fmt: skip
+def test_a_clip_that_is_shown_turned_or_mirrored_is_stored_so(
+    tmp_path: Path, matrix: tuple[int, int, int, int]
+) -> None:
+    """Each quarter has a level of its own; the matrix says where its place (x, y) comes to."""
+    levels = {(-1, -1): 240, (1, -1): 170, (-1, 1): 100, (1, 1): 30}
+    frame = np.zeros((192, 320, 3), np.uint8)
+    for (x, y), level in levels.items():
+        quarter(frame, x, y)[:] = level
+    a, b, c, d = matrix
+
+    path = one_clip(tmp_path, flawed_media.turned(encode_clip([frame] * 5), matrix))
+
+    with av.open(str(path)) as container:
+        picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    shown = np.asarray(picture, dtype=np.uint8)
+    for (x, y), level in levels.items():
+        found = quarter(shown, a * x + c * y, b * x + d * y)
+        assert found.mean() == pytest.approx(level, abs=5)
+
+
+def quarter(pixels: Pixels, x: int, y: int) -> Pixels:
+    height, width = (side // 2 for side in pixels.shape[:2])
+    across = slice(width) if x < 0 else slice(width, None)
+    return pixels[slice(height) if y < 0 else slice(height, None), across]
 
 
 def test_a_lying_clip_and_a_lying_photo_are_turned_the_right_way(tmp_path: Path) -> None:

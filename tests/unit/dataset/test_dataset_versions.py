@@ -16,6 +16,7 @@ from training.checked_uploads import MOST_KEPT, CheckedUploads
 from training.dataset.combine import Part, combine
 from training.dataset.difference import compare
 from training.dataset.inspect import inspect_zip
+from training.dataset.limits import Limits
 from training.dataset.original import as_original, why_not_original
 from training.dataset.report import Report, Sample
 from training.dataset.thumbnail import BOX, Thumbnail
@@ -95,6 +96,46 @@ def test_a_file_of_the_same_name_is_replaced_only_when_asked(tmp_path: Path) -> 
             "images/A.jpg",
             "images/A.txt",
         ]
+
+
+def test_files_that_only_a_plain_name_makes_alike_are_kept_apart(tmp_path: Path) -> None:
+    def numbered(start: int) -> dict[str, bytes | str]:
+        files: dict[str, bytes | str] = {}
+        for index, name in enumerate("\u56fe\u7247\u4e00\u4e8c"[start : start + 3]):
+            files |= {f"s/{name}.png": media.png(seed=start + index), f"s/{name}.txt": name}
+        return files
+
+    apart = {
+        "a/1.png": media.png(seed=7),
+        "a/1.txt": "a",
+        "b/1.png": media.png(seed=8),
+        "b/1.txt": "b",
+    }
+    old = a_part(tmp_path, "old.zip", {**numbered(0), **apart})
+    new = a_part(tmp_path, "new.zip", numbered(1))
+    target = tmp_path / "both.zip"
+
+    combined = combine(old, new, target, is_replacing=False)
+    report = inspect_zip(target)
+
+    assert (combined.added, combined.replaced) == (1, 0)
+    assert sorted(sample.caption for sample in report.samples) == [
+        "a", "b", "\u4e00", "\u4e8c", "\u56fe", "\u7247"
+    ]  # fmt: skip
+    assert "images/\u4e8c.png" in {sample.source for sample in report.samples}
+
+
+def test_sets_are_combined_under_the_limits_of_the_installation(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    datasets = Datasets(store, Limits(files=20_000))
+    files = {f"x/{n:05}.txt": "" for n in range(10_001)}
+    datasets.add(GUILD, "annika", an_upload(tmp_path, {**FILES, **files}))
+    more = an_upload(tmp_path, {"b.png": media.png(seed=4), "b.txt": "two"})
+
+    second = DatasetEdits(datasets).extend(GUILD, "annika", more, is_replacing=False)
+
+    assert (second.images, second.clips) == (2, 1)
 
 
 def test_edits_keep_the_upload_and_what_was_there(store: FolderStore, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.messages.card import Card
-from bot.messages.dataset_text import dataset_card, dataset_list, removed_card, report_text
+from bot.messages.dataset_text import dataset_card, dataset_list, report_text
 from training.catalogue import MODELS
 from training.dataset.groups import plan_groups
 from training.dataset.report import Finding, Kind, Report, Sample, Severity
@@ -139,10 +139,20 @@ def test_report_names_every_finding_file_and_sample() -> None:
     assert text.count("videos/1.mp4") == 2
 
 
-def test_report_of_an_unusable_set_says_so_first() -> None:
+def test_report_of_an_unusable_set_says_so_first_and_predicts_nothing() -> None:
     report = a_report(a_finding(severity="error"))
 
     assert "It cannot be trained on as it is." in report_text(report).splitlines()[0]
+    assert "step" not in report_text(report)
+
+
+def test_report_says_once_what_models_have_in_common() -> None:
+    text, images = (" ".join(report_text(a_report(clips=n)).split()) for n in (4, 0))
+
+    assert "wan21-t2v-1-3b, wan21-i2v-480p: 20 items, 20 steps" in text
+    assert "images: 6 at 832x480" in text
+    assert "clips-head: 4 at 1280x720 of 1 frame, 4 at 1280x720 of 21 frames" in text
+    assert images.count("not suited. An image-to-video model learns movement") == 1
 
 
 def test_report_carries_no_control_characters_of_a_caption() -> None:
@@ -170,11 +180,3 @@ def test_long_list_counts_what_it_does_not_show() -> None:
 
     assert len(card.description) <= 4096
     assert card.description.splitlines()[-1].startswith("and ")
-
-
-def test_removal_names_what_is_gone_and_what_stays() -> None:
-    card = removed_card([a_version(1), a_version(2)])
-
-    assert card.title == "Removed 2 dataset versions"
-    assert "**annika@1**\n**annika@2**" in card.description
-    assert "keep their checkpoints" in card.description

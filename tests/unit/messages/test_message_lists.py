@@ -7,11 +7,12 @@ import pytest
 from bot.messages.error_text import error_card, unexpected_text
 from bot.messages.lists import cancelled_card, download_card, ended_ping, models_card, runs_card
 from bot.messages.plan_text import plan_card
-from bot.messages.run_card import REHEARSAL
+from bot.messages.run_card import REHEARSAL, run_card
 from tests.specs import groups
 from tests.unit.messages.run_examples import (
     NOW,
     PREPARE,
+    START,
     a_spec,
     a_view,
     ended,
@@ -21,9 +22,11 @@ from tests.unit.messages.run_examples import (
 )
 from training import events as ev
 from training.catalogue import MODELS
-from training.cost import PRICES_DATE, Estimate
+from training.cost import Estimate
 from training.errors import RequestError
 from training.events import StageKey
+from training.gpus import GPUS
+from training.prices import PriceList, listed_prices
 
 HIGH = StageKey("train", "high")
 
@@ -37,6 +40,12 @@ class ALink:
     epoch: int
     size_bytes: int
     url: str
+
+
+def estimated(seconds: float, usd: float, gpu: str, *, live: bool = False) -> Estimate:
+    listed = listed_prices()
+    today = PriceList(usd_per_second=listed.usd_per_second, day=START.date(), is_live=True)
+    return Estimate(seconds, usd, GPUS[gpu], today if live else listed)
 
 
 def links(experts: tuple[str, ...], epochs: int, url_length: int = 180) -> list[ALink]:
@@ -148,7 +157,7 @@ def test_download_shows_the_newest_of_both_experts_when_not_all_fit() -> None:
 
 def test_plan_shows_settings_of_each_expert_steps_time_and_cost() -> None:
     spec = a_spec(settings={"alpha": "high=4 low=42"})
-    card = plan_card(spec, Estimate(7500, 13.164, "H100"), groups())
+    card = plan_card(spec, estimated(7500, 13.164, "H100"), groups())
 
     assert "rank 8, alpha 4 · learning rate 1e-4" in card.text
     assert "rank 42 · learning rate 8e-5" in card.text
@@ -156,14 +165,22 @@ def test_plan_shows_settings_of_each_expert_steps_time_and_cost() -> None:
     assert "Lightning merged at strength 1" in card.text
     assert (
         "About 2 h 5 min and $13.16: a rough estimate for real training on an H100, "
-        f"price list of {PRICES_DATE}." in card.text
+        "price list of 2026-07-01." in card.text
     )
     assert REHEARSAL not in card.text
 
 
+def test_plan_names_a_lightning_file_that_is_not_the_models_own() -> None:
+    spec = a_spec(settings={"lightning_file": "low=some/lora:a.safetensors"})
+    card = plan_card(spec, estimated(7500, 13.164, "H100"), groups())
+
+    assert card.text.count("Lightning merged at strength 1") == 2
+    assert card.text.count("strength 1: some/lora/a.safetensors@main") == 1
+
+
 def test_plan_shows_the_memory_and_says_where_it_is_not_measured() -> None:
-    card = plan_card(a_spec(), Estimate(7500, 13.164, "H100"), groups())
-    other = plan_card(a_spec("wan21-t2v-14b"), Estimate(7500, 13.164, "H100"), groups())
+    card = plan_card(a_spec(), estimated(7500, 13.164, "H100"), groups())
+    other = plan_card(a_spec("wan21-t2v-14b"), estimated(7500, 13.164, "H100"), groups())
 
     assert (
         "Up to about 39 of the 79 GiB of an H100, in the group clips-uniform (unmeasured, rough)."
@@ -172,9 +189,33 @@ def test_plan_shows_the_memory_and_says_where_it_is_not_measured() -> None:
     assert "in the group clips-uniform (measured)." in other.text
 
 
+def test_plan_says_where_its_speed_is_not_measured_and_its_prices_are_of_today() -> None:
+    listed = plan_card(a_spec(), estimated(7500, 13.164, "A10"), groups())
+    live = plan_card(a_spec(), estimated(7500, 13.164, "H200", live=True), groups())
+
+    assert "on an A10, its speed not measured, price list of 2026-07-01." in listed.text
+    assert "on an H200, its speed not measured, live prices of 2026-08-01." in live.text
+
+
+def test_plan_and_card_name_the_gpu_that_was_asked_for() -> None:
+    real = a_spec().model_copy(update={"gpu": "H200"})
+    rehearsed = a_spec(engine="rehearsal").model_copy(update={"gpu": "H200"})
+    estimate = estimated(7500, 13.164, "H200")
+
+    for text in (plan_card(real, estimate, groups()).text, run_card(a_view(real), now=NOW).text):
+        assert "GPU asked for: H200." in text
+        assert "uses none" not in text
+    for text in (
+        plan_card(rehearsed, estimate, groups()).text,
+        run_card(a_view(rehearsed), now=NOW).text,
+    ):
+        assert "GPU asked for: H200. A rehearsal uses none, the real training would." in text
+    assert "GPU asked for" not in plan_card(a_spec(), estimate, groups()).text
+
+
 def test_plan_of_a_rehearsal_says_that_it_costs_nothing() -> None:
     spec = a_spec("wan21-t2v-14b", "rehearsal")
-    card = plan_card(spec, Estimate(7500, 5, "B200"), groups())
+    card = plan_card(spec, estimated(7500, 5, "B200"), groups())
 
     assert "This rehearsal costs nothing here." in card.text
     assert "real training on a B200" in card.text

@@ -97,6 +97,9 @@ TOLD = {
     "RuntimeError: Found no NVIDIA driver on your system. Please check that you have an NVIDIA "
     "GPU and installed a driver": "no-gpu",
     "RuntimeError: No CUDA GPUs are available": "no-gpu",
+    "RuntimeError: The NVIDIA driver on your system is too old (found version 12040). Please "
+    "update your GPU driver": "no-gpu",
+    "RuntimeError: CUDA error: no kernel image is available for execution on the device": "no-gpu",
     "ValueError: Could not find the dtype in the model weights": "unknown-weights",
     "_pickle.UnpicklingError: invalid load key, '<'.": "damaged-weights",
     "RuntimeError: PytorchStreamReader failed reading zip archive: failed finding central "

@@ -70,7 +70,8 @@ def test_every_entry_of_the_catalogue_is_met_by_a_test() -> None:
     codes = [entry.code for entry in ENTRIES]
 
     assert len(set(codes)) == len(codes)
-    assert set(codes) == {*REAL.values(), *TOLD.values(), "other-trainer"}
+    others = {"other-trainer", "resume-state-unusable"}
+    assert set(codes) == {*REAL.values(), *TOLD.values(), *others}
 
 
 def test_the_launchers_refusal_of_another_version_is_known() -> None:
@@ -146,6 +147,41 @@ def test_the_same_exception_over_a_weight_file_is_no_matter_of_caches() -> None:
     assert found(traceback(broken)).code == "damaged-weights"
 
 
+@pytest.mark.parametrize(
+    ("frame", "exception"),
+    [
+        (
+            'musubi_tuner/training/trainer_base.py", line 437, in '
+            "resume_from_local_or_hf_if_specified",
+            "safetensors_rust.SafetensorError: Error while deserializing header: "
+            "InvalidHeaderLength",
+        ),
+        (
+            'musubi_tuner/training/trainer_base.py", line 437, in '
+            "resume_from_local_or_hf_if_specified",
+            "OSError: [Errno 22] Invalid argument",
+        ),
+        (
+            'training/musubi/launcher/randomness.py", line 42, in read',
+            "FileNotFoundError: [Errno 2] No such file or directory: 's/random_states_0.pkl'",
+        ),
+        (
+            'training/musubi/launcher/train_hooks.py", line 190, in _readable',
+            "training.musubi.launcher.train_hooks.ResumeError: s holds no readable state.",
+        ),
+    ],
+)
+def test_what_fails_over_a_training_state_is_no_matter_of_weights(
+    frame: str, exception: str
+) -> None:
+    log = f'Traceback (most recent call last):\n  File "/opt/{frame}\n    read()\n{exception}\n'
+
+    failure = found(log)
+
+    assert (failure.code, failure.resumable) == ("resume-state-unusable", True)
+    assert exception.partition("'")[0] in failure.cause
+
+
 def test_an_unknown_failure_says_so_and_shows_the_exception() -> None:
     failure = found(traceback("IndexError: list index out of range"))
 
@@ -162,6 +198,49 @@ def test_a_failure_without_an_exception_shows_the_last_line() -> None:
     assert "-11" in failure.cause
     assert "Segmentation fault" in failure.cause
     assert "printed nothing" in found("", 1).cause
+
+
+@pytest.mark.parametrize(
+    ("last", "code"),
+    [
+        ("Killed", "killed"),
+        (
+            "./train.sh: line 3:  4711 Killed                  python3 wan_train_network.py",
+            "killed",
+        ),
+        ("Terminated", "stopped"),
+        ("Segmentation fault (core dumped)", "unknown"),
+        ("Bus error", "unknown"),
+    ],
+)
+def test_what_the_shell_says_last_is_a_failure(last: str, code: str) -> None:
+    log = f"steps:  10%|x| 1/10 [00:01<00:02, 2.0s/it, avr_loss=1.1]\n{last}\n"
+
+    failure = found(log, None)
+
+    assert failure.code == code
+    if code == "unknown":
+        assert last in failure.cause
+
+
+@pytest.mark.parametrize(
+    "last", ["Killed it, great", "a man is Killed", "INFO:caption: Killed", "Terminated early."]
+)
+def test_a_caption_is_no_shell(last: str) -> None:
+    assert explain(f"{last}\n") is None
+
+
+def test_the_exception_within_a_group_is_found() -> None:
+    log = (
+        "  + Exception Group Traceback (most recent call last):\n"
+        '  |   File "x.py", line 1, in <module>\n'
+        "  | ExceptionGroup: several (1 sub-exception)\n"
+        "  +-+---------------- 1 ----------------\n"
+        "    | KeyError: 'clip'\n"
+        "    +------------------------------------\n"
+    )
+
+    assert found(log).code == "caches-without-clip"
 
 
 def test_what_is_raised_while_everything_ends_does_not_hide_the_failure() -> None:

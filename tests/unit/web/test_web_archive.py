@@ -14,7 +14,8 @@ MIB = 1 << 20
 def member(name: str, folder: Path, data: bytes) -> Member:
     store = FolderStore(folder)
     store.write("a.safetensors", data)
-    return Member(name, Stored(store, "a.safetensors", datetime(2026, 1, 1, tzinfo=UTC)))
+    saved_at = datetime(2026, 1, 1, tzinfo=UTC)
+    return Member(name, Stored(store, "a.safetensors", saved_at, len(data)))
 
 
 def test_zip_of_large_files_is_made_block_by_block(tmp_path: Path) -> None:

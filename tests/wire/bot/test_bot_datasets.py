@@ -146,6 +146,37 @@ async def test_a_removal_asks_first_and_only_whoever_pressed(
     assert "no dataset called 'annika'" in (await press(ada, added, "Captions")).text
 
 
+async def test_removing_a_whole_set_asks_and_names_what_would_go(
+    ada: Chat, ben: Chat, archive: Path, local: LocalHouse, tmp_path: Path
+) -> None:
+    more = write_zip(tmp_path / "more.zip", MORE)
+    await ada.ask("dataset add", name="annika", zip=archive)
+    await ada.ask("dataset add", name="annika", zip=more, mode="add")
+
+    early = await ada.ask("dataset remove", name="annika")
+    one = await ada.ask("dataset remove", name="annika@1")
+    await ben.ask("dataset captions", name="annika", prefix=True, trigger="ohwx")
+    late = await press(ada, early, "Remove all of it for good")
+    kept = versions(local)
+    again = await ada.ask("dataset remove", name="annika")
+    done = await press(ada, again, "Remove all of it for good")
+
+    assert early.ephemeral
+    assert "Remove all of annika, 2 versions?" in early.text
+    assert "annika@1**: 1 image and 1 clip, uploaded" in early.text
+    assert "annika@2**: 2 images and 1 clip" in early.text
+    assert "No run was trained on it." in early.text
+    assert list(early.buttons) == ["Remove all of it for good"]
+    assert "Remove annika@1?" in one.text
+    assert "Stays\nannika@2." in one.text
+    assert list(one.buttons) == ["Remove for good"]
+    assert "its newest version is annika@3 now" in late.text
+    assert len(kept) == 3
+    assert "Removed 3 dataset versions" in done.text
+    assert not done.ephemeral
+    assert versions(local) == []
+
+
 async def test_a_button_of_another_servers_dataset_is_refused(
     ada: Chat, cleo_elsewhere: Chat, bot: RunningBot, local: LocalHouse, archive: Path
 ) -> None:

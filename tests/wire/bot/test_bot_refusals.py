@@ -122,6 +122,9 @@ async def test_requests_that_cannot_be_met_change_nothing(
     assert "'0'" in await ada.refused("train", model=t2v, dataset="annika", epochs="0")
     assert "'many'" in await ada.refused("train", model=t2v, dataset="annika", epochs="many")
     assert "name of a run" in await ada.refused("train", model=t2v, dataset="annika", name="a/b")
+    assert "one of: B200" in await ada.refused("train", model=t2v, dataset="annika", gpu="GTX")
+    lightning = {"model": "wan22-t2v-lightning", "dataset": "annika"}
+    assert "owner/repo:path" in await ada.refused("train", **lightning, lightning_file="a/b")
     toml = tmp_path / "own.toml"
     toml.write_text("[[datasets]]\nvideo_directory = 'v'\ntarget_frame = [9]\n")
     own = await ada.refused("train", model=t2v, dataset="annika", dataset_toml=toml)

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from bot.sandbox.server import SandboxServer
 from bot.wiring import LocalHouse
 from tests.wire.bot.chat import Chat
 from training.errors import NotFoundError
+from training.prices import listed_prices
 from training.run import RunStatus
 
 T2V = "wan21-t2v-1-3b"
@@ -136,3 +139,25 @@ async def test_a_deleted_card_is_posted_anew_and_a_deleted_channel_stops_no_run(
     await ada.ping("mine")
     ends = [await asyncio.to_thread(wait_for_end, local, g, "mine") for g in local.guilds()]
     assert ends == [RunStatus.SUCCEEDED, RunStatus.SUCCEEDED]
+
+
+async def test_a_run_that_goes_on_asks_for_the_gpu_of_the_old_one(
+    ada: Chat, archive: Path, local: LocalHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SLOW, "0.5")
+    live = replace(listed_prices(), day=date(2026, 11, 25), is_live=True)
+    local.house = replace(local.house, prices=lambda: live)
+    await ada.ask("dataset add", name="annika", zip=archive)
+    offered = await ada.user.autocomplete("train", "gpu", "h2", {"model": T2V})
+
+    plan = await ada.ask("train", model=T2V, dataset="annika", name="mine", gpu="h200")
+    await ada.card("mine", lambda m: "GPU asked for: H200" in m.text)
+    await ada.ask("cancel", run_name="mine")
+    await ada.ping("mine")
+    second = str((await ada.ask("resume", run_name="mine")).embeds[0]["title"])
+    await ada.card(second, lambda m: "GPU asked for: H200" in m.text)
+
+    assert [(c.name, c.value) for c in offered] == [("H200 ($4.54/h, live)", "H200")]
+    assert "on an H200, its speed not measured, live prices of 2026-11-25" in plan.text
+    assert local.runs.view(local.guilds()[0], second).spec.gpu == "H200"
+    await ada.ask("cancel", run_name=second)

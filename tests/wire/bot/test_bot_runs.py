@@ -86,12 +86,19 @@ async def test_lists_show_status_and_removal(ada: Chat, archive: Path) -> None:
     assert shown.attachments
     assert "wan22-i2v-lightning" in (await ada.ask("models")).text
     assert "mine" in (await ada.ask("runs")).text
-    assert "succeeded" in (await ada.ask("status")).text
+    status = await ada.ask("status")
+    assert "succeeded" in status.text
+    (log,) = status.attachments
+    assert log.filename == "train-main-1.txt"
+    assert "model saved" in (await ada.user.download(log.url)).decode()
     completed = await ada.user.autocomplete("train", "dataset", "ann", {"model": T2V})
     assert [choice.value for choice in completed] == ["annika"]
     names = await ada.user.autocomplete("download", "run-name", "mi")
     assert [choice.value for choice in names] == ["mine"]
-    assert "annika" in (await ada.ask("dataset remove", name="annika")).text
+    question = await ada.ask("dataset remove", name="annika")
+    assert "1 run trained on it, with what they saved: **mine**" in question.text
+    assert "annika" in (await ada.ask("dataset list")).text
+    await ada.user.reply(await ada.user.press(question, "Remove all of it for good"))
     assert "no dataset called" in await ada.refused("dataset show", name="annika")
     assert links(await ada.ask("download", run_name="mine"))
 

@@ -34,6 +34,7 @@ class HubState:
         hold_after: Answer with so many bytes and wait for `release`.
         damage: Change a byte of every content.
         refusal: Answer everything with this status and this message.
+        link_ends: Refuse contents as the storage does whose signed link has run out.
     """
 
     files: dict[tuple[str, str], bytes] = field(default_factory=dict[tuple[str, str], bytes])
@@ -42,6 +43,7 @@ class HubState:
     hold_after: int | None = None
     damage: bool = False
     refusal: tuple[int, str] | None = None
+    link_ends: bool = False
     requests: list[Request] = field(default_factory=list[Request])
     storage: str = ""
     url: str = ""
@@ -76,6 +78,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(status, "", message)
             return
         if self.path.startswith("/storage/"):
+            if self._state.link_ends:
+                self._refuse(403, "")
+                return
             contents = {
                 hashlib.sha256(data).hexdigest(): data for data in self._state.files.values()
             }

@@ -3,8 +3,10 @@
 import json
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -107,8 +109,10 @@ def test_only_what_the_model_needs_is_fetched_and_once_for_all(
 
 @pytest.mark.usefixtures("files")
 def test_the_trainer_finds_its_tokenizers_without_the_network(stages: Stages) -> None:
-    spec = stages.begin(MODEL)
-    stages.run(spec, FETCH)
+    spec = stages.make_ready(stages.begin(MODEL))
+
+    # There is no checkout to cache with, but what it would look for is laid out.
+    assert stages.run(spec, StageKey("cache")) is StageStatus.FAILED
 
     environment = stages.local.house.planner(spec).environment()
     hub = Path(environment["HF_HUB_CACHE"])
@@ -128,6 +132,46 @@ def test_progress_is_told_in_bytes(stages: Stages, files: Mapping[tuple[str, str
     weight_files = stages.local.house.planner(spec).weight_files()
     sizes = [len(files[weight.repo, weight.file]) for weight in weight_files]
     assert progress(stages, spec) == {"done": sum(sizes), "total": sum(sizes)}
+
+
+def test_a_file_that_became_shorter_since_is_fetched_again(
+    stages: Stages, files: Mapping[tuple[str, str], bytes]
+) -> None:
+    first = stages.begin(MODEL)
+    assert stages.run(first, FETCH) is StageStatus.SUCCEEDED
+    vae = bare_model(MODEL).vae
+    path = stages.local.house.store.path(layout.weight("musubi", vae))
+    path.write_bytes(path.read_bytes()[:-1])
+
+    second = stages.begin(MODEL)
+    assert stages.run(second, FETCH) is StageStatus.SUCCEEDED
+
+    assert path.read_bytes() == files[vae.repo, vae.file]
+    assert stages.state(second, FETCH).note == "1 of 12 files fetched"
+
+
+def test_of_runs_that_fetch_at_once_one_fetches_and_all_know_of_it(
+    stages: Stages,
+    server: HubState,
+    files: Mapping[tuple[str, str], bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate = Barrier(3)  # each has seen that everything is missing
+
+    def wait_for_all(folder: Path, need_bytes: int, what: str) -> None:
+        gate.wait(30)
+
+    monkeypatch.setattr("training.stages.fetch.require_room", wait_for_all)
+    specs = [stages.begin(MODEL) for _ in range(3)]
+
+    with ThreadPoolExecutor() as pool:
+        ends = list(pool.map(stages.run, specs, [FETCH] * 3))
+
+    assert ends == [StageStatus.SUCCEEDED] * 3
+    wanted = {key: data for key, data in files.items() if data != b"not asked for"}
+    assert len(server.gets()) == len(wanted)
+    total = sum(len(data) for data in wanted.values())
+    assert [progress(stages, spec) for spec in specs] == [{"done": total, "total": total}] * 3
 
 
 @pytest.mark.usefixtures("files")

@@ -214,6 +214,20 @@ def test_a_token_that_is_none_says_so(hub: Hub, server: HubState, tmp_path: Path
     assert "https://huggingface.co/settings/tokens" in error.fix
 
 
+def test_a_link_of_the_storage_that_ran_out_is_no_matter_of_the_token(
+    hub: Hub, server: HubState, tmp_path: Path
+) -> None:
+    server.link_ends = True
+
+    error = refusal(hub, WEIGHT, tmp_path / "base")
+
+    assert "HF_TOKEN" not in f"{error}"
+    assert "/resume" in error.fix
+    server.link_ends = False
+    hub.obtain(WEIGHT, tmp_path / "base", ignore)
+    assert (tmp_path / "base").read_bytes() == LARGE
+
+
 def test_a_hub_in_trouble_is_asked_again_later(hub: Hub, server: HubState, tmp_path: Path) -> None:
     server.refusal = (503, "down")
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import modal
 import pytest
 
+from tests.wire.modal import files_app, work_app
+from tests.wire.modal.files_app import Files
 from tests.wire.modal.installation import Installation, install
 from tests.wire.modal.loopback.api import Loopback
 
@@ -47,3 +49,39 @@ def installation(deployed: Installation) -> Iterator[Installation]:
     yield deployed
     deployed.hurry()
     deployed.settle()
+
+
+def work_deployed(shared: Loopback, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("app") / "work_app.py"
+    path.write_text(work_app.APP)
+    shared.deploy(path)
+
+
+@pytest.fixture
+def plane(shared: Loopback, work_deployed: None) -> Iterator[Loopback]:
+    """The shared control plane with `work_app` deployed; its settings are restored."""
+    before = dict(vars(shared.settings))
+    yield shared
+    for name, value in before.items():
+        setattr(shared.settings, name, value)
+
+
+@pytest.fixture(scope="module")
+def files_deployed(shared: Loopback, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("app") / "files_app.py"
+    path.write_text(files_app.APP)
+    shared.settings.idle_seconds = 60
+    shared.deploy(path)
+
+
+@pytest.fixture
+def files(shared: Loopback, files_deployed: None) -> Iterator[Files]:
+    """The app `files_app` with empty volumes and without containers."""
+    for path in modal.Volume.from_name("data").listdir("/"):
+        modal.Volume.from_name("data").remove_file(path.path, recursive=True)
+    yield Files(shared)
+    shared.set_volume_limit("data", None)
+    shared.settings.background_commit_seconds = None
+    for container in shared.containers():
+        shared.kill(container)
+    shared.wait_for(lambda: not shared.plane.scheduler.living_all())

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -10,43 +9,51 @@ from modal_proto import api_pb2
 
 from tests.wire.modal.installation import ROOT
 from tests.wire.modal.loopback.api import Loopback
-from training.deployment import HUB_SECRET, Deployment
+from training.deployment import DISCORD_KEYS, HUB_SECRET, Deployment
 from training.image_pins import MUSUBI_COMMANDS, PACKAGES, TORCH
 from training.resource_table import functions_table, table
-from training.resources import FUNCTIONS, STARTUP_SECONDS, FunctionName, Resources
+from training.resources import (
+    BOT,
+    BOT_FUNCTIONS,
+    FUNCTIONS,
+    STARTUP_SECONDS,
+    FunctionName,
+    Resources,
+    ServerResources,
+)
 
 README = (ROOT / "README.md").read_text("utf-8")
 NAMES: tuple[FunctionName, ...] = get_args(FunctionName)
 WITH_GPU: list[FunctionName] = [name for name, resources in FUNCTIONS.items() if resources.gpu]
-IMAGE_OF_THE_BOT = """
-import modal
-from training.modal_images import bot_image
-
-app = modal.App("image")
-
-@app.function(image=bot_image(), serialized=True)
-def shown():
-    pass
-"""
 
 
 @pytest.fixture(scope="module")
 def deployed(shared: Loopback) -> Loopback:
-    """The stages, as an operator deploys them."""
+    """Both apps, as an operator deploys them; no container comes as far as its first line."""
+    shared.settings.cold_start_seconds = 3600.0
     shared.create_secret(HUB_SECRET, {"HF_TOKEN": "hf_loopback"})
+    shared.create_secret(Deployment().discord_secret, dict.fromkeys(DISCORD_KEYS, "token"))
     shared.deploy("module:training.modal_app", cwd=ROOT)
+    shared.deploy("module:bot.modal_app", cwd=ROOT)
     return shared
+
+
+def data_of(loopback: Loopback, name: str) -> api_pb2.FunctionData:
+    """Return what the control plane was told of a Function or server."""
+    for app in loopback.plane.apps.all_deployed():
+        if name in app.tags:
+            definition = loopback.plane.functions.get(app.tags[name]).active
+            assert definition is not None  # it is deployed
+            return definition.data
+    raise KeyError(name)
 
 
 @pytest.fixture(scope="module")
 def told(deployed: Loopback) -> Mapping[FunctionName, api_pb2.FunctionData]:
     """What the control plane was told of each Function."""
-    app = next(iter(deployed.plane.apps.all_deployed()))
-    records = {tag: deployed.plane.functions.get(found) for tag, found in app.tags.items()}
-    assert set(records) == set(NAMES)
-    return {
-        name: definition.data for name in NAMES if (definition := records[name].active) is not None
-    }
+    tags = {tag for app in deployed.plane.apps.all_deployed() for tag in app.tags}
+    assert {tag for tag in tags if not tag.startswith("fu-")} == {*NAMES, "Bot"}
+    return {name: data_of(deployed, name) for name in NAMES}
 
 
 def resources(data: api_pb2.FunctionData) -> Resources:
@@ -73,18 +80,34 @@ def resources(data: api_pb2.FunctionData) -> Resources:
     )
 
 
+def server(data: api_pb2.FunctionData) -> ServerResources:
+    """Return the figures of the bot's server that the control plane was told."""
+    (ranked,) = data.ranked_functions
+    function = ranked.function
+    assert not function.resources.gpu_config.gpu_type
+    assert function.autoscaler_settings.min_containers == 1
+    return ServerResources(
+        cpu=function.resources.milli_cpu / 1000,
+        memory_gib=function.resources.memory_mb / 1024,
+        port=function.http_config.port,
+        startup_seconds=function.http_config.startup_timeout,
+        grace_seconds=function.http_config.exit_grace_period,
+    )
+
+
 def test_the_control_plane_was_told_what_the_table_says(
-    told: Mapping[FunctionName, api_pb2.FunctionData],
+    deployed: Loopback, told: Mapping[FunctionName, api_pb2.FunctionData]
 ) -> None:
     assert {name: resources(data) for name, data in told.items()} == dict(FUNCTIONS)
+    assert server(data_of(deployed, "Bot")) == BOT
 
 
 def test_the_table_in_readme_is_what_was_deployed(
-    told: Mapping[FunctionName, api_pb2.FunctionData],
+    deployed: Loopback, told: Mapping[FunctionName, api_pb2.FunctionData]
 ) -> None:
     read_back: dict[FunctionName, Resources] = {n: resources(data) for n, data in told.items()}
 
-    assert table(read_back) == functions_table()
+    assert table(read_back, server(data_of(deployed, "Bot"))) == functions_table()
     assert f"### What is deployed\n\n{functions_table()}" in README
 
 
@@ -122,8 +145,10 @@ def place(lines: list[str], text: str) -> int:
     return found
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in (*WITH_GPU, "merge")])
-def test_the_images_of_stages_on_cpus_have_no_torch(deployed: Loopback, name: str) -> None:
+@pytest.mark.parametrize("name", [*(n for n in NAMES if n not in (*WITH_GPU, "merge")), "Bot"])
+def test_the_images_of_the_bot_and_of_stages_on_cpus_have_no_torch(
+    deployed: Loopback, name: str
+) -> None:
     assert not [line for line in steps(deployed, name) if "torch" in line]
 
 
@@ -148,32 +173,16 @@ def test_the_image_with_a_gpu_has_the_pinned_trainer_below_our_own_packages(
     assert places[-1] < place(lines, PACKAGES[0])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "Bot"])
 def test_local_code_comes_last_and_is_in_no_layer_of_an_image(
-    deployed: Loopback, told: Mapping[FunctionName, api_pb2.FunctionData], name: FunctionName
+    deployed: Loopback, name: str
 ) -> None:
     copied = [line for line in steps(deployed, name) if re.match(r"(COPY|ADD) (?!--from=)", line)]
-    function = told[name].ranked_functions[0].function
+    function = data_of(deployed, name).ranked_functions[0].function
     files = {file for mount in function.mount_ids for file in deployed.plane.mounts.files(mount)}
 
     assert copied == []
     assert "/root/training/stage.py" in files
     assert "/root/storage/modal_house.py" in files
-    assert not [file for file in files if file.startswith(("/root/bot/", "/root/tests/"))]
-
-
-@pytest.fixture
-def bot(shared: Loopback, tmp_path: Path) -> Loopback:
-    """A function in the image of the bot."""
-    file = tmp_path / "image_of_the_bot.py"
-    file.write_text(IMAGE_OF_THE_BOT)
-    shared.deploy(file, {"PYTHONPATH": str(ROOT)}, cwd=ROOT)
-    return shared
-
-
-def test_the_image_of_the_bot_has_no_torch_and_no_code_in_a_layer(bot: Loopback) -> None:
-    lines = steps(bot, "shown")
-
-    assert not [line for line in lines if "torch" in line]
-    assert not [line for line in lines if re.match(r"(COPY|ADD) (?!--from=)", line)]
-    assert place(lines, PACKAGES[0]) == len(lines) - 1
+    assert ("/root/bot/modal_app.py" in files) == (name in (*BOT_FUNCTIONS, "Bot"))
+    assert not [file for file in files if file.startswith("/root/tests/")]

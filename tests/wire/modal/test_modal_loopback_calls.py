@@ -30,33 +30,28 @@ def wait(seconds):
 """
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny_app.py"
+@pytest.fixture(scope="module")
+def app(shared: Loopback, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("app") / "tiny_app.py"
     path.write_text(APP)
-    return path
+    shared.deploy(path)
 
 
-def test_a_deployed_function_runs_and_returns(loopback: Loopback, app: Path) -> None:
-    loopback.deploy(app)
-
+def test_a_deployed_function_runs_and_returns(shared: Loopback, app: None) -> None:
     result = deployed("tiny", "double").remote(21)
 
     assert result == 42
-    assert "doubling 21" in loopback.logs("double")
+    assert "doubling 21" in shared.logs("double")
 
 
-def test_an_exception_comes_back_as_itself(loopback: Loopback, app: Path) -> None:
-    loopback.deploy(app)
-
+def test_an_exception_comes_back_as_itself(shared: Loopback, app: None) -> None:
     with pytest.raises(ValueError, match="no luck"):
         deployed("tiny", "fail").remote("no luck")
 
-    assert loopback.journal[0].outcome == "failure"
+    assert shared.journal[-1].outcome == "failure"
 
 
-def test_a_call_is_found_again_by_its_id_and_polled(loopback: Loopback, app: Path) -> None:
-    loopback.deploy(app)
+def test_a_call_is_found_again_by_its_id_and_polled(shared: Loopback, app: None) -> None:
     call_id = deployed("tiny", "double").spawn(4).object_id
 
     result = modal.FunctionCall.from_id(call_id).get()
@@ -65,10 +60,9 @@ def test_a_call_is_found_again_by_its_id_and_polled(loopback: Loopback, app: Pat
     assert modal.FunctionCall.from_id(call_id).get(timeout=0) == 8
 
 
-def test_a_running_call_is_not_done_and_can_be_cancelled(loopback: Loopback, app: Path) -> None:
-    loopback.deploy(app)
+def test_a_running_call_is_not_done_and_can_be_cancelled(shared: Loopback, app: None) -> None:
     call = deployed("tiny", "wait").spawn(60)
-    loopback.wait_for(lambda: any(its.inputs for its in loopback.plane.scheduler.living_all()))
+    shared.wait_for(lambda: shared.plane.calls.get(call.object_id).inputs[0].is_running)
     with pytest.raises(TimeoutError):
         call.get(timeout=0)
 
@@ -76,19 +70,28 @@ def test_a_running_call_is_not_done_and_can_be_cancelled(loopback: Loopback, app
 
     with pytest.raises(modal.exception.RemoteError):
         call.get(timeout=20)
-    assert [its.outcome for its in loopback.journal] == ["cancelled"]
+    assert shared.journal[-1].outcome == "cancelled"
 
 
-def test_an_unknown_function_is_not_found(loopback: Loopback, app: Path) -> None:
-    loopback.deploy(app)
-
+def test_an_unknown_function_is_not_found(shared: Loopback, app: None) -> None:
     with pytest.raises(modal.exception.NotFoundError):
         deployed("tiny", "treble").remote(1)
     with pytest.raises(modal.exception.NotFoundError):
         modal.FunctionCall.from_id("fc-none").get(timeout=0)
 
 
-def test_a_missing_secret_fails_the_deploy(loopback: Loopback, tmp_path: Path) -> None:
+def test_what_the_loopback_does_not_do_is_refused_and_fails_the_test(
+    shared: Loopback, app: None
+) -> None:
+    with pytest.raises(modal.exception.UnimplementedError, match="map over many inputs"):
+        list(deployed("tiny", "double").map([1, 2]))
+
+    with pytest.raises(AssertionError, match="not served: map over many inputs"):
+        shared.check()
+    shared.plane.router.unimplemented.clear()
+
+
+def test_a_missing_secret_fails_the_deploy(shared: Loopback, tmp_path: Path) -> None:
     app = tmp_path / "with_secret.py"
     app.write_text(
         "import modal\n"
@@ -100,11 +103,11 @@ def test_a_missing_secret_fails_the_deploy(loopback: Loopback, tmp_path: Path) -
     )
 
     with pytest.raises(CommandError, match="Secret 'hub' not found"):
-        loopback.deploy(app)
-    loopback.create_secret("hub", {"OTHER": "x"})
+        shared.deploy(app)
+    shared.create_secret("hub", {"OTHER": "x"})
     with pytest.raises(CommandError, match="HF_TOKEN"):
-        loopback.deploy(app)
-    loopback.create_secret("hub", {"HF_TOKEN": "hf_secret"})
-    loopback.deploy(app)
+        shared.deploy(app)
+    shared.create_secret("hub", {"HF_TOKEN": "hf_secret"})
+    shared.deploy(app)
 
     assert deployed("with-secret", "token").remote() == "hf_secret"

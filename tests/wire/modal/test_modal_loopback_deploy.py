@@ -167,6 +167,28 @@ def test_a_failing_deploy_changes_nothing(shared: Loopback, path: Path) -> None:
     assert deployed("shop", "tick").remote() == 1
 
 
+def test_the_stop_of_an_app_ends_its_calls(shared: Loopback, tmp_path: Path) -> None:
+    app = tmp_path / "brief_app.py"
+    app.write_text(
+        "import modal, time\napp = modal.App('brief')\n"
+        "@app.function(max_containers=1)\ndef hold(): time.sleep(60)\n"
+    )
+    shared.deploy(app)
+    calls = [deployed("brief", "hold").spawn() for _ in range(2)]
+    shared.wait_for(lambda: shared.plane.calls.get(calls[0].object_id).inputs[0].is_running)
+
+    shared.run("app", "stop", "brief", "--yes")
+
+    for call in calls:
+        with pytest.raises(modal.exception.RemoteError):
+            call.get(timeout=20)
+    shared.wait_for(
+        lambda: not [its for its in shared.plane.scheduler.living_all() if its.name == "hold"]
+    )
+    with pytest.raises(modal.exception.NotFoundError):
+        deployed("brief", "hold").spawn()
+
+
 def test_a_warning_of_the_client_fails_the_deploy(shared: Loopback, tmp_path: Path) -> None:
     app = tmp_path / "old_style.py"
     app.write_text(

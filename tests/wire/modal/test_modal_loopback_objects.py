@@ -1,11 +1,12 @@
 """Dicts and queues, and what may be listed."""
 
 from decimal import Decimal
+from pathlib import Path
 
 import modal
 import pytest
 
-from tests.wire.modal.loopback.api import Loopback
+from tests.wire.modal.loopback.api import CommandError, Loopback
 
 WEEK_SECONDS = 7 * 24 * 60 * 60
 
@@ -83,6 +84,25 @@ def test_secrets_volumes_and_prices_are_listed(shared: Loopback) -> None:
     assert [its.name for its in modal.Secret.objects.list()] == ["my-secret"]
     assert [its.name for its in modal.Volume.objects.list()] == ["models"]
     assert modal.Workspace.from_context().billing.rates()["gpu_h100"] == Decimal("0.001097")
+
+
+def test_the_command_line_creates_secrets_and_looks_into_volumes(
+    shared: Loopback, tmp_path: Path
+) -> None:
+    (tmp_path / "clip.txt").write_text("a caption")
+    modal.Volume.objects.create("by-command")
+
+    shared.run("secret", "create", "by-command", "KEY=value")
+    shared.run("volume", "put", "by-command", tmp_path / "clip.txt", "/clips/clip.txt")
+    listed = shared.run("volume", "ls", "by-command", "/clips")
+    shared.run("volume", "get", "by-command", "/clips/clip.txt", tmp_path / "back.txt")
+
+    assert "clip.txt" in listed
+    assert (tmp_path / "back.txt").read_text() == "a caption"
+    with pytest.raises(CommandError, match="already exists"):
+        shared.run("secret", "create", "by-command", "KEY=other")
+    secret_id = shared.plane.names.get("Secret", "by-command") or ""
+    assert shared.plane.secrets.variables(secret_id) == {"KEY": "value"}
 
 
 def test_a_volume_may_be_deleted_by_name(shared: Loopback) -> None:

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.wire.modal.lookup import deployed
+from tests.wire.modal.loopback import trees
 from tests.wire.modal.loopback.api import CommandError, Loopback
 from tests.wire.modal.loopback.client_env import client_env, process_env
 
@@ -44,9 +45,9 @@ def app(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def program(state: Path) -> Generator[tuple[subprocess.Popen[str], str]]:
+def program(state: Path, *options: str) -> Generator[tuple[subprocess.Popen[str], str]]:
     """Run the program; the client of this process speaks to it."""
-    command = [sys.executable, "-m", "tests.wire.modal.loopback", str(state)]
+    command = [sys.executable, "-m", "tests.wire.modal.loopback", str(state), *options]
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process,
         pytest.MonkeyPatch.context() as environment,
@@ -60,6 +61,9 @@ def program(state: Path) -> Generator[tuple[subprocess.Popen[str], str]]:
         finally:
             modal.Client.from_env().close()
             process.terminate()
+            process.wait()
+            # A control plane that was killed cannot tidy up; the next one on its state would.
+            trees.remove(Path((state / "short-folder").read_text()))
 
 
 def deploy(app: Path, url: str) -> None:
@@ -104,6 +108,18 @@ def test_what_was_deployed_and_stored_is_there_after_a_restart(tmp_path: Path, a
         assert deployed("kept", "double").remote(4) == 8
         assert modal.Dict.from_name("values")["kept"] == [1, 2]
         assert b"".join(modal.Volume.from_name("data").read_file("app.py")) == app.read_bytes()
+
+
+def test_settings_are_options_of_the_program(tmp_path: Path, app: Path) -> None:
+    with program(tmp_path / "state", "--cron-minute-seconds", "0.05") as (_, url):
+        app.write_text(
+            "import modal\napp = modal.App('clock')\n"
+            "ticks = modal.Queue.from_name('ticks', create_if_missing=True)\n"
+            "@app.function(schedule=modal.Cron('* * * * *'))\ndef tick(): ticks.put(1)\n"
+        )
+        deploy(app, url)
+
+        assert modal.Queue.from_name("ticks", create_if_missing=True).get(timeout=30) == 1
 
 
 def test_a_loopback_in_this_process_leaves_no_process(tmp_path: Path, app: Path) -> None:

@@ -21,6 +21,7 @@ import modal
 from aiohttp import web
 
 VERSION = "one"
+HOST = "0.0.0.0"
 app = modal.App("web", image=modal.Image.debian_slim(python_version="3.11"))
 COMMON = dict(routing_region="us-east", startup_timeout=20, exit_grace_period=20)
 
@@ -34,7 +35,7 @@ class Site:
         site.router.add_post("/length", self.length)
         self.runner = web.AppRunner(site)
         await self.runner.setup()
-        self.site = web.TCPSite(self.runner, "127.0.0.1", int(os.environ["LORABOT_SERVER_PORT"]))
+        self.site = web.TCPSite(self.runner, HOST, int(os.environ["LORABOT_SERVER_PORT"]))
         await self.site.start()
 
     async def answer(self, request):
@@ -231,6 +232,22 @@ def test_a_server_without_minimum_starts_at_the_first_request_and_wants_a_token(
     assert first.status_code == 503
     assert get(shared, "/", "Private").status_code == 401
     assert get(shared, "/", "Private", **token).text == "one"
+
+
+def test_a_server_that_is_not_reached_from_outside_never_serves(
+    shared: Loopback, bot: Container, path: Path
+) -> None:
+    inside = APP.replace('"0.0.0.0"', '"127.0.0.1"')
+    path.write_text(inside.replace("startup_timeout=20", "startup_timeout=1"))
+
+    shared.deploy(path)
+    containers = shared.plane.scheduler.containers.values()
+    shared.wait_for(lambda: any("does not listen on 0.0.0.0" in its.text for its in containers))
+
+    assert serving(shared, "Bot") == [bot]
+    path.write_text(APP)
+    shared.deploy(path)
+    shared.wait_for(lambda: bot.state == "ended")
 
 
 def test_a_recreating_deploy_stops_the_old_containers_first(

@@ -50,6 +50,21 @@ FILES: tuple[Entry, ...] = (
         "Start the run with the rank of that LoRA.",
     ),
     Entry(
+        "resume-state-missing",
+        r"Tried to find (?P<folder>.+) but folder does not exist",
+        "The training state {folder} is not there any more.",
+        "Start the run again; it goes on from the newest state that is still there.",
+        resumable=True,
+    ),
+    Entry(
+        "resume-state-unusable",
+        r".",
+        "The training state to go on from cannot be loaded: {line}",
+        "Move its folder away; the run then goes on from the state before it.",
+        resumable=True,
+        within=r", in (resume_from_local_or_hf_if_specified|_readable)\n|launcher/randomness\.py",
+    ),
+    Entry(
         "wrong-weights",
         r"Error\(s\) in loading state_dict for (?P<part>\w+)",
         "A weight file does not hold what was expected in it ({part}).",
@@ -144,12 +159,5 @@ FILES: tuple[Entry, ...] = (
         r"av\.error\.\w+: .*'(?P<file>[^']+)'",
         "The clip {file} is damaged.",
         _DATASET,
-    ),
-    Entry(
-        "resume-state-missing",
-        r"Tried to find (?P<folder>.+) but folder does not exist",
-        "The training state {folder} is not there any more.",
-        "Start the run again; it goes on from the newest state that is still there.",
-        resumable=True,
     ),
 )

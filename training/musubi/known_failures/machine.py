@@ -36,9 +36,11 @@ MACHINE: tuple[Entry, ...] = (
     Entry(
         "no-gpu",
         r"Torch not compiled with CUDA|Found no NVIDIA driver|No CUDA GPUs are available"
-        r"|has no attribute '_cuda_|CUDA driver version is insufficient",
+        r"|has no attribute '_cuda_|CUDA driver version is insufficient"
+        r"|NVIDIA driver on your system is too old|no kernel image is available for execution",
         "The trainer found no GPU that it can use.",
-        "Run the stage on a machine with an NVIDIA GPU, a driver and a CUDA build of torch.",
+        "Run the stage on a machine with an NVIDIA GPU, a CUDA build of torch beside musubi-tuner, "
+        "and a driver that is new enough for it.",
         resumable=True,
     ),
     Entry(

@@ -1,21 +1,42 @@
-"""Serve a control plane until SIGTERM: `python -m tests.wire.modal.loopback STATE_DIR`."""
+"""Serve a control plane until SIGTERM: `python -m tests.wire.modal.loopback STATE_DIR`.
+
+The settings that are numbers are options, as `--cron-minute-seconds 5`.
+"""
 
 import signal
 import sys
+from argparse import ArgumentParser
+from dataclasses import fields
 from pathlib import Path
 
 from tests.wire.modal.loopback.api import Loopback
+from tests.wire.modal.loopback.settings import Settings
 
 
-def main(state: Path) -> None:
+def parser() -> ArgumentParser:
+    """Return the parser of the command line."""
+    found = ArgumentParser(prog="loopback", description=(__doc__ or "").splitlines()[0])
+    found.add_argument("state", type=Path, help="where dicts, volumes and deployed apps lie")
+    for field in fields(Settings):
+        if field.type in (int, float, float | None):
+            kind = int if field.type is int else float
+            found.add_argument(
+                f"--{field.name.replace('_', '-')}", type=kind, default=field.default
+            )
+    return found
+
+
+def main(arguments: list[str]) -> None:
     """Print the address, serve until SIGTERM or SIGINT, and end with nothing left."""
+    options = vars(parser().parse_args(arguments))
     ends = (signal.SIGTERM, signal.SIGINT)
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-    with Loopback(state) as loopback:
+    state: Path = options.pop("state")
+    with Loopback(state, Settings(**options)) as loopback:
         sys.stdout.write(f"{loopback.url}\n")
         sys.stdout.flush()
         signal.sigwait(ends)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1:])

@@ -28,7 +28,11 @@ class CommandError(Exception):
 
 
 class Loopback:
-    """A running control plane. Every method may be called from any thread.
+    """A running control plane. Every method may be called from any thread and blocks.
+
+    The containers share the host. What runs in them finds by variables what a container has for
+    itself on Modal: `LORABOT_MOUNT_ROOT`, below which the mount paths of its volumes lie, and
+    `LORABOT_SERVER_PORT`, on which a server class listens instead of the port that it names.
 
     Attributes:
         url: What `MODAL_SERVER_URL` must be.
@@ -41,6 +45,8 @@ class Loopback:
         self._thread = threading.Thread(target=self._loop.run_forever, name="loopback")
         self._thread.start()
         self.plane = self._wait(self._start(state))
+        notify = self.plane.changes.notify
+        self.settings.changed = lambda: self._loop.call_soon_threadsafe(notify)
         self.url = self.plane.url
 
     def __enter__(self) -> "Loopback":
@@ -56,6 +62,7 @@ class Loopback:
 
     def stop(self) -> None:
         """Kill every container and end; the state stays."""
+        self.settings.changed = None
         self._wait(self.plane.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -218,6 +225,7 @@ class Loopback:
             AssertionError: Naming RPCs that are not served, or writes to volumes that are lost.
         """
         broken = [f"{its.rpc}: {its.traceback}" for its in self.plane.router.broken]
+        broken += self.plane.tasks.errors
         assert not broken, "\n".join(broken)
         assert not self.plane.volumes.violations, "\n".join(self.plane.volumes.violations)
         assert not self.unimplemented, f"not served: {', '.join(self.unimplemented)}"

@@ -24,6 +24,7 @@ class App:
     Attributes:
         tags: Ids of its published functions and classes by tag.
         version: Counts the deploys.
+        labels: What its `tags` argument says of it.
     """
 
     id: str
@@ -31,6 +32,7 @@ class App:
     state: api_pb2.AppState.ValueType = api_pb2.APP_STATE_INITIALIZING
     version: int = 0
     tags: dict[str, str] = field(default_factory=dict[str, str])
+    labels: dict[str, str] = field(default_factory=dict[str, str])
 
 
 class Apps:
@@ -127,6 +129,7 @@ class Apps:
         app.version += 1
         before = {its for its in app.tags.values() if its.startswith("fu-")}
         app.tags = {**request.function_ids, **request.class_ids}
+        app.labels = dict(request.tags)
         gone = before - set(app.tags.values())
         await self.published(app, gone, dict(request.definition_ids))
         if app.state == api_pb2.APP_STATE_DEPLOYED:
@@ -134,6 +137,12 @@ class Apps:
         return api_pb2.AppPublishResponse(
             url=f"http://loopback/apps/{app.name}", deployed_at=self._clock.now()
         )
+
+    @rpc
+    async def app_get_tags(
+        self, request: api_pb2.AppGetTagsRequest, caller: Caller
+    ) -> api_pb2.AppGetTagsResponse:
+        return api_pb2.AppGetTagsResponse(tags=self.get(request.app_id).labels)
 
     @rpc
     async def app_heartbeat(self, request: api_pb2.AppHeartbeatRequest, caller: Caller) -> Empty:

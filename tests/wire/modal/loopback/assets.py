@@ -12,7 +12,7 @@ from modal_proto import api_pb2
 
 from tests.wire.modal.loopback.blobs import Blobs
 from tests.wire.modal.loopback.names import Names, new_id
-from tests.wire.modal.loopback.rpc import Caller, rpc
+from tests.wire.modal.loopback.rpc import Caller, NotServedError, rpc
 from tests.wire.modal.loopback.state import State
 
 _SUCCESS = api_pb2.GenericResult(status=api_pb2.GenericResult.GENERIC_STATUS_SUCCESS)
@@ -66,6 +66,8 @@ class Images:
     async def image_get_or_create(
         self, request: api_pb2.ImageGetOrCreateRequest, caller: Caller
     ) -> api_pb2.ImageGetOrCreateResponse:
+        if request.image.HasField("build_function"):
+            raise NotServedError("image built by a function")
         content = request.image.SerializeToString(deterministic=True)
         image_id = f"im-{hashlib.sha256(content).hexdigest()[:16]}"
         self._images[image_id] = request.image

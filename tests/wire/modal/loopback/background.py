@@ -27,7 +27,7 @@ class BackgroundCommits:
     async def run(self) -> None:
         """Commit every few seconds."""
         while True:
-            await self._changes.wait_for(lambda: self._settings.background_commit_seconds, 1.0)
+            await self._changes.wait_for(lambda: self._settings.background_commit_seconds, 3600)
             if self._settings.background_commit_seconds is None:
                 continue
             await asyncio.sleep(self._settings.background_commit_seconds)

@@ -8,7 +8,7 @@ from modal_proto import api_pb2
 from tests.wire.modal.loopback.changes import Changes
 from tests.wire.modal.loopback.functions import Functions
 from tests.wire.modal.loopback.names import new_id
-from tests.wire.modal.loopback.rpc import Caller, rpc
+from tests.wire.modal.loopback.rpc import Caller, NotServedError, rpc
 from tests.wire.modal.loopback.scheduler import Scheduler
 from tests.wire.modal.loopback.settings import Clock
 from tests.wire.modal.loopback.work import Call, Input
@@ -52,9 +52,11 @@ class Calls:
             GRPCError: NOT_FOUND, or FAILED_PRECONDITION: no deploy published the function.
         """
         record = self._functions.get(function_id)
-        if record.definition is None:
+        definition = record.definition
+        if definition is None:
             raise GRPCError(Status.FAILED_PRECONDITION, f"{record.name} is not deployed")
-        call = Call(new_id("fc"), record, parent_input_id, self._clock.now())
+        policy = definition.function.retry_policy
+        call = Call(new_id("fc"), record, policy, parent_input_id, self._clock.now())
         self.calls[call.id] = call
         return call
 
@@ -69,6 +71,8 @@ class Calls:
     async def function_map(
         self, request: api_pb2.FunctionMapRequest, caller: Caller
     ) -> api_pb2.FunctionMapResponse:
+        if request.function_call_type != api_pb2.FUNCTION_CALL_TYPE_UNARY:
+            raise NotServedError("map over many inputs")
         invocation = request.function_call_invocation_type
         is_spawn = invocation == api_pb2.FUNCTION_CALL_INVOCATION_TYPE_ASYNC
         limit = MAX_INLINE_SPAWN_BYTES if is_spawn else MAX_INLINE_BYTES
@@ -76,13 +80,11 @@ class Calls:
             if len(item.input.args) > limit:
                 raise GRPCError(Status.INVALID_ARGUMENT, f"Inputs above {limit} B go as blobs")
         call = self.start(request.function_id, request.parent_input_id)
-        definition = call.function.definition
-        assert definition is not None  # start() refuses it
         return api_pb2.FunctionMapResponse(
             function_call_id=call.id,
             pipelined_inputs=[self._add(call, item) for item in request.pipelined_inputs],
             function_call_jwt=call.id,
-            retry_policy=definition.function.retry_policy,
+            retry_policy=call.policy,
             max_inputs_outstanding=1000,
         )
 

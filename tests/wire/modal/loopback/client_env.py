@@ -3,7 +3,7 @@
 import os
 
 # What a process of the host gets: the path and the locale, no token and no setting of a person.
-HOST_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH")
+HOST_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 # All of the client's own warnings derive from UserWarning.
 PYTHON_WARNINGS = "error::UserWarning,ignore:Failed to initialize NumPy:UserWarning"
 

@@ -32,7 +32,7 @@ class Container:
         last_call_id: The call of the input that it took last.
         cancels: Inputs that its next heartbeat is told to cancel.
         is_ready: Whether it asked for its first input, or, as a server, serves its port.
-        is_preempted: Whether it was told to leave.
+        is_preempted: Whether it has to go before its work is done: its inputs run again elsewhere.
         port: What a server listens on instead of its published port.
         has_entered: Whether a server's enter hooks are through.
         requests: Requests that a server answers now.

@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
+from tests.wire.modal.loopback import trees
 from tests.wire.modal.loopback.apps import App, Apps
 from tests.wire.modal.loopback.assets import Images, Mounts, Secrets
 from tests.wire.modal.loopback.background import BackgroundCommits
@@ -29,6 +30,7 @@ from tests.wire.modal.loopback.schedules import Schedules
 from tests.wire.modal.loopback.servers import Servers
 from tests.wire.modal.loopback.settings import Clock, Settings
 from tests.wire.modal.loopback.state import State
+from tests.wire.modal.loopback.tasks import Tasks
 from tests.wire.modal.loopback.volume_rpcs import Volumes
 from tests.wire.modal.loopback.workspace import Workspace
 
@@ -38,6 +40,7 @@ class ControlPlane:
 
     def __init__(self, root: Path, settings: Settings) -> None:
         self.settings, self.clock, self.changes = settings, Clock(), Changes()
+        self.tasks = Tasks()
         self.state = State(root.resolve())
         self.names = Names(self.state)
         self.blobs = Blobs(self.state)
@@ -51,15 +54,14 @@ class ControlPlane:
         self.layouts = Layouts(self.apps, self.functions, self.names)
         self.gpus = Gpus(settings, self.changes)
         self.scheduler = Scheduler(settings, self.clock, self.changes)
-        self.servers = Servers(self.state, settings, self.scheduler, self.changes)
+        self.servers = Servers(self.state, settings, self.scheduler, self.changes, self.tasks)
         self.calls = Calls(self.functions, self.scheduler, self.clock, self.changes)
         self.schedules = Schedules(self.apps, self.functions, self.calls, settings, self.changes)
         self.logs = Logs(self.apps, self.scheduler, self.changes)
         self.queues = Queues(self.names, self.changes)
         self.listings = Listings(self.apps, self.names, self.scheduler)
-        self._sockets = tempfile.TemporaryDirectory(
-            prefix="loopback-"
-        )  # paths of 108 bytes at most
+        self._short = self._make_short()
+        trees.remove(self.state.root / "containers")  # of a control plane that was killed
         self.launcher = Launcher(
             settings=settings,
             clock=self.clock,
@@ -67,12 +69,13 @@ class ControlPlane:
             gpus=self.gpus,
             scheduler=self.scheduler,
             logs=self.logs,
+            tasks=self.tasks,
             folder=self.state.folder("containers"),
-            sockets=Path(self._sockets.name),
+            short=self._short,
         )
         self.background = BackgroundCommits(self.launcher, self.volumes, settings, self.changes)
-        self._tasks: list[asyncio.Task[None]] = []
-        self.router = Router(self._parts())
+        self._clocks: list[asyncio.Task[None]] = []
+        self.router = Router(self._parts(), settings)
         self._connect()
         self._server = RpcServer(self.router, Caller())
         self.url = ""
@@ -81,17 +84,15 @@ class ControlPlane:
         """Listen, and start what the deployed apps keep running."""
         await self.blobs.start()
         self.url = await self._server.listen()
-        for work in (self.schedules.run(), self.background.run()):
-            self._tasks.append(asyncio.create_task(work))
+        self._clocks.append(self.tasks.start(self.schedules.run(), "schedules"))
+        self._clocks.append(self.tasks.start(self.background.run(), "background commits"))
         for app in self.apps.all_deployed():
             await self._keep_up(app)
 
     async def stop(self) -> None:
         """Kill every container and close all ports."""
         self.scheduler.is_stopping = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.tasks.cancel(*self._clocks)
         await self.servers.stop()
         living = self.scheduler.living_all()
         for container in living:
@@ -99,11 +100,21 @@ class ControlPlane:
             if container.process is None and container.task is not None:
                 container.task.cancel()
         tasks = [container.task for container in living if container.task is not None]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks)
         await self._server.stop()
         await self.blobs.stop()
         self.state.close()
-        self._sockets.cleanup()
+        trees.remove(self._short)
+
+    def _make_short(self) -> Path:
+        """Make a folder of a short path; remove the one of a control plane that was killed."""
+        note = self.state.root / "short-folder"
+        if note.exists():
+            trees.remove(Path(note.read_text("utf-8")))
+        folder = Path(tempfile.mkdtemp(prefix="loopback-"))
+        note.write_text(str(folder), "utf-8")
+        return folder
 
     def _provision(self) -> Provision:
         return Provision(
@@ -159,8 +170,8 @@ class ControlPlane:
                 self.scheduler.drain(container)
 
     async def _stopped(self, app: App) -> None:
-        for container in self.scheduler.living_all():
-            if container.function.app_id == app.id and not container.definition.is_server:
-                self.scheduler.stop(container)
         for record in self.functions.of(app):
             await self.servers.forget(record)
+            for variant in self.functions.variants(record.id):
+                self.scheduler.close(variant)
+            record.active = None

@@ -8,9 +8,10 @@ from modal_proto import api_pb2
 
 from tests.wire.modal.loopback.apps import App, Apps
 from tests.wire.modal.loopback.definitions import Definition, FunctionRecord, data_of
+from tests.wire.modal.loopback.gaps import check_served, check_served_options
 from tests.wire.modal.loopback.limits import check_definition, check_options
 from tests.wire.modal.loopback.names import Names, new_id
-from tests.wire.modal.loopback.rpc import Caller, rpc
+from tests.wire.modal.loopback.rpc import Caller, NotServedError, rpc
 from tests.wire.modal.loopback.state import State
 
 
@@ -129,6 +130,8 @@ class Functions:
     async def function_get(
         self, request: api_pb2.FunctionGetRequest, caller: Caller
     ) -> api_pb2.FunctionGetResponse:
+        if request.app_version:
+            raise NotServedError("look-up of an older version")
         found = self._apps.find(request.app_name, request.environment_name, request.object_tag)
         record = self.get(found)
         assert record.active is not None  # a published tag
@@ -164,6 +167,7 @@ class Functions:
     ) -> api_pb2.FunctionBindParamsResponse:
         base = self.get(request.function_id)
         check_options(request.function_options)
+        check_served_options(request.function_options)
         key = request.SerializeToString(deterministic=True)
         if key not in self._bound:
             bound = FunctionRecord(new_id("fu"), base.app_id, base.name, base=base)
@@ -180,6 +184,7 @@ class Functions:
         given = request.function_data
         data = given if given.ranked_functions else data_of(request.function)
         check_definition(data)
+        check_served(data)
         function_id = request.existing_function_id or new_id("fu")
         name = data.function_name
         record = self._records.setdefault(

@@ -16,6 +16,7 @@ class Hold:
     Attributes:
         gpu: Number of the slot.
         gpu_type: As the function asked for it.
+        taken: By `time.monotonic()`.
         released: None while it is held.
     """
 

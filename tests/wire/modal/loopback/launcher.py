@@ -22,6 +22,7 @@ from tests.wire.modal.loopback.rpc import Caller, Router
 from tests.wire.modal.loopback.rpc_server import RpcServer
 from tests.wire.modal.loopback.scheduler import Scheduler
 from tests.wire.modal.loopback.settings import Clock, Settings
+from tests.wire.modal.loopback.tasks import Tasks
 from tests.wire.modal.loopback.volumes import View
 
 
@@ -31,7 +32,8 @@ class Launcher:
 
     Attributes:
         folder: Where the containers' root folders are made.
-        sockets: Where their connections lie; a path of a Unix socket has 108 bytes at most.
+        short: Where their sockets and temporary files lie, under short names: the path of a Unix
+            socket has 108 bytes at most.
         router: Serves what they ask.
     """
 
@@ -41,8 +43,9 @@ class Launcher:
     gpus: Gpus
     scheduler: Scheduler
     logs: Logs
+    tasks: Tasks
     folder: Path
-    sockets: Path
+    short: Path
     router: Router | None = None
     _views: dict[str, dict[str, View]] = field(default_factory=dict[str, dict[str, View]])
 
@@ -61,7 +64,7 @@ class Launcher:
         )
         self.scheduler.containers[container.id] = container
         running = self._run(container, definition.ranked)
-        container.task = asyncio.create_task(running, name=container.id)
+        container.task = self.tasks.start(running, container.id)
         return container
 
     def view(self, container_id: str, volume_id: str) -> tuple[View, list[int]] | None:
@@ -110,18 +113,20 @@ class Launcher:
         self._views[container.id] = views
         assert self.router is not None  # set before anything is deployed
         server = RpcServer(self.router, Caller(container.id))
-        url = await server.listen(self.sockets / container.id)
+        short = self.short / container.id
+        (short / "tmp").mkdir(parents=True)
+        url = await server.listen(short / "socket")
         try:
-            env = self.provision.env(container, url)
+            env = self.provision.env(container, url) | {"TMPDIR": str(short / "tmp")}
             limit = container.definition.startup_timeout_secs
             asyncio.get_running_loop().call_later(limit, self._give_up, container)
             await container.run(self.provision.python, env, partial(self._keep, container))
         finally:
             await server.stop()
-            (self.sockets / container.id).unlink(missing_ok=True)
         for view in views.values():
             self.provision.volumes.check_unchanged(view)
-        await asyncio.to_thread(shutil.rmtree, container.root, ignore_errors=True)
+        for folder in (container.root, short):
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _keep(
         self, container: Container, stream: asyncio.StreamReader, is_error: bool
@@ -137,5 +142,11 @@ class Launcher:
 
     def _give_up(self, container: Container) -> None:
         """Kill a container that does not come up in its time."""
-        if not container.is_ready and not container.definition.is_server:
+        is_late = container.state == "starting" and not container.is_ready
+        if is_late and not container.definition.is_server:
+            seconds = container.definition.startup_timeout_secs
+            container.failure = api_pb2.GenericResult(
+                status=api_pb2.GenericResult.GENERIC_STATUS_INIT_FAILURE,
+                exception=f"The container did not start within {seconds} s",
+            )
             container.kill()

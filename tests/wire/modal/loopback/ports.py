@@ -4,6 +4,10 @@ import asyncio
 import contextlib
 import socket
 
+# Modal reaches a server from outside its container: one that listens on 127.0.0.1 alone is not
+# reached. Nor is it under another address of loopback, while one on 0.0.0.0 is.
+OUTSIDE = "127.0.0.2"
+
 
 def free_port() -> int:
     """Return a port on which nobody listens."""
@@ -12,9 +16,9 @@ def free_port() -> int:
 
 
 async def listens(port: int) -> bool:
-    """Return whether somebody takes connections on a port."""
+    """Return whether a container takes connections from outside on a port."""
     try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        _, writer = await asyncio.open_connection(OUTSIDE, port)
     except OSError:
         return False
     writer.close()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
 from tests.wire.modal.loopback.container import Container
+from tests.wire.modal.loopback.ports import OUTSIDE
 
 # RFC 9110, 7.6.1: of one connection only.
 HOP_BY_HOP = {
@@ -54,6 +55,8 @@ class Proxy:
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         self.is_wanted = True
         self._changed()
+        if "upgrade" in request.headers.get("Connection", "").lower():
+            return web.Response(status=501, text="The loopback passes no websocket on.\n")
         container = self._serving()
         if container is None:
             return web.Response(status=503, text="No container serves at the moment.\n")
@@ -74,7 +77,7 @@ class Proxy:
         assert self._session is not None
         async with self._session.request(
             request.method,
-            f"http://127.0.0.1:{container.port}{request.raw_path}",
+            f"http://{OUTSIDE}:{container.port}{request.raw_path}",
             headers=[
                 *_end_to_end(request.headers.items()),
                 ("X-Forwarded-For", request.remote or ""),

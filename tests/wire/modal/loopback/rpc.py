@@ -1,5 +1,6 @@
 """Routes each RPC of Modal's API to the part that serves it, and records the ones nobody serves."""
 
+import asyncio
 import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -10,6 +11,8 @@ from grpclib.const import Handler, Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 from modal_proto.api_grpc import ModalClientBase
+
+from tests.wire.modal.loopback.settings import Settings
 
 Method = TypeVar("Method", bound=Callable[..., object])
 # Messages are of 285 types; each handler's own signature names its two.
@@ -24,6 +27,10 @@ class Caller:
     """Who speaks: the container of this id, or a client outside (no id)."""
 
     container_id: str | None = None
+
+
+class NotServedError(Exception):
+    """A request wants what the loopback does not do; the text names it."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +62,21 @@ class Router:
 
     Attributes:
         counts: How often each RPC was called.
-        unimplemented: RPCs that were asked for and that no part serves, in their order.
+        unimplemented: RPCs that were asked for and that no part serves, and parts of requests
+            that no part does, in their order.
         broken: Handlers that raised something unexpected.
         listeners: Called when an RPC was served, before it is answered: one that does not return
             withholds the answer.
+        heard: Is told the name and the request of each RPC; a test may replace it.
     """
 
-    def __init__(self, parts: Sequence[object]) -> None:
+    def __init__(self, parts: Sequence[object], settings: Settings) -> None:
+        self._settings = settings
         self.counts: Counter[str] = Counter()
         self.unimplemented: list[str] = []
         self.broken: list[Broken] = []
         self.listeners: list[Listener] = []
+        self.heard: Callable[[str, Message], None] = lambda _name, _request: None
         self._serving = dict(_handlers(parts))
         unknown = set(self._serving) - {path.rsplit("/", 1)[1] for path in _TABLE}
         if unknown:
@@ -79,6 +90,8 @@ class Router:
         """Answer one call of the RPC `name`."""
         self.counts[name] += 1
         request = await stream.recv_message()
+        self.heard(name, request)
+        await asyncio.sleep(self._settings.rpc_delay_seconds)
         handler = self._serving.get(name)
         if handler is None:
             self.unimplemented.append(name)
@@ -87,6 +100,9 @@ class Router:
             await self._answer(name, handler, stream, request, caller)
         except (GRPCError, ConnectionError):
             raise
+        except NotServedError as error:
+            self.unimplemented.append(str(error))
+            raise GRPCError(Status.UNIMPLEMENTED, f"The loopback has no {error}.") from error
         except Exception as error:
             # Not INTERNAL: the client would retry a bug until the test's time is up.
             self.broken.append(Broken(name, traceback.format_exc()))

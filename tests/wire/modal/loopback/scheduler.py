@@ -122,7 +122,7 @@ class Scheduler:
             elif terminate:
                 container.inputs.remove(work)
                 self.finish(work, Result(status=Result.GENERIC_STATUS_TERMINATED))
-                container.kill()
+                self._take_down(container)
             else:
                 work.is_cancelled = True
                 container.cancels.append(work.id)
@@ -143,9 +143,22 @@ class Scheduler:
 
     def drain(self, container: Container) -> None:
         """Let a container finish what it runs and take no more."""
-        if container.state != "ended":
+        if container.state == "queued":
+            self._call_off(container)
+        elif container.state != "ended":
             container.state = "draining"
         self._changes.notify()
+
+    def close(self, record: FunctionRecord) -> None:
+        """End everything of a function whose app was stopped."""
+        queue = self.queue(record.id)
+        while queue:
+            self.finish(queue.popleft(), Result(status=Result.GENERIC_STATUS_TERMINATED))
+        for container in self.living(record.id):
+            for work in container.inputs:
+                work.is_cancelled = True
+            if not container.definition.is_server:
+                self.stop(container)
 
     def preempt(self, container: Container) -> None:
         """Take the machine away: a signal, the grace period, then a kill.
@@ -190,8 +203,14 @@ class Scheduler:
             self.scale(container.function)
         self._changes.notify()
 
+    def _take_down(self, container: Container) -> None:
+        """Kill a container for the sake of one of its inputs; the others run again elsewhere."""
+        container.is_preempted = True
+        self.drain(container)
+        container.kill()
+
     def _call_off(self, container: Container) -> None:
-        """Take back a container that still waits for a GPU that nobody needs any more."""
+        """Take back a container that still waits for a GPU."""
         container.state = "draining"
         if container.task is not None:
             container.task.cancel()
@@ -207,7 +226,7 @@ class Scheduler:
 
     def _time_out(self, work: Input, container: Container) -> None:
         container.inputs.remove(work)
-        container.kill()
+        self._take_down(container)
         seconds = container.definition.timeout_secs
         text = f"Task's current input {work.id} hit its timeout of {seconds}s"
         self._end(work, Result(status=Result.GENERIC_STATUS_TIMEOUT, exception=text))
@@ -216,9 +235,7 @@ class Scheduler:
         self, work: Input, result: Result, item: api_pb2.FunctionPutOutputsItem | None = None
     ) -> None:
         """Run an input again as its retry policy has it, or give it its final output."""
-        definition = work.call.function.definition
-        assert definition is not None  # it ran
-        policy = definition.function.retry_policy
+        policy = work.call.policy
         is_over = result.status in (
             Result.GENERIC_STATUS_SUCCESS,
             Result.GENERIC_STATUS_TERMINATED,

@@ -40,7 +40,7 @@ class Schedules:
         """Let minutes pass for as long as the settings give them a length."""
         minute = datetime.now(ZoneInfo("UTC")).replace(second=0, microsecond=0)
         while True:
-            await self._changes.wait_for(lambda: self._settings.cron_minute_seconds, 1.0)
+            await self._changes.wait_for(lambda: self._settings.cron_minute_seconds, 3600)
             if self._settings.cron_minute_seconds is None:
                 continue
             await asyncio.sleep(self._settings.cron_minute_seconds)

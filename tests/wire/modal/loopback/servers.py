@@ -17,6 +17,7 @@ from tests.wire.modal.loopback.rpc import Caller, rpc
 from tests.wire.modal.loopback.scheduler import Scheduler
 from tests.wire.modal.loopback.settings import Settings
 from tests.wire.modal.loopback.state import State
+from tests.wire.modal.loopback.tasks import Tasks
 
 UNHEALTHY_AFTER = 3  # failed looks at the port
 MAX_BACKOFF_SECONDS = 5.0
@@ -30,10 +31,15 @@ class Servers:
     """
 
     def __init__(
-        self, state: State, settings: Settings, scheduler: Scheduler, changes: Changes
+        self,
+        state: State,
+        settings: Settings,
+        scheduler: Scheduler,
+        changes: Changes,
+        tasks: Tasks,
     ) -> None:
         self._state, self._settings = state, settings
-        self._scheduler, self._changes = scheduler, changes
+        self._scheduler, self._changes, self._tasks = scheduler, changes, tasks
         self._ports = {key.decode(): int(value) for key, value in state.items("port").items()}
         self._proxies: dict[str, Proxy] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
@@ -56,22 +62,21 @@ class Servers:
         """Keep a published server up from now on; a newer version takes over by itself."""
         if self.url_of(record) and record.id not in self._keepers:
             await self._proxies[record.id].start()
-            keeper = asyncio.create_task(self._keep(record), name=f"keep {record.name}")
+            keeper = self._tasks.start(self._keep(record), f"keep {record.name}")
             self._keepers[record.id] = keeper
 
     async def forget(self, record: FunctionRecord) -> None:
         """Stop a server that is no longer deployed."""
         keeper = self._keepers.pop(record.id, None)
         if keeper is not None:
-            await _cancel(keeper)
+            await self._tasks.cancel(keeper)
             await self._proxies.pop(record.id).stop()
         for container in self._scheduler.living(record.id):
             self._retire(container)
 
     async def stop(self) -> None:
         """Stop keeping anything up and close the public ports."""
-        for task in [*self._keepers.values(), *self._retiring]:
-            await _cancel(task)
+        await self._tasks.cancel(*self._keepers.values(), *self._retiring)
         for proxy in self._proxies.values():
             await proxy.stop()
 
@@ -143,14 +148,15 @@ class Servers:
                 # Nothing tells when a foreign process begins to listen.
                 while container.state != "ended" and not await listens(container.port):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
+                container.is_ready = container.state == "starting"
         if container.state == "ended":
             return False
-        if not await listens(container.port):
+        if not container.is_ready:
+            text = f"The server does not listen on 0.0.0.0:{container.port} after {limit} s.\n"
+            container.printed.append(text)
             container.kill()
             return False
-        container.is_ready = True
-        if container.state == "starting":
-            container.state = "running"
+        container.state = "running"
         self._changes.notify()
         return True
 
@@ -168,7 +174,7 @@ class Servers:
             return
         container.is_retiring = True
         self._scheduler.drain(container)
-        task = asyncio.create_task(self._shut_down(container), name=f"retire {container.id}")
+        task = self._tasks.start(self._shut_down(container), f"retire {container.id}")
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
@@ -182,9 +188,3 @@ class Servers:
         grace = self._settings.server_grace_seconds
         if not await self._changes.wait_for(lambda: container.state == "ended", grace):
             container.kill()
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

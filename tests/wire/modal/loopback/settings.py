@@ -1,7 +1,7 @@
 """How the loopback behaves, and its clock."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -20,7 +20,9 @@ class Settings:
         background_commit_seconds: How often volumes are committed in the background, None never.
         cron_minute_seconds: How long a minute of the schedules lasts, None: they never run alone.
         health_seconds: How often a server's port is looked at.
+        rpc_delay_seconds: How long every RPC waits before it is answered, as over a network.
         container_env: Variables that every container gets.
+        changed: Called after each change, from whichever thread made it.
     """
 
     gpus: int = 4
@@ -32,7 +34,14 @@ class Settings:
     background_commit_seconds: float | None = None
     cron_minute_seconds: float | None = None
     health_seconds: float = 1.0
+    rpc_delay_seconds: float = 0.0
     container_env: Mapping[str, str] = field(default_factory=dict[str, str])
+    changed: Callable[[], object] | None = field(default=None, repr=False)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+        if self.changed is not None:
+            self.changed()
 
 
 class Clock:

@@ -34,7 +34,6 @@ class Volumes:
         self._names, self._blobs = names, blobs
         self._folder = state.folder("volumes")
         self._reads = Reads(state.folder("reads"))
-        self._lock = asyncio.Lock()  # one change of committed files at a time
         self.view_of: Callable[[str, str], tuple[View, list[int]] | None] = lambda _c, _v: None
         self.violations: list[str] = []
         self.volumes: dict[str, Volume] = {}
@@ -54,7 +53,7 @@ class Volumes:
 
     async def load(self, view: View) -> None:
         """Bring what is committed into a container's view."""
-        async with self._lock:
+        async with view.volume.lock:
             await asyncio.to_thread(view.load)
 
     async def commit(self, view: View) -> None:
@@ -62,7 +61,7 @@ class Volumes:
         if view.is_read_only:
             self.check_unchanged(view)
             return
-        async with self._lock:
+        async with view.volume.lock:
             await asyncio.to_thread(view.commit)
 
     def check_unchanged(self, view: View) -> None:
@@ -112,7 +111,7 @@ class Volumes:
             text = f"{OPEN_FILES}: path {open_file} is open"
             raise GRPCError(Status.FAILED_PRECONDITION, text)
         await self.commit(view)
-        async with self._lock:
+        async with view.volume.lock:
             lost = await asyncio.to_thread(view.reload)
         if lost:
             name = view.volume.name
@@ -167,8 +166,8 @@ class Volumes:
             raise GRPCError(Status.FAILED_PRECONDITION, text)
         contents = {its.filename: self._blobs.content(its.sha256_hex) for its in request.files}
         sizes = {path.lstrip("/"): its.stat().st_size for path, its in contents.items()}
-        volume.check_room(sizes)
-        async with self._lock:
+        async with volume.lock:
+            volume.check_room(sizes)
             for path, content in contents.items():
                 await asyncio.to_thread(trees.copy, content, volume.path(path))
                 volume.path(path).touch()
@@ -178,10 +177,11 @@ class Volumes:
     async def volume_remove_file(
         self, request: api_pb2.VolumeRemoveFileRequest, caller: Caller
     ) -> Empty:
-        path = self.get(request.volume_id).existing(request.path)
+        volume = self.get(request.volume_id)
+        path = volume.existing(request.path)
         if path.is_dir() and not request.recursive:
             raise GRPCError(Status.INVALID_ARGUMENT, f"{request.path} is a directory")
-        async with self._lock:
+        async with volume.lock:
             await asyncio.to_thread(trees.remove, path)
         return Empty()
 
@@ -194,7 +194,7 @@ class Volumes:
         target = volume.path(request.dst_path)
         if len(sources) > 1 and not target.is_dir():
             raise GRPCError(Status.INVALID_ARGUMENT, f"{request.dst_path} is not a directory")
-        async with self._lock:
+        async with volume.lock:
             for source in sources:
                 if source.is_dir() and not request.recursive:
                     raise GRPCError(Status.INVALID_ARGUMENT, f"{source.name} is a directory")

@@ -1,5 +1,6 @@
 """Volumes: the committed files, and what each container sees of them."""
 
+import asyncio
 import contextlib
 import re
 from dataclasses import dataclass, field
@@ -19,12 +20,14 @@ class Volume:
     Attributes:
         files: Its folder.
         limit_bytes: From which size on it is full, None: never.
+        lock: Held by whoever changes the files.
     """
 
     id: str
     name: str
     files: Path
     limit_bytes: int | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def path(self, inside: str) -> Path:
         """Return where a path of the volume lies.

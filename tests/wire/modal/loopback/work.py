@@ -34,7 +34,7 @@ class Attempt:
     Attributes:
         function: Tag of the function in its app.
         retry: How often the input had failed before.
-        started: Seconds of the loop's clock, as in every other record.
+        started: By `time.monotonic()`, as in every other record.
         ended: None while it runs.
         outcome: None while it runs.
     """
@@ -54,6 +54,7 @@ class Call:
     """One call of a function.
 
     Attributes:
+        policy: How often its inputs are tried again, and when.
         parent_input_id: The input that called, empty for a client outside.
         finished_at: When its last input finished, by the clock of the loopback.
         is_expired: Whether its results are gone.
@@ -61,6 +62,7 @@ class Call:
 
     id: str
     function: FunctionRecord
+    policy: api_pb2.FunctionRetryPolicy
     parent_input_id: str
     created_at: float
     inputs: "list[Input]" = field(default_factory=list["Input"])

@@ -1,0 +1,78 @@
+"""`lorabot deploy`: the bot and its stages to Modal, in the right order."""
+
+from dataclasses import asdict, replace
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.table import Table
+
+from bot.cli.options import Home, Json
+from bot.cli.output import console, errors, print_json
+from bot.doctor.chat import DISCORD, DiscordAccount, DiscordRefusedError
+from bot.messages.deploy_text import idle_text, next_text
+from bot.messages.duration import duration
+from bot.settings import Settings
+from training.errors import RequestError
+from training.idle_cost import idle_costs
+from training.request import EngineName
+from training.resources import BOT, FUNCTIONS
+
+Trainer = Annotated[
+    EngineName | None,
+    Parameter(help="musubi, the default, or rehearsal: a tiny stand-in; LORABOT_ENGINE."),
+]
+
+
+def deploy(*, engine: Trainer = None, json: Json = False, home: Home | None = None) -> None:
+    """Deploy to Modal, or deploy again: checks first, then the stages, then the bot.
+
+    What Modal prints goes to stderr. A missing token or secret is told before anything is done.
+    """
+    place = home or Home()
+    if place.backend == "local":
+        raise RequestError("lorabot deploy brings the bot to Modal.", "Leave out --backend local.")
+    settings = replace(place, backend="modal").settings()
+    if engine is not None:
+        settings = settings.model_copy(update={"engine": engine})
+    from bot.modal_deploy import current_prices, deploy  # noqa: PLC0415  # imports Modal's client
+
+    done = deploy(settings.deployment, lambda line: errors.print(line, markup=False))
+    prices, application = current_prices(), _application(settings)
+    costs = idle_costs(prices)
+    if json:
+        facts = {"app": settings.modal_app, "engine": settings.engine, "url": done.url}
+        idle = {"idle": [asdict(cost) for cost in costs], "prices": str(prices.day)}
+        print_json({**facts, "workspace": done.workspace, "functions": _functions(), **idle})
+        return
+    console.print(
+        f"{settings.modal_app} is deployed in the workspace {done.workspace} and trains with "
+        f"{settings.engine}.\nThe bot answers at {done.url} and is connected to Discord.\n",
+        markup=False,
+    )
+    console.print(_table())
+    console.print(f"\n{idle_text(costs, prices)}\n\n{next_text(application, settings.modal_app)}")
+
+
+def _application(settings: Settings) -> str | None:
+    """Return the application's id, None where no token is set here or Discord does not tell."""
+    if settings.discord_token is None:
+        return None
+    token = settings.discord_token.get_secret_value()
+    try:
+        with DiscordAccount(token, settings.discord_url or DISCORD) as account:
+            return str(account.application()["id"])
+    except DiscordRefusedError:
+        return None
+
+
+def _functions() -> list[dict[str, Any]]:
+    return [{"name": name, **asdict(resources)} for name, resources in FUNCTIONS.items()]
+
+
+def _table() -> Table:
+    table = Table("deployed", "GPU", "cores", "GiB", "time limit", box=None)
+    table.add_row("Bot", "", f"{BOT.cpu:g}", f"{BOT.memory_gib:g}", "none, always on")
+    for name, its in FUNCTIONS.items():
+        limit = duration(its.timeout_seconds)
+        table.add_row(name, ", ".join(its.gpu), f"{its.cpu:g}", f"{its.memory_gib:g}", limit)
+    return table

@@ -1,0 +1,51 @@
+"""`lorabot doctor`: everything that must be there, one by one, and what repairs it."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from bot.cli.options import Home, Json
+from bot.cli.output import console, errors, plain, print_json
+from bot.doctor.chat import chat_findings
+from bot.doctor.finding import Finding, Status, unchecked
+from bot.doctor.machine import machine_findings
+
+_STYLES: dict[Status, str] = {"fine": "green", "failed": "bold red", "not checked": "yellow"}
+_WIDTH = max(map(len, _STYLES))
+
+
+def doctor(*, json: Json = False, home: Home | None = None) -> None:
+    """Check this machine, Modal and Discord one by one; exit code 1 when something fails.
+
+    Nothing is changed, and no token is printed. --backend local leaves Modal out.
+    """
+    found: list[Finding] = []
+    for finding in _findings(home or Home()):
+        found.append(finding)
+        if not json:
+            _print(finding)
+    if json:
+        print_json([asdict(finding) for finding in found])
+    failures = sum(finding.status == "failed" for finding in found)
+    if failures:
+        errors.print(f"{failures} of {len(found)} checks failed.")
+        sys.exit(1)
+
+
+def _findings(home: Home) -> Iterator[Finding]:
+    settings = home.settings()
+    yield from machine_findings(settings)
+    if home.backend == "local":
+        yield unchecked("Modal", "left out with --backend local")
+    else:
+        from bot.modal_checks import modal_findings  # noqa: PLC0415  # imports Modal's client
+
+        yield from modal_findings(settings.deployment, is_wanted=settings.backend == "modal")
+    yield from chat_findings(settings)
+
+
+def _print(finding: Finding) -> None:
+    mark = f"[{_STYLES[finding.status]}]{finding.status:<{_WIDTH}}[/]"
+    console.print(f"{mark}  {plain(finding.check)}: {plain(finding.text)}")
+    if finding.fix:
+        console.print(f"{'':<{_WIDTH}}  -> {plain(finding.fix)}")

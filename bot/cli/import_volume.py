@@ -1,0 +1,175 @@
+"""`lorabot import-volume`: datasets and LoRA files of somebody who followed the guide."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated
+
+from cyclopts import CycloptsError, Parameter
+from rich.table import Table
+
+from bot.cli.checkpoint import Place
+from bot.cli.options import OPERATOR, Json
+from bot.cli.output import console, errors, plain, print_json
+from bot.cli.progress import fetched
+from bot.guide_import import Binding, GuideImport, Outcome, Source
+from bot.messages.duration import size
+from training.catalogue import ExpertName, find_model
+from training.errors import NotFoundError
+from training.guide_volumes import (
+    FoundCheckpoint,
+    FoundDataset,
+    find_checkpoints,
+    find_datasets,
+)
+
+Found = FoundDataset | FoundCheckpoint
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class What:
+    """What is imported, and from where."""
+
+    all: Annotated[bool, Parameter(help="Import everything that is found.", negative=())] = False
+    list: Annotated[bool, Parameter(help="Only list what is found.", negative=())] = False
+    datasets: Annotated[str, Parameter(help="The Volume with datasets.")] = "datasets"
+    checkpoints: Annotated[str, Parameter(help="The Volume with outputs.")] = "kohya-volume"
+    model: Annotated[
+        str | None,
+        Parameter(help="What the LoRA files were trained for, where their headers do not say it."),
+    ] = None
+    expert: Annotated[
+        ExpertName | None, Parameter(help="Wan 2.2: high or low, where a header does not say it.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Volume:
+    """A Volume with what was found in it."""
+
+    source: Source
+    found: Sequence[Found]
+
+
+def import_volume(
+    *names: Annotated[str, Parameter(help="What to import; names of --list.")],
+    what: What | None = None,
+    json: Json = False,
+    place: Place | None = None,
+) -> None:
+    """Copy datasets and LoRA files of the guide's Volumes into a deployment on Modal.
+
+    Each dataset is checked as an upload is. The Volumes are only read. With --backend local the
+    copies go to this machine, with --server to a chat server's datasets.
+    """
+    what = what or What()
+    if sum((what.all, what.list, bool(names))) != 1:
+        raise CycloptsError(msg="Say what to import: names, or --all; --list shows what there is.")
+    if what.model is not None:
+        find_model(what.model)
+    place = place or Place()
+    place = replace(place, backend=place.backend or "modal")
+    place.settings()
+    volumes = _look(what, is_quiet=json)
+    if what.list:
+        _list(volumes, is_json=json)
+        return
+    chosen = _choose(volumes, names)
+    importer = GuideImport(place.open(), place.guild, OPERATOR)
+    binding = Binding(what.model, what.expert)
+    outcomes: list[Outcome] = []
+    for source, item in chosen:
+        outcomes.append(_import(importer, source, item, binding, is_quiet=json))
+        if not json:
+            _print(outcomes[-1])
+    if json:
+        print_json([asdict(outcome) for outcome in outcomes])
+    left = sum(outcome.status == "not imported" for outcome in outcomes)
+    if left:
+        errors.print(f"{left} of {len(outcomes)} were not imported.")
+        sys.exit(1)
+
+
+def _look(what: What, *, is_quiet: bool) -> list[_Volume]:
+    """Return what both Volumes hold; one of them may be missing.
+
+    Raises:
+        NotFoundError: Neither is there.
+    """
+    from bot.modal_operator import open_source  # noqa: PLC0415  # imports Modal's client
+
+    volumes: list[_Volume] = []
+    for name, find in ((what.datasets, find_datasets), (what.checkpoints, find_checkpoints)):
+        source = open_source(name)
+        try:
+            volumes.append(_Volume(source, find(source.files())))
+        except FileNotFoundError:
+            if not is_quiet:
+                errors.print(f"There is no Volume called {name} in this workspace.", markup=False)
+    if not volumes:
+        raise NotFoundError(
+            "There is nothing to import from.",
+            "See `modal volume list`, and name the Volumes with --datasets and --checkpoints.",
+        )
+    return volumes
+
+
+def _choose(volumes: Sequence[_Volume], names: Sequence[str]) -> list[tuple[Source, Found]]:
+    """Return what is named, or everything.
+
+    Raises:
+        NotFoundError: A name is none of what was found.
+    """
+    known = [(volume.source, item) for volume in volumes for item in volume.found]
+    unknown = set(names) - {item.name for _, item in known}
+    if unknown:
+        raise NotFoundError(
+            f"The Volumes hold nothing called {', '.join(sorted(unknown))}.",
+            f"Found: {', '.join(item.name for _, item in known) or 'nothing'}.",
+        )
+    return [(source, item) for source, item in known if not names or item.name in names]
+
+
+def _import(
+    importer: GuideImport, source: Source, item: Found, binding: Binding, *, is_quiet: bool
+) -> Outcome:
+    total = item.size_bytes if isinstance(item, FoundDataset) else item.file.size_bytes
+    with fetched(total, item.name, is_quiet=is_quiet) as show:
+        if isinstance(item, FoundDataset):
+            return importer.dataset(source, item, show)
+        return importer.checkpoint(source, item, binding, show)
+
+
+def _list(volumes: Sequence[_Volume], *, is_json: bool) -> None:
+    rows = list(_rows(volumes))
+    if is_json:
+        print_json(rows)
+        return
+    table = Table("name", "kind", "size", "where", box=None)
+    for row in rows:
+        holds = f"{row['media']} media" if row["kind"] == "dataset" else "LoRA"
+        table.add_row(str(row["name"]), holds, size(int(row["size_bytes"])), str(row["path"]))
+    console.print(table if rows else "The Volumes hold no dataset and no LoRA file.")
+
+
+def _rows(volumes: Sequence[_Volume]) -> Iterator[dict[str, str | int]]:
+    for volume in volumes:
+        for item in volume.found:
+            if isinstance(item, FoundDataset):
+                kind = {"kind": "dataset", "path": f"/{item.folder}"}
+                yield {
+                    "name": item.name,
+                    **kind,
+                    "media": item.media,
+                    "size_bytes": item.size_bytes,
+                }
+            else:
+                kind = {"kind": "checkpoint", "path": f"/{item.file.path}"}
+                yield {"name": item.name, **kind, "size_bytes": item.file.size_bytes}
+
+
+def _print(outcome: Outcome) -> None:
+    console.print(f"{outcome.kind} {plain(outcome.name)}: {outcome.status}, {plain(outcome.text)}")
+    if outcome.fix:
+        console.print(f"  {plain(outcome.fix)}")

@@ -1,0 +1,150 @@
+"""What Discord says of the bot's account: its token, its application, the servers it is in."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+from bot.doctor.finding import Finding, failed, fine, unchecked
+from bot.invite import invite_link, missing_permissions
+from bot.settings import Settings
+
+DISCORD = "https://discord.com"
+TOKEN, APPLICATION, SERVERS, INVITE = (
+    *("Discord token", "Discord application", "Discord servers", "invite link"),
+)
+_SECONDS = 20.0
+_UNAUTHORIZED = 401
+_PORTAL = "discord.com/developers/applications, your application"
+
+
+class DiscordRefusedError(Exception):
+    """Discord could not be asked, or refused; the text says why."""
+
+
+class DiscordAccount:
+    """The account of a bot, asked with its token; nothing of it is changed."""
+
+    def __init__(self, token: str, url: str = DISCORD) -> None:
+        self._client = httpx.Client(
+            base_url=f"{url.rstrip('/')}/api/v10",
+            headers={"Authorization": f"Bot {token}", "User-Agent": "DiscordBot (lorabot, 1)"},
+            timeout=_SECONDS,
+        )
+
+    def __enter__(self) -> "DiscordAccount":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def user(self) -> dict[str, Any] | None:
+        """Return the bot's user, None when Discord does not know the token."""
+        answer = self._ask("/users/@me")
+        return None if answer.status_code == _UNAUTHORIZED else _content(answer)
+
+    def application(self) -> dict[str, Any]:
+        """Return the application that the bot belongs to."""
+        return _content(self._ask("/oauth2/applications/@me"))
+
+    def servers(self) -> list[dict[str, Any]]:
+        """Return the servers that the bot is in, the first 200."""
+        return _content(self._ask("/users/@me/guilds"))
+
+    def _ask(self, path: str) -> httpx.Response:
+        try:
+            return self._client.get(path)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            # The text of some of these quotes what was sent, and so the token.
+            raise DiscordRefusedError(f"Discord cannot be asked: {type(error).__name__}.") from None
+
+
+def _content(answer: httpx.Response) -> Any:
+    if not answer.is_success:
+        raise DiscordRefusedError(f"Discord answers {answer.status_code} to {answer.url.path}.")
+    return answer.json()
+
+
+def chat_findings(settings: Settings) -> Iterator[Finding]:
+    """Look at what Discord says, part by part; what cannot be asked says why."""
+    if settings.discord_token is None:
+        why = "LORABOT_DISCORD_TOKEN is not set here; of a secret on Modal the value cannot be read"
+        yield from (unchecked(check, why) for check in (TOKEN, APPLICATION, SERVERS, INVITE))
+        return
+    token = settings.discord_token.get_secret_value()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        yield _unknown_token(settings)
+        why = "it needs a valid token"
+        yield from (unchecked(check, why) for check in (APPLICATION, SERVERS, INVITE))
+        return
+    with DiscordAccount(token, settings.discord_url or DISCORD) as account:
+        yield from _look(account, settings)
+
+
+def _look(account: DiscordAccount, settings: Settings) -> Iterator[Finding]:
+    later = iter((TOKEN, APPLICATION, SERVERS, INVITE))
+    try:
+        user = account.user()
+        next(later)
+        if user is None:
+            yield _unknown_token(settings)
+            yield from (unchecked(check, "it needs a valid token") for check in later)
+            return
+        yield fine(TOKEN, f"that of {user['username']}")
+        application = account.application()
+        next(later)
+        yield _application(application)
+        servers = account.servers()
+        next(later)
+        link = invite_link(application["id"])
+        yield _servers(servers, link)
+        yield fine(INVITE, link)
+    except DiscordRefusedError as error:
+        yield failed(next(later), str(error), "Try again; see discordstatus.com.")
+        yield from (unchecked(check, "Discord has not answered") for check in later)
+
+
+def _unknown_token(settings: Settings) -> Finding:
+    secret = settings.deployment.discord_secret
+    return failed(
+        TOKEN,
+        "Discord does not know the token that LORABOT_DISCORD_TOKEN holds.",
+        f"Reset it at {_PORTAL}, page Bot, and set it anew; for a deployment: "
+        f"modal secret create {secret} LORABOT_DISCORD_TOKEN=... --force",
+    )
+
+
+def _application(application: dict[str, Any]) -> Finding:
+    if application.get("interactions_endpoint_url"):
+        return failed(
+            APPLICATION,
+            "Its interactions endpoint URL is set: Discord sends commands there, not to the bot.",
+            f"Clear it at {_PORTAL}, page General Information.",
+        )
+    if application.get("bot_require_code_grant"):
+        return failed(
+            APPLICATION,
+            "It requires a code grant, so the invite link does not bring the bot into a server.",
+            f"Turn off Requires OAuth2 Code Grant at {_PORTAL}, page Bot.",
+        )
+    return fine(APPLICATION, f"{application['name']}, id {application['id']}")
+
+
+def _servers(servers: list[dict[str, Any]], link: str) -> Finding:
+    if not servers:
+        return failed(SERVERS, "The bot is in no server.", f"Open the invite link: {link}")
+    lacking = {
+        server["name"]: missing
+        for server in servers
+        if (missing := missing_permissions(int(server["permissions"])))
+    }
+    if lacking:
+        texts = [f"in {name} it lacks {', '.join(missing)}" for name, missing in lacking.items()]
+        return failed(
+            SERVERS,
+            f"{'; '.join(texts)}.",
+            f"Open the invite link again there, or give its role these permissions: {link}",
+        )
+    names = ", ".join(server["name"] for server in servers[:5])
+    more = f" and {len(servers) - 5} more" if len(servers) > 5 else ""
+    return fine(SERVERS, f"in {names}{more}, with all permissions; a channel may still deny some")

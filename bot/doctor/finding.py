@@ -1,0 +1,38 @@
+"""One thing that was looked at, how it is, and what repairs it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from training.errors import TrainingError
+
+Status = Literal["fine", "failed", "not checked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check; `fix` is the command or step that repairs what failed."""
+
+    check: str
+    status: Status
+    text: str
+    fix: str = ""
+
+
+def fine(check: str, text: str) -> Finding:
+    """Return that something is as it should be."""
+    return Finding(check, "fine", text)
+
+
+def failed(check: str, text: str, fix: str) -> Finding:
+    """Return that something is not as it should be, and what repairs it."""
+    return Finding(check, "failed", text, fix)
+
+
+def refused(check: str, error: TrainingError) -> Finding:
+    """Return that something failed for the reason of an error."""
+    return failed(check, error.cause, error.fix)
+
+
+def unchecked(check: str, why: str) -> Finding:
+    """Return that something could not be looked at, and why."""
+    return Finding(check, "not checked", why)

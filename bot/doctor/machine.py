@@ -1,0 +1,184 @@
+"""What this machine must have: Python, packages, room, and for real training a GPU."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from bot.doctor.finding import Finding, failed, fine, refused, unchecked
+from bot.messages.duration import size
+from bot.settings import Settings
+from bot.wiring import musubi_checkout
+from training.errors import RequestError
+from training.image_pins import PACKAGES, PYTHON
+from training.musubi.launcher.hooks import MUSUBI_COMMIT
+
+_OLDEST_PYTHON = (3, 11)
+_PROJECT = "wan-lora-bot"
+_ROOM_BYTES = 2 << 30  # datasets and rehearsals
+# A 14B model in 16 bits 28.6 GB, its text encoder 11.4 GB, CLIP 4.8 GB.
+_WEIGHTS_BYTES = 45 * 10**9
+_PROBE_SECONDS = 120
+_PROBE = (
+    "import json, torch\n"
+    "card = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None\n"
+    "print(json.dumps({'torch': torch.__version__, 'card': card}))\n"
+)
+
+
+def machine_findings(settings: Settings) -> Iterator[Finding]:
+    """Look at this machine, part by part."""
+    yield _python()
+    yield _packages()
+    yield _home(settings.home_folder)
+    yield _room(settings)
+    yield from _musubi(settings)
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] < _OLDEST_PYTHON:
+        return failed("Python", f"This is Python {version}.", "Install Python 3.11 or newer.")
+    return fine("Python", f"{version}; containers on Modal have {PYTHON}")
+
+
+def _packages() -> Finding:
+    wanted = _requirements()
+    pins = {name: pin for name, _, pin in (package.partition("==") for package in PACKAGES)}
+    wrong: dict[str, str] = {}
+    others: list[str] = []
+    for requirement in wanted:
+        version = _installed(requirement.name)
+        pin = pins.get(requirement.name, "")
+        if version is None or not requirement.specifier.contains(version, prereleases=True):
+            wrong[requirement.name] = f"{requirement.name} {version or 'is missing'}, not {pin}"
+        elif version != pin:
+            others.append(f"{requirement.name} {pin}, here {version}")
+    if wrong:
+        names = " ".join(f"'{name}=={pin}'" for name, pin in pins.items() if name in wrong)
+        return failed("packages", f"{'; '.join(wrong.values())}.", f"pip install {names}")
+    text = f"{len(wanted)} as pyproject.toml asks"
+    if others:
+        text += f"; in containers on Modal other versions: {'; '.join(others)}"
+    return fine("packages", text)
+
+
+def _requirements() -> list[Requirement]:
+    """Return what the project depends on: as its source says, or as it was installed."""
+    source = Path(__file__).parents[2] / "pyproject.toml"
+    if source.is_file():
+        listed: list[str] = tomllib.loads(source.read_text("utf-8"))["project"]["dependencies"]
+    else:
+        listed = metadata.requires(_PROJECT) or []
+    found = [Requirement(text) for text in listed]
+    return [its for its in found if its.marker is None]
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _home(home: Path) -> Finding:
+    folder = _existing(home)
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+    except OSError as error:
+        return failed(
+            "home folder",
+            f"{home} cannot be written to: {error.strerror}.",
+            "Choose another one with --home or LORABOT_HOME.",
+        )
+    return fine("home folder", str(home) if folder == home else f"{home}, made when it is used")
+
+
+def _room(settings: Settings) -> Finding:
+    home = settings.home_folder
+    free_bytes = shutil.disk_usage(_existing(home)).free
+    has_weights = (home / "models" / "musubi").is_dir()
+    needs_weights = settings.musubi_dir is not None and not has_weights
+    need_bytes = _WEIGHTS_BYTES if needs_weights else _ROOM_BYTES
+    what = "the weights of one 14B model" if needs_weights else "datasets and runs"
+    if free_bytes < need_bytes:
+        return failed(
+            "disk",
+            f"{size(free_bytes)} are free, and {what} take {size(need_bytes)}.",
+            f"Free space on the disk of {home}, or choose another with --home or LORABOT_HOME.",
+        )
+    return fine("disk", f"{size(free_bytes)} free, {size(need_bytes)} wanted for {what}")
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.is_dir())
+
+
+def _musubi(settings: Settings) -> Iterator[Finding]:
+    if settings.musubi_dir is None:
+        why = "LORABOT_MUSUBI_DIR is not set: runs on this machine are rehearsals, on its CPU"
+        yield unchecked("musubi-tuner", why)
+        yield unchecked("GPU", why)
+        return
+    try:
+        checkout, python = musubi_checkout(settings)
+    except RequestError as error:
+        yield refused("musubi-tuner", error)
+        yield unchecked("GPU", "it is asked for through musubi-tuner's interpreter")
+        return
+    yield _commit(checkout)
+    yield _gpu(python, settings.gpu)
+
+
+def _commit(checkout: Path) -> Finding:
+    command = ("git", "-C", str(checkout), "rev-parse", "HEAD")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return unchecked("musubi-tuner", "git is not installed, which knows the commit")
+    commit = done.stdout.strip()
+    if done.returncode:
+        return unchecked("musubi-tuner", f"{checkout} is no checkout of git: {done.stderr.strip()}")
+    if commit != MUSUBI_COMMIT:
+        return failed(
+            "musubi-tuner",
+            f"{checkout} is at commit {commit[:12]}, not at {MUSUBI_COMMIT[:12]}.",
+            f"git -C {checkout} checkout {MUSUBI_COMMIT}",
+        )
+    return fine("musubi-tuner", f"{checkout} at commit {commit[:12]}")
+
+
+def _gpu(python: Path, named: str | None) -> Finding:
+    try:
+        done = subprocess.run(
+            (str(python), "-c", _PROBE),
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
+            check=True,
+        )
+        found: dict[str, Any] = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        said = getattr(error, "stderr", None) or str(error)
+        return failed(
+            "GPU",
+            f"{python} cannot load torch: {said.strip().splitlines()[-1]}",
+            "Install musubi-tuner into that interpreter again, as README says.",
+        )
+    if found["card"] is None:
+        return failed(
+            "GPU",
+            f"torch {found['torch']} sees no GPU.",
+            "Install NVIDIA's driver, and torch's CUDA build that fits it; see nvidia-smi.",
+        )
+    note = "" if named else "; with LORABOT_GPU set, runs that do not fit it are refused"
+    return fine("GPU", f"{found['card']}, torch {found['torch']}{note}")

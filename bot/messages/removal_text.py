@@ -1,0 +1,62 @@
+"""The question before a dataset is removed, and what was removed."""
+
+from collections.abc import Sequence
+
+from bot.messages.card import VALUE_LIMIT, Card, Colour, Field
+from bot.messages.figures import count, listed
+from bot.messages.markdown import escape, join_lines
+from training.dataset_removal import Removal
+from training.datasets import DatasetVersion
+
+_SHOWN_RUNS = 12
+
+
+def removal_card(removal: Removal) -> Card:
+    """Return the question: what would go, what stays, and which runs were trained on it."""
+    return Card(
+        title=_question(removal),
+        description="What was uploaded, its captions and what was repaired of it are deleted and "
+        "cannot be had back. Dismiss this message to keep it.",
+        colour=Colour.WARNING,
+        fields=(
+            Field("Would go", join_lines([_line(v) for v in removal.versions], VALUE_LIMIT)),
+            Field("Stays", _staying(removal)),
+        ),
+        footer="" if removal.is_whole else f"All of it goes with /dataset remove {removal.name}.",
+    )
+
+
+def removed_card(removed: Sequence[DatasetVersion]) -> Card:
+    """Return what was removed, and what was not."""
+    names = join_lines([f"**{version.ref}**" for version in removed], VALUE_LIMIT)
+    return Card(
+        title=f"Removed {count(len(removed), 'dataset version')}",
+        description=f"{names}\nRuns that were trained on it keep their checkpoints.",
+    )
+
+
+def _question(removal: Removal) -> str:
+    if not removal.is_whole:
+        return f"Remove {removal.newest}?"
+    versions = len(removal.versions)
+    return f"Remove all of {removal.name}, {count(versions, 'version')}?"
+
+
+def _line(version: DatasetVersion) -> str:
+    samples = [(version.images, "image"), (version.clips, "clip")]
+    held = " and ".join(count(number, what) for number, what in samples if number)
+    return f"**{version.ref}**: {held}, {escape(version.change)}, added {version.added_at:%Y-%m-%d}"
+
+
+def _staying(removal: Removal) -> str:
+    lines: list[str] = []
+    if removal.others:
+        lines.append(listed([f"{removal.name}@{number}" for number in removal.others]) + ".")
+    if not removal.runs:
+        return "\n".join([*lines, "No run was trained on it."])
+    names = [f"**{name}**" for name in removal.runs[:_SHOWN_RUNS]]
+    if more := len(removal.runs) - len(names):
+        names.append(f"{more} more")
+    runs = f"{count(len(removal.runs), 'run')} trained on it, with what they saved: {listed(names)}"
+    lines.append(f"{runs}. Those that did not finish cannot be resumed without it.")
+    return "\n".join(lines)

@@ -1,0 +1,77 @@
+"""The bot as a server on Modal: image, secret, resources, and one call each; no logic."""
+
+import os
+from typing import TYPE_CHECKING
+
+import modal
+
+from bot.settings import hosted_variables
+from training.code_version import BOT_CODE, labels
+from training.deployment import DISCORD_KEYS, Deployment
+from training.modal_images import bot_image
+from training.resources import BOT, FUNCTIONS, STARTUP_SECONDS
+
+if TYPE_CHECKING:
+    from bot.hosted import HostedBot
+
+DEPLOYMENT = Deployment.from_env(os.environ)
+SECRET = modal.Secret.from_name(DEPLOYMENT.discord_secret, required_keys=list(DISCORD_KEYS))
+IMAGE = bot_image()
+WATCH = FUNCTIONS["watch"]
+app = modal.App(
+    DEPLOYMENT.bot_app, tags=labels(DEPLOYMENT, *BOT_CODE) if modal.is_local() else None
+)
+
+
+@app.server(
+    image=IMAGE,
+    secrets=[SECRET],
+    env={**DEPLOYMENT.variables(), **hosted_variables(os.environ)},
+    cpu=BOT.cpu,
+    memory=round(BOT.memory_gib * 1024),
+    port=BOT.port,
+    min_containers=1,
+    unauthenticated=True,  # links are signed; nothing is listed
+    startup_timeout=BOT.startup_seconds,
+    exit_grace_period=BOT.grace_seconds,
+)
+class Bot:
+    """One copy of the bot with its web side."""
+
+    bot: "HostedBot"
+
+    @modal.enter()
+    async def start(self) -> None:
+        """Connect to Discord; the container is ready when that is done."""
+        import logging
+
+        from bot.hosted import HostedBot
+        from bot.modal_wiring import open_hosted
+
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+        server = modal.Server.from_name(DEPLOYMENT.bot_app, "Bot")
+        installation = open_hosted(DEPLOYMENT, os.environ, url=await server.get_url.aio())
+        self.bot = HostedBot(installation, DEPLOYMENT.engine)
+        await self.bot.start()
+
+    @modal.exit()
+    async def stop(self) -> None:
+        """Hand over to the next copy and leave."""
+        await self.bot.stop()
+
+
+@app.function(
+    image=IMAGE,
+    env=DEPLOYMENT.variables(),
+    cpu=WATCH.cpu,
+    memory=round(WATCH.memory_gib * 1024),
+    timeout=WATCH.timeout_seconds,
+    startup_timeout=min(STARTUP_SECONDS, WATCH.timeout_seconds),
+    single_use_containers=WATCH.idle_seconds == 0,
+    schedule=modal.Cron(WATCH.cron or ""),
+)
+def watch() -> None:
+    """Fail, for Modal to report, when the bot does not answer."""
+    from bot.modal_wiring import require_health
+
+    require_health(modal.Server.from_name(DEPLOYMENT.bot_app, "Bot").get_url())

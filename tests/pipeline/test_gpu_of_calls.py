@@ -1,0 +1,56 @@
+"""The GPU that a run asks for reaches the backend with the calls that hold one, and no other."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from storage.run_index import SqliteRunIndex
+from tests.media import guide_files
+from tests.pipeline.home import GUILD
+from tests.pipeline.stages import Stages
+from training.events import StageKey
+from training.ports import Backend, Call, CallState
+from training.request import TrainRequest
+from training.run import StageStatus
+from training.runs import Origin, Runs
+
+
+@dataclass
+class Watched:
+    """A backend, and the calls that it was handed."""
+
+    backend: Backend
+    calls: list[Call] = field(default_factory=list[Call])
+
+    def submit(self, call: Call) -> str:
+        self.calls.append(call)
+        return self.backend.submit(call)
+
+    def state(self, handle: str) -> CallState:
+        return self.backend.state(handle)
+
+    def cancel(self, handle: str) -> None:
+        self.backend.cancel(handle)
+
+
+@pytest.mark.parametrize(("asked", "given"), [("h200", "H200"), (None, None)])
+def test_a_call_carries_the_gpu_where_its_stage_holds_one(
+    tmp_path: Path, asked: str | None, given: str | None
+) -> None:
+    stages = Stages(tmp_path)
+    stages.upload(guide_files(images=1, clips=0))
+    watched = Watched(stages.local.backend)
+    stages.local.house = replace(stages.local.house, backend=watched)
+    runs = Runs(stages.local.house, SqliteRunIndex(tmp_path / "index.sqlite"))
+    request = TrainRequest(
+        model="wan21-t2v-1-3b", dataset="annika", gpu=asked, settings={"epochs": "1"}
+    )
+
+    spec = runs.start(request, Origin(guild=GUILD, by="7"), "rehearsal")
+    for key in (StageKey("prepare"), StageKey("fetch"), StageKey("cache")):
+        assert stages.run(spec, key) is StageStatus.SUCCEEDED
+
+    assert {str(call.key): call.gpu for call in watched.calls} == {
+        "prepare": None, "fetch": None, "cache": given, "train-main": given,
+    }  # fmt: skip

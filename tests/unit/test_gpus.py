@@ -1,0 +1,83 @@
+"""The cards that a run can ask for: one list, and what a run takes on each."""
+
+from datetime import date
+from types import MappingProxyType
+
+import pytest
+
+from bot.messages.gpu_text import priced
+from tests.specs import groups, spec
+from training.catalogue import MODELS, find_model
+from training.cost import Estimate, estimate
+from training.errors import NotFoundError, RequestError
+from training.gpus import GPUS, find_gpu, require_there
+from training.prices import PriceList, listed_prices
+from training.resources import FUNCTIONS, KNOWN_GPUS
+
+DOUBLE = PriceList(
+    usd_per_second=MappingProxyType({name: 2 * gpu.listed_usd for name, gpu in GPUS.items()}),
+    day=date(2026, 11, 25),
+    is_live=True,
+)
+
+
+def estimated(gpu: str | None, prices: PriceList | None = None) -> Estimate:
+    run = spec("wan22-t2v-vanilla")
+    return estimate(
+        find_model(run.model), groups(), run.experts, gpu=gpu, prices=prices or listed_prices()
+    )
+
+
+def test_what_is_deployed_priced_and_defaulted_to_is_in_the_one_list() -> None:
+    deployed = {gpu for resources in FUNCTIONS.values() for gpu in resources.gpu}
+
+    assert set(KNOWN_GPUS) == set(GPUS) == set(listed_prices().usd_per_second)
+    assert deployed <= set(GPUS)
+    assert {model.gpu for model in MODELS} <= set(GPUS)
+
+
+@pytest.mark.parametrize("text", ["A100-80GB", "a100-80gb", " A100-80gb "])
+def test_a_gpu_is_found_in_capitals_or_not(text: str) -> None:
+    assert find_gpu(text).name == "A100-80GB"
+
+
+@pytest.mark.parametrize("text", ["GTX", "A100", "H100!", "H100:2", "T4", "", "x" * 500])
+def test_another_gpu_is_refused_with_those_that_there_are(text: str) -> None:
+    with pytest.raises(NotFoundError, match="no GPU called") as caught:
+        find_gpu(text)
+
+    assert len(caught.value.cause) < 80
+    assert all(name in caught.value.fix for name in GPUS)
+
+
+def test_a_machine_with_one_card_gives_no_other() -> None:
+    require_there("h100", "H100")
+
+    with pytest.raises(RequestError, match=r"trains on an H100.*cannot have an H200"):
+        require_there("H200", "H100")
+
+
+@pytest.mark.parametrize("gpu", GPUS)
+def test_every_gpu_can_be_estimated(gpu: str) -> None:
+    found, usual = estimated(gpu), estimated("H100")
+
+    assert found.gpu.name == gpu
+    assert found.gpu.is_measured == (gpu == "H100")
+    assert (found.seconds > usual.seconds) == (GPUS[gpu].step_factor > 1)
+
+
+def test_without_a_wish_the_models_own_gpu_is_estimated() -> None:
+    assert estimated(None) == estimated("H100")
+
+
+def test_the_cost_follows_the_prices_and_the_time_does_not() -> None:
+    listed, live = estimated("H200"), estimated("H200", DOUBLE)
+
+    assert live.usd == pytest.approx(2 * listed.usd)
+    assert live.seconds == listed.seconds
+    assert live.prices is DOUBLE
+
+
+def test_a_price_says_of_which_day_it_is() -> None:
+    assert priced("H200", listed_prices()) == "H200 ($4.54/h, list of 2026-07-01)"
+    assert priced("L4", DOUBLE) == "L4 ($1.60/h, live)"

@@ -1,0 +1,88 @@
+"""People who type one command after the other while the bot comes and goes, for tests."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from bot.sandbox.attachments import Upload
+from bot.sandbox.server import SandboxServer
+from bot.sandbox.user import NoResponseError
+from bot.sandbox.wire import Json
+from tests.wire.bot.chat import Chat, is_card
+
+
+@dataclass
+class Asked:
+    """What came of commands that were typed.
+
+    Attributes:
+        answered: Seconds of the loop's clock at which the answered ones were typed.
+        failed: Likewise of those that Discord gave up.
+        acknowledgements: How often each interaction was acknowledged.
+    """
+
+    answered: list[float] = field(default_factory=list[float])
+    failed: list[float] = field(default_factory=list[float])
+    acknowledgements: Counter[str] = field(default_factory=Counter[str])
+
+    async def until_answered(self) -> None:
+        """Wait until a command is answered that was typed from now on."""
+        now = asyncio.get_running_loop().time()
+        async with asyncio.timeout(60):
+            while max(self.answered, default=now) <= now:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)  # whoever types tells nobody
+
+    @property
+    def gap_seconds(self) -> float:
+        """How long commands failed: from the first that did to the first answered after it."""
+        if not self.failed:
+            return 0.0
+        later = [at for at in self.answered if at > max(self.failed)]
+        return min(later) - min(self.failed)
+
+
+@asynccontextmanager
+async def asking(server: SandboxServer, chat: Chat, every: float = 0.1) -> AsyncGenerator[Asked]:
+    """Type a command again and again until the body ends; each is waited for."""
+    asked, loop = Asked(), asyncio.get_running_loop()
+    take = server.interactions.answer
+
+    def answer(interaction_id: str, token: str, body: Json, uploads: dict[int, Upload]) -> Json:
+        asked.acknowledgements[interaction_id] += 1
+        return take(interaction_id, token, body, uploads)
+
+    async def ask() -> None:
+        at = loop.time()
+        interaction = await chat.user.command("models")
+        try:
+            await chat.user.reply(interaction)
+        except NoResponseError:
+            asked.failed.append(at)
+        else:
+            asked.answered.append(at)
+
+    server.interactions.answer = answer
+    is_over = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        typing = group.create_task(_repeat(lambda: group.create_task(ask()), is_over, every))
+        try:
+            yield asked
+        finally:
+            is_over.set()
+            await typing
+    server.interactions.answer = take
+
+
+async def _repeat(begin: Callable[[], object], is_over: asyncio.Event, every: float) -> None:
+    while not is_over.is_set():
+        begin()
+        await asyncio.sleep(every)
+
+
+async def cards_and_pings(chat: Chat, run: str) -> tuple[int, int]:
+    """Return how many cards and how many pings a run has."""
+    seen = await chat.user.messages()
+    pings = [one for one in seen if one.mentions and f" {run} " in one.content]
+    return len([one for one in seen if is_card(one, run)]), len(pings)

@@ -1,0 +1,162 @@
+"""The bot deployed to a control plane on this machine, with the sandbox as Discord, for tests."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import modal
+import pytest
+
+from bot.modal_wiring import ModalHouse
+from bot.sandbox.server import SandboxServer
+from bot.sandbox.user import SandboxUser
+from bot.settings import Settings as BotSettings
+from tests import specs
+from tests.wire.bot.chat import ROLE, Chat
+from tests.wire.modal.loopback.api import Loopback
+from tests.wire.modal.loopback.container import Container
+from tests.wire.modal.loopback.settings import Settings
+from training import events as ev
+from training import layout
+from training.deployment import Deployment
+from training.events import Event
+from training.request import RunSpec
+from training.run_log import ADVANCE, Writer
+
+ROOT = Path(__file__).parents[3]
+READY_SECONDS = 90.0
+
+
+class Hosting:
+    """One deployment of the bot, without the stages.
+
+    Attributes:
+        loopback: The control plane.
+        server: What stands for Discord.
+        deployment: The names of everything.
+        house: What works on the deployment's store, seen from this process.
+    """
+
+    def __init__(self, loopback: Loopback, server: SandboxServer) -> None:
+        self.loopback, self.server = loopback, server
+        self.deployment = Deployment(name="hosted", engine="rehearsal")
+        self.guild, self.channel, self.owner = _places(server)
+
+    @cached_property
+    def house(self) -> ModalHouse:
+        return ModalHouse(BotSettings(team_role=ROLE), self.deployment)
+
+    def create_secret(self, **variables: str) -> None:
+        """Store the secret of the bot, by default with its token."""
+        found = variables or {"LORABOT_DISCORD_TOKEN": self.server.bot_token}
+        self.loopback.create_secret(self.deployment.discord_secret, found)
+
+    def deploy(self, *, strategy: str = "rolling", **env: str) -> str:
+        """Deploy the bot and return what `modal deploy` printed."""
+        told = {name: text for name, text in self.deployment.variables().items() if text}
+        told |= {"LORABOT_DISCORD_URL": self.server.base_url, "LORABOT_TEAM_ROLE": ROLE}
+        told |= {"LORABOT_EDIT_SECONDS": "0.3", **env}
+        return self.loopback.deploy("module:bot.modal_app", env=told, cwd=ROOT, strategy=strategy)
+
+    def wait_until_it_serves(self, *, except_for: tuple[Container, ...] = ()) -> Container:
+        """Wait until a copy serves that is none of those, and all others are gone."""
+        known = {its.id for its in except_for}
+        living = self.loopback.plane.scheduler.living_all
+
+        def serving() -> list[Container]:
+            bots = [its for its in living() if its.name == "Bot"]
+            return bots if len(bots) == 1 and bots[0].is_serving else []
+
+        self.loopback.wait_for(
+            lambda: [its for its in serving() if its.id not in known], READY_SECONDS
+        )
+        return self.bots()[-1]
+
+    def bots(self, *, ended: bool = False) -> list[Container]:
+        """Return the containers of the bot."""
+        return self.loopback.containers("Bot", ended=ended)
+
+    def start(self) -> Container:
+        """Deploy the bot with its secret and wait until it serves."""
+        self.create_secret()
+        self.deploy()
+        return self.wait_until_it_serves()
+
+    def watch(self) -> tuple[str | None, str]:
+        """Run the watchdog as its schedule does; return how it ended and all it ever printed."""
+        call = self.loopback.fire_cron("watch")
+        calls = self.loopback.plane.calls.calls
+        self.loopback.wait_for(lambda: calls[call].finished_at is not None)
+        (outcome,) = [its.outcome for its in self.loopback.journal if its.call_id == call]
+        return outcome, self.loopback.logs("watch")
+
+    def add_run(self, name: str, *events: Event) -> RunSpec:
+        """Store an open run, as if it had been started, with what happened to it."""
+        asked = {"name": name, "guild": self.guild, "channel": self.channel}
+        asked |= {"requested_by": self.owner, "created_at": datetime.now(UTC)}
+        found = specs.spec("wan21-t2v-1-3b").model_copy(update=asked)
+        store = self.house.house.store
+        store.write(layout.open_run(self.guild, name), b"")
+        report = specs.report().model_dump_json().encode()
+        store.write(layout.run_report(self.guild, name), report)
+        for event in events:
+            self.append(name, event)
+        store.write(layout.spec(self.guild, name), found.model_dump_json().encode())
+        return found
+
+    def append(self, name: str, event: Event) -> None:
+        """Have something happen to a run."""
+        log = self.house.house.log(self.guild, name)
+        log.append(Writer(name=ADVANCE, attempt=1), event)
+
+    def end_run(self, name: str) -> None:
+        """Let a run succeed."""
+        self.append(name, ev.RunSucceeded(at=datetime.now(UTC)))
+        self.house.house.store.delete(layout.open_run(self.guild, name))
+
+
+@asynccontextmanager
+async def hosting(folder: Path, settings: Settings | None = None) -> AsyncGenerator[Hosting]:
+    """Run a control plane and a sandbox; this process's client is led to the control plane."""
+    server = SandboxServer(folder / "sandbox")
+    await server.start()
+    try:
+        with _in_use(folder / "modal", settings or Settings()) as loopback:
+            yield Hosting(loopback, server)
+            await asyncio.to_thread(_close_client)  # one for the process
+            loopback.check()
+    finally:
+        await server.stop()
+    assert server.rest.mistakes == []
+
+
+@asynccontextmanager
+async def person(server: SandboxServer, name: str = "Ada") -> AsyncGenerator[Chat]:
+    """Let somebody sit down at the chat."""
+    async with SandboxUser(server.page_url, user=name) as user:
+        yield Chat(user)
+
+
+@contextmanager
+def _in_use(folder: Path, settings: Settings) -> Generator[Loopback]:
+    with Loopback(folder, settings) as running, pytest.MonkeyPatch.context() as environment:
+        for name, value in running.client_env().items():
+            environment.setenv(name, value)
+        yield running
+
+
+def _close_client() -> None:
+    modal.Client.from_env().close()
+
+
+def _places(server: SandboxServer) -> tuple[str, str, str]:
+    """Return the ids of Ada's server, of the channel in it, and of Ada."""
+    world = server.world
+    (guild,) = (its for its in world.guilds.values() if its["name"] == "Studio A")
+    channels = world.channels_of(guild["id"])
+    (channel,) = (its for its in channels if its["name"] == "training")
+    (ada,) = (its for its in world.users.values() if its.get("global_name") == "Ada")
+    return guild["id"], channel["id"], ada["id"]

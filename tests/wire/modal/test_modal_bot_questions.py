@@ -1,0 +1,75 @@
+"""How often the bot asks Modal for what people want to see: every question takes its time."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import pytest_asyncio
+
+from bot.modal_wiring import ModalHouse
+from bot.settings import Settings
+from tests.wire.modal.crowd import DATASETS, ENDED, OPEN, fill
+from tests.wire.modal.hosting import Hosting, hosting
+from training.advance import open_runs
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hosted(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hosting]:
+    async with hosting(tmp_path_factory.mktemp("questions")) as found:
+        await asyncio.to_thread(fill, found)
+        yield found
+
+
+@pytest.fixture
+def house(hosted: Hosting) -> ModalHouse:
+    """What a bot has that was started just now."""
+    return ModalHouse(Settings(), hosted.deployment)
+
+
+async def asked(hosted: Hosting, work: Callable[[], object]) -> Counter[str]:
+    """Return how often the work asks for what on Modal."""
+    counts = hosted.loopback.plane.router.counts
+    before = Counter(counts)
+    await asyncio.to_thread(work)
+    return Counter(counts) - before
+
+
+async def test_the_datasets_are_one_listing_and_one_file_each_at_first(
+    hosted: Hosting, house: ModalHouse
+) -> None:
+    newest = lambda: house.datasets.newest(hosted.guild)  # noqa: E731
+
+    first = await asked(hosted, newest)
+    again = await asked(hosted, newest)
+
+    assert (first["VolumeListFiles"], first["VolumeGetFile2"]) == (1, DATASETS)
+    assert again == {"VolumeListFiles": 1}
+
+
+async def test_the_names_of_runs_cost_nothing_for_those_that_have_ended(
+    hosted: Hosting, house: ModalHouse
+) -> None:
+    names = await asked(hosted, lambda: house.runs.names(hosted.guild))
+    opened = await asked(hosted, lambda: open_runs(house.house))
+
+    assert names["VolumeListFiles"] == 2 + OPEN
+    assert names.keys() <= {"VolumeListFiles", "VolumeGetOrCreate"}
+    assert opened == {"VolumeListFiles": 1 + OPEN}
+
+
+async def test_a_list_of_runs_reads_ended_ones_once_and_of_open_ones_what_can_change(
+    hosted: Hosting, house: ModalHouse
+) -> None:
+    summaries = lambda: house.runs.summaries(hosted.guild)  # noqa: E731
+
+    first = await asked(hosted, summaries)
+    again = await asked(hosted, summaries)
+
+    assert first["VolumeListFiles"] == 2 + OPEN + OPEN
+    assert ENDED < first["VolumeGetFile2"] < ENDED + 12 * OPEN
+    assert again["VolumeListFiles"] == 2 + OPEN + OPEN
+    assert again["VolumeGetFile2"] == 0
+    assert again["DictGet"] <= 6 * OPEN

@@ -1,0 +1,32 @@
+"""Which code is deployed: a name for the content of what containers get of this project."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from training.deployment import Deployment
+
+CODE_LABEL, ENGINE_LABEL = "lorabot-code", "lorabot-engine"
+# What the sandbox shows in a browser is not sent to containers.
+FOLDERS_NOT_SENT = ("__pycache__", "page", "openapi")
+STAGES_CODE = ("training", "storage")
+BOT_CODE = ("bot", *STAGES_CODE)
+_ROOT = Path(__file__).parents[1]
+
+
+@cache
+def code_version(*packages: str) -> str:
+    """Return a name for the content of these packages; another content has another name."""
+    digest = hashlib.sha256()
+    for package in packages:
+        for path in sorted((_ROOT / package).rglob("*")):
+            inside = path.relative_to(_ROOT)
+            if path.is_file() and not set(FOLDERS_NOT_SENT) & set(inside.parts):
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                digest.update(f"{inside.as_posix()} {content}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def labels(deployment: Deployment, *packages: str) -> dict[str, str]:
+    """Return what a deployed app is to say of itself."""
+    return {CODE_LABEL: code_version(*packages), ENGINE_LABEL: deployment.engine}

@@ -1,0 +1,39 @@
+"""Which commit a checkout is at, read from git's own files: git itself may not be installed."""
+
+from pathlib import Path
+
+_REFERENCE = "ref: "
+
+
+def commit_of(checkout: Path) -> str | None:
+    """Return the commit that is checked out; None where git's files do not say it.
+
+    They do not in a copy without its `.git`, whose code the launcher checks all the same.
+    """
+    git = _git_folder(checkout)
+    try:
+        head = (git / "HEAD").read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    if not head.startswith(_REFERENCE):
+        return head
+    return _resolve(git, head.removeprefix(_REFERENCE))
+
+
+def _git_folder(checkout: Path) -> Path:
+    """Return the folder of git's files; a worktree or a submodule has a file that names it."""
+    git = checkout / ".git"
+    if not git.is_file():
+        return git
+    return checkout / git.read_text("utf-8").strip().removeprefix("gitdir: ")
+
+
+def _resolve(git: Path, reference: str) -> str | None:
+    common = git / "commondir"
+    shared = git / common.read_text("utf-8").strip() if common.is_file() else git
+    for place in (git, shared):
+        if (place / reference).is_file():
+            return (place / reference).read_text("utf-8").strip()
+    packed = shared / "packed-refs"
+    lines = packed.read_text("utf-8").splitlines() if packed.is_file() else []
+    return next((line.split()[0] for line in lines if line.endswith(f" {reference}")), None)
