@@ -9,7 +9,7 @@ from bot.settings import hosted_variables
 from training.code_version import BOT_CODE, labels
 from training.deployment import DISCORD_KEYS, Deployment
 from training.modal_images import bot_image
-from training.resources import BOT, FUNCTIONS, IDLE_SECONDS
+from training.resources import BOT, FUNCTIONS, STARTUP_SECONDS
 
 if TYPE_CHECKING:
     from bot.hosted import HostedBot
@@ -66,8 +66,9 @@ class Bot:
     cpu=WATCH.cpu,
     memory=round(WATCH.memory_gib * 1024),
     timeout=WATCH.timeout_seconds,
-    scaledown_window=IDLE_SECONDS,
-    schedule=modal.Cron("*/5 * * * *"),
+    startup_timeout=min(STARTUP_SECONDS, WATCH.timeout_seconds),
+    single_use_containers=WATCH.idle_seconds == 0,
+    schedule=modal.Cron(WATCH.cron or ""),
 )
 def watch() -> None:
     """Fail, for Modal to report, when the bot does not answer."""

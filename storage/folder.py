@@ -113,7 +113,7 @@ class FolderStore:
             raise FileNotFoundError(key)
         return path
 
-    def refresh(self) -> None:
+    def refresh(self, key: str) -> None:
         """Do nothing: what others keep is seen at once."""
 
     def workshop(self, key: str) -> Path:

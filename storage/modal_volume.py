@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from storage.fetched_files import FetchedFiles
 from storage.keys import checked
+from storage.known_files import KnownFiles
 from storage.modal_errors import translated
 from storage.volume_api import Entry, EntryType, Volume, counting
 from storage.volume_mounts import TEMPORARY, Mounts
@@ -42,6 +43,9 @@ class VolumeStore:
         is_mounted: Whether this is one of these containers.
         scratch: A folder on a local disk.
         jitter_seconds: The longest pause before a commit: Volumes stand few at a time.
+
+    What a run's files have told once is remembered, so that looking at an open run again costs one
+    listing and the files that have grown.
     """
 
     def __init__(
@@ -52,31 +56,31 @@ class VolumeStore:
         mounts: Mounts,
         is_mounted: bool,
         scratch: Path,
-        jitter_seconds: float = 1.0,
+        jitter_seconds: float = 0.5,
     ) -> None:
         self._volumes, self._leases = volumes, leases
         self._mounts, self._is_mounted = mounts, is_mounted
         self._workshop = scratch / "workshop"
         self._jitter_seconds = jitter_seconds
         self._fetched = FetchedFiles(scratch / "fetched")
-        self._lines: dict[str, bytes] = {}  # of files that only ever grow
-        self._written_once: dict[str, bytes] = {}
+        self._known = KnownFiles()
 
     def read(self, key: str) -> bytes:
         """Return the bytes at `key`; `FileNotFoundError` when there are none."""
-        if (known := self._written_once.get(key)) is not None:
+        is_written_once = layout.is_written_once(key)
+        if is_written_once and (known := self._known.get(key)) is not None:
             return known
         with translated(key):
             data = b"".join(self._volume(key).read_file(key))
-        if layout.is_written_once(key):
-            self._written_once[key] = data
+        if is_written_once:
+            self._known.put(key, data)
         return data
 
     def write(self, key: str, data: bytes) -> None:
         """Store `data` at `key`, replacing what was there."""
-        self._written_once.pop(key, None)
         with translated(key), self._volume(key).batch_upload(force=True) as batch:
             batch.put_file(io.BytesIO(data), f"/{key}")
+        self._known.forget(key)
 
     def create(self, key: str, data: bytes) -> bool:
         """Store `data` at `key` if nothing is there; return whether this call stored it."""
@@ -91,13 +95,14 @@ class VolumeStore:
 
         A file of a Volume is replaced as a whole; its one writer remembers what it wrote.
         """
-        lines = self._lines.get(key, b"")
-        if not lines:
+        lines = self._known.get(key)
+        if lines is None:
             with suppress(FileNotFoundError):
                 lines = self.read(key)
+        lines = lines or b""
         lines = lines[: lines.rfind(b"\n") + 1] + data
         self.write(key, lines)
-        self._lines[key] = lines
+        self._known.put(key, lines)
 
     def exists(self, key: str) -> bool:
         """Return whether something is stored at `key` or under `key/`."""
@@ -146,29 +151,24 @@ class VolumeStore:
 
     def delete(self, key: str) -> None:
         """Remove `key` and all under it; nothing there is fine."""
-        self._lines.pop(key, None)
-        for known in [*self._written_once]:
-            if known == key or known.startswith(f"{key}/"):
-                self._written_once.pop(known, None)
-        if self._is_mounted:
-            self._mounts.remove(key)
+        self._known.forget(key)
+        if self._is_mounted and self._mounts.remove(key):
+            # Left to a later commit, it would take what others store here until then.
+            self._commit(layout.area(key))
         with suppress(FileNotFoundError), translated(key):
             self._volume(key).remove_file(f"/{key}", recursive=True)
 
     def fetch(self, key: str, watch: Callable[[int], None] = unwatched) -> Path:
-        """Return the mounted file, or a copy of the stored one.
+        """Return the mounted file, or a copy of one that the mount does not show as it is stored.
 
         Raises:
             FileNotFoundError: Nothing is stored there.
         """
-        if self._is_mounted:
-            path = self._mounts.path(key)
-            if not path.is_file() or path.is_symlink():
-                raise FileNotFoundError(key)
-            return path
         entry = next((e for e in self._entries(key) if _is_file_at(e, key)), None)
         if entry is None:
             raise FileNotFoundError(key)
+        if self._is_mounted and _shows(self._mounts.path(key), entry):
+            return self._mounts.path(key)
         volume = self._volume(key)
         with translated(key):
             return self._fetched.get(
@@ -181,12 +181,11 @@ class VolumeStore:
         """Return where programs find what is stored at `key`, in a container with mounts."""
         return self._mounts.path(key)
 
-    def refresh(self) -> None:
-        """Reload the mounts, so that they show what others have committed."""
+    def refresh(self, key: str) -> None:
+        """Reload the mount that has `key`, so that it shows what others have committed."""
         if self._is_mounted:
-            for area, volume in self._volumes.items():
-                with translated(area):
-                    volume.reload()
+            with translated(key):
+                self._volume(key).reload()
 
     def workshop(self, key: str) -> Path:
         """Return a place on the local disk."""
@@ -242,7 +241,7 @@ class VolumeStore:
 
     def _read_entry(self, entry: Entry) -> bytes | None:
         key = entry.path.strip("/")
-        known = self._lines.get(key)
+        known = self._known.get(key)
         if known is not None and len(known) == entry.size:
             return known
         try:
@@ -250,7 +249,7 @@ class VolumeStore:
         except FileNotFoundError:  # removed meanwhile
             return None
         if key.endswith(_LINES):
-            self._lines[key] = data
+            self._known.put(key, data)
         return data
 
     def _volume(self, key: str) -> Volume:
@@ -264,3 +263,7 @@ def _name(entry: Entry) -> str:
 
 def _is_file_at(entry: Entry, key: str) -> bool:
     return entry.type == EntryType.FILE and entry.path.strip("/") == key
+
+
+def _shows(path: Path, entry: Entry) -> bool:
+    return path.is_file() and not path.is_symlink() and path.stat().st_size == entry.size

@@ -42,13 +42,16 @@ class Mounts:
         finally:
             shutil.rmtree(folder)
 
-    def remove(self, key: str) -> None:
-        """Remove a file or folder; nothing there is fine."""
+    def remove(self, key: str) -> bool:
+        """Remove a file or folder; return whether something was there."""
         path = self.path(key)
         if path.is_dir():
             shutil.rmtree(path)
+        elif path.exists():
+            path.unlink()
         else:
-            path.unlink(missing_ok=True)
+            return False
+        return True
 
 
 def _copy(source: Path, target: Path) -> None:

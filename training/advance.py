@@ -1,6 +1,7 @@
 """`advance`: look at a run's folder, start what can start, end what is over. Short, idempotent."""
 
 import logging
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,15 +15,20 @@ from training.errors import BackendError
 from training.events import Event, StageKey, StageName
 from training.house import House
 from training.plan import PlannedStage
-from training.ports import Call, CallStatus
+from training.ports import Call, CallStatus, Grant, Leases
 from training.run import Run, StageState, StageStatus, apply
 from training.run_log import ADVANCE, RunLog, Writer
+from training.shared import wait_a_moment
 from training.view import view_of
 
 logger = logging.getLogger(__name__)
 
 # Attempts in a row that leave nothing to go on from before the stage is given up.
 FRUITLESS_ATTEMPTS = 4
+# Longer than the lease of a dead one keeps others out.
+_PATIENCE_SECONDS = 30.0
+# How long a lease that was taken or renewed is ours without another look, of 20 s.
+_SURE_SECONDS = 5.0
 _ALIVE = (StageStatus.SUBMITTED, StageStatus.RUNNING)
 
 
@@ -39,10 +45,12 @@ def nudge(house: House, guild: str, name: str) -> None:
         advance(house, guild, name)
 
 
-def advance(house: House, guild: str, name: str) -> Run:
+def advance(house: House, guild: str, name: str, *, waits: bool = False) -> Run:
     """Move a run as far as it can go now and return it.
 
     Two calls at once are safe: the second sees the run's lease taken and returns what it reads.
+    What has just been written may have come too late for the first, so that a call which nothing
+    else follows soon must wait for its turn.
     """
     log = house.log(guild, name)
     run = log.load()
@@ -50,19 +58,60 @@ def advance(house: House, guild: str, name: str) -> Run:
         # Its end may have been cut off between the last two writes.
         house.store.delete(layout.open_run(guild, name))
         return run
-    grant = house.leases.acquire(f"{guild}/{name}", holder=uuid.uuid4().hex)
-    if grant is None:
+    turn = _turn(house, f"{guild}/{name}", _PATIENCE_SECONDS if waits else 0.0)
+    if turn is None:
         return run
     try:
-        return _Advance(house, log).go(log.load())
+        return _Advance(house, log, turn).go(log.load())
+    except _OvertakenError:
+        logger.warning("run %s: somebody else took over advancing it", name)
+        return log.load()
     finally:
-        house.leases.release(grant)
+        house.leases.release(turn.grant)
+
+
+def _turn(house: House, name: str, patience_seconds: float) -> "_Turn | None":
+    gives_up_at, holder = time.monotonic() + patience_seconds, uuid.uuid4().hex
+    while True:
+        asked_at = time.monotonic()
+        if (grant := house.leases.acquire(name, holder=holder)) is not None:
+            return _Turn(house.leases, grant, asked_at)
+        if asked_at >= gives_up_at:
+            return None
+        wait_a_moment()
+
+
+class _OvertakenError(Exception):
+    """The run's lease went to another, who now writes what happens to the run."""
+
+
+@dataclass(slots=True)
+class _Turn:
+    """The run's lease, held since a moment ago."""
+
+    leases: Leases
+    grant: Grant
+    renewed_at: float
+
+    def require(self) -> None:
+        """Raise when another may have begun to advance the run.
+
+        Raises:
+            _OvertakenError: The lease is lost.
+        """
+        now = time.monotonic()
+        if now - self.renewed_at < _SURE_SECONDS:
+            return
+        if not self.leases.renew(self.grant):
+            raise _OvertakenError
+        self.renewed_at = now
 
 
 @dataclass(slots=True)
 class _Advance:
     house: House
     log: RunLog
+    turn: _Turn
     writer: Writer | None = None
 
     def go(self, run: Run) -> Run:
@@ -83,12 +132,14 @@ class _Advance:
 
     def _find_lost(self, run: Run) -> Run:
         """Mark the attempts that ended without saying so."""
+        found = False
         for key, stage in run.stages.items():
             if stage.status not in _ALIVE:
                 continue
             state = self.house.backend.state(stage.handle)
             if state.status not in (CallStatus.ENDED, CallStatus.GONE):
                 continue
+            found = True
             # Read again: its last events may have been written after the first look.
             fresh = self.log.load().stage(key)
             if fresh.status not in _ALIVE or fresh.attempt != stage.attempt:
@@ -97,7 +148,7 @@ class _Advance:
             self.house.leases.revoke(name, attempt=stage.attempt)
             logger.warning("run %s: %s attempt %d is gone", run.spec.name, key, stage.attempt)
             self._write(ev.StageLost(at=self.house.clock(), key=key, attempt=stage.attempt))
-        return self.log.load()
+        return self.log.load() if found else run
 
     def _cancel(self, run: Run) -> Run:
         for stage in _alive(run):
@@ -185,6 +236,7 @@ class _Advance:
         return apply(run, event)
 
     def _write(self, event: Event) -> None:
+        self.turn.require()
         if self.writer is None:
             # A file of its own for every call that writes: one writer a file.
             self.writer = Writer(name=ADVANCE, attempt=self.log.next_attempt(ADVANCE))

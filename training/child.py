@@ -20,8 +20,8 @@ from training.musubi.progress import EXIT_STOPPED, ProgressEvent
 from training.musubi.progress_reader import read_events
 from training.stage import StageInterruptedError
 
-# From being asked to stop: a GPU is free within 30 s, whatever hangs.
-STOP_SECONDS = 25.0
+# Of the 30 s that a stage has on Modal, the rest is for keeping what the program has saved.
+STOP_SECONDS = 20.0
 LOG_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
 

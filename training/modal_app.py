@@ -4,6 +4,7 @@
 deployed and travel with every Function.
 """
 
+import functools
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import modal
 from training.code_version import STAGES_CODE, labels
 from training.deployment import HUB_KEYS, Deployment
 from training.modal_images import gpu_image, merge_image, stage_image
-from training.resources import FUNCTIONS, IDLE_SECONDS, FunctionName
+from training.resources import FUNCTIONS, STARTUP_SECONDS, FunctionName
 
 if TYPE_CHECKING:
     from storage.modal_house import ModalParts
@@ -40,26 +41,27 @@ def _options(name: FunctionName, image: modal.Image) -> dict[str, Any]:
         "cpu": resources.cpu,
         "memory": round(resources.memory_gib * 1024),
         "timeout": resources.timeout_seconds,
+        "startup_timeout": min(STARTUP_SECONDS, resources.timeout_seconds),
         "retries": resources.retries,
+        "schedule": modal.Cron(resources.cron) if resources.cron else None,
         "volumes": {DEPLOYMENT.mount_path(area): _VOLUMES[area] for area in resources.areas},
         "env": DEPLOYMENT.variables(),
         # Every call begins with the Volumes as they are, and leaves nothing to the next one.
-        "single_use_containers": bool(resources.areas),
-        "scaledown_window": None if resources.areas else IDLE_SECONDS,
+        "single_use_containers": resources.idle_seconds == 0,
+        "scaledown_window": resources.idle_seconds or None,
     }
 
 
 @app.function(**_options("advance", _CPU))
 def advance(guild: str, run: str) -> None:
     """Move one run as far as it can go now."""
-    from training.advance import advance as move
+    from training.modal_calls import advance_one
 
     parts = _opened()
-    move(parts.house, guild, run)
-    parts.backend.pump()
+    advance_one(parts.house, guild, run, parts.backend.pump)
 
 
-@app.function(**_options("tick", _CPU), schedule=modal.Cron("* * * * *"))
+@app.function(**_options("tick", _CPU))
 def tick() -> None:
     """Move every open run, and start what waits for a free GPU."""
     from training.modal_calls import advance_all
@@ -68,7 +70,7 @@ def tick() -> None:
     advance_all(parts.house, parts.backend.pump)
 
 
-@app.function(**_options("clean_up", _CPU), schedule=modal.Cron("17 3 * * *"))
+@app.function(**_options("clean_up", _CPU))
 def clean_up() -> None:
     """Remove what is temporary and old, and what can be made again and was not used."""
     from training.clean_up import clean_up as clean
@@ -133,7 +135,9 @@ def _stage(call: dict[str, Any]) -> str:
     return do_call(parts.house, parts.records, call)
 
 
+@functools.cache
 def _opened(*, has_mounts: bool = False) -> "ModalParts":
+    """Return the adapters; a container that is called again knows what it has read already."""
     import logging
 
     from storage.modal_house import open_house

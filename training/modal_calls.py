@@ -1,11 +1,13 @@
 """What the Functions on Modal do, with the adapters that they are handed."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 
 import modal
 
 from training.advance import advance, open_runs
+from training.backends.modal import STOP_SECONDS
 from training.backends.modal_calls import from_plain
 from training.backends.modal_stage import CallRegister, run_call
 from training.house import House
@@ -13,6 +15,7 @@ from training.stage import run_stage
 from training.stages.functions import stage_function
 
 logger = logging.getLogger(__name__)
+_MARGIN_SECONDS = 0.5
 
 
 def do_call(house: House, register: CallRegister, facts: Mapping[str, object]) -> str:
@@ -22,6 +25,25 @@ def do_call(house: House, register: CallRegister, facts: Mapping[str, object]) -
         raise ValueError("a stage is run by its Function only")
     work = stage_function(call.key.stage)
     return run_call(call, own, register, lambda stopping: run_stage(house, call, work, stopping))
+
+
+def advance_one(
+    house: House,
+    guild: str,
+    run: str,
+    pump: Callable[[], object],
+    *,
+    pause: Callable[[float], None] = time.sleep,
+) -> None:
+    """Move one run as far as it can go now, and start what waits for a free GPU.
+
+    Of a run that is being cancelled, what has not ended in time is killed: no later call may come.
+    """
+    found = advance(house, guild, run, waits=True)
+    pump()
+    if found.cancel_requested and not found.status.is_final:
+        pause(STOP_SECONDS + _MARGIN_SECONDS)
+        advance(house, guild, run, waits=True)
 
 
 def advance_all(house: House, pump: Callable[[], object]) -> None:

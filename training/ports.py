@@ -94,8 +94,8 @@ class Store(Protocol):
         """Return where a stage's own programs find what is stored at `key`."""
         ...
 
-    def refresh(self) -> None:
-        """Let `path` lead to what others have kept by now."""
+    def refresh(self, key: str) -> None:
+        """Let `path` lead to what others have kept by now at `key` and around it."""
         ...
 
     def workshop(self, key: str) -> Path:

@@ -23,6 +23,9 @@ MOST_CPU = 64.0
 MOST_MEMORY_GIB = 336
 KNOWN_GPUS = frozenset(GPUS)
 
+# From a container's place on a machine to its first line of Python; else it is the timeout's.
+STARTUP_SECONDS = 15 * MINUTES
+
 # Before Modal ends a training, it saves its state by itself, and the next attempt goes on.
 SOFT_DEADLINE_SECONDS = 23.5 * HOURS
 
@@ -30,9 +33,6 @@ FunctionName = Literal[
     "advance", "tick", "clean_up", "prepare", "fetch", "merge", "publish", "cache", "train",
     "cache_small", "train_small", "watch",
 ]  # fmt: skip
-
-# How long a container waits for another call: with Modal's 60 s, that of the tick never ended.
-IDLE_SECONDS = 2
 
 # The first is the default; Modal takes the next one when there is none of it.
 LARGE_GPUS = ("H100", "H200", "A100-80GB")
@@ -50,6 +50,9 @@ class Resources:
         timeout_seconds: The longest that one call may take.
         retries: How often Modal itself repeats a call that failed: never for a stage, whose next
             attempt is this project's own.
+        idle_seconds: How long a container waits for another call, and is paid for; with 0 it ends
+            with its call.
+        cron: When it is called by itself, in UTC.
         areas: The Volumes that it has mounted.
     """
 
@@ -58,6 +61,8 @@ class Resources:
     memory_gib: float
     timeout_seconds: int
     retries: int = 0
+    idle_seconds: int = 0
+    cron: str | None = None
     areas: tuple[Area, ...] = ()
 
 
@@ -86,10 +91,16 @@ ALL: tuple[Area, ...] = ("models", "datasets", "runs")
 
 FUNCTIONS: Mapping[FunctionName, Resources] = MappingProxyType(
     {
-        "advance": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES),
-        "tick": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES),
-        "watch": Resources(cpu=0.125, memory_gib=0.5, timeout_seconds=2 * MINUTES),
-        "clean_up": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=HOURS),
+        # Of a run's stages, some end within seconds of each other.
+        "advance": Resources(
+            cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES, idle_seconds=20
+        ),
+        # Each minute: a container that waited for the next call would never end.
+        "tick": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES, cron="* * * * *"),
+        "watch": Resources(
+            cpu=0.125, memory_gib=0.5, timeout_seconds=2 * MINUTES, cron="*/5 * * * *"
+        ),
+        "clean_up": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=HOURS, cron="17 3 * * *"),
         "prepare": Resources(cpu=4, memory_gib=8, timeout_seconds=4 * HOURS, areas=ALL),
         "fetch": Resources(cpu=2, memory_gib=4, timeout_seconds=6 * HOURS, areas=ALL),
         # The merge takes under 2 GiB; the rest is the page cache of what it reads and writes.

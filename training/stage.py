@@ -19,7 +19,7 @@ from training.log_tail import end_of
 from training.plan import Planner
 from training.ports import Call, Grant
 from training.request import RunSpec
-from training.run import StageState, StageStatus
+from training.run import Run, StageStatus
 from training.run_log import RunLog, Writer
 from training.shared import heartbeat, held
 
@@ -106,11 +106,11 @@ class StageContext:
             raise StageInterruptedError("stopped on request")
 
     @contextmanager
-    def shared(self, name: str) -> Generator[None]:
-        """Hold a lease on something that several runs make; wait while another makes it."""
+    def shared(self, name: str, key: str) -> Generator[None]:
+        """Hold a lease on what several runs make at or below `key`; wait while another makes it."""
         leases, holder = self.house.leases, self.grant.holder
         with held(leases, name, holder=holder, wait=self._wait, on_lost=self.stopping.set):
-            self.house.store.refresh()
+            self.house.store.refresh(key)
             yield
 
     def _wait(self) -> None:
@@ -130,6 +130,10 @@ def run_stage(
     after it was written down.
     """
     log = house.log(call.guild, call.run)
+    if _is_over(log.load(), call):
+        # Without the lease, which the next attempt may be about to take.
+        nudge(house, call.guild, call.run)
+        return None
     name = lease_name(call.guild, call.run, call.key)
     # Containers of one image can have the same host name and process number.
     holder = f"{call.name}/{uuid.uuid4().hex}"
@@ -138,7 +142,7 @@ def run_stage(
         logger.warning("run %s: %s is in other hands", call.run, call.key)
         return None
     run = log.load()
-    if run.status.is_final or run.cancel_requested or _is_over(run.stage(call.key), call):
+    if _is_over(run, call) or _was_cut_off(house, log, run, call):
         house.leases.release(grant)
         nudge(house, call.guild, call.run)
         return None
@@ -160,11 +164,30 @@ def run_stage(
     return status
 
 
-def _is_over(stage: StageState, call: Call) -> bool:
-    """Return whether the attempt has said its last word, or a newer one was begun.
+def _was_cut_off(house: House, log: RunLog, run: Run, call: Call) -> bool:
+    """Return whether the attempt has worked before, in a container that is gone; and say so.
+
+    Going on under the same number would replace what the first one kept, such as its metrics.
+    """
+    stage = run.stage(call.key)
+    if stage.attempt != call.attempt or stage.status is not StageStatus.RUNNING:
+        return False
+    logger.warning("run %s: %s attempt %d was cut off", call.run, call.key, call.attempt)
+    stopped = ev.StageStopped(
+        at=house.clock(), key=call.key, attempt=call.attempt, reason="its machine was taken away"
+    )
+    log.append(Writer(name=str(call.key), attempt=call.attempt), stopped)
+    return True
+
+
+def _is_over(run: Run, call: Call) -> bool:
+    """Return whether the attempt has said its last word, or there is nothing to do any more.
 
     A platform may start a call again that it has interrupted itself.
     """
+    if run.status.is_final or run.cancel_requested:
+        return True
+    stage = run.stage(call.key)
     over = (StageStatus.INTERRUPTED, StageStatus.FAILED, StageStatus.SUCCEEDED)
     return stage.attempt > call.attempt or (stage.attempt == call.attempt and stage.status in over)
 

@@ -11,7 +11,7 @@ from training.catalogue import ExpertName
 from training.events import StageKey
 from training.house import House
 from training.request import RunSpec
-from training.run import Run, StageStatus
+from training.run import Run, StageState, StageStatus
 
 
 class Progress(BaseModel):
@@ -167,7 +167,9 @@ def _look(house: House, run: Run, key: StageKey) -> tuple[Progress | None, int |
     stage = run.stage(key)
     if stage.attempt == 0:
         return None, None
-    progress = _progress(house, run.spec.guild, run.spec.name, key)
+    progress = None
+    if _shows_progress(key, stage):
+        progress = _progress(house, run.spec.guild, run.spec.name, key)
     if stage.status is not StageStatus.SUBMITTED or run.status.is_final:
         return progress, None
     return progress, house.backend.state(stage.handle).position
@@ -187,6 +189,16 @@ def metrics(house: House, spec: RunSpec, name: ExpertName) -> list[Metric]:
             metric = Metric.model_validate_json(line)
             steps[metric.step] = metric
     return [steps[step] for step in sorted(steps)]
+
+
+def _shows_progress(key: StageKey, stage: StageState) -> bool:
+    """Return whether anybody wants to know how far an attempt is; of a training, also afterwards.
+
+    Each answer is a question to whoever keeps them.
+    """
+    if key.stage == "train":
+        return stage.attempt > 0
+    return stage.status is StageStatus.RUNNING
 
 
 def _progress(house: House, guild: str, name: str, key: StageKey) -> Progress | None:

@@ -1,21 +1,71 @@
-"""What every `Store` promises."""
+"""What every `Store` promises: a folder, Modal's Volumes from outside, and mounted."""
 
 import threading
+import uuid
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
+import modal
 import pytest
 
 from storage.folder import FolderStore
+from storage.modal_dict import ModalDict
+from storage.modal_lease import ModalLeases
+from storage.modal_volume import VolumeStore
+from storage.volume_api import Volume
+from storage.volume_mounts import Mounts
+from tests.wire.modal.loopback.api import Loopback
+from tests.wire.modal.loopback.settings import Settings
+from tests.wire.modal.mounted_store import AREAS, mounted_store
+from training.layout import Area
 from training.ports import Store
 
 RUNS = "guilds/1/runs"
 
 
-@pytest.fixture(params=["folder"])
+@pytest.fixture(scope="module")
+def modal_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
+    """A control plane whose containers wait for the next test."""
+    state = tmp_path_factory.mktemp("modal")
+    with (
+        Loopback(state, Settings(idle_seconds=60)) as running,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        for name, value in running.client_env().items():
+            environment.setenv(name, value)
+        yield running
+        modal.Client.from_env().close()
+        running.check()
+
+
+@pytest.fixture(scope="module")
+def in_a_container(modal_plane: Loopback) -> Callable[[], Store]:
+    """Return what makes an empty store in a container that has the Volumes mounted."""
+    return mounted_store(modal_plane)
+
+
+def from_outside(scratch: Path) -> Store:
+    """Return a store in Volumes of its own, as the bot has it: without a mount."""
+    name = uuid.uuid4().hex
+    volumes: dict[Area, Volume] = {
+        area: cast("Volume", modal.Volume.from_name(f"{name}-{area}", create_if_missing=True))
+        for area in AREAS
+    }
+    leases = ModalLeases(ModalDict(modal.Dict.from_name(name, create_if_missing=True)))
+    mounts = Mounts({area: Path("/nonexistent") for area in AREAS})
+    return VolumeStore(volumes, leases, mounts=mounts, is_mounted=False, scratch=scratch)
+
+
+@pytest.fixture(params=["folder", "volume", "mounted"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    assert request.param == "folder"
-    return FolderStore(tmp_path / "store")
+    if request.param == "folder":
+        return FolderStore(tmp_path / "store")
+    if request.param == "volume":
+        request.getfixturevalue("modal_plane")
+        return from_outside(tmp_path / "scratch")
+    return request.getfixturevalue("in_a_container")()
 
 
 def test_what_was_written_is_read_back(store: Store) -> None:

@@ -1,5 +1,7 @@
 """A call of a stage on Modal: one function call does the work, and it ends in time."""
 
+import os
+import signal
 import threading
 from collections.abc import Callable
 
@@ -59,6 +61,21 @@ def test_a_call_that_is_asked_to_stop_stops() -> None:
     assert run_call(CALL, "fc-1", Register(is_stopped=True), until_stopped) == "interrupted"
 
 
+def test_work_goes_on_while_nobody_can_say_whether_it_is_to_stop() -> None:
+    asked = threading.Event()
+
+    class Unreachable(Register):
+        def stop_requested(self, name: str) -> bool:
+            asked.set()
+            raise ConnectionError
+
+    def work(stopping: threading.Event) -> StageStatus:
+        assert asked.wait(10)
+        return StageStatus.INTERRUPTED if stopping.wait(0.2) else StageStatus.SUCCEEDED
+
+    assert run_call(CALL, "fc-1", Unreachable(), work) == "succeeded"
+
+
 def test_a_training_stops_before_modal_would_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(modal_stage, "SOFT_DEADLINE_SECONDS", 0.1)
 
@@ -79,6 +96,35 @@ def test_a_preempted_call_lets_the_work_save_and_passes_the_preemption_on() -> N
     with pytest.raises(KeyboardInterrupt):
         run_call(CALL, "fc-1", Preempting(), work)
     assert saved == [StageStatus.INTERRUPTED]
+
+
+def test_a_signal_that_interrupts_the_waiting_leaves_the_work_its_time_to_save() -> None:
+    saved: list[StageStatus] = []
+
+    def work(stopping: threading.Event) -> StageStatus:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stopping.wait(10)
+        threading.Event().wait(0.2)  # saving takes a moment
+        saved.append(StageStatus.INTERRUPTED)
+        return saved[0]
+
+    with pytest.raises(KeyboardInterrupt):
+        run_call(CALL, "fc-1", Register(), work)
+    assert saved == [StageStatus.INTERRUPTED]
+
+
+def test_work_that_does_not_stop_when_it_is_asked_to_is_left_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(modal_stage, "STOP_SECONDS", 0.1)
+    released = threading.Event()
+
+    def work(_: threading.Event) -> StageStatus:
+        released.wait(10)
+        return StageStatus.SUCCEEDED
+
+    assert run_call(CALL, "fc-1", Register(is_stopped=True), work) == "left behind"
+    released.set()
 
 
 def test_a_bug_in_the_work_is_raised_where_modal_sees_it() -> None:

@@ -29,8 +29,8 @@ from training.ports import Call, CallState, CallStatus, Grant, Leases
 logger = logging.getLogger(__name__)
 
 GPU_LIMIT = 4
-# A stage looks for the request every 2 s and has 20 s to save its state.
-STOP_SECONDS = 25.0
+# A stage looks for the request every 2 s and leaves what has not ended 22 s later by itself.
+STOP_SECONDS = 24.0
 _PUMP = "pump"
 # How `FunctionCall.get` tells that a function came to an end otherwise than by its own doing.
 _ENDS = (

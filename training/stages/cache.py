@@ -84,7 +84,8 @@ def _make(
     if not making.missing(files):
         return kept
     # One run at a time uses the same encoders in a guild: nothing is encoded twice.
-    with context.shared(f"caches/{context.spec.guild}/{encoders.address(kind)}"):
+    guild = context.spec.guild
+    with context.shared(f"caches/{guild}/{encoders.address(kind)}", layout.caches(guild)):
         missing = making.missing(files)
         if not missing:
             return kept
@@ -109,11 +110,14 @@ def _run(context: StageContext, command: tuple[str, ...]) -> None:
             context.report_progress(json.dumps({"done": event.done, "total": event.total}).encode())
 
     log = layout.log(context.spec.guild, context.spec.name, context.key, context.attempt)
-    run_command(
-        command,
-        environment=context.planner.environment(),
-        log=context.workshop(log),
-        stopping=context.stopping,
-        listener=Listener(on_event, context.show_log),
-        memory=context.planner.memory_use(),
-    )
+    try:
+        run_command(
+            command,
+            environment=context.planner.environment(),
+            log=context.workshop(log),
+            stopping=context.stopping,
+            listener=Listener(on_event, context.show_log),
+            memory=context.planner.memory_use(),
+        )
+    finally:
+        context.house.store.keep(log)

@@ -71,14 +71,15 @@ class _Progress:
 
 def _fetch(context: StageContext, weight: WeightFile, progress: _Progress) -> None:
     store, planner = context.house.store, context.planner
-    with context.shared(layout.weight(_engine(context), weight)):
+    key = layout.weight(_engine(context), weight)
+    with context.shared(key, key):
         if not _is_there(context, weight):  # another run may have been faster
             target = _target(context, weight)
             obtained = planner.engine.obtain(
                 planner.model, weight, target, lambda here: progress.show(weight, here)
             )
             size_bytes = target.stat().st_size
-            context.keep(layout.weight(_engine(context), weight))
+            context.keep(key)
             facts = {
                 "repo": weight.repo,
                 "file": weight.file,

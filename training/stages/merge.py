@@ -20,7 +20,7 @@ def run(context: StageContext) -> StageResult:
     """Make the merged base that the run's trainer reads, or reuse one of the same content."""
     store = context.house.store
     inputs = _inputs(context, _expert(context))
-    with context.shared(f"merged/{inputs.address}"):
+    with context.shared(f"merged/{inputs.address}", inputs.merged_key):
         # The receipt is written last: a file without one is never used.
         reused = store.exists(layout.merged_receipt(inputs.address))
         if not reused:

@@ -13,7 +13,8 @@ from training.stage import StageContext, StageResult
 def run(context: StageContext) -> StageResult:
     """Store the repaired set by content id, unless it is there, and the TOML that reads it."""
     spec, planner, store = context.spec, context.planner, context.house.store
-    with context.shared(f"prepared/{spec.guild}/{spec.dataset.version}"):
+    name = f"prepared/{spec.guild}/{spec.dataset.version}"
+    with context.shared(name, planner.prepared_key):
         is_there = store.exists(f"{planner.prepared_key}/{layout.MANIFEST}")
         if not is_there:
             _require_upload(context)

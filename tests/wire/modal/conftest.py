@@ -9,6 +9,7 @@ import pytest
 
 from tests.wire.modal import files_app, work_app
 from tests.wire.modal.files_app import Files
+from tests.wire.modal.installation import Installation, install
 from tests.wire.modal.loopback.api import Loopback
 
 
@@ -37,6 +38,19 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
 
 
 @pytest.fixture(scope="module")
+def deployed(shared: Loopback, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """A deployment for the runs of a module, which reuse each other's weights and caches."""
+    return install(shared, tmp_path_factory.mktemp("installation"), "lora")
+
+
+@pytest.fixture
+def installation(deployed: Installation) -> Iterator[Installation]:
+    """The module's deployment, with nothing at work in it before and after a test."""
+    yield deployed
+    deployed.hurry()
+    deployed.settle()
+
+
 def work_deployed(shared: Loopback, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("app") / "work_app.py"
     path.write_text(work_app.APP)

@@ -1,0 +1,178 @@
+"""One attempt of a stage, started more than once or told to end: by a platform that does so."""
+
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from tests.media import guide_files
+from tests.pipeline.stages import Stages
+from training.advance import advance, lease_name
+from training.events import StageKey
+from training.ports import Call, Grant, Leases
+from training.request import RunSpec
+from training.run import StageState, StageStatus
+from training.stage import (
+    StageContext,
+    StageFunction,
+    StageInterruptedError,
+    StageResult,
+    run_stage,
+)
+
+PREPARE = StageKey("prepare")
+
+
+@dataclass
+class Watched:
+    """Leases, with the names that were asked for."""
+
+    leases: Leases
+    asked: list[str] = field(default_factory=list[str])
+
+    def acquire(self, name: str, *, holder: str, attempt: int = 1) -> Grant | None:
+        self.asked.append(name)
+        return self.leases.acquire(name, holder=holder, attempt=attempt)
+
+    def renew(self, grant: Grant) -> bool:
+        return self.leases.renew(grant)
+
+    def release(self, grant: Grant) -> None:
+        self.leases.release(grant)
+
+    def revoke(self, name: str, *, attempt: int) -> None:
+        self.leases.revoke(name, attempt=attempt)
+
+
+@dataclass
+class Attempt:
+    """The first attempt of the first stage of a run."""
+
+    stages: Stages
+    spec: RunSpec
+
+    @property
+    def call(self) -> Call:
+        return Call(guild=self.spec.guild, run=self.spec.name, key=PREPARE, attempt=1, device="cpu")
+
+    @property
+    def lease(self) -> str:
+        return lease_name(self.spec.guild, self.spec.name, PREPARE)
+
+    @property
+    def state(self) -> StageState:
+        return self.stages.state(self.spec, PREPARE)
+
+    def run(self, function: StageFunction, leases: Leases | None = None) -> StageStatus | None:
+        house = self.stages.local.house
+        house = replace(house, leases=leases or house.leases)
+        return run_stage(house, self.call, function, threading.Event())
+
+
+@pytest.fixture
+def attempt(tmp_path: Path) -> Attempt:
+    stages = Stages(tmp_path)
+    stages.upload(guide_files(images=2, clips=0))
+    return Attempt(stages, stages.begin())
+
+
+class KilledError(BaseException):
+    """The container is gone in the middle of the work."""
+
+
+def is_interrupted(_context: StageContext) -> StageResult:
+    raise StageInterruptedError("stopped on request")
+
+
+def is_killed(_context: StageContext) -> StageResult:
+    raise KilledError
+
+
+def must_not_work(_context: StageContext) -> StageResult:
+    raise AssertionError("an attempt that is over works again")
+
+
+def test_a_call_that_is_started_again_after_its_last_word_never_holds_the_lease(
+    attempt: Attempt,
+) -> None:
+    attempt.run(is_interrupted)
+    assert attempt.state.attempt == 2  # submitted by the end of the first one
+    leases = Watched(attempt.stages.local.house.leases)
+
+    status = attempt.run(must_not_work, leases)
+
+    assert status is None
+    assert attempt.lease not in leases.asked
+
+
+def test_a_call_that_is_started_again_after_it_was_cut_off_leaves_the_work_to_the_next_attempt(
+    attempt: Attempt,
+) -> None:
+    with pytest.raises(KilledError):
+        attempt.run(is_killed)
+    assert attempt.state.status is StageStatus.RUNNING
+    attempt.stages.local.house.leases.revoke(attempt.lease, attempt=1)  # as time does
+
+    status = attempt.run(must_not_work)
+
+    assert status is None
+    state = attempt.state
+    assert (state.attempt, state.status) == (2, StageStatus.SUBMITTED)
+
+
+def test_while_the_lease_of_the_cut_off_one_lives_nothing_is_written(attempt: Attempt) -> None:
+    with pytest.raises(KilledError):
+        attempt.run(is_killed)
+    before = attempt.stages.local.house.log(attempt.spec.guild, attempt.spec.name).events()
+
+    status = attempt.run(must_not_work)
+
+    assert status is None
+    log = attempt.stages.local.house.log(attempt.spec.guild, attempt.spec.name)
+    assert log.events() == before
+
+
+class TakenOver(Watched):
+    """Leases that somebody else takes while they are used for long."""
+
+    def renew(self, grant: Grant) -> bool:
+        return False
+
+
+def test_whoever_lost_the_runs_lease_writes_nothing_more(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.advance._SURE_SECONDS", 0.0)
+    house, spec = attempt.stages.local.house, attempt.spec
+    with pytest.raises(KilledError):
+        attempt.run(is_killed)
+    attempt.stages.local.backend.mark_ended(int(attempt.state.handle))
+    before = house.log(spec.guild, spec.name).events()
+
+    run = advance(replace(house, leases=TakenOver(house.leases)), spec.guild, spec.name)
+
+    assert house.log(spec.guild, spec.name).events() == before
+    assert run.stage(PREPARE).status is StageStatus.RUNNING
+
+
+def test_who_waits_for_its_turn_sees_what_was_written_meanwhile(attempt: Attempt) -> None:
+    house, spec = attempt.stages.local.house, attempt.spec
+    grant = house.leases.acquire(f"{spec.guild}/{spec.name}", holder="another")
+    assert grant is not None
+    found: list[StageStatus] = []
+    waiting = threading.Thread(
+        target=lambda: found.append(
+            advance(house, spec.guild, spec.name, waits=True).stage(PREPARE).status
+        )
+    )
+    waiting.start()
+
+    no_turn = advance(house, spec.guild, spec.name)
+    attempt.run(is_interrupted)  # nobody has a turn to start the next attempt
+    house.leases.release(grant)
+    waiting.join(30)
+
+    assert no_turn.stage(PREPARE).status is StageStatus.SUBMITTED
+    assert found == [StageStatus.SUBMITTED]
+    assert attempt.state.attempt == 2

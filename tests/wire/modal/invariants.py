@@ -1,0 +1,228 @@
+"""What holds at the end of every run on Modal, whatever was killed in its middle."""
+
+import json
+import pickle
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import psutil
+from modal_proto import api_pb2
+
+from tests.wire.modal.installation import GUILD, Installation
+from tests.wire.modal.loopback.work import Attempt, Input
+from training import layout
+from training.backends.modal_calls import from_plain
+from training.catalogue import ExpertName
+from training.events import (
+    CheckpointSaved,
+    StageFailed,
+    StageKey,
+    StageStarted,
+    StageStopped,
+    StageSucceeded,
+    StateSaved,
+)
+from training.merge.hashing import file_sha256
+from training.ports import Call
+from training.run import Run, RunStatus, StageStatus
+from training.view import metrics
+
+WITH_GPU = ("cache", "cache_small", "train", "train_small")
+ENDS: Mapping[type, str] = {
+    StageSucceeded: StageStatus.SUCCEEDED,
+    StageFailed: StageStatus.FAILED,
+    StageStopped: StageStatus.INTERRUPTED,
+}
+# What a function returns that found its work to be another's.
+IDLE = ("in other hands", "nothing to do")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One execution of a stage's Function in one container, by the platform's own record."""
+
+    call: Call
+    attempt: Attempt
+    returned: object
+
+    @property
+    def worked(self) -> bool:
+        """Whether it did more than to find that there is nothing to do."""
+        return self.returned not in IDLE
+
+    @property
+    def stage(self) -> tuple[str, StageKey]:
+        """The run and the stage."""
+        return self.call.run, self.call.key
+
+
+def check(installation: Installation, *names: str) -> None:
+    """Fail unless all holds that must hold when these runs have ended.
+
+    Raises:
+        AssertionError: Naming what does not.
+    """
+    installation.settle()
+    for name in names:
+        run = installation.run(name)
+        assert run.status.is_final, f"{name} is {run.status}"
+        check_nothing_is_lost(installation, run)
+        for expert in run.spec.experts:
+            check_every_step_counts_once(installation, run, expert.name)
+    found = executions(installation)
+    check_one_at_a_time(found)
+    check_every_end_is_told(installation, [its for its in found if its.call.run in names])
+    check_gpus(installation)
+    check_nothing_is_left(installation)
+    installation.loopback.check()
+
+
+def check_nothing_is_lost(installation: Installation, run: Run) -> None:
+    """What was written once is there, checkpoints are whole, and the bot sees all of it."""
+    for path, data in installation.seen.items():
+        assert path.read_bytes().startswith(data), f"{path.name} lost events"
+    folder = installation.committed("runs") / layout.run(GUILD, run.spec.name)
+    told = [its for its in installation.events(run.spec.name) if isinstance(its, CheckpointSaved)]
+    for event in told:
+        assert (folder / event.file).is_file(), f"{event.file} is gone"
+    for expert in run.spec.experts:
+        state = run.expert(expert.name)
+        for checkpoint in state.checkpoints:
+            size_bytes = (folder / checkpoint.file).stat().st_size
+            assert size_bytes == checkpoint.size_bytes, f"{checkpoint.file} is of another size"
+        if run.stage(StageKey("publish", expert.name)).status is StageStatus.SUCCEEDED:
+            _check_published(installation, run, expert.name)
+    assert installation.view(run.spec.name).run == run
+
+
+def check_every_step_counts_once(installation: Installation, run: Run, expert: ExpertName) -> None:
+    """Every optimizer step is there, and an attempt took none twice."""
+    key = StageKey("train", expert)
+    for attempt in range(1, run.stage(key).attempt + 1):
+        file = layout.metrics(GUILD, run.spec.name, key, attempt)
+        path = installation.committed("runs") / file
+        lines = path.read_text().splitlines() if path.exists() else []
+        steps = [json.loads(line)["step"] for line in lines]
+        assert steps == sorted(set(steps)), f"{key} attempt {attempt} took a step twice: {steps}"
+    if run.status is RunStatus.SUCCEEDED and run.spec.continues is None:
+        total = run.spec.steps_per_epoch * run.spec.expert(expert).settings.epochs
+        found = metrics(installation.parts.house, run.spec, expert)
+        assert [its.step for its in found] == list(range(1, total + 1))
+
+
+def executions(installation: Installation) -> list[Execution]:
+    """Return every execution of a stage in the order in which they started."""
+    loopback = installation.loopback
+    inputs = {
+        its.id: its
+        for call in loopback.plane.calls.calls.values()
+        for its in call.inputs
+        if call.function.name not in ("advance", "tick", "clean_up")
+    }
+    return [
+        Execution(_call(inputs[its.input_id]), its, _returned(inputs[its.input_id], its))
+        for its in loopback.journal
+        if its.input_id in inputs
+    ]
+
+
+def check_one_at_a_time(found: Iterable[Execution]) -> None:
+    """No two executions worked on one stage and expert at the same time."""
+    by_stage: Mapping[tuple[str, StageKey], list[Execution]] = defaultdict(list)
+    for execution in found:
+        if execution.worked:
+            by_stage[execution.stage].append(execution)
+    for stage, its in by_stage.items():
+        for earlier, later in pairwise(its):
+            ended = earlier.attempt.ended
+            assert ended is not None, f"{stage} still works"
+            assert ended <= later.attempt.started, f"two worked on {stage}: {earlier}, {later}"
+
+
+def check_every_end_is_told(installation: Installation, found: Iterable[Execution]) -> None:
+    """How an execution ended, by what it returned to Modal, stands in the run's log."""
+    for execution in found:
+        if not execution.worked or execution.returned is None:
+            continue
+        call = execution.call
+        ends = {
+            ENDS[type(its)]
+            for its in installation.events(call.run)
+            if isinstance(its, StageSucceeded | StageFailed | StageStopped)
+            and (its.key, its.attempt) == (call.key, call.attempt)
+        }
+        assert execution.returned in ends, f"{call.name} returned {execution.returned}: {ends}"
+
+
+def check_gpus(installation: Installation) -> None:
+    """Nothing but caching and training held a GPU, never more at once than may; all are free."""
+    holds = installation.loopback.gpu_log
+    assert {hold.function for hold in holds} <= set(WITH_GPU)
+    assert [hold for hold in holds if hold.released is None] == []
+
+
+def check_nothing_is_left(installation: Installation) -> None:
+    """No process works on that was started for a stage."""
+    root = str(installation.loopback.plane.launcher.folder)
+    found = [_line(process) for process in psutil.process_iter()]
+    assert [line for line in found if root in line and "training.rehearsal" in line] == []
+
+
+def started_attempts(installation: Installation, name: str, key: StageKey) -> list[int]:
+    """Return the attempts of a stage that began to work, in the order in which they did."""
+    found = [
+        its
+        for its in installation.events(name)
+        if isinstance(its, StageStarted) and its.key == key and its.resumed_step is None
+    ]
+    return [its.attempt for its in sorted(found, key=lambda its: its.at)]
+
+
+def resumed_step(installation: Installation, run: str, attempt: int) -> int:
+    """Return the step that an attempt went on from; 0 when it began anew."""
+    found = (its for its in installation.events(run) if isinstance(its, StageStarted))
+    steps = [
+        its.resumed_step for its in found if its.attempt == attempt and its.key.stage == "train"
+    ]
+    return max(step or 0 for step in steps)
+
+
+def saved_steps(installation: Installation, run: str, attempt: int) -> list[int]:
+    """Return the steps of the training states that an attempt saved."""
+    found = (its for its in installation.events(run) if isinstance(its, StateSaved))
+    return [its.step for its in found if its.attempt == attempt]
+
+
+def _check_published(installation: Installation, run: Run, expert: ExpertName) -> None:
+    folder = installation.committed("runs") / layout.run(GUILD, run.spec.name)
+    receipt = installation.committed("runs") / layout.receipt(
+        GUILD, run.spec.name, StageKey("publish", expert)
+    )
+    files = json.loads(receipt.read_text())["files"]
+    state = run.expert(expert)
+    assert set(files) == {its.file for its in state.checkpoints}
+    assert any(its.is_final for its in state.checkpoints)
+    for name, facts in files.items():
+        assert file_sha256(folder / name) == facts["sha256"], f"{name} is not what was published"
+
+
+def _call(work: Input) -> Call:
+    assert work.message.data_format == api_pb2.DATA_FORMAT_PICKLE
+    (facts,), _ = pickle.loads(work.message.args)
+    return from_plain(facts)
+
+
+def _returned(work: Input, attempt: Attempt) -> object:
+    """Return what an execution returned; None when it did not, or another one of the input did."""
+    if attempt.outcome != "success" or work.output is None:
+        return None
+    return pickle.loads(work.output.result.data)
+
+
+def _line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""

@@ -1,0 +1,51 @@
+"""An app whose one Function does to its mounted store what a test asks of a store."""
+
+import functools
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import modal
+
+from storage.modal_dict import ModalDict
+from storage.modal_lease import ModalLeases
+from storage.modal_volume import VolumeStore
+from storage.volume_api import Volume
+from storage.volume_mounts import Mounts
+from training.deployment import ROOT_VARIABLE
+from training.layout import Area
+
+AREAS: tuple[Area, ...] = get_args(Area)
+app = modal.App(
+    "store",
+    image=modal.Image.debian_slim(python_version="3.11").add_local_python_source(
+        "training", "storage"
+    ),
+)
+VOLUMES = {area: modal.Volume.from_name(f"store-{area}", create_if_missing=True) for area in AREAS}
+
+
+@app.function(
+    volumes={f"/mnt/store/{area}": volume for area, volume in VOLUMES.items()}, max_containers=1
+)
+@modal.concurrent(max_inputs=16)
+def ask(test: str, method: str, arguments: tuple[Any, ...]) -> Any:
+    """Call a method of the store that a test has in this container."""
+    answer = getattr(store(test), method)(*arguments)
+    return list(answer) if method == "walk" else answer
+
+
+@functools.cache
+def store(test: str) -> VolumeStore:
+    """Return the store of a test: what another one knew is not known to it."""
+    root = Path(os.environ.get(ROOT_VARIABLE, "/"))
+    leases = modal.Dict.from_name("store-leases", create_if_missing=True)
+    return VolumeStore(
+        {area: cast("Volume", VOLUMES[area]) for area in AREAS},
+        ModalLeases(ModalDict(leases)),
+        mounts=Mounts({area: root / "mnt/store" / area for area in AREAS}),
+        is_mounted=True,
+        scratch=Path(tempfile.mkdtemp(prefix=f"{test}-")),
+        jitter_seconds=0.0,
+    )

@@ -1,0 +1,108 @@
+"""Runs on Modal that people cancel: the flag first, then a kill; resumed later."""
+
+import time
+
+import psutil
+import pytest
+
+from tests.wire.modal.installation import GUILD, ORIGIN, Installation
+from tests.wire.modal.invariants import check, saved_steps
+from tests.wire.modal.loopback.container import Container
+from training.events import StageKey
+from training.run import RunStatus
+from training.view import metrics
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+TRAIN = StageKey("train", "main")
+FREE_SECONDS = 30.0  # from the request to the GPU's release
+
+
+def start_training(installation: Installation, epochs: int = 4) -> tuple[str, Container]:
+    """Start a run, and wait until its training has saved its state."""
+    run = installation.start(delay=0.3, epochs=str(epochs))
+    installation.until(run, lambda _: saved_steps(installation, run, 1))
+    return run, installation.worker(run, TRAIN)
+
+
+def cancel(installation: Installation, run: str, container: Container) -> float:
+    """Cancel a run; return the seconds after which its container had given back its GPU."""
+    asked_at = time.monotonic()
+    installation.cancel(run)
+    gpus = installation.loopback.plane.gpus
+    installation.loopback.wait_for(
+        lambda: all(hold.container_id != container.id for hold in gpus.held()), 90
+    )
+    return time.monotonic() - asked_at
+
+
+def suspend(container: Container, *words: str) -> None:
+    """Have the processes of a container hang whose command line holds all the words."""
+    assert container.process is not None
+    found = psutil.Process(container.process.pid).children(recursive=True)
+    hanging = [its for its in found if all(word in " ".join(its.cmdline()) for word in words)]
+    assert hanging
+    for process in hanging:
+        process.suspend()
+
+
+def test_a_cancelled_training_saves_its_state_and_is_resumed_from_there(
+    installation: Installation,
+) -> None:
+    run, container = start_training(installation)
+    before = max(saved_steps(installation, run, 1))
+
+    seconds = cancel(installation, run, container)
+    old = installation.finish(run)
+    installation.hurry()
+    spec = installation.runs.resume(run, ORIGIN)
+    new = installation.finish(spec.name)
+
+    assert seconds < FREE_SECONDS
+    assert old.status is RunStatus.CANCELLED
+    saved = max(saved_steps(installation, run, 1))
+    assert saved > before
+    assert new.status is RunStatus.SUCCEEDED
+    steps = [metric.step for metric in metrics(installation.parts.house, spec, "main")]
+    assert steps == list(range(saved + 1, 4 * spec.steps_per_epoch + 1))
+    assert installation.run(run) == old
+    check(installation, run, spec.name)
+
+
+def test_a_trainer_that_hangs_is_killed_and_what_it_had_saved_stays(
+    installation: Installation,
+) -> None:
+    run, container = start_training(installation)
+    suspend(container, "wan_train_network.py")
+
+    seconds = cancel(installation, run, container)
+    found = installation.finish(run)
+
+    assert seconds < FREE_SECONDS
+    assert found.status is RunStatus.CANCELLED
+    assert list(installation.checkpoints(run).glob("*-state/training_state.json"))
+    check(installation, run)
+
+
+def test_a_container_that_hangs_is_killed_without_a_tick(installation: Installation) -> None:
+    run, container = start_training(installation)
+    suspend(container)
+
+    seconds = cancel(installation, run, container)
+    found = installation.finish(run)
+
+    assert seconds < FREE_SECONDS
+    assert found.status is RunStatus.CANCELLED
+    check(installation, run)
+
+
+def test_a_run_that_is_cancelled_at_once_holds_no_gpu(installation: Installation) -> None:
+    held = len(installation.loopback.gpu_log)
+    run = installation.start()
+
+    installation.cancel(run)
+    found = installation.finish(run)
+
+    assert found.status is RunStatus.CANCELLED
+    assert len(installation.loopback.gpu_log) == held
+    check(installation, run)
+    assert run not in [name for guild, name in installation.open_runs() if guild == GUILD]

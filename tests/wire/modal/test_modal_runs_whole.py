@@ -1,0 +1,81 @@
+"""Whole runs on Modal, undisturbed: to the end, and what they ask of Modal."""
+
+import pytest
+
+from tests.wire.modal.counting import BOT, counted, total
+from tests.wire.modal.installation import Installation
+from tests.wire.modal.invariants import check, executions, started_attempts
+from training.events import StageKey
+from training.run import RunStatus
+
+TRAIN = StageKey("train", "main")
+RPCS_OF_A_RUN = 1100  # about 1,000 on 2 quiet cores; a longer run takes some more for its leases
+
+
+def test_a_run_goes_from_a_dataset_to_published_checkpoints_and_asks_little_of_modal(
+    installation: Installation,
+) -> None:
+    with counted(installation.loopback) as asked:
+        run = installation.start(delay=0.3)
+        installation.until(run, lambda run: run.expert("main").epoch > 0)
+        installation.view(run)
+        with counted(installation.loopback) as again:
+            view = installation.view(run)
+        found = installation.finish(run)
+
+    assert found.status is RunStatus.SUCCEEDED
+    assert [its.epoch for its in found.expert("main").checkpoints] == [1, 2]
+    check(installation, run)
+    assert view.progress[TRAIN].step > 0
+    # One listing, the progress of the one stage that works, and files that have grown meanwhile.
+    assert again[BOT]["VolumeListFiles"] == 1
+    assert again[BOT]["DictGet"] == 1
+    assert again[BOT].total() <= 4
+    assert total(asked) < RPCS_OF_A_RUN
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_both_experts_train_at_once_on_two_gpus_to_published_checkpoints(
+    installation: Installation,
+) -> None:
+    run = installation.start("wan22-i2v-lightning", delay=0.2)
+
+    found = installation.finish(run)
+
+    assert found.status is RunStatus.SUCCEEDED
+    trainings = [its for its in executions(installation) if its.call.key.stage == "train"]
+    high, low = (its.attempt for its in trainings)
+    assert high.ended is not None
+    assert low.started < high.ended
+    holds = [its for its in installation.loopback.gpu_log if its.function == "train"]
+    assert {hold.gpu for hold in holds} == {0, 1}
+    assert {hold.gpu_type for hold in holds} == {"H100"}
+    check(installation, run)
+    for expert in ("high", "low"):
+        assert started_attempts(installation, run, StageKey("train", expert)) == [1]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_second_run_fetches_caches_and_merges_nothing_again(installation: Installation) -> None:
+    first = installation.finish(installation.start("wan22-i2v-lightning"))
+    made = stored(installation)
+
+    second = installation.finish(installation.start("wan22-i2v-lightning"))
+
+    assert second.status is RunStatus.SUCCEEDED
+    for name in ("prepare", "fetch", "cache"):
+        assert second.stage(StageKey(name)).reused
+    for expert in ("high", "low"):
+        assert second.stage(StageKey("merge", expert)).reused
+        assert not second.stage(StageKey("train", expert)).reused
+    assert stored(installation) == made
+    check(installation, first.spec.name, second.spec.name)
+
+
+def stored(installation: Installation) -> dict[str, int]:
+    """Return every file that runs share, with when it was written."""
+    areas = (installation.committed("models"), installation.committed("datasets"))
+    files = [path for area in areas for path in area.rglob("*") if path.is_file()]
+    return {str(path): path.stat().st_mtime_ns for path in files}
