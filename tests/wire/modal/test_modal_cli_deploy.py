@@ -176,13 +176,13 @@ def test_another_engine_than_the_one_that_is_set_is_told(
 def test_live_prices_are_compared_with_the_list(operator: Loopback) -> None:
     cards = {name: f"{listed_prices().usd_per_hour(card)}" for card, name in RATES.items()}
     others = {CPU_RATE: "0.0472", MEMORY_RATE: "0.0080", STORAGE_RATE: "0.09"}
-    rates = operator.plane.listings.rates
-    rates.update({**cards, **others})
+    rates = {**cards, **others}
 
+    operator.settings.rates = rates
     same = _finding("Modal prices")
-    rates["gpu_hour_cost_h100"] = "5.00"
+    operator.settings.rates = {**rates, "gpu_hour_cost_h100": "5.00"}
     dearer = _finding("Modal prices")
-    rates.clear()
+    operator.settings.rates = None
 
     assert same["text"] == "live, as in the list of 2026-07-01"
     assert "gpu_hour_cost_h100 $3.949 -> $5" in dearer["text"]
