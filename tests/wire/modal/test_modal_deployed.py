@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from typing import get_args
 
 import pytest
 from modal_proto import api_pb2
@@ -23,7 +22,7 @@ from training.resources import (
 )
 
 README = (ROOT / "README.md").read_text("utf-8")
-NAMES: tuple[FunctionName, ...] = get_args(FunctionName)
+NAMES: tuple[FunctionName, ...] = tuple(FUNCTIONS)
 WITH_GPU: list[FunctionName] = [name for name, resources in FUNCTIONS.items() if resources.gpu]
 
 
