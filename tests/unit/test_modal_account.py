@@ -15,7 +15,7 @@ def test_a_machine_without_a_token_is_told_how_to_get_one() -> None:
 
 
 def test_a_token_that_may_not_do_something_is_not_taken_for_a_missing_one() -> None:
-    with pytest.raises(RequestError, match="not allow that .*: No access to billing"), asking():
+    with pytest.raises(RequestError, match=r"not allow that .*: No access to billing"), asking():
         raise modal.exception.PermissionDeniedError("No access to billing.")
 
 

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -98,6 +98,15 @@ def test_a_preempted_call_lets_the_work_save_and_passes_the_preemption_on() -> N
     assert saved == [StageStatus.INTERRUPTED]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Raise at an interruption, also where a shell made this process ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_signal_that_interrupts_the_waiting_leaves_the_work_its_time_to_save() -> None:
     saved: list[StageStatus] = []
 

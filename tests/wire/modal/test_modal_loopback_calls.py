@@ -69,7 +69,7 @@ def test_a_running_call_is_not_done_and_can_be_cancelled(shared: Loopback, app: 
     call.cancel()
 
     with pytest.raises(modal.exception.RemoteError):
-        call.get(timeout=20)
+        call.get(timeout=60)
     assert shared.journal[-1].outcome == "cancelled"
 
 

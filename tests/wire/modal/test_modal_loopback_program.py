@@ -131,7 +131,8 @@ def test_a_loopback_in_this_process_leaves_no_process(tmp_path: Path, app: Path)
         family = psutil.Process(os.getpid()).children(recursive=True)
 
     assert family
-    assert not any(its.is_running() for its in family)
+    _gone, alive = psutil.wait_procs(family, timeout=10)
+    assert not [its for its in alive if its.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_what_is_not_served_fails_the_test(tmp_path: Path) -> None:
