@@ -51,6 +51,7 @@ def installation(deployed: Installation) -> Iterator[Installation]:
     deployed.settle()
 
 
+@pytest.fixture(scope="module")
 def work_deployed(shared: Loopback, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("app") / "work_app.py"
     path.write_text(work_app.APP)
