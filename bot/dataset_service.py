@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Literal, ParamSpec, TypeVar
 
 from bot.dataset_views import CheckedDataset, StoredDataset, look
@@ -25,6 +27,7 @@ from training.request import check_name, parse_reference
 P = ParamSpec("P")
 T = TypeVar("T")
 Mode = Literal["new", "add", "replace"]
+LOOKS_AT_ONCE = 2  # each decodes on several cores
 
 
 class DatasetService:
@@ -36,6 +39,8 @@ class DatasetService:
         self._edits = DatasetEdits(local.datasets)
         self._checked = CheckedUploads(local.house.store)
         self._removals = DatasetRemovals(local.house, local.datasets, local.runs)
+        # Threads of their own: many uploads at once leave those of all other commands free.
+        self._looks = ThreadPoolExecutor(LOOKS_AT_ONCE, thread_name_prefix="look")
 
     async def add(
         self,
@@ -56,7 +61,7 @@ class DatasetService:
                 guild, name, upload, is_replacing=is_replacing, on_progress=on_progress
             )
 
-        return await self._changed(guild, name, add)
+        return await self._look(self._describe_change, guild, name, add)
 
     async def check(
         self, guild: str, name: str, upload: Upload, on_progress: OnProgress = no_progress
@@ -75,7 +80,7 @@ class DatasetService:
             looked = look(draft.report, draft.thumbnails, draft.trigger)
             return CheckedDataset(name=name, looked=looked, token=token)
 
-        return await _in_thread(check)
+        return await self._look(check)
 
     async def check_again(
         self, guild: str, reference: str, trigger: str | None, on_progress: OnProgress = no_progress
@@ -89,7 +94,7 @@ class DatasetService:
             looked = look(report, datasets.thumbnails(guild, version), word)
             return CheckedDataset(name=version.name, looked=looked, version=version)
 
-        return await _in_thread(check)
+        return await self._look(check)
 
     async def use_checked(
         self, guild: str, token: str, *, media: Media, is_prefixed: bool, by: str
@@ -190,14 +195,20 @@ class DatasetService:
         self, guild: str, reference: str, change: Callable[[], DatasetVersion]
     ) -> StoredDataset:
         """Make a change in a thread and say whether it stored anything."""
+        return await _in_thread(self._describe_change, guild, reference, change)
 
-        def described() -> StoredDataset:
-            name = parse_reference(reference)[0]
-            before = {version.number for version in self._datasets.versions(guild, name)}
-            version = change()
-            return self._described(guild, version, is_new=version.number not in before)
+    def _describe_change(
+        self, guild: str, reference: str, change: Callable[[], DatasetVersion]
+    ) -> StoredDataset:
+        name = parse_reference(reference)[0]
+        before = {version.number for version in self._datasets.versions(guild, name)}
+        version = change()
+        return self._described(guild, version, is_new=version.number not in before)
 
-        return await _in_thread(described)
+    async def _look(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do what decodes whole uploads, a few at a time; the others wait."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._looks, partial(function, *args, **kwargs))
 
     def _described(self, guild: str, version: DatasetVersion, *, is_new: bool) -> StoredDataset:
         datasets = self._datasets

@@ -13,7 +13,6 @@ from grpclib.exceptions import StreamTerminatedError
 from training.errors import BackendError, RequestError
 
 SecretState = Literal["there", "missing", "lacks keys"]
-_REFUSED = (modal.exception.AuthError, modal.exception.PermissionDeniedError)
 _FAILED = (modal.exception.Error, StreamTerminatedError)
 
 
@@ -22,12 +21,17 @@ def asking() -> Generator[None]:
     """Turn what the client raises into what an operator can act on.
 
     Raises:
-        RequestError: This machine has no token that Modal takes, or too many.
+        RequestError: This machine has no token that Modal takes, or one that may not do that.
         BackendError: Modal does not answer, or refuses.
     """
     try:
         yield
-    except _REFUSED as error:
+    except modal.exception.PermissionDeniedError as error:
+        raise RequestError(
+            f"Modal does not allow that to this machine's token: {error}",
+            "Ask the owner of the workspace, or use another token: `modal setup`.",
+        ) from error
+    except modal.exception.AuthError as error:
         said = str(error).split(". ")[0].rstrip(".")
         raise RequestError(
             f"Modal does not let this machine in: {said}.",

@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     dataset_ratio: Annotated[
         int, Field(ge=1, description="unpacked over packed size, over 64 MiB")
     ] = 100
+    dataset_seconds: Annotated[int, Field(ge=1, description="for looking at all files")] = 3600
     image_megapixels: Annotated[float, Field(gt=0)] = 50.0
     clip_megapixels: Annotated[float, Field(gt=0, description="of one frame")] = 9.5
     clip_seconds: Annotated[int, Field(ge=1)] = 300
@@ -137,6 +138,7 @@ class Settings(BaseSettings):
             pixels=round(self.image_megapixels * 1_000_000),
             clip_pixels=round(self.clip_megapixels * 1_000_000),
             clip_seconds=self.clip_seconds,
+            inspection_seconds=self.dataset_seconds,
             worker_seconds=self.decoder_seconds,
             worker_bytes=round(self.decoder_gib * GIB),
         )
@@ -160,6 +162,7 @@ class Settings(BaseSettings):
 _HOSTED = (
     *("team_role", "web_url", "link_hours", "discord_url", "edit_seconds", "upload_limit_mib"),
     *("dataset_files", "dataset_zip_gib", "dataset_unpacked_gib", "dataset_ratio"),
+    "dataset_seconds",
     *("image_megapixels", "clip_megapixels", "clip_seconds", "decoder_seconds", "decoder_gib"),
 )
 

@@ -20,6 +20,8 @@ from training.dataset_draft import (
 from training.datasets import Datasets, DatasetVersion
 from training.errors import RequestError
 
+_SHOWN_TITLES = 3
+
 
 class DatasetEdits:
     """Makes further versions of a guild's datasets; the old ones stay as they are."""
@@ -143,10 +145,13 @@ class DatasetEdits:
 
 
 def _unread(table: ReadTable) -> str:
+    """Return what is said about columns that somebody added to a table; they may be many."""
     if not table.unread:
         return ""
     titles = [printable(title.strip()) or "one without a title" for title in table.unread]
-    return f"; of the table only file and caption were read, not {', '.join(titles)}"
+    more = [f"{len(titles) - _SHOWN_TITLES} more"] if len(titles) > _SHOWN_TITLES else []
+    unread = ", ".join([*titles[:_SHOWN_TITLES], *more])
+    return f"; of the table only file and caption were read, not {unread}"
 
 
 def _added(combined: Combined, version: DatasetVersion) -> str:

@@ -17,6 +17,7 @@ OPEN_RUNS = "open"  # one marker a run, so that finding the open ones costs one 
 GUILDS = "guilds"
 MERGED = "merged"
 NOTICES = "bot/notices"
+UNTOLD = "bot/untold"  # one marker a run whose end people are to be told
 ORIGINAL = "original.zip"
 REPORT = "report.json"
 MANIFEST = "manifest.json"
@@ -125,6 +126,11 @@ def open_run(guild: str, name: str) -> str:
 def open_marker(guild: str, name: str) -> str:
     """Return the name of that marker."""
     return f"{guild}~{name}"
+
+
+def untold(guild: str, name: str) -> str:
+    """Return the marker of a run whose end is to be told: made before it, removed afterwards."""
+    return f"{UNTOLD}/{guild}~{name}"
 
 
 def notice(name: str) -> str:

@@ -240,6 +240,8 @@ class Runs:
         key = layout.spec(spec.guild, spec.name)
         if not store.exists(key):
             store.create(layout.open_run(spec.guild, spec.name), b"")
+            if spec.channel:
+                store.create(layout.untold(spec.guild, spec.name), b"")
             report = self._report(spec)
             store.write(layout.run_report(spec.guild, spec.name), report.model_dump_json().encode())
             self.starts.keep(spec)

@@ -12,6 +12,7 @@ from bot.cli.zips import require_file
 from bot.messages.contact_sheet import draw_sheet
 from bot.messages.dataset_text import report_text
 from training.dataset.archive import ArchiveRefusedError
+from training.dataset.inspect import TooSlowError
 from training.dataset.original import why_not_original
 from training.dataset.repair import repair as write_repaired
 from training.dataset.report import Finding, Report
@@ -41,7 +42,7 @@ def check(
     try:
         with counted("Looking", is_quiet=json) as on_progress:
             draft = inspect_upload(upload, on_progress, limits)
-    except ArchiveRefusedError as error:
+    except (ArchiveRefusedError, TooSlowError) as error:
         if json:
             print_json(as_json(_refused(error)))
         raise
@@ -83,7 +84,7 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _refused(error: ArchiveRefusedError) -> Report:
+def _refused(error: ArchiveRefusedError | TooSlowError) -> Report:
     """Return the report of a zip that was not looked into, without a version."""
     finding = Finding(
         code=error.code,

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Annotated
 
 from cyclopts import CycloptsError, Parameter
-from rich.table import Table
 
 from bot.cli.checkpoint import Place
 from bot.cli.options import OPERATOR, Json
@@ -146,11 +145,14 @@ def _list(volumes: Sequence[_Volume], *, is_json: bool) -> None:
     if is_json:
         print_json(rows)
         return
-    table = Table("name", "kind", "size", "where", box=None)
+    if not rows:
+        console.print("The Volumes hold no dataset and no LoRA file.")
+    # No table: it would cut names, which are to be typed, to the width of the terminal.
+    width = max((len(str(row["name"])) for row in rows), default=0)
     for row in rows:
-        holds = f"{row['media']} media" if row["kind"] == "dataset" else "LoRA"
-        table.add_row(str(row["name"]), holds, size(int(row["size_bytes"])), str(row["path"]))
-    console.print(table if rows else "The Volumes hold no dataset and no LoRA file.")
+        holds = f"dataset of {row['media']}" if row["kind"] == "dataset" else "LoRA"
+        line = f"{row['name']:<{width}}  {holds:<14}  {size(int(row['size_bytes'])):>8}"
+        console.print(f"{line}  {row['path']}", markup=False)
 
 
 def _rows(volumes: Sequence[_Volume]) -> Iterator[dict[str, str | int]]:

@@ -16,7 +16,8 @@ from bot.messages.card import Card
 from bot.messages.lists import ended_ping
 from bot.messages.run_card import run_card
 from bot.service import Service
-from training.errors import RequestError, TrainingError
+from training import layout
+from training.errors import NotFoundError, RequestError, TrainingError
 from training.ports import Store
 from training.view import RunView
 
@@ -73,14 +74,12 @@ class CardKeeper:
     async def refresh(self) -> None:
         """Bring the card of every run up to date that is open or whose end was not told."""
         open_runs = await self._service.open_runs()
-        untold = [
-            (record.guild, record.run)
-            for record in await asyncio.to_thread(self._records)
-            if not record.is_told
-        ]
+        untold = await asyncio.to_thread(self._untold)
         for guild, run in dict.fromkeys([*open_runs, *untold]):
             try:
                 await self.show(guild, run)
+            except NotFoundError:
+                logger.debug("run %s: it is not stored yet", run)
             except (discord.HTTPException, TrainingError, aiohttp.ClientError, OSError):
                 # The next round tries again; one broken card must not stop the others.
                 logger.warning("run %s: its card could not be updated", run, exc_info=True)
@@ -110,8 +109,9 @@ class CardKeeper:
         if key not in self._without_channel:
             self._without_channel.add(key)
             logger.warning("run %s: its channel is gone, so it has no card", view.spec.name)
-        if record is not None and view.run.status.is_final:
-            await asyncio.to_thread(self._save, replace(record, is_told=True))
+        if view.run.status.is_final:
+            known = record or CardRecord(*key, channel=0, message=0)
+            await asyncio.to_thread(self._save, replace(known, is_told=True))
 
     async def _post(self, channel: _Channel, view: RunView, instead_of: int = 0) -> CardRecord:
         try:
@@ -192,17 +192,18 @@ class CardKeeper:
                 continue
         return None
 
-    def _records(self) -> list[CardRecord]:
-        """Return where the cards are of all runs whose end was not told."""
-        return [_decoded(data) for data in self._store.read_all(_CARDS).values()]
+    def _untold(self) -> list[tuple[str, str]]:
+        """Return (guild, run) of all runs whose end was not told, with a card or without."""
+        found = (marker.partition("~") for marker in self._store.names(layout.UNTOLD))
+        return [(guild, run) for guild, _, run in found]
 
     def _save(self, record: CardRecord) -> None:
         folder = _TOLD if record.is_told else _CARDS
         data = json.dumps(asdict(record)).encode()
         self._store.write(_key(folder, record.guild, record.run), data)
         if record.is_told:
-            # Told ones lie apart: looking for the others then costs the same for ever.
             self._store.delete(_key(_CARDS, record.guild, record.run))
+            self._store.delete(layout.untold(record.guild, record.run))
 
 
 def _key(folder: str, guild: str, run: str) -> str:

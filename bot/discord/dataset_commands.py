@@ -22,7 +22,6 @@ from bot.discord.dataset_buttons import (
     stored_buttons,
 )
 from bot.discord.long_answer import LongAnswer
-from bot.messages.check_text import again
 from bot.messages.dataset_text import dataset_list
 from bot.service import Service
 from training.dataset_draft import DatasetRefusedError, Upload
@@ -201,7 +200,6 @@ async def _received(
                 yield upload, long
         except DatasetRefusedError as error:
             # With the whole report, which the short answer only begins.
-            refused = DatasetRefusedError(error.cause, again(error), error.report)
             name = attachment.filename.rsplit(".", 1)[0]
             text = await intake.service.datasets.text_of(error.report)
-            await answer_error(interaction, refused, report_file(name, text))
+            await answer_error(interaction, error, report_file(name, text))

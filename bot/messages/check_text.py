@@ -1,14 +1,13 @@
 """A set that was only looked at, in words, and how far the look has come."""
 
-from bot.messages.card import Card
-from bot.messages.dataset_text import report_colour, report_fields
+from bot.messages.card import Card, Colour, Field
+from bot.messages.dataset_text import finding_fields, report_colour, report_fields
 from bot.messages.figures import bar, count
 from bot.messages.markdown import escape
 from training.checked_uploads import KEPT_HOURS
 from training.dataset.groups import GroupPlan
 from training.dataset.report import Report
 from training.datasets import DatasetVersion
-from training.errors import TrainingError
 
 
 def checked_card(
@@ -49,9 +48,19 @@ def captions_card(version: DatasetVersion) -> Card:
     )
 
 
-def again(error: TrainingError) -> str:
-    """Return what to do after an upload was refused, with the way to try again in chat."""
-    return (
-        f"{error.fix} The attached report names every file. Then send the zip again: "
-        "`/dataset check` looks at it without storing anything, `/dataset add` stores it."
+def refused_card(report: Report) -> Card:
+    """Return why a set cannot be used, with the way to try again in chat."""
+    return Card(
+        title="That did not work",
+        description="The dataset cannot be trained on as it is. Nothing was stored.",
+        colour=Colour.BAD,
+        fields=(
+            *finding_fields(report),
+            Field(
+                "What to do",
+                "Mend what must be changed and send the zip again: `/dataset check` looks at it "
+                "without storing anything, `/dataset add` stores it. The attached report names "
+                "every file.",
+            ),
+        ),
     )

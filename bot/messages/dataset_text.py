@@ -61,7 +61,7 @@ def report_fields(report: Report, groups: GroupPlan | None) -> tuple[Field, ...]
     fields = [Field("Contents", contents(report))]
     if groups is not None:
         fields += group_fields(groups)
-    return (*fields, Field("Suits", _suits(report)), *_finding_fields(report))
+    return (*fields, Field("Suits", _suits(report)), *finding_fields(report))
 
 
 def report_colour(report: Report) -> Colour:
@@ -165,7 +165,8 @@ def _names(models: Sequence[Model]) -> str:
     return ", ".join(model.name for model in models)
 
 
-def _finding_fields(report: Report) -> list[Field]:
+def finding_fields(report: Report) -> list[Field]:
+    """Return the gravest findings, and how many others there are."""
     shown = report.findings[:_SHOWN_FINDINGS]
     fields: list[Field] = []
     room = _ALL_FINDINGS_LIMIT

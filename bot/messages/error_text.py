@@ -1,7 +1,9 @@
 """What went wrong, in words for whoever asked: cause and fix, or an id for a bug."""
 
 from bot.messages.card import Card, Colour
+from bot.messages.check_text import refused_card
 from bot.messages.markdown import cut, escape
+from training.dataset_draft import DatasetRefusedError
 from training.errors import TrainingError
 
 _CAUSE_LIMIT = 2500
@@ -10,6 +12,8 @@ _FIX_LIMIT = 1400
 
 def error_card(error: TrainingError) -> Card:
     """Return what is wrong and what to do about it."""
+    if isinstance(error, DatasetRefusedError):
+        return refused_card(error.report)
     parts = [cut(escape(error.cause), _CAUSE_LIMIT)]
     if error.fix:
         parts.append(f"**What to do:** {cut(escape(error.fix), _FIX_LIMIT)}")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bot.messages.card import VALUE_LIMIT, Card, Colour, Field
 from bot.messages.figures import count, listed
-from bot.messages.markdown import escape, join_lines
+from bot.messages.markdown import cut, escape, join_lines
 from training.dataset_removal import Removal
 from training.datasets import DatasetVersion
 
@@ -13,16 +13,18 @@ _SHOWN_RUNS = 12
 
 def removal_card(removal: Removal) -> Card:
     """Return the question: what would go, what stays, and which runs were trained on it."""
+    fields = [Field("Would go", join_lines([_line(v) for v in removal.versions], VALUE_LIMIT))]
+    if removal.others:
+        stays = listed([f"{removal.name}@{number}" for number in removal.others])
+        whole = f"`/dataset remove name:{removal.name}` removes all."
+        fields.append(Field("Stays", f"{cut(stays, VALUE_LIMIT // 2)}. {whole}"))
+    fields.append(Field("Runs trained on it", _runs(removal.runs)))
     return Card(
         title=_question(removal),
         description="What was uploaded, its captions and what was repaired of it are deleted and "
         "cannot be had back. Dismiss this message to keep it.",
         colour=Colour.WARNING,
-        fields=(
-            Field("Would go", join_lines([_line(v) for v in removal.versions], VALUE_LIMIT)),
-            Field("Stays", _staying(removal)),
-        ),
-        footer="" if removal.is_whole else f"All of it goes with /dataset remove {removal.name}.",
+        fields=tuple(fields),
     )
 
 
@@ -48,15 +50,13 @@ def _line(version: DatasetVersion) -> str:
     return f"**{version.ref}**: {held}, {escape(version.change)}, added {version.added_at:%Y-%m-%d}"
 
 
-def _staying(removal: Removal) -> str:
-    lines: list[str] = []
-    if removal.others:
-        lines.append(listed([f"{removal.name}@{number}" for number in removal.others]) + ".")
-    if not removal.runs:
-        return "\n".join([*lines, "No run was trained on it."])
-    names = [f"**{name}**" for name in removal.runs[:_SHOWN_RUNS]]
-    if more := len(removal.runs) - len(names):
-        names.append(f"{more} more")
-    runs = f"{count(len(removal.runs), 'run')} trained on it, with what they saved: {listed(names)}"
-    lines.append(f"{runs}. Those that did not finish cannot be resumed without it.")
-    return "\n".join(lines)
+def _runs(runs: Sequence[str]) -> str:
+    if not runs:
+        return "none"
+    names = [f"**{name}**" for name in runs[:_SHOWN_RUNS]]
+    if more := len(runs) - len(names):
+        names.append(f"{more:,} more")
+    return (
+        f"{listed(names)}. What they saved stays; those that did not finish cannot be resumed "
+        "without it."
+    )

@@ -1,5 +1,6 @@
 """A home with a dataset, and runs followed to where a test wants them."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,16 +23,23 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_zip(path, guide_files(images=2, clips=1, frames=49))
 
 
+@pytest.fixture(scope="session")
+def stocked(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Path:
+    """Return the folder of a home that has the dataset: looking at it takes longer than a copy."""
+    folder = tmp_path_factory.mktemp("stocked") / "home"
+    upload = Upload(archive=archive, by="7", file_name="annika.zip")
+    LocalHouse(Settings(home=folder)).datasets.add(GUILD, "annika", upload)
+    return folder
+
+
 @pytest.fixture
-def new_home(tmp_path: Path, archive: Path) -> Iterator[Callable[[str], Home]]:
+def new_home(tmp_path: Path, stocked: Path) -> Iterator[Callable[[str], Home]]:
     """Make homes that are cleaned of processes afterwards."""
     made: list[Home] = []
 
     def make(name: str) -> Home:
+        shutil.copytree(stocked, tmp_path / name)
         home = Home(LocalHouse(Settings(home=tmp_path / name)))
-        home.local.datasets.add(
-            GUILD, "annika", Upload(archive=archive, by="7", file_name="annika.zip")
-        )
         made.append(home)
         return home
 

@@ -182,10 +182,10 @@ frame_extraction = "{mode}"
     ("mode", "keys", "seed"),
     [
         ("head", "target_frames = [5, 9]", 9),
-        ("chunk", "target_frames = [9, 21]", 10),
-        ("slide", "target_frames = [21]\nframe_stride = 8", 11),
+        pytest.param("chunk", "target_frames = [9, 21]", 10, marks=pytest.mark.slow),
+        pytest.param("slide", "target_frames = [21]\nframe_stride = 8", 11, marks=pytest.mark.slow),
         ("uniform", "target_frames = [21]\nframe_sample = 4", 12),
-        ("full", "max_frames = 33", 13),
+        pytest.param("full", "max_frames = 33", 13, marks=pytest.mark.slow),
     ],
 )
 def test_a_toml_of_ones_own_caches_only_what_a_clip_more_brings(

@@ -60,6 +60,7 @@ def test_a_damaged_lease_is_free(home: Home) -> None:
     assert home.local.house.leases.acquire(name, holder="b") is not None
 
 
+@pytest.mark.slow
 def test_resuming_a_resumed_run_goes_on_from_the_first_ones_state(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

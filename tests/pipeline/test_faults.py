@@ -64,6 +64,7 @@ def test_a_killed_trainer_goes_on_from_its_newest_state(
     assert files(home, view) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_killed_worker_service_is_replaced_and_its_stage_goes_on(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +80,7 @@ def test_a_killed_worker_service_is_replaced_and_its_stage_goes_on(
     assert_every_step_once(home, view)
 
 
+@pytest.mark.slow
 def test_all_processes_killed_at_once_lose_nothing(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +118,7 @@ def test_cancelling_leaves_no_process_behind(home: Home, monkeypatch: pytest.Mon
     assert files(home, view)
 
 
+@pytest.mark.slow
 def test_one_failing_expert_leaves_the_others_files_and_resuming_trains_only_it(
     home: Home,
 ) -> None:

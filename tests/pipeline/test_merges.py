@@ -4,6 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.pipeline.home import GUILD, Home
 from tests.pipeline.lorabot import Lorabot
 from training import layout
@@ -16,6 +18,7 @@ MODEL = "wan22-t2v-lightning"
 EXPERTS = ("high", "low")
 
 
+@pytest.mark.slow
 def test_runs_that_start_at_once_merge_once_and_name_the_proof(home: Home) -> None:
     names = [home.start(MODEL, epochs="1", name=name).name for name in ("one", "two")]
 
@@ -36,6 +39,7 @@ def test_runs_that_start_at_once_merge_once_and_name_the_proof(home: Home) -> No
     assert len(list(home.local.home.glob("merged/*/*.safetensors"))) == 2
 
 
+@pytest.mark.slow
 def test_a_merge_that_does_not_fit_fails_the_run_and_trains_nothing(home: Home) -> None:
     first = home.finish(home.start(MODEL, epochs="1").name)
     lora = next(home.local.home.glob("models/**/high_noise_model.safetensors"))

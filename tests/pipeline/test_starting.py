@@ -50,6 +50,7 @@ def draft(home: Home, asked: TrainRequest, guild: str = GUILD) -> RunSpec:
     return home.local.runs.draft(asked, Origin(guild=guild, by="7"), "rehearsal")
 
 
+@pytest.mark.slow
 def test_a_run_trains_on_from_the_values_of_its_own_copy(home: Home, tmp_path: Path) -> None:
     path = stored(home, tmp_path, "high")
     start = load_file(path)

@@ -1,6 +1,7 @@
 """One look at a zip: every sample decoded once, everything wrong or repaired named."""
 
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
@@ -19,12 +20,19 @@ from training.dataset.report import Finding, FoundConfig, Kind, Report, Sample, 
 from training.dataset.thumbnail import Thumbnail, spread
 from training.dataset.wholes import judge_set
 from training.dataset.work import Probe, Reply, Shrink
+from training.errors import DatasetError
 
 OnThumbnail = Callable[[str, Thumbnail], None]
 
 
 def _no_progress(done: int, total: int) -> None:
     """Tell nobody."""
+
+
+class TooSlowError(DatasetError):
+    """Looking at all files takes too long; `code` names it, as in findings."""
+
+    code = "too-slow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +75,8 @@ def inspect_zip(
         on_thumbnail: Given the path in the zip and a thumbnail of some samples; None: make none.
 
     Raises:
-        DatasetError: No report is possible: not a zip, or one that is not safe to open.
+        ArchiveRefusedError: No report is possible: not a zip, or one that is not safe to open.
+        TooSlowError: It takes longer than the limits allow.
     """
     limits = limits or Limits()
     with open_archive(archive, limits) as opened:
@@ -100,13 +109,25 @@ def _probe_all(
         Pool(archive.limits, len(layout.media), size_bytes, most=MOST_LOOKING) as pool,
     ):
         waiting: deque[_Begun] = deque()
+        started = time.monotonic()
         for index, medium in enumerate(layout.media):
             path = Path(folder) / f"{index}{medium.extension}"
             waiting.append(_start(archive, medium, path, pool, is_shown=index in shown))
+            _refuse_slow(started, archive.limits)
             if len(waiting) > 2 * pool.size:
                 yield _finish(archive, waiting.popleft(), on_thumbnail)
         while waiting:
+            _refuse_slow(started, archive.limits)
             yield _finish(archive, waiting.popleft(), on_thumbnail)
+
+
+def _refuse_slow(started: float, limits: Limits) -> None:
+    if time.monotonic() - started > limits.inspection_seconds:
+        raise TooSlowError(
+            f"Looking at the files takes longer than {limits.inspection_seconds:,} s, "
+            "the limit for one dataset.",
+            "Split the dataset, or shorten and shrink the clips.",
+        )
 
 
 def _start(archive: Archive, medium: Medium, path: Path, pool: Pool, *, is_shown: bool) -> _Begun:

@@ -22,6 +22,7 @@ class Limits:
         clip_pixels: Width times height of one frame; decoding and encoding hold several.
         clip_seconds: Length of one clip.
         clip_frames: Frames of one clip.
+        inspection_seconds: Wall-clock time for looking at all of them.
         worker_seconds: Wall-clock time for one image or clip in the decoding process.
         worker_bytes: Address space of a decoding process.
         workers: Decoding processes side by side; 0 means as many as cores and memory allow.
@@ -38,6 +39,7 @@ class Limits:
     clip_pixels: int = 9_500_000
     clip_seconds: int = 300
     clip_frames: int = 20_000
+    inspection_seconds: int = 3600
     worker_seconds: int = 600
     worker_bytes: int = 4 * GIB
     workers: int = 0

@@ -54,7 +54,9 @@ def only_whole_files(directory: Path) -> bool:
     return True
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_stopped_training_goes_on_as_if_never_stopped(
     workspace: Workspace, tmp_path: Path, number: signal.Signals
 ) -> None:

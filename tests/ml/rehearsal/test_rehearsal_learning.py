@@ -46,11 +46,28 @@ def expert(rank: int, rate: str, shift: str, timesteps: tuple[int, int] | None) 
     ("task", "settings"),
     [
         pytest.param("t2v-14B", expert(24, "8e-5", "3", None), id="wan21-t2v"),
-        pytest.param("i2v-14B", expert(24, "8e-5", "5", None), id="wan21-i2v"),
-        pytest.param("t2v-A14B", expert(8, "1e-4", "3", (875, 1000)), id="wan22-t2v-high"),
-        pytest.param("t2v-A14B", expert(42, "8e-5", "3", (0, 875)), id="wan22-t2v-low"),
+        pytest.param(
+            "i2v-14B", expert(24, "8e-5", "5", None), id="wan21-i2v", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "t2v-A14B",
+            expert(8, "1e-4", "3", (875, 1000)),
+            id="wan22-t2v-high",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "t2v-A14B",
+            expert(42, "8e-5", "3", (0, 875)),
+            id="wan22-t2v-low",
+            marks=pytest.mark.slow,
+        ),
         pytest.param("i2v-A14B", expert(8, "1e-4", "5", (900, 1000)), id="wan22-i2v-high"),
-        pytest.param("i2v-A14B", expert(42, "8e-5", "5", (0, 900)), id="wan22-i2v-low"),
+        pytest.param(
+            "i2v-A14B",
+            expert(42, "8e-5", "5", (0, 900)),
+            id="wan22-i2v-low",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_loss_falls(

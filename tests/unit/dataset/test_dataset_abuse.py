@@ -25,7 +25,7 @@ from training.dataset.archive import open_archive
 from training.dataset.codes import RULES
 from training.dataset.facts import MediaFacts
 from training.dataset.findings import Noted
-from training.dataset.inspect import inspect_zip
+from training.dataset.inspect import TooSlowError, inspect_zip
 from training.dataset.layout import Names, lay_out
 from training.dataset.limits import GIB, MIB, Limits
 from training.dataset.pool import Pool
@@ -77,6 +77,15 @@ def test_each_limit_is_a_setting_and_is_named_when_it_is_passed(tmp_path: Path, 
 
     assert local.datasets.names("guild") == []
     assert local.house.limits == local.settings.limits
+
+
+def test_a_set_that_takes_too_long_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "set.zip", {"a.png": png(512, 480), "a.txt": "ann1ka"})
+
+    with pytest.raises(TooSlowError, match="takes longer than 0 s"):
+        inspect_zip(path, limits=Limits(inspection_seconds=0))
+
+    assert Settings(dataset_seconds=5).limits.inspection_seconds == 5
 
 
 def test_the_settings_defaults_are_the_limits_defaults() -> None:

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from bot.messages.card import Card
 from bot.messages.dataset_text import dataset_card, dataset_list, report_text
+from bot.messages.error_text import error_card
 from training.catalogue import MODELS
 from training.dataset.groups import plan_groups
 from training.dataset.report import Finding, Kind, Report, Sample, Severity
+from training.dataset_draft import DatasetRefusedError
 from training.datasets import DatasetVersion
 
 
@@ -103,6 +105,18 @@ def test_findings_come_with_cause_and_fix_and_the_rest_is_counted() -> None:
     assert "Thing 3 is odd." in text
     assert "Thing 4 is odd." not in text
     assert "4 more findings, in the attached report" in text
+
+
+def test_a_refusal_lists_each_cause_with_its_own_fix() -> None:
+    findings = (a_finding("a", "error", "One is broken."), a_finding("b", "error", "One is HDR."))
+    error = DatasetRefusedError("One is broken. One is HDR.", "", a_report(*findings))
+
+    card = error_card(error)
+
+    assert card.fields[0].name == "Must be changed"
+    assert card.fields[0].value == "- One is broken. *Add more.*\n- One is HDR. *Add more.*"
+    assert "`/dataset check` looks at it" in card.fields[-1].value
+    assert card.fields[-1].name == "What to do"
 
 
 def test_file_names_in_findings_are_not_taken_for_markup() -> None:

@@ -19,22 +19,21 @@ def test_the_question_about_a_whole_set_counts_its_versions() -> None:
     assert text.startswith("Remove all of annika, 2 versions?")
     assert "**annika@3**: 6 images and 4 clips, uploaded, added 2026-08-01" in text
     assert "cannot be had back" in text
-    assert "No run was trained on it." in text
+    assert "Runs trained on it\nnone" in text
+    assert "Stays" not in text
 
 
 def test_the_question_about_one_version_names_those_that_stay() -> None:
     text = asked(2, others=(1, 3)).text
 
     assert text.startswith("Remove annika@2?")
-    assert "Stays\nannika@1 and annika@3." in text
-    assert "All of it goes with /dataset remove annika." in text
+    assert "Stays\nannika@1 and annika@3. `/dataset remove name:annika` removes all." in text
 
 
 def test_runs_that_were_trained_on_it_are_named_however_many() -> None:
     one, many = asked(1, runs=("mine",)).text, asked(1, runs=tuple(f"r{n}" for n in range(200)))
 
-    assert "1 run trained on it, with what they saved: **mine**." in one
-    assert "200 runs trained on it" in many.text
+    assert "Runs trained on it\n**mine**. What they saved stays" in one
     assert "**r11** and 188 more." in many.text
     assert "cannot be resumed without it" in one
 

@@ -165,7 +165,7 @@ async def test_removing_a_whole_set_asks_and_names_what_would_go(
     assert "Remove all of annika, 2 versions?" in early.text
     assert "annika@1**: 1 image and 1 clip, uploaded" in early.text
     assert "annika@2**: 2 images and 1 clip" in early.text
-    assert "No run was trained on it." in early.text
+    assert "Runs trained on it\nnone" in early.text
     assert list(early.buttons) == ["Remove all of it for good"]
     assert "Remove annika@1?" in one.text
     assert "Stays\nannika@2." in one.text

@@ -128,6 +128,24 @@ async def test_a_copy_that_lost_its_lease_answers_but_keeps_no_cards_until_it_ha
     assert await counts(ada) == (1, 1)
 
 
+async def test_a_run_that_ended_while_no_copy_was_active_is_told_by_the_next_one(
+    copies: Copies, ada: Chat, archive: Path
+) -> None:
+    copy = await copies.start()
+    await ada.ask("dataset add", name="annika", zip=archive)
+    leases, grant = await take_lease(copy)
+    await ada.ask("train", **TRAIN, epochs="1")
+    (guild,) = (guild for guild in copy.local.guilds() if copy.local.runs.names(guild))
+    log = copy.local.house.log(guild, "mine")
+    await until(lambda: leases.renew(grant) and log.load().status.is_final, seconds=90)
+    assert await counts(ada) == (0, 0)
+
+    leases.release(grant)
+    await ada.ping("mine")
+
+    assert await counts(ada) == (1, 1)
+
+
 async def test_two_who_both_believe_to_be_active_post_one_card_and_one_ping(
     copies: Copies, ada: Chat, archive: Path
 ) -> None:

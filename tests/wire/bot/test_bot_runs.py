@@ -96,7 +96,7 @@ async def test_lists_show_status_and_removal(ada: Chat, archive: Path) -> None:
     names = await ada.user.autocomplete("download", "run-name", "mi")
     assert [choice.value for choice in names] == ["mine"]
     question = await ada.ask("dataset remove", name="annika")
-    assert "1 run trained on it, with what they saved: **mine**" in question.text
+    assert "Runs trained on it\n**mine**" in question.text
     assert "annika" in (await ada.ask("dataset list")).text
     await ada.user.reply(await ada.user.press(question, "Remove all of it for good"))
     assert "no dataset called" in await ada.refused("dataset show", name="annika")

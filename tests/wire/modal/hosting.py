@@ -1,6 +1,7 @@
 """The bot deployed to a control plane on this machine, with the sandbox as Discord, for tests."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
@@ -92,6 +93,14 @@ class Hosting:
         self.loopback.wait_for(lambda: calls[call].finished_at is not None)
         (outcome,) = [its.outcome for its in self.loopback.journal if its.call_id == call]
         return outcome, self.loopback.logs("watch")
+
+    def wait_until_card_is_noted(self) -> None:
+        """Wait until the store holds where a card is: the next copy goes on with that one."""
+        gives_up_at = time.monotonic() + READY_SECONDS
+        while not self.house.house.store.names("bot/cards"):
+            if time.monotonic() > gives_up_at:
+                raise TimeoutError("no card was noted")
+            time.sleep(0.05)  # a Volume tells nobody of what is stored
 
     def add_run(self, name: str, *events: Event) -> RunSpec:
         """Store an open run, as if it had been started, with what happened to it."""

@@ -25,6 +25,7 @@ async def test_another_container_goes_on_after_a_short_gap(
         old = await asyncio.to_thread(hosted.start)
         await asyncio.to_thread(hosted.add_run, "mine")
         card = await ada.card("mine")
+        await asyncio.to_thread(hosted.wait_until_card_is_noted)
 
         async with asking(hosted.server, ada) as asked:
             await asyncio.to_thread(end, hosted.loopback, old)

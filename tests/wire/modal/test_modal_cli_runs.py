@@ -1,6 +1,7 @@
 """`lorabot --backend modal`: runs on a deployment, from the zip to the files on this machine."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,11 @@ def test_a_download_brings_the_very_files(deployed: Loopback, tmp_path: Path) ->
     assert len(got) == 1
     assert got == want
     assert json.loads((tmp_path / f"{RUN}-comfyui.json").read_text("utf-8"))
+
+    lorabot("download", RUN, "--out", str(tmp_path), "--zip", *ON_MODAL)
+
+    with zipfile.ZipFile(tmp_path / f"{RUN}.zip") as whole:
+        assert whole.read(f"{RUN}.safetensors") == want[f"{RUN}.safetensors"]
 
 
 @pytest.mark.usefixtures("trained")

@@ -1,0 +1,43 @@
+"""Many uploads at once wait for each other, and nobody else waits for them."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from bot.dataset_service import LOOKS_AT_ONCE, DatasetService
+from bot.settings import Settings
+from bot.wiring import LocalHouse
+from training.dataset_draft import Draft, Upload
+from training.errors import DatasetError
+
+
+async def test_other_commands_are_served_while_many_uploads_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = LocalHouse(Settings(home=tmp_path))
+    service = DatasetService(local)
+    upload = Upload(archive=tmp_path / "x.zip", by="7", file_name="x.zip")
+    begun, may_end = threading.Semaphore(0), threading.Event()
+
+    def inspect(*_: object) -> Draft:
+        begun.release()
+        may_end.wait(60)
+        raise DatasetError("It was looked at.", "")
+
+    monkeypatch.setattr(local.datasets, "inspect", inspect)
+    looks = [asyncio.create_task(service.check("g", "x", upload)) for _ in range(40)]
+    try:
+        for _ in range(LOOKS_AT_ONCE):
+            assert await asyncio.to_thread(begun.acquire, timeout=60)
+        async with asyncio.timeout(30):
+            others = await service.newest("g")
+        is_one_more = begun.acquire(blocking=False)
+    finally:
+        may_end.set()
+    ended = await asyncio.gather(*looks, return_exceptions=True)
+
+    assert others == []
+    assert not is_one_more
+    assert {str(error) for error in ended} == {"It was looked at. "}
