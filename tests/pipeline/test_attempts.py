@@ -1,6 +1,7 @@
 """One attempt of a stage, started more than once or told to end: by a platform that does so."""
 
 import threading
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,10 +10,13 @@ import pytest
 from tests.media import guide_files
 from tests.pipeline.stages import Stages
 from training.advance import advance, lease_name
-from training.events import StageKey
-from training.ports import Call, Grant, Leases
+from training.backends.modal import STOP_SECONDS
+from training.events import CancelRequested, StageKey
+from training.modal_calls import advance_one
+from training.ports import Call, CallState, CallStatus, Grant, Leases
 from training.request import RunSpec
-from training.run import StageState, StageStatus
+from training.run import RunStatus, StageState, StageStatus
+from training.run_log import REQUEST, Writer
 from training.stage import (
     StageContext,
     StageFunction,
@@ -154,6 +158,42 @@ def test_whoever_lost_the_runs_lease_writes_nothing_more(
 
     assert house.log(spec.guild, spec.name).events() == before
     assert run.stage(PREPARE).status is StageStatus.RUNNING
+
+
+@dataclass
+class Stubborn:
+    """A backend whose calls end when they are told to for the second time."""
+
+    told: Counter[str] = field(default_factory=Counter[str])
+
+    def submit(self, call: Call) -> str:
+        raise AssertionError("a run that is cancelled starts nothing")
+
+    def state(self, handle: str) -> CallState:
+        return CallState(CallStatus.RUNNING if self.told[handle] < 2 else CallStatus.ENDED)
+
+    def cancel(self, handle: str) -> None:
+        self.told[handle] += 1
+
+
+def test_what_does_not_stop_when_its_run_is_cancelled_is_seen_to_once_more_in_time(
+    attempt: Attempt,
+) -> None:
+    backend, paused, spec = Stubborn(), list[float](), attempt.spec
+    with pytest.raises(KilledError):
+        attempt.run(is_killed)
+    house = replace(attempt.stages.local.house, backend=backend)
+    advance_one(house, spec.guild, spec.name, lambda: None, pause=paused.append)
+    before = list(paused)
+    log = house.log(spec.guild, spec.name)
+    log.append(Writer(name=REQUEST, attempt=1), CancelRequested(at=house.clock(), by="7"))
+
+    advance_one(house, spec.guild, spec.name, lambda: None, pause=paused.append)
+
+    assert before == []
+    assert paused == [pytest.approx(STOP_SECONDS, abs=1.0)]
+    assert set(backend.told.values()) == {2}
+    assert log.load().status is RunStatus.CANCELLED
 
 
 def test_who_waits_for_its_turn_sees_what_was_written_meanwhile(attempt: Attempt) -> None:

@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[3]
 ORIGIN = Origin(guild=GUILD, by="7", channel="5")
 SLOW = "LORABOT_STEP_DELAY"
 SMALL = "wan21-t2v-1-3b"  # one expert, nothing to merge
-DEADLINE_SECONDS = 150.0
+DEADLINE_SECONDS = 240.0  # of a machine on which much else runs
 _LOOK_SECONDS = 0.1
 
 
@@ -113,8 +113,7 @@ class Installation:
 
     def committed(self, area: Area) -> Path:
         """Return the committed files of a Volume."""
-        plane, volume = self.loopback.plane, self.deployment.volume(area)
-        return plane.volumes.get(plane.names.get("Volume", volume) or volume).files
+        return self.loopback.committed(self.deployment.volume(area))
 
     def checkpoints(self, name: str, expert: str = "main") -> Path:
         """Return the folder of an expert's committed checkpoints and training states."""
@@ -201,6 +200,7 @@ def install(loopback: Loopback, folder: Path, name: str, *, gpu_stages: int = 4)
         ENGINE_VARIABLE: "rehearsal",
         GPU_STAGES_VARIABLE: str(gpu_stages),
     }
+    loopback.settings.idle_seconds = 20.0  # as its Functions ask
     loopback.create_secret(HUB_SECRET, {"HF_TOKEN": "hf_loopback"})
     parts = open_house(Deployment.from_env(env))
     runs = Runs(parts.house, SqliteRunIndex(folder / f"{name}.sqlite"))

@@ -8,7 +8,7 @@ from tests.wire.modal.loopback.trees import scan
 from training.events import StageKey
 from training.run import Run, RunStatus, StageStatus
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TRAIN = StageKey("train", "main")
 EVENTS_BYTES = 60_000  # room for what a run tells of itself, not for a checkpoint
 

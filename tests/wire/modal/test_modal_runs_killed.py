@@ -15,7 +15,7 @@ from training.advance import lease_name
 from training.events import StageKey
 from training.run import RunStatus, StageStatus
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TRAIN = StageKey("train", "main")
 
 

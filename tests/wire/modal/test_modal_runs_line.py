@@ -8,7 +8,7 @@ from tests.wire.modal.loopback.api import Loopback
 from training.events import StageKey
 from training.run import Run, RunStatus, StageStatus
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 CACHE, TRAIN = StageKey("cache"), StageKey("train", "main")
 
 

@@ -12,7 +12,7 @@ from training.events import StageKey
 from training.run import RunStatus
 from training.view import metrics
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TRAIN = StageKey("train", "main")
 FREE_SECONDS = 30.0  # from the request to the GPU's release
 
