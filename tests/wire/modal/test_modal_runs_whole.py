@@ -49,7 +49,7 @@ def test_both_experts_train_at_once_on_two_gpus_to_published_checkpoints(
     assert high.ended is not None
     assert low.started < high.ended
     holds = [its for its in installation.loopback.gpu_log if its.function == "train"]
-    assert {hold.gpu for hold in holds} == {0, 1}
+    assert len({hold.gpu for hold in holds}) == 2
     assert {hold.gpu_type for hold in holds} == {"H100"}
     check(installation, run)
     for expert in ("high", "low"):
