@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -140,9 +141,10 @@ class FolderStore:
         target = self.path(key)
         if target.is_dir():
             # Renamed first: a reader sees all of it or nothing, never half a folder.
-            doomed = Path(tempfile.mkdtemp(dir=self._temporary)) / target.name
-            target.rename(doomed)
-            shutil.rmtree(doomed.parent)
+            aside = Path(tempfile.mkdtemp(dir=self._temporary))
+            with suppress(FileNotFoundError):  # another removes it at the same time
+                target.rename(aside / target.name)
+            shutil.rmtree(aside)
         else:
             target.unlink(missing_ok=True)
 

@@ -233,7 +233,7 @@ def _attempt(context: StageContext, function: StageFunction) -> StageStatus:
                 at=clock(),
                 key=key,
                 attempt=attempt,
-                cause=f"The machine refused: {error.strerror or error}.",
+                cause=f"The machine refused: {_refusal(error)}.",
                 fix="Free disk space or repair what it names, then start the run again.",
             ),
         )
@@ -250,6 +250,12 @@ def _attempt(context: StageContext, function: StageFunction) -> StageStatus:
         )
         raise
     return StageStatus.SUCCEEDED
+
+
+def _refusal(error: OSError) -> str:
+    """Return what an operating system said, and of which file."""
+    reason = error.strerror or str(error)
+    return f"{Path(error.filename).name}: {reason}" if error.filename else reason
 
 
 def _last_word(context: StageContext, event: ev.StageStopped | ev.StageFailed) -> StageStatus:

@@ -1,36 +1,52 @@
 import multiprocessing
+import resource
 from pathlib import Path
 
+import pytest
 import torch
-from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
+from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 
 from tests.ml.merge.merge_models import request_in
 from training.merge.stream import merge
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(["tests.ml.merge.merge_models", "training.merge.writing"])
-_MOST_MIB = 96
+_MOST_BYTES = 96 << 20  # of a difference of 160 MB
 
 
-def resident_peak_mib() -> float:
-    status = Path("/proc/self/status").read_text()
-    return next(int(x.split()[1]) for x in status.splitlines() if x.startswith("VmHWM")) / 1024
+def allow(more_bytes: int) -> None:
+    """Let this process hold so much more of its own; pages of mapped files do not count."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    held_kib = next(int(line.split()[1]) for line in status if line.startswith("VmData:"))
+    limit = held_kib * 1024 + more_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-def peak_of_a_merge(folder: Path) -> float:
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
-    before = resident_peak_mib()
-    merge(request_in(folder), workers=2)
-    return resident_peak_mib() - before
+def merge_within_the_limit(folder: Path) -> int:
+    allow(_MOST_BYTES)
+    return merge(request_in(folder), workers=2).layers_extra
 
 
-def test_a_difference_larger_than_memory_should_be_is_added_piece_by_piece(tmp_path: Path) -> None:
+def hold_it_whole(folder: Path) -> None:
+    allow(_MOST_BYTES)
+    load_file(folder / "lora.safetensors")["blocks.0.ffn.0.diff"].add(0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("large")
     base, difference = (torch.full((8_000, 5_000), value) for value in (0.5, 0.25))
     base, difference = base.bfloat16(), difference.float()  # 80 and 160 MB
-    save_file({"blocks.0.ffn.0.weight": base}, tmp_path / "base.safetensors")
-    save_file({"blocks.0.ffn.0.diff": difference}, tmp_path / "lora.safetensors")
+    save_file({"blocks.0.ffn.0.weight": base}, folder / "base.safetensors")
+    save_file({"blocks.0.ffn.0.diff": difference}, folder / "lora.safetensors")
+    return folder
 
+
+def test_a_difference_larger_than_memory_should_be_is_added_piece_by_piece(folder: Path) -> None:
     with _PROCESSES.Pool(1) as pool:
-        (peak,) = pool.map(peak_of_a_merge, [tmp_path])
+        assert pool.map(merge_within_the_limit, [folder]) == [0]
 
-    assert peak < _MOST_MIB
+
+def test_the_limit_would_not_let_anybody_hold_it_whole(folder: Path) -> None:
+    with _PROCESSES.Pool(1) as pool, pytest.raises((RuntimeError, MemoryError)):
+        pool.map(hold_it_whole, [folder])

@@ -162,16 +162,6 @@ class Installation:
             DEADLINE_SECONDS,
         )
 
-    def most_gpus_at_once(self) -> int:
-        """Return how many GPUs were held at the same time."""
-        holds = self.loopback.gpu_log
-        return max(
-            sum(
-                its.taken <= at.taken and (its.released or at.taken + 1) > at.taken for its in holds
-            )
-            for at in holds
-        )
-
     def open_runs(self) -> list[tuple[str, str]]:
         """Return the guild and name of each run that has not ended."""
         return open_runs(self.parts.house)

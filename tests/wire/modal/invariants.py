@@ -141,6 +141,19 @@ def check_one_at_a_time(found: Iterable[Execution]) -> None:
             assert ended <= later.attempt.started, f"two worked on {stage}: {earlier}, {later}"
 
 
+def most_on_gpus(found: Iterable[Execution]) -> int:
+    """Return how many executions worked with a GPU at the same time.
+
+    A container that has ended its work and is about to exit holds its GPU for a moment still.
+    """
+    spans = [
+        (its.attempt.started, its.attempt.ended)
+        for its in found
+        if its.call.device == "gpu" and its.worked and its.attempt.ended is not None
+    ]
+    return max(sum(start <= at < end for start, end in spans) for at, _ in spans)
+
+
 def check_every_end_is_told(installation: Installation, found: Iterable[Execution]) -> None:
     """How an execution ended, by what it returned to Modal, stands in the run's log."""
     for execution in found:
@@ -157,7 +170,7 @@ def check_every_end_is_told(installation: Installation, found: Iterable[Executio
 
 
 def check_gpus(installation: Installation) -> None:
-    """Nothing but caching and training held a GPU, never more at once than may; all are free."""
+    """Nothing but caching and training held a GPU, and all are free."""
     holds = installation.loopback.gpu_log
     assert {hold.function for hold in holds} <= set(WITH_GPU)
     assert [hold for hold in holds if hold.released is None] == []

@@ -123,12 +123,14 @@ def test_settings_are_options_of_the_program(tmp_path: Path, app: Path) -> None:
 
 
 def test_a_loopback_in_this_process_leaves_no_process(tmp_path: Path, app: Path) -> None:
+    this = psutil.Process(os.getpid())
+    before = this.children(recursive=True)  # other tests may have left helpers of their own
     with Loopback(tmp_path / "state") as loopback:
         loopback.deploy(app)
         loopback.wait_for(
             lambda: any(its.is_ready for its in loopback.plane.scheduler.living_all())
         )
-        family = psutil.Process(os.getpid()).children(recursive=True)
+        family = [its for its in this.children(recursive=True) if its not in before]
 
     assert family
     _gone, alive = psutil.wait_procs(family, timeout=10)

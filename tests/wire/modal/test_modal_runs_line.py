@@ -3,7 +3,7 @@
 import pytest
 
 from tests.wire.modal.installation import Installation, install
-from tests.wire.modal.invariants import check, executions
+from tests.wire.modal.invariants import check, executions, most_on_gpus
 from tests.wire.modal.loopback.api import Loopback
 from training.events import StageKey
 from training.run import Run, RunStatus, StageStatus
@@ -53,4 +53,4 @@ def test_runs_wait_in_line_for_the_only_gpu_and_one_that_is_cancelled_leaves_it(
         *(("third", CACHE), ("third", TRAIN)),
     ]
     check(installation, "first", "second", "third")
-    assert installation.most_gpus_at_once() == 1
+    assert most_on_gpus(executions(installation)) == 1

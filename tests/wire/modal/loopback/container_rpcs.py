@@ -1,5 +1,7 @@
 """The RPCs that containers speak."""
 
+import asyncio
+
 from google.protobuf.empty_pb2 import Empty
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
@@ -11,6 +13,7 @@ from tests.wire.modal.loopback.rpc import Caller, rpc
 from tests.wire.modal.loopback.scheduler import Scheduler
 
 HEARTBEAT_SECONDS = 4.0  # the client gives up on a heartbeat after 5.1 s
+CANCEL_SECONDS = 1.0
 
 
 class Containers:
@@ -33,8 +36,15 @@ class Containers:
         if not container.cancels:
             return api_pb2.ContainerHeartbeatResponse()
         event = api_pb2.CancelInputEvent(input_ids=container.cancels)
-        container.cancels.clear()
+        # The client drops what comes before it has begun with the input, and acts but once.
+        told, container.cancels = container.cancels, []
+        asyncio.get_running_loop().call_later(CANCEL_SECONDS, self._cancel_again, container, told)
         return api_pb2.ContainerHeartbeatResponse(cancel_input_event=event)
+
+    def _cancel_again(self, container: Container, told: list[str]) -> None:
+        running = {work.id for work in container.inputs}
+        container.cancels += [input_id for input_id in told if input_id in running]
+        self._changes.notify()
 
     @rpc
     async def function_get_inputs(
