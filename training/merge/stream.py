@@ -24,7 +24,6 @@ __all__ = ["MergeProgress", "MergeRequest", "Receipt", "merge", "verify"]
 
 logger = logging.getLogger(__name__)
 _MOST_WORKERS = 18  # more only wait for each other at the output file
-_WAITING = 2  # so many wait for the disk at a time; on 2 and on 16 cores more gained nothing
 OnProgress = Callable[[MergeProgress], None]
 
 
@@ -43,7 +42,8 @@ def merge(
     Args:
         request: What to merge, and what must be true of it.
         on_progress: Called in the caller's thread; what it raises ends the merge.
-        workers: Threads that write tensors; a few more than there are CPUs unless given.
+        workers: Threads that make tensors, beside those that wait for the disk; as many as there
+            are CPUs unless given.
 
     Raises:
         MergeError: There is a doubt about the inputs, or the disk failed. There is no output.
@@ -51,7 +51,7 @@ def merge(
     plan = plan_merge(request)
     refuse_unfit(plan.base, plan.lora, request.output)
     root = output_root(plan.base, request.output)
-    count = workers or min(_MOST_WORKERS, len(os.sched_getaffinity(0)) + _WAITING)
+    count = workers or min(_MOST_WORKERS, len(os.sched_getaffinity(0)))
     try:
         with exclusive(root), InputHashes(request, plan.base, plan.lora) as hashes:
             if is_taken(root):

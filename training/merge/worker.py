@@ -1,6 +1,7 @@
 """One tensor's way from the base to the output: merged or copied, hashed, written, sampled."""
 
 import hashlib
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -43,8 +44,8 @@ class TensorWork:
     change: Change | None
     target: Path
 
-    def write(self, lora: FileLayout, stop: Event) -> WrittenTensor:
-        """Write the tensor, in pieces so that `stop` ends it soon.
+    def write(self, lora: FileLayout, stop: Event, disk: Executor) -> WrittenTensor:
+        """Write the tensor, in pieces so that `stop` ends it soon, by the threads of `disk`.
 
         Raises:
             MergeError: The result is not finite, or not what was written.
@@ -55,7 +56,7 @@ class TensorWork:
         digest = hashlib.sha256()
         with (
             self.file.path.open("rb", buffering=0) as source,
-            StreamWriter(self.target, self.spec.start, most) as target,
+            StreamWriter(self.target, self.spec.start, most, disk) as target,
         ):
             before, room = source.fileno(), target.room
             chunks = merge.chunks(before, room) if merge else tensor_chunks(before, self.spec, room)

@@ -1,4 +1,4 @@
-"""All tensors of one merge, written by several threads; each thread owns one tensor at a time."""
+"""All tensors of one merge, made by several threads; each thread owns one tensor at a time."""
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -32,9 +32,13 @@ def write_tensors(
         TensorWork(file, spec, plan.changes.get(spec.name), staging.path_of(file))
         for file, spec in plan.base.tensors
     ]
-    with _pool(workers) as pool, stopping(stop):
+    with (
+        ThreadPoolExecutor(workers + 1, "disk") as disk,
+        _pool(workers) as pool,
+        stopping(stop),
+    ):
         _refuse_unusable(plan, pool)
-        futures = [pool.submit(item.write, plan.lora, stop) for item in work]
+        futures = [pool.submit(item.write, plan.lora, stop, disk) for item in work]
         progress = MergeProgress(0, plan.layers, 0, plan.base.data_bytes)
         for future in as_completed(futures):
             progress = _advance(progress, future.result())

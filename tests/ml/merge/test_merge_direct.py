@@ -13,7 +13,7 @@ _PAGE = 4096
 
 
 def _write(path: Path, start: int, data: bytes, piece: int) -> None:
-    with StreamWriter(path, start, piece) as writer:
+    with ThreadPoolExecutor(1) as disk, StreamWriter(path, start, piece, disk) as writer:
         for done in range(0, len(data), piece):
             part = data[done : done + piece]
             writer.room(len(part))[:] = part
