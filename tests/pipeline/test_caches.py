@@ -151,6 +151,7 @@ def test_a_run_whose_caches_are_damaged_does_not_train(stages: Stages, first: Ru
     assert all(is_complete(path) for path in stages.stored("latents"))
 
 
+@pytest.mark.slow
 def test_caches_made_again_are_none_of_those_that_failed(stages: Stages) -> None:
     stages.upload(clip("007", 7))
     without_first_frames = stages.start("wan21-t2v-14b")

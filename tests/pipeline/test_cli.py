@@ -186,6 +186,7 @@ target_frames = [9]
 """
 
 
+@pytest.mark.slow
 def test_a_run_on_the_uploaded_files_by_a_toml_of_its_own(lorabot: Lorabot, tmp_path: Path) -> None:
     clips = {f"{n}.mp4": (frames, fps) for n, frames, fps in ((1, 30, 24), (2, 40, 30))}
     files: dict[str, bytes | str] = {

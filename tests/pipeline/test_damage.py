@@ -20,6 +20,7 @@ ORIGIN = Origin(guild=GUILD, by="7", channel="5")
 SLOW = "LORABOT_STEP_DELAY"
 
 
+@pytest.mark.slow
 def test_a_run_whose_files_are_removed_fails_and_the_others_go_on(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

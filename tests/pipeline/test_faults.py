@@ -45,6 +45,7 @@ def assert_every_step_once(home: Home, view: RunView) -> None:
     assert steps == list(range(1, total + 1))
 
 
+@pytest.mark.slow
 def test_a_killed_trainer_goes_on_from_its_newest_state(
     new_home: Callable[[str], Home], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +144,7 @@ def test_one_failing_expert_leaves_the_others_files_and_resuming_trains_only_it(
     assert files(home, resumed, "low")
 
 
+@pytest.mark.slow
 def test_resuming_a_cancelled_run_goes_on_counting(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +165,7 @@ def test_resuming_a_cancelled_run_goes_on_counting(
     assert home.view(run).run == old.run
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_fails_clearly_and_spares_earlier_checkpoints(home: Home) -> None:
     # The name that the run will get: its checkpoints go to a disk of their own.

@@ -1,8 +1,6 @@
 """The arithmetic of a merge, some rows at a time, in buffers that are used again."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -29,8 +27,8 @@ _WIDE = {"BF16": torch.float32, "F16": torch.float32, "F32": torch.float64}
 class TensorMerge:
     """The merge of one tensor, with the LoRA's part of it in memory.
 
-    The result is `(weight.float() + scale * (up.float() @ down.float())).to(dtype)` bit by bit,
-    however it is divided into blocks; a scale of 1 is not multiplied.
+    The result is `addmm(weight.float(), up.float(), down.float(), alpha=scale).to(dtype)` of the
+    whole matrices bit by bit, however it is divided into blocks.
 
     Attributes:
         delta: What is added.
@@ -42,7 +40,6 @@ class TensorMerge:
         self._columns = self.delta.columns
         self._blocks = list(_blocks(spec.elements // max(1, self._columns), self._columns))
         self._most_rows = max((stop - start for start, stop in self._blocks), default=0)
-        self._changes = Extremes(len(self._blocks), self._wide)
         self._results = Extremes(len(self._blocks), self._dtype)
 
     @property
@@ -50,58 +47,28 @@ class TensorMerge:
         """Size of the largest chunk."""
         return self._most_rows * self._columns * self._dtype.itemsize
 
-    @property
-    def largest(self) -> float:
-        """The largest absolute change."""
-        return self._changes.largest
-
     def chunks(self, descriptor: int, room: Room) -> Iterator[memoryview]:
         """Yield the merged tensor's bytes in order, each chunk in memory that `room` gave.
 
         Raises:
             MergeError: A result is NaN or infinite; only after the last chunk.
         """
-        scratch = _Scratch.of(self._most_rows, self._columns, self._wide)
+        scratch = torch.empty(self._most_rows, self._columns, dtype=self._wide)
         row_bytes = self._columns * self._dtype.itemsize
         for block, (start, stop) in enumerate(self._blocks):
-            count = stop - start
-            chunk = room(count * row_bytes)
+            chunk = room((stop - start) * row_bytes)
             read_at(descriptor, chunk, self._spec.start + start * row_bytes)
-            numbers = scratch if count == self._most_rows else scratch.part(count)
-            self.delta.write_rows(slice(start, stop), numbers.change)
-            self._add(block, chunk, numbers)
+            values, total = torch.frombuffer(chunk, dtype=self._dtype), scratch[: stop - start]
+            total.view(-1).copy_(values)
+            self.delta.add_rows(slice(start, stop), total)
+            values.copy_(total.view(-1))
+            self._results.note(block, values)
             yield chunk
         if not self._results.are_finite:
             raise MergeError(
                 f"{self._spec.name} would get NaN or infinite values in {self._spec.dtype}.",
                 "Check the base file's SHA-256, and use a strength near 1.0.",
             )
-
-    def _add(self, block: int, chunk: memoryview, numbers: "_Scratch") -> None:
-        raw = torch.frombuffer(chunk, dtype=self._dtype)
-        self._changes.note(block, numbers.flat_change)
-        numbers.total.copy_(raw)
-        numbers.total.add_(numbers.flat_change)
-        raw.copy_(numbers.total)
-        self._results.note(block, raw)
-
-
-@dataclass(frozen=True, slots=True)
-class _Scratch:
-    """Memory for the arithmetic of one block; the views of it are made once, not every time."""
-
-    change: Tensor
-    flat_change: Tensor
-    total: Tensor
-
-    @classmethod
-    def of(cls, rows: int, columns: int, dtype: torch.dtype) -> Self:
-        change = torch.empty(rows, columns, dtype=dtype)
-        return cls(change, change.view(-1), torch.empty(rows * columns, dtype=dtype))
-
-    def part(self, rows: int) -> Self:
-        change = self.change[:rows]
-        return type(self)(change, change.view(-1), self.total[: change.numel()])
 
 
 def _blocks(rows: int, columns: int) -> Iterator[tuple[int, int]]:

@@ -27,8 +27,12 @@ class Delta(Protocol):
 
     columns: int
 
-    def write_rows(self, rows: slice, target: Tensor) -> None:
-        """Write the given rows of the change into `target`."""
+    def add_rows(self, rows: slice, target: Tensor) -> None:
+        """Add the given rows of the change to `target`; all rows once, in any order."""
+        ...
+
+    def root_mean_square(self) -> float:
+        """Return that of the whole change, once all rows have been added."""
         ...
 
     def exact(self, row: int, columns: slice) -> tuple[Tensor, Tensor]:
@@ -45,11 +49,19 @@ class LowRankDelta:
             self._up, self._scale = self._up * scale, 1.0
         self.columns = self._down.shape[1]
 
-    def write_rows(self, rows: slice, target: Tensor) -> None:
-        """Write the given rows of the change into `target`."""
-        torch.mm(self._up[rows], self._down, out=target)
-        if self._scale != 1:
-            target.mul_(self._scale)
+    def add_rows(self, rows: slice, target: Tensor) -> None:
+        """Add the given rows of the change to `target`; all rows once, in any order."""
+        # In one pass over `target`: to keep the product and add it later takes three.
+        torch.addmm(target, self._up[rows], self._down, alpha=self._scale, out=target)
+
+    def root_mean_square(self) -> float:
+        """Return that of the whole change, once all rows have been added.
+
+        The sum of the squares of `up @ down` is that of the products of two small matrices.
+        """
+        up, down = self._up.double(), self._down.double()
+        squares = ((up.T @ up) * (down @ down.T)).sum().clamp(min=0)
+        return abs(self._scale) * math.sqrt(squares / (len(up) * self.columns))
 
     def exact(self, row: int, columns: slice) -> tuple[Tensor, Tensor]:
         """Return part of one row in fp64, and the same with every term made positive."""
@@ -67,11 +79,18 @@ class FullDelta:
         self._path, self._diff, self._scale = path, diff, scale
         rows = diff.shape[0] if len(diff.shape) > 1 else 1
         self.columns = diff.elements // max(1, rows)
+        self._squares = 0.0
 
-    def write_rows(self, rows: slice, target: Tensor) -> None:
-        """Write the given rows of the change into `target`."""
+    def add_rows(self, rows: slice, target: Tensor) -> None:
+        """Add the given rows of the change to `target`; all rows once, in any order."""
         values = load_part(self._path, self._diff, rows.start * self.columns, target.numel())
-        torch.mul(values.view_as(target).to(target.dtype), self._scale, out=target)
+        values = values.view_as(target).to(target.dtype)
+        target.add_(values, alpha=self._scale)
+        self._squares += float(values.double().square().sum())
+
+    def root_mean_square(self) -> float:
+        """Return that of the whole change, once all rows have been added."""
+        return abs(self._scale) * math.sqrt(self._squares / max(1, self._diff.elements))
 
     def exact(self, row: int, columns: slice) -> tuple[Tensor, Tensor]:
         """Return part of one row in fp64, and the same with every term made positive."""

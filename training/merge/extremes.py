@@ -24,11 +24,6 @@ class Extremes:
         """Whether no value of any block is NaN or infinite."""
         return is_finite(self._values)
 
-    @property
-    def largest(self) -> float:
-        """The largest absolute value."""
-        return float(self._values.abs().max()) if self._places else 0.0
-
 
 def is_finite(values: Tensor) -> bool:
     """Tell whether no value is NaN or infinite."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from training.errors import MergeError
 
 # Raised whenever the same inputs may give other bytes, so that no older output is reused.
-MERGE_VERSION = 1
+MERGE_VERSION = 2
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -22,7 +22,8 @@ class Receipt(BaseModel):
     `output_digest` is the SHA-256 over the binary SHA-256 of every tensor's bytes, in file
     order; `header_sha256` covers names, shapes and dtypes the same way, file by file. For a
     base in several files `base_sha256` is that of the lines `<sha256>  <name>`, as sha256sum
-    prints them. Errors and changes are absolute, in the units of the weights.
+    prints them. Errors and changes are absolute, in the units of the weights; `largest_change`
+    is the root mean square of the change of the tensor that changes most.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

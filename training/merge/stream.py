@@ -130,8 +130,8 @@ def _receipt(
     started: float,
 ) -> Receipt:
     digests = {tensor.spec.name: tensor.sha256 for tensor in written}
-    most = max(written, key=lambda tensor: tensor.largest_change)
-    if most.largest_change == 0:
+    most = max(written, key=lambda tensor: tensor.change)
+    if most.change == 0:
         raise MergeError(
             f"{request.lora.name} changes nothing: every change is 0.",
             "Use a LoRA that has been trained.",
@@ -151,7 +151,7 @@ def _receipt(
         layers_extra=len(plan.extra),
         tensors_changed=sum(tensor.is_changed for tensor in written),
         keys_skipped=dict(plan.skipped),
-        largest_change=most.largest_change,
+        largest_change=most.change,
         largest_change_layer=most.spec.name,
         sampled_max_error=max(tensor.sampled_error for tensor in written),
         sampled_values=sum(tensor.sampled_values for tensor in written),

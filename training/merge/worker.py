@@ -20,12 +20,16 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WrittenTensor:
-    """What is known of a tensor once it is in the output."""
+    """What is known of a tensor once it is in the output.
+
+    Attributes:
+        change: Root mean square of what was added to it.
+    """
 
     spec: TensorSpec
     sha256: str
     is_changed: bool
-    largest_change: float = 0.0
+    change: float = 0.0
     sampled_error: float = 0.0
     sampled_values: int = 0
 
@@ -73,7 +77,7 @@ class TensorWork:
             spec=self.spec,
             sha256=digest.hexdigest(),
             is_changed=True,
-            largest_change=merge.largest,
+            change=merge.delta.root_mean_square(),
             sampled_error=error,
             sampled_values=compared,
         )

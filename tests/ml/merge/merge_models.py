@@ -110,12 +110,13 @@ def load(path: Path) -> Tensors:
 
 
 def in_fp32(base: Tensors, lora: Adapter, strength: float = 1.0, prefix: str = "") -> Tensors:
-    """Return the merge as the plain computation in fp32 gives it."""
+    """Return the merge as one operation in fp32 on each whole matrix gives it."""
     merged = dict(base)
     for module, (up, down) in lora.pairs.items():
         name = f"{prefix}{module}.weight"
-        change = strength * lora.factor * (up.float() @ down.float())
-        merged[name] = (base[name].float() + change).to(base[name].dtype)
+        scale = strength * lora.factor
+        whole = torch.addmm(base[name].float(), up.float(), down.float(), alpha=scale)
+        merged[name] = whole.to(base[name].dtype)
     return merged
 
 

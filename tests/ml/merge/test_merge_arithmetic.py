@@ -99,7 +99,7 @@ def test_any_style_dtype_and_layout_is_within_one_unit_of_the_exact_merge(
 
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("factor", [1.0, 0.3, 0.125])
-def test_many_blocks_of_rows_equal_the_plain_fp32_merge_bit_by_bit(
+def test_many_blocks_of_rows_equal_the_merge_of_whole_matrices_bit_by_bit(
     tmp_path: Path, dtype: torch.dtype, factor: float
 ) -> None:
     # Whole blocks and 65 rows, whole blocks and a single row, and a matrix of odd sizes.
@@ -118,8 +118,8 @@ def test_many_blocks_of_rows_equal_the_plain_fp32_merge_bit_by_bit(
 
     merge(request_in(tmp_path))
 
-    found, plain = load(request_in(tmp_path).output), in_fp32(base, lora)
-    assert all(torch.equal(found[key], plain[key]) for key in base)
+    found, whole = load(request_in(tmp_path).output), in_fp32(base, lora)
+    assert all(torch.equal(found[key], whole[key]) for key in base)
 
 
 def test_header_and_order_are_those_of_the_base(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_differences_of_weights_and_biases_are_added(tmp_path: Path) -> None:
     for name, difference in differences.items():
         assert torch.equal(found[name], base[name] + difference)
     assert receipt.layers_merged == len(adapter().pairs) + 1
-    assert receipt.largest_change == 1.0
+    assert receipt.largest_change == 1.0  # each value of it
     assert receipt.largest_change_layer == "head.head.weight"
 
 

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.media import write_zip
 from tests.unit.dataset.clean_set import SHOTS, STILLS, clean_files
 from training.dataset.inspect import inspect_zip
 
 
+@pytest.mark.slow
 def test_camera_moves_over_photographs_give_no_finding_at_all(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "clean.zip", clean_files())
 

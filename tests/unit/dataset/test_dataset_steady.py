@@ -99,6 +99,7 @@ def borderline(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Report
     return looked_at_twice(tmp_path_factory.mktemp("borderline"), files)
 
 
+@pytest.mark.slow
 def test_standing_clips_are_told_from_hardly_moving_ones_before_and_after_repair(
     borderline: tuple[Report, Report],
 ) -> None:
@@ -110,6 +111,7 @@ def test_standing_clips_are_told_from_hardly_moving_ones_before_and_after_repair
         assert {name for name, code in found if code == "static-clip"} == standing
 
 
+@pytest.mark.slow
 def test_repair_makes_no_finding_come_or_go(tmp_path: Path) -> None:
     files: dict[str, bytes | str] = {}
     for code, make in LOOKS.items():

@@ -6,12 +6,15 @@ import re
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from tests.adapters import tensors, widths, write_adapter
 from tests.wire.bot.chat import Chat
 
 T2V, PAIR = "wan21-t2v-1-3b", "wan22-i2v-lightning"
 
 
+@pytest.mark.slow
 async def test_a_team_trains_on_from_a_lora_of_its_own(
     ada: Chat, ben: Chat, cleo_elsewhere: Chat, archive: Path, tmp_path: Path
 ) -> None:
@@ -62,6 +65,7 @@ async def test_files_that_cannot_be_started_from_are_refused_with_what_to_do(
     assert "**mine**" in (await ada.ask("checkpoint list")).text
 
 
+@pytest.mark.slow
 async def test_a_pair_is_downloaded_as_one_zip_with_its_workflow(ada: Chat, archive: Path) -> None:
     await ada.ask("dataset add", name="annika", zip=archive)
     epochs = "high=1 low=2"

@@ -86,6 +86,7 @@ async def test_of_two_copies_one_keeps_the_card_and_pings_once(
     assert list(writes) == ["active"]
 
 
+@pytest.mark.slow
 async def test_a_standby_that_starts_a_run_leaves_its_card_to_the_active_copy(
     copies: Copies, ada: Chat, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +103,7 @@ async def test_a_standby_that_starts_a_run_leaves_its_card_to_the_active_copy(
     assert list(writes) == ["active"]
 
 
+@pytest.mark.slow
 async def test_a_copy_that_lost_its_lease_answers_but_keeps_no_cards_until_it_has_it_again(
     copies: Copies, ada: Chat, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +130,7 @@ async def test_a_copy_that_lost_its_lease_answers_but_keeps_no_cards_until_it_ha
     assert await counts(ada) == (1, 1)
 
 
+@pytest.mark.slow
 async def test_a_run_that_ended_while_no_copy_was_active_is_told_by_the_next_one(
     copies: Copies, ada: Chat, archive: Path
 ) -> None:
@@ -146,6 +149,7 @@ async def test_a_run_that_ended_while_no_copy_was_active_is_told_by_the_next_one
     assert await counts(ada) == (1, 1)
 
 
+@pytest.mark.slow
 async def test_two_who_both_believe_to_be_active_post_one_card_and_one_ping(
     copies: Copies, ada: Chat, archive: Path
 ) -> None:
@@ -163,6 +167,7 @@ async def test_two_who_both_believe_to_be_active_post_one_card_and_one_ping(
     assert await counts(ada) == (1, 1)
 
 
+@pytest.mark.slow
 async def test_the_card_goes_on_when_the_lease_of_a_killed_copy_has_expired(
     copies: Copies, ada: Chat, server: SandboxServer, archive: Path
 ) -> None:

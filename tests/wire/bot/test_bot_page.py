@@ -43,6 +43,7 @@ async def page(server: SandboxServer, bot: RunningBot) -> AsyncIterator[Page]:
         yield page
 
 
+@pytest.mark.slow
 async def test_a_newcomers_first_ten_minutes(
     restart: Restart,
     page: Page,

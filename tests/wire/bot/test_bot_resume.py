@@ -42,6 +42,7 @@ def wait_for_end(local: LocalHouse, guild: str, run: str) -> RunStatus:
     return status
 
 
+@pytest.mark.slow
 async def test_a_cancelled_run_is_resumed_by_command_and_by_button(
     ada: Chat, ben: Chat, archive: Path, local: LocalHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +97,7 @@ async def no_wait(shard_id: int | None, *, initial: bool = False) -> None:
     """Replace the library's five seconds before a second IDENTIFY."""
 
 
+@pytest.mark.slow
 async def test_a_run_that_ends_in_an_outage_is_told_once_afterwards(
     ada: Chat,
     bot: RunningBot,
@@ -123,6 +125,7 @@ async def test_a_run_that_ends_in_an_outage_is_told_once_afterwards(
     assert [m.id for m in pings] == [ping.id]
 
 
+@pytest.mark.slow
 async def test_a_deleted_card_is_posted_anew_and_a_deleted_channel_stops_no_run(
     ada: Chat, cleo_elsewhere: Chat, server: SandboxServer, local: LocalHouse, archive: Path
 ) -> None:

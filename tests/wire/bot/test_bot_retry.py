@@ -30,6 +30,7 @@ if "wan_train_network.py" in argv:
 """
 
 
+@pytest.mark.slow
 async def test_a_run_out_of_memory_is_started_again_with_fewer_frames_by_its_button(
     ada: Chat,
     archive: Path,

@@ -56,6 +56,7 @@ async def test_a_team_trains_and_downloads(ada: Chat, ben: Chat, archive: Path) 
     assert len(pings) == 1
 
 
+@pytest.mark.slow
 async def test_both_experts_are_on_one_card_and_merged_bases_are_reused(
     ada: Chat, archive: Path
 ) -> None:
@@ -76,6 +77,7 @@ async def test_both_experts_are_on_one_card_and_merged_bases_are_reused(
     assert all("reused" in line or "there already" in line for line in merges), merges
 
 
+@pytest.mark.slow
 async def test_lists_show_status_and_removal(ada: Chat, archive: Path) -> None:
     await ada.ask("dataset add", name="annika", zip=archive)
     await ada.ask("train", model=T2V, dataset="annika", epochs="1", name="mine")
@@ -136,6 +138,7 @@ async def test_a_queued_run_says_its_place_and_can_be_cancelled(
         await ada.ping(name)
 
 
+@pytest.mark.slow
 async def test_the_same_interaction_delivered_twice_is_one_run(
     ada: Chat, server: SandboxServer, local: LocalHouse, archive: Path
 ) -> None:
@@ -182,6 +185,7 @@ async def test_the_bot_goes_on_after_the_connection_was_cut(
     assert "succeeded" in (await ada.ping("mine")).content
 
 
+@pytest.mark.slow
 async def test_a_killed_bot_goes_on_with_the_same_card(
     server: SandboxServer, tmp_path: Path, archive: Path
 ) -> None:

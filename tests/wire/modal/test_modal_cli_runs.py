@@ -43,6 +43,7 @@ def trained(deployed: Loopback, archive: Path) -> Result:
     )
 
 
+@pytest.mark.slow
 def test_a_run_is_started_and_followed_to_its_end(trained: Result, deployed: Loopback) -> None:
     assert (trained.code, trained.err) == (0, "")
     for line in ("prepare: done", "train-main: done", "publish-main: done"):
@@ -52,6 +53,7 @@ def test_a_run_is_started_and_followed_to_its_end(trained: Result, deployed: Loo
     assert {"prepare", "fetch", "cache_small", "train_small", "publish"} <= done
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trained")
 def test_runs_are_listed_with_the_engine_of_the_deployment() -> None:
     (run,) = lorabot("runs", "--json", *ON_MODAL).json()
@@ -59,6 +61,7 @@ def test_runs_are_listed_with_the_engine_of_the_deployment() -> None:
     assert (run["name"], run["state"], run["engine"]) == (RUN, "succeeded", "rehearsal")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trained")
 def test_a_download_brings_the_very_files(deployed: Loopback, tmp_path: Path) -> None:
     result = lorabot("download", RUN, "--out", str(tmp_path), *ON_MODAL)
@@ -77,6 +80,7 @@ def test_a_download_brings_the_very_files(deployed: Loopback, tmp_path: Path) ->
         assert whole.read(f"{RUN}.safetensors") == want[f"{RUN}.safetensors"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trained")
 def test_a_fetch_tells_how_many_bytes_are_there() -> None:
     store = open_deployment(Settings.read(backend="modal", modal_app="team")).house.store
@@ -93,6 +97,7 @@ def test_a_fetch_tells_how_many_bytes_are_there() -> None:
     assert told[-1] == path.stat().st_size
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trained")
 def test_a_fetched_checkpoint_is_a_lora_to_start_from_and_can_be_removed(tmp_path: Path) -> None:
     lorabot("download", RUN, "--out", str(tmp_path), *ON_MODAL)
