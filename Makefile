@@ -32,10 +32,10 @@ sandbox: $(STAMP) ## Open the chat page for a person; state in sandbox-home/
 	$(BIN)/lorabot sandbox --home sandbox-home
 
 test: $(STAMP) ## Run every test but the slow ones
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(STAMP) ## Run the slow tests: kill loops, long clocks, many examples, whole runs over again
-	$(BIN)/pytest --numprocesses auto --dist loadfile -m "slow and not gpu and not live"
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "slow and not gpu and not live"
 
 lint: $(STAMP) ## Check format, lint and types
 	$(BIN)/ruff format --check .

@@ -109,6 +109,7 @@ class Hosting:
         found = specs.spec("wan21-t2v-1-3b").model_copy(update=asked)
         store = self.house.house.store
         store.write(layout.open_run(self.guild, name), b"")
+        store.write(layout.untold(self.guild, name), b"")
         report = specs.report().model_dump_json().encode()
         store.write(layout.run_report(self.guild, name), report)
         for event in events:
