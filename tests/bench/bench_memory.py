@@ -39,7 +39,7 @@ def report(archive: Path) -> None:
     size_bytes = archive.stat().st_size
     started = time.perf_counter()
     child = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.bench_memory", "--child", str(archive)],
+        [sys.executable, "-m", "tests.bench.one_inspection", str(archive)],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -73,22 +73,5 @@ def _peak(child: subprocess.Popen[str]) -> tuple[float, float, int]:
     return proportional, resident, samples
 
 
-def _child(archive: Path) -> None:
-    from training.dataset.inspect import inspect_zip  # noqa: PLC0415 - the parent stays small
-
-    before = psutil.Process().io_counters().read_chars
-    read: list[int] = []
-
-    def count(_done: int, _total: int) -> None:
-        # Asked while the decoders live: once they have ended, what they read is counted here too.
-        read.append(psutil.Process().io_counters().read_chars - before)
-
-    found = inspect_zip(archive, on_progress=count)
-    sys.stdout.write(json.dumps({"clips": len(found.clips), "read_bytes": read[-1]}))
-
-
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--child"]:
-        _child(Path(sys.argv[2]))
-    else:
-        main()
+    main()

@@ -4,6 +4,7 @@ It runs with bounded memory and without the environment's secrets, and may die w
 Started by `training.dataset.pool`; reads requests on stdin and answers on stdout.
 """
 
+import gc
 import os
 import resource
 import sys
@@ -15,7 +16,7 @@ from training.dataset.facts import MediaFacts, UnreadableError
 from training.dataset.image_convert import convert_image
 from training.dataset.image_probe import probe_image
 from training.dataset.limits import Limits
-from training.dataset.thumbnail import shrink
+from training.dataset.shrink import shrink
 from training.dataset.work import REQUEST, Convert, Probe, Reply, Request, Shrink
 
 
@@ -63,10 +64,14 @@ def main() -> None:
     # Whatever a library prints must not end up between the answers.
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as replies:
         os.dup2(2, 1)
+        gc.freeze()
         for line in sys.stdin:
             reply = answer(REQUEST.validate_json(line), limits)
             replies.write(reply.model_dump_json() + "\n")
             replies.flush()
+            # PyAV's frames can hold themselves: several MiB each, until this passes. It takes a
+            # millisecond once what is loaded is not looked at.
+            gc.collect()
 
 
 def _pair(argument: str) -> tuple[str, str]:
