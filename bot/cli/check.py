@@ -13,11 +13,12 @@ from bot.messages.contact_sheet import draw_sheet
 from bot.messages.dataset_text import report_text
 from training.dataset.archive import ArchiveRefusedError
 from training.dataset.inspect import TooSlowError
+from training.dataset.limits import Limits
 from training.dataset.original import why_not_original
 from training.dataset.repair import repair as write_repaired
 from training.dataset.report import Finding, Report
-from training.dataset_draft import Upload, inspect_upload, refuse_unusable
-from training.errors import RequestError
+from training.dataset_draft import Draft, Upload, inspect_upload, refuse_unusable
+from training.errors import DatasetError, RequestError
 from training.prediction import predictions, suited
 
 
@@ -39,26 +40,43 @@ def check(
         _require_empty(repair)
     limits = (home or Home()).settings().limits
     upload = Upload(archive=zip_file, by="", file_name=zip_file.name, trigger=trigger)
-    try:
-        with counted("Looking", is_quiet=json) as on_progress:
-            draft = inspect_upload(upload, on_progress, limits)
-    except (ArchiveRefusedError, TooSlowError) as error:
-        if json:
-            print_json(as_json(_refused(error)))
-        raise
-    report = draft.report
-    if json:
-        print_json(as_json(report))
-    else:
-        console.print(report_text(report), markup=False)
-    if sheet is not None and (drawn := draw_sheet(report, draft.thumbnails.images())):
+    draft = _look(upload, limits, as_json_too=json)
+    if sheet is not None and (drawn := draw_sheet(draft.report, draft.thumbnails.images())):
         sheet.write_bytes(drawn)
-    refuse_unusable(report)
+    if json:
+        print_json(as_json(draft.report))
+        refuse_unusable(draft.report)
+    else:
+        console.print(report_text(draft.report), markup=False, end="")
+        _refuse_shown(draft.report, zip_file)
     if repair is not None:
         with counted("Repairing", is_quiet=json) as on_progress:
-            manifest = write_repaired(zip_file, report, repair.resolve(), on_progress=on_progress)
+            manifest = write_repaired(
+                zip_file, draft.report, repair.resolve(), limits=limits, on_progress=on_progress
+            )
         if not json:
             console.print(f"{len(manifest.files)} files written to {repair}", markup=False)
+
+
+def _look(upload: Upload, limits: Limits, *, as_json_too: bool) -> Draft:
+    """Inspect a zip; one that is refused outright still gives a report where JSON is wanted."""
+    try:
+        with counted("Looking", is_quiet=as_json_too) as on_progress:
+            return inspect_upload(upload, on_progress, limits)
+    except (ArchiveRefusedError, TooSlowError) as error:
+        if as_json_too:
+            print_json(as_json(_refused(error)))
+        raise
+
+
+def _refuse_shown(report: Report, zip_file: Path) -> None:
+    """Raise for a set that cannot be used, whose findings are on the screen already."""
+    if errors := len(report.errors):
+        must = "1 finding" if errors == 1 else f"{errors} findings"
+        raise DatasetError(
+            f"{zip_file.name} cannot be trained on as it is: {must} above, marked [error].",
+            "Change what they name, zip the folder again and check it once more.",
+        )
 
 
 def as_json(report: Report) -> dict[str, Any]:

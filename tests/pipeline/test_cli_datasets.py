@@ -62,10 +62,11 @@ def test_a_check_writes_the_repaired_set_and_its_contact_sheet(run: Run, tmp_pat
 def test_a_set_that_cannot_be_used_is_not_repaired(run: Run, tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {"a.png": png()})
 
-    code, _, stderr = run("check", path, "--repair", tmp_path / "set")
+    code, stdout, stderr = run("check", path, "--repair", tmp_path / "set")
 
     assert code == 1
-    assert "a.png has no caption" in stderr
+    assert "a.png has no caption" in stdout
+    assert "a.zip cannot be trained on as it is: 1 finding above, marked [error]." in stderr
     assert not (tmp_path / "set").exists()
 
 
