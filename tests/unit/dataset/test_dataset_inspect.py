@@ -224,13 +224,17 @@ def test_decoders_see_no_secrets_and_leave_no_process_behind(
 ) -> None:
     monkeypatch.setenv("DISCORD_TOKEN", "secret")
     path = media.write_zip(tmp_path / "set.zip", guide)
+    before = psutil.Process().children()  # other tests may have left helpers of their own
     environments: list[dict[str, str]] = []
 
+    def decoders() -> list[psutil.Process]:
+        return [child for child in psutil.Process().children() if child not in before]
+
     def look(done: int, total: int) -> None:
-        environments.extend(child.environ() for child in psutil.Process().children())
+        environments.extend(child.environ() for child in decoders())
 
     inspect_zip(path, on_progress=look)
 
     assert environments
     assert not any("DISCORD_TOKEN" in environment for environment in environments)
-    assert psutil.Process().children() == []
+    assert decoders() == []

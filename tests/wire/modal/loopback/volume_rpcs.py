@@ -123,12 +123,14 @@ class Volumes:
         self, request: api_pb2.VolumeListFilesRequest, caller: Caller
     ) -> AsyncIterator[api_pb2.VolumeListFilesResponse]:
         volume = self.get(request.volume_id)
-        path = volume.existing(request.path)
-        if not path.is_dir():
-            entries = [path]
-        else:
-            entries = sorted(path.rglob("*") if request.recursive else path.iterdir())
-        yield api_pb2.VolumeListFilesResponse(entries=[_entry(volume, its) for its in entries])
+        async with volume.lock:  # a commit shows whole or not at all
+            path = volume.existing(request.path)
+            if not path.is_dir():
+                paths = [path]
+            else:
+                paths = sorted(path.rglob("*") if request.recursive else path.iterdir())
+            entries = [_entry(volume, its) for its in paths]
+        yield api_pb2.VolumeListFilesResponse(entries=entries)
 
     @rpc
     async def volume_get_file2(
