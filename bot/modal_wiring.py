@@ -1,5 +1,7 @@
 """The composition root of a deployment on Modal, seen from the bot or an operator's machine."""
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,4 +51,7 @@ def require_health(url: str | None) -> None:
 
 
 def _folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="lorabot-"))
+    """Return a folder of this process, which goes when that ends."""
+    folder = Path(tempfile.mkdtemp(prefix="lorabot-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

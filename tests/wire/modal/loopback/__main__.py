@@ -27,13 +27,14 @@ def parser() -> ArgumentParser:
 
 
 def main(arguments: list[str]) -> None:
-    """Print the address, serve until SIGTERM or SIGINT, and end with nothing left."""
+    """Print the address and how a shell is led to it, then serve until SIGTERM or SIGINT."""
     options = vars(parser().parse_args(arguments))
     ends = (signal.SIGTERM, signal.SIGINT)
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     state: Path = options.pop("state")
     with Loopback(state, Settings(**options)) as loopback:
-        sys.stdout.write(f"{loopback.url}\n")
+        variables = " ".join(f"{name}={text}" for name, text in loopback.client_env().items())
+        sys.stdout.write(f"{loopback.url}\nexport {variables}\n")
         sys.stdout.flush()
         signal.sigwait(ends)
 
