@@ -33,13 +33,19 @@ class RpcServer(Server):
     async def stop(self) -> None:
         """Stop listening and hang up."""
         self.close()
+        await _some_rounds()  # whoever was just accepted is connected some rounds later
         for protocol in self._connected:
             if hasattr(protocol, "processor"):
                 protocol.processor.close()
         await self.wait_closed()
-        await asyncio.sleep(0)  # the transports close in the loop's next round
+        await _some_rounds()  # the transports close in the loop's next round
 
     def _protocol_factory(self) -> H2Protocol:
         protocol = super()._protocol_factory()
         self._connected.append(protocol)
         return protocol
+
+
+async def _some_rounds() -> None:
+    for _ in range(4):
+        await asyncio.sleep(0)
