@@ -43,12 +43,11 @@ class Bot:
     @modal.enter()
     async def start(self) -> None:
         """Connect to Discord; the container is ready when that is done."""
-        import logging
-
         from bot.hosted import HostedBot
         from bot.modal_wiring import open_hosted
+        from training.log_output import log_to_stderr
 
-        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+        log_to_stderr()
         server = modal.Server.from_name(DEPLOYMENT.bot_app, "Bot")
         installation = open_hosted(DEPLOYMENT, os.environ, url=await server.get_url.aio())
         self.bot = HostedBot(installation, DEPLOYMENT.engine)

@@ -13,6 +13,7 @@ from bot.settings import Settings
 from bot.wiring import LocalHouse
 from training.advance import advance, open_runs
 from training.backends.local_worker import Worker
+from training.log_output import log_to_stderr
 from training.run import StageStatus
 from training.stage import run_stage
 from training.stages.functions import stage_function
@@ -73,5 +74,5 @@ def _stop_on_signal() -> threading.Event:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    log_to_stderr("%(asctime)s %(levelname)s %(message)s")
     app()

@@ -138,9 +138,8 @@ def _stage(call: dict[str, Any]) -> str:
 @functools.cache
 def _opened(*, has_mounts: bool = False) -> "ModalParts":
     """Return the adapters; a container that is called again knows what it has read already."""
-    import logging
-
     from storage.modal_house import open_house
+    from training.log_output import log_to_stderr
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    log_to_stderr()
     return open_house(DEPLOYMENT, has_mounts=has_mounts)

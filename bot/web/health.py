@@ -11,4 +11,8 @@ def why_unwell(url: str) -> str | None:
         answer = httpx.get(f"{url}/health", timeout=_SECONDS)
     except httpx.HTTPError as error:
         return f"does not answer ({error!r})"
-    return None if answer.is_success else f"answers {answer.status_code}: {answer.text[:200]}"
+    return (
+        None
+        if answer.is_success
+        else f"answers {answer.status_code}: {answer.text[:200].strip().rstrip('.')}"
+    )

@@ -88,7 +88,12 @@ class ModalBackend:
         """Return how a call stands; one that waits for a container at Modal is running."""
         call_id = self._records.spawned(handle)
         if call_id is None:
-            return self._state_in_line(handle)
+            state = self._state_in_line(handle)
+            # Taken out of line between the two looks, it has been noted as started before that.
+            if state.status is not CallStatus.GONE or not (
+                call_id := self._records.spawned(handle)
+            ):
+                return state
         return CallState(_status(call_id))
 
     def cancel(self, handle: str) -> None:

@@ -37,9 +37,9 @@ def test_a_preempted_training_saves_its_state_and_the_next_attempt_goes_on(
     assert started_attempts(installation, run, TRAIN) == [1, 2]
     # Saved when it was told to leave: not one step is taken again.
     assert resumed_step(installation, run, 2) == max(saved_steps(installation, run, 1))
-    assert [its.returned for its in executions(installation) if its.stage == (run, TRAIN)][-1] == (
-        "succeeded"
-    )
+    of_training = [its for its in executions(installation) if its.stage == (run, TRAIN)]
+    # Modal starts the call that it took away again, perhaps after the next attempt has begun.
+    assert [its.returned for its in of_training if its.worked][-1] == "succeeded"
     check(installation, run)
 
 
