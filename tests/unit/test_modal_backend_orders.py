@@ -30,6 +30,14 @@ class Interrupted(MemoryDict):
         return found
 
 
+def spawn(_placed: object) -> SimpleNamespace:
+    return SimpleNamespace(object_id="fc-1")
+
+
+def running(_call_id: str) -> CallStatus:
+    return CallStatus.RUNNING
+
+
 def test_a_call_that_is_started_between_two_looks_is_not_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -38,8 +46,8 @@ def test_a_call_that_is_started_between_two_looks_is_not_gone(
     leases = ModalLeases(MemoryDict())
     placed = Placement("train", "H100")
     backend = modal.ModalBackend("app", records, leases, lambda _: placed, gpu_limit=1)
-    monkeypatch.setattr(backend, "_spawn", lambda _: SimpleNamespace(object_id="fc-1"))
-    monkeypatch.setattr(modal, "_status", lambda _: CallStatus.RUNNING)
+    monkeypatch.setattr(backend, "_spawn", spawn)
+    monkeypatch.setattr(modal, "_status", running)
     call = Call(guild="1", run="mine", key=TRAIN, attempt=1, device="gpu", gpu=None)
     records.add(call, placed)
     records.enter(call.name, 0.0)
