@@ -1,15 +1,11 @@
 """The composition root of a deployment on Modal, seen from the bot or an operator's machine."""
 
-import atexit
-import shutil
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 from bot.installation import Installation
 from bot.settings import Settings
 from bot.web.health import why_unwell
-from storage.modal_house import open_house
+from storage.modal_house import open_house, scratch_folder
 from storage.run_index import SqliteRunIndex
 from training.deployment import SERVER_PORT_VARIABLE, Deployment
 from training.errors import BackendError
@@ -23,7 +19,7 @@ class ModalHouse(Installation):
         self.deployment = deployment
         parts = open_house(deployment, limits=settings.limits)
         # Of this process alone: it is filled again from the runs, and never lies on a Volume.
-        index = SqliteRunIndex(_folder() / "index.sqlite")
+        index = SqliteRunIndex(scratch_folder() / "index.sqlite")
         super().__init__(settings, parts.house, parts.claims, index)
 
 
@@ -32,7 +28,7 @@ def open_hosted(
 ) -> ModalHouse:
     """Return what a bot in a container of the deployment works on; `url` is its address."""
     port = environment.get(SERVER_PORT_VARIABLE, BOT.port)
-    read = Settings.read(_folder())
+    read = Settings.read(scratch_folder())
     hosted = {"web_host": "0.0.0.0", "web_port": int(port), "web_url": read.web_url or url}
     return ModalHouse(read.model_copy(update=hosted), deployment)
 
@@ -48,10 +44,3 @@ def require_health(url: str | None) -> None:
         raise BackendError("The bot has no address: it is not deployed.", "Run `lorabot deploy`.")
     if why := why_unwell(url):
         raise BackendError(f"The bot {why}.", fix)
-
-
-def _folder() -> Path:
-    """Return a folder of this process, which goes when that ends."""
-    folder = Path(tempfile.mkdtemp(prefix="lorabot-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder

@@ -61,7 +61,7 @@ def open_house(
     store = VolumeStore(
         {area: _volume(deployment.volume(area)) for area in deployment.areas},
         leases,
-        scratch=_scratch(),
+        scratch=scratch_folder(),
         mounts=_mounts(deployment),
         is_mounted=has_mounts,
     )
@@ -90,7 +90,7 @@ def open_house(
     return ModalParts(house, backend, records, claims)
 
 
-def _scratch() -> Path:
+def scratch_folder() -> Path:
     """Return a folder of this process's own; an operator's machine is not left full of copies."""
     folder = Path(tempfile.mkdtemp(prefix="lorabot-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -130,7 +130,7 @@ def open_marker(guild: str, name: str) -> str:
 
 def untold(guild: str, name: str) -> str:
     """Return the marker of a run whose end is to be told: made before it, removed afterwards."""
-    return f"{UNTOLD}/{guild}~{name}"
+    return f"{UNTOLD}/{open_marker(guild, name)}"
 
 
 def notice(name: str) -> str:

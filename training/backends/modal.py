@@ -88,13 +88,11 @@ class ModalBackend:
         """Return how a call stands; one that waits for a container at Modal is running."""
         call_id = self._records.spawned(handle)
         if call_id is None:
-            state = self._state_in_line(handle)
-            # Taken out of line between the two looks, it has been noted as started before that.
-            if state.status is not CallStatus.GONE or not (
-                call_id := self._records.spawned(handle)
-            ):
-                return state
-        return CallState(_status(call_id))
+            if (waiting := self._state_in_line(handle)) is not None:
+                return waiting
+            # Taken out of line between the two looks, it was noted as started before that.
+            call_id = self._records.spawned(handle)
+        return CallState(CallStatus.GONE if call_id is None else _status(call_id))
 
     def cancel(self, handle: str) -> None:
         """Take a call out of line, or ask its function to stop; kill one that does not.
@@ -200,10 +198,10 @@ class ModalBackend:
                     "Ask for another GPU, or repair what it names and deploy again.",
                 ) from error
 
-    def _state_in_line(self, handle: str) -> CallState:
+    def _state_in_line(self, handle: str) -> CallState | None:
         waiting = [entry.name for entry in self._records.line() if not entry.is_started]
         if handle not in waiting:
-            return CallState(CallStatus.GONE)
+            return None
         return CallState(CallStatus.QUEUED, position=waiting.index(handle) + 1)
 
 
