@@ -21,7 +21,7 @@ from storage.keys import checked
 from storage.known_files import KnownFiles
 from storage.modal_errors import translated
 from storage.volume_api import Entry, EntryType, Volume, counting
-from storage.volume_mounts import TEMPORARY, Mounts
+from storage.volume_mounts import TEMPORARY, Mounts, remove
 from training import layout
 from training.layout import Area
 from training.ports import Leases, StoredFile, unwatched
@@ -150,8 +150,9 @@ class VolumeStore:
             return True
 
     def delete(self, key: str) -> None:
-        """Remove `key` and all under it; nothing there is fine."""
+        """Remove `key` and all under it, here in its workshop too; nothing there is fine."""
         self._known.forget(key)
+        remove(self.workshop(key))
         if self._is_mounted and self._mounts.remove(key):
             # Left to a later commit, it would take what others store here until then.
             self._commit(layout.area(key))

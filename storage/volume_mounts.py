@@ -44,14 +44,18 @@ class Mounts:
 
     def remove(self, key: str) -> bool:
         """Remove a file or folder; return whether something was there."""
-        path = self.path(key)
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.exists():
-            path.unlink()
-        else:
-            return False
-        return True
+        return remove(self.path(key))
+
+
+def remove(path: Path) -> bool:
+    """Remove a file or folder; return whether something was there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    elif path.exists():
+        path.unlink()
+    else:
+        return False
+    return True
 
 
 def _copy(source: Path, target: Path) -> None:

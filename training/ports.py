@@ -69,7 +69,7 @@ class Store(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Remove `key` and all under it; nothing there is fine."""
+        """Remove `key` and all under it, in its workshop too; nothing there is fine."""
         ...
 
     def walk(self, prefix: str) -> Iterator[StoredFile]:

@@ -209,6 +209,19 @@ def test_a_folder_made_in_a_workshop_is_kept_whole(store: Store) -> None:
     assert store.read(f"{RUNS}/a/one-state/deep/optimizer.bin") == b"moments"
 
 
+def test_what_is_deleted_is_gone_from_its_workshop_too(store: Store) -> None:
+    state = store.workshop(f"{RUNS}/a/one-state")
+    state.mkdir(parents=True)
+    (state / "optimizer.bin").write_bytes(b"moments")
+    store.keep(f"{RUNS}/a/one-state")
+
+    store.delete(f"{RUNS}/a/one-state")
+    store.keep(f"{RUNS}/a/one-state")
+
+    assert not state.exists()
+    assert not store.exists(f"{RUNS}/a/one-state")
+
+
 def test_deleting_takes_all_below_and_nothing_there_is_fine(store: Store) -> None:
     store.write(f"{RUNS}/a/spec.json", b"")
     store.write(f"{RUNS}/a/events/x", b"")

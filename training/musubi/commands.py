@@ -16,7 +16,6 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from training.catalogue import Expert, Model, WeightFile
-from training.musubi.state import KEPT_EPOCH_STATES
 from training.settings import ExpertSettings
 
 Script = Literal[
@@ -210,7 +209,7 @@ class TrainNetwork:
             *("--output_dir", str(self.output_dir), "--output_name", self.output_name),
             *("--save_every_n_epochs", str(self.settings.save_every)),
             *("--save_precision", "bf16"),
-            *("--save_state", "--save_last_n_epochs_state", str(KEPT_EPOCH_STATES)),
+            "--save_state",
             *("--training_comment", self.comment),
         ]
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 STATE_FILE = "training_state.json"
-KEPT_TIMED_STATES = 2
-KEPT_EPOCH_STATES = 2
+_KEPT_STATES = 2  # of either kind
 
 Reason = Literal["epoch", "steps", "time", "stop", "end"]
 
@@ -69,18 +68,15 @@ def read_state(directory: Path) -> TrainingState:
         raise ValueError(f"{directory} holds no readable {STATE_FILE}.") from error
 
 
-def timed_states(directory: Path, output_name: str) -> list[Path]:
-    """Return the states saved between the asked ones, the oldest first."""
-    found = _states(directory, f"{output_name}-step*-state")
-    return [path for path, state in found if state.reason in ("time", "stop")]
-
-
 def superseded_states(directory: Path, output_name: str) -> list[Path]:
-    """Return the states that are older than those which a trainer keeps: two of either kind."""
-    timed = timed_states(directory, output_name)
+    """Return all states but the newest two saved as asked and the newest two saved in between.
+
+    A trainer removes none of them itself: it might while they are copied.
+    """
     found = _states(directory, f"{output_name}-*-state")
-    asked = [path for path, _ in found if path not in timed]
-    return [*timed[:-KEPT_TIMED_STATES], *asked[:-KEPT_EPOCH_STATES]]
+    between = [path for path, state in found if state.reason in ("time", "stop")]
+    asked = [path for path, _ in found if path not in between]
+    return [*between[:-_KEPT_STATES], *asked[:-_KEPT_STATES]]
 
 
 def _states(directory: Path, names: str) -> list[tuple[Path, TrainingState]]:

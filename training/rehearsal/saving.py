@@ -13,12 +13,10 @@ import torch
 
 from training.musubi.progress import CheckpointSaved, ProgressWriter, StateSaved
 from training.musubi.state import (
-    KEPT_TIMED_STATES,
     STATE_FILE,
     TrainingState,
     read_state,
     step_state_name,
-    timed_states,
 )
 from training.rehearsal import console, tensor_file
 from training.rehearsal.adapter import Adapter
@@ -62,6 +60,7 @@ class Saver:
         self._progress, self._epoch_seconds = progress, epoch_seconds
         self._directory = Path(args.output_dir)
         self._name = str(args.output_name)
+        self.saved_step = 0
         self._directory.mkdir(parents=True, exist_ok=True)
         remove_partials(self._directory, self._name)
 
@@ -98,10 +97,8 @@ class Saver:
             self._remove_adapter(f"{self._name}-step{old:08d}")
 
     def save_timed_state(self, state: TrainingState) -> None:
-        """Save a state between the asked ones; only the newest two of these are kept."""
+        """Save a state between the asked ones."""
         self.save_state(step_state_name(self._name, state.step), state)
-        for path in timed_states(self._directory, self._name)[:-KEPT_TIMED_STATES]:
-            self._remove_state(path.name)
 
     def save_end(self, state: TrainingState, run: Mapping[str, str]) -> None:
         """Save the last state, where states are asked for, and the final adapter."""
@@ -126,6 +123,7 @@ class Saver:
             _write_torch(directory / "random_states_0.pkl", {"seed": state.seed})
             with whole_file(directory / STATE_FILE) as stream:
                 stream.write(state.encode())
+        self.saved_step = state.step
         logger.info("Saved state to %s", path)
         self._progress.write(StateSaved(path=str(path), epoch=state.epoch, step=state.step))
 

@@ -156,7 +156,8 @@ class _Training:
             self._end_epoch()
         self._bar.close()
         if self._at.epoch < self._epochs:
-            self._saver.save_timed_state(self._state("stop"))
+            if self._at.step > self._saver.saved_step:
+                self._saver.save_timed_state(self._state("stop"))
             self._progress.write(Stopped(step=self._at.step, epoch=self._at.epoch))
             return EXIT_STOPPED
         self._saver.save_end(self._state("end"), self._metadata)

@@ -107,11 +107,9 @@ class Recorder:
         )
 
     def _state(self, event: StateSaved) -> None:
-        """Keep a training state, and of the older ones no more than the trainer itself keeps."""
+        """Keep a training state, and remove those that are not needed any more."""
         self._context.keep(f"{self._checkpoints}/{Path(event.path).name}", *self._written)
         stored = self._context.path(self._checkpoints)
-        if stored.samefile(Path(event.path).parent):
-            return  # the trainer removes them itself, perhaps at this moment
         for old in superseded_states(stored, self._output_name):
             self._context.house.store.delete(f"{self._checkpoints}/{old.name}")
 

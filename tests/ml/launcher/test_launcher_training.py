@@ -161,7 +161,7 @@ def test_a_checkpoint_that_a_stop_left_out_is_written_after_the_resume(tmp_path:
     assert weights(tmp_path / "b" / first) == weights(tmp_path / "a" / first)
 
 
-def test_sigkill_loses_what_came_after_the_newest_timed_state_and_two_are_kept(
+def test_sigkill_loses_what_came_after_the_newest_timed_state(
     whole: tuple[Path, Ended], tmp_path: Path
 ) -> None:
     often = {"LORABOT_STATE_SECONDS": "0.000001"}
@@ -170,9 +170,7 @@ def test_sigkill_loses_what_came_after_the_newest_timed_state_and_two_are_kept(
         event = next(events)
         process.kill()
     assert isinstance(event, StateSaved)
-    assert [path.name for path in sorted(tmp_path.glob("*-step*"))] == [
-        f"lora-step{n:08d}-state" for n in (6, 7)
-    ]
+    assert Path(event.path).name == "lora-step00000007-state"
 
     second = run(TRAIN, line(tmp_path, "--resume", event.path))
 

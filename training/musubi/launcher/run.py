@@ -230,13 +230,13 @@ class TrainingRun:
         path = Path(args.output_dir) / step_state_name(args.output_name, self._at.step)
         device = self._parts.accelerator.device
         if device.type != "cuda":
-            self._saver.save_between(path, self._record(reason), self._states)
+            self._saver.save_state(path, self._record(reason), self._states)
             return
         # On the default stream the copies would wait for the step that is being calculated, and
         # on another of normal priority for each kernel of it: on an H100 with 5 s of a step left,
         # 400 tensors took 5.3 s there and 1.4 s with priority.
         with torch.cuda.stream(torch.cuda.Stream(device, priority=-1)):
-            self._saver.save_between(path, self._record(reason), self._states)
+            self._saver.save_state(path, self._record(reason), self._states)
 
     def _reached(self) -> Position:
         """Return where training stands for a checkpoint, which is saved before it is counted."""

@@ -13,14 +13,8 @@ from training.musubi.progress import (
     ProgressWriter,
     StateSaved,
 )
-from training.musubi.state import (
-    KEPT_TIMED_STATES,
-    STATE_FILE,
-    Position,
-    TrainingState,
-    timed_states,
-)
-from training.whole import remove_directory, remove_partials, whole_directory, whole_path
+from training.musubi.state import STATE_FILE, Position, TrainingState
+from training.whole import remove_partials, whole_directory, whole_path
 
 # Bound methods of musubi-tuner's and accelerate's objects, which are not installed here.
 SaveState = Callable[..., Any]
@@ -40,7 +34,7 @@ class Saver:
     def __init__(
         self, directory: Path, output_name: str, progress: ProgressWriter, save_state: SaveState
     ) -> None:
-        self._directory, self._name = directory, output_name
+        self._name = output_name
         self._progress, self._save_state = progress, save_state
         self.saved_at = time.monotonic()
         self.saved_step = 0
@@ -55,26 +49,13 @@ class Saver:
             record: What it says of itself.
             states: The random generators as they were, if they have been drawn from since.
         """
-        self._write(path, record, states)
-        self._tell(path, record)
-
-    def _write(self, path: Path, record: TrainingState, states: States | None) -> None:
         with whole_directory(path) as directory:
             self._save_state(str(directory))
             if states is not None:
                 randomness.write(directory, states)
             (directory / STATE_FILE).write_bytes(record.encode())
         self.saved_at, self.saved_step = time.monotonic(), record.step
-
-    def _tell(self, path: Path, record: TrainingState) -> None:
         self._progress.write(StateSaved(path=str(path), epoch=record.epoch, step=record.step))
-
-    def save_between(self, path: Path, record: TrainingState, states: States) -> None:
-        """Save a state between the asked ones; only the newest of these are kept."""
-        self._write(path, record, states)
-        for old in timed_states(self._directory, self._name)[:-KEPT_TIMED_STATES]:
-            remove_directory(old)
-        self._tell(path, record)
 
     def save_weights(self, save: SaveWeights, file: str, at: Position, *arguments: object) -> None:
         """Save an adapter file through musubi-tuner's own method."""
