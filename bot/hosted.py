@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from bot.host import RunningBot, running_bot
 from bot.installation import Installation
 from bot.sandbox.connect import point_discord_at
+from bot.start_word import KEY, StartWord
 from training.request import EngineName
 
 # Threads wait for the store; by default a small container has 5 of them.
@@ -44,6 +45,7 @@ class HostedBot:
         except Exception as error:
             # Its host starts another container at once: Discord is not to be asked at full speed.
             logger.error("the bot cannot start, the next attempt comes in a while: %s", error)  # noqa: TRY400
+            await self._tell(StartWord.of(error))
             await self._stack.aclose()
             await asyncio.sleep(self._pause_seconds)
             raise
@@ -63,6 +65,14 @@ class HostedBot:
         )
         logger.info("the bot serves %d servers", len(bot.client.guilds))
         self._watch = asyncio.create_task(self._end_with(bot), name="watch over the bot")
+        await self._tell(StartWord.of())
+
+    async def _tell(self, word: StartWord) -> None:
+        board, data = self._installation.house.board, word.model_dump_json().encode()
+        try:
+            await asyncio.to_thread(board.show, KEY, data)
+        except OSError:
+            logger.warning("how the bot started could not be told", exc_info=True)
 
     async def stop(self) -> None:
         """Hand over, finish what was begun, and leave."""

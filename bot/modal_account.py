@@ -114,6 +114,13 @@ def has_dictionary(name: str) -> bool:
     return False
 
 
+def entry(name: str, key: str) -> object | None:
+    """Return an entry of a Dict, None when there is none, or no such Dict."""
+    with asking(), suppress(modal.exception.NotFoundError):
+        return modal.Dict.from_name(name).get(key)
+    return None
+
+
 def deployed_function(app: str, name: str) -> DeployedFunction | None:
     """Return what is deployed under a Function's name, None when nothing is."""
     function = cast("modal.Function[..., object, object]", modal.Function.from_name(app, name))

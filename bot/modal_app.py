@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 import modal
 
-from bot.settings import hosted_variables
+from bot.settings import HOSTED_VARIABLES
 from training.code_version import BOT_CODE, labels
 from training.deployment import DISCORD_KEYS, Deployment
 from training.modal_images import bot_image
 from training.resources import BOT, FUNCTIONS, STARTUP_SECONDS
+from training.stage_settings import STAGE_VARIABLES, chosen
 
 if TYPE_CHECKING:
     from bot.hosted import HostedBot
@@ -26,7 +27,7 @@ app = modal.App(
 @app.server(
     image=IMAGE,
     secrets=[SECRET],
-    env={**DEPLOYMENT.variables(), **hosted_variables(os.environ)},
+    env={**DEPLOYMENT.variables(), **chosen((*HOSTED_VARIABLES, *STAGE_VARIABLES), os.environ)},
     cpu=BOT.cpu,
     memory=round(BOT.memory_gib * 1024),
     port=BOT.port,

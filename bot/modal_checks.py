@@ -1,11 +1,15 @@
 """What a deployment on Modal must have, looked at part by part with the operator's own token."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import get_args
 
+from pydantic import ValidationError
+
 from bot import modal_account as account
 from bot.doctor.finding import Finding, failed, fine, refused, unchecked
+from bot.start_word import KEY, StartWord
 from bot.web.health import why_unwell
 from training.code_version import (
     BOT_CODE,
@@ -13,6 +17,7 @@ from training.code_version import (
     ENGINE_LABEL,
     STAGES_CODE,
     code_version,
+    engine_of,
 )
 from training.deployment import Deployment, Purpose
 from training.errors import BackendError, TrainingError
@@ -41,6 +46,11 @@ def deploy_command(deployment: Deployment) -> str:
     return f"lorabot deploy --app {deployment.name} --engine {deployment.engine}"
 
 
+def log_command(deployment: Deployment) -> str:
+    """Return the command that shows what the bot prints."""
+    return f"modal app logs {deployment.bot_app}"
+
+
 def secret_command(name: str, keys: tuple[str, ...], *, is_there: bool = False) -> str:
     """Return the command that makes a secret; of one that is there all keys are set anew."""
     values = " ".join(f"{key}=..." for key in keys)
@@ -66,6 +76,7 @@ def modal_findings(deployment: Deployment, *, is_wanted: bool) -> Iterator[Findi
     looks = _looks(deployment)
     try:
         name = account.workspace()
+        own = engine_of(account.labels(deployment.stages_app))
     except TrainingError as error:
         # A network that fails is told even to those who did not ask for Modal.
         if is_wanted or isinstance(error, BackendError):
@@ -75,7 +86,7 @@ def modal_findings(deployment: Deployment, *, is_wanted: bool) -> Iterator[Findi
         yield from (unchecked(check, "it needs a token of Modal") for check in looks)
         return
     yield fine(TOKEN, f"of the workspace {name}")
-    for check, look in looks.items():
+    for check, look in _looks(replace(deployment, engine=own or deployment.engine)).items():
         try:
             yield look()
         except TrainingError as error:
@@ -137,16 +148,13 @@ def _app(check: str, deployment: Deployment, app: str, packages: tuple[str, ...]
     found = account.labels(app)
     if found is None:
         return failed(check, f"{app} is not deployed.", deploy_command(deployment))
-    engine = found.get(ENGINE_LABEL, "another engine")
     if found.get(CODE_LABEL) != code_version(*packages):
         text = f"{app} is deployed from other code than this."
         return failed(check, text, deploy_command(deployment))
+    engine = found.get(ENGINE_LABEL)
     if engine != deployment.engine:
-        return failed(
-            check,
-            f"{app} trains with {engine}, and {deployment.engine} is set here.",
-            f"Set LORABOT_ENGINE={engine}, or deploy again: {deploy_command(deployment)}",
-        )
+        text = f"{app} is of a deployment with {engine}, and its stages of one with another engine."
+        return failed(check, text, deploy_command(deployment))
     return fine(check, f"{app}, of this version of the code, trains with {engine}")
 
 
@@ -182,8 +190,22 @@ def _health(deployment: Deployment) -> Finding:
     if url is None:
         return failed(HEALTH, "The bot has no address.", deploy_command(deployment))
     if why := why_unwell(url):
-        return failed(HEALTH, f"{url} {why}.", f"modal app logs {deployment.bot_app}")
+        return failed(HEALTH, f"{url} {why}.{_start_failure(deployment)}", log_command(deployment))
     return fine(HEALTH, f"{url} answers, and the bot is connected to Discord")
+
+
+def last_start(deployment: Deployment) -> StartWord | None:
+    """Return how the bot said last that it started, None when it has said nothing yet."""
+    try:
+        said = account.entry(deployment.dictionary("progress"), KEY)
+        return StartWord.model_validate_json(str(said)) if said is not None else None
+    except ValidationError:
+        return None
+
+
+def _start_failure(deployment: Deployment) -> str:
+    word = last_start(deployment)
+    return f" It could not start: {word.cause} {word.fix}".rstrip() if word and word.cause else ""
 
 
 def _prices() -> Finding:

@@ -4,14 +4,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.kept_settings import VARIABLES, Told, keep_told, read_told
 from bot.modal_account import rates, server_url, workspace
-from bot.modal_checks import secret_finding
+from bot.modal_checks import last_start, log_command, secret_command, secret_finding
+from bot.modal_operator import open_store
+from bot.start_word import StartWord
 from bot.web.health import why_unwell
-from training.deployment import Deployment
+from training.deployment import DISCORD_KEYS, Deployment
 from training.errors import BackendError, RequestError, TrainingError
 from training.house import now
 from training.machine_prices import LISTED, MachinePrices, live_machine_prices
@@ -50,21 +53,33 @@ def require_ready(deployment: Deployment) -> str:
     return name
 
 
-def deploy(deployment: Deployment, tell: Callable[[str], None]) -> Deployed:
+def deploy(name: str, environment: Mapping[str, str], tell: Callable[[str], None]) -> Deployed:
     """Deploy the stages, then the bot, and wait until it serves; tell what Modal prints.
+
+    Args:
+        name: Of the deployment.
+        environment: What is set here; what is not is as it was deployed before.
+        tell: Called with each line for a person.
 
     Raises:
         RequestError: Something that must be there is not.
         BackendError: Modal refuses, or the bot does not come up.
     """
-    where = require_ready(deployment)
+    where = require_ready(Deployment(name=name))
+    store = open_store(name)
+    told = Told.merge(environment, read_told(store))
+    deployment = told.deployment(name)
+    for line in told.lines():
+        tell(line)
+    before = last_start(deployment)
     for module in MODULES:
-        _deploy_app(module, deployment, tell)
+        _deploy_app(module, _environment(deployment, told), tell)
+        keep_told(store, told)
     url = server_url(deployment.bot_app, "Bot")
     if url is None:
         raise BackendError("Modal has no address for the bot.", "See lorabot doctor.")
     tell(f"Waiting for the bot to answer at {url}")
-    _wait_for(url, deployment)
+    _wait_for(url, deployment, before)
     return Deployed(deployment, where, url)
 
 
@@ -76,12 +91,12 @@ def current_prices() -> MachinePrices:
         return LISTED
 
 
-def _deploy_app(module: str, deployment: Deployment, tell: Callable[[str], None]) -> None:
+def _deploy_app(module: str, environment: Mapping[str, str], tell: Callable[[str], None]) -> None:
     """Run `modal deploy` on a module, as a person would."""
     command = (sys.executable, "-m", "modal", "deploy", "-m", module)
     with subprocess.Popen(
         command,
-        env=_environment(deployment),
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -99,27 +114,48 @@ def _deploy_app(module: str, deployment: Deployment, tell: Callable[[str], None]
         )
 
 
-def _environment(deployment: Deployment) -> dict[str, str]:
-    """Return the environment of `modal deploy`: this one's, with the names and this code."""
+def _environment(deployment: Deployment, told: Told) -> dict[str, str]:
+    """Return the environment of `modal deploy`: this one's, with what is told and this code."""
     root = str(Path(__file__).parents[1])
     inherited = os.environ.get("PYTHONPATH")
     named = {name: value for name, value in deployment.variables().items() if value is not None}
-    environment = {
-        **os.environ,
+    # Containers have the token from a secret; what deploys has no use for it.
+    others = {*VARIABLES, "LORABOT_DISCORD_TOKEN"}
+    return {
+        **{name: value for name, value in os.environ.items() if name not in others},
+        **told.variables,
         **named,
         "PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root,
     }
-    # Containers have the token from a secret; what deploys has no use for it.
-    environment.pop("LORABOT_DISCORD_TOKEN", None)
-    return environment
 
 
-def _wait_for(url: str, deployment: Deployment) -> None:
+def _wait_for(url: str, deployment: Deployment, before: StartWord | None) -> None:
+    """Wait until the copy that was deployed has said that it started, and the bot answers.
+
+    Raises:
+        BackendError: It cannot start, or does not answer in time.
+    """
     gives_up_at = time.monotonic() + BOT.startup_seconds
-    while why := why_unwell(url):
+    while True:
+        word = last_start(deployment)
+        is_new = word is not None and word != before
+        if word is not None and is_new and word.cause:
+            raise _cannot_start(word, deployment)
+        why = why_unwell(url)
+        if why is None and is_new:
+            return
         if time.monotonic() >= gives_up_at:
             raise BackendError(
-                f"All is deployed, but the bot at {url} {why}.",
-                f"See why: modal app logs {deployment.bot_app}; then lorabot doctor.",
+                f"All is deployed, but the bot at {url} {why or 'is still the one before'}.",
+                f"See why: {log_command(deployment)}; then lorabot doctor.",
             )
         time.sleep(_LOOK_SECONDS)
+
+
+def _cannot_start(word: StartWord, deployment: Deployment) -> BackendError:
+    secret = secret_command(deployment.discord_secret, DISCORD_KEYS, is_there=True)
+    return BackendError(
+        f"All is deployed, but the bot cannot start: {word.cause}",
+        f"{word.fix}\n  The token is set with: {secret}\n"
+        f"  More of it: {log_command(deployment)}; then run lorabot deploy again.",
+    )

@@ -1,15 +1,16 @@
 """The composition root of an operator's commands on Modal."""
 
 from dataclasses import replace
-from typing import get_args
 
 from bot.modal_account import labels, workspace
 from bot.modal_wiring import ModalHouse
 from bot.settings import Settings
+from storage.modal_house import open_house
 from storage.modal_source import SourceVolume
-from training.code_version import ENGINE_LABEL
+from training.code_version import engine_of
+from training.deployment import Deployment
 from training.errors import NotFoundError
-from training.request import EngineName
+from training.ports import Store
 
 
 def open_deployment(settings: Settings) -> ModalHouse:
@@ -29,10 +30,14 @@ def open_deployment(settings: Settings) -> ModalHouse:
             f"Nothing is deployed on Modal as {deployment.name}.",
             "Run lorabot deploy, or name another deployment with --app.",
         )
-    engine = found.get(ENGINE_LABEL)
-    own = next((name for name in get_args(EngineName) if name == engine), deployment.engine)
+    own = engine_of(found) or deployment.engine
     known = settings.model_copy(update={"engine": own})
     return ModalHouse(known, replace(deployment, engine=own))
+
+
+def open_store(name: str) -> Store:
+    """Return the store of a deployment; its Volumes are made where they are not there yet."""
+    return open_house(Deployment(name=name)).house.store
 
 
 def open_source(name: str) -> SourceVolume:

@@ -17,7 +17,7 @@ class ModalHouse(Installation):
 
     def __init__(self, settings: Settings, deployment: Deployment) -> None:
         self.deployment = deployment
-        parts = open_house(deployment, limits=settings.limits)
+        parts = open_house(deployment, settings=settings)
         # Of this process alone: it is filled again from the runs, and never lies on a Volume.
         index = SqliteRunIndex(scratch_folder() / "index.sqlite")
         super().__init__(settings, parts.house, parts.claims, index)

@@ -1,30 +1,23 @@
 """What the environment says, read once and checked."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from training.dataset.limits import GIB, Limits
 from training.deployment import DEFAULT_APP, DEFAULT_GPU_STAGES, Deployment
 from training.errors import RequestError
 from training.gpus import GPUS
-from training.musubi.launcher.program import DEFAULT_STATE_SECONDS
 from training.request import EngineName
+from training.stage_settings import PREFIX, StageSettings
 
 BackendName = Literal["local", "modal"]
 # Modal's names have up to 63 characters, and those of a deployment end in up to 9 more.
 _APP_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,53}$"
 
 
-class Settings(BaseSettings):
+class Settings(StageSettings):
     """One installation's settings; every variable starts with `LORABOT_`."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="LORABOT_", env_ignore_empty=True, frozen=True, extra="ignore"
-    )
 
     home: Path = Path("~/.lorabot")
     backend: Annotated[
@@ -54,20 +47,6 @@ class Settings(BaseSettings):
     ] = None
     edit_seconds: Annotated[float, Field(gt=0, description="pause between edits of a card")] = 5.0
     upload_limit_mib: Annotated[int, Field(ge=1)] = 500
-    dataset_files: Annotated[int, Field(ge=1, description="entries of a zip")] = 10_000
-    dataset_zip_gib: Annotated[float, Field(gt=0, description="size of a zip")] = 6.0
-    dataset_unpacked_gib: Annotated[float, Field(gt=0, description="its files, unpacked")] = 8.0
-    dataset_ratio: Annotated[
-        int, Field(ge=1, description="unpacked over packed size, over 64 MiB")
-    ] = 100
-    dataset_seconds: Annotated[int, Field(ge=1, description="for looking at all files")] = 3600
-    image_megapixels: Annotated[float, Field(gt=0)] = 50.0
-    clip_megapixels: Annotated[float, Field(gt=0, description="of one frame")] = 9.5
-    clip_seconds: Annotated[int, Field(ge=1)] = 300
-    decoder_seconds: Annotated[int, Field(ge=1, description="for one image or clip")] = 600
-    decoder_gib: Annotated[
-        float, Field(ge=1, description="address space of a decoding process")
-    ] = 4.0
     gpu_slots: Annotated[int, Field(ge=1, le=64)] = 2
     cpu_slots: Annotated[int, Field(ge=1, le=64)] = 2
     musubi_dir: Annotated[
@@ -77,9 +56,6 @@ class Settings(BaseSettings):
         Path | None,
         Field(description="interpreter that it is installed in; its .venv's when not given"),
     ] = None
-    state_seconds: Annotated[
-        float, Field(gt=0, description="time between two training states saved by musubi-tuner")
-    ] = DEFAULT_STATE_SECONDS
     gpu: Annotated[
         str | None, Field(description="this machine's GPU, for --engine musubi; such as H100")
     ] = None
@@ -111,7 +87,7 @@ class Settings(BaseSettings):
             return cls(**given)
         except ValidationError as error:
             first = error.errors()[0]
-            name = f"LORABOT_{str(first['loc'][0]).upper()}"
+            name = f"{PREFIX}{str(first['loc'][0]).upper()}"
             raise RequestError(
                 f"{name} cannot be {first['input']!r}: {first['msg'].lower()}.",
                 "Correct the variable, or unset it for the default.",
@@ -126,22 +102,6 @@ class Settings(BaseSettings):
     def deployment(self) -> Deployment:
         """Return the names of the deployment on Modal."""
         return Deployment(name=self.modal_app, engine=self.engine, gpu_stages=self.gpu_stages)
-
-    @property
-    def limits(self) -> Limits:
-        """Return how much an upload may ask of this machine."""
-        return Limits(
-            files=self.dataset_files,
-            archive_bytes=round(self.dataset_zip_gib * GIB),
-            unpacked_bytes=round(self.dataset_unpacked_gib * GIB),
-            ratio=self.dataset_ratio,
-            pixels=round(self.image_megapixels * 1_000_000),
-            clip_pixels=round(self.clip_megapixels * 1_000_000),
-            clip_seconds=self.clip_seconds,
-            inspection_seconds=self.dataset_seconds,
-            worker_seconds=self.decoder_seconds,
-            worker_bytes=round(self.decoder_gib * GIB),
-        )
 
     def require_discord_token(self) -> str:
         """Return the bot's token.
@@ -159,15 +119,7 @@ class Settings(BaseSettings):
 
 
 # What is set about a bot wherever it runs; the rest is of one machine, or a secret.
-_HOSTED = (
-    *("team_role", "web_url", "link_hours", "discord_url", "edit_seconds", "upload_limit_mib"),
-    *("dataset_files", "dataset_zip_gib", "dataset_unpacked_gib", "dataset_ratio"),
-    "dataset_seconds",
-    *("image_megapixels", "clip_megapixels", "clip_seconds", "decoder_seconds", "decoder_gib"),
+HOSTED_VARIABLES = (
+    *("LORABOT_TEAM_ROLE", "LORABOT_WEB_URL", "LORABOT_LINK_HOURS", "LORABOT_DISCORD_URL"),
+    *("LORABOT_EDIT_SECONDS", "LORABOT_UPLOAD_LIMIT_MIB"),
 )
-
-
-def hosted_variables(environment: Mapping[str, str]) -> dict[str, str | None]:
-    """Return the variables that are to be set where the bot is hosted as they are set here."""
-    names = (f"LORABOT_{name.upper()}" for name in _HOSTED)
-    return {name: environment[name] for name in names if environment.get(name)}

@@ -21,7 +21,6 @@ from storage.volume_mounts import Mounts
 from training.backends.modal import ModalBackend
 from training.backends.modal_calls import CallRecords, Placement
 from training.catalogue import Model, find_model
-from training.dataset.limits import Limits
 from training.deployment import Deployment, Purpose
 from training.errors import BackendError
 from training.house import House
@@ -33,6 +32,7 @@ from training.rehearsal.engine import RehearsalEngine
 from training.request import EngineName
 from training.resources import function_of
 from training.run_log import RunLog
+from training.stage_settings import StageSettings
 
 logger = logging.getLogger(__name__)
 
@@ -48,15 +48,16 @@ class ModalParts:
 
 
 def open_house(
-    deployment: Deployment, *, has_mounts: bool = False, limits: Limits | None = None
+    deployment: Deployment, *, has_mounts: bool = False, settings: StageSettings | None = None
 ) -> ModalParts:
     """Return the adapters of a deployment.
 
     Args:
         deployment: Its names.
         has_mounts: Whether this is a container that has the Volumes mounted.
-        limits: How much an upload may ask.
+        settings: What the environment says of stages, where that was read already.
     """
+    settings = settings or StageSettings()
     leases = ModalLeases(_dictionary(deployment, "leases"))
     store = VolumeStore(
         {area: _volume(deployment.volume(area)) for area in deployment.areas},
@@ -71,6 +72,11 @@ def open_house(
         model = find_model(RunLog(store, call.guild, call.run).spec().model)
         return placement_of(call, model)
 
+    def engine(name: EngineName) -> Engine:
+        if name == "rehearsal":
+            return RehearsalEngine()
+        return MusubiEngine(Path(MUSUBI_FOLDER), Path(MUSUBI_PYTHON), settings.state_seconds)
+
     backend = ModalBackend(
         deployment.stages_app, records, leases, place, gpu_limit=deployment.gpu_stages
     )
@@ -79,10 +85,10 @@ def open_house(
         leases=leases,
         backend=backend,
         board=ModalBoard(_dictionary(deployment, "progress")),
-        engine=_engine,
+        engine=engine,
         gpu=_gpu,
         prices=ModalPrices().prices,
-        limits=limits or Limits(),
+        limits=settings.limits,
         elsewhere=lambda guild, run: _advance(deployment, guild, run),
     )
     # Whoever claims an interaction has 3 s to answer it: no time to wait for Modal.
@@ -117,12 +123,6 @@ def _volume(name: str) -> Volume:
 def _mounts(deployment: Deployment) -> Mounts:
     root = deployment.root
     return Mounts({a: root / deployment.mount_path(a).lstrip("/") for a in deployment.areas})
-
-
-def _engine(name: EngineName) -> Engine:
-    if name == "rehearsal":
-        return RehearsalEngine()
-    return MusubiEngine(Path(MUSUBI_FOLDER), Path(MUSUBI_PYTHON))
 
 
 def _gpu(model: Model, engine: EngineName) -> str | None:

@@ -184,9 +184,15 @@ class VolumeStore:
 
     def refresh(self, key: str) -> None:
         """Reload the mount that has `key`, so that it shows what others have committed."""
-        if self._is_mounted:
+        if not self._is_mounted:
+            return
+        try:
             with translated(key):
                 self._volume(key).reload()
+        except RuntimeError as error:
+            if _OPEN_FILES not in str(error):
+                raise
+            raise ConnectionError(f"the Volume with {key} cannot be reloaded: {error}") from error
 
     def workshop(self, key: str) -> Path:
         """Return a place on the local disk."""

@@ -1,8 +1,6 @@
 """`advance`: look at a run's folder, start what can start, end what is over. Short, idempotent."""
 
 import logging
-import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,10 +13,10 @@ from training.errors import BackendError
 from training.events import Event, StageKey, StageName
 from training.house import House
 from training.plan import PlannedStage
-from training.ports import Call, CallStatus, Grant, Leases
+from training.ports import Call, CallStatus, call_name
 from training.run import Run, StageState, StageStatus, apply
 from training.run_log import ADVANCE, RunLog, Writer
-from training.shared import wait_a_moment
+from training.turn import OvertakenError, Turn, take_turn
 from training.view import view_of
 
 logger = logging.getLogger(__name__)
@@ -27,14 +25,20 @@ logger = logging.getLogger(__name__)
 FRUITLESS_ATTEMPTS = 4
 # Longer than the lease of a dead one keeps others out.
 _PATIENCE_SECONDS = 30.0
-# How long a lease that was taken or renewed is ours without another look, of 20 s.
-_SURE_SECONDS = 5.0
 _ALIVE = (StageStatus.SUBMITTED, StageStatus.RUNNING)
 
 
 def lease_name(guild: str, run: str, key: StageKey) -> str:
     """Return the name of the lease that an attempt of a stage holds while it works."""
     return f"{guild}/{run}/{key}"
+
+
+def stop_stages(house: House, run: Run) -> None:
+    """Ask all that works for a run to stop; to be repeated while something does."""
+    for key, stage in run.stages.items():
+        if stage.status in _ALIVE:
+            name = call_name(run.spec.guild, run.spec.name, key, stage.attempt)
+            house.backend.cancel(name)
 
 
 def nudge(house: House, guild: str, name: str) -> None:
@@ -58,60 +62,23 @@ def advance(house: House, guild: str, name: str, *, waits: bool = False) -> Run:
         # Its end may have been cut off between the last two writes.
         house.store.delete(layout.open_run(guild, name))
         return run
-    turn = _turn(house, f"{guild}/{name}", _PATIENCE_SECONDS if waits else 0.0)
+    turn = take_turn(house.leases, f"{guild}/{name}", _PATIENCE_SECONDS if waits else 0.0)
     if turn is None:
         return run
     try:
         return _Advance(house, log, turn).go(log.load())
-    except _OvertakenError:
+    except OvertakenError:
         logger.warning("run %s: somebody else took over advancing it", name)
         return log.load()
     finally:
         house.leases.release(turn.grant)
 
 
-def _turn(house: House, name: str, patience_seconds: float) -> "_Turn | None":
-    gives_up_at, holder = time.monotonic() + patience_seconds, uuid.uuid4().hex
-    while True:
-        asked_at = time.monotonic()
-        if (grant := house.leases.acquire(name, holder=holder)) is not None:
-            return _Turn(house.leases, grant, asked_at)
-        if asked_at >= gives_up_at:
-            return None
-        wait_a_moment()
-
-
-class _OvertakenError(Exception):
-    """The run's lease went to another, who now writes what happens to the run."""
-
-
-@dataclass(slots=True)
-class _Turn:
-    """The run's lease, held since a moment ago."""
-
-    leases: Leases
-    grant: Grant
-    renewed_at: float
-
-    def require(self) -> None:
-        """Raise when another may have begun to advance the run.
-
-        Raises:
-            _OvertakenError: The lease is lost.
-        """
-        now = time.monotonic()
-        if now - self.renewed_at < _SURE_SECONDS:
-            return
-        if not self.leases.renew(self.grant):
-            raise _OvertakenError
-        self.renewed_at = now
-
-
 @dataclass(slots=True)
 class _Advance:
     house: House
     log: RunLog
-    turn: _Turn
+    turn: Turn
     writer: Writer | None = None
 
     def go(self, run: Run) -> Run:
@@ -151,12 +118,22 @@ class _Advance:
         return self.log.load() if found else run
 
     def _cancel(self, run: Run) -> Run:
-        for stage in _alive(run):
-            self.house.backend.cancel(stage.handle)
+        stop_stages(self.house, run)
         run = self._find_lost(run)
-        if _alive(run):
+        if any(stage.status in _ALIVE for stage in run.stages.values()):
             return run
+        self._withdraw_unnoted(run)
         return self._end(run, ev.RunCancelled(at=self.house.clock()))
+
+    def _withdraw_unnoted(self, run: Run) -> None:
+        """Cancel what was submitted by one who died before noting it."""
+        try:
+            stages = self.house.planner(run.spec).stages()
+        except (FileNotFoundError, ValidationError):
+            return  # a run that nobody could have submitted anything for
+        for stage in stages:
+            if _can_start(run, stage):
+                self.house.backend.cancel(self._next_call(run, stage).name)
 
     def _give_up_fruitless(self, run: Run) -> Run:
         for key, stage in run.stages.items():
@@ -174,18 +151,20 @@ class _Advance:
                 )
         return run
 
-    def _submit(self, run: Run, stage: PlannedStage) -> Run:
+    def _next_call(self, run: Run, stage: PlannedStage) -> Call:
         spec = run.spec
-        attempt = run.stage(stage.key).attempt + 1
-        call = Call(
+        return Call(
             guild=spec.guild,
             run=spec.name,
             key=stage.key,
-            attempt=attempt,
+            attempt=run.stage(stage.key).attempt + 1,
             device=stage.device,
             gpu=spec.gpu if stage.device == "gpu" else None,
         )
-        at = self.house.clock()
+
+    def _submit(self, run: Run, stage: PlannedStage) -> Run:
+        spec, call, at = run.spec, self._next_call(run, stage), self.house.clock()
+        attempt = call.attempt
         try:
             handle = self.house.backend.submit(call)
         except BackendError as error:
@@ -250,10 +229,6 @@ def _damaged(house: House, error: Exception) -> ev.RunFailed:
         cause="The run's own files were removed or damaged, so that it cannot go on.",
         fix="Start it again with /train; checkpoints that are still there are kept.",
     )
-
-
-def _alive(run: Run) -> list[StageState]:
-    return [stage for stage in run.stages.values() if stage.status in _ALIVE]
 
 
 def _can_start(run: Run, stage: PlannedStage) -> bool:

@@ -1,10 +1,13 @@
 """Which code is deployed: a name for the content of what containers get of this project."""
 
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 from training.deployment import Deployment
+from training.request import EngineName
 
 CODE_LABEL, ENGINE_LABEL = "lorabot-code", "lorabot-engine"
 # What the sandbox shows in a browser is not sent to containers.
@@ -30,3 +33,9 @@ def code_version(*packages: str) -> str:
 def labels(deployment: Deployment, *packages: str) -> dict[str, str]:
     """Return what a deployed app is to say of itself."""
     return {CODE_LABEL: code_version(*packages), ENGINE_LABEL: deployment.engine}
+
+
+def engine_of(labels: Mapping[str, str] | None) -> EngineName | None:
+    """Return what a deployed app trains with; None where it says nothing that is known here."""
+    label = (labels or {}).get(ENGINE_LABEL)
+    return next((name for name in get_args(EngineName) if name == label), None)

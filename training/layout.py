@@ -17,6 +17,7 @@ OPEN_RUNS = "open"  # one marker a run, so that finding the open ones costs one 
 GUILDS = "guilds"
 MERGED = "merged"
 NOTICES = "bot/notices"
+DEPLOYMENT = "bot/deployment.json"  # what the deployment on Modal was told
 UNTOLD = "bot/untold"  # one marker a run whose end people are to be told
 ORIGINAL = "original.zip"
 REPORT = "report.json"

@@ -1,7 +1,7 @@
 """The stages as Functions on Modal: images, Volumes, resources, and one call each; no logic.
 
-`LORABOT_MODAL_APP` names the deployment, `LORABOT_ENGINE` what trains; both are read when it is
-deployed and travel with every Function.
+`LORABOT_MODAL_APP` names the deployment, `LORABOT_ENGINE` what trains; both, and the settings of
+stages, are read when it is deployed and travel with every Function.
 """
 
 import functools
@@ -14,6 +14,7 @@ from training.code_version import STAGES_CODE, labels
 from training.deployment import HUB_KEYS, Deployment
 from training.modal_images import gpu_image, merge_image, stage_image
 from training.resources import FUNCTIONS, STARTUP_SECONDS, FunctionName
+from training.stage_settings import STAGE_VARIABLES, chosen
 
 if TYPE_CHECKING:
     from storage.modal_house import ModalParts
@@ -45,7 +46,7 @@ def _options(name: FunctionName, image: modal.Image) -> dict[str, Any]:
         "retries": resources.retries,
         "schedule": modal.Cron(resources.cron) if resources.cron else None,
         "volumes": {DEPLOYMENT.mount_path(area): _VOLUMES[area] for area in resources.areas},
-        "env": DEPLOYMENT.variables(),
+        "env": {**DEPLOYMENT.variables(), **chosen(STAGE_VARIABLES, os.environ)},
         # Every call begins with the Volumes as they are, and leaves nothing to the next one.
         "single_use_containers": resources.idle_seconds == 0,
         "scaledown_window": resources.idle_seconds or None,

@@ -41,8 +41,10 @@ def advance_one(
     """
     found = advance(house, guild, run, waits=True)
     pump()
-    if found.cancel_requested and not found.status.is_final:
-        pause(STOP_SECONDS + _MARGIN_SECONDS)
+    if found.cancel_requested_at is not None and not found.status.is_final:
+        # Its stages were asked when the run was: whoever advances it may have come later.
+        since = (house.clock() - found.cancel_requested_at).total_seconds()
+        pause(min(max(STOP_SECONDS - since, 0.0), STOP_SECONDS) + _MARGIN_SECONDS)
         advance(house, guild, run, waits=True)
 
 

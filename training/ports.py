@@ -189,7 +189,12 @@ class Call:
     @property
     def name(self) -> str:
         """Return a name that no other call has."""
-        return f"{self.guild}/{self.run}/{self.key}/{self.attempt}"
+        return call_name(self.guild, self.run, self.key, self.attempt)
+
+
+def call_name(guild: str, run: str, key: StageKey, attempt: int) -> str:
+    """Return the name of one attempt of one stage."""
+    return f"{guild}/{run}/{key}/{attempt}"
 
 
 class CallStatus(StrEnum):
@@ -220,8 +225,8 @@ class Backend(Protocol):
         """Return how the call stands."""
         ...
 
-    def cancel(self, handle: str) -> None:
-        """Take a queued call out of line, or stop a running one; it may take a moment."""
+    def cancel(self, name: str) -> None:
+        """Take a call out of line, or stop it; one that is over or was never submitted is fine."""
         ...
 
 

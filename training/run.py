@@ -94,11 +94,16 @@ class Run:
     status: RunStatus = RunStatus.QUEUED
     stages: Mapping[StageKey, StageState] = field(default_factory=dict[StageKey, StageState])
     experts: Mapping[ExpertName, ExpertState] = field(default_factory=dict[ExpertName, ExpertState])
-    cancel_requested: bool = False
+    cancel_requested_at: datetime | None = None
     cause: str = ""
     fix: str = ""
     suggestion: Suggestion | None = None
     ended_at: datetime | None = None
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether somebody has asked it to stop."""
+        return self.cancel_requested_at is not None
 
     def stage(self, key: StageKey) -> StageState:
         """Return the state of one stage; a stage without events is pending."""
@@ -123,7 +128,7 @@ def apply(run: Run, event: Event) -> Run:
         return run
     match event:
         case ev.CancelRequested():
-            return replace(run, cancel_requested=True)
+            return replace(run, cancel_requested_at=run.cancel_requested_at or event.at)
         case ev.RunSucceeded():
             return replace(run, status=RunStatus.SUCCEEDED, ended_at=event.at)
         case ev.RunFailed():

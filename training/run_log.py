@@ -84,6 +84,17 @@ class RunLog:
         line = _EVENT.dump_json(event) + b"\n"
         self._store.append(f"{self._folder}/{writer.file_name}", line)
 
+    def append_alone(self, name: str, event: Event) -> None:
+        """Add an event in a file of its own: of several who do so at once, none replaces another's.
+
+        Raises:
+            OSError: It could not be stored.
+        """
+        line = _EVENT.dump_json(event) + b"\n"
+        number = self.next_attempt(name)
+        while not self._store.create(f"{self._folder}/{name}-{number}.jsonl", line):
+            number += 1
+
     def next_attempt(self, name: str) -> int:
         """Return the first attempt number that the writer `name` has not used."""
         return max((w.attempt for w in self._writers() if w.name == name), default=0) + 1

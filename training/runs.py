@@ -1,12 +1,13 @@
 """The runs of a guild: start, cancel, list; a run is stored before anyone is told of it."""
 
+import logging
 from collections.abc import Iterator
 
 from pydantic import ValidationError
 
 from training import events as ev
 from training import layout
-from training.advance import nudge
+from training.advance import nudge, stop_stages
 from training.at_once import each
 from training.catalogue import find_model
 from training.dataset.report import Report
@@ -19,11 +20,12 @@ from training.ports import RunIndex
 from training.request import DatasetRef, EngineName, RunSpec, TrainRequest
 from training.retry import rest_of, with_suggestion
 from training.run import Run, RunStatus
-from training.run_log import REQUEST, DamagedRunError, Writer
+from training.run_log import REQUEST, DamagedRunError
 from training.starting import Starts
 from training.view import RunSummary, RunView, damaged_summary, view_run
 
 _MAX_SUFFIX = 10_000
+logger = logging.getLogger(__name__)
 
 
 class Runs:
@@ -151,8 +153,12 @@ class Runs:
                 f"{name} has ended already ({run.status.value}), so there is nothing to cancel.",
                 "What it saved can be had with /download.",
             )
-        writer = Writer(name=f"{REQUEST}", attempt=log.next_attempt(REQUEST))
-        log.append(writer, ev.CancelRequested(at=self._house.clock(), by=by))
+        log.append_alone(REQUEST, ev.CancelRequested(at=self._house.clock(), by=by))
+        try:
+            # At once: whoever advances the run may take a while to come, and a GPU is paid for.
+            stop_stages(self._house, run)
+        except OSError:
+            logger.warning("run %s: whoever advances it asks its stages", name, exc_info=True)
         nudge(self._house, guild, name)
         return log.load()
 

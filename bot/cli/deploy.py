@@ -1,5 +1,6 @@
 """`lorabot deploy`: the bot and its stages to Modal, in the right order."""
 
+import os
 from dataclasses import asdict, replace
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from bot.doctor.chat import DISCORD, DiscordAccount, DiscordRefusedError
 from bot.messages.deploy_text import idle_text, next_text
 from bot.messages.duration import duration
 from bot.settings import Settings
+from training.deployment import ENGINE_VARIABLE
 from training.errors import RequestError
 from training.idle_cost import idle_costs
 from training.request import EngineName
@@ -19,7 +21,10 @@ from training.resources import BOT, FUNCTIONS
 
 Trainer = Annotated[
     EngineName | None,
-    Parameter(help="musubi, the default, or rehearsal: a tiny stand-in; LORABOT_ENGINE."),
+    Parameter(
+        help="musubi, the default at first, or rehearsal, a tiny stand-in; LORABOT_ENGINE, or what "
+        "was deployed before."
+    ),
 ]
 
 
@@ -32,25 +37,25 @@ def deploy(*, engine: Trainer = None, json: Json = False, home: Home | None = No
     if place.backend == "local":
         raise RequestError("lorabot deploy brings the bot to Modal.", "Leave out --backend local.")
     settings = replace(place, backend="modal").settings()
-    if engine is not None:
-        settings = settings.model_copy(update={"engine": engine})
+    environment = {**os.environ, **({ENGINE_VARIABLE: engine} if engine is not None else {})}
     from bot.modal_deploy import current_prices, deploy  # noqa: PLC0415  # imports Modal's client
 
-    done = deploy(settings.deployment, lambda line: errors.print(line, markup=False))
+    name = settings.modal_app
+    done = deploy(name, environment, lambda line: errors.print(line, markup=False))
     prices, application = current_prices(), _application(settings)
     costs = idle_costs(prices)
     if json:
-        facts = {"app": settings.modal_app, "engine": settings.engine, "url": done.url}
+        facts = {"app": name, "engine": done.deployment.engine, "url": done.url}
         idle = {"idle": [asdict(cost) for cost in costs], "prices": str(prices.day)}
         print_json({**facts, "workspace": done.workspace, "functions": _functions(), **idle})
         return
     console.print(
-        f"{settings.modal_app} is deployed in the workspace {done.workspace} and trains with "
-        f"{settings.engine}.\nThe bot answers at {done.url} and is connected to Discord.\n",
+        f"{name} is deployed in the workspace {done.workspace} and trains with "
+        f"{done.deployment.engine}.\nThe bot answers at {done.url} and is connected to Discord.\n",
         markup=False,
     )
     console.print(_table())
-    console.print(f"\n{idle_text(costs, prices)}\n\n{next_text(application, settings.modal_app)}")
+    console.print(f"\n{idle_text(costs, prices)}\n\n{next_text(application, name)}")
 
 
 def _application(settings: Settings) -> str | None:

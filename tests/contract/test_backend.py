@@ -71,7 +71,7 @@ def test_a_cpu_call_waits_for_no_gpu_call(backend: Backend) -> None:
 def test_a_cancelled_call_leaves_the_line(backend: Backend) -> None:
     first, second = backend.submit(call("a")), backend.submit(call("b"))
 
-    backend.cancel(first)
+    backend.cancel(call("a").name)
 
     assert backend.state(first).status is CallStatus.ENDED
     assert backend.state(second).position == 1
@@ -81,16 +81,18 @@ def test_a_cancelled_call_stays_ended_when_it_is_submitted_or_cancelled_again(
     backend: Backend,
 ) -> None:
     handle = backend.submit(call())
-    backend.cancel(handle)
+    backend.cancel(call().name)
 
     assert backend.submit(call()) == handle
-    backend.cancel(handle)
+    backend.cancel(call().name)
 
     assert backend.state(handle).status is CallStatus.ENDED
 
 
-def test_an_unknown_handle_is_gone_and_cancelling_it_is_fine(backend: Backend) -> None:
-    backend.cancel("12345")
+def test_an_unknown_handle_is_gone_and_cancelling_an_unknown_call_is_fine(
+    backend: Backend,
+) -> None:
+    backend.cancel(call().name)
 
     assert backend.state("12345").status is CallStatus.GONE
 

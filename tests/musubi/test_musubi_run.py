@@ -80,8 +80,8 @@ class Line:
     def state(self, handle: str) -> CallState:
         return CallState(CallStatus.ENDED if handle in self.ended else CallStatus.RUNNING)
 
-    def cancel(self, handle: str) -> None:
-        self.ended.add(handle)
+    def cancel(self, name: str) -> None:
+        self.ended.add(name)
 
     def work(self, house: House, is_stopped: Callable[[Call], bool]) -> None:
         """Make every call, those that come of one among them; stop some after a moment."""

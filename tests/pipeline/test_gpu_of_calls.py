@@ -30,8 +30,8 @@ class Watched:
     def state(self, handle: str) -> CallState:
         return self.backend.state(handle)
 
-    def cancel(self, handle: str) -> None:
-        self.backend.cancel(handle)
+    def cancel(self, name: str) -> None:
+        self.backend.cancel(name)
 
 
 @pytest.mark.parametrize(("asked", "given"), [("h200", "H200"), (None, None)])

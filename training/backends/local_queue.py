@@ -99,10 +99,10 @@ class LocalBackend:
             return CallState(CallStatus.RUNNING)
         return CallState(CallStatus.ENDED)
 
-    def cancel(self, handle: str) -> None:
+    def cancel(self, name: str) -> None:
         """Take a queued call out of line, or ask a running one's process to stop."""
         with self.database() as database:
-            row = _find(database, handle)
+            row = database.execute("select * from calls where name = ?", (name,)).fetchone()
             if row is None:
                 return
             taken = database.execute(

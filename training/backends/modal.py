@@ -94,19 +94,19 @@ class ModalBackend:
             call_id = self._records.spawned(handle)
         return CallState(CallStatus.GONE if call_id is None else _status(call_id))
 
-    def cancel(self, handle: str) -> None:
+    def cancel(self, name: str) -> None:
         """Take a call out of line, or ask its function to stop; kill one that does not.
 
         To be called again while the call lives: it is killed when it was asked long enough ago.
         """
-        if self._records.find(handle) is None:
+        if self._records.find(name) is None:
             return
-        if self._records.register(handle, NEVER):
-            self._records.leave(handle)
+        if self._records.register(name, NEVER):
+            self._records.leave(name)
             self.pump()
             return
-        asked_at = self._records.ask_to_stop(handle, self._clock())
-        call_id = self._records.spawned(handle)
+        asked_at = self._records.ask_to_stop(name, self._clock())
+        call_id = self._records.spawned(name)
         if call_id is not None and self._clock() - asked_at >= STOP_SECONDS:
             _kill(call_id)
 

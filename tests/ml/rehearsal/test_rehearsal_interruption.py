@@ -128,9 +128,7 @@ def test_a_state_says_what_it_belongs_to(workspace: Workspace, tmp_path: Path) -
     assert (record["total_steps"], record["total_epochs"]) == (18, 2)
 
 
-def test_states_between_the_asked_ones_are_saved(
-    workspace: Workspace, tmp_path: Path
-) -> None:
+def test_states_between_the_asked_ones_are_saved(workspace: Workspace, tmp_path: Path) -> None:
     arguments = workspace.train_arguments("t2v-14B", tmp_path, "--max_train_steps", "5")
 
     events = observed(arguments, {**DATE, "LORABOT_STATE_SECONDS": "0.000001"})

@@ -11,6 +11,8 @@ from tests.wire.modal import files_app, work_app
 from tests.wire.modal.files_app import Files
 from tests.wire.modal.installation import Installation, install
 from tests.wire.modal.loopback.api import Loopback
+from tests.wire.modal.loopback.client_env import PYTHON_WARNINGS
+from tests.wire.modal.sandbox_thread import SandboxThread, sandbox_thread
 
 
 @contextmanager
@@ -86,3 +88,25 @@ def files(shared: Loopback, files_deployed: None) -> Iterator[Files]:
     for container in shared.containers():
         shared.kill(container)
     shared.wait_for(lambda: not shared.plane.scheduler.living_all())
+
+
+@pytest.fixture(scope="module")
+def discord(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxThread]:
+    with sandbox_thread(tmp_path_factory.mktemp("sandbox") / "home") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def operator(
+    discord: SandboxThread, shared: Loopback, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Loopback]:
+    """The environment of an operator whose Discord is the sandbox; nothing is deployed yet.
+
+    The sandbox is there before the loopback and ends after it: its containers connect to it.
+    """
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LORABOT_DISCORD_URL", discord.server.base_url)
+        environment.setenv("LORABOT_DISCORD_TOKEN", discord.server.bot_token)
+        environment.setenv("PYTHONWARNINGS", PYTHON_WARNINGS)
+        environment.setenv("LORABOT_HOME", str(tmp_path_factory.mktemp("home")))
+        yield shared

@@ -27,7 +27,7 @@ class SandboxThread:
 
     def stop(self) -> None:
         """End it."""
-        self.wait(self.server.stop())
+        self.wait(self._stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -36,6 +36,11 @@ class SandboxThread:
         server = SandboxServer(home)
         await server.start()
         return server
+
+    async def _stop(self) -> None:
+        await self.server.stop()
+        for _ in range(4):
+            await asyncio.sleep(0)  # the transports close in the loop's next rounds
 
 
 @contextmanager

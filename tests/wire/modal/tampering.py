@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tests.wire.modal.loopback.api import Loopback
-from training.code_version import CODE_LABEL
+from training.code_version import CODE_LABEL, ENGINE_LABEL
 
 
 def another_code(loopback: Loopback) -> Callable[[], object]:
@@ -12,6 +12,15 @@ def another_code(loopback: Loopback) -> Callable[[], object]:
     assert app is not None
     before = app.labels
     app.labels = {**before, CODE_LABEL: "0123"}
+    return lambda: setattr(app, "labels", before)
+
+
+def another_engine(loopback: Loopback) -> Callable[[], object]:
+    """Let the bot be of a deployment with another engine than its stages."""
+    app = loopback.plane.apps.deployed("team")
+    assert app is not None
+    before = app.labels
+    app.labels = {**before, ENGINE_LABEL: "musubi"}
     return lambda: setattr(app, "labels", before)
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.stages import APP, ROOT, Stages
 from training.backends.modal import STOP_SECONDS, ModalBackend
-from training.backends.modal_calls import CallRecords, Placement
+from training.backends.modal_calls import CallRecords, InLine, Placement
 from training.errors import BackendError
 from training.ports import CallState, CallStatus, Grant, Leases
 
@@ -48,6 +48,13 @@ class KilledAfterSpawning(CallRecords):
         raise KilledError
 
 
+class KilledBeforeTheLineIsNoted(CallRecords):
+    """Records of a process that dies when it wants to note in the line what it has started."""
+
+    def mark_started(self, entry: InLine) -> None:
+        raise KilledError
+
+
 def killed_after_spawning(stages: Stages) -> ModalBackend:
     return stages.backend(records=stages.records_of(KilledAfterSpawning))
 
@@ -78,6 +85,22 @@ def test_a_function_whose_submitter_died_works_and_is_not_started_again(stages: 
 
     assert stages.backend().state(handle) == CallState(ENDED)
     assert stages.spawned() == stages.workers(handle) == [only]
+
+
+def test_a_waiting_call_whose_starter_died_is_not_started_again_and_counts(stages: Stages) -> None:
+    full = stages.backend(gpu_limit=0)
+    first, second = full.submit(stages.call("a")), full.submit(stages.call("b"))
+    stages.tell("a", "wait")
+    records = stages.records_of(KilledBeforeTheLineIsNoted)
+    with pytest.raises(KilledError):
+        stages.backend(gpu_limit=1, records=records).pump()
+
+    backend = stages.backend(gpu_limit=1)
+    backend.pump()
+
+    assert len(stages.spawned()) == 1
+    assert backend.state(first) == CallState(RUNNING)
+    assert backend.state(second) == CallState(QUEUED, position=1)
 
 
 def test_of_two_functions_spawned_for_one_call_the_noted_one_works(stages: Stages) -> None:

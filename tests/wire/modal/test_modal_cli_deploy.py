@@ -1,7 +1,7 @@
 """`lorabot deploy` and `lorabot doctor` against Modal's own client and a Discord-like server."""
 
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -13,8 +13,8 @@ from bot.invite import PERMISSIONS, invite_link
 from tests.wire.modal.command_line import Result, lorabot, lorabot_alone
 from tests.wire.modal.loopback import limits
 from tests.wire.modal.loopback.api import Loopback
-from tests.wire.modal.sandbox_thread import SandboxThread, sandbox_thread
-from tests.wire.modal.tampering import another_code, less_memory, no_answer
+from tests.wire.modal.sandbox_thread import SandboxThread
+from tests.wire.modal.tampering import another_code, another_engine, less_memory, no_answer
 from training.idle_cost import idle_costs
 from training.machine_prices import CPU_RATE, LISTED, MEMORY_RATE, STORAGE_RATE
 from training.modal_prices import RATES
@@ -25,25 +25,6 @@ DEPLOY = ("deploy", "--app", "team", "--engine", "rehearsal")
 DOCTOR = ("doctor", "--json", "--backend", "modal", "--app", "team")
 HUB = ("my-huggingface-secret", {"HF_TOKEN": "hf_very_secret"})
 ADMINISTRATOR = 1 << 3
-
-
-@pytest.fixture(scope="module")
-def discord(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxThread]:
-    with sandbox_thread(tmp_path_factory.mktemp("sandbox") / "home") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def operator(
-    shared: Loopback, discord: SandboxThread, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Loopback]:
-    """The environment of an operator whose Discord is the sandbox; nothing is deployed yet."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LORABOT_DISCORD_URL", discord.server.base_url)
-        environment.setenv("LORABOT_DISCORD_TOKEN", discord.server.bot_token)
-        environment.setenv("LORABOT_ENGINE", "rehearsal")
-        environment.setenv("LORABOT_HOME", str(tmp_path_factory.mktemp("home")))
-        yield shared
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +75,7 @@ def test_before_the_first_deployment_the_doctor_says_what_is_to_be_done(
     assert found["Modal token"]["text"] == "of the workspace loopback (environment main)"
     for check in ("Modal Volumes", "stages' app", "bot's app", "bot's server"):
         assert found[check]["status"] == "failed"
-        assert found[check]["fix"] == "lorabot deploy --app team --engine rehearsal"
+        assert found[check]["fix"] == "lorabot deploy --app team --engine musubi"
     assert found["secret team-discord"]["fix"].startswith("modal secret create team-discord")
     assert found["deployed Functions"]["status"] == "not checked"
 
@@ -163,13 +144,10 @@ def test_a_function_with_other_resources_is_named_with_the_difference(operator: 
 
 
 @pytest.mark.usefixtures("deployed")
-def test_another_engine_than_the_one_that_is_set_is_told(
-    operator: Loopback, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LORABOT_ENGINE", "musubi")
-
-    with _changed(operator, lambda _: None) as finding:
-        assert "trains with rehearsal, and musubi is set here" in finding("bot's app")["text"]
+def test_a_bot_of_another_engine_than_its_stages_is_told(operator: Loopback) -> None:
+    with _changed(operator, another_engine) as finding:
+        assert "with musubi, and its stages" in finding("bot's app")["text"]
+        assert finding("bot's app")["fix"] == "lorabot deploy --app team --engine rehearsal"
 
 
 @pytest.mark.usefixtures("deployed")

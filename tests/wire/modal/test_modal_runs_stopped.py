@@ -95,6 +95,28 @@ def test_a_container_that_hangs_is_killed_without_a_tick(installation: Installat
     check(installation, run)
 
 
+@pytest.mark.parametrize("hangs", [False, True])
+def test_containers_that_start_slowly_do_not_delay_a_cancel(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, *, hangs: bool
+) -> None:
+    run, container = start_training(installation)
+    if hangs:
+        suspend(container)
+    # No container waits for the request, and the next one takes its time to come.
+    idle = [its for its in installation.loopback.containers("advance") if not its.inputs]
+    for waiting in idle:
+        installation.loopback.kill(waiting)
+    monkeypatch.setattr(installation.loopback.settings, "cold_start_seconds", 12.0)
+
+    seconds = cancel(installation, run, container)
+    found = installation.finish(run)
+
+    assert seconds < FREE_SECONDS
+    assert found.status is RunStatus.CANCELLED
+    assert list(installation.checkpoints(run).glob("*-state/training_state.json"))
+    check(installation, run)
+
+
 def test_a_run_that_is_cancelled_at_once_holds_no_gpu(installation: Installation) -> None:
     held = len(installation.loopback.gpu_log)
     run = installation.start()

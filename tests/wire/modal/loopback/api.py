@@ -230,6 +230,15 @@ class Loopback:
         assert not self.plane.volumes.violations, "\n".join(self.plane.volumes.violations)
         assert not self.unimplemented, f"not served: {', '.join(self.unimplemented)}"
 
+    def variables(self, tag: str) -> dict[str, str]:
+        """Return what the containers of a Function or server find in their environment."""
+        active = self._record(tag).active
+        assert active is not None  # it is deployed
+        secrets = self.plane.secrets
+        ids = active.data.ranked_functions[0].function.secret_ids
+        found = self.call(lambda: [secrets.variables(secret) for secret in ids])
+        return {name: value for each in found for name, value in each.items()}
+
     def _volume(self, name: str) -> Volume:
         return self.plane.volumes.get(self.plane.names.get("Volume", name) or name)
 
