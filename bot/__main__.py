@@ -20,7 +20,7 @@ from bot.cli.output import errors, print_error
 from bot.cli.plan import plan
 from bot.cli.runs import cancel, download, runs
 from bot.cli.sandbox import sandbox, serve
-from bot.cli.train import train
+from bot.cli.train import resume, train
 from training.errors import TrainingError
 
 USAGE, REFUSED = 2, 1
@@ -37,7 +37,7 @@ app = App(
 )
 for command in (serve, sandbox, demo, models, check, add, captions, diff, plan, train, runs):
     app.command(command)
-for command in (cancel, download, merge, import_volume, deploy, doctor):
+for command in (resume, cancel, download, merge, import_volume, deploy, doctor):
     app.command(command)
 app.command(explain_log, name="explain")
 app.command(checkpoint)

@@ -212,7 +212,7 @@ def _prices() -> Finding:
     try:
         rates = account.rates()
     except TrainingError as error:
-        return unchecked(PRICES, f"{error.cause} The list of {LISTED_ON} is used.")
+        return unchecked(PRICES, f"{error.cause.rstrip('.')}. The list of {LISTED_ON} is used.")
     listed = _listed()
     if missing := [name for name in listed if name not in rates]:
         why = f"Modal does not name {', '.join(missing)}; the list of {LISTED_ON} is used"

@@ -87,9 +87,16 @@ class Settings(StageSettings):
             return cls(**given)
         except ValidationError as error:
             first = error.errors()[0]
-            name = f"{PREFIX}{str(first['loc'][0]).upper()}"
+            name = str(first["loc"][0])
+            if name == "modal_app":
+                raise RequestError(
+                    f"A deployment cannot be called {first['input']!r}.",
+                    "Take up to 54 letters, digits, dots, dashes and underscores, a letter or digit"
+                    f" first; it is set with --app or {PREFIX}MODAL_APP.",
+                ) from error
+            why = first["msg"][0].lower() + first["msg"][1:]
             raise RequestError(
-                f"{name} cannot be {first['input']!r}: {first['msg'].lower()}.",
+                f"{PREFIX}{name.upper()} cannot be {first['input']!r}: {why}.",
                 "Correct the variable, or unset it for the default.",
             ) from error
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from rich.console import Console
 
+from bot.cli.terminal_words import for_terminal
 from training.errors import TrainingError
 
 console = Console(highlight=False, soft_wrap=True)
@@ -21,9 +22,9 @@ def print_json(value: Any) -> None:
 
 def print_error(error: TrainingError) -> None:
     """Print an expected failure on stderr: what is wrong, then what to do."""
-    errors.print(f"[bold red]error:[/] {plain(error.cause)}", style=None)
+    errors.print(f"[bold red]error:[/] {plain(for_terminal(error.cause))}", style=None)
     if error.fix:
-        errors.print(f"  {plain(error.fix)}")
+        errors.print(f"  {plain(for_terminal(error.fix))}")
 
 
 def _finite(value: Any) -> Any:

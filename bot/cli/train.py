@@ -1,4 +1,4 @@
-"""`lorabot train`: the same run as by chat, followed on the terminal."""
+"""`lorabot train` and `lorabot resume`: the same run as by chat, followed on the terminal."""
 
 import sys
 import time
@@ -21,6 +21,7 @@ from bot.cli.options import (
     Home,
     Json,
     ModelName,
+    RunName,
     RunSettings,
     engine_for,
 )
@@ -55,19 +56,29 @@ def train(
     ref, report = look_at(local, dataset, settings.media)
     local.runs.draft_for(request, ORIGIN, chosen, ref=ref, report=report)
     stored = request.model_copy(update={"dataset": stored_dataset(local, dataset, ref)})
-    spec = local.runs.start(stored, ORIGIN, chosen)
+    _follow_to_end(local, local.runs.start(stored, ORIGIN, chosen).name, place, json=json)
+
+
+def resume(run: RunName, /, *, json: Json = False, home: Home | None = None) -> None:
+    """Go on with a failed or cancelled run, and follow it to its end; Ctrl-C leaves it running."""
+    place = home or Home()
+    local = place.open()
+    _follow_to_end(local, local.runs.resume(run, ORIGIN).name, place, json=json)
+
+
+def _follow_to_end(local: Installation, name: str, place: Home, *, json: bool) -> None:
     try:
-        view = _follow(local, spec.name, quiet=json)
+        view = _follow(local, name, quiet=json)
     except KeyboardInterrupt:
-        cancel = f"lorabot cancel {spec.name}{place.words}"
-        console.print(f"{spec.name} goes on; see lorabot runs{place.words}, or {cancel}.")
+        cancel = f"lorabot cancel {name}{place.words}"
+        console.print(f"{name} goes on; see lorabot runs{place.words}, or {cancel}.")
         sys.exit(1)
     if json:
         print_json(view.summary().model_dump(mode="json"))
     if view.run.status is RunStatus.FAILED:
         raise StageError(view.run.cause, fix_with_option(view.run.fix, view.run.suggestion))
     if view.run.status is RunStatus.CANCELLED:
-        raise StageError(f"{spec.name} was cancelled.", "")
+        raise StageError(f"{name} was cancelled.", f"Go on with lorabot resume {name}.")
     if not json:
         _print_files(local, view, place)
 

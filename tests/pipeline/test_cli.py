@@ -1,6 +1,8 @@
 """The operator's command line: stable JSON, exit codes, text on stderr."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -164,6 +166,7 @@ def test_what_is_refused_says_why_and_changes_nothing(here: Lorabot, archive: Pa
     assert "LORABOT_MUSUBI_DIR" in here.refused(*train, "wan21-t2v-14b", "--engine", "musubi")
     assert "no file" in here.refused("check", "nothing.zip")
     assert "no run called" in here.refused("download", "nobody", "--out", "x")
+    assert "See lorabot runs for the names." in here.refused("resume", "nobody")
     assert "LORABOT_DISCORD_TOKEN" in here.refused("serve")
     assert not (here.home / "guilds").exists()
 
@@ -215,3 +218,21 @@ def test_a_run_on_the_uploaded_files_by_a_toml_of_its_own(lorabot: Lorabot, tmp_
     assert "source_fps = 24.0" in used
     prepared = folder / "prepared" / spec["dataset"]["version"]
     assert (prepared / "videos-24fps/1.mp4").read_bytes() == files["1.mp4"]
+
+
+@pytest.mark.slow
+def test_a_cancelled_run_is_gone_on_with(lorabot: Lorabot, archive: Path) -> None:
+    line = ("train", "--model", "wan21-t2v-1-3b", "--dataset", str(archive), "--name", "mine")
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(lorabot.run, *line, "--epochs", "2")
+        while not lorabot.json("runs"):
+            time.sleep(0.1)
+        cancelled = lorabot.run("cancel", "mine")
+
+    resumed = lorabot.run("resume", "mine")
+
+    assert (cancelled.returncode, ended.result().returncode) == (0, 1)
+    assert "mine was cancelled." in ended.result().stderr
+    assert "lorabot resume mine" in ended.result().stderr
+    assert resumed.returncode == 0
+    assert "mine-2 succeeded" in resumed.stdout

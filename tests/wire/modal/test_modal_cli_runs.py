@@ -194,7 +194,7 @@ def test_a_name_that_modal_does_not_take_is_refused() -> None:
     result = lorabot("runs", "--backend", "modal", "--app", "my team")
 
     assert result.code == 1
-    assert "LORABOT_MODAL_APP cannot be 'my team'" in result.err
+    assert "A deployment cannot be called 'my team'." in result.err
 
 
 def test_without_a_token_the_way_to_one_is_told(shared: Loopback) -> None:
