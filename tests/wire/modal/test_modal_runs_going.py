@@ -5,7 +5,8 @@ import pytest
 from tests.wire.modal.installation import ORIGIN, Installation
 from tests.wire.modal.invariants import check, executions, saved_steps, started_attempts
 from tests.wire.modal.loopback.trees import scan
-from training.events import StageKey
+from training.events import StageKey, StageName
+from training.layout import Area
 from training.run import Run, RunStatus, StageStatus
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -110,5 +111,29 @@ def test_a_full_volume_is_named_as_the_cause_and_the_run_can_be_resumed(
     assert "Volume on Modal is full" in failed.cause
     assert "disk space" in failed.fix
     assert failed.expert("main").checkpoints
+    assert resumed.status is RunStatus.SUCCEEDED
+    check(installation, run, spec.name)
+
+
+@pytest.mark.parametrize(
+    ("area", "model", "stage"),
+    [("models", "wan21-i2v-720p", "fetch"), ("datasets", "wan21-i2v-480p", "cache")],
+)
+def test_a_full_volume_of_what_can_be_made_again_is_named_and_costs_nothing_else(
+    installation: Installation, area: Area, model: str, stage: StageName
+) -> None:
+    volume = installation.deployment.volume(area)
+    used = sum(max(0, stamp.size) for stamp in scan(installation.committed(area)).values())
+    installation.loopback.set_volume_limit(volume, used + 1000)
+    run = installation.start(model)
+    failed = installation.finish(run)
+    installation.loopback.set_volume_limit(volume, None)
+
+    spec = installation.runs.resume(run, ORIGIN)
+    resumed = installation.finish(spec.name)
+
+    assert failed.stage(StageKey(stage)).status is StageStatus.FAILED
+    assert "Volume on Modal is full" in failed.cause
+    assert "disk space" in failed.fix
     assert resumed.status is RunStatus.SUCCEEDED
     check(installation, run, spec.name)
