@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FOOTAGE := build/footage
+SLOW := "slow and not gpu and not live"
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo sandbox test test-slow lint format bench clean
@@ -35,7 +36,10 @@ test: $(STAMP) ## Run every test but the slow ones
 	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(STAMP) ## Run the slow tests: kill loops, long clocks, many examples, whole runs over again
-	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "slow and not gpu and not live"
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m $(SLOW) \
+		--ignore-glob '*/wire/modal/test_modal_runs_*' --ignore-glob '*/wire/modal/test_modal_bot_*'
+	@# What they measure is time, and each has containers enough for all cores: one after the other.
+	$(BIN)/pytest -m $(SLOW) tests/wire/modal/test_modal_runs_*.py tests/wire/modal/test_modal_bot_*.py
 
 lint: $(STAMP) ## Check format, lint and types
 	$(BIN)/ruff format --check .
