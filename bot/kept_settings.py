@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from bot.settings import HOSTED_VARIABLES
 from training import layout
 from training.deployment import APP_VARIABLE, ENGINE_VARIABLE, GPU_STAGES_VARIABLE, Deployment
+from training.errors import RequestError
 from training.ports import Store
 from training.stage_settings import STAGE_VARIABLES
 
@@ -65,11 +66,21 @@ class Told:
 
 
 def read_told(store: Store) -> Mapping[str, str]:
-    """Return what the deployment was told last, nothing before the first time."""
+    """Return what the deployment was told last, nothing before the first time.
+
+    Raises:
+        RequestError: It is damaged.
+    """
     try:
         return _STORED.validate_json(store.read(layout.DEPLOYMENT))
-    except (FileNotFoundError, ValidationError):
+    except FileNotFoundError:
         return {}
+    except ValidationError as error:
+        raise RequestError(
+            f"{layout.DEPLOYMENT}, where the settings of the deployment are kept, is damaged.",
+            "Remove it from the Volume of the runs with `modal volume rm`, name the settings and "
+            "deploy again.",
+        ) from error
 
 
 def keep_told(store: Store, told: Told) -> None:

@@ -13,6 +13,7 @@ from tests.wire.modal.installation import Installation, install
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.loopback.client_env import PYTHON_WARNINGS
 from tests.wire.modal.sandbox_thread import SandboxThread, sandbox_thread
+from tests.wire.modal.stages import APP, ROOT, Stages
 
 
 @contextmanager
@@ -110,3 +111,17 @@ def operator(
         environment.setenv("PYTHONWARNINGS", PYTHON_WARNINGS)
         environment.setenv("LORABOT_HOME", str(tmp_path_factory.mktemp("home")))
         yield shared
+
+
+@pytest.fixture(scope="module")
+def stages_app(shared: Loopback) -> Loopback:
+    """Deployed once for all tests of a module; their calls are of different guilds."""
+    shared.deploy(APP, cwd=ROOT)
+    return shared
+
+
+@pytest.fixture
+def stages(stages_app: Loopback) -> Iterator[Stages]:
+    stages = Stages(stages_app)
+    yield stages
+    stages.end()

@@ -2,61 +2,19 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import modal
 import pytest
 
 from tests.wire.modal.loopback.api import Loopback
-from tests.wire.modal.stages import APP, ROOT, Stages
-from training.backends.modal import STOP_SECONDS, ModalBackend
-from training.backends.modal_calls import CallRecords, InLine, Placement
+from tests.wire.modal.stages import Stages
+from training.backends.modal import STOP_SECONDS
+from training.backends.modal_calls import CallRecords, Placement
 from training.errors import BackendError
 from training.ports import CallState, CallStatus, Grant, Leases
 
 QUEUED, RUNNING, ENDED, GONE = CallStatus
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
-    """Deploy once for all tests here; their calls are of different guilds."""
-    state = tmp_path_factory.mktemp("modal")
-    with Loopback(state) as loopback, pytest.MonkeyPatch.context() as env:
-        for name, value in loopback.client_env().items():
-            env.setenv(name, value)
-        loopback.deploy(APP, cwd=ROOT)
-        yield loopback
-        modal.Client.from_env().close()
-        loopback.check()
-
-
-@pytest.fixture
-def stages(running: Loopback) -> Iterator[Stages]:
-    stages = Stages(running)
-    yield stages
-    stages.end()
-
-
-class KilledError(BaseException):
-    """The process that submits is killed."""
-
-
-class KilledAfterSpawning(CallRecords):
-    """Records of a process that dies when it wants to note what it has spawned."""
-
-    def register(self, name: str, call_id: str) -> bool:
-        raise KilledError
-
-
-class KilledBeforeTheLineIsNoted(CallRecords):
-    """Records of a process that dies when it wants to note in the line what it has started."""
-
-    def mark_started(self, entry: InLine) -> None:
-        raise KilledError
-
-
-def killed_after_spawning(stages: Stages) -> ModalBackend:
-    return stages.backend(records=stages.records_of(KilledAfterSpawning))
 
 
 def at_once(count: int, act: Callable[[], object]) -> None:
@@ -71,70 +29,6 @@ def at_once(count: int, act: Callable[[], object]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-
-
-def test_a_function_whose_submitter_died_works_and_is_not_started_again(stages: Stages) -> None:
-    call = stages.call("a")
-    stages.tell("a", "finish")
-    with pytest.raises(KilledError):
-        killed_after_spawning(stages).submit(call)
-    (only,) = stages.spawned()
-    stages.wait_until_over(only)
-
-    handle = stages.backend().submit(call)
-
-    assert stages.backend().state(handle) == CallState(ENDED)
-    assert stages.spawned() == stages.workers(handle) == [only]
-
-
-def test_a_waiting_call_whose_starter_died_is_not_started_again_and_counts(stages: Stages) -> None:
-    full = stages.backend(gpu_limit=0)
-    first, second = full.submit(stages.call("a")), full.submit(stages.call("b"))
-    stages.tell("a", "wait")
-    records = stages.records_of(KilledBeforeTheLineIsNoted)
-    with pytest.raises(KilledError):
-        stages.backend(gpu_limit=1, records=records).pump()
-
-    backend = stages.backend(gpu_limit=1)
-    backend.pump()
-
-    assert len(stages.spawned()) == 1
-    assert backend.state(first) == CallState(RUNNING)
-    assert backend.state(second) == CallState(QUEUED, position=1)
-
-
-def test_of_two_functions_spawned_for_one_call_the_noted_one_works(stages: Stages) -> None:
-    call = stages.call("a")
-    stages.tell("a", "wait")
-    with pytest.raises(KilledError):
-        killed_after_spawning(stages).submit(call)
-
-    handle = stages.backend().submit(call)
-
-    first, second = stages.spawned()
-    stages.tell("a", "finish")
-    stages.wait_until_over(first)
-    stages.wait_until_over(second)
-    assert modal.FunctionCall.from_id(first).get() == "not mine"
-    assert stages.workers(handle) == [second]
-
-
-def test_a_call_that_is_cancelled_before_its_function_is_noted_is_never_worked_on(
-    stages: Stages,
-) -> None:
-    call = stages.call("a")
-    stages.tell("a", "wait")
-    with pytest.raises(KilledError):
-        killed_after_spawning(stages).submit(call)
-
-    stages.backend().cancel(call.name)
-
-    (only,) = stages.spawned()
-    stages.tell("a", "finish")
-    stages.wait_until_over(only)
-    assert modal.FunctionCall.from_id(only).get() == "not mine"
-    assert stages.workers(call.name) == []
-    assert stages.backend().state(call.name) == CallState(ENDED)
 
 
 class LosesTheRace(CallRecords):
@@ -264,22 +158,22 @@ def test_a_function_that_ends_badly_has_ended(stages: Stages, end: str) -> None:
     assert backend.state(handle) == CallState(ENDED)
 
 
-def test_a_call_whose_result_has_expired_is_gone(stages: Stages, running: Loopback) -> None:
+def test_a_call_whose_result_has_expired_is_gone(stages: Stages, stages_app: Loopback) -> None:
     backend = stages.backend()
     handle = backend.submit(stages.call("a"))
     stages.finish("a", handle)
 
-    running.expire_results()
+    stages_app.expire_results()
 
     assert backend.state(handle) == CallState(GONE)
 
 
-def test_a_gpu_of_ones_own_is_asked_for(stages: Stages, running: Loopback) -> None:
+def test_a_gpu_of_ones_own_is_asked_for(stages: Stages, stages_app: Loopback) -> None:
     handle = stages.backend(gpu="L4").submit(stages.call("a"))
 
     stages.wait_until_it_works(handle)
 
-    assert running.gpu_log[-1].gpu_type == "L4"
+    assert stages_app.gpu_log[-1].gpu_type == "L4"
 
 
 def test_a_function_that_is_not_deployed_is_named_with_what_to_do(stages: Stages) -> None:
