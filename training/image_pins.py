@@ -29,23 +29,117 @@ PACKAGES = (
     "tomli-w==1.2.0",
 )
 
+# What these need in turn.
+INDIRECT = (
+    "aiohappyeyeballs==2.7.1",
+    "aiosignal==1.4.0",
+    "annotated-types==0.8.0",
+    "anyio==4.16.0",
+    "attrs==26.1.0",
+    "cbor2==6.3.0",
+    "certifi==2026.10.19.post1",
+    "click==8.5.1",
+    "docstring-parser==0.18.0",
+    "filelock==4.3.1",
+    "frozenlist==1.8.0",
+    "fsspec==2026.9.0",
+    "grpclib==0.4.9",
+    "h11==0.16.0",
+    "h2==4.4.1",
+    "hf-xet==1.8.0",
+    "hpack==4.2.0",
+    "httpcore2==2.16.2",
+    "httpcore==1.0.9",
+    "hyperframe==6.1.0",
+    "idna==3.20",
+    "jsonschema-specifications==2025.9.1",
+    "markdown-it-py==4.3.0",
+    "mdurl==0.1.2",
+    "multidict==7.2.1",
+    "propcache==0.5.4",
+    "protobuf==7.36.2",
+    "pydantic-core==2.50.5",
+    "pygments==2.21.0",
+    "python-dotenv==1.2.4",
+    "pyyaml==6.0.4",
+    "referencing==0.37.0",
+    "rich-rst==2.2.0",
+    "rpds-py==2026.9.1",
+    "synchronicity==0.12.7",
+    "toml==0.10.2",
+    "tqdm==4.70.1",
+    "truststore==0.10.5",
+    "types-certifi==2021.10.8.3",
+    "types-toml==0.10.8.20260518",
+    "typing-extensions==4.16.0",
+    "typing-inspection==0.4.5",
+    "watchfiles==1.3.0",
+    "yarl==1.25.1",
+)
+
 # The merge calculates on a CPU, with the version that its tests run with.
 TORCH = "torch==2.13.0"
+# What torch needs besides; from the common index, of which its own has only a part.
+TORCH_NEEDS = (
+    "jinja2==3.1.6",
+    "markupsafe==3.0.4",
+    "mpmath==1.3.0",
+    "networkx==3.6.1",
+    "setuptools==84.2.1",
+    "sympy==1.14.0",
+)
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
-# musubi-tuner pins what it was written for; these it leaves open.
+# musubi-tuner pins most of what it was written for; this is the rest of what runs it.
 MUSUBI_REPOSITORY = "https://github.com/kohya-ss/musubi-tuner"
 MUSUBI_FOLDER = "/opt/musubi-tuner"
 MUSUBI_PYTHON = f"{MUSUBI_FOLDER}/.venv/bin/python"
 MUSUBI_EXTRA = "cu128"
-MUSUBI_PACKAGES = ("torch==2.9.1", "torchvision==0.24.1", "bitsandbytes==0.48.2")
+MUSUBI_PACKAGES = (
+    "torch==2.9.1",  # its NVIDIA libraries it pins itself
+    "torchvision==0.24.1",
+    "bitsandbytes==0.48.2",
+    "setuptools==80.9.0",
+    "certifi==2026.10.19.post1",
+    "charset-normalizer==3.5.3",
+    "filelock==4.3.1",
+    "fsspec==2026.9.0",
+    "hf-xet==1.8.0",
+    "idna==3.20",
+    "importlib-metadata==10.2.0",
+    "jinja2==3.1.6",
+    "lazy-importer==0.1.0",
+    "markupsafe==3.0.4",
+    "mpmath==1.3.0",
+    "networkx==3.6.1",
+    "numpy==2.4.6",
+    "packaging==26.4",
+    "pillow==13.0.0",
+    "psutil==7.2.2",
+    "pyyaml==6.0.4",
+    "regex==2026.11.19",
+    "requests==2.34.2",
+    "sympy==1.14.0",
+    "tokenizers==0.22.2",
+    "typing-extensions==4.16.0",
+    "urllib3==2.8.0",
+    "wcwidth==0.9.4",
+    "zipp==4.1.2",
+)
+# What its package is built with.
+MUSUBI_BUILD = (
+    *("hatchling==1.33.0", "editables==0.6", "packaging==26.4", "pathspec==1.1.1"),
+    *("pluggy==1.7.0", "tomlkit==0.15.2", "trove-classifiers==2026.9.21.13"),
+)
+_BUILD_FILE = "/opt/musubi-build.txt"
 
 MUSUBI_COMMANDS = (
     f"git clone {MUSUBI_REPOSITORY} {MUSUBI_FOLDER}",
     f"cd {MUSUBI_FOLDER} && git checkout {MUSUBI_COMMIT}",
     f"cd {MUSUBI_FOLDER} && python -m venv .venv",
     f"python -m pip install uv=={UV}",
+    f"printf '%s\\n' {' '.join(MUSUBI_BUILD)} > {_BUILD_FILE}",
     # The project names the index of its CUDA builds itself.
     f"cd {MUSUBI_FOLDER} && python -m uv pip install --python {MUSUBI_PYTHON} "
-    f"--editable '.[{MUSUBI_EXTRA}]' {' '.join(MUSUBI_PACKAGES)}",
+    f"--build-constraints {_BUILD_FILE} --editable '.[{MUSUBI_EXTRA}]' {' '.join(MUSUBI_PACKAGES)}",
 )

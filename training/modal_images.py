@@ -4,11 +4,13 @@ import modal
 
 from training.code_version import BOT_CODE, FOLDERS_NOT_SENT, STAGES_CODE
 from training.image_pins import (
+    INDIRECT,
     MUSUBI_COMMANDS,
     PACKAGES,
     PYTHON,
     TORCH,
     TORCH_CPU_INDEX,
+    TORCH_NEEDS,
     UV,
 )
 
@@ -23,7 +25,8 @@ def stage_image() -> modal.Image:
 
 def merge_image() -> modal.Image:
     """Return the image of the merge, with torch's CPU build."""
-    torch = _python().uv_pip_install(TORCH, index_url=TORCH_CPU_INDEX, uv_version=UV)
+    needs = _python().uv_pip_install(*TORCH_NEEDS, uv_version=UV)
+    torch = needs.uv_pip_install(TORCH, index_url=TORCH_CPU_INDEX, uv_version=UV)
     return _with_code(torch, *STAGES_CODE)
 
 
@@ -43,7 +46,7 @@ def _python() -> modal.Image:
 
 
 def _packages(image: modal.Image) -> modal.Image:
-    return image.uv_pip_install(*PACKAGES, uv_version=UV)
+    return image.uv_pip_install(*PACKAGES, *INDIRECT, uv_version=UV)
 
 
 def _with_code(image: modal.Image, *packages: str) -> modal.Image:
