@@ -20,11 +20,11 @@ from bot.cli.output import errors, print_error
 from bot.cli.plan import plan
 from bot.cli.runs import cancel, download, runs
 from bot.cli.sandbox import sandbox, serve
+from bot.cli.terminal_words import PLACE_OPTIONS, named_place
 from bot.cli.train import resume, train
 from training.errors import TrainingError
 
 USAGE, REFUSED = 2, 1
-_INSTALLATION = ("--home", "--backend", "--app")
 
 app = App(
     name="lorabot",
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
         errors.print("See lorabot --help, or --help of the command.")
         sys.exit(USAGE)
     except TrainingError as error:
-        print_error(error)
+        print_error(error, named_place(given))
         sys.exit(REFUSED)
     except ConnectionError as error:
         print_error(TrainingError(f"A connection failed: {error}.", "Try again in a moment."))
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _in_order(arguments: list[str]) -> list[str]:
     """Return a command line with what names the installation after the command, as it is read."""
     count = 0
-    while count < len(arguments) and arguments[count].split("=")[0] in _INSTALLATION:
+    while count < len(arguments) and arguments[count].split("=")[0] in PLACE_OPTIONS:
         count += 1 if "=" in arguments[count] else 2
     return [*arguments[count:], *arguments[:count]]
 

@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack
 from bot.host import RunningBot, running_bot
 from bot.installation import Installation
 from bot.sandbox.connect import point_discord_at
-from bot.start_word import KEY, StartWord
-from training.request import EngineName
+from bot.start_word import StartWord, key
+from training.deployment import Deployment
 
 # Threads wait for the store; by default a small container has 5 of them.
 _WAITING_AT_ONCE = 32
@@ -24,10 +24,10 @@ class HostedBot:
     """
 
     def __init__(
-        self, installation: Installation, engine: EngineName, *, pause_seconds: float = 30.0
+        self, installation: Installation, deployment: Deployment, *, pause_seconds: float = 30.0
     ) -> None:
         self._installation, self._pause_seconds = installation, pause_seconds
-        self._engine: EngineName = engine
+        self._deployment = deployment
         self._stack = AsyncExitStack()
         self._watch: asyncio.Task[None] | None = None
 
@@ -59,7 +59,7 @@ class HostedBot:
             running_bot(
                 self._installation,
                 token=token,
-                engine=self._engine,
+                engine=self._deployment.engine,
                 edit_seconds=settings.edit_seconds,
             )
         )
@@ -70,7 +70,7 @@ class HostedBot:
     async def _tell(self, word: StartWord) -> None:
         board, data = self._installation.house.board, word.model_dump_json().encode()
         try:
-            await asyncio.to_thread(board.show, KEY, data)
+            await asyncio.to_thread(board.show, key(self._deployment.deploy), data)
         except OSError:
             logger.warning("how the bot started could not be told", exc_info=True)
 

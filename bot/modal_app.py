@@ -51,7 +51,7 @@ class Bot:
         log_to_stderr()
         server = modal.Server.from_name(DEPLOYMENT.bot_app, "Bot")
         installation = open_hosted(DEPLOYMENT, os.environ, url=await server.get_url.aio())
-        self.bot = HostedBot(installation, DEPLOYMENT.engine)
+        self.bot = HostedBot(installation, DEPLOYMENT)
         await self.bot.start()
 
     @modal.exit()

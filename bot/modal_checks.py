@@ -9,11 +9,12 @@ from pydantic import ValidationError
 
 from bot import modal_account as account
 from bot.doctor.finding import Finding, failed, fine, refused, unchecked
-from bot.start_word import KEY, StartWord
+from bot.start_word import StartWord, key
 from bot.web.health import why_unwell
 from training.code_version import (
     BOT_CODE,
     CODE_LABEL,
+    DEPLOY_LABEL,
     ENGINE_LABEL,
     STAGES_CODE,
     code_version,
@@ -42,8 +43,8 @@ _SAME_CARD = {"A10G": "A10"}
 
 
 def deploy_command(deployment: Deployment) -> str:
-    """Return the command that deploys, or deploys again."""
-    return f"lorabot deploy --app {deployment.name} --engine {deployment.engine}"
+    """Return the command that deploys, or deploys again with the settings from before."""
+    return f"lorabot deploy --app {deployment.name}"
 
 
 def log_command(deployment: Deployment) -> str:
@@ -77,6 +78,7 @@ def modal_findings(deployment: Deployment, *, is_wanted: bool) -> Iterator[Findi
     try:
         name = account.workspace()
         own = engine_of(account.labels(deployment.stages_app))
+        deployment = replace(deployment, engine=own or deployment.engine)
     except TrainingError as error:
         # A network that fails is told even to those who did not ask for Modal.
         if is_wanted or isinstance(error, BackendError):
@@ -86,7 +88,7 @@ def modal_findings(deployment: Deployment, *, is_wanted: bool) -> Iterator[Findi
         yield from (unchecked(check, "it needs a token of Modal") for check in looks)
         return
     yield fine(TOKEN, f"of the workspace {name}")
-    for check, look in _looks(replace(deployment, engine=own or deployment.engine)).items():
+    for check, look in _looks(deployment).items():
         try:
             yield look()
         except TrainingError as error:
@@ -189,23 +191,24 @@ def _health(deployment: Deployment) -> Finding:
     url = account.server_url(deployment.bot_app, "Bot")
     if url is None:
         return failed(HEALTH, "The bot has no address.", deploy_command(deployment))
-    if why := why_unwell(url):
-        return failed(HEALTH, f"{url} {why}.{_start_failure(deployment)}", log_command(deployment))
+    newest = (account.labels(deployment.bot_app) or {}).get(DEPLOY_LABEL, "")
+    word, why = start_word(replace(deployment, deploy=newest)), why_unwell(url)
+    if word is not None and word.cause:
+        serves = f"{url} {why}" if why else "The copy before it still serves"
+        text = f"What was deployed last cannot start: {word.cause} {word.fix} {serves}."
+        return failed(HEALTH, text, log_command(deployment))
+    if why:
+        return failed(HEALTH, f"{url} {why}.", log_command(deployment))
     return fine(HEALTH, f"{url} answers, and the bot is connected to Discord")
 
 
-def last_start(deployment: Deployment) -> StartWord | None:
-    """Return how the bot said last that it started, None when it has said nothing yet."""
+def start_word(deployment: Deployment) -> StartWord | None:
+    """Return how the bot of this deploy said last that it started; None when it has not yet."""
     try:
-        said = account.entry(deployment.dictionary("progress"), KEY)
+        said = account.entry(deployment.dictionary("progress"), key(deployment.deploy))
         return StartWord.model_validate_json(str(said)) if said is not None else None
     except ValidationError:
         return None
-
-
-def _start_failure(deployment: Deployment) -> str:
-    word = last_start(deployment)
-    return f" It could not start: {word.cause} {word.fix}".rstrip() if word and word.cause else ""
 
 
 def _prices() -> Finding:

@@ -10,7 +10,7 @@ from storage.modal_source import SourceVolume
 from training.code_version import engine_of
 from training.deployment import Deployment
 from training.errors import NotFoundError
-from training.ports import Store
+from training.house import House
 
 
 def open_deployment(settings: Settings) -> ModalHouse:
@@ -28,16 +28,16 @@ def open_deployment(settings: Settings) -> ModalHouse:
     if found is None:
         raise NotFoundError(
             f"Nothing is deployed on Modal as {deployment.name}.",
-            "Run lorabot deploy, or name another deployment with --app.",
+            f"Run lorabot deploy --app {deployment.name}, or name another deployment with --app.",
         )
     own = engine_of(found) or deployment.engine
     known = settings.model_copy(update={"engine": own})
     return ModalHouse(known, replace(deployment, engine=own))
 
 
-def open_store(name: str) -> Store:
-    """Return the store of a deployment; its Volumes are made where they are not there yet."""
-    return open_house(Deployment(name=name)).house.store
+def house_to_deploy(name: str) -> House:
+    """Return what a deployment works with; its Volumes are made where they are not there yet."""
+    return open_house(Deployment(name=name)).house
 
 
 def open_source(name: str) -> SourceVolume:

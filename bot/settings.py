@@ -3,9 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, ValidationError, field_validator
 
-from training.deployment import DEFAULT_APP, DEFAULT_GPU_STAGES, Deployment
+from training.deployment import (
+    DEFAULT_APP,
+    DEFAULT_GPU_STAGES,
+    STAGES_SUFFIX,
+    Deployment,
+)
 from training.errors import RequestError
 from training.gpus import GPUS
 from training.request import EngineName
@@ -14,6 +19,7 @@ from training.stage_settings import PREFIX, StageSettings
 BackendName = Literal["local", "modal"]
 # Modal's names have up to 63 characters, and those of a deployment end in up to 9 more.
 _APP_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,53}$"
+_URL: TypeAdapter[HttpUrl] = TypeAdapter(HttpUrl)
 
 
 class Settings(StageSettings):
@@ -60,6 +66,25 @@ class Settings(StageSettings):
         str | None, Field(description="this machine's GPU, for --engine musubi; such as H100")
     ] = None
 
+    @field_validator("modal_app")
+    @classmethod
+    def _names_no_stages(cls, value: str) -> str:
+        if value.endswith(STAGES_SUFFIX):
+            raise ValueError(f"what ends in {STAGES_SUFFIX} is another deployment's")
+        return value
+
+    @field_validator("web_url", "discord_url")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            _URL.validate_python(value)
+        return value
+
+    @field_validator("discord_token")
+    @classmethod
+    def _without_its_line_end(cls, value: SecretStr | None) -> SecretStr | None:
+        return value and SecretStr(value.get_secret_value().strip())
+
     @field_validator("gpu")
     @classmethod
     def _known_card(cls, value: str | None) -> str | None:
@@ -92,12 +117,12 @@ class Settings(StageSettings):
                 raise RequestError(
                     f"A deployment cannot be called {first['input']!r}.",
                     "Take up to 54 letters, digits, dots, dashes and underscores, a letter or digit"
-                    f" first; it is set with --app or {PREFIX}MODAL_APP.",
+                    f" first, {STAGES_SUFFIX} not last; --app or {PREFIX}MODAL_APP sets it.",
                 ) from error
             why = first["msg"][0].lower() + first["msg"][1:]
             raise RequestError(
                 f"{PREFIX}{name.upper()} cannot be {first['input']!r}: {why}.",
-                "Correct the variable, or unset it for the default.",
+                "Correct the variable, or set it to nothing for the default.",
             ) from error
 
     @property

@@ -87,6 +87,7 @@ def open_house(
         board=ModalBoard(_dictionary(deployment, "progress")),
         engine=engine,
         gpu=_gpu,
+        only_engine=deployment.engine,
         prices=ModalPrices().prices,
         limits=settings.limits,
         elsewhere=lambda guild, run: _advance(deployment, guild, run),
@@ -139,7 +140,8 @@ def _advance(deployment: Deployment, guild: str, run: str) -> None:
     except modal.exception.NotFoundError as error:
         raise BackendError(
             f"{run} is stored, but its stages are not deployed, so that nothing moves it.",
-            "Whoever runs the bot deploys them with `lorabot deploy`; it then starts by itself.",
+            "Whoever runs the bot deploys them; it then starts by itself: "
+            f"`lorabot deploy --app {deployment.name}`.",
         ) from error
     except UNREACHABLE:
         logger.warning("run %s: the next tick moves it, Modal did not answer", run, exc_info=True)

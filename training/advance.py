@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from training import events as ev
 from training import layout
 from training.at_once import each
-from training.errors import BackendError
+from training.errors import BackendError, RequestError
 from training.events import Event, StageKey, StageName
 from training.house import House
 from training.plan import PlannedStage
@@ -88,7 +88,10 @@ class _Advance:
         if run.cancel_requested:
             return self._cancel(run)
         try:
+            self.house.require_engine(run.spec)
             stages = self.house.planner(run.spec).stages()
+        except RequestError as error:
+            return self._end_without_engine(run, error)
         except (FileNotFoundError, ValidationError) as error:
             return self._end(run, _damaged(self.house, error))
         run = self._give_up_fruitless(run)
@@ -124,6 +127,15 @@ class _Advance:
             return run
         self._withdraw_unnoted(run)
         return self._end(run, ev.RunCancelled(at=self.house.clock()))
+
+    def _end_without_engine(self, run: Run, error: RequestError) -> Run:
+        """End a run that nothing here can train any more, when all that works for it has."""
+        stop_stages(self.house, run)
+        run = self._find_lost(run)
+        if any(stage.status in _ALIVE for stage in run.stages.values()):
+            return run
+        ended = ev.RunFailed(at=self.house.clock(), cause=error.cause, fix=error.fix)
+        return self._end(run, ended)
 
     def _withdraw_unnoted(self, run: Run) -> None:
         """Cancel what was submitted by one who died before noting it."""

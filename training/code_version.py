@@ -9,7 +9,7 @@ from typing import get_args
 from training.deployment import Deployment
 from training.request import EngineName
 
-CODE_LABEL, ENGINE_LABEL = "lorabot-code", "lorabot-engine"
+CODE_LABEL, ENGINE_LABEL, DEPLOY_LABEL = "lorabot-code", "lorabot-engine", "lorabot-deploy"
 # What the sandbox shows in a browser is not sent to containers.
 FOLDERS_NOT_SENT = ("__pycache__", "page", "openapi")
 STAGES_CODE = ("training", "storage")
@@ -32,7 +32,8 @@ def code_version(*packages: str) -> str:
 
 def labels(deployment: Deployment, *packages: str) -> dict[str, str]:
     """Return what a deployed app is to say of itself."""
-    return {CODE_LABEL: code_version(*packages), ENGINE_LABEL: deployment.engine}
+    of_this = {DEPLOY_LABEL: deployment.deploy} if deployment.deploy else {}
+    return {CODE_LABEL: code_version(*packages), ENGINE_LABEL: deployment.engine, **of_this}
 
 
 def engine_of(labels: Mapping[str, str] | None) -> EngineName | None:

@@ -10,10 +10,12 @@ from training.request import EngineName
 
 APP_VARIABLE, ENGINE_VARIABLE = "LORABOT_MODAL_APP", "LORABOT_ENGINE"
 GPU_STAGES_VARIABLE = "LORABOT_GPU_STAGES"
+DEPLOY_VARIABLE = "LORABOT_DEPLOY"
 # Set where containers share one machine: where their Volumes lie, and the port of a server.
 ROOT_VARIABLE = "LORABOT_MOUNT_ROOT"
 SERVER_PORT_VARIABLE = "LORABOT_SERVER_PORT"
 DEFAULT_APP = "lorabot"
+STAGES_SUFFIX = "-stages"
 DEFAULT_GPU_STAGES = 4
 
 # The name that guides for training on Modal use.
@@ -33,6 +35,7 @@ class Deployment:
         engine: What caches and trains.
         gpu_stages: How many stages may hold a GPU at once.
         root: The root of a container's file system.
+        deploy: Another one for each time that it is deployed; empty where nobody gave it one.
     """
 
     name: str = DEFAULT_APP
@@ -40,6 +43,7 @@ class Deployment:
     gpu_stages: int = DEFAULT_GPU_STAGES
     root: Path = Path("/")
     hub_secret: str = HUB_SECRET
+    deploy: str = ""
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> Self:
@@ -56,6 +60,7 @@ class Deployment:
                     engine=known,
                     gpu_stages=int(environment.get(GPU_STAGES_VARIABLE, DEFAULT_GPU_STAGES)),
                     root=Path(environment.get(ROOT_VARIABLE, "/")),
+                    deploy=environment.get(DEPLOY_VARIABLE, ""),
                 )
         raise ValueError(f"{ENGINE_VARIABLE} is {engine!r}, not {get_args(EngineName)}")
 
@@ -65,6 +70,7 @@ class Deployment:
             APP_VARIABLE: self.name,
             ENGINE_VARIABLE: self.engine,
             GPU_STAGES_VARIABLE: str(self.gpu_stages),
+            **({DEPLOY_VARIABLE: self.deploy} if self.deploy else {}),
         }
 
     @property
@@ -75,7 +81,7 @@ class Deployment:
     @property
     def stages_app(self) -> str:
         """Return the app that the stages run in."""
-        return f"{self.name}-stages"
+        return f"{self.name}{STAGES_SUFFIX}"
 
     @property
     def bot_app(self) -> str:

@@ -10,6 +10,7 @@ from training.cutting import cut_run
 from training.dataset.group import GroupPlan
 from training.dataset.limits import Limits
 from training.dataset.report import Report
+from training.errors import RequestError
 from training.plan import Planner
 from training.ports import Backend, Board, Engine, Leases, Store
 from training.prices import PriceList, listed_prices
@@ -33,6 +34,7 @@ class House:
     Attributes:
         gpu: Names the card that an engine trains a model on, where it is known.
         only_gpu: The one card there is, where stages run on a machine whose card is known.
+        only_engine: The one engine that its stages can train with, where there is one.
         prices: Tells what GPUs cost; Modal's dated public list unless another is handed in.
         elsewhere: Has a run of a guild advanced by others; without it whoever asks does it.
     """
@@ -44,10 +46,24 @@ class House:
     engine: Callable[[EngineName], Engine]
     gpu: Callable[[Model, EngineName], str | None] = no_gpu
     only_gpu: str | None = None
+    only_engine: EngineName | None = None
     prices: Callable[[], PriceList] = listed_prices
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], datetime] = now
     elsewhere: Callable[[str, str], None] | None = None
+
+    def require_engine(self, spec: RunSpec) -> None:
+        """Raise when stages here cannot train what a run asks for.
+
+        Raises:
+            RequestError: They train with another engine than the run was started for.
+        """
+        if self.only_engine not in (None, spec.engine):
+            raise RequestError(
+                f"{spec.name} was started with {spec.engine}, and what is deployed here now trains "
+                f"with {self.only_engine}.",
+                "Start another with /train; its checkpoints are kept.",
+            )
 
     def log(self, guild: str, run: str) -> RunLog:
         """Return the log of one run."""

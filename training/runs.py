@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from training import events as ev
 from training import layout
-from training.advance import nudge, stop_stages
+from training.advance import nudge, open_runs, stop_stages
 from training.at_once import each
 from training.catalogue import find_model
 from training.dataset.report import Report
@@ -21,6 +21,7 @@ from training.request import DatasetRef, EngineName, RunSpec, TrainRequest
 from training.retry import rest_of, with_suggestion
 from training.run import Run, RunStatus
 from training.run_log import REQUEST, DamagedRunError
+from training.shared import held
 from training.starting import Starts
 from training.view import RunSummary, RunView, damaged_summary, view_run
 
@@ -94,13 +95,14 @@ class Runs:
         """
         if (earlier := self._requested(origin)) is not None:
             return self._store_spec(earlier) or earlier
-        old = self._house.log(origin.guild, name).load()
-        if not old.status.is_final or old.status is RunStatus.SUCCEEDED:
-            raise RequestError(
-                f"{name} is {old.status.value}, so there is nothing to resume.",
-                "Only a failed or cancelled run can be resumed; start another with /train.",
-            )
-        return self._store(self._rest_of(old, origin), origin, is_name_given=False)
+        with held(self._house.leases, f"resume/{origin.guild}/{name}"):
+            old = self._house.log(origin.guild, name).load()
+            if not old.status.is_final or old.status is RunStatus.SUCCEEDED:
+                raise RequestError(
+                    f"{name} is {old.status.value}, so there is nothing to resume.",
+                    "Only a failed or cancelled run can be resumed; start another with /train.",
+                )
+            return self._store(self._rest_of(old, origin), origin, is_name_given=False)
 
     def try_again(self, name: str, origin: Origin) -> RunSpec:
         """Store a new run of what a failed one lacks, changed as its failure suggests.
@@ -111,17 +113,24 @@ class Runs:
         """
         if (earlier := self._requested(origin)) is not None:
             return self._store_spec(earlier) or earlier
-        old = self._house.log(origin.guild, name).load()
-        if old.suggestion is None:
-            raise RequestError(
-                f"No change of settings is known to help {name} ({old.status.value}).",
-                "Go on with it with /resume, or start another run with /train.",
-            )
-        report = self._house.report(old.spec)
-        draft = with_suggestion(self._rest_of(old, origin), old.suggestion, report)
-        return self._store(draft, origin, is_name_given=False)
+        with held(self._house.leases, f"resume/{origin.guild}/{name}"):
+            old = self._house.log(origin.guild, name).load()
+            if old.suggestion is None:
+                raise RequestError(
+                    f"No change of settings is known to help {name} ({old.status.value}).",
+                    "Go on with it with /resume, or start another run with /train.",
+                )
+            report = self._house.report(old.spec)
+            draft = with_suggestion(self._rest_of(old, origin), old.suggestion, report)
+            return self._store(draft, origin, is_name_given=False)
 
     def _rest_of(self, old: Run, origin: Origin) -> RunSpec:
+        self._house.require_engine(old.spec)
+        for _, name in open_runs(self._house, origin.guild):
+            if self._house.log(origin.guild, name).spec().continues == old.spec.name:
+                raise RequestError(
+                    f"{name} goes on with {old.spec.name} already.", "See it with /status."
+                )
         asked = {"requested_by": origin.by, "channel": origin.channel}
         return rest_of(old).model_copy(update={"created_at": self._house.clock(), **asked})
 

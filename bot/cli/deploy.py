@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from bot.cli.options import Home, Json
-from bot.cli.output import console, errors, print_json
+from bot.cli.output import console, errors, plain, print_json
 from bot.doctor.chat import DISCORD, DiscordAccount, DiscordRefusedError
 from bot.messages.deploy_text import idle_text, next_text
 from bot.messages.duration import duration
@@ -41,7 +41,7 @@ def deploy(*, engine: Trainer = None, json: Json = False, home: Home | None = No
     from bot.modal_deploy import current_prices, deploy  # noqa: PLC0415  # imports Modal's client
 
     name = settings.modal_app
-    done = deploy(name, environment, lambda line: errors.print(line, markup=False))
+    done = deploy(name, environment, lambda line: errors.print(plain(line)))
     prices, application = current_prices(), _application(settings)
     costs = idle_costs(prices)
     if json:

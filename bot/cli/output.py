@@ -20,11 +20,16 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
 
 
-def print_error(error: TrainingError) -> None:
-    """Print an expected failure on stderr: what is wrong, then what to do."""
-    errors.print(f"[bold red]error:[/] {plain(for_terminal(error.cause))}", style=None)
+def print_error(error: TrainingError, place: str = "") -> None:
+    """Print an expected failure on stderr: what is wrong, then what to do.
+
+    Args:
+        error: The failure.
+        place: The options that named the installation, for commands that are to be typed.
+    """
+    errors.print(f"[bold red]error:[/] {plain(for_terminal(error.cause, place))}", style=None)
     if error.fix:
-        errors.print(f"  {plain(for_terminal(error.fix))}")
+        errors.print(f"  {plain(for_terminal(error.fix, place))}")
 
 
 def _finite(value: Any) -> Any:

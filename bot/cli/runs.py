@@ -30,6 +30,8 @@ def runs(*, json: Json = False, rebuild: Rebuild = False, home: Home | None = No
         print_json([summary.model_dump(mode="json") for summary in found])
         return
     table = Table("run", "model", "dataset", "state", "experts", box=None)
+    # Whole in any terminal: it is what people type.
+    table.columns[0].min_width = max((len(run.name) for run in found), default=0)
     for run in found:
         experts = ", ".join(f"{e.name} {e.step}/{e.total_steps}" for e in run.experts)
         table.add_row(run.name, run.model, run.dataset, run.state, experts)

@@ -78,7 +78,9 @@ def _follow_to_end(local: Installation, name: str, place: Home, *, json: bool) -
     if view.run.status is RunStatus.FAILED:
         raise StageError(view.run.cause, fix_with_option(view.run.fix, view.run.suggestion))
     if view.run.status is RunStatus.CANCELLED:
-        raise StageError(f"{name} was cancelled.", f"Go on with lorabot resume {name}.")
+        raise StageError(
+            f"{name} was cancelled.", f"Go on with lorabot resume {name}{place.words}."
+        )
     if not json:
         _print_files(local, view, place)
 

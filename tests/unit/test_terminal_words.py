@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.cli.terminal_words import for_terminal
+from bot.cli.terminal_words import for_terminal, named_place
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,14 @@ def test_a_command_is_named_as_it_is_typed_on_a_terminal(chat: str, terminal: st
 )
 def test_paths_addresses_and_what_only_chat_can_do_stay_as_they_are(text: str) -> None:
     assert for_terminal(text) == text
+
+
+def test_what_named_the_installation_is_named_again() -> None:
+    line = ["cancel", "--backend=modal", "mine", "--app", "team", "--json"]
+
+    place = named_place(line)
+
+    assert place == " --backend=modal --app team"
+    assert for_terminal("See /runs.", place) == "See lorabot runs --backend=modal --app team."
+    assert named_place(["runs", "--app"]) == " --app"
+    assert named_place(["runs"]) == ""

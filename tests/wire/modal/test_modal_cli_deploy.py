@@ -75,7 +75,7 @@ def test_before_the_first_deployment_the_doctor_says_what_is_to_be_done(
     assert found["Modal token"]["text"] == "of the workspace loopback (environment main)"
     for check in ("Modal Volumes", "stages' app", "bot's app", "bot's server"):
         assert found[check]["status"] == "failed"
-        assert found[check]["fix"] == "lorabot deploy --app team --engine musubi"
+        assert found[check]["fix"] == "lorabot deploy --app team"
     assert found["secret team-discord"]["fix"].startswith("modal secret create team-discord")
     assert found["deployed Functions"]["status"] == "not checked"
 
@@ -132,7 +132,7 @@ def test_for_people_each_check_is_a_line(operator: Loopback) -> None:
 def test_what_was_deployed_from_other_code_is_to_be_deployed_again(operator: Loopback) -> None:
     with _changed(operator, another_code) as finding:
         assert "other code" in finding("stages' app")["text"]
-        assert finding("stages' app")["fix"] == "lorabot deploy --app team --engine rehearsal"
+        assert finding("stages' app")["fix"] == "lorabot deploy --app team"
         assert finding("bot's app")["status"] == "fine"
 
 
@@ -147,7 +147,7 @@ def test_a_function_with_other_resources_is_named_with_the_difference(operator: 
 def test_a_bot_of_another_engine_than_its_stages_is_told(operator: Loopback) -> None:
     with _changed(operator, another_engine) as finding:
         assert "with musubi, and its stages" in finding("bot's app")["text"]
-        assert finding("bot's app")["fix"] == "lorabot deploy --app team --engine rehearsal"
+        assert finding("bot's app")["fix"] == "lorabot deploy --app team"
 
 
 @pytest.mark.usefixtures("deployed")

@@ -1,11 +1,26 @@
 """`lorabot deploy` of what is deployed already: what stays, and a copy that cannot start."""
 
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import modal
 import pytest
 
+from bot.modal_deploy import deploy
+from bot.start_word import StartWord, key
+from storage.modal_house import open_house
+from storage.run_index import SqliteRunIndex
+from tests.media import guide_files, write_zip
 from tests.wire.modal.command_line import lorabot
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.sandbox_thread import SandboxThread
-from training.deployment import HUB_SECRET
+from training.dataset_draft import Upload
+from training.datasets import Datasets
+from training.deployment import HUB_SECRET, Deployment
+from training.request import TrainRequest
+from training.runs import Origin, Runs
+from training.shared import held
 
 DEPLOY = ("deploy", "--app", "team", "--json")
 
@@ -65,9 +80,69 @@ def test_a_bot_that_cannot_start_says_why_at_once(
     assert (result.code, result.out) == (1, "")
     assert f"All is deployed, but the bot cannot start: {says}" in result.err
     assert "modal secret create team-discord LORABOT_DISCORD_TOKEN=... --force" in result.err
-    assert found["status"] == "fine" or says in found["text"]
+    assert found["status"] == "failed"
+    assert says in found["text"]
     assert repaired.code == 0
     assert server_finding()["status"] == "fine"
+
+
+@pytest.mark.usefixtures("deployed")
+def test_what_another_copy_says_meanwhile_is_not_taken_for_the_deployed_ones(
+    operator: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def says(line: str) -> None:
+        if "Waiting for the bot" in line:
+            for name in ("", "0123"):  # of no deploy, and of another one
+                board = modal.Dict.from_name("team-progress")
+                board.put(key(name), StartWord(cause="It is not this one.").model_dump_json())
+
+    result = deploy("team", os.environ, says)
+
+    assert result.deployment.engine == "rehearsal"
+
+
+@pytest.mark.usefixtures("deployed")
+def test_an_app_of_somebody_else_is_not_replaced(operator: Loopback) -> None:
+    app = operator.plane.apps.deployed("team")
+    assert app is not None
+    before, app.labels = app.labels, {}
+
+    result = lorabot(*DEPLOY)
+    app.labels = before
+
+    assert (result.code, result.out) == (1, "")
+    assert "has an app team that is no part of a deployment" in result.err
+
+
+@pytest.mark.usefixtures("deployed")
+def test_two_do_not_deploy_at_once(operator: Loopback) -> None:
+    leases = open_house(Deployment(name="team")).house.leases
+    with held(leases, "deploy"):
+        result = lorabot(*DEPLOY)
+
+    assert (result.code, result.out) == (1, "")
+    assert "Somebody else deploys this just now" in result.err
+
+
+@pytest.mark.usefixtures("deployed")
+def test_open_runs_of_another_engine_are_named_and_nothing_is_deployed(operator: Loopback) -> None:
+    parts = open_house(Deployment(name="team", engine="rehearsal"))
+    idle = replace(parts.house, elsewhere=nobody_advances)
+    archive = write_zip(Path(os.environ["LORABOT_HOME"]) / "a.zip", guide_files(images=2, clips=0))
+    Datasets(idle.store).add("1", "annika", Upload(archive=archive, by="7", file_name="a.zip"))
+    index = SqliteRunIndex(archive.with_name("index.sqlite"))
+    request = TrainRequest(model="wan21-t2v-1-3b", dataset="annika", name="mine")
+    Runs(idle, index).start(request, Origin(guild="1", by="7"), "rehearsal")
+
+    result = lorabot(*DEPLOY, "--engine", "musubi")
+
+    assert (result.code, result.out) == (1, "")
+    assert "these open runs, which another engine trains, would end: mine." in result.err
+    assert operator.variables("Bot")["LORABOT_ENGINE"] == "rehearsal"
+
+
+def nobody_advances(_guild: str, _run: str) -> None:
+    """Leave a run as it is."""
 
 
 def server_finding() -> dict[str, str]:

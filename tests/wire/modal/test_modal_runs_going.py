@@ -1,7 +1,11 @@
 """What happens around runs that are going on Modal: deploys, ticks, expiry, a full Volume."""
 
-import pytest
+import os
 
+import pytest
+from modal_proto import api_pb2
+
+from storage.volume_mounts import TEMPORARY
 from tests.wire.modal.installation import ORIGIN, Installation
 from tests.wire.modal.invariants import check, executions, saved_steps, started_attempts
 from tests.wire.modal.loopback.trees import scan
@@ -113,6 +117,27 @@ def test_a_full_volume_is_named_as_the_cause_and_the_run_can_be_resumed(
     assert failed.expert("main").checkpoints
     assert resumed.status is RunStatus.SUCCEEDED
     check(installation, run, spec.name)
+
+
+def test_the_nightly_clean_up_spares_what_people_made(installation: Installation) -> None:
+    run = installation.start()
+    found = installation.finish(run)
+    before = sorted(its.name for its in installation.checkpoints(run).iterdir())
+    left = installation.committed("runs") / TEMPORARY / "cut-off" / "new"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"x")
+    os.utime(left, (0, 0))
+
+    call = installation.loopback.fire_cron("clean_up")
+    installation.settle()
+
+    (its,) = installation.loopback.plane.calls.calls[call].inputs
+    assert its.output is not None
+    assert its.output.result.status == api_pb2.GenericResult.GENERIC_STATUS_SUCCESS
+    assert not left.exists()
+    assert sorted(its.name for its in installation.checkpoints(run).iterdir()) == before
+    assert installation.run(run) == found
+    check(installation, run)
 
 
 @pytest.mark.parametrize(
