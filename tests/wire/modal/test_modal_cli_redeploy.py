@@ -23,6 +23,7 @@ from training.runs import Origin, Runs
 from training.shared import held
 
 DEPLOY = ("deploy", "--app", "team", "--json")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
