@@ -125,6 +125,7 @@ def test_a_lightning_file_of_another_repository_is_in_the_plan(
     assert [argv[argv.index("--strength") + 1] for argv in (high, low)] == ["0.7", "1"]
 
 
+@pytest.mark.slow
 def test_a_run_by_command_line_from_zip_to_files(lorabot: Lorabot, archive: Path) -> None:
     run = lorabot.json(
         *("train", "--model", "wan22-t2v-vanilla", "--dataset", str(archive)),

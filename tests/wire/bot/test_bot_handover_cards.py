@@ -71,6 +71,7 @@ async def run_has_ended(copy: Copy) -> None:
     await until(lambda: copy.local.runs.view(guild, "mine").run.status.is_final, seconds=60)
 
 
+@pytest.mark.slow
 async def test_of_two_copies_one_keeps_the_card_and_pings_once(
     copies: Copies, ada: Chat, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
