@@ -55,13 +55,15 @@ async def test_a_cancelled_run_is_resumed_by_command_and_by_button(
 
     by_command = await ada.ask("resume", run_name="mine")
     second = str(by_command.embeds[0]["title"])
+    too_soon = await ben.user.reply(await ben.user.press(cancelled, "Resume"))
+    await ada.ping(second)
     by_button = await ben.user.reply(await ben.user.press(cancelled, "Resume"))
     third = str(by_button.embeds[0]["title"])
     ping = await ben.ping(third)
-    await ada.ping(second)
 
     assert list(cancelled.buttons) == ["Download", "Resume"]
     assert names == ["mine"]
+    assert f"{second} goes on with mine already." in too_soon.text
     assert len({"mine", second, third}) == 3
     assert ping.mentions == ["Ben"]
     for run in (second, third):
