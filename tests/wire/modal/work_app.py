@@ -18,8 +18,8 @@ marks = modal.Dict.from_name("marks", create_if_missing=True)
 
 @app.function(timeout=60)
 def hold(seconds=60):
-    print("holding")
     try:
+        print("holding")  # whoever has read it may interrupt at once
         time.sleep(seconds)
         return os.environ["MODAL_TASK_ID"]
     except BaseException as error:
@@ -46,10 +46,10 @@ def once_held(name):
 def stubborn(name):
     if not marks.put(name, "first", skip_if_exists=True):
         return "second"
-    print("holding")
     end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
+            print("holding")
             time.sleep(60)
         except BaseException:
             print("will not go")
