@@ -16,15 +16,16 @@ from bot.cli.explain import explain_log
 from bot.cli.import_volume import import_volume
 from bot.cli.merge import merge
 from bot.cli.models import models
+from bot.cli.options import Home
 from bot.cli.output import errors, print_error
 from bot.cli.plan import plan
 from bot.cli.runs import cancel, download, runs
 from bot.cli.sandbox import sandbox, serve
-from bot.cli.terminal_words import PLACE_OPTIONS, named_place
 from bot.cli.train import resume, train
 from training.errors import TrainingError
 
 USAGE, REFUSED = 2, 1
+_INSTALLATION = ("--home", "--backend", "--app")
 
 app = App(
     name="lorabot",
@@ -46,15 +47,19 @@ app.command(checkpoint)
 def main(arguments: list[str] | None = None) -> None:
     """Run one command line; exit codes: 0 fine, 1 refused or failed, 2 usage."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    given = sys.argv[1:] if arguments is None else arguments
+    given = _in_order(sys.argv[1:] if arguments is None else arguments)
+    place = ""
     try:
-        app(_in_order(given), exit_on_error=False, print_error=False)
+        command, bound, _ = app.parse_args(given, exit_on_error=False, print_error=False)
+        home = bound.arguments.get("home")
+        place = home.words if isinstance(home, Home) else ""
+        command(*bound.args, **bound.kwargs)
     except CycloptsError as error:
         errors.print(f"error: {error}", markup=False)
         errors.print("See lorabot --help, or --help of the command.")
         sys.exit(USAGE)
     except TrainingError as error:
-        print_error(error, named_place(given))
+        print_error(error, place)
         sys.exit(REFUSED)
     except ConnectionError as error:
         print_error(TrainingError(f"A connection failed: {error}.", "Try again in a moment."))
@@ -67,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _in_order(arguments: list[str]) -> list[str]:
     """Return a command line with what names the installation after the command, as it is read."""
     count = 0
-    while count < len(arguments) and arguments[count].split("=")[0] in PLACE_OPTIONS:
+    while count < len(arguments) and arguments[count].split("=")[0] in _INSTALLATION:
         count += 1 if "=" in arguments[count] else 2
     return [*arguments[count:], *arguments[:count]]
 

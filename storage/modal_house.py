@@ -59,13 +59,7 @@ def open_house(
     """
     settings = settings or StageSettings()
     leases = ModalLeases(_dictionary(deployment, "leases"))
-    store = VolumeStore(
-        {area: _volume(deployment.volume(area)) for area in deployment.areas},
-        leases,
-        scratch=scratch_folder(),
-        mounts=_mounts(deployment),
-        is_mounted=has_mounts,
-    )
+    store = _store(deployment, leases, has_mounts=has_mounts)
     records = CallRecords(_dictionary(deployment, "calls"), _dictionary(deployment, "line"))
 
     def place(call: Call) -> Placement:
@@ -107,6 +101,16 @@ def scratch_folder() -> Path:
 def placement_of(call: Call, model: Model) -> Placement:
     """Return the Function that runs a call, on the GPU that was asked for if one was."""
     return Placement(function_of(call.key.stage, model), call.gpu)
+
+
+def _store(deployment: Deployment, leases: ModalLeases, *, has_mounts: bool) -> VolumeStore:
+    return VolumeStore(
+        {area: _volume(deployment.volume(area)) for area in deployment.areas},
+        leases,
+        scratch=scratch_folder(),
+        mounts=_mounts(deployment),
+        is_mounted=has_mounts,
+    )
 
 
 def _dictionary(

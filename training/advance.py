@@ -86,12 +86,13 @@ class _Advance:
             return run
         run = self._find_lost(run)
         if run.cancel_requested:
-            return self._cancel(run)
+            return self._stop(run, ev.RunCancelled(at=self.house.clock()))
         try:
             self.house.require_engine(run.spec)
             stages = self.house.planner(run.spec).stages()
         except RequestError as error:
-            return self._end_without_engine(run, error)
+            ended = ev.RunFailed(at=self.house.clock(), cause=error.cause, fix=error.fix)
+            return self._stop(run, ended)
         except (FileNotFoundError, ValidationError) as error:
             return self._end(run, _damaged(self.house, error))
         run = self._give_up_fruitless(run)
@@ -120,22 +121,14 @@ class _Advance:
             self._write(ev.StageLost(at=self.house.clock(), key=key, attempt=stage.attempt))
         return self.log.load() if found else run
 
-    def _cancel(self, run: Run) -> Run:
+    def _stop(self, run: Run, end: Event) -> Run:
+        """Stop all that works for a run, and end it when nothing does any more."""
         stop_stages(self.house, run)
         run = self._find_lost(run)
         if any(stage.status in _ALIVE for stage in run.stages.values()):
             return run
         self._withdraw_unnoted(run)
-        return self._end(run, ev.RunCancelled(at=self.house.clock()))
-
-    def _end_without_engine(self, run: Run, error: RequestError) -> Run:
-        """End a run that nothing here can train any more, when all that works for it has."""
-        stop_stages(self.house, run)
-        run = self._find_lost(run)
-        if any(stage.status in _ALIVE for stage in run.stages.values()):
-            return run
-        ended = ev.RunFailed(at=self.house.clock(), cause=error.cause, fix=error.fix)
-        return self._end(run, ended)
+        return self._end(run, end)
 
     def _withdraw_unnoted(self, run: Run) -> None:
         """Cancel what was submitted by one who died before noting it."""

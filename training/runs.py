@@ -1,7 +1,7 @@
 """The runs of a guild: start, cancel, list; a run is stored before anyone is told of it."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pydantic import ValidationError
 
@@ -93,16 +93,16 @@ class Runs:
             NotFoundError: The guild has no such run.
             RequestError: The run is still open, or has nothing left to do.
         """
-        if (earlier := self._requested(origin)) is not None:
-            return self._store_spec(earlier) or earlier
-        with held(self._house.leases, f"resume/{origin.guild}/{name}"):
-            old = self._house.log(origin.guild, name).load()
+
+        def draft(old: Run) -> RunSpec:
             if not old.status.is_final or old.status is RunStatus.SUCCEEDED:
                 raise RequestError(
                     f"{name} is {old.status.value}, so there is nothing to resume.",
                     "Only a failed or cancelled run can be resumed; start another with /train.",
                 )
-            return self._store(self._rest_of(old, origin), origin, is_name_given=False)
+            return self._rest_of(old, origin)
+
+        return self._go_on(name, origin, draft)
 
     def try_again(self, name: str, origin: Origin) -> RunSpec:
         """Store a new run of what a failed one lacks, changed as its failure suggests.
@@ -111,26 +111,35 @@ class Runs:
             NotFoundError: The guild has no such run, or its dataset is gone.
             RequestError: Nothing was suggested for it.
         """
-        if (earlier := self._requested(origin)) is not None:
-            return self._store_spec(earlier) or earlier
-        with held(self._house.leases, f"resume/{origin.guild}/{name}"):
-            old = self._house.log(origin.guild, name).load()
+
+        def draft(old: Run) -> RunSpec:
             if old.suggestion is None:
                 raise RequestError(
                     f"No change of settings is known to help {name} ({old.status.value}).",
                     "Go on with it with /resume, or start another run with /train.",
                 )
             report = self._house.report(old.spec)
-            draft = with_suggestion(self._rest_of(old, origin), old.suggestion, report)
-            return self._store(draft, origin, is_name_given=False)
+            return with_suggestion(self._rest_of(old, origin), old.suggestion, report)
+
+        return self._go_on(name, origin, draft)
+
+    def _go_on(self, name: str, origin: Origin, draft: Callable[[Run], RunSpec]) -> RunSpec:
+        """Store the run that goes on with an old one; no two do at the same time."""
+        if (earlier := self._requested(origin)) is not None:
+            return self._store_spec(earlier) or earlier
+        with held(self._house.leases, f"resume/{origin.guild}/{name}"):
+            old = self._house.log(origin.guild, name).load()
+            spec = draft(old)
+            self._house.require_engine(old.spec)
+            self._require_not_gone_on(old.spec)
+            return self._store(spec, origin, is_name_given=False)
+
+    def _require_not_gone_on(self, old: RunSpec) -> None:
+        for guild, name in open_runs(self._house, old.guild):
+            if self._house.log(guild, name).spec().continues == old.name:
+                raise RequestError(f"{name} goes on with {old.name} already.", "See it in /runs.")
 
     def _rest_of(self, old: Run, origin: Origin) -> RunSpec:
-        self._house.require_engine(old.spec)
-        for _, name in open_runs(self._house, origin.guild):
-            if self._house.log(origin.guild, name).spec().continues == old.spec.name:
-                raise RequestError(
-                    f"{name} goes on with {old.spec.name} already.", "See it with /status."
-                )
         asked = {"requested_by": origin.by, "channel": origin.channel}
         return rest_of(old).model_copy(update={"created_at": self._house.clock(), **asked})
 

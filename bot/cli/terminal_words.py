@@ -2,7 +2,6 @@
 
 import re
 
-PLACE_OPTIONS = ("--home", "--backend", "--app")
 # Only what the command line can do too; the rest stays as it is typed in chat.
 _COMMANDS = {
     "/dataset add": "lorabot add",
@@ -34,16 +33,3 @@ def for_terminal(text: str, place: str = "") -> str:
         return _COMMANDS[found[1]] + place + _OPTION.sub(r" --\1 ", found[2])
 
     return _COMMAND.sub(typed, text)
-
-
-def named_place(arguments: list[str]) -> str:
-    """Return the options of a command line that name the installation, as they were typed."""
-    found, number = "", 0
-    while number < len(arguments):
-        name, is_given, _ = arguments[number].partition("=")
-        if name in PLACE_OPTIONS:
-            taken = 1 if is_given else 2
-            found += "".join(f" {word}" for word in arguments[number : number + taken])
-            number += taken - 1
-        number += 1
-    return found

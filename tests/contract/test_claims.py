@@ -1,13 +1,14 @@
 """What every `Claims` promises; each copy of the bot makes its own object of the same claims."""
 
-import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from storage.file_claims import FileClaims
 from storage.modal_claims import ModalClaims
+from tests.at_once import at_once
 from tests.memory_dict import MemoryDict
 from training.ports import Claims
 
@@ -44,17 +45,11 @@ def test_a_claim_outlives_who_made_it(copy: Copy) -> None:
 
 def test_of_many_at_once_exactly_one_has_each_claim(copy: Copy) -> None:
     names = [str(number) for number in range(25)]
-    barrier = threading.Barrier(8)
     won: list[str] = []
 
     def claim(claims: Claims) -> None:
-        barrier.wait()
         won.extend(name for name in names if claims.claim(name))
 
-    threads = [threading.Thread(target=claim, args=(copy(),)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once([partial(claim, copy()) for _ in range(8)])
 
     assert sorted(won) == sorted(names)

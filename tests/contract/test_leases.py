@@ -1,12 +1,13 @@
 """What every `Leases` promises."""
 
-import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from storage.file_lease import FileLeases
 from storage.modal_lease import ModalLeases
+from tests.at_once import at_once
 from tests.memory_dict import MemoryDict
 from training.ports import Grant, Leases
 
@@ -48,20 +49,14 @@ def test_a_living_lease_keeps_others_out(leases: Leases) -> None:
 
 
 def test_of_many_takers_exactly_one_wins(leases: Leases) -> None:
-    barrier = threading.Barrier(8)
     grants: list[Grant] = []
 
     def take(number: int) -> None:
-        barrier.wait()
         grant = leases.acquire("run/train", holder=str(number))
         if grant is not None:
             grants.append(grant)
 
-    threads = [threading.Thread(target=take, args=(n,)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once([partial(take, number) for number in range(8)])
 
     assert len(grants) == 1
 

@@ -1,9 +1,9 @@
 """What every `Store` promises: a folder, Modal's Volumes from outside, and mounted."""
 
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +16,7 @@ from storage.modal_lease import ModalLeases
 from storage.modal_volume import VolumeStore
 from storage.volume_api import Volume
 from storage.volume_mounts import Mounts
+from tests.at_once import at_once
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.loopback.settings import Settings
 from tests.wire.modal.mounted_store import AREAS, mounted_store
@@ -83,19 +84,13 @@ def test_reading_nothing_is_an_error(store: Store) -> None:
 
 
 def test_of_many_creators_exactly_one_wins(store: Store) -> None:
-    barrier = threading.Barrier(8)
     won: list[int] = []
 
     def create(number: int) -> None:
-        barrier.wait()
         if store.create(f"{RUNS}/spec.json", str(number).encode()):
             won.append(number)
 
-    threads = [threading.Thread(target=create, args=(n,)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once([partial(create, number) for number in range(8)])
 
     assert len(won) == 1
     assert store.read(f"{RUNS}/spec.json") == str(won[0]).encode()

@@ -1,13 +1,12 @@
 """A run that people cancel: nothing of it is left behind, whoever died or asked in between."""
 
-import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from storage.run_index import SqliteRunIndex
+from tests.at_once import at_once
 from tests.media import guide_files
 from tests.pipeline.home import GUILD
 from tests.pipeline.stages import Stages
@@ -95,7 +94,7 @@ def test_of_many_who_cancel_at_once_none_replaces_what_another_wrote(
     stages, spec = begun
     log, at = stages.local.house.log(spec.guild, spec.name), stages.local.house.clock()
 
-    _at_once(
+    at_once(
         [
             lambda by=by: log.append_alone(REQUEST, CancelRequested(at=at, by=by))
             for by in "12345678"
@@ -123,17 +122,3 @@ class _Unreachable:
 
     def cancel(self, name: str) -> None:
         raise ConnectionError(name)
-
-
-def _at_once(acts: list[Callable[[], object]]) -> None:
-    barrier = threading.Barrier(len(acts))
-
-    def wait_and_do(act: Callable[[], object]) -> None:
-        barrier.wait()
-        act()
-
-    threads = [threading.Thread(target=wait_and_do, args=(act,)) for act in acts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()

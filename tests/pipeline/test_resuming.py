@@ -1,13 +1,12 @@
 """Runs that are gone on with: by one run at a time, and with the engine they were started with."""
 
-import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from storage.run_index import SqliteRunIndex
+from tests.at_once import at_once
 from tests.media import guide_files
 from tests.pipeline.home import GUILD
 from tests.pipeline.stages import Stages
@@ -74,17 +73,3 @@ def test_a_run_of_an_engine_that_is_not_there_any_more_ends_and_is_not_resumed(
     assert stages.local.backend.is_idle()
     with pytest.raises(RequestError, match="was started with rehearsal"):
         Runs(house, SqliteRunIndex(tmp_path / "index.sqlite")).resume(spec.name, ORIGIN)
-
-
-def at_once(acts: list[Callable[[], None]]) -> None:
-    barrier = threading.Barrier(len(acts))
-
-    def wait_and_do(act: Callable[[], None]) -> None:
-        barrier.wait()
-        act()
-
-    threads = [threading.Thread(target=wait_and_do, args=(act,)) for act in acts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.cli.terminal_words import for_terminal, named_place
+from bot.cli.terminal_words import for_terminal
 
 
 @pytest.mark.parametrize(
@@ -35,12 +35,7 @@ def test_paths_addresses_and_what_only_chat_can_do_stay_as_they_are(text: str) -
     assert for_terminal(text) == text
 
 
-def test_what_named_the_installation_is_named_again() -> None:
-    line = ["cancel", "--backend=modal", "mine", "--app", "team", "--json"]
+def test_the_options_that_name_the_installation_come_with_it() -> None:
+    said = for_terminal("See /runs.", " --backend modal --app team")
 
-    place = named_place(line)
-
-    assert place == " --backend=modal --app team"
-    assert for_terminal("See /runs.", place) == "See lorabot runs --backend=modal --app team."
-    assert named_place(["runs", "--app"]) == " --app"
-    assert named_place(["runs"]) == ""
+    assert said == "See lorabot runs --backend modal --app team."

@@ -8,19 +8,19 @@ from training.code_version import CODE_LABEL, ENGINE_LABEL
 
 def another_code(loopback: Loopback) -> Callable[[], object]:
     """Let the stages be of other code than this."""
-    app = loopback.plane.apps.deployed("team-stages")
-    assert app is not None
-    before = app.labels
-    app.labels = {**before, CODE_LABEL: "0123"}
-    return lambda: setattr(app, "labels", before)
+    return _labelled(loopback, "team-stages", CODE_LABEL, "0123")
 
 
 def another_engine(loopback: Loopback) -> Callable[[], object]:
     """Let the bot be of a deployment with another engine than its stages."""
-    app = loopback.plane.apps.deployed("team")
+    return _labelled(loopback, "team", ENGINE_LABEL, "musubi")
+
+
+def _labelled(loopback: Loopback, name: str, label: str, value: str) -> Callable[[], object]:
+    app = loopback.plane.apps.deployed(name)
     assert app is not None
     before = app.labels
-    app.labels = {**before, ENGINE_LABEL: "musubi"}
+    app.labels = {**before, label: value}
     return lambda: setattr(app, "labels", before)
 
 

@@ -1,12 +1,12 @@
 """Stages started on the real client's loopback: never two that work, in line, stopped, lost."""
 
 import asyncio
-import threading
 from collections.abc import Callable
 
 import modal
 import pytest
 
+from tests.at_once import at_once
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.stages import Stages
 from training.backends.modal import STOP_SECONDS
@@ -15,20 +15,6 @@ from training.errors import BackendError
 from training.ports import CallState, CallStatus, Grant, Leases
 
 QUEUED, RUNNING, ENDED, GONE = CallStatus
-
-
-def at_once(count: int, act: Callable[[], object]) -> None:
-    barrier = threading.Barrier(count)
-
-    def wait_and_act() -> None:
-        barrier.wait()
-        act()
-
-    threads = [threading.Thread(target=wait_and_act) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 class LosesTheRace(CallRecords):
@@ -53,7 +39,7 @@ def test_what_was_spawned_too_late_is_cancelled(stages: Stages) -> None:
 def test_a_call_submitted_by_many_at_once_is_worked_on_once(stages: Stages) -> None:
     call = stages.call("a", device="cpu")
 
-    at_once(3, lambda: stages.backend().submit(call))
+    at_once([lambda: stages.backend().submit(call)] * 3)
 
     stages.tell("a", "finish")
     for call_id in stages.spawned():
@@ -65,7 +51,7 @@ def test_several_who_look_through_the_line_at_once_start_what_fits_once(stages: 
     full = stages.backend(gpu_limit=0)
     handles = [full.submit(stages.call(run)) for run in ("a", "b", "c")]
 
-    at_once(3, lambda: stages.backend(gpu_limit=2).pump())
+    at_once([lambda: stages.backend(gpu_limit=2).pump()] * 3)
 
     assert len(stages.spawned()) == 2
     states = [stages.backend().state(handle) for handle in handles]

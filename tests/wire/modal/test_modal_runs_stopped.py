@@ -35,6 +35,16 @@ def cancel(installation: Installation, run: str, container: Container) -> float:
     return time.monotonic() - asked_at
 
 
+def cancel_in_time(installation: Installation, run: str, container: Container) -> None:
+    """Cancel a run, and see that its GPU is soon free and that what it had saved is there."""
+    seconds = cancel(installation, run, container)
+    found = installation.finish(run)
+    assert seconds < FREE_SECONDS
+    assert found.status is RunStatus.CANCELLED
+    assert list(installation.checkpoints(run).glob("*-state/training_state.json"))
+    check(installation, run)
+
+
 def suspend(container: Container, *words: str) -> None:
     """Have the processes of a container hang whose command line holds all the words."""
     assert container.process is not None
@@ -74,25 +84,14 @@ def test_a_trainer_that_hangs_is_killed_and_what_it_had_saved_stays(
     run, container = start_training(installation)
     suspend(container, "wan_train_network.py")
 
-    seconds = cancel(installation, run, container)
-    found = installation.finish(run)
-
-    assert seconds < FREE_SECONDS
-    assert found.status is RunStatus.CANCELLED
-    assert list(installation.checkpoints(run).glob("*-state/training_state.json"))
-    check(installation, run)
+    cancel_in_time(installation, run, container)
 
 
 def test_a_container_that_hangs_is_killed_without_a_tick(installation: Installation) -> None:
     run, container = start_training(installation)
     suspend(container)
 
-    seconds = cancel(installation, run, container)
-    found = installation.finish(run)
-
-    assert seconds < FREE_SECONDS
-    assert found.status is RunStatus.CANCELLED
-    check(installation, run)
+    cancel_in_time(installation, run, container)
 
 
 @pytest.mark.parametrize("hangs", [False, True])
@@ -108,13 +107,7 @@ def test_containers_that_start_slowly_do_not_delay_a_cancel(
         installation.loopback.kill(waiting)
     monkeypatch.setattr(installation.loopback.settings, "cold_start_seconds", 12.0)
 
-    seconds = cancel(installation, run, container)
-    found = installation.finish(run)
-
-    assert seconds < FREE_SECONDS
-    assert found.status is RunStatus.CANCELLED
-    assert list(installation.checkpoints(run).glob("*-state/training_state.json"))
-    check(installation, run)
+    cancel_in_time(installation, run, container)
 
 
 def test_a_run_that_is_cancelled_at_once_holds_no_gpu(installation: Installation) -> None:

@@ -1,0 +1,19 @@
+"""Several who do something at the same moment."""
+
+import threading
+from collections.abc import Callable, Sequence
+
+
+def at_once(acts: Sequence[Callable[[], object]]) -> None:
+    """Do all of it at once, each in a thread of its own, and wait until all is done."""
+    barrier = threading.Barrier(len(acts))
+
+    def wait_and_do(act: Callable[[], object]) -> None:
+        barrier.wait()
+        act()
+
+    threads = [threading.Thread(target=wait_and_do, args=(act,)) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
