@@ -54,6 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
         home = bound.arguments.get("home")
         place = home.words if isinstance(home, Home) else ""
         command(*bound.args, **bound.kwargs)
+        sys.exit(0)
     except CycloptsError as error:
         errors.print(f"error: {error}", markup=False)
         errors.print("See lorabot --help, or --help of the command.")
