@@ -3,13 +3,13 @@
 import secrets
 
 from bot.settings import Settings
-from training.checkpoints import Checkpoints
-from training.datasets import Datasets
-from training.house import House
-from training.layout import GUILDS
+from training.operations.runs import Runs
+from training.pipeline.runtime import House
 from training.ports import Claims, Engine, RunIndex
-from training.request import EngineName
-from training.runs import Runs
+from training.registry.datasets import Datasets
+from training.registry.loras import Checkpoints
+from training.runs.spec import EngineName
+from training.store_keys import GUILDS
 
 _LINK_SECRET = "bot/link-secret"
 

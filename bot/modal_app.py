@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 import modal
 
 from bot.settings import HOSTED_VARIABLES
-from training.code_version import BOT_CODE, labels
-from training.deployment import DISCORD_KEYS, Deployment
-from training.modal_images import bot_image
-from training.resources import BOT, FUNCTIONS, STARTUP_SECONDS
-from training.stage_settings import STAGE_VARIABLES, chosen
+from training.deployment.code_version import BOT_CODE, labels
+from training.deployment.modal_images import bot_image
+from training.deployment.names import DISCORD_KEYS, Deployment
+from training.deployment.resources import BOT, FUNCTIONS, STARTUP_SECONDS
+from training.pipeline.settings import STAGE_VARIABLES, chosen
 
 if TYPE_CHECKING:
-    from bot.hosted import HostedBot
+    from bot.hosting.container import HostedBot
 
 DEPLOYMENT = Deployment.from_env(os.environ)
 SECRET = modal.Secret.from_name(DEPLOYMENT.discord_secret, required_keys=list(DISCORD_KEYS))
@@ -44,9 +44,9 @@ class Bot:
     @modal.enter()
     async def start(self) -> None:
         """Connect to Discord; the container is ready when that is done."""
-        from bot.hosted import HostedBot
-        from bot.modal_wiring import open_hosted
-        from training.log_output import log_to_stderr
+        from bot.hosting.container import HostedBot
+        from bot.hosting.modal import open_hosted
+        from training.pipeline.logging_setup import log_to_stderr
 
         log_to_stderr()
         server = modal.Server.from_name(DEPLOYMENT.bot_app, "Bot")
@@ -72,6 +72,6 @@ class Bot:
 )
 def watch() -> None:
     """Fail, for Modal to report, when the bot does not answer."""
-    from bot.modal_wiring import require_health
+    from bot.hosting.modal import require_health
 
     require_health(modal.Server.from_name(DEPLOYMENT.bot_app, "Bot").get_url())

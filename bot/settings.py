@@ -5,16 +5,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, ValidationError, field_validator
 
-from training.deployment import (
-    DEFAULT_APP,
-    DEFAULT_GPU_STAGES,
-    STAGES_SUFFIX,
-    Deployment,
-)
+from training.catalogue.gpus import GPUS
+from training.deployment.names import DEFAULT_APP, DEFAULT_GPU_STAGES, STAGES_SUFFIX, Deployment
 from training.errors import RequestError
-from training.gpus import GPUS
-from training.request import EngineName
-from training.stage_settings import PREFIX, StageSettings
+from training.pipeline.settings import PREFIX, StageSettings
+from training.runs.spec import EngineName
 
 BackendName = Literal["local", "modal"]
 # Modal's names have up to 63 characters, and those of a deployment end in up to 9 more.

@@ -11,8 +11,8 @@ from safetensors.numpy import (
     save_file,  # type: ignore[reportUnknownVariableType]  # its path type is open
 )
 
-from training.adapter.modules import Widths, modules_of
-from training.catalogue import find_model
+from training.catalogue.models import find_model
+from training.lora.modules import Widths, modules_of
 from training.rehearsal.shape import adapter_widths
 
 Style = Literal["musubi", "lightning", "peft"]

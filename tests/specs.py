@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from training.dataset.group import GroupPlan
-from training.dataset.groups import plan_groups
+from training.dataset.config.group import GroupPlan
+from training.dataset.config.guide_groups import plan_groups
 from training.dataset.report import Report, Sample
-from training.request import DatasetRef, ExpertChoice, RunSpec, TrainRequest, resolve_experts
+from training.runs.spec import DatasetRef, ExpertChoice, RunSpec, TrainRequest, resolve_experts
 
 
 @dataclass(frozen=True)

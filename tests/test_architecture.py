@@ -11,9 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("bot", "training", "storage")
 COMPOSITION_ROOTS = {
-    "bot/wiring.py",
-    "bot/modal_wiring.py",
-    "bot/modal_operator.py",
+    "bot/hosting/local.py",
+    "bot/hosting/modal.py",
+    "bot/deploy/operator.py",
     "bot/modal_app.py",
     "training/modal_app.py",
 }
@@ -72,13 +72,22 @@ def test_torch_stays_in_the_parts_that_calculate() -> None:
 
 
 def test_modal_stays_in_its_adapters() -> None:
-    allowed = ("bot/modal_", "training/modal_", "training/backends/modal", "storage/modal_")
+    allowed = (
+        "bot/modal_app.py",
+        "bot/deploy/",
+        "bot/hosting/modal.py",
+        "training/modal_app.py",
+        "training/backends/modal/",
+        "training/deployment/modal_",
+        "storage/modal/",
+    )
 
     assert not outside(importers("modal"), *allowed)
 
 
 @pytest.mark.parametrize(
-    "module", ["bot.host", "bot.worker", "bot.__main__", "training.stages.train"]
+    "module",
+    ["bot.hosting.bot", "bot.hosting.worker", "bot.__main__", "training.pipeline.stages.train"],
 )
 def test_importing_the_bot_never_imports_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"

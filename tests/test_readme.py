@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 from bot.cli.models import markdown_table
-from bot.invite import PERMISSIONS, invite_link
+from bot.messages.invite import PERMISSIONS, invite_link
 from bot.settings import Settings
-from training.gpus import GPUS
-from training.idle_cost import idle_costs
+from training.catalogue.gpus import GPUS
+from training.estimates.idle_cost import idle_costs
 from training.machine_prices import LISTED
 
 ROOT = Path(__file__).parents[1]

@@ -1,6 +1,6 @@
 """The failures a user can act on; each carries a cause and a fix in plain words."""
 
-from training.suggestion import Suggestion
+from training.suggestions import Suggestion
 
 
 class TrainingError(Exception):

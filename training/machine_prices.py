@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from training.prices import LISTED_ON
+from training.estimates.prices import LISTED_ON
 
 HOUR_SECONDS = 3600
 # What the client's answer calls them, in dollars an hour, for storage a month.

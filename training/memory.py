@@ -2,16 +2,10 @@
 
 from dataclasses import dataclass
 
-from training.dataset.buckets import STEP, Resolution, Size
-from training.dataset.group import GroupPlan
-from training.dataset.groups import LONG_FRAMES, SHORT_FRAMES, SIZES
-from training.suggestion import (
-    FewerFrames,
-    LowerResolution,
-    Suggestion,
-    SwapBlocks,
-    UseFp8,
-)
+from training.dataset.config.buckets import STEP, Resolution, Size
+from training.dataset.config.group import GroupPlan
+from training.dataset.config.guide_groups import LONG_FRAMES, SHORT_FRAMES, SIZES
+from training.suggestions import FewerFrames, LowerResolution, Suggestion, SwapBlocks, UseFp8
 
 # Less than a third off is not worth another start.
 _WORTH_IT = 2 / 3

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import modal
 
-from training.code_version import STAGES_CODE, labels
-from training.deployment import HUB_KEYS, Deployment
-from training.modal_images import gpu_image, merge_image, stage_image
-from training.resources import FUNCTIONS, STARTUP_SECONDS, FunctionName
-from training.stage_settings import STAGE_VARIABLES, chosen
+from training.deployment.code_version import STAGES_CODE, labels
+from training.deployment.modal_images import gpu_image, merge_image, stage_image
+from training.deployment.names import HUB_KEYS, Deployment
+from training.deployment.resources import FUNCTIONS, STARTUP_SECONDS, FunctionName
+from training.pipeline.settings import STAGE_VARIABLES, chosen
 
 if TYPE_CHECKING:
-    from storage.modal_house import ModalParts
+    from storage.modal.runtime import ModalParts
 
 DEPLOYMENT = Deployment.from_env(os.environ)
 HUB_SECRET = modal.Secret.from_name(DEPLOYMENT.hub_secret, required_keys=list(HUB_KEYS))
@@ -56,7 +56,7 @@ def _options(name: FunctionName, image: modal.Image) -> dict[str, Any]:
 @app.function(**_options("advance", _CPU))
 def advance(guild: str, run: str) -> None:
     """Move one run as far as it can go now."""
-    from training.modal_calls import advance_one
+    from training.backends.modal.functions import advance_one
 
     parts = _opened()
     advance_one(parts.house, guild, run, parts.backend.pump)
@@ -65,7 +65,7 @@ def advance(guild: str, run: str) -> None:
 @app.function(**_options("tick", _CPU))
 def tick() -> None:
     """Move every open run, and start what waits for a free GPU."""
-    from training.modal_calls import advance_all
+    from training.backends.modal.functions import advance_all
 
     parts = _opened()
     advance_all(parts.house, parts.backend.pump)
@@ -74,8 +74,8 @@ def tick() -> None:
 @app.function(**_options("clean_up", _CPU))
 def clean_up() -> None:
     """Remove what is temporary and old, and what can be made again and was not used."""
-    from training.clean_up import clean_up as clean
-    from training.notices import announce
+    from training.operations.clean_up import clean_up as clean
+    from training.operations.notices import announce
 
     house = _opened().house
     announce(house, clean(house))
@@ -130,7 +130,7 @@ def train_small(call: dict[str, Any]) -> str:
 
 
 def _stage(call: dict[str, Any]) -> str:
-    from training.modal_calls import do_call
+    from training.backends.modal.functions import do_call
 
     parts = _opened(has_mounts=True)
     return do_call(parts.house, parts.records, call)
@@ -139,8 +139,8 @@ def _stage(call: dict[str, Any]) -> str:
 @functools.cache
 def _opened(*, has_mounts: bool = False) -> "ModalParts":
     """Return the adapters; a container that is called again knows what it has read already."""
-    from storage.modal_house import open_house
-    from training.log_output import log_to_stderr
+    from storage.modal.runtime import open_house
+    from training.pipeline.logging_setup import log_to_stderr
 
     log_to_stderr()
     return open_house(DEPLOYMENT, has_mounts=has_mounts)

@@ -7,9 +7,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from training.adapter.modules import Widths
-from training.catalogue import Model, WeightFile
-from training.events import StageKey
+from training.catalogue.models import Model, WeightFile
+from training.lora.modules import Widths
+from training.runs.events import StageKey
 
 
 def unwatched(_here_bytes: int) -> None:

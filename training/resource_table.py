@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 
-from training.resources import (
+from training.deployment.resources import (
     BOT,
     FUNCTIONS,
     HOURS,

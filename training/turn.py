@@ -4,8 +4,8 @@ import time
 import uuid
 from dataclasses import dataclass
 
+from training.pipeline.leases import wait_a_moment
 from training.ports import Grant, Leases
-from training.shared import wait_a_moment
 
 # How long a lease that was taken or renewed is ours without another look, of 20 s.
 SURE_SECONDS = 5.0

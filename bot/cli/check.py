@@ -11,15 +11,15 @@ from bot.cli.progress import counted
 from bot.cli.zips import require_file
 from bot.messages.contact_sheet import draw_sheet
 from bot.messages.dataset_text import report_text
-from training.dataset.archive import ArchiveRefusedError
 from training.dataset.inspect import TooSlowError
 from training.dataset.limits import Limits
 from training.dataset.original import why_not_original
 from training.dataset.repair import repair as write_repaired
 from training.dataset.report import Finding, Report
-from training.dataset_draft import Draft, Upload, inspect_upload, refuse_unusable
+from training.dataset.zip.archive import ArchiveRefusedError
 from training.errors import DatasetError, RequestError
-from training.prediction import predictions, suited
+from training.estimates.steps_per_model import predictions, suited
+from training.registry.dataset_draft import Draft, Upload, inspect_upload, refuse_unusable
 
 
 def check(

@@ -12,7 +12,7 @@ from bot.cli.options import GUILD, OPERATOR, Home, Json, ModelName
 from bot.cli.output import console, print_json
 from bot.messages.checkpoint_text import checkpoint_card
 from bot.messages.duration import size
-from training.catalogue import ExpertName
+from training.catalogue.models import ExpertName
 from training.errors import RequestError
 
 Name = Annotated[str, Parameter(help="A name of `lorabot checkpoint list`.")]

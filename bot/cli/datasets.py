@@ -14,13 +14,13 @@ from bot.cli.zips import require_file
 from bot.installation import Installation
 from bot.messages.dataset_text import report_text
 from bot.messages.difference_text import difference_text
-from training.dataset.caption_table import write_table
+from training.dataset.captions.table import write_table
 from training.dataset.difference import compare
-from training.dataset_draft import Upload
-from training.dataset_edits import DatasetEdits
-from training.datasets import DatasetVersion
 from training.errors import RequestError
-from training.request import name_from_file
+from training.registry.dataset_draft import Upload
+from training.registry.dataset_edits import DatasetEdits
+from training.registry.datasets import DatasetVersion
+from training.runs.spec import name_from_file
 
 Prefix = Annotated[
     bool, Parameter(help="Put the trigger word first in captions that lack it.", negative=())

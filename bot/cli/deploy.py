@@ -13,11 +13,11 @@ from bot.doctor.chat import DISCORD, DiscordAccount, DiscordRefusedError
 from bot.messages.deploy_text import idle_text, next_text
 from bot.messages.duration import duration
 from bot.settings import Settings
-from training.deployment import ENGINE_VARIABLE
+from training.deployment.names import ENGINE_VARIABLE
+from training.deployment.resources import BOT, FUNCTIONS
 from training.errors import RequestError
-from training.idle_cost import idle_costs
-from training.request import EngineName
-from training.resources import BOT, FUNCTIONS
+from training.estimates.idle_cost import idle_costs
+from training.runs.spec import EngineName
 
 Trainer = Annotated[
     EngineName | None,
@@ -38,7 +38,7 @@ def deploy(*, engine: Trainer = None, json: Json = False, home: Home | None = No
         raise RequestError("lorabot deploy brings the bot to Modal.", "Leave out --backend local.")
     settings = replace(place, backend="modal").settings()
     environment = {**os.environ, **({ENGINE_VARIABLE: engine} if engine is not None else {})}
-    from bot.modal_deploy import current_prices, deploy  # noqa: PLC0415  # imports Modal's client
+    from bot.deploy.deploy import current_prices, deploy  # noqa: PLC0415  # imports Modal's client
 
     name = settings.modal_app
     done = deploy(name, environment, lambda line: errors.print(plain(line)))

@@ -38,7 +38,7 @@ def _findings(home: Home) -> Iterator[Finding]:
     if home.backend == "local":
         yield unchecked("Modal", "left out with --backend local")
     else:
-        from bot.modal_checks import modal_findings  # noqa: PLC0415  # imports Modal's client
+        from bot.deploy.checks import modal_findings  # noqa: PLC0415  # imports Modal's client
 
         yield from modal_findings(settings.deployment, is_wanted=settings.backend == "modal")
     yield from chat_findings(settings)

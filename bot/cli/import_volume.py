@@ -11,11 +11,11 @@ from bot.cli.checkpoint import Place
 from bot.cli.options import OPERATOR, Json
 from bot.cli.output import console, errors, plain, print_json
 from bot.cli.progress import fetched
-from bot.guide_import import Binding, GuideImport, Outcome, Source
 from bot.messages.duration import size
-from training.catalogue import ExpertName, find_model
+from bot.service.guide_import import Binding, GuideImport, Outcome, Source
+from training.catalogue.models import ExpertName, find_model
 from training.errors import NotFoundError
-from training.guide_volumes import (
+from training.registry.guide_volumes import (
     FoundCheckpoint,
     FoundDataset,
     find_checkpoints,
@@ -96,7 +96,7 @@ def _look(what: What, *, is_quiet: bool) -> list[_Volume]:
     Raises:
         NotFoundError: Neither is there.
     """
-    from bot.modal_operator import open_source  # noqa: PLC0415  # imports Modal's client
+    from bot.deploy.operator import open_source  # noqa: PLC0415  # imports Modal's client
 
     volumes: list[_Volume] = []
     for name, find in ((what.datasets, find_datasets), (what.checkpoints, find_checkpoints)):

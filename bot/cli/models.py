@@ -8,7 +8,7 @@ from rich.table import Table
 from bot.cli.options import Home, Json
 from bot.cli.output import console, print_json
 from bot.messages.figures import rate
-from training.catalogue import MODELS, SOURCES, Expert, Model, SpeedLora, WeightFile
+from training.catalogue.models import MODELS, SOURCES, Expert, Model, SpeedLora, WeightFile
 
 Markdown = Annotated[bool, Parameter(help="Print the table of the README.", negative=())]
 

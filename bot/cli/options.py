@@ -6,16 +6,16 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from bot.hosting.local import LocalHouse
 from bot.installation import Installation
 from bot.settings import BackendName, Settings
-from bot.wiring import LocalHouse
-from training.cutting import read_config
+from training.catalogue.gpus import GPUS
 from training.dataset.report import Media
 from training.errors import NotFoundError, RequestError
-from training.gpus import GPUS
-from training.request import EngineName, ExpertChoice, TrainRequest
-from training.runs import Origin
-from training.settings import CONFIG_TEXTS, describe
+from training.operations.runs import Origin
+from training.runs.hyperparameters import CONFIG_TEXTS, describe
+from training.runs.spec import EngineName, ExpertChoice, TrainRequest
+from training.runs.training_items import read_config
 
 GUILD = "local"  # the command line's own guild
 OPERATOR = "operator"
@@ -78,7 +78,7 @@ class Home:
         if settings.backend == "local":
             return LocalHouse(settings)
         # Imported when it is needed: the client takes half a second.
-        from bot.modal_operator import open_deployment  # noqa: PLC0415
+        from bot.deploy.operator import open_deployment  # noqa: PLC0415
 
         return open_deployment(settings)
 

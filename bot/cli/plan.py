@@ -21,13 +21,13 @@ from bot.cli.zips import look_at
 from bot.messages.duration import duration
 from bot.messages.gpu_text import asked_gpu, basis
 from bot.messages.plan_text import memory_text
-from training.card_memory import needs
-from training.catalogue import find_model
-from training.cost import Estimate, estimate
-from training.cutting import cut_run, remarks
+from training.catalogue.models import find_model
 from training.dataset.report import Finding
-from training.plan import Planner
-from training.request import RunSpec
+from training.estimates.gpu_memory import needs
+from training.estimates.time_and_cost import Estimate, estimate
+from training.pipeline.plan import Planner
+from training.runs.spec import RunSpec
+from training.runs.training_items import cut_run, remarks
 
 
 def plan(

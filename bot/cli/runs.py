@@ -12,7 +12,7 @@ from bot.cli.output import console, print_json
 from bot.cli.progress import fetched
 from bot.web.archive import Member, Stored, stream_zip
 from bot.web.bundle import READ_ME, bundle
-from training.bundle import require_checkpoints
+from training.pipeline.checkpoint_sets import require_checkpoints
 
 _BLOCK_BYTES = 1 << 20
 Rebuild = Annotated[

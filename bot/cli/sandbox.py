@@ -11,10 +11,10 @@ from cyclopts import Parameter, validators
 
 from bot.cli.options import Home
 from bot.cli.output import console
-from bot.host import RunningBot, running_bot, spare_what_is_loaded
+from bot.hosting.bot import RunningBot, running_bot, spare_what_is_loaded
+from bot.hosting.local import LocalHouse
 from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxServer
-from bot.wiring import LocalHouse
 
 _SANDBOX_EDIT_SECONDS = 1.0
 _SANDBOX_ROLE = "lora-team"

@@ -27,13 +27,13 @@ from bot.cli.options import (
 )
 from bot.cli.output import console, print_json
 from bot.cli.zips import look_at, stored_dataset
+from bot.hosting.local import LocalHouse
 from bot.installation import Installation
 from bot.messages.suggestion_text import fix_with_option
-from bot.wiring import LocalHouse
-from training import layout
+from training import store_keys
 from training.errors import StageError
-from training.run import RunStatus, StageStatus
-from training.view import RunView
+from training.pipeline.run_view import RunView
+from training.runs.state import RunStatus, StageStatus
 
 
 def train(
@@ -149,7 +149,7 @@ def _print_files(local: Installation, view: RunView, place: Home) -> None:
         for file in view.expert(expert.name).checkpoints:
             path = Path(file).name
             if isinstance(local, LocalHouse):
-                path = str(local.house.store.path(f"{layout.run(GUILD, name)}/{file}"))
+                path = str(local.house.store.path(f"{store_keys.run(GUILD, name)}/{file}"))
             console.print(f"  {path}", markup=False)
     if not isinstance(local, LocalHouse):
         console.print(f"Fetch them: lorabot download {name} --out FOLDER{place.words}")

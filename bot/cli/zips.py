@@ -7,10 +7,10 @@ from bot.installation import Installation
 from training.dataset.inspect import inspect_zip
 from training.dataset.original import used_as
 from training.dataset.report import Media, Report
-from training.dataset_draft import Upload, refuse_unusable
-from training.dataset_edits import DatasetEdits
 from training.errors import NotFoundError
-from training.request import DatasetRef, name_from_file
+from training.registry.dataset_draft import Upload, refuse_unusable
+from training.registry.dataset_edits import DatasetEdits
+from training.runs.spec import DatasetRef, name_from_file
 
 
 def is_zip(dataset: str) -> bool:

@@ -9,8 +9,8 @@ from typing import Self
 from rich.console import Console
 
 from bot.messages.card import Colour
-from bot.sandbox.user import Option, SandboxUser
-from bot.sandbox.user_models import Message
+from bot.sandbox.client.models import Message
+from bot.sandbox.client.user import Option, SandboxUser
 from training.errors import TrainingError
 
 TEAM_ROLE = "lora-team"

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager, suppress
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from training.events import StageKey
-from training.view import RunView
+from training.pipeline.run_view import RunView
+from training.runs.events import StageKey
 
 _POLL_SECONDS = 0.5
 

@@ -23,15 +23,15 @@ from bot.demo.proof import (
     require_seeds_decide,
     require_whole_adapters,
 )
-from bot.host import running_bot
+from bot.hosting.bot import running_bot
+from bot.hosting.local import LocalHouse
 from bot.installation import Installation
 from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxServer
 from bot.settings import Settings
-from bot.wiring import LocalHouse
-from training import layout
-from training.run_log import events_as_json
-from training.view import RunView, metrics
+from training import store_keys
+from training.pipeline.run_view import RunView, metrics
+from training.runs.event_log import events_as_json
 
 _MODELS = ("wan21-i2v-720p", "wan22-i2v-lightning")
 EDIT_SECONDS = 0.5
@@ -161,7 +161,7 @@ class _Demo:
 
     def _copy_records(self, view: RunView, folder: Path) -> None:
         spec, store = view.spec, self._local.house.store
-        source = layout.run(spec.guild, spec.name)
+        source = store_keys.run(spec.guild, spec.name)
         (folder / "spec.json").write_bytes(store.read(f"{source}/spec.json"))
         for part, names in _RECORDS.items():
             (folder / part).mkdir()

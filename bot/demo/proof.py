@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.adapter.contents import read_contents
-from training.adapter.fit import require_fit, require_values
-from training.adapter.origin import read_origin
-from training.catalogue import find_model
+from training.catalogue.models import find_model
 from training.errors import TrainingError
+from training.lora.contents import read_contents
+from training.lora.fit import require_fit, require_values
+from training.lora.origin import read_origin
+from training.pipeline.run_view import Metric
 from training.rehearsal.engine import RehearsalEngine
-from training.request import RunSpec
-from training.view import Metric
+from training.runs.spec import RunSpec
 
 LEAST_FALL = 0.20
 

@@ -11,7 +11,7 @@ from bot.discord.embed import to_embed
 from bot.messages.card import Card
 from bot.messages.error_text import error_card, unexpected_text
 from training.errors import RequestError, TrainingError
-from training.runs import Origin
+from training.operations.runs import Origin
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from bot.discord.completion import Complete
 from bot.discord.dataset_buttons import send_captions, show_stored
 from bot.discord.embed import to_embed
 from bot.messages.difference_text import difference_card, difference_text
-from bot.service import Service
-from training.dataset.caption_table import TABLE_LIMIT_BYTES
+from bot.service.service import Service
+from training.dataset.captions.table import TABLE_LIMIT_BYTES
 from training.errors import RequestError
 
 

@@ -15,11 +15,11 @@ from bot.discord.run_buttons import run_buttons
 from bot.messages.card import Card
 from bot.messages.lists import ended_ping
 from bot.messages.run_card import run_card
-from bot.service import Service
-from training import layout
+from bot.service.service import Service
+from training import store_keys
 from training.errors import NotFoundError, RequestError, TrainingError
+from training.pipeline.run_view import RunView
 from training.ports import Store
-from training.view import RunView
 
 _CARDS, _TOLD = "bot/cards", "bot/told"
 _Channel = discord.TextChannel | discord.Thread | discord.VoiceChannel
@@ -194,7 +194,7 @@ class CardKeeper:
 
     def _untold(self) -> list[tuple[str, str]]:
         """Return (guild, run) of all runs whose end was not told, with a card or without."""
-        found = (marker.partition("~") for marker in self._store.names(layout.UNTOLD))
+        found = (marker.partition("~") for marker in self._store.names(store_keys.UNTOLD))
         return [(guild, run) for guild, _, run in found]
 
     def _save(self, record: CardRecord) -> None:
@@ -203,7 +203,7 @@ class CardKeeper:
         self._store.write(_key(folder, record.guild, record.run), data)
         if record.is_told:
             self._store.delete(_key(_CARDS, record.guild, record.run))
-            self._store.delete(layout.untold(record.guild, record.run))
+            self._store.delete(store_keys.untold(record.guild, record.run))
 
 
 def _key(folder: str, guild: str, run: str) -> str:

@@ -14,8 +14,8 @@ from bot.messages.checkpoint_text import (
     checkpoint_list,
     removed_checkpoint_card,
 )
-from bot.service import Service
-from training.catalogue import MODELS
+from bot.service.service import Service
+from training.catalogue.models import MODELS
 from training.errors import RequestError
 
 _MIB = 1024 * 1024

@@ -11,7 +11,6 @@ from discord import app_commands
 from bot.discord.answers import Interaction, answer_error
 from bot.discord.card_keeper import CardKeeper
 from bot.discord.checkpoint_commands import checkpoint_group
-from bot.discord.claimed import ClaimedTree, Handling
 from bot.discord.completion import (
     checkpoint_names,
     dataset_names,
@@ -20,12 +19,13 @@ from bot.discord.completion import (
 )
 from bot.discord.dataset_buttons import DatasetButton
 from bot.discord.dataset_commands import Intake, dataset_group, use_as_dataset
-from bot.discord.duty import Duty, Timing
+from bot.discord.interaction_claims import ClaimedTree, Handling
+from bot.discord.leader import Duty, Timing
 from bot.discord.notices import NoticeTeller
 from bot.discord.run_buttons import RunButton, ServiceClient
 from bot.discord.run_commands import add_run_commands
 from bot.discord.train_command import train_command
-from bot.service import Service
+from bot.service.service import Service
 from training.errors import RequestError
 from training.ports import Claims, Leases, Store
 

@@ -7,8 +7,8 @@ from discord import app_commands
 
 from bot.discord.answers import Interaction, guild_of
 from bot.messages.gpu_text import priced
-from bot.service import Service
-from training.gpus import GPUS
+from bot.service.service import Service
+from training.catalogue.gpus import GPUS
 
 Choices = list[app_commands.Choice[str]]
 Complete = Callable[[Interaction, str], Coroutine[Any, Any, Choices]]

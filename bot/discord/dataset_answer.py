@@ -4,11 +4,11 @@ import io
 
 import discord
 
-from bot.dataset_views import CheckedDataset, Looked, StoredDataset
 from bot.discord.long_answer import LongAnswer
 from bot.messages.card import Card
 from bot.messages.check_text import checked_card
 from bot.messages.dataset_text import dataset_card
+from bot.service.dataset_views import CheckedDataset, Looked, StoredDataset
 
 SHEET = "contact-sheet.jpg"
 

@@ -6,16 +6,16 @@ from typing import Literal, Self
 
 import discord
 
-from bot.dataset_views import CheckedDataset, StoredDataset
 from bot.discord.answers import Interaction, answer, answer_error, guild_of
-from bot.discord.claimed import Claimed
 from bot.discord.dataset_answer import send_checked, send_stored, table_file
 from bot.discord.embed import to_embed
+from bot.discord.interaction_claims import Claimed
 from bot.discord.long_answer import LongAnswer
 from bot.discord.run_buttons import ServiceClient
 from bot.messages.check_text import captions_card
 from bot.messages.removal_text import removal_card, removed_card
-from bot.service import Service
+from bot.service.dataset_views import CheckedDataset, StoredDataset
+from bot.service.service import Service
 from training.dataset.report import Media
 from training.errors import RequestError
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import discord
 from discord import app_commands
 
-from bot.dataset_service import Mode
 from bot.discord.answers import Interaction, answer, answer_error, guild_of
 from bot.discord.attachment_file import save_attachment
 from bot.discord.caption_commands import add_caption_commands
@@ -23,10 +22,11 @@ from bot.discord.dataset_buttons import (
 )
 from bot.discord.long_answer import LongAnswer
 from bot.messages.dataset_text import dataset_list
-from bot.service import Service
-from training.dataset_draft import DatasetRefusedError, Upload
+from bot.service.datasets import Mode
+from bot.service.service import Service
 from training.errors import RequestError
-from training.request import name_from_file
+from training.registry.dataset_draft import DatasetRefusedError, Upload
+from training.runs.spec import name_from_file
 
 _MIB = 1024 * 1024
 _TRIGGER = "A word that every caption should hold, such as ann1ka"

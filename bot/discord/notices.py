@@ -8,7 +8,7 @@ import discord
 
 from bot.discord.embed import to_embed
 from bot.messages.notice_text import clean_up_card
-from training.notices import notices
+from training.operations.notices import notices
 from training.ports import Store
 
 _PAUSE_SECONDS = 60.0

@@ -7,9 +7,9 @@ import discord
 from bot.discord.answers import Interaction, answer, guild_of, origin_of
 from bot.discord.embed import to_embed
 from bot.messages.lists import cancelled_card, download_card, resumed_card, retried_card
-from bot.service import Service
+from bot.service.service import Service
 from training.errors import RequestError
-from training.view import RunView
+from training.pipeline.run_view import RunView
 
 ShowRun = Callable[[str, str], Awaitable[None]]
 

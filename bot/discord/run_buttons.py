@@ -6,12 +6,12 @@ from typing import Literal, Self
 import discord
 
 from bot.discord.answers import answer_error
-from bot.discord.claimed import Claimed, ClaimingClient
+from bot.discord.interaction_claims import Claimed, ClaimingClient
 from bot.discord.run_actions import cancel_run, resume_run, send_links, try_again
 from bot.messages.suggestion_text import retry_label
-from bot.service import Service
-from training.run import RunStatus
-from training.view import RunView
+from bot.service.service import Service
+from training.pipeline.run_view import RunView
+from training.runs.state import RunStatus
 
 Action = Literal["cancel", "download", "resume", "retry"]
 _LABELS: dict[Action, tuple[str, discord.ButtonStyle]] = {

@@ -13,10 +13,10 @@ from bot.discord.completion import Complete
 from bot.discord.run_actions import ShowRun, cancel_run, resume_run, send_links
 from bot.messages.lists import models_card, runs_card
 from bot.messages.run_card import run_card
-from bot.service import Service
-from training.catalogue import MODELS
+from bot.service.service import Service
+from training.catalogue.models import MODELS
 from training.errors import NotFoundError
-from training.log_tail import LogTail
+from training.pipeline.log_tail import LogTail
 
 _Act = Callable[[Interaction, str], Coroutine[Any, Any, None]]
 

@@ -11,13 +11,10 @@ from bot.discord.answers import Interaction, answer, guild_of, origin_of
 from bot.discord.completion import Complete, fixed, gpu_names
 from bot.discord.run_actions import ShowRun
 from bot.messages.plan_text import plan_card
-from bot.service import Service
-from training.catalogue import MODELS, Model
-from training.cutting import check_config_size, read_config
-from training.dataset.buckets import Resolution
-from training.request import ExpertChoice, TrainRequest
-from training.schedules import Scheduler
-from training.settings import (
+from bot.service.service import Service
+from training.catalogue.models import MODELS, Model
+from training.dataset.config.buckets import Resolution
+from training.runs.hyperparameters import (
     ITEM_NAMES,
     LIGHTNING_NAMES,
     SETTING_NAMES,
@@ -25,6 +22,9 @@ from training.settings import (
     describe,
     option,
 )
+from training.runs.lr_schedules import Scheduler
+from training.runs.spec import ExpertChoice, TrainRequest
+from training.runs.training_items import check_config_size, read_config
 
 _Callback = Callable[..., Coroutine[Any, Any, None]]
 _DESCRIPTION_LIMIT = 100

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from bot.doctor.finding import Finding, failed, fine, unchecked
-from bot.invite import invite_link, missing_permissions
+from bot.messages.invite import invite_link, missing_permissions
 from bot.settings import Settings
 
 DISCORD = "https://discord.com"

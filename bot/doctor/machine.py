@@ -14,11 +14,11 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from bot.doctor.finding import Finding, failed, fine, refused, unchecked
+from bot.hosting.local import musubi_checkout
 from bot.messages.duration import size
 from bot.settings import Settings
-from bot.wiring import musubi_checkout
+from training.deployment.image_pins import PACKAGES, PYTHON
 from training.errors import RequestError
-from training.image_pins import PACKAGES, PYTHON
 from training.musubi.checkout import commit_of
 
 _OLDEST_PYTHON = (3, 11)

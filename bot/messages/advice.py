@@ -2,7 +2,7 @@
 
 from pathlib import PurePosixPath
 
-from training.catalogue import Expert, Model
+from training.catalogue.models import Expert, Model
 
 _FOLDER = "`ComfyUI/models/loras/`"
 

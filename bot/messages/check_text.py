@@ -4,10 +4,10 @@ from bot.messages.card import Card, Colour, Field
 from bot.messages.dataset_text import finding_fields, report_colour, report_fields
 from bot.messages.figures import bar, count
 from bot.messages.markdown import escape
-from training.checked_uploads import KEPT_HOURS
-from training.dataset.groups import GroupPlan
+from training.dataset.config.guide_groups import GroupPlan
 from training.dataset.report import Report
-from training.datasets import DatasetVersion
+from training.registry.checked_uploads import KEPT_HOURS
+from training.registry.datasets import DatasetVersion
 
 
 def checked_card(

@@ -6,8 +6,8 @@ from bot.messages.card import DESCRIPTION_LIMIT, Card, Colour, Field
 from bot.messages.duration import size
 from bot.messages.figures import count
 from bot.messages.markdown import escape, join_lines
-from training.catalogue import find_model
-from training.checkpoints import StoredCheckpoint
+from training.catalogue.models import find_model
+from training.registry.loras import StoredCheckpoint
 
 LARGER_FILES = (
     "The operator adds it on the bot's machine with lorabot checkpoint add; a checkpoint of a run "

@@ -9,8 +9,8 @@ from importlib.resources import files
 from PIL import Image, ImageDraw, ImageFont
 
 from bot.messages.markdown import ELLIPSIS, one_line
+from training.dataset.decoding.thumbnail import BOX
 from training.dataset.report import Report, Sample
-from training.dataset.thumbnail import BOX
 
 # Latin, Greek, Cyrillic, Chinese, Japanese and Korean; other scripts show as boxes.
 _FONT = files("noto_cjk_sans_jp_regular") / "NotoSansCJKjp-Regular.otf"

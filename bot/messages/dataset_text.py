@@ -9,11 +9,11 @@ from bot.messages.figures import count, listed
 from bot.messages.markdown import cut, escape, join_lines, one_line
 from bot.messages.model_text import model_lines
 from bot.messages.wrapping import wrapped
-from training.catalogue import MODELS, Model
-from training.dataset.group import Group, GroupPlan
+from training.catalogue.models import MODELS, Model
+from training.dataset.config.group import Group, GroupPlan
 from training.dataset.report import Finding, Report, Sample, Severity
-from training.datasets import DatasetVersion
-from training.prediction import suited
+from training.estimates.steps_per_model import suited
+from training.registry.datasets import DatasetVersion
 
 _SHOWN_FINDINGS = 5
 _SHOWN_SIZES = 3

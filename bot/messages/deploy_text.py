@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from bot.invite import SCOPES, invite_link
-from training.idle_cost import IdleCost
+from bot.messages.invite import SCOPES, invite_link
+from training.estimates.idle_cost import IdleCost
 from training.machine_prices import MachinePrices
 
 _FREE_GIB = 1024

@@ -6,7 +6,7 @@ from bot.messages.card import VALUE_LIMIT, Card, Field
 from bot.messages.figures import count
 from bot.messages.markdown import cut, escape, join_lines, one_line
 from training.dataset.difference import Difference
-from training.datasets import DatasetVersion
+from training.registry.datasets import DatasetVersion
 
 _CAPTION_LIMIT = 160
 

@@ -3,8 +3,8 @@
 from bot.messages.card import Card, Colour
 from bot.messages.check_text import refused_card
 from bot.messages.markdown import cut, escape
-from training.dataset_draft import DatasetRefusedError
 from training.errors import TrainingError
+from training.registry.dataset_draft import DatasetRefusedError
 
 _CAUSE_LIMIT = 2500
 _FIX_LIMIT = 1400

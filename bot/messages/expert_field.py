@@ -8,11 +8,11 @@ from types import MappingProxyType
 from bot.messages.card import Field
 from bot.messages.duration import about, size
 from bot.messages.figures import bar, count, loss, rate
-from training.catalogue import ExpertName
-from training.events import StageKey
+from training.catalogue.models import ExpertName
 from training.musubi.progress import Trouble
-from training.run import Checkpoint, StageStatus
-from training.view import RunView
+from training.pipeline.run_view import RunView
+from training.runs.events import StageKey
+from training.runs.state import Checkpoint, StageStatus
 
 _SHOWN_EPOCHS = 12
 _TROUBLES: Mapping[Trouble, str] = MappingProxyType(

@@ -1,8 +1,8 @@
 """GPUs as the texts show them: what one costs, and what a run has asked for."""
 
-from training.cost import Estimate
-from training.prices import PriceList
-from training.request import RunSpec
+from training.estimates.prices import PriceList
+from training.estimates.time_and_cost import Estimate
+from training.runs.spec import RunSpec
 
 
 def priced(gpu: str, prices: PriceList) -> str:

@@ -11,11 +11,11 @@ from bot.messages.markdown import cut, escape, join_lines, length, one_line
 from bot.messages.run_card import REHEARSAL, made_by
 from bot.messages.stage_line import DONE, FAILED, STOPPED, WAITING, WORKING
 from bot.messages.suggestion_text import changed_text
-from training.catalogue import ExpertName, Model
-from training.request import RunSpec
-from training.run import RunStatus
-from training.suggestion import Suggestion
-from training.view import RunSummary, RunView
+from training.catalogue.models import ExpertName, Model
+from training.pipeline.run_view import RunSummary, RunView
+from training.runs.spec import RunSpec
+from training.runs.state import RunStatus
+from training.suggestions import Suggestion
 
 _SYMBOLS: Mapping[str, str] = MappingProxyType(
     {

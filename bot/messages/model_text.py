@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from bot.messages.figures import count
 from bot.messages.wrapping import wrapped
 from training.dataset.report import Report
-from training.prediction import PredictedBucket, Prediction, predictions, suited
+from training.estimates.steps_per_model import PredictedBucket, Prediction, predictions, suited
 
 
 def model_lines(report: Report) -> Iterator[str]:

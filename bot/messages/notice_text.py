@@ -2,8 +2,8 @@
 
 from bot.messages.card import Card, Colour
 from bot.messages.figures import count
-from training.clean_up import UNUSED_DAYS
-from training.notices import CleanUpNotice
+from training.operations.clean_up import UNUSED_DAYS
+from training.operations.notices import CleanUpNotice
 
 _GB = 1_000_000_000
 _MB = 1_000_000

@@ -8,14 +8,14 @@ from bot.messages.figures import count, rate
 from bot.messages.gpu_text import asked_gpu, basis
 from bot.messages.markdown import escape, join_lines, one_line
 from bot.messages.run_card import REHEARSAL
-from training.card_memory import UNMEASURED, needs
-from training.catalogue import ExpertName, Model, find_model
-from training.cost import Estimate
-from training.dataset.group import GroupPlan
+from training.catalogue.gpus import GPUS
+from training.catalogue.models import ExpertName, Model, find_model
+from training.dataset.config.group import GroupPlan
 from training.dataset.report import Finding
-from training.gpus import GPUS
-from training.request import ExpertSpec, RunSpec
-from training.settings import ItemSettings, SpeedLoraSettings
+from training.estimates.gpu_memory import UNMEASURED, needs
+from training.estimates.time_and_cost import Estimate
+from training.runs.hyperparameters import ItemSettings, SpeedLoraSettings
+from training.runs.spec import ExpertSpec, RunSpec
 
 
 def plan_card(

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from bot.messages.card import VALUE_LIMIT, Card, Colour, Field
 from bot.messages.figures import count, listed
 from bot.messages.markdown import cut, escape, join_lines
-from training.dataset_removal import Removal
-from training.datasets import DatasetVersion
+from training.operations.dataset_removal import Removal
+from training.registry.datasets import DatasetVersion
 
 _SHOWN_RUNS = 12
 

@@ -13,10 +13,10 @@ from bot.messages.gpu_text import asked_gpu
 from bot.messages.markdown import cut, escape, join_lines
 from bot.messages.stage_line import FAILED, stage_line, stage_title
 from bot.messages.suggestion_text import items_text
-from training.catalogue import ExpertName, find_model
-from training.events import StageKey
-from training.run import RunStatus, StageStatus
-from training.view import RunView
+from training.catalogue.models import ExpertName, find_model
+from training.pipeline.run_view import RunView
+from training.runs.events import StageKey
+from training.runs.state import RunStatus, StageStatus
 
 REHEARSAL = "Rehearsal: a tiny stand-in model on CPU; its LoRA is not usable in ComfyUI."
 

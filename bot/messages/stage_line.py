@@ -5,9 +5,9 @@ from types import MappingProxyType
 from typing import assert_never
 
 from bot.messages.figures import count, percent
-from training.events import StageKey, StageName
-from training.run import StageState, StageStatus
-from training.view import Progress, RunView
+from training.pipeline.run_view import Progress, RunView
+from training.runs.events import StageKey, StageName
+from training.runs.state import StageState, StageStatus
 
 DONE, WORKING, WAITING, LATER, AGAIN, FAILED, STOPPED = "✓", "▸", "○", "·", "↻", "✗", "–"  # noqa: RUF001  # symbols
 

@@ -2,8 +2,8 @@
 
 from typing import assert_never
 
-from training.request import RunSpec
-from training.suggestion import (
+from training.runs.spec import RunSpec
+from training.suggestions import (
     CacheAgain,
     FewerFrames,
     LowerResolution,

@@ -3,11 +3,11 @@
 import asyncio
 from dataclasses import dataclass
 
-from bot.sandbox.changes import Changes
-from bot.sandbox.gateway import Gateway
-from bot.sandbox.messages import Messages
+from bot.sandbox.gateway.gateway import Gateway
 from bot.sandbox.wire import ApiError
-from bot.sandbox.world import THREADS, World
+from bot.sandbox.world.changes import Changes
+from bot.sandbox.world.messages import Messages
+from bot.sandbox.world.world import THREADS, World
 
 
 @dataclass(slots=True)

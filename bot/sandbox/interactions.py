@@ -5,13 +5,13 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bot.sandbox.attachments import Upload
-from bot.sandbox.changes import Changes
-from bot.sandbox.components import check_modal
-from bot.sandbox.messages import Draft, Messages
-from bot.sandbox.payloads import user_payload
+from bot.sandbox.payloads.objects import user_payload
 from bot.sandbox.wire import EPHEMERAL, LOADING, ApiError, Json, invalid, unknown
-from bot.sandbox.world import World
+from bot.sandbox.world.attachments import Upload
+from bot.sandbox.world.changes import Changes
+from bot.sandbox.world.components import check_modal
+from bot.sandbox.world.messages import Draft, Messages
+from bot.sandbox.world.world import World
 
 ANSWER_SECONDS = 3.0
 TOKEN_SECONDS = 15 * 60

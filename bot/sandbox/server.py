@@ -8,30 +8,30 @@ from pathlib import Path
 
 from aiohttp import web
 
-from bot.sandbox.archive import Archive, SandboxError
-from bot.sandbox.attachments import Attachments
-from bot.sandbox.changes import Change, Changes
-from bot.sandbox.commands import Commands
 from bot.sandbox.faults import Faults
-from bot.sandbox.gateway import Gateway
-from bot.sandbox.gateway_events import GatewayEvents
+from bot.sandbox.gateway.events import GatewayEvents
+from bot.sandbox.gateway.gateway import Gateway
 from bot.sandbox.guard import FILE_HEADERS, HEADERS, Guard, guarding
 from bot.sandbox.interactions import Interactions
-from bot.sandbox.limits import Limits
-from bot.sandbox.messages import Messages
-from bot.sandbox.outbox import Outbox
-from bot.sandbox.people import People
-from bot.sandbox.person_api import PersonApi
-from bot.sandbox.rest import PREFIX, Rest
-from bot.sandbox.rest_application import ApplicationRoutes
-from bot.sandbox.rest_interactions import InteractionRoutes
-from bot.sandbox.rest_messages import MessageRoutes
-from bot.sandbox.rest_threads import ThreadRoutes
-from bot.sandbox.stream import Stream
-from bot.sandbox.threads import Threads
-from bot.sandbox.views import Views
+from bot.sandbox.payloads.messages import Views
+from bot.sandbox.people.api import PersonApi
+from bot.sandbox.people.outbox import Outbox
+from bot.sandbox.people.people import People
+from bot.sandbox.people.stream import Stream
+from bot.sandbox.rest.application import ApplicationRoutes
+from bot.sandbox.rest.dispatch import PREFIX, Rest
+from bot.sandbox.rest.interactions import InteractionRoutes
+from bot.sandbox.rest.messages import MessageRoutes
+from bot.sandbox.rest.rate_limits import Limits
+from bot.sandbox.rest.threads import ThreadRoutes
 from bot.sandbox.wire import MAX_REQUEST_BYTES, Clock, Snowflakes
-from bot.sandbox.world import World
+from bot.sandbox.world.archive import Archive, SandboxError
+from bot.sandbox.world.attachments import Attachments
+from bot.sandbox.world.changes import Change, Changes
+from bot.sandbox.world.commands import Commands
+from bot.sandbox.world.messages import Messages
+from bot.sandbox.world.threads import Threads
+from bot.sandbox.world.world import World
 
 _HOST = "127.0.0.1"
 _PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from itsdangerous import BadSignature, SignatureExpired, TimestampSigner
 
 from bot.messages.duration import duration
-from training.catalogue import ExpertName
+from training.catalogue.models import ExpertName
 from training.errors import TrainingError
 
 LINK_HOURS = 24.0

@@ -37,11 +37,11 @@ from tests.media import (
 )
 from training.dataset import inspect as inspection
 from training.dataset import repair as repairing
-from training.dataset.archive import ArchiveRefusedError
+from training.dataset.decoding.pool import Pool
 from training.dataset.inspect import inspect_zip
 from training.dataset.limits import MIB, Limits
-from training.dataset.pool import Pool
 from training.dataset.repair import repair, verify_manifest
+from training.dataset.zip.archive import ArchiveRefusedError
 from training.errors import DatasetError
 
 LIMITS = Limits(unpacked_bytes=64 * MIB, archive_bytes=16 * MIB, worker_seconds=20, workers=2)

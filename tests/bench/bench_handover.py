@@ -16,9 +16,9 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.user import SandboxUser
-from storage.file_claims import FileClaims
+from storage.local.claims import FileClaims
 from tests.bench.hardware import hardware
 from tests.wire.bot.processes import bot_process
 

@@ -27,14 +27,14 @@ from bot.discord.dataset_answer import send_stored
 from bot.discord.dataset_buttons import stored_buttons
 from bot.discord.embed import to_embed
 from bot.discord.long_answer import LongAnswer
-from bot.host import spare_what_is_loaded
-from bot.service import Service
+from bot.hosting.bot import spare_what_is_loaded
+from bot.hosting.local import LocalHouse
+from bot.service.service import Service
 from bot.settings import Settings
 from bot.web.links import LinkSigner
-from bot.wiring import LocalHouse
 from tests.bench.footage import footage, large_zip
 from tests.bench.hardware import hardware
-from training.dataset_draft import Upload
+from training.registry.dataset_draft import Upload
 
 if TYPE_CHECKING:  # alone, it cannot be imported
     from discord.types.message import Attachment as AttachmentData

@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.bench.musubi_report import Report, describe
 from tests.bench.musubi_run import Run, Watched
 from tests.bench.musubi_training import SHAPES, Training, inputs
-from training.catalogue import ExpertName, find_model
+from training.catalogue.models import ExpertName, find_model
 from training.errors import StageError
 from training.musubi.engine import MusubiEngine
 from training.musubi.progress import EXIT_STOPPED, ProgressEvent, StateSaved, StepDone

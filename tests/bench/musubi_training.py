@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.musubi_run import Run
-from training.adapter.contents import read_contents
-from training.adapter.fit import require_fit, require_values
-from training.catalogue import Expert, Model
+from training.catalogue.models import Expert, Model
+from training.lora.contents import read_contents
+from training.lora.fit import require_fit, require_values
 from training.musubi.commands import BaseFile, TrainNetwork, Weights
 from training.musubi.engine import MusubiEngine
 from training.rehearsal.engine import RehearsalEngine
 from training.rehearsal.shape import BLOCKS, FFN_WIDTH, HEADS, WIDTH
-from training.settings import resolve_expert
+from training.runs.hyperparameters import resolve_expert
 
 _SHIM = Path(__file__).parents[1] / "musubi/shim"
 _INPUTS = Path(__file__).with_name("musubi_inputs.py")

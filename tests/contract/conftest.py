@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import modal
 import pytest
 
-from storage.modal_dict import ModalDict
+from storage.modal.shared_dict import ModalDict
 from tests.wire.modal.loopback.api import Loopback
 
 

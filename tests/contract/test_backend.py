@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from storage.modal_lease import ModalLeases
+from storage.modal.leases import ModalLeases
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.stages import APP, ROOT
-from training.backends.local_queue import LocalBackend
-from training.backends.modal import ModalBackend
-from training.backends.modal_calls import CallRecords, Placement
-from training.events import StageKey
+from training.backends.local.queue import LocalBackend
+from training.backends.modal.backend import ModalBackend
+from training.backends.modal.call_records import CallRecords, Placement
 from training.ports import Backend, Call, CallStatus
+from training.runs.events import StageKey
 
 
 @pytest.fixture

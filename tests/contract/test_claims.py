@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.file_claims import FileClaims
-from storage.modal_claims import ModalClaims
+from storage.local.claims import FileClaims
+from storage.modal.claims import ModalClaims
 from tests.at_once import at_once
 from tests.memory_dict import MemoryDict
 from training.ports import Claims

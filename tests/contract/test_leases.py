@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.file_lease import FileLeases
-from storage.modal_lease import ModalLeases
+from storage.local.leases import FileLeases
+from storage.modal.leases import ModalLeases
 from tests.at_once import at_once
 from tests.memory_dict import MemoryDict
 from training.ports import Grant, Leases

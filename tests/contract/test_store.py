@@ -10,18 +10,18 @@ from typing import cast
 import modal
 import pytest
 
-from storage.folder import FolderStore
-from storage.modal_dict import ModalDict
-from storage.modal_lease import ModalLeases
-from storage.modal_volume import VolumeStore
-from storage.volume_api import Volume
-from storage.volume_mounts import Mounts
+from storage.local.store import FolderStore
+from storage.modal.leases import ModalLeases
+from storage.modal.mounts import Mounts
+from storage.modal.shared_dict import ModalDict
+from storage.modal.store import VolumeStore
+from storage.modal.volume_api import Volume
 from tests.at_once import at_once
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.loopback.settings import Settings
 from tests.wire.modal.mounted_store import AREAS, mounted_store
-from training.layout import Area
 from training.ports import Store
+from training.store_keys import Area
 
 RUNS = "guilds/1/runs"
 

@@ -13,18 +13,18 @@ import numpy as np
 
 from tests.media import jpeg, mp4
 from tests.ml.rehearsal.workspace import write_media
-from training.catalogue import Expert, Model
-from training.child import Listener, run_command
+from training.catalogue.models import Expert, Model
 from training.errors import StageError
+from training.files.safetensors_header import read_header
 from training.musubi.commands import BaseFile, CacheLatents, CacheText, TrainNetwork, Weights
 from training.musubi.engine import MusubiEngine
 from training.musubi.progress import ProgressEvent, StepDone
+from training.pipeline.child_process import Listener, run_command
+from training.pipeline.stage_runner import StageInterruptedError
 from training.rehearsal import tensor_file
 from training.rehearsal.shape import BLOCKS, FFN_WIDTH, HEADS, IMAGE_WIDTH, WIDTH
 from training.rehearsal.weights import write_weights
-from training.settings import resolve_expert
-from training.stage import StageInterruptedError
-from training.tensor_header import read_header
+from training.runs.hyperparameters import resolve_expert
 
 SHIM = Path(__file__).parent / "shim"
 ITEMS = 4

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.musubi.checkout import Checkout
-from training.catalogue import find_model
+from training.catalogue.models import find_model
 
 
 @pytest.fixture(scope="session")

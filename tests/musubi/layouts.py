@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.musubi.checkout import Checkout
-from training.catalogue import Model
+from training.catalogue.models import Model
+from training.files.safetensors_header import read_header
 from training.rehearsal.__main__ import main
 from training.rehearsal.weights import Role, write_weights
-from training.tensor_header import read_header
 
 SNAPSHOT = Path(__file__).with_name("musubi-layouts.json")
 

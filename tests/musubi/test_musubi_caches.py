@@ -11,14 +11,14 @@ import pytest
 
 from tests.media import guide_files
 from tests.pipeline.stages import Stages
-from training import layout
-from training.caches.content import Encoders, cache_files
-from training.caches.making import CacheMaking
+from training import store_keys
+from training.catalogue.weights import T5_TOKENIZER
 from training.dataset.manifest import read_manifest
-from training.layout import CacheKind
 from training.musubi.hub_cache import link_file
-from training.request import RunSpec
-from training.weights import T5_TOKENIZER
+from training.pipeline.stages.cache_keys import Encoders, cache_files
+from training.pipeline.stages.cache_making import CacheMaking
+from training.runs.spec import RunSpec
+from training.store_keys import CacheKind
 
 CHECKOUT = os.environ.get("LORABOT_MUSUBI_DIR")
 pytestmark = [
@@ -73,10 +73,10 @@ def test_caching_writes_the_files_that_are_expected(
     files = cache_files(planner.groups, read_manifest(media), unknown, spec.guild)
     making = CacheMaking(store, spec, kind)
     making.start(making.missing(files), files, media)
-    folder = store.path(layout.caching(spec.guild, spec.name, kind))
+    folder = store.path(store_keys.caching(spec.guild, spec.name, kind))
     expected = json.loads((folder / "files.json").read_text("utf-8"))
 
-    config = store.path(layout.caching_config(spec.guild, spec.name, kind))
+    config = store.path(store_keys.caching_config(spec.guild, spec.name, kind))
     found = musubi("find_items.py", kind, str(config))
 
     making.finish()

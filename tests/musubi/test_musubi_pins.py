@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.musubi.checkout import Checkout
-from training.image_pins import MUSUBI_PACKAGES
+from training.deployment.image_pins import MUSUBI_PACKAGES
 
 _PROBE = """
 import json

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.musubi.checkout import ITEMS, Checkout, Outcome, names, tensors
-from training.catalogue import find_model
+from training.catalogue.models import find_model
 from training.musubi.progress import ProgressEvent, StateSaved, StepDone, Stopped, Warned
 from training.musubi.state import read_state
 

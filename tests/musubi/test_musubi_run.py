@@ -8,24 +8,24 @@ from pathlib import Path
 
 import pytest
 
+from bot.hosting.local import LocalHouse
 from bot.settings import Settings
-from bot.wiring import LocalHouse
-from storage.run_index import SqliteRunIndex
+from storage.local.run_index import SqliteRunIndex
 from tests.media import guide_files, write_zip
 from tests.musubi.checkout import Checkout
-from training import events as ev
-from training.adapter.modules import Widths
-from training.catalogue import Model, WeightFile, find_model
-from training.dataset_draft import Upload
-from training.house import House
+from training.catalogue.models import Model, WeightFile, find_model
+from training.lora.modules import Widths
 from training.merge.hashing import file_sha256
 from training.musubi.engine import MusubiEngine
+from training.operations.runs import Origin, Runs
+from training.pipeline.runtime import House
+from training.pipeline.stage_runner import run_stage
 from training.ports import Call, CallState, CallStatus, Extent, Obtained
+from training.registry.dataset_draft import Upload
 from training.rehearsal.shape import adapter_widths
-from training.request import TrainRequest
-from training.run import RunStatus
-from training.runs import Origin, Runs
-from training.stage import run_stage
+from training.runs import events as ev
+from training.runs.spec import TrainRequest
+from training.runs.state import RunStatus
 
 pytestmark = [pytest.mark.musubi, pytest.mark.timeout(900)]
 
@@ -87,7 +87,7 @@ class Line:
         """Make every call, those that come of one among them; stop some after a moment."""
         for call in self.calls:  # it grows while it is walked through
             stopping = threading.Event()
-            stage = importlib.import_module(f"training.stages.{call.key.stage}").run
+            stage = importlib.import_module(f"training.pipeline.stages.{call.key.stage}").run
             if is_stopped(call):
                 state = house.store.path(f"guilds/local/runs/{call.run}/checkpoints/main")
                 threading.Thread(target=_stop_when, args=(state, stopping), daemon=True).start()

@@ -8,12 +8,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bot.hosting.local import LocalHouse
 from bot.settings import Settings
-from bot.wiring import LocalHouse
 from tests.media import guide_files, write_zip
 from tests.pipeline.home import GUILD, Home
 from tests.pipeline.lorabot import Lorabot
-from training.dataset_draft import Upload
+from training.registry.dataset_draft import Upload
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import psutil
 
-from bot.wiring import LocalHouse
-from training.request import RunSpec, TrainRequest
-from training.runs import Origin
-from training.view import RunView
+from bot.hosting.local import LocalHouse
+from training.operations.runs import Origin
+from training.pipeline.run_view import RunView
+from training.runs.spec import RunSpec, TrainRequest
 
 GUILD = "1"
 DEADLINE_SECONDS = 90.0

@@ -8,19 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bot.hosting.local import LocalHouse
 from bot.settings import Settings
-from bot.wiring import LocalHouse
 from tests.media import write_zip
 from tests.pipeline.home import GUILD
-from training import layout
-from training.advance import advance
-from training.dataset_draft import Upload
-from training.events import StageKey
-from training.request import RunSpec, TrainRequest
-from training.run import StageState, StageStatus
-from training.runs import Origin
-from training.stage import run_stage
-from training.stages.functions import stage_function
+from training import store_keys
+from training.operations.runs import Origin
+from training.pipeline.advance import advance
+from training.pipeline.stage_runner import run_stage
+from training.pipeline.stages.functions import stage_function
+from training.registry.dataset_draft import Upload
+from training.runs.events import StageKey
+from training.runs.spec import RunSpec, TrainRequest
+from training.runs.state import StageState, StageStatus
 
 
 class IdleHouse(LocalHouse):
@@ -77,7 +77,7 @@ class Stages:
         """Start one attempt of a stage as the worker service does."""
         number = int(self.state(spec, key).handle)
         home = str(self.local.home)
-        command = ["-m", "bot.worker", "stage", "--home", home, "--call", str(number)]
+        command = ["-m", "bot.hosting.worker", "stage", "--home", home, "--call", str(number)]
         return subprocess.Popen([sys.executable, *command])
 
     def bury(self, spec: RunSpec, key: StageKey) -> None:
@@ -97,13 +97,13 @@ class Stages:
 
     def receipt(self, spec: RunSpec) -> dict[str, Any]:
         """Return what the cache stage says that it made."""
-        key = layout.receipt(spec.guild, spec.name, StageKey("cache"))
+        key = store_keys.receipt(spec.guild, spec.name, StageKey("cache"))
         return json.loads(self.local.house.store.read(key))
 
     def folder(self, spec: RunSpec) -> Path:
         """Return the cache folders that the run's trainer reads."""
-        return self.local.house.store.path(layout.run_caches(spec.guild, spec.name))
+        return self.local.house.store.path(store_keys.run_caches(spec.guild, spec.name))
 
-    def stored(self, kind: layout.CacheKind) -> list[Path]:
+    def stored(self, kind: store_keys.CacheKind) -> list[Path]:
         """Return the files of one kind in the guild's store."""
         return sorted(self.local.home.glob(f"guilds/{GUILD}/caches/{kind}/*/*.safetensors"))

@@ -9,21 +9,21 @@ import pytest
 
 from tests.media import guide_files
 from tests.pipeline.stages import Stages
-from training.advance import advance, lease_name
-from training.backends.modal import STOP_SECONDS
-from training.events import CancelRequested, StageKey
-from training.modal_calls import advance_one
-from training.ports import Call, CallState, CallStatus, Grant, Leases
-from training.request import RunSpec
-from training.run import RunStatus, StageState, StageStatus
-from training.run_log import REQUEST, Writer
-from training.stage import (
+from training.backends.modal.backend import STOP_SECONDS
+from training.backends.modal.functions import advance_one
+from training.pipeline.advance import advance, lease_name
+from training.pipeline.stage_runner import (
     StageContext,
     StageFunction,
     StageInterruptedError,
     StageResult,
     run_stage,
 )
+from training.ports import Call, CallState, CallStatus, Grant, Leases
+from training.runs.event_log import REQUEST, Writer
+from training.runs.events import CancelRequested, StageKey
+from training.runs.spec import RunSpec
+from training.runs.state import RunStatus, StageState, StageStatus
 
 PREPARE = StageKey("prepare")
 

@@ -8,16 +8,16 @@ import pytest
 from tests.media import guide_files, mp4, png
 from tests.pipeline.home import GUILD
 from tests.pipeline.stages import Stages
-from training import layout
-from training.caches.making import is_complete
-from training.dataset_edits import DatasetEdits
-from training.events import StageKey
+from training import store_keys
+from training.operations.runs import Origin
+from training.pipeline.run_view import metrics
+from training.pipeline.stages.cache_making import is_complete
+from training.registry.dataset_edits import DatasetEdits
 from training.rehearsal.dataset_config import read_datasets
 from training.rehearsal.items import TrainingItems
-from training.request import RunSpec
-from training.run import StageStatus
-from training.runs import Origin
-from training.view import metrics
+from training.runs.events import StageKey
+from training.runs.spec import RunSpec
+from training.runs.state import StageStatus
 
 CACHE, TRAIN = StageKey("cache"), StageKey("train", "main")
 # An image, and a clip of 49 frames: one frame, 21 frames and two windows of 45.
@@ -246,7 +246,7 @@ def test_what_a_killed_attempt_made_is_kept(stages: Stages) -> None:
     captions = {name.replace("png", "txt"): "ann1ka" for name in images}
     stages.upload({**images, **captions, **clip("006", 6)})
     spec = stages.start()
-    making = stages.local.house.store.path(layout.caching(spec.guild, spec.name, "latents"))
+    making = stages.local.house.store.path(store_keys.caching(spec.guild, spec.name, "latents"))
 
     process = stages.start_process(spec, CACHE)
     encoders: list[psutil.Process] = []

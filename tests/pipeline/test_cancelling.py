@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from storage.run_index import SqliteRunIndex
+from storage.local.run_index import SqliteRunIndex
 from tests.at_once import at_once
 from tests.media import guide_files
 from tests.pipeline.home import GUILD
 from tests.pipeline.stages import Stages
 from training.errors import RequestError
-from training.events import CancelRequested, StageKey
+from training.operations.runs import Runs
 from training.ports import Call, CallState, CallStatus
-from training.request import RunSpec
-from training.run import RunStatus
-from training.run_log import REQUEST
-from training.runs import Runs
+from training.runs.event_log import REQUEST
+from training.runs.events import CancelRequested, StageKey
+from training.runs.spec import RunSpec
+from training.runs.state import RunStatus
 
 PREPARE, FETCH = StageKey("prepare"), StageKey("fetch")
 

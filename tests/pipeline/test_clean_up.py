@@ -10,12 +10,12 @@ import pytest
 from tests.media import guide_files
 from tests.pipeline.home import GUILD
 from tests.pipeline.stages import Stages
-from training import layout
-from training.clean_up import Freed, clean_up
-from training.events import StageKey
-from training.house import House
-from training.request import RunSpec
-from training.run import StageStatus
+from training import store_keys
+from training.operations.clean_up import Freed, clean_up
+from training.pipeline.runtime import House
+from training.runs.events import StageKey
+from training.runs.spec import RunSpec
+from training.runs.state import StageStatus
 
 DAYS = timedelta(days=1)
 MODEL = "wan22-t2v-lightning"
@@ -48,7 +48,7 @@ def contents(stages: Stages) -> Mapping[str, int]:
 
 
 def rebuildable(name: str) -> bool:
-    return name.startswith((layout.MERGED, layout.caches(GUILD)))
+    return name.startswith((store_keys.MERGED, store_keys.caches(GUILD)))
 
 
 def test_what_was_used_of_late_stays(trained: tuple[Stages, RunSpec]) -> None:
@@ -88,7 +88,7 @@ def test_only_what_can_be_made_again_goes_when_it_is_not_used(tmp_path: Path) ->
 
     gone = {name: size for name, size in before.items() if rebuildable(name)}
     assert contents(stages) == {n: size for n, size in before.items() if n not in gone}
-    caches = [size for name, size in gone.items() if name.startswith(layout.caches(GUILD))]
+    caches = [size for name, size in gone.items() if name.startswith(store_keys.caches(GUILD))]
     assert found.caches == {GUILD: Freed(len(caches), sum(caches))}
     assert found.merged == Freed(len(gone) - len(caches), sum(gone.values()) - sum(caches))
 

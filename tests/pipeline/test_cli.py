@@ -9,7 +9,7 @@ import pytest
 
 from tests.media import encode_clip, guide_files, pan, write_zip
 from tests.pipeline.lorabot import Lorabot
-from training.tensor_header import read_header
+from training.files.safetensors_header import read_header
 
 
 def test_models_are_listed_with_all_stable_fields(here: Lorabot) -> None:

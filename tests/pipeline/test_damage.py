@@ -8,13 +8,13 @@ from bot.cli.output import console
 from bot.demo.play import on_this_machine, play
 from tests.pipeline.home import GUILD, Home
 from tests.pipeline.lorabot import Lorabot
-from training import layout
-from training.advance import lease_name
+from training import store_keys
 from training.errors import TrainingError
-from training.events import StageKey
-from training.run import RunStatus
-from training.runs import Origin
-from training.view import metrics
+from training.operations.runs import Origin
+from training.pipeline.advance import lease_name
+from training.pipeline.run_view import metrics
+from training.runs.events import StageKey
+from training.runs.state import RunStatus
 
 ORIGIN = Origin(guild=GUILD, by="7", channel="5")
 SLOW = "LORABOT_STEP_DELAY"
@@ -29,7 +29,7 @@ def test_a_run_whose_files_are_removed_fails_and_the_others_go_on(
     other = home.start(name="other").name
     home.until(victim, lambda view: view.expert("main").step > 0)
 
-    home.local.house.store.delete(layout.run_report(GUILD, victim))
+    home.local.house.store.delete(store_keys.run_report(GUILD, victim))
 
     assert home.finish(other).run.status is RunStatus.SUCCEEDED
     home.kill("training.rehearsal", "victim")
@@ -41,7 +41,7 @@ def test_a_run_whose_files_are_removed_fails_and_the_others_go_on(
 def test_a_run_whose_record_is_damaged_is_listed_as_such(home: Home) -> None:
     good = home.view(home.start(name="good", epochs="1").name)
     store = home.local.house.store
-    store.write(layout.spec(GUILD, "bad"), b"{")
+    store.write(store_keys.spec(GUILD, "bad"), b"{")
 
     listed = {run.name: run for run in home.local.runs.summaries(GUILD)}
 

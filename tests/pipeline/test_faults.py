@@ -9,13 +9,13 @@ import pytest
 
 from tests.pipeline.disk import small_disk
 from tests.pipeline.home import GUILD, Home
-from training import layout
-from training.adapter.contents import read_contents
-from training.adapter.fit import require_values
-from training.events import StageKey
-from training.run import RunStatus, StageStatus
-from training.runs import Origin
-from training.view import RunView, metrics
+from training import store_keys
+from training.lora.contents import read_contents
+from training.lora.fit import require_values
+from training.operations.runs import Origin
+from training.pipeline.run_view import RunView, metrics
+from training.runs.events import StageKey
+from training.runs.state import RunStatus, StageStatus
 
 TRAIN = StageKey("train", "main")
 SLOW = "LORABOT_STEP_DELAY"
@@ -27,7 +27,7 @@ def has_saved(view: RunView) -> bool:
 
 def files(home: Home, view: RunView, expert: str = "main") -> dict[str, bytes]:
     """Return the tensors of each checkpoint; what is said about them is completed at the end."""
-    folder = home.local.house.store.path(layout.run(GUILD, view.spec.name))
+    folder = home.local.house.store.path(store_keys.run(GUILD, view.spec.name))
     return {
         path.name: tensors(path)
         for path in sorted((folder / "checkpoints" / expert).glob("*.safetensors"))
@@ -73,7 +73,7 @@ def test_a_killed_worker_service_is_replaced_and_its_stage_goes_on(
     run = home.start().name
     home.until(run, lambda view: view.expert("main").step > 0)
 
-    home.kill("bot.worker", "serve")
+    home.kill("bot.hosting.worker", "serve")
     view = home.finish(run)
 
     assert view.run.status is RunStatus.SUCCEEDED
@@ -89,8 +89,8 @@ def test_all_processes_killed_at_once_lose_nothing(
     run = home.start(epochs="4").name
     before = files(home, home.until(run, has_saved))
 
-    home.kill("bot.worker", "serve")
-    home.kill("bot.worker", "stage")
+    home.kill("bot.hosting.worker", "serve")
+    home.kill("bot.hosting.worker", "stage")
     home.until(run, lambda _view: not home.processes("wan_train_network.py"))
     view = home.finish(run)
 
@@ -113,7 +113,7 @@ def test_cancelling_leaves_no_process_behind(home: Home, monkeypatch: pytest.Mon
 
     assert view.run.status is RunStatus.CANCELLED
     # The stage that told the end is on its way out; nothing else may be there.
-    _gone, alive = psutil.wait_procs(home.processes("bot.worker", "stage"), timeout=10)
+    _gone, alive = psutil.wait_procs(home.processes("bot.hosting.worker", "stage"), timeout=10)
     assert not alive
     assert not home.processes("wan_train_network.py")
     assert files(home, view)
@@ -169,7 +169,9 @@ def test_resuming_a_cancelled_run_goes_on_counting(
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_fails_clearly_and_spares_earlier_checkpoints(home: Home) -> None:
     # The name that the run will get: its checkpoints go to a disk of their own.
-    folder = home.local.house.store.path(layout.checkpoints(GUILD, "annika-wan21-t2v-1-3b", "main"))
+    folder = home.local.house.store.path(
+        store_keys.checkpoints(GUILD, "annika-wan21-t2v-1-3b", "main")
+    )
 
     with small_disk(folder, "400k"):
         view = home.finish(home.start(epochs="30").name)

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from storage.run_index import SqliteRunIndex
+from storage.local.run_index import SqliteRunIndex
 from tests.media import guide_files
 from tests.pipeline.home import GUILD
 from tests.pipeline.stages import Stages
-from training.events import StageKey
+from training.operations.runs import Origin, Runs
 from training.ports import Backend, Call, CallState
-from training.request import TrainRequest
-from training.run import StageStatus
-from training.runs import Origin, Runs
+from training.runs.events import StageKey
+from training.runs.spec import TrainRequest
+from training.runs.state import StageStatus
 
 
 @dataclass

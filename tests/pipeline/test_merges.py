@@ -8,11 +8,11 @@ import pytest
 
 from tests.pipeline.home import GUILD, Home
 from tests.pipeline.lorabot import Lorabot
-from training import layout
-from training.events import StageKey
+from training import store_keys
+from training.files.safetensors_header import read_header
 from training.rehearsal.weights import write_weights
-from training.run import RunStatus
-from training.tensor_header import read_header
+from training.runs.events import StageKey
+from training.runs.state import RunStatus
 
 MODEL = "wan22-t2v-lightning"
 EXPERTS = ("high", "low")
@@ -28,8 +28,10 @@ def test_runs_that_start_at_once_merge_once_and_name_the_proof(home: Home) -> No
     for view in views:
         assert view.run.status is RunStatus.SUCCEEDED
         for expert in EXPERTS:
-            receipt = store.read(layout.receipt(GUILD, view.spec.name, StageKey("merge", expert)))
-            folder = store.path(layout.checkpoints(GUILD, view.spec.name, expert))
+            receipt = store.read(
+                store_keys.receipt(GUILD, view.spec.name, StageKey("merge", expert))
+            )
+            folder = store.path(store_keys.checkpoints(GUILD, view.spec.name, expert))
             (file,) = folder.glob("*.safetensors")
             comment = json.loads(read_header(file).metadata["ss_training_comment"])
             assert comment["merge_receipt"] == hashlib.sha256(receipt).hexdigest()

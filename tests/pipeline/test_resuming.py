@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from storage.run_index import SqliteRunIndex
+from storage.local.run_index import SqliteRunIndex
 from tests.at_once import at_once
 from tests.media import guide_files
 from tests.pipeline.home import GUILD
 from tests.pipeline.stages import Stages
-from training.advance import advance
 from training.errors import RequestError
-from training.request import RunSpec
-from training.run import RunStatus
-from training.runs import Origin, Runs
+from training.operations.runs import Origin, Runs
+from training.pipeline.advance import advance
+from training.runs.spec import RunSpec
+from training.runs.state import RunStatus
 
 ORIGIN = Origin(guild=GUILD, by="7")
 

@@ -10,13 +10,13 @@ import pytest
 
 from tests.media import guide_files
 from tests.pipeline.stages import Stages
-from training import layout
-from training.events import StageKey
+from training import store_keys
+from training.pipeline.stage_runner import run_stage
+from training.pipeline.stages.functions import stage_function
 from training.ports import Store
-from training.request import RunSpec
-from training.run import StageStatus
-from training.stage import run_stage
-from training.stages.functions import stage_function
+from training.runs.events import StageKey
+from training.runs.spec import RunSpec
+from training.runs.state import StageStatus
 
 TRAIN = StageKey("train", "main")
 
@@ -78,7 +78,7 @@ def test_the_newest_two_states_are_kept(ready: tuple[Stages, RunSpec]) -> None:
 
     assert stages.run(spec, TRAIN) is StageStatus.SUCCEEDED, stages.cause(spec)
 
-    folder = stages.local.house.store.path(layout.checkpoints(spec.guild, spec.name, "main"))
+    folder = stages.local.house.store.path(store_keys.checkpoints(spec.guild, spec.name, "main"))
     last = max(kept(folder))
     assert last > 3
     assert kept(folder) == [last - 1, last]
@@ -95,7 +95,7 @@ def test_no_state_is_removed_while_it_is_copied(
     status = run_stage(house, call, stage_function("train"), threading.Event())
 
     assert status is StageStatus.SUCCEEDED, stages.cause(spec)
-    checkpoints = layout.checkpoints(spec.guild, spec.name, "main")
+    checkpoints = store_keys.checkpoints(spec.guild, spec.name, "main")
     stored = stages.local.house.store.path(checkpoints)
     names = sorted(path.name for path in stored.glob("*-state"))
     assert len(store.states) > len(names)

@@ -1,8 +1,8 @@
 """What a run hands out is paired by epoch; what has no partner is said."""
 
 from tests.specs import spec
-from training.bundle import best_set, sets
-from training.run import Checkpoint, ExpertState, Run
+from training.pipeline.checkpoint_sets import best_set, sets
+from training.runs.state import Checkpoint, ExpertState, Run
 
 
 def checkpoints(expert: str, *epochs: int) -> ExpertState:

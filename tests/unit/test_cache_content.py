@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from tests.specs import groups, report
-from training.caches.content import CacheFile, Encoders, cache_files
-from training.dataset.group import GroupPlan
+from training.dataset.config.frame_windows import Extract
+from training.dataset.config.group import GroupPlan
 from training.dataset.manifest import Manifest, ManifestFile
-from training.dataset.windows import Extract
+from training.pipeline.stages.cache_keys import CacheFile, Encoders, cache_files
 
 ENCODERS = Encoders(engine="musubi", version="c1", vae="v1", clip="p1", i2v=True, t5="t1")
 PLAN = groups()

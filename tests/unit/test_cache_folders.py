@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from training.caches.folders import assemble, clean
 from training.errors import StageError
+from training.pipeline.stages.cache_links import assemble, clean
 from training.rehearsal import tensor_file
 
 PLACE = "clips/001_0064x0064_wan.safetensors"

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from bot.hosting.local import LocalHouse
 from bot.settings import Settings
-from bot.wiring import LocalHouse
 from tests.unit.dataset.test_dataset_groups import clip, image, report
-from training.card_memory import needs, refuse_too_large
-from training.catalogue import MODELS, Model, find_model
-from training.dataset.group import GroupPlan
-from training.dataset.groups import plan_groups
-from training.dataset.own_toml import plan_own
+from training.catalogue.models import MODELS, Model, find_model
+from training.dataset.config.group import GroupPlan
+from training.dataset.config.guide_groups import plan_groups
+from training.dataset.config.user_toml import plan_own
 from training.errors import RequestError
+from training.estimates.gpu_memory import needs, refuse_too_large
 
 SET = report(image(), clip(129))
 

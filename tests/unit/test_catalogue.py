@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from training.catalogue import MODELS, SOURCES, Expert, Model, find_model
+from training.catalogue.models import MODELS, SOURCES, Expert, Model, find_model
 from training.errors import NotFoundError
 
 ALL = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)

@@ -9,11 +9,11 @@ from safetensors.numpy import (
 )
 
 from bot.messages.checkpoint_text import checkpoint_card, checkpoint_list, usage
-from storage.folder import FolderStore
+from storage.local.store import FolderStore
 from tests.adapters import tensors, widths, write_adapter
-from training.catalogue import ExpertName
-from training.checkpoints import Checkpoints, StoredCheckpoint
+from training.catalogue.models import ExpertName
 from training.errors import AdapterError, NotFoundError, RequestError, TrainingError
+from training.registry.loras import Checkpoints, StoredCheckpoint
 
 T2V22, HIGH_RANGE = "wan22-t2v-vanilla", {"modelspec.timestep_range": "875,1000"}
 GUILD, OTHER = "1", "2"

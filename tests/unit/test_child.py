@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.unit.musubi.logs import FOLDER
-from training.child import Listener, run_command
 from training.errors import StageError
-from training.log_tail import end_of
 from training.memory import MemoryUse, Shape
-from training.stage import StageInterruptedError
-from training.suggestion import CacheAgain, FewerFrames, LowerResolution
+from training.pipeline.child_process import Listener, run_command
+from training.pipeline.log_tail import end_of
+from training.pipeline.stage_runner import StageInterruptedError
+from training.suggestions import CacheAgain, FewerFrames, LowerResolution
 
 OOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.43 GiB."
 
@@ -48,7 +48,7 @@ def run(
 def test_what_a_command_prints_is_shown_while_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.child.LOG_SECONDS", 0.1)
+    monkeypatch.setattr("training.pipeline.child_process.LOG_SECONDS", 0.1)
     shown, go_on = list[bytes](), tmp_path / "go-on"
     code = (
         "import pathlib, time; print('step 1', flush=True)\n"

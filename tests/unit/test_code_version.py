@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from training import code_version
-from training.deployment import Deployment
+from training.deployment import code_version
+from training.deployment.names import Deployment
 
 
 @pytest.fixture

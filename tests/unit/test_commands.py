@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from training.catalogue import MODELS, Expert, Model, find_model
+from training.catalogue.models import MODELS, Expert, Model, find_model
 from training.musubi.commands import (
     BaseFile,
     CacheLatents,
@@ -16,7 +16,7 @@ from training.musubi.commands import (
     known_options,
 )
 from training.musubi.launcher.trouble import TroubleWatch
-from training.settings import resolve_expert
+from training.runs.hyperparameters import resolve_expert
 
 HERE = Path("/w")
 WEIGHTS = Weights(vae=HERE / "vae", t5=HERE / "t5", clip=HERE / "clip")

@@ -15,8 +15,8 @@ from bot.demo.proof import (
 from tests.adapters import tensors, widths, write_adapter
 from tests.specs import spec
 from training.errors import AdapterError
+from training.pipeline.run_view import Metric
 from training.rehearsal.weights import write_weights
-from training.view import Metric
 
 
 def metrics(first: float, last: float, steps: int = 100) -> list[Metric]:

@@ -13,7 +13,7 @@ from bot.doctor import machine
 from bot.doctor.finding import Finding
 from bot.doctor.machine import machine_findings
 from bot.settings import Settings
-from training.image_pins import PACKAGES
+from training.deployment.image_pins import PACKAGES
 from training.musubi.launcher.hooks import MUSUBI_COMMIT
 
 GIB = 1 << 30

@@ -5,24 +5,24 @@ from typing import Any
 
 import pytest
 
+from bot.hosting.local import LocalHouse
 from bot.settings import Settings
-from bot.wiring import LocalHouse
-from storage.folder import FolderStore
+from storage.local.store import FolderStore
 from tests.media import encode_clip, pan, png, write_zip
 from tests.unit.dataset.test_dataset_groups import clip, image, report
-from training.catalogue import MODELS
-from training.cutting import LARGEST_BYTES, cut_run, read_config, remarks
+from training.catalogue.models import MODELS
 from training.dataset.inspect import inspect_zip
 from training.dataset.original import as_original
 from training.dataset.report import Finding, FoundConfig, Report
-from training.dataset_draft import Upload
-from training.dataset_edits import DatasetEdits
-from training.datasets import Datasets
-from training.draft import Origin, draft_spec
 from training.errors import DatasetError, NotFoundError, RequestError
-from training.prediction import predictions, suited
-from training.request import DatasetRef, EngineName, RunSpec, TrainRequest
-from training.settings import ITEM_NAMES, ItemSettings
+from training.estimates.steps_per_model import predictions, suited
+from training.operations.run_drafts import Origin, draft_spec
+from training.registry.dataset_draft import Upload
+from training.registry.dataset_edits import DatasetEdits
+from training.registry.datasets import Datasets
+from training.runs.hyperparameters import ITEM_NAMES, ItemSettings
+from training.runs.spec import DatasetRef, EngineName, RunSpec, TrainRequest
+from training.runs.training_items import LARGEST_BYTES, cut_run, read_config, remarks
 
 SET = report(image(), clip(81))
 IMAGES_AND_LONG = (

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.discord.duty import Duty, Timing
-from storage.file_lease import FileLeases
+from bot.discord.leader import Duty, Timing
+from storage.local.leases import FileLeases
 from training.ports import Grant
 
 LEASE = "bot/active/1"

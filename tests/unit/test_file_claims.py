@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.file_claims import KEPT_SECONDS, FileClaims
+from storage.local.claims import KEPT_SECONDS, FileClaims
 
 NAMES = [str(number) for number in range(200)]
 

@@ -7,12 +7,12 @@ import pytest
 
 from bot.messages.gpu_text import priced
 from tests.specs import groups, spec
-from training.catalogue import MODELS, find_model
-from training.cost import Estimate, estimate
+from training.catalogue.gpus import GPUS, find_gpu, require_there
+from training.catalogue.models import MODELS, find_model
+from training.deployment.resources import FUNCTIONS, KNOWN_GPUS
 from training.errors import NotFoundError, RequestError
-from training.gpus import GPUS, find_gpu, require_there
-from training.prices import PriceList, listed_prices
-from training.resources import FUNCTIONS, KNOWN_GPUS
+from training.estimates.prices import PriceList, listed_prices
+from training.estimates.time_and_cost import Estimate, estimate
 
 DOUBLE = PriceList(
     usd_per_second=MappingProxyType({name: 2 * gpu.listed_usd for name, gpu in GPUS.items()}),

@@ -1,6 +1,11 @@
 """What a guide's Volumes hold, told from paths alone."""
 
-from training.guide_volumes import SourceFile, config_names, find_checkpoints, find_datasets
+from training.registry.guide_volumes import (
+    SourceFile,
+    config_names,
+    find_checkpoints,
+    find_datasets,
+)
 
 
 def files(*paths: str) -> list[SourceFile]:

@@ -5,7 +5,8 @@ from datetime import date
 import pytest
 
 from bot.messages.deploy_text import idle_text, next_text
-from training.idle_cost import MONTH_SECONDS, idle_costs
+from training.deployment.resources import BOT, BOT_FUNCTIONS, FUNCTIONS
+from training.estimates.idle_cost import MONTH_SECONDS, idle_costs
 from training.machine_prices import (
     CPU_RATE,
     LISTED,
@@ -13,7 +14,6 @@ from training.machine_prices import (
     STORAGE_RATE,
     live_machine_prices,
 )
-from training.resources import BOT, BOT_FUNCTIONS, FUNCTIONS
 
 RATES = {CPU_RATE: 0.036, MEMORY_RATE: 0.0036, STORAGE_RATE: 0.1}
 TODAY = date(2026, 11, 25)

@@ -9,7 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from training.image_pins import (
+from training.deployment.image_pins import (
     INDIRECT,
     MUSUBI_BUILD,
     MUSUBI_COMMANDS,

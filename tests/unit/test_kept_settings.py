@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.kept_settings import Told, keep_told, read_told
+from bot.deploy.remembered_settings import Told, keep_told, read_told
 from bot.settings import Settings
-from storage.folder import FolderStore
-from training import layout
+from storage.local.store import FolderStore
+from training import store_keys
 from training.errors import RequestError
 
 BEFORE = {"LORABOT_ENGINE": "rehearsal", "LORABOT_TEAM_ROLE": "team", "LORABOT_GPU_STAGES": "2"}
@@ -48,6 +48,6 @@ def test_what_was_told_is_read_back_and_a_damaged_record_is_said(tmp_path: Path)
 
     assert first == {}
     assert read_told(store) == BEFORE
-    store.write(layout.DEPLOYMENT, b"{")
+    store.write(store_keys.DEPLOYMENT, b"{")
     with pytest.raises(RequestError, match="is damaged"):
         read_told(store)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from training import layout
+from training import store_keys
+from training.catalogue.weights import COMMITS, LIGHTNING, WeightFile
 from training.errors import RequestError
-from training.lightning_file import find_lightning_file
-from training.request import ExpertSpec, TrainRequest, resolve_experts
-from training.weights import COMMITS, LIGHTNING, WeightFile
+from training.runs.lightning_file import find_lightning_file
+from training.runs.spec import ExpertSpec, TrainRequest, resolve_experts
 
 OWN = WeightFile(LIGHTNING, "one/high_noise_model.safetensors", COMMITS[LIGHTNING])
 HUB = "https://huggingface.co"
@@ -109,7 +109,7 @@ def test_what_names_no_file_of_the_hub_is_refused_with_examples(text: str) -> No
 
 def test_files_of_different_revisions_are_kept_apart() -> None:
     revisions = ("main", "experimental-1", "experimental-2", "refs/pr/31", "refs/pr/3", "0a" * 20)
-    places = {layout.weight("musubi", WeightFile("a/b", "c.safetensors", r)) for r in revisions}
+    places = {store_keys.weight("musubi", WeightFile("a/b", "c.safetensors", r)) for r in revisions}
 
     assert len(places) == len(revisions)
     assert all(place.endswith("/c.safetensors") for place in places)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from tests.specs import report
-from training.dataset.group import GroupPlan, tokens
-from training.dataset.groups import plan_groups
+from training.dataset.config.group import GroupPlan, tokens
+from training.dataset.config.guide_groups import plan_groups
 from training.memory import USUAL_SHAPES, MemoryUse, Shape, lighter, shapes_of
-from training.suggestion import FewerFrames, LowerResolution, SwapBlocks, UseFp8, keeps_items
+from training.suggestions import FewerFrames, LowerResolution, SwapBlocks, UseFp8, keeps_items
 
 
 def peak(groups: GroupPlan) -> int:

@@ -3,7 +3,7 @@
 import modal.exception
 import pytest
 
-from bot.modal_account import asking
+from bot.deploy.account import asking
 from training.errors import BackendError, RequestError
 
 

@@ -8,12 +8,18 @@ import modal.exception
 import pytest
 from grpclib.exceptions import StreamTerminatedError
 
-from storage.file_lease import FileLeases
+from storage.local.leases import FileLeases
 from tests.memory_dict import MemoryDict
-from training.backends.modal import ModalBackend
-from training.backends.modal_calls import CallRecords, InLine, Placement, from_plain, to_plain
-from training.events import StageKey
+from training.backends.modal.backend import ModalBackend
+from training.backends.modal.call_records import (
+    CallRecords,
+    InLine,
+    Placement,
+    from_plain,
+    to_plain,
+)
 from training.ports import Call, CallStatus, Grant
+from training.runs.events import StageKey
 
 CALL = Call(guild="1", run="a", key=StageKey("train", "high"), attempt=2, device="gpu")
 

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from storage.modal_lease import ModalLeases
+from storage.modal.leases import ModalLeases
 from tests.memory_dict import MemoryDict
-from training.backends import modal
-from training.backends.modal_calls import CallRecords, Placement
-from training.events import StageKey
+from training.backends.modal.backend import ModalBackend
+from training.backends.modal.call_records import CallRecords, Placement
 from training.ports import Call, CallStatus
+from training.runs.events import StageKey
 
 TRAIN = StageKey("train", "high")
 
@@ -45,9 +45,9 @@ def test_a_call_that_is_started_between_two_looks_is_not_gone(
     records = CallRecords(calls, line)
     leases = ModalLeases(MemoryDict())
     placed = Placement("train", "H100")
-    backend = modal.ModalBackend("app", records, leases, lambda _: placed, gpu_limit=1)
+    backend = ModalBackend("app", records, leases, lambda _: placed, gpu_limit=1)
     monkeypatch.setattr(backend, "_spawn", spawn)
-    monkeypatch.setattr(modal, "_status", running)
+    monkeypatch.setattr(backend, "_status", running)
     call = Call(guild="1", run="mine", key=TRAIN, attempt=1, device="gpu", gpu=None)
     records.add(call, placed)
     records.enter(call.name, 0.0)

@@ -5,13 +5,19 @@ from dataclasses import replace
 
 import pytest
 
-from bot import modal_checks
+from bot.deploy import checks
+from bot.deploy.account import DeployedFunction
 from bot.doctor.finding import Finding
-from bot.modal_account import DeployedFunction
-from training.code_version import BOT_CODE, CODE_LABEL, ENGINE_LABEL, STAGES_CODE, code_version
-from training.deployment import Deployment
+from training.deployment.code_version import (
+    BOT_CODE,
+    CODE_LABEL,
+    ENGINE_LABEL,
+    STAGES_CODE,
+    code_version,
+)
+from training.deployment.names import Deployment
+from training.deployment.resources import FUNCTIONS, FunctionName
 from training.errors import BackendError, RequestError
-from training.resources import FUNCTIONS, FunctionName
 
 TEAM = Deployment(name="team")
 
@@ -32,14 +38,14 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             "rates": dict[str, float],
         }
         for name, answer in {**usual, **changed}.items():
-            monkeypatch.setattr(modal_checks.account, name, answer)
+            monkeypatch.setattr(checks.account, name, answer)
 
     answers()
     return answers
 
 
 def look(*, is_wanted: bool = True) -> dict[str, Finding]:
-    return {its.check: its for its in modal_checks.modal_findings(TEAM, is_wanted=is_wanted)}
+    return {its.check: its for its in checks.modal_findings(TEAM, is_wanted=is_wanted)}
 
 
 def test_volumes_of_the_second_version_are_refused(account: Callable[..., None]) -> None:

@@ -6,8 +6,8 @@ import modal
 import modal.exception
 import pytest
 
-from storage.modal_claims import ModalClaims
-from storage.modal_dict import ModalDict
+from storage.modal.claims import ModalClaims
+from storage.modal.shared_dict import ModalDict
 from tests.memory_dict import MemoryDict
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from storage.modal_lease import KEPT_SECONDS, ModalLeases
+from storage.modal.leases import KEPT_SECONDS, ModalLeases
 from tests.memory_dict import MemoryDict
 
 

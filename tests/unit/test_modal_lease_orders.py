@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.modal_lease import ModalLeases
+from storage.modal.leases import ModalLeases
 from tests.interleaving import (
     Client,
     State,

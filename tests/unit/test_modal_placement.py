@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from storage.modal_house import placement_of
-from training.backends.modal_calls import Placement, from_plain, to_plain
-from training.catalogue import find_model
-from training.events import StageKey
+from storage.modal.runtime import placement_of
+from training.backends.modal.call_records import Placement, from_plain, to_plain
+from training.catalogue.models import find_model
 from training.ports import Call
+from training.runs.events import StageKey
 
 
 def call(key: StageKey, gpu: str | None) -> Call:

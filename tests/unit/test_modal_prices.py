@@ -10,9 +10,9 @@ from decimal import Decimal
 import modal.exception
 import pytest
 
-from training.gpus import GPUS
-from training.modal_prices import KEPT, RATES, REFUSED, ModalPrices
-from training.prices import listed_prices
+from training.catalogue.gpus import GPUS
+from training.deployment.modal_prices import KEPT, RATES, REFUSED, ModalPrices
+from training.estimates.prices import listed_prices
 
 ENOUGH = 30.0  # seconds
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)

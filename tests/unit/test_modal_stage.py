@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from training.backends import modal_stage
-from training.backends.modal_stage import run_call
-from training.events import StageKey
+from training.backends.modal import call_runner
+from training.backends.modal.call_runner import run_call
 from training.ports import Call
-from training.run import StageStatus
+from training.runs.events import StageKey
+from training.runs.state import StageStatus
 
 CALL = Call(guild="1", run="a", key=StageKey("train", "main"), attempt=1, device="gpu")
 Work = Callable[[threading.Event], StageStatus | None]
@@ -33,8 +33,8 @@ class Register:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(modal_stage, "WATCH_SECONDS", 0.05)
-    monkeypatch.setattr(modal_stage, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(call_runner, "WATCH_SECONDS", 0.05)
+    monkeypatch.setattr(call_runner, "_LOOK_SECONDS", 0.02)
 
 
 def until_stopped(stopping: threading.Event) -> StageStatus:
@@ -77,7 +77,7 @@ def test_work_goes_on_while_nobody_can_say_whether_it_is_to_stop() -> None:
 
 
 def test_a_training_stops_before_modal_would_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(modal_stage, "SOFT_DEADLINE_SECONDS", 0.1)
+    monkeypatch.setattr(call_runner, "SOFT_DEADLINE_SECONDS", 0.1)
 
     assert run_call(CALL, "fc-1", Register(), until_stopped) == "interrupted"
 
@@ -125,7 +125,7 @@ def test_a_signal_that_interrupts_the_waiting_leaves_the_work_its_time_to_save()
 def test_work_that_does_not_stop_when_it_is_asked_to_is_left_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(modal_stage, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(call_runner, "STOP_SECONDS", 0.1)
     released = threading.Event()
 
     def work(_: threading.Event) -> StageStatus:
@@ -147,7 +147,7 @@ def test_a_bug_in_the_work_is_raised_where_modal_sees_it() -> None:
 def test_work_that_does_not_end_is_left_behind_after_the_grace(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(modal_stage, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(call_runner, "GRACE_SECONDS", 0.1)
     released = threading.Event()
 
     class Preempting(Register):

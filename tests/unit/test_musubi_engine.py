@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.hosting.local import LocalHouse
 from bot.settings import Settings
-from bot.wiring import LocalHouse
 from training.errors import RequestError
 from training.musubi.checkout import commit_of
 from training.musubi.engine import MusubiEngine

@@ -9,8 +9,8 @@ import pytest
 
 from tests.specs import spec
 from training.musubi.state import STATE_FILE, TrainingState, step_state_name
+from training.pipeline.stages.train import newest_state
 from training.rehearsal import tensor_file
-from training.stages.train import newest_state
 
 RUN = spec("wan22-t2v-vanilla")
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests.specs import Rooted, groups, spec
-from training import layout
-from training.catalogue import MODELS, Model
+from training import store_keys
+from training.catalogue.models import MODELS, Model
 from training.musubi.commands import known_options
-from training.plan import PlannedStage, Planner
+from training.pipeline.plan import PlannedStage, Planner
 from training.rehearsal.engine import RehearsalEngine
-from training.request import ExpertChoice
+from training.runs.spec import ExpertChoice
 
 ROOT = Path("/home")
 ALL = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
@@ -85,7 +85,7 @@ def test_task_precision_and_weights_are_those_of_one_model(model: Model) -> None
 def test_a_lightning_model_never_trains_on_the_vanilla_base(model: Model) -> None:
     for expert in model.experts:
         dit = Path(value(train_argv(model.name, expert.name), "--dit"))
-        vanilla = ROOT / layout.weight("rehearsal", expert.dit)
+        vanilla = ROOT / store_keys.weight("rehearsal", expert.dit)
 
         assert (dit == vanilla) == (model.speed_lora is None)
 

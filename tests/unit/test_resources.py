@@ -2,9 +2,8 @@
 
 import pytest
 
-from training.catalogue import MODELS, Model
-from training.events import StageName
-from training.resources import (
+from training.catalogue.models import MODELS, Model
+from training.deployment.resources import (
     FUNCTIONS,
     KNOWN_GPUS,
     LONGEST_TIMEOUT,
@@ -16,6 +15,7 @@ from training.resources import (
     Resources,
     function_of,
 )
+from training.runs.events import StageName
 
 HOURS_LEFT_TO_SAVE = 0.25
 EACH = pytest.mark.parametrize(("name", "resources"), FUNCTIONS.items())

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from tests.specs import Rooted, groups, report, spec
-from training.dataset.groups import plan_groups
+from training.dataset.config.guide_groups import plan_groups
 from training.errors import RequestError
 from training.musubi.engine import MusubiEngine
-from training.plan import Planner, steps_per_epoch
-from training.request import RunSpec, TrainRequest, requested_items
-from training.retry import rest_of, with_suggestion
-from training.run import Run
-from training.suggestion import (
+from training.operations.retry import rest_of, with_suggestion
+from training.pipeline.plan import Planner, steps_per_epoch
+from training.runs.spec import RunSpec, TrainRequest, requested_items
+from training.runs.state import Run
+from training.suggestions import (
     CacheAgain,
     FewerFrames,
     LowerResolution,

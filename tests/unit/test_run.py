@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.specs import spec
-from training import events as ev
-from training.events import Event, StageEvent, StageKey
-from training.run import RunStatus, StageStatus, fold
+from training.runs import events as ev
+from training.runs.events import Event, StageEvent, StageKey
+from training.runs.state import RunStatus, StageStatus, fold
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 TRAIN = StageKey("train", "main")

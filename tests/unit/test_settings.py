@@ -5,9 +5,9 @@ from dataclasses import fields
 import pytest
 
 from bot.cli.options import RunSettings
+from training.catalogue.weights import COMMITS
 from training.errors import RequestError
-from training.request import ExpertSpec, TrainRequest, resolve_experts
-from training.settings import (
+from training.runs.hyperparameters import (
     CONFIG_TEXTS,
     ITEM_NAMES,
     LIGHTNING_NAMES,
@@ -15,7 +15,7 @@ from training.settings import (
     ExpertSettings,
     SpeedLoraSettings,
 )
-from training.weights import COMMITS
+from training.runs.spec import ExpertSpec, TrainRequest, resolve_experts
 
 LIGHTNING = "wan22-i2v-lightning"
 

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-import training.shared
-from storage.file_lease import FileLeases
+import training.pipeline.leases
+from storage.local.leases import FileLeases
+from training.pipeline.leases import held
 from training.ports import Grant
-from training.shared import held
 
 
 @pytest.fixture(autouse=True)
 def _quick_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training.shared, "HEARTBEAT_SECONDS", 0.001)
+    monkeypatch.setattr(training.pipeline.leases, "HEARTBEAT_SECONDS", 0.001)
 
 
 class OutOfReach(FileLeases):

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from training.catalogue import MODELS, Model, find_model
-from training.weights import CLIP_TOKENIZER, COMMITS, T5_TOKENIZER, WeightFile
+from training.catalogue.models import MODELS, Model, find_model
+from training.catalogue.weights import CLIP_TOKENIZER, COMMITS, T5_TOKENIZER, WeightFile
 
 VAE = "Comfy-Org/Wan_2.1_ComfyUI_repackaged/split_files/vae/wan_2.1_vae.safetensors"
 T5 = "Wan-AI/Wan2.1-I2V-14B-720P/models_t5_umt5-xxl-enc-bf16.pth"

@@ -15,10 +15,10 @@ from grpclib.exceptions import GRPCError
 from grpclib.server import Server, Stream
 from modal_proto import api_pb2
 
-from storage.modal_house import open_house
-from training.deployment import Deployment
-from training.modal_prices import RATES, ModalPrices
-from training.prices import listed_prices
+from storage.modal.runtime import open_house
+from training.deployment.modal_prices import RATES, ModalPrices
+from training.deployment.names import Deployment
+from training.estimates.prices import listed_prices
 
 ENOUGH = 30.0  # seconds
 # As the service gives them: text, in dollars an hour.

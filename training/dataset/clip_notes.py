@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from training.dataset.clip_alpha import OPAQUE, drops_alpha
-from training.dataset.clip_reader import Shape, has_extension
 from training.dataset.clip_tape import Tape
+from training.dataset.decoding.clip_alpha import OPAQUE, drops_alpha
+from training.dataset.decoding.clip_reader import Shape, has_extension
 from training.dataset.facts import Note
-from training.dataset.layout import CONVERTED_CLIPS
-from training.dataset.timeline import FPS, frames_at_16fps, is_variable, longest_4n1
+from training.dataset.frame_rate import FPS, frames_at_16fps, is_variable, longest_4n1
+from training.dataset.zip.members import CONVERTED_CLIPS
 
 FPS_TOLERANCE = 0.05
 FEWEST_MOVING_FRAMES = 21  # the shortest target of the guide that shows movement

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from training.dataset.clip_alpha import OPAQUE, flattened, has_alpha
-from training.dataset.clip_looks import ClipWatch
-from training.dataset.clip_reader import Shape, shape_of
-from training.dataset.looks import Look
+from training.dataset.decoding.clip_alpha import OPAQUE, flattened, has_alpha
+from training.dataset.decoding.clip_looks import ClipWatch
+from training.dataset.decoding.clip_reader import Shape, shape_of
+from training.dataset.decoding.image_looks import Look
 
 
 @dataclass(slots=True)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from training.dataset.archive import open_archive
-from training.dataset.layout import plain_stem
 from training.dataset.limits import Limits
 from training.dataset.report import Report, Sample
+from training.dataset.zip.archive import open_archive
+from training.dataset.zip.members import plain_stem
 from training.errors import DatasetError
 
 _SHOWN_CLASHES = 5

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from training.dataset.image_probe import open_image, upright_rgb
+from training.dataset.decoding.image import open_image, upright_rgb
 from training.dataset.limits import Limits
 
 PNG_COMPRESSION = 6

@@ -8,18 +8,18 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.dataset.archive import Archive, MemberDamagedError, open_archive
-from training.dataset.caption import read_caption
-from training.dataset.config_file import find_configs, note_configs
+from training.dataset.captions.caption import read_caption
+from training.dataset.config.zip_toml import find_configs, note_configs
+from training.dataset.decoding.messages import Probe, Reply, Shrink
+from training.dataset.decoding.pool import MOST_LOOKING, Pool
+from training.dataset.decoding.thumbnail import Thumbnail, spread
 from training.dataset.facts import MediaFacts, Note
-from training.dataset.findings import Noted, by_gravity, fold
-from training.dataset.layout import Layout, Medium, Names, lay_out
+from training.dataset.findings.findings import Noted, by_gravity, fold
+from training.dataset.findings.whole_set import judge_set
 from training.dataset.limits import Limits
-from training.dataset.pool import MOST_LOOKING, Pool
 from training.dataset.report import Finding, FoundConfig, Kind, Report, Sample, content_id
-from training.dataset.thumbnail import Thumbnail, spread
-from training.dataset.wholes import judge_set
-from training.dataset.work import Probe, Reply, Shrink
+from training.dataset.zip.archive import Archive, MemberDamagedError, open_archive
+from training.dataset.zip.members import Layout, Medium, Names, lay_out
 from training.errors import DatasetError
 
 OnThumbnail = Callable[[str, Thumbnail], None]

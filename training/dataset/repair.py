@@ -8,8 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
-from training.dataset.archive import Archive, open_archive
-from training.dataset.entry import Member
+from training.dataset.decoding.messages import Convert, Reply
+from training.dataset.decoding.pool import MOST_CONVERTING, Pool
 from training.dataset.limits import Limits
 from training.dataset.manifest import (
     MANIFEST,
@@ -21,9 +21,9 @@ from training.dataset.manifest import (
     write_durably,
     write_manifest,
 )
-from training.dataset.pool import MOST_CONVERTING, Pool
 from training.dataset.report import Report, Sample
-from training.dataset.work import Convert, Reply
+from training.dataset.zip.archive import Archive, open_archive
+from training.dataset.zip.member_names import Member
 from training.errors import DatasetError
 
 CHECK_AGAIN = "Check the dataset again with the zip that it was made from."

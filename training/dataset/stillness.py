@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from training.dataset.looks import Luma
+from training.dataset.decoding.image_looks import Luma
 
 Levels = NDArray[np.float32]
 # Of a short side of 480 pixels. Standing photographs with noise of 10 levels, and what encoding

@@ -15,8 +15,8 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from training.catalogue import Expert, Model, WeightFile
-from training.settings import ExpertSettings
+from training.catalogue.models import Expert, Model, WeightFile
+from training.runs.hyperparameters import ExpertSettings
 
 Script = Literal[
     "wan_cache_latents.py", "wan_cache_text_encoder_outputs.py", "wan_train_network.py"

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from training.adapter.modules import Widths, modules_of
-from training.catalogue import Model, WeightFile
+from training.catalogue.models import Model, WeightFile
+from training.lora.modules import Widths, modules_of
 from training.musubi.hub import Hub
 from training.musubi.launcher.hooks import MUSUBI_COMMIT
 from training.musubi.launcher.program import DEFAULT_STATE_SECONDS, STATE_SECONDS_VARIABLE

@@ -29,9 +29,9 @@ from huggingface_hub.utils import (
     disable_progress_bars,
 )
 
-from training.catalogue import WeightFile
-from training.disk import disk_full, require_room
+from training.catalogue.models import WeightFile
 from training.errors import StageError
+from training.files.disk_space import disk_full, require_room
 from training.merge.hashing import file_sha256
 from training.musubi.hub_errors import damaged, explain, other_file
 from training.ports import Extent, Obtained

@@ -6,7 +6,7 @@ musubi-tuner asks for tokenizers by the name of their repository; offline, it fi
 import os
 from pathlib import Path
 
-from training.catalogue import WeightFile
+from training.catalogue.models import WeightFile
 
 
 def link_file(cache: Path, weight: WeightFile, commit: str, stored: Path) -> None:

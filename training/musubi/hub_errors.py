@@ -11,9 +11,9 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from training.catalogue import WeightFile
-from training.disk import NOTHING_LOST
+from training.catalogue.models import WeightFile
 from training.errors import StageError
+from training.files.disk_space import NOTHING_LOST
 
 _TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 

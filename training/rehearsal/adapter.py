@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.adapter.modules import file_name
+from training.lora.modules import file_name
 from training.rehearsal.failure import MusubiError
 from training.rehearsal.shape import adapter_modules, module_widths
 from training.rehearsal.tensor_file import Floats

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
+from training.files.safetensors_header import TensorHeader
 from training.rehearsal.failure import MusubiError
 from training.rehearsal.shape import InChannels, tensor_shapes
 from training.rehearsal.tensor_file import read_header
-from training.tensor_header import TensorHeader
 
 # Files repackaged for ComfyUI may carry it before every name; musubi accepts both.
 KEY_PREFIX = "model.diffusion_model."

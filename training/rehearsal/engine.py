@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from training.adapter.modules import Widths
-from training.catalogue import Model, WeightFile
+from training.catalogue.models import Model, WeightFile
+from training.lora.modules import Widths
 from training.merge.hashing import file_sha256
 from training.ports import Extent, Obtained
 from training.rehearsal.shape import adapter_widths

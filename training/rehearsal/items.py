@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from training.files.safetensors_header import TensorEntry
 from training.rehearsal.bucket import Buckets, Size
 from training.rehearsal.dataset_config import Dataset
 from training.rehearsal.failure import MusubiError
 from training.rehearsal.tensor_file import read_header
 from training.rehearsal.texts import TEXT_KEY
-from training.tensor_header import TensorEntry
 
 logger = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from training.files.safetensors_header import TensorEntry
 from training.rehearsal import tensor_file
 from training.rehearsal.adapter import Adapter
 from training.rehearsal.items import Item, check_equal_shapes
@@ -20,7 +21,6 @@ from training.rehearsal.model import TinyWan
 from training.rehearsal.tensor_file import Floats
 from training.rehearsal.texts import TEXT_KEY
 from training.rehearsal.timesteps import TIMESTEPS, TimestepSampler
-from training.tensor_header import TensorEntry
 
 # Of tens of thousands that a real clip has: enough for a steady loss, few enough for a step to
 # take some milliseconds.

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from training.files.atomic import remove_directory, remove_partials, whole_directory, whole_file
 from training.musubi.progress import CheckpointSaved, ProgressWriter, StateSaved
 from training.musubi.state import (
     STATE_FILE,
@@ -24,7 +25,6 @@ from training.rehearsal.failure import MusubiError
 from training.rehearsal.metadata import file_metadata
 from training.rehearsal.optimizer import AdamW
 from training.rehearsal.tensor_file import DType
-from training.whole import remove_directory, remove_partials, whole_directory, whole_file
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from training.adapter.modules import Widths, wan_modules
+from training.lora.modules import Widths, wan_modules
 
 InChannels = Literal[16, 36]
 

@@ -12,10 +12,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training import tensor_header
+from training.files import safetensors_header
+from training.files.atomic import whole_file
+from training.files.safetensors_header import TensorHeader
 from training.rehearsal.failure import MusubiError
-from training.tensor_header import TensorHeader
-from training.whole import whole_file
 
 DType = Literal["BF16", "F16", "F32", "I64"]
 Floats = NDArray[np.float32]
@@ -89,7 +89,7 @@ def read_header(path: Path) -> TensorHeader:
         MusubiError: The file is absent or cut off; the text is the one that musubi ends with.
     """
     try:
-        return tensor_header.read_header(path)
+        return safetensors_header.read_header(path)
     except FileNotFoundError as error:
         raise MusubiError(
             f"FileNotFoundError: [Errno 2] No such file or directory: '{path}'",

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from training.files.atomic import whole_file
 from training.rehearsal import tensor_file
 from training.rehearsal.shape import (
     LATENT_CHANNELS,
@@ -20,7 +21,6 @@ from training.rehearsal.shape import (
     tensor_shapes,
 )
 from training.rehearsal.tensor_file import DType, Floats, Raw
-from training.whole import whole_file
 
 Role = Literal["dit", "vae", "t5", "clip", "speed_lora"]
 WeightDType = Literal["bf16", "fp16", "fp32"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.ml.launcher.launched import TRAIN, Ended, launched, run
+from training.files.safetensors_header import read_header
 from training.musubi.progress import (
     CheckpointSaved,
     CheckpointStarted,
@@ -20,7 +21,6 @@ from training.musubi.progress import (
     Warned,
 )
 from training.musubi.state import read_state
-from training.tensor_header import read_header
 
 STEPS = 15  # three epochs of five
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.ml.rehearsal.workspace import DATE
 from tests.musubi.checkout import Checkout
 from tests.musubi.layouts import describe_caches, describe_run, read_snapshot, rehearse_caches
-from training.catalogue import find_model
+from training.catalogue.models import find_model
 from training.rehearsal.__main__ import main
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from tests.adapters import tensors, widths, write_adapter, write_header
-from training.adapter.contents import read_contents
-from training.adapter.fit import require_fit, require_values
-from training.adapter.modules import modules_of
-from training.adapter.origin import Origin, read_origin
-from training.catalogue import MODELS, Model, find_model
+from training.catalogue.models import MODELS, Model, find_model
 from training.errors import AdapterError
+from training.lora.contents import read_contents
+from training.lora.fit import require_fit, require_values
+from training.lora.modules import modules_of
+from training.lora.origin import Origin, read_origin
 
 ALL = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 

@@ -12,12 +12,12 @@ from safetensors.numpy import (
 
 from tests.adapters import Style, change, tensors, widths, write_adapter
 from tests.specs import spec
-from training.adapter.contents import read_contents
-from training.adapter.metadata import completed_metadata
-from training.adapter.rewrite import as_musubi_names, with_metadata
-from training.catalogue import find_model
+from training.catalogue.models import find_model
+from training.files.safetensors_header import read_header
+from training.lora.contents import read_contents
+from training.lora.rewrite import as_musubi_names, with_metadata
+from training.pipeline.stages.checkpoint_metadata import completed_metadata
 from training.rehearsal.tensor_file import encode, serialize
-from training.tensor_header import read_header
 
 MODEL = "wan22-i2v-lightning"
 

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from tests.specs import spec
-from training.bundle import Set
-from training.catalogue import MODELS, ExpertName, Model, find_model
+from training.catalogue.models import MODELS, ExpertName, Model, find_model
 from training.comfyui.graph import Graph, node_table
 from training.comfyui.sampling import SAMPLING, switch_step
 from training.comfyui.workflow import build
-from training.request import ExpertChoice, RunSpec
-from training.run import Checkpoint
+from training.pipeline.checkpoint_sets import Set
+from training.runs.spec import ExpertChoice, RunSpec
+from training.runs.state import Checkpoint
 
 ALL = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 WIDGETS = {"COMBO", "INT", "FLOAT", "STRING"}

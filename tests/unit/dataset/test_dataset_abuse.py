@@ -16,24 +16,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from bot.hosting.local import LocalHouse
 from bot.settings import Settings
-from bot.wiring import LocalHouse
 from tests.media import encode_clip, image_bytes, jpeg, mp4, picture, png, write_zip, zip_bytes
 from tests.unit.dataset.flawed_media import VP9, walk
-from training.dataset import pool as pool_module
-from training.dataset.archive import open_archive
-from training.dataset.codes import RULES
+from training.dataset.decoding import pool as pool_module
+from training.dataset.decoding.messages import Probe
+from training.dataset.decoding.pool import Pool
 from training.dataset.facts import MediaFacts
-from training.dataset.findings import Noted
+from training.dataset.findings.codes import RULES
+from training.dataset.findings.findings import Noted
+from training.dataset.findings.whole_set import judge_set
 from training.dataset.inspect import TooSlowError, inspect_zip
-from training.dataset.layout import Names, lay_out
 from training.dataset.limits import GIB, MIB, Limits
-from training.dataset.pool import Pool
 from training.dataset.report import Sample
-from training.dataset.wholes import judge_set
-from training.dataset.work import Probe
-from training.dataset_draft import Upload
+from training.dataset.zip.archive import open_archive
+from training.dataset.zip.members import Names, lay_out
 from training.errors import DatasetError
+from training.registry.dataset_draft import Upload
 
 OVER: dict[str, tuple[dict[str, float], Callable[[], bytes], str]] = {
     "files": ({"dataset_files": 2}, lambda: zip_bytes(dict.fromkeys("abc", "")), "lists 3 files"),

@@ -16,14 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import media
-from training.dataset.archive import (
+from training.dataset.inspect import inspect_zip
+from training.dataset.limits import GIB, MIB, Limits
+from training.dataset.zip.archive import (
     ArchiveRefusedError,
     MemberDamagedError,
     RefusalCode,
     open_archive,
 )
-from training.dataset.inspect import inspect_zip
-from training.dataset.limits import GIB, MIB, Limits
 from training.errors import DatasetError
 
 

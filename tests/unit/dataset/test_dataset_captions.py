@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import media
-from training.dataset.caption_edit import check_trigger, prefixed, recaption
-from training.dataset.caption_table import ReadTable, TableRefusedError, read_table, write_table
+from training.dataset.captions.table import ReadTable, TableRefusedError, read_table, write_table
 from training.dataset.inspect import inspect_zip
+from training.dataset.recaption import check_trigger, prefixed, recaption
 from training.dataset.report import Report, Sample
 from training.errors import RequestError
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.dataset.buckets import bucket_of
-from training.dataset.group import Item, tokens
-from training.dataset.groups import IMAGES, plan_groups, suits
+from training.dataset.config.buckets import bucket_of
+from training.dataset.config.group import Item, tokens
+from training.dataset.config.guide_groups import IMAGES, plan_groups, suits
+from training.dataset.config.toml_file import render_toml
+from training.dataset.frame_rate import longest_4n1
 from training.dataset.report import Report, Sample
-from training.dataset.timeline import longest_4n1
-from training.dataset.toml_file import render_toml
 
 GUIDE = """
 [general]

@@ -9,12 +9,12 @@ import pytest
 
 from tests.media import encode_clip, jpeg, pan, png, write_zip
 from tests.unit.dataset.test_dataset_groups import clip, image, report
-from training.dataset.groups import plan_groups
+from training.dataset.config.guide_groups import plan_groups
+from training.dataset.config.toml_file import render_toml
 from training.dataset.inspect import inspect_zip
 from training.dataset.original import as_original, why_not_original
 from training.dataset.repair import repair, verify_manifest
 from training.dataset.report import Finding, Report
-from training.dataset.toml_file import render_toml
 from training.errors import DatasetError
 
 

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.dataset.test_dataset_groups import GUIDE, clip, image, report
-from training.dataset.groups import plan_groups
-from training.dataset.own_schema import KEYS
-from training.dataset.own_toml import OwnPlan, plan_own
+from training.dataset.config.guide_groups import plan_groups
+from training.dataset.config.toml_file import render_toml
+from training.dataset.config.user_toml import OwnPlan, plan_own
+from training.dataset.config.user_toml_schema import KEYS
 from training.dataset.report import Report
-from training.dataset.toml_file import render_toml
 
 ANSWERS = json.loads(Path(__file__).with_name("musubi_windows.json").read_bytes())
 SET = report(image("a"), image("b", 640, 480), clip(81, "c"), clip(17, "d"))

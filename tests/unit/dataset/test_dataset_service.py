@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.dataset_service import LOOKS_AT_ONCE, DatasetService
+from bot.hosting.local import LocalHouse
+from bot.service.datasets import LOOKS_AT_ONCE, DatasetService
 from bot.settings import Settings
-from bot.wiring import LocalHouse
-from training.dataset_draft import Draft, Upload
 from training.errors import DatasetError
+from training.registry.dataset_draft import Draft, Upload
 
 
 async def test_other_commands_are_served_while_many_uploads_are_looked_at(

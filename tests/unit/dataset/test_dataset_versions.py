@@ -9,21 +9,22 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from storage.folder import FolderStore
+from storage.local.store import FolderStore
 from tests import media
-from training import checked_uploads, layout
-from training.checked_uploads import MOST_KEPT, CheckedUploads
+from training import store_keys
 from training.dataset.combine import Part, combine
+from training.dataset.decoding.thumbnail import BOX, Thumbnail
 from training.dataset.difference import compare
 from training.dataset.inspect import inspect_zip
 from training.dataset.limits import Limits
 from training.dataset.original import as_original, why_not_original
 from training.dataset.report import Report, Sample
-from training.dataset.thumbnail import BOX, Thumbnail
-from training.dataset_draft import Draft, Upload, inspect_upload
-from training.dataset_edits import DatasetEdits
-from training.datasets import Datasets
 from training.errors import DatasetError, NotFoundError
+from training.registry import checked_uploads
+from training.registry.checked_uploads import MOST_KEPT, CheckedUploads
+from training.registry.dataset_draft import Draft, Upload, inspect_upload
+from training.registry.dataset_edits import DatasetEdits
+from training.registry.datasets import Datasets
 
 GUILD = "g"
 FILES: Mapping[str, bytes | str] = {
@@ -150,7 +151,9 @@ def test_edits_keep_the_upload_and_what_was_there(store: FolderStore, tmp_path: 
 
     assert datasets.find(GUILD, "annika@1") == first
     assert (second.edited_captions, second.trigger, second.added_by) == (2, "ohwx", "8")
-    originals = [store.path(f"{layout.dataset(GUILD, 'annika', n)}/original.zip") for n in (1, 2)]
+    originals = [
+        store.path(f"{store_keys.dataset(GUILD, 'annika', n)}/original.zip") for n in (1, 2)
+    ]
     assert originals[0].read_bytes() == originals[1].read_bytes()
     assert originals[0].samefile(originals[1])
     captions = [s.caption for s in datasets.report(GUILD, third).samples]
@@ -209,7 +212,7 @@ def test_a_checked_upload_is_kept_for_a_day(
     with pytest.raises(NotFoundError, match="not kept any more"):
         uploads.find(GUILD, token)
     uploads.keep(GUILD, "annika", draft)
-    assert len(store.names(layout.checked(GUILD))) == 1
+    assert len(store.names(store_keys.checked(GUILD))) == 1
 
 
 def test_only_the_newest_checked_uploads_are_kept(store: FolderStore, tmp_path: Path) -> None:
@@ -219,7 +222,7 @@ def test_only_the_newest_checked_uploads_are_kept(store: FolderStore, tmp_path: 
 
     tokens = [uploads.keep(GUILD, "annika", draft) for _ in range(MOST_KEPT + 2)]
 
-    assert set(store.names(layout.checked(GUILD))) == set(tokens[2:])
+    assert set(store.names(store_keys.checked(GUILD))) == set(tokens[2:])
 
 
 def test_the_difference_names_what_came_went_moved_and_changed() -> None:

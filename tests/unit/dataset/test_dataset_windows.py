@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from training.dataset.windows import Extract, kept_frames, windows
+from training.dataset.config.frame_windows import Extract, kept_frames, windows
 
 # Written by ask_musubi.py, which runs musubi-tuner itself.
 ANSWERS: dict[str, Any] = json.loads(Path(__file__).with_name("musubi_windows.json").read_bytes())

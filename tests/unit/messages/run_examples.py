@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from training import events as ev
-from training.catalogue import find_model
-from training.events import Event, StageKey
-from training.request import DatasetRef, EngineName, RunSpec, TrainRequest, resolve_experts
-from training.run import fold
-from training.view import Progress, RunView, stage_keys
+from training.catalogue.models import find_model
+from training.pipeline.run_view import Progress, RunView, stage_keys
+from training.runs import events as ev
+from training.runs.events import Event, StageKey
+from training.runs.spec import DatasetRef, EngineName, RunSpec, TrainRequest, resolve_experts
+from training.runs.state import fold
 
 START = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
 NOW = START + timedelta(minutes=12)

@@ -3,7 +3,7 @@
 import pytest
 
 from bot.messages.advice import comfyui_advice
-from training.catalogue import MODELS, Model
+from training.catalogue.models import MODELS, Model
 
 ids = [model.name for model in MODELS]
 

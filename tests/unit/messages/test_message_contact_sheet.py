@@ -10,8 +10,8 @@ from PIL import Image
 
 from bot.messages.contact_sheet import SHEET_LIMIT_BYTES, draw_sheet
 from tests.unit.messages.test_message_dataset import a_finding, a_sample
+from training.dataset.decoding.thumbnail import BOX, spread
 from training.dataset.report import Finding, Report, Sample
-from training.dataset.thumbnail import BOX, spread
 
 RED, AMBER = (218, 55, 60), (240, 178, 50)
 

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from bot.messages.card import Card
 from bot.messages.dataset_text import dataset_card, dataset_list, report_text
 from bot.messages.error_text import error_card
-from training.catalogue import MODELS
-from training.dataset.groups import plan_groups
+from training.catalogue.models import MODELS
+from training.dataset.config.guide_groups import plan_groups
 from training.dataset.report import Finding, Kind, Report, Sample, Severity
-from training.dataset_draft import DatasetRefusedError
-from training.datasets import DatasetVersion
+from training.registry.dataset_draft import DatasetRefusedError
+from training.registry.datasets import DatasetVersion
 
 
 def a_sample(name: str, kind: Kind, frames: int | None = None, caption: str = "annika") -> Sample:

@@ -20,13 +20,13 @@ from tests.unit.messages.run_examples import (
     started,
     trained,
 )
-from training import events as ev
-from training.catalogue import MODELS
-from training.cost import Estimate
+from training.catalogue.gpus import GPUS
+from training.catalogue.models import MODELS
 from training.errors import RequestError
-from training.events import StageKey
-from training.gpus import GPUS
-from training.prices import PriceList, listed_prices
+from training.estimates.prices import PriceList, listed_prices
+from training.estimates.time_and_cost import Estimate
+from training.runs import events as ev
+from training.runs.events import StageKey
 
 HIGH = StageKey("train", "high")
 

@@ -3,7 +3,7 @@
 from bot.messages.card import Card
 from bot.messages.removal_text import removal_card, removed_card
 from tests.unit.messages.test_message_dataset import a_version
-from training.dataset_removal import Removal
+from training.operations.dataset_removal import Removal
 
 
 def asked(*numbers: int, others: tuple[int, ...] = (), runs: tuple[str, ...] = ()) -> Card:

@@ -23,11 +23,11 @@ from tests.unit.messages.run_examples import (
     succeeded,
     trained,
 )
-from training import events as ev
-from training.catalogue import MODELS
-from training.events import StageKey
+from training.catalogue.models import MODELS
 from training.musubi.progress import Trouble
-from training.view import Progress, RunView
+from training.pipeline.run_view import Progress, RunView
+from training.runs import events as ev
+from training.runs.events import StageKey
 
 HIGH, LOW = StageKey("train", "high"), StageKey("train", "low")
 MERGE_HIGH, MERGE_LOW = StageKey("merge", "high"), StageKey("merge", "low")

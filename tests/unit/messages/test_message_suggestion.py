@@ -7,9 +7,9 @@ from bot.messages.lists import retried_card
 from bot.messages.run_card import run_card
 from bot.messages.suggestion_text import fix_with_option, retry_label
 from tests.unit.messages.run_examples import NOW, a_spec, a_view
-from training import events as ev
-from training.settings import ITEM_NAMES, SETTING_NAMES, ItemSettings, option
-from training.suggestion import (
+from training.runs import events as ev
+from training.runs.hyperparameters import ITEM_NAMES, SETTING_NAMES, ItemSettings, option
+from training.suggestions import (
     CacheAgain,
     FewerFrames,
     LowerResolution,

@@ -10,7 +10,7 @@ from training.memory import MemoryUse, Shape
 from training.musubi.failures import ENTRIES, Failure, explain
 from training.musubi.known_failures.entry import Entry
 from training.musubi.launcher.hooks import HookError
-from training.suggestion import CacheAgain, FewerFrames, LowerResolution, SwapBlocks
+from training.suggestions import CacheAgain, FewerFrames, LowerResolution, SwapBlocks
 
 GOOD = [name for name, code in EXIT_CODES.items() if code == 0]
 

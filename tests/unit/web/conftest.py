@@ -9,7 +9,7 @@ import pytest_asyncio
 from bot.web.app import create_app
 from bot.web.links import LinkSigner
 from bot.web.server import WebServer
-from storage.folder import FolderStore
+from storage.local.store import FolderStore
 from tests.unit.web.web_side import BYTES, HIGH, LOW, Web
 
 

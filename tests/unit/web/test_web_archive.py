@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bot.web.archive import Member, Stored, stream_zip
-from storage.folder import FolderStore
+from storage.local.store import FolderStore
 
 MIB = 1 << 20
 

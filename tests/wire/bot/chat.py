@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bot.messages.card import Colour
-from bot.sandbox.user import Option, SandboxUser
-from bot.sandbox.user_models import Message
+from bot.sandbox.client.models import Message
+from bot.sandbox.client.user import Option, SandboxUser
 
 ROLE = "lora-team"
 

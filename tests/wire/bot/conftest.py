@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bot.host import RunningBot, running_bot
+from bot.hosting.bot import RunningBot, running_bot
+from bot.hosting.local import LocalHouse
+from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.user import SandboxUser
 from bot.settings import Settings
-from bot.wiring import LocalHouse
 from tests.media import guide_files, write_zip
 from tests.wire.bot.chat import ROLE, Chat
 from tests.wire.bot.copies import Copies

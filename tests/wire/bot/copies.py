@@ -7,12 +7,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bot.discord.duty import Timing
-from bot.host import RunningBot, running_bot
+from bot.discord.leader import Timing
+from bot.hosting.bot import RunningBot, running_bot
+from bot.hosting.local import LocalHouse
 from bot.sandbox.server import SandboxServer
 from bot.settings import Settings
-from bot.wiring import LocalHouse
-from storage.file_claims import FileClaims
+from storage.local.claims import FileClaims
 from tests.wire.bot.chat import ROLE
 
 # As served, but a standby waits less, so that a test does.

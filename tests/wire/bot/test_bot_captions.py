@@ -4,8 +4,8 @@ import csv
 import io
 from pathlib import Path
 
-from bot.sandbox.user_models import Message
-from bot.wiring import LocalHouse
+from bot.hosting.local import LocalHouse
+from bot.sandbox.client.models import Message
 from tests.media import guide_files, write_zip
 from tests.wire.bot.chat import Chat
 from tests.wire.bot.test_bot_datasets import captions, press, versions

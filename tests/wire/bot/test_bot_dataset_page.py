@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import expect
 
 from bot.demo.clips import write_dataset
-from bot.host import RunningBot
+from bot.hosting.bot import RunningBot
 from bot.sandbox.server import SandboxServer
 from tests.wire.bot.newcomer import CHROMIUM, Newcomer, open_page
 

@@ -10,16 +10,16 @@ import pytest
 from PIL import Image
 
 from bot.discord.dataset_buttons import DatasetButton
-from bot.host import RunningBot, running_bot
+from bot.hosting.bot import RunningBot, running_bot
+from bot.hosting.local import LocalHouse
+from bot.sandbox.client.models import Message
+from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.user import SandboxUser
-from bot.sandbox.user_models import Message
-from bot.wiring import LocalHouse
 from tests.media import mp4, png, write_zip
 from tests.wire.bot.chat import Chat
-from training import layout
-from training.datasets import DatasetVersion
+from training import store_keys
+from training.registry.datasets import DatasetVersion
 
 FILES: Mapping[str, bytes | str] = {
     "images/000.png": png(),
@@ -104,7 +104,7 @@ async def test_a_checked_upload_that_is_gone_is_said_to_be(
 ) -> None:
     checked = await ada.ask("dataset check", zip=archive)
     for guild in local.guilds():
-        local.house.store.delete(layout.checked(guild))
+        local.house.store.delete(store_keys.checked(guild))
 
     answer = await press(ada, checked, "Use as repaired")
 

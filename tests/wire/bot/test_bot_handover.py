@@ -12,12 +12,12 @@ from typing import Any
 import discord
 import pytest
 
-from bot.discord.claimed import Claimed
-from bot.sandbox.attachments import Upload
+from bot.discord.interaction_claims import Claimed
+from bot.sandbox.client.models import Message
+from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.user import SandboxUser
-from bot.sandbox.user_models import Message
 from bot.sandbox.wire import Json
+from bot.sandbox.world.attachments import Upload
 from tests.wire.bot.chat import Chat
 from tests.wire.bot.copies import Copies, Copy, until
 from tests.wire.bot.processes import bot_process

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from bot.discord.card_keeper import CardKeeper
+from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.user import SandboxUser
-from storage.file_lease import LEASE_SECONDS, FileLeases
+from storage.local.leases import LEASE_SECONDS, FileLeases
 from tests.wire.bot.chat import Chat, is_card
 from tests.wire.bot.copies import Copies, Copy, until
 from tests.wire.bot.processes import SLOW, bot_process

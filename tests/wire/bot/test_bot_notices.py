@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 import pytest
 
 from bot.discord.notices import NoticeTeller
-from bot.host import RunningBot
+from bot.hosting.bot import RunningBot
+from bot.hosting.local import LocalHouse
 from bot.sandbox.server import SandboxServer
-from bot.wiring import LocalHouse
 from tests.wire.bot.chat import Chat
-from training import layout
-from training.notices import CleanUpNotice
+from training import store_keys
+from training.operations.notices import CleanUpNotice
 
 
 def leave_notice(local: LocalHouse, guild: str, channel: str) -> None:
@@ -23,7 +23,7 @@ def leave_notice(local: LocalHouse, guild: str, channel: str) -> None:
         cache_bytes=3_000_000,
         shared_bytes=0,
     )
-    local.house.store.write(layout.notice(f"of-{channel}"), notice.model_dump_json().encode())
+    local.house.store.write(store_keys.notice(f"of-{channel}"), notice.model_dump_json().encode())
 
 
 def channel_of(server: SandboxServer, guild_name: str) -> tuple[str, str]:
@@ -52,7 +52,7 @@ async def test_a_notice_is_told_once_and_only_in_its_channel(
     assert told.channel_id == channel
     assert "2 cache files of this server, 3.0 MB, unused for 30 days" in told.text
     assert await cleo_elsewhere.user.messages() == []
-    assert local.house.store.names(layout.NOTICES) == []
+    assert local.house.store.names(store_keys.NOTICES) == []
 
 
 async def test_a_notice_whose_channel_is_gone_is_dropped_and_the_next_one_told(
@@ -69,5 +69,5 @@ async def test_a_notice_whose_channel_is_gone_is_dropped_and_the_next_one_told(
     await teller.tell()
 
     assert len(await ada.user.messages()) == 1
-    assert local.house.store.names(layout.NOTICES) == []
+    assert local.house.store.names(store_keys.NOTICES) == []
     assert "the channel 1 of a notice is gone" in caplog.text

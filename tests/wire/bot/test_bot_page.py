@@ -8,10 +8,10 @@ import pytest
 from playwright.async_api import Page, expect
 
 from bot.demo.clips import write_dataset
-from bot.host import RunningBot
+from bot.hosting.bot import RunningBot
 from bot.sandbox.server import SandboxServer
 from tests.wire.bot.newcomer import CHROMIUM, Newcomer, open_page
-from training.tensor_header import read_header
+from training.files.safetensors_header import read_header
 
 RUN = "annika-wan22-i2v-lightning"
 SECOND = "second-try"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.host import RunningBot
-from bot.wiring import LocalHouse
+from bot.hosting.bot import RunningBot
+from bot.hosting.local import LocalHouse
 from tests.media import guide_files, png, write_zip, zip_bytes
 from tests.wire.bot.chat import Chat
 from training.errors import TrainingError

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from bot.host import RunningBot
+from bot.hosting.bot import RunningBot
+from bot.hosting.local import LocalHouse
 from bot.sandbox.server import SandboxServer
-from bot.wiring import LocalHouse
 from tests.wire.bot.chat import Chat
 from training.errors import NotFoundError
-from training.prices import listed_prices
-from training.run import RunStatus
+from training.estimates.prices import listed_prices
+from training.runs.state import RunStatus
 
 T2V = "wan21-t2v-1-3b"
 SLOW = "LORABOT_STEP_DELAY"

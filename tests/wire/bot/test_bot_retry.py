@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.wiring import LocalHouse
+from bot.hosting.local import LocalHouse
 from tests.wire.bot.chat import Chat
-from training.suggestion import FewerFrames
+from training.suggestions import FewerFrames
 
 T2V = "wan21-t2v-1-3b"
 # Python runs this file before everything else: the trainer of a clip that is too long for the GPU

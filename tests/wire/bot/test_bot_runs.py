@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bot.host import RunningBot
+from bot.hosting.bot import RunningBot
+from bot.hosting.local import LocalHouse
+from bot.sandbox.client.models import Message
+from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.user import SandboxUser
-from bot.sandbox.user_models import Message
-from bot.wiring import LocalHouse
 from tests.wire.bot.chat import Chat, is_card
 from tests.wire.bot.processes import SLOW, bot_process
 

@@ -15,15 +15,16 @@ from tests.media import guide_files
 from tests.pipeline.disk import small_disk
 from tests.pipeline.stages import IdleHouse, Stages
 from tests.wire.hub.hub_server import COMMIT, HubState
-from training import layout, weights
-from training.catalogue import Model, WeightFile, find_model
-from training.events import StageKey
+from training import store_keys
+from training.catalogue import weights
+from training.catalogue.models import Model, WeightFile, find_model
 from training.merge.hashing import file_sha256
 from training.musubi.engine import MusubiEngine
 from training.musubi.hub import Hub
 from training.ports import Engine
-from training.request import EngineName, RunSpec
-from training.run import StageStatus
+from training.runs.events import StageKey
+from training.runs.spec import EngineName, RunSpec
+from training.runs.state import StageStatus
 
 FETCH = StageKey("fetch")
 MODEL = "wan21-i2v-720p"
@@ -49,7 +50,7 @@ def files(server: HubState, monkeypatch: pytest.MonkeyPatch) -> Mapping[tuple[st
     for name in ("T5_TOKENIZER", "CLIP_TOKENIZER"):
         found = tuple(bare(weight) for weight in getattr(weights, name))
         monkeypatch.setattr(weights, name, found)
-    monkeypatch.setattr("training.plan.find_model", bare_model)
+    monkeypatch.setattr("training.pipeline.plan.find_model", bare_model)
     model = bare_model(MODEL)
     wanted = [model.vae, model.t5, model.clip_weights, model.experts[0].dit, *model.tokenizers]
     server.files = {
@@ -75,7 +76,7 @@ def stages(tmp_path: Path, server: HubState) -> Stages:
 
 
 def progress(stages: Stages, spec: RunSpec) -> dict[str, Any]:
-    key = layout.progress(spec.guild, spec.name, FETCH)
+    key = store_keys.progress(spec.guild, spec.name, FETCH)
     return json.loads(stages.local.house.store.read(key))
 
 
@@ -92,11 +93,11 @@ def test_only_what_the_model_needs_is_fetched_and_once_for_all(
     store = stages.local.house.store
     for (repo, file), data in wanted.items():
         weight = WeightFile(repo, file)
-        assert store.read(layout.weight("musubi", weight)) == data
-        receipt = json.loads(store.read(layout.weight_receipt("musubi", weight)))
+        assert store.read(store_keys.weight("musubi", weight)) == data
+        receipt = json.loads(store.read(store_keys.weight_receipt("musubi", weight)))
         assert receipt["revision"] == COMMIT
         assert receipt["size_bytes"] == len(data)
-        assert receipt["sha256"] == file_sha256(store.path(layout.weight("musubi", weight)))
+        assert receipt["sha256"] == file_sha256(store.path(store_keys.weight("musubi", weight)))
     fetched = [
         p for p in stages.local.home.glob("models/**/*") if p.is_file() and not p.is_symlink()
     ]
@@ -121,7 +122,9 @@ def test_the_trainer_finds_its_tokenizers_without_the_network(stages: Stages) ->
         repo = hub / f"models--{weight.repo.replace('/', '--')}"
         commit = (repo / "refs/main").read_text()
         found = repo / "snapshots" / commit / weight.file
-        assert found.read_bytes() == stages.local.house.store.read(layout.weight("musubi", weight))
+        assert found.read_bytes() == stages.local.house.store.read(
+            store_keys.weight("musubi", weight)
+        )
 
 
 def test_progress_is_told_in_bytes(stages: Stages, files: Mapping[tuple[str, str], bytes]) -> None:
@@ -140,7 +143,7 @@ def test_a_file_that_became_shorter_since_is_fetched_again(
     first = stages.begin(MODEL)
     assert stages.run(first, FETCH) is StageStatus.SUCCEEDED
     vae = bare_model(MODEL).vae
-    path = stages.local.house.store.path(layout.weight("musubi", vae))
+    path = stages.local.house.store.path(store_keys.weight("musubi", vae))
     path.write_bytes(path.read_bytes()[:-1])
 
     second = stages.begin(MODEL)
@@ -161,7 +164,7 @@ def test_of_runs_that_fetch_at_once_one_fetches_and_all_know_of_it(
     def wait_for_all(folder: Path, need_bytes: int, what: str) -> None:
         gate.wait(30)
 
-    monkeypatch.setattr("training.stages.fetch.require_room", wait_for_all)
+    monkeypatch.setattr("training.pipeline.stages.fetch.require_room", wait_for_all)
     specs = [stages.begin(MODEL) for _ in range(3)]
 
     with ThreadPoolExecutor() as pool:

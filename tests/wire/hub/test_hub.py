@@ -12,7 +12,7 @@ import pytest
 
 from tests.pipeline.disk import small_disk
 from tests.wire.hub.hub_server import COMMIT, HubState
-from training.catalogue import WeightFile
+from training.catalogue.models import WeightFile
 from training.errors import StageError
 from training.musubi.hub import Hub
 
@@ -74,7 +74,7 @@ def test_a_small_file_is_checked_by_its_git_hash(
 _DOWNLOAD = """
 import sys
 from pathlib import Path
-from training.catalogue import WeightFile
+from training.catalogue.models import WeightFile
 from training.musubi.hub import Hub
 Hub().obtain(WeightFile(sys.argv[1], sys.argv[2]), Path(sys.argv[3]), lambda here: None)
 """

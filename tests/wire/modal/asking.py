@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from bot.sandbox.attachments import Upload
+from bot.sandbox.client.user import NoResponseError
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.user import NoResponseError
 from bot.sandbox.wire import Json
+from bot.sandbox.world.attachments import Upload
 from tests.wire.bot.chat import Chat, is_card
 
 

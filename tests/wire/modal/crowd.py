@@ -8,14 +8,14 @@ from pydantic import TypeAdapter
 
 from tests import specs
 from tests.wire.modal.hosting import Hosting
-from training import events as ev
-from training import layout
-from training.datasets import DatasetVersion
-from training.events import Event, StageKey
-from training.request import RunSpec
-from training.run import fold
-from training.run_log import ADVANCE
-from training.view import RunView, stage_keys
+from training import store_keys
+from training.pipeline.run_view import RunView, stage_keys
+from training.registry.datasets import DatasetVersion
+from training.runs import events as ev
+from training.runs.event_log import ADVANCE
+from training.runs.events import Event, StageKey
+from training.runs.spec import RunSpec
+from training.runs.state import fold
 
 OPEN, ENDED, DATASETS, VERSIONS = 10, 60, 12, 3
 _LINE: TypeAdapter[object] = TypeAdapter(object)
@@ -32,9 +32,9 @@ def fill(hosted: Hosting) -> None:
             _write(root / "open" / f"{hosted.guild}~{_name(number)}", b"")
         for number in range(DATASETS):
             _write_dataset(root / "datasets", f"set-{number}")
-        store.put_tree(layout.runs(hosted.guild), root / "runs")
-        store.put_tree(layout.OPEN_RUNS, root / "open")
-        store.put_tree(layout.datasets(hosted.guild), root / "datasets")
+        store.put_tree(store_keys.runs(hosted.guild), root / "runs")
+        store.put_tree(store_keys.OPEN_RUNS, root / "open")
+        store.put_tree(store_keys.datasets(hosted.guild), root / "datasets")
 
 
 def _name(number: int) -> str:
@@ -110,8 +110,8 @@ def _write_dataset(root: Path, name: str) -> None:
             file_name=f"{name}.zip",
         )
         folder = root / name / str(number)
-        _write(folder / layout.MANIFEST, version.model_dump_json().encode())
-        _write(folder / layout.REPORT, specs.report().model_dump_json().encode())
+        _write(folder / store_keys.MANIFEST, version.model_dump_json().encode())
+        _write(folder / store_keys.REPORT, specs.report().model_dump_json().encode())
 
 
 def _write(path: Path, data: bytes) -> None:

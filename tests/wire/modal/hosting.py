@@ -11,21 +11,21 @@ from pathlib import Path
 import modal
 import pytest
 
-from bot.modal_wiring import ModalHouse
+from bot.hosting.modal import ModalHouse
+from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.user import SandboxUser
 from bot.settings import Settings as BotSettings
 from tests import specs
 from tests.wire.bot.chat import ROLE, Chat
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.loopback.container import Container
 from tests.wire.modal.loopback.settings import Settings
-from training import events as ev
-from training import layout
-from training.deployment import Deployment
-from training.events import Event
-from training.request import RunSpec
-from training.run_log import ADVANCE, Writer
+from training import store_keys
+from training.deployment.names import Deployment
+from training.runs import events as ev
+from training.runs.event_log import ADVANCE, Writer
+from training.runs.events import Event
+from training.runs.spec import RunSpec
 
 ROOT = Path(__file__).parents[3]
 READY_SECONDS = 90.0
@@ -108,13 +108,13 @@ class Hosting:
         asked |= {"requested_by": self.owner, "created_at": datetime.now(UTC)}
         found = specs.spec("wan21-t2v-1-3b").model_copy(update=asked)
         store = self.house.house.store
-        store.write(layout.open_run(self.guild, name), b"")
-        store.write(layout.untold(self.guild, name), b"")
+        store.write(store_keys.open_run(self.guild, name), b"")
+        store.write(store_keys.untold(self.guild, name), b"")
         report = specs.report().model_dump_json().encode()
-        store.write(layout.run_report(self.guild, name), report)
+        store.write(store_keys.run_report(self.guild, name), report)
         for event in events:
             self.append(name, event)
-        store.write(layout.spec(self.guild, name), found.model_dump_json().encode())
+        store.write(store_keys.spec(self.guild, name), found.model_dump_json().encode())
         return found
 
     def append(self, name: str, event: Event) -> None:
@@ -125,7 +125,7 @@ class Hosting:
     def end_run(self, name: str) -> None:
         """Let a run succeed."""
         self.append(name, ev.RunSucceeded(at=datetime.now(UTC)))
-        self.house.house.store.delete(layout.open_run(self.guild, name))
+        self.house.house.store.delete(store_keys.open_run(self.guild, name))
 
 
 @asynccontextmanager

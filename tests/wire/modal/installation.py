@@ -5,30 +5,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from storage.folder import FolderStore
-from storage.modal_house import ModalParts, open_house
-from storage.run_index import SqliteRunIndex
+from storage.local.run_index import SqliteRunIndex
+from storage.local.store import FolderStore
+from storage.modal.runtime import ModalParts, open_house
 from tests.media import guide_files, write_zip
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.loopback.container import Container
-from training import layout
-from training.advance import open_runs
-from training.dataset_draft import Upload
-from training.datasets import Datasets
-from training.deployment import (
+from training import store_keys
+from training.deployment.names import (
     APP_VARIABLE,
     ENGINE_VARIABLE,
     GPU_STAGES_VARIABLE,
     HUB_SECRET,
     Deployment,
 )
-from training.events import Event, StageKey
-from training.layout import Area
-from training.request import TrainRequest
-from training.run import Run, StageState
-from training.run_log import RunLog
-from training.runs import Origin, Runs
-from training.view import RunView
+from training.operations.runs import Origin, Runs
+from training.pipeline.advance import open_runs
+from training.pipeline.run_view import RunView
+from training.registry.dataset_draft import Upload
+from training.registry.datasets import Datasets
+from training.runs.event_log import RunLog
+from training.runs.events import Event, StageKey
+from training.runs.spec import TrainRequest
+from training.runs.state import Run, StageState
+from training.store_keys import Area
 
 GUILD = "1"
 ROOT = Path(__file__).parents[3]
@@ -85,7 +85,7 @@ class Installation:
 
     def run(self, name: str) -> Run:
         """Return a run as its files have it, read past Modal's interface and so not counted."""
-        for path in (self.committed("runs") / layout.events(GUILD, name)).glob("*.jsonl"):
+        for path in (self.committed("runs") / store_keys.events(GUILD, name)).glob("*.jsonl"):
             self.seen[path] = max(self.seen.get(path, b""), path.read_bytes(), key=len)
         return self.log(name).load()
 
@@ -117,7 +117,7 @@ class Installation:
 
     def checkpoints(self, name: str, expert: str = "main") -> Path:
         """Return the folder of an expert's committed checkpoints and training states."""
-        folder = f"{layout.run(GUILD, name)}/checkpoints/{expert}"
+        folder = f"{store_keys.run(GUILD, name)}/checkpoints/{expert}"
         return self.committed("runs") / folder
 
     @property

@@ -17,12 +17,12 @@ from rich.console import Console
 
 from bot.demo.conversation import TEAM_ROLE
 from bot.demo.play import EDIT_SECONDS, Scene, play
-from bot.modal_wiring import ModalHouse
+from bot.hosting.modal import ModalHouse
 from bot.sandbox.server import SandboxServer
 from bot.settings import Settings
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.loopback.settings import Settings as LoopbackSettings
-from training.deployment import Deployment
+from training.deployment.names import Deployment
 
 ROOT = Path(__file__).parents[3]
 GPUS = 2

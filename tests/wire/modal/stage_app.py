@@ -7,8 +7,8 @@ from typing import Any
 
 import modal
 
-from storage.modal_dict import ModalDict
-from training.backends.modal_calls import CallRecords, from_plain
+from storage.modal.shared_dict import ModalDict
+from training.backends.modal.call_records import CallRecords, from_plain
 
 app = modal.App(
     "stages",

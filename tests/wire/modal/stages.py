@@ -6,14 +6,14 @@ from pathlib import Path
 
 import modal
 
-from storage.modal_dict import ModalDict
-from storage.modal_lease import ModalLeases
+from storage.modal.leases import ModalLeases
+from storage.modal.shared_dict import ModalDict
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.loopback.work import Attempt
-from training.backends.modal import ModalBackend
-from training.backends.modal_calls import CallRecords, Placement
-from training.events import StageKey, StageName
+from training.backends.modal.backend import ModalBackend
+from training.backends.modal.call_records import CallRecords, Placement
 from training.ports import Call, Leases
+from training.runs.events import StageKey, StageName
 
 APP = Path(__file__).with_name("stage_app.py")
 ROOT = Path(__file__).parents[3]

@@ -8,13 +8,13 @@ from typing import Any, cast, get_args
 
 import modal
 
-from storage.modal_dict import ModalDict
-from storage.modal_lease import ModalLeases
-from storage.modal_volume import VolumeStore
-from storage.volume_api import Volume
-from storage.volume_mounts import Mounts
-from training.deployment import ROOT_VARIABLE
-from training.layout import Area
+from storage.modal.leases import ModalLeases
+from storage.modal.mounts import Mounts
+from storage.modal.shared_dict import ModalDict
+from storage.modal.store import VolumeStore
+from storage.modal.volume_api import Volume
+from training.deployment.names import ROOT_VARIABLE
+from training.store_keys import Area
 
 AREAS: tuple[Area, ...] = get_args(Area)
 app = modal.App(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tests.wire.modal.loopback.api import Loopback
-from training.code_version import CODE_LABEL, ENGINE_LABEL
+from training.deployment.code_version import CODE_LABEL, ENGINE_LABEL
 
 
 def another_code(loopback: Loopback) -> Callable[[], object]:

@@ -9,8 +9,8 @@ import pytest
 from tests.at_once import at_once
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.stages import Stages
-from training.backends.modal import STOP_SECONDS
-from training.backends.modal_calls import CallRecords, Placement
+from training.backends.modal.backend import STOP_SECONDS
+from training.backends.modal.call_records import CallRecords, Placement
 from training.errors import BackendError
 from training.ports import CallState, CallStatus, Grant, Leases
 

@@ -4,8 +4,8 @@ import modal
 import pytest
 
 from tests.wire.modal.stages import Stages
-from training.backends.modal import ModalBackend
-from training.backends.modal_calls import CallRecords, InLine
+from training.backends.modal.backend import ModalBackend
+from training.backends.modal.call_records import CallRecords, InLine
 from training.ports import CallState, CallStatus
 
 QUEUED, RUNNING, ENDED, GONE = CallStatus

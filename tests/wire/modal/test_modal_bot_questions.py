@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import pytest_asyncio
 
-from bot.modal_wiring import ModalHouse
+from bot.hosting.modal import ModalHouse
 from bot.settings import Settings
 from tests.wire.modal.crowd import DATASETS, ENDED, OPEN, fill
 from tests.wire.modal.hosting import Hosting, hosting
-from training.advance import open_runs
+from training.pipeline.advance import open_runs
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -9,16 +9,16 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from bot.host import running_bot
+from bot.hosting.bot import running_bot
+from bot.sandbox.client.models import Message
 from bot.sandbox.connect import point_discord_at
-from bot.sandbox.user_models import Message
 from tests.wire.bot.chat import Chat
 from tests.wire.modal.hosting import Hosting, hosting, person
-from training import events as ev
-from training import layout
-from training.clean_up import CleanUp, Freed
-from training.events import StageKey
-from training.notices import announce
+from training import store_keys
+from training.operations.clean_up import CleanUp, Freed
+from training.operations.notices import announce
+from training.runs import events as ev
+from training.runs.events import StageKey
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 TRAIN = StageKey("train", "main")
@@ -114,7 +114,7 @@ def leave_notice(hosted: Hosting) -> None:
 
 async def until_no_notice_is_left(hosted: Hosting) -> None:
     async with asyncio.timeout(20):
-        while await asyncio.to_thread(hosted.house.house.store.names, layout.NOTICES):  # noqa: ASYNC110
+        while await asyncio.to_thread(hosted.house.house.store.names, store_keys.NOTICES):  # noqa: ASYNC110
             await asyncio.sleep(0.1)  # a Volume tells nobody of what is removed
 
 
@@ -131,7 +131,7 @@ def add_trained_run(hosted: Hosting, name: str) -> None:
         is_final=True,
     )
     hosted.add_run(name, saved)
-    hosted.house.house.store.write(f"{layout.run(hosted.guild, name)}/{FILE}", CONTENT)
+    hosted.house.house.store.write(f"{store_keys.run(hosted.guild, name)}/{FILE}", CONTENT)
 
 
 def is_notice(message: Message) -> bool:

@@ -8,18 +8,18 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from bot import modal_deploy
-from bot.invite import PERMISSIONS, invite_link
+from bot.deploy import deploy
+from bot.messages.invite import PERMISSIONS, invite_link
 from tests.wire.modal.command_line import Result, lorabot, lorabot_alone
 from tests.wire.modal.loopback import limits
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.sandbox_thread import SandboxThread
 from tests.wire.modal.tampering import another_code, another_engine, less_memory, no_answer
-from training.idle_cost import idle_costs
+from training.deployment.modal_prices import RATES
+from training.deployment.resources import BOT
+from training.estimates.idle_cost import idle_costs
+from training.estimates.prices import listed_prices
 from training.machine_prices import CPU_RATE, LISTED, MEMORY_RATE, STORAGE_RATE
-from training.modal_prices import RATES
-from training.prices import listed_prices
-from training.resources import BOT
 
 DEPLOY = ("deploy", "--app", "team", "--engine", "rehearsal")
 DOCTOR = ("doctor", "--json", "--backend", "modal", "--app", "team")
@@ -224,7 +224,7 @@ def test_what_modal_refuses_is_shown_and_ends_the_deployment(
 def test_a_bot_that_does_not_come_up_is_told_with_where_to_look(
     operator: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(modal_deploy, "BOT", replace(BOT, startup_seconds=0))
+    monkeypatch.setattr(deploy, "BOT", replace(BOT, startup_seconds=0))
 
     with _changed(operator, no_answer):
         result = lorabot(*DEPLOY)

@@ -7,20 +7,20 @@ from pathlib import Path
 import modal
 import pytest
 
-from bot.modal_deploy import deploy
-from bot.start_word import StartWord, key
-from storage.modal_house import open_house
-from storage.run_index import SqliteRunIndex
+from bot.deploy.deploy import deploy
+from bot.hosting.startup_report import StartWord, key
+from storage.local.run_index import SqliteRunIndex
+from storage.modal.runtime import open_house
 from tests.media import guide_files, write_zip
 from tests.wire.modal.command_line import lorabot
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.sandbox_thread import SandboxThread
-from training.dataset_draft import Upload
-from training.datasets import Datasets
-from training.deployment import HUB_SECRET, Deployment
-from training.request import TrainRequest
-from training.runs import Origin, Runs
-from training.shared import held
+from training.deployment.names import HUB_SECRET, Deployment
+from training.operations.runs import Origin, Runs
+from training.pipeline.leases import held
+from training.registry.dataset_draft import Upload
+from training.registry.datasets import Datasets
+from training.runs.spec import TrainRequest
 
 DEPLOY = ("deploy", "--app", "team", "--json")
 pytestmark = pytest.mark.slow

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from bot.modal_operator import open_deployment
+from bot.deploy.operator import open_deployment
 from bot.settings import Settings
 from tests.media import guide_files, write_zip
 from tests.wire.modal.command_line import ROOT, Result, lorabot, lorabot_alone
 from tests.wire.modal.loopback.api import Loopback
-from training.request import TrainRequest
-from training.runs import Origin
-from training.tensor_header import read_header
+from training.files.safetensors_header import read_header
+from training.operations.runs import Origin
+from training.runs.spec import TrainRequest
 
 ON_MODAL = ("--backend", "modal", "--app", "team")
 RUN = "annika-wan21-t2v-1-3b"

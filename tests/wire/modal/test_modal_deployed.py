@@ -8,10 +8,9 @@ from modal_proto import api_pb2
 
 from tests.wire.modal.installation import ROOT
 from tests.wire.modal.loopback.api import Loopback
-from training.deployment import DISCORD_KEYS, HUB_SECRET, Deployment
-from training.image_pins import MUSUBI_COMMANDS, PACKAGES, TORCH
-from training.resource_table import functions_table, table
-from training.resources import (
+from training.deployment.image_pins import MUSUBI_COMMANDS, PACKAGES, TORCH
+from training.deployment.names import DISCORD_KEYS, HUB_SECRET, Deployment
+from training.deployment.resources import (
     BOT,
     BOT_FUNCTIONS,
     FUNCTIONS,
@@ -20,6 +19,7 @@ from training.resources import (
     Resources,
     ServerResources,
 )
+from training.resource_table import functions_table, table
 
 README = (ROOT / "README.md").read_text("utf-8")
 NAMES: tuple[FunctionName, ...] = tuple(FUNCTIONS)
@@ -181,7 +181,7 @@ def test_local_code_comes_last_and_is_in_no_layer_of_an_image(
     files = {file for mount in function.mount_ids for file in deployed.plane.mounts.files(mount)}
 
     assert copied == []
-    assert "/root/training/stage.py" in files
-    assert "/root/storage/modal_house.py" in files
+    assert "/root/training/pipeline/stage_runner.py" in files
+    assert "/root/storage/modal/runtime.py" in files
     assert ("/root/bot/modal_app.py" in files) == (name in (*BOT_FUNCTIONS, "Bot"))
     assert not [file for file in files if file.startswith("/root/tests/")]

@@ -5,9 +5,9 @@ from pathlib import Path
 import modal
 import pytest
 
-from storage.modal_claims import ModalClaims
-from storage.modal_dict import ModalDict
-from storage.modal_lease import ModalLeases
+from storage.modal.claims import ModalClaims
+from storage.modal.leases import ModalLeases
+from storage.modal.shared_dict import ModalDict
 from tests.wire.modal.loopback.api import Loopback
 
 DAY = 24 * 60 * 60

@@ -5,13 +5,13 @@ import os
 import pytest
 from modal_proto import api_pb2
 
-from storage.volume_mounts import TEMPORARY
+from storage.modal.mounts import TEMPORARY
 from tests.wire.modal.installation import ORIGIN, Installation
 from tests.wire.modal.invariants import check, executions, saved_steps, started_attempts
 from tests.wire.modal.loopback.trees import scan
-from training.events import StageKey, StageName
-from training.layout import Area
-from training.run import Run, RunStatus, StageStatus
+from training.runs.events import StageKey, StageName
+from training.runs.state import Run, RunStatus, StageStatus
+from training.store_keys import Area
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TRAIN = StageKey("train", "main")

@@ -11,9 +11,9 @@ from tests.wire.modal.invariants import (
     saved_steps,
     started_attempts,
 )
-from training.advance import lease_name
-from training.events import StageKey
-from training.run import RunStatus, StageStatus
+from training.pipeline.advance import lease_name
+from training.runs.events import StageKey
+from training.runs.state import RunStatus, StageStatus
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TRAIN = StageKey("train", "main")

@@ -5,8 +5,8 @@ import pytest
 from tests.wire.modal.installation import Installation, install
 from tests.wire.modal.invariants import check, executions, most_on_gpus
 from tests.wire.modal.loopback.api import Loopback
-from training.events import StageKey
-from training.run import Run, RunStatus, StageStatus
+from training.runs.events import StageKey
+from training.runs.state import Run, RunStatus, StageStatus
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 CACHE, TRAIN = StageKey("cache"), StageKey("train", "main")

@@ -7,16 +7,16 @@ from typing import cast
 import modal
 import pytest
 
-from storage.modal_dict import ModalDict
-from storage.modal_lease import ModalLeases
-from storage.modal_volume import VolumeStore
-from storage.volume_api import Volume
-from storage.volume_mounts import Mounts
+from storage.modal.leases import ModalLeases
+from storage.modal.mounts import Mounts
+from storage.modal.shared_dict import ModalDict
+from storage.modal.store import VolumeStore
+from storage.modal.volume_api import Volume
 from tests.wire.modal.counting import BOT, counted
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.mounted_store import AREAS, mounted_store
-from training.layout import Area
 from training.ports import Store
+from training.store_keys import Area
 
 KEY = "guilds/1/runs/a/adapter.safetensors"
 

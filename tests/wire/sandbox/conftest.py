@@ -13,8 +13,8 @@ with warnings.catch_warnings():
 
 from sandbox_raw import RawBot, Watch
 
+from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.user import SandboxUser
 
 
 @pytest.fixture

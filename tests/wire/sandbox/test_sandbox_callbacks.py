@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sandbox_raw import RawBot, RawSocket, Watch
 
+from bot.sandbox.client.user import Interaction, SandboxUser
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.user import Interaction, SandboxUser
 from training.errors import RequestError
 
 TRAIN = {

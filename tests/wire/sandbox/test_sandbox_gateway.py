@@ -7,9 +7,9 @@ import pytest
 from sandbox_bot import TinyBot, running_bot
 from sandbox_raw import RawBot, Watch
 
-from bot.sandbox.gateway import IDENTIFIES_PER_DAY
+from bot.sandbox.client.user import SandboxUser
+from bot.sandbox.gateway.gateway import IDENTIFIES_PER_DAY
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.user import SandboxUser
 
 
 async def no_wait(shard_id: int | None, *, initial: bool = False) -> None:

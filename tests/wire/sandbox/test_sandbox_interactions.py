@@ -7,8 +7,8 @@ import discord
 import pytest
 from sandbox_bot import TinyBot, running_bot
 
+from bot.sandbox.client.user import NoResponseError, SandboxUser
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.user import NoResponseError, SandboxUser
 from training.errors import NotFoundError, RequestError
 
 

@@ -9,8 +9,8 @@ from PIL import Image
 from sandbox_bot import TinyBot
 from sandbox_raw import RawBot
 
+from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.user import SandboxUser
 
 
 def picture(colour: str) -> io.BytesIO:

@@ -10,8 +10,8 @@ import pytest
 from playwright.async_api import Page, async_playwright, expect
 from sandbox_bot import TinyBot, running_bot
 
+from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.user import SandboxUser
 from tests.media import mp4, png
 
 CHROMIUM = shutil.which("chromium")

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from sandbox_raw import RawBot
 
-from bot.sandbox import permissions as may
+from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.user import SandboxUser
+from bot.sandbox.world import permissions as may
 from training.errors import RequestError
 
 

@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 from sandbox_raw import RawBot, Watch
 
+from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.user import SandboxUser
 
 ROW = {"type": 1, "components": [{"type": 2, "style": 1, "label": "a", "custom_id": "a"}]}
 

@@ -7,8 +7,8 @@ import pytest
 from sandbox_bot import TinyBot
 from sandbox_raw import RawBot
 
+from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.user import SandboxUser
 from training.errors import NotFoundError, RequestError
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from training.files.atomic import whole_path
 from training.musubi.launcher.hooks import Function, HookPoint
 from training.musubi.progress import EXIT_STOPPED, CacheProgress, ProgressWriter
-from training.whole import whole_path
 
 ENCODE_MEDIA = HookPoint("musubi_tuner.cache_latents", "encode_datasets", ("datasets",))
 ENCODE_TEXT = HookPoint(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from training.files.atomic import remove_partials, whole_directory, whole_path
 from training.musubi.launcher import randomness
 from training.musubi.launcher.randomness import States
 from training.musubi.progress import (
@@ -14,7 +15,6 @@ from training.musubi.progress import (
     StateSaved,
 )
 from training.musubi.state import STATE_FILE, Position, TrainingState
-from training.whole import remove_partials, whole_directory, whole_path
 
 # Bound methods of musubi-tuner's and accelerate's objects, which are not installed here.
 SaveState = Callable[..., Any]

@@ -1,0 +1,227 @@
+"""Brings a deployment to Modal: what must be there is looked at first, then its two apps go."""
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bot.deploy.account import labels, rates, server_url, workspace
+from bot.deploy.checks import (
+    deploy_command,
+    log_command,
+    secret_command,
+    secret_finding,
+    start_word,
+)
+from bot.deploy.operator import house_to_deploy
+from bot.deploy.remembered_settings import VARIABLES, Told, keep_told, read_told
+from bot.hosting.startup_report import StartWord
+from bot.web.health import why_unwell
+from training.deployment.code_version import CODE_LABEL
+from training.deployment.names import DISCORD_KEYS, Deployment
+from training.deployment.resources import BOT
+from training.errors import BackendError, RequestError, TrainingError
+from training.machine_prices import LISTED, MachinePrices, live_machine_prices
+from training.pipeline.advance import open_runs
+from training.pipeline.leases import held
+from training.pipeline.runtime import House, now
+from training.ports import Leases
+
+# The stages first: a bot that starts finds what it hands runs to.
+MODULES = ("training.modal_app", "bot.modal_app")
+_LOOK_SECONDS = 1.0
+_NAMED = 5  # of several runs
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What was deployed where, and the address that the bot has there."""
+
+    deployment: Deployment
+    workspace: str
+    url: str
+
+
+def require_ready(deployment: Deployment) -> str:
+    """Return the workspace that is deployed to, if all is there that Modal cannot make itself.
+
+    Raises:
+        RequestError: This machine has no token, a secret is missing or lacks a key, or an app of
+            the name is somebody else's.
+        BackendError: Modal does not answer.
+    """
+    name = workspace()
+    found = [secret_finding(secret, keys) for secret, keys in deployment.secrets.items()]
+    missing = [finding for finding in found if finding.status != "fine"]
+    if missing:
+        causes = [f"{finding.check}: {finding.text}" for finding in missing]
+        raise RequestError(
+            f"Nothing was deployed to the workspace {name}. {' '.join(causes)}",
+            "\n  ".join(finding.fix for finding in missing),
+        )
+    for app in (deployment.stages_app, deployment.bot_app):
+        if (its := labels(app)) is not None and CODE_LABEL not in its:
+            raise RequestError(
+                f"Nothing was deployed: the workspace {name} has an app {app} that is no part of "
+                "a deployment of this project, and it would be replaced.",
+                "Choose another name with --app.",
+            )
+    return name
+
+
+def deploy(name: str, environment: Mapping[str, str], tell: Callable[[str], None]) -> Deployed:
+    """Deploy the stages, then the bot, and wait until it serves; tell what Modal prints.
+
+    Args:
+        name: Of the deployment.
+        environment: What is set here; what is not is as it was deployed before.
+        tell: Called with each line for a person.
+
+    Raises:
+        RequestError: Something that must be there is not, or somebody else deploys it just now.
+        BackendError: Modal refuses, or the bot does not come up.
+    """
+    where = require_ready(Deployment(name=name))
+    house = house_to_deploy(name)
+    with alone(house.leases):
+        before = read_told(house.store)
+        told = Told.merge(environment, before)
+        deployment = replace(told.deployment(name), deploy=uuid.uuid4().hex)
+        require_no_run_of_another_engine(house, deployment)
+        for line in told.lines():
+            tell(line)
+        if not before:
+            # Even when it is cut off: what completes it need not be told again.
+            keep_told(house.store, told)
+        for module in MODULES:
+            _deploy_app(module, _environment(deployment, told), tell)
+            keep_told(house.store, told)
+    url = server_url(deployment.bot_app, "Bot")
+    if url is None:
+        raise BackendError(
+            "Modal has no address for the bot.", f"See lorabot doctor --backend modal --app {name}."
+        )
+    tell(f"Waiting for the bot to answer at {url}")
+    _wait_for(url, deployment)
+    return Deployed(deployment, where, url)
+
+
+@contextmanager
+def alone(leases: Leases) -> Generator[None]:
+    """Let nobody else deploy while the body runs.
+
+    Raises:
+        RequestError: Somebody else does.
+    """
+
+    def refuse() -> None:
+        raise RequestError(
+            "Somebody else deploys this just now, or did until a moment ago.",
+            "Wait until that is over, then deploy again.",
+        )
+
+    with held(leases, "deploy", wait=refuse):
+        yield
+
+
+def require_no_run_of_another_engine(house: House, deployment: Deployment) -> None:
+    """Raise when runs are open that what is deployed would not be able to train.
+
+    Raises:
+        RequestError: There are some.
+    """
+    others = [
+        name
+        for guild, name in open_runs(house)
+        if house.log(guild, name).spec().engine != deployment.engine
+    ]
+    if others:
+        more = ", …" if len(others) > _NAMED else ""
+        raise RequestError(
+            f"Nothing was deployed: with {deployment.engine} these open runs, which another engine "
+            f"trains, would end: {', '.join(others[:_NAMED])}{more}.",
+            "Let them end or cancel them first; or make another deployment with --app.",
+        )
+
+
+def current_prices() -> MachinePrices:
+    """Return what this workspace pays now, or the dated list where Modal does not tell."""
+    try:
+        return live_machine_prices(rates(), now().date()) or LISTED
+    except TrainingError:
+        return LISTED
+
+
+def _deploy_app(module: str, environment: Mapping[str, str], tell: Callable[[str], None]) -> None:
+    """Run `modal deploy` on a module, as a person would."""
+    command = (sys.executable, "-m", "modal", "deploy", "-m", module)
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    ) as running:
+        assert running.stdout is not None  # it is a pipe
+        for line in running.stdout:
+            tell(line.rstrip())
+    if running.returncode:
+        raise BackendError(
+            f"Modal did not deploy {module}; it ended with {running.returncode}.",
+            "Read what it printed above, repair that, and deploy again.",
+        )
+
+
+def _environment(deployment: Deployment, told: Told) -> dict[str, str]:
+    """Return the environment of `modal deploy`: this one's, with what is told and this code."""
+    root = str(Path(__file__).parents[2])
+    inherited = os.environ.get("PYTHONPATH")
+    named = {name: value for name, value in deployment.variables().items() if value is not None}
+    # Containers have the token from a secret; what deploys has no use for it.
+    others = {*VARIABLES, "LORABOT_DISCORD_TOKEN"}
+    return {
+        **{name: value for name, value in os.environ.items() if name not in others},
+        **told.variables,
+        **named,
+        "PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root,
+    }
+
+
+def _wait_for(url: str, deployment: Deployment) -> None:
+    """Wait until a copy that was deployed has said that it started, and the bot answers.
+
+    Raises:
+        BackendError: It cannot start, or does not answer in time.
+    """
+    gives_up_at = time.monotonic() + BOT.startup_seconds
+    while True:
+        word, why = start_word(deployment), why_unwell(url)
+        if word is not None and word.cause:
+            raise _cannot_start(word, deployment)
+        if word is not None and why is None:
+            return
+        if time.monotonic() >= gives_up_at:
+            raise BackendError(
+                f"All is deployed, but the bot at {url} {why or 'is still the one before'}.",
+                f"See why: {log_command(deployment)}; then {deploy_command(deployment)}.",
+            )
+        time.sleep(_LOOK_SECONDS)
+
+
+def _cannot_start(word: StartWord, deployment: Deployment) -> BackendError:
+    steps = [word.fix] if word.fix else []
+    if DISCORD_KEYS[0] in word.cause:
+        secret = secret_command(deployment.discord_secret, DISCORD_KEYS, is_there=True)
+        steps.append(f"The token is set with: {secret}")
+    steps.append(f"More of it: {log_command(deployment)}; then {deploy_command(deployment)}.")
+    return BackendError(
+        f"All is deployed, but the bot cannot start: {word.cause}", "\n  ".join(steps)
+    )

@@ -1,0 +1,117 @@
+"""An interaction is claimed before it is handled: Discord sends each to every copy of the bot."""
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+import discord
+from discord import app_commands
+
+from bot.discord.answers import Interaction, answer_error
+from bot.discord.leader import Duty, Timing
+from training.errors import RequestError, TrainingError
+from training.ports import Claims
+
+logger = logging.getLogger(__name__)
+# A claim is a file or one call over a network; Discord waits 3 s for the whole answer.
+_CLAIM_SECONDS = 1.5
+_FAREWELL_SECONDS = 5.0
+# Of claims alone: they never stand in line behind commands that wait for a slow store.
+_CLAIMS_AT_ONCE = 8
+
+
+class Handling:
+    """The interactions that this copy handles: those it claimed before any other copy did."""
+
+    def __init__(self, claims: Claims, duty: Duty, timing: Timing) -> None:
+        self._claims, self._duty, self._timing = claims, duty, timing
+        self._is_leaving = False
+        self._threads = ThreadPoolExecutor(_CLAIMS_AT_ONCE, thread_name_prefix="claims")
+        self._begun: dict[asyncio.Task[Any], Interaction] = {}
+
+    async def is_ours(self, interaction: Interaction) -> bool:
+        """Return whether the task that asks is to handle the interaction."""
+        # A dialog lives in the copy that opened it: no other one could answer.
+        is_known_here_only = interaction.type is discord.InteractionType.modal_submit
+        if not is_known_here_only and not self._duty.is_active and not self._is_leaving:
+            await asyncio.sleep(self._timing.pause)
+        if self._is_leaving and not is_known_here_only:
+            return False
+        self._note(interaction)
+        try:
+            async with asyncio.timeout(_CLAIM_SECONDS):
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._threads, self._claims.claim, str(interaction.id)
+                )
+        except OSError:
+            # Discord takes the first acknowledgement only, and every command begins with it.
+            logger.warning("an interaction could not be claimed", exc_info=True)
+            return self._duty.is_active or is_known_here_only
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something was begun and is not finished."""
+        return bool(self._begun)
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._is_leaving = True
+
+    async def finish(self) -> None:
+        """Wait for what was begun; what takes too long is cut off, and its user told."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timing.grace):
+                while self._begun:
+                    await asyncio.wait(self._begun)
+        if cut_off := dict(self._begun):
+            logger.warning("unfinished commands that were cut off: %d", len(cut_off))
+            for task in cut_off:
+                task.cancel()
+            farewells = [asyncio.create_task(_tell(one)) for one in cut_off.values()]
+            await asyncio.wait([*cut_off, *farewells], timeout=_FAREWELL_SECONDS)
+
+    def _note(self, interaction: Interaction) -> None:
+        # The library checks and handles an interaction in one task of its own.
+        task = asyncio.current_task()
+        if task is None:
+            raise ValueError("an interaction is handled outside a task")
+        self._begun[task] = interaction
+        task.add_done_callback(self._begun.pop)
+
+
+class ClaimingClient(discord.Client):
+    """A client whose commands, buttons and dialogs ask it what they may handle."""
+
+    handling: Handling
+
+
+class Claimed:
+    """Mixed into all that handles interactions, in front of the library's class."""
+
+    async def interaction_check(self, interaction: discord.Interaction[Any], /) -> bool:
+        """Return whether this copy of the bot claimed the interaction; called by the library."""
+        client = interaction.client
+        if not isinstance(client, ClaimingClient):
+            raise TypeError("what is claimed belongs to a ClaimingClient")
+        return await client.handling.is_ours(interaction)
+
+
+class ClaimedTree(Claimed, app_commands.CommandTree[discord.Client]):
+    """Commands and autocompletion, claimed before they are looked up."""
+
+
+async def _tell(interaction: Interaction) -> None:
+    """Tell the user that a command was cut off."""
+    if interaction.type is discord.InteractionType.autocomplete:
+        return
+    error = RequestError(
+        "The bot was restarted before it could say that this is done.",
+        "Look at /runs or /dataset list, and send the command again if it had no effect.",
+    )
+    try:
+        await answer_error(interaction, error)
+    except (discord.HTTPException, aiohttp.ClientError, OSError, TrainingError):
+        logger.warning("a user could not be told that a command was cut off", exc_info=True)

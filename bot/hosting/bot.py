@@ -1,0 +1,110 @@
+"""The running bot: the chat client and its web side, started and ended as one."""
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from bot.discord.client import ChatOptions, LoraBot
+from bot.discord.leader import Timing
+from bot.installation import Installation
+from bot.service.service import Service
+from bot.web.app import create_app
+from bot.web.links import LinkSigner
+from bot.web.server import WebServer
+from training.runs.spec import EngineName
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningBot:
+    """A bot that is logged in; `ended` is done when it leaves for good."""
+
+    client: LoraBot
+    web: WebServer
+    ended: asyncio.Task[None]
+
+    @property
+    def is_active(self) -> bool:
+        """Whether this copy of the bot keeps the cards; one that stands by answers, later."""
+        return self.client.duty.is_active
+
+
+def spare_what_is_loaded() -> None:
+    """Have the garbage collector look no more at what is loaded now; for a program's start only.
+
+    A full pass over the modules of all packages takes 50 ms, of whichever callback it falls into.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@asynccontextmanager
+async def running_bot(
+    local: Installation,
+    *,
+    token: str,
+    engine: EngineName,
+    edit_seconds: float = 5.0,
+    progress_seconds: float = 5.0,
+    timing: Timing | None = None,
+) -> AsyncGenerator[RunningBot]:
+    """Serve until the body ends, then hand over, finish what was begun, and leave.
+
+    Copies of the bot that share a home, or its counterpart elsewhere, answer each command once.
+
+    Raises:
+        RequestError: The token is not that of a bot, or the web side's port is taken.
+    """
+    settings = local.settings
+    secret = await asyncio.to_thread(local.link_secret)
+    signer = LinkSigner(secret, hours=settings.link_hours)
+    options = ChatOptions(
+        team_role=settings.team_role,
+        upload_limit_mib=settings.upload_limit_mib,
+        edit_seconds=edit_seconds,
+        progress_seconds=progress_seconds,
+        timing=timing or Timing(),
+    )
+    house = local.house
+    client = LoraBot(
+        Service(local, signer, engine), house.store, house.leases, local.claims, options
+    )
+    web = WebServer(create_app(house.store, signer, lambda: client.is_connected))
+    await web.start(settings.web_host, settings.web_port)
+    signer.base_url = settings.web_url or web.base_url
+    try:
+        async with client:
+            await client.login(token)
+            ended = asyncio.create_task(client.connect(), name="gateway")
+            await _ready(client, ended)
+            try:
+                await client.take_part()
+                yield RunningBot(client, web, ended)
+            finally:
+                await client.leave()
+                await _close(client, ended)
+    finally:
+        await web.stop()
+
+
+async def _close(client: LoraBot, ended: asyncio.Task[None]) -> None:
+    """End the connection with code 1000, so that Discord ends this session, and no other."""
+    # While the library reads, it answers its own closing with 4000, which keeps a session.
+    ended.cancel()
+    await asyncio.wait({ended})
+    await client.close()
+    if not ended.cancelled():
+        ended.result()
+
+
+async def _ready(client: LoraBot, ended: asyncio.Task[None]) -> None:
+    """Wait until the bot has seen its servers; a refused login is raised."""
+    ready = asyncio.create_task(client.wait_until_ready(), name="ready")
+    await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
+    if not ready.done():
+        ready.cancel()
+        await ended

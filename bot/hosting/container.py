@@ -1,0 +1,87 @@
+"""The bot in a container that others start and end: up before it is ready, gone when it fails."""
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+
+from bot.hosting.bot import RunningBot, running_bot
+from bot.hosting.startup_report import StartWord, key
+from bot.installation import Installation
+from bot.sandbox.connect import point_discord_at
+from training.deployment.names import Deployment
+
+# Threads wait for the store; by default a small container has 5 of them.
+_WAITING_AT_ONCE = 32
+logger = logging.getLogger(__name__)
+
+
+class HostedBot:
+    """One copy of the bot from its start to its end.
+
+    A container counts as ready once `start` has returned: this copy is connected by then and
+    stands by, so that the one it replaces can be ended without a command being missed.
+    """
+
+    def __init__(
+        self, installation: Installation, deployment: Deployment, *, pause_seconds: float = 30.0
+    ) -> None:
+        self._installation, self._pause_seconds = installation, pause_seconds
+        self._deployment = deployment
+        self._stack = AsyncExitStack()
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect and serve.
+
+        Raises:
+            RequestError: A setting is missing, or Discord refuses the token.
+        """
+        asyncio.get_running_loop().set_default_executor(
+            ThreadPoolExecutor(_WAITING_AT_ONCE, thread_name_prefix="bot")
+        )
+        try:
+            await self._start()
+        except Exception as error:
+            # Its host starts another container at once: Discord is not to be asked at full speed.
+            logger.error("the bot cannot start, the next attempt comes in a while: %s", error)  # noqa: TRY400
+            await self._tell(StartWord.of(error))
+            await self._stack.aclose()
+            await asyncio.sleep(self._pause_seconds)
+            raise
+
+    async def _start(self) -> None:
+        settings = self._installation.settings
+        token = settings.require_discord_token()
+        if settings.discord_url is not None:
+            self._stack.enter_context(point_discord_at(settings.discord_url))
+        bot = await self._stack.enter_async_context(
+            running_bot(
+                self._installation,
+                token=token,
+                engine=self._deployment.engine,
+                edit_seconds=settings.edit_seconds,
+            )
+        )
+        logger.info("the bot serves %d servers", len(bot.client.guilds))
+        self._watch = asyncio.create_task(self._end_with(bot), name="watch over the bot")
+        await self._tell(StartWord.of())
+
+    async def _tell(self, word: StartWord) -> None:
+        board, data = self._installation.house.board, word.model_dump_json().encode()
+        try:
+            await asyncio.to_thread(board.show, key(self._deployment.deploy), data)
+        except OSError:
+            logger.warning("how the bot started could not be told", exc_info=True)
+
+    async def stop(self) -> None:
+        """Hand over, finish what was begun, and leave."""
+        if self._watch is not None:
+            self._watch.cancel()
+        await self._stack.aclose()
+
+    async def _end_with(self, bot: RunningBot) -> None:
+        """Stop listening when the bot has left by itself: the container is then replaced."""
+        await asyncio.wait({bot.ended})
+        logger.error("the bot has left Discord", exc_info=bot.ended.exception())
+        await bot.web.stop()

@@ -1,0 +1,149 @@
+"""What a person sees, as small values: messages, attachments, choices, interactions."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from bot.sandbox.wire import EPHEMERAL, LOADING, Json
+from bot.sandbox.world.components import walk
+
+Status = Literal["deferred", "answered", "modal", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A suggestion for an option."""
+
+    name: str
+    value: str | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file at a message."""
+
+    id: str
+    filename: str
+    size_bytes: int
+    url: str
+    content_type: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message as one person sees it; `raw` is the whole of it."""
+
+    id: str
+    channel_id: str
+    author: str
+    content: str
+    embeds: list[Json]
+    components: list[Json]
+    attachments: list[Attachment]
+    edited: datetime | None
+    created: datetime
+    ephemeral: bool
+    loading: bool
+    interaction_id: str | None
+    mentions: list[str]
+    thread_id: str | None
+    raw: Json = field(repr=False)
+
+    @property
+    def buttons(self) -> dict[str, Json]:
+        """The buttons by their label, or by custom id where they have none."""
+        found = [c for _, c in walk(self.components, "") if c["type"] == 2]
+        return {c.get("label") or c.get("custom_id") or c["url"]: c for c in found}
+
+    @property
+    def selects(self) -> dict[str, Json]:
+        """The selects by their custom id."""
+        found = [c for _, c in walk(self.components, "") if c["type"] in (3, 5, 6, 7, 8)]
+        return {c["custom_id"]: c for c in found}
+
+    @property
+    def text(self) -> str:
+        """Everything readable: content, text components and embeds, one part a line."""
+        parts: list[Any] = [self.content]
+        parts += [c.get("content") for _, c in walk(self.components, "")]
+        for embed in self.embeds:
+            parts += [embed.get("title"), embed.get("description")]
+            for one in embed.get("fields", []):
+                parts += [one["name"], one["value"]]
+            parts.append(embed.get("footer", {}).get("text"))
+        return "\n".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Modal:
+    """A dialog that the bot opened."""
+
+    interaction_id: str
+    title: str
+    custom_id: str
+    components: list[Json]
+
+    @property
+    def inputs(self) -> dict[str, Json]:
+        """The inputs by their custom id."""
+        return {c["custom_id"]: c for _, c in walk(self.components, "") if c.get("custom_id")}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The custom id of each input by the label that a person reads."""
+        found: dict[str, str] = {}
+        for _, component in walk(self.components, ""):
+            inner = component.get("component") or component
+            if component.get("label") and inner.get("custom_id"):
+                found[component["label"]] = inner["custom_id"]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """What a person started and how the bot acknowledged it."""
+
+    id: str
+    channel_id: str
+    status: Status
+    message_id: str | None
+    modal: Modal | None
+    choices: list[Choice]
+
+
+def message_of(raw: Json) -> Message:
+    """Return the message that the interface describes."""
+    edited = raw["edited_timestamp"]
+    return Message(
+        id=raw["id"],
+        channel_id=raw["channel_id"],
+        author=raw["author"]["global_name"] or raw["author"]["username"],
+        content=raw["content"],
+        embeds=raw["embeds"],
+        components=raw["components"],
+        attachments=[_attachment(one) for one in raw["attachments"]],
+        edited=datetime.fromisoformat(edited) if edited else None,
+        created=datetime.fromisoformat(raw["timestamp"]),
+        ephemeral=bool(raw["flags"] & EPHEMERAL),
+        loading=bool(raw["flags"] & LOADING),
+        interaction_id=raw.get("interaction_metadata", {}).get("id"),
+        mentions=[user["global_name"] or user["username"] for user in raw["mentions"]],
+        thread_id=raw.get("thread", {}).get("id"),
+        raw=raw,
+    )
+
+
+def _attachment(raw: Json) -> Attachment:
+    kind = raw.get("content_type")
+    return Attachment(raw["id"], raw["filename"], raw["size"], raw["url"], kind)
+
+
+def interaction_of(raw: Json) -> Interaction:
+    """Return the interaction that the interface describes."""
+    modal: Json | None = raw["modal"]
+    opened = None
+    if modal is not None:
+        opened = Modal(raw["id"], modal["title"], modal["custom_id"], modal["components"])
+    choices = [Choice(one["name"], one["value"]) for one in raw["choices"]]
+    status, answer = raw["status"], raw["message_id"]
+    return Interaction(raw["id"], raw["channel_id"], status, answer, opened, choices)

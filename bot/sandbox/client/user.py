@@ -1,0 +1,297 @@
+"""A person in the sandbox, driven from Python over the same interface as the page."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+
+from bot.sandbox.client.models import (
+    Attachment,
+    Choice,
+    Interaction,
+    Message,
+    Modal,
+    interaction_of,
+    message_of,
+)
+from bot.sandbox.wire import Json
+from training.errors import NotFoundError, RequestError
+
+Option = str | int | float | bool | Path
+Files = Sequence[tuple[str, Path]]
+
+
+class NoResponseError(RequestError):
+    """The bot did not answer within 3 seconds, or not at all."""
+
+
+class SandboxUser:
+    """One person in one channel; `page_url` carries the secret.
+
+    The names are resolved at the first use. `channel` may be the name of a channel or of a
+    thread, or the id of either.
+    """
+
+    def __init__(
+        self,
+        page_url: str,
+        *,
+        user: str = "Ada",
+        guild: str = "Studio A",
+        channel: str = "training",
+    ) -> None:
+        parts = urlsplit(page_url)
+        self._names = user, guild, channel
+        self._ids: tuple[str, str] | None = None
+        self._http = httpx.AsyncClient(
+            base_url=f"{parts.scheme}://{parts.netloc}/sandbox/api/",
+            headers={"Authorization": f"Bearer {parts.fragment}"},
+            timeout=httpx.Timeout(30.0),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def command(
+        self, name: str, options: Mapping[str, Option] | None = None, *, channel: str | None = None
+    ) -> Interaction:
+        """Run a slash command, e.g. "dataset add"; a `Path` is uploaded as attachment.
+
+        Returns once the bot has acknowledged it, or 3 seconds are over (`status` "failed").
+
+        Raises:
+            RequestError: A chat client would not have sent it.
+        """
+        given = options or {}
+        values = {key: value for key, value in given.items() if not isinstance(value, Path)}
+        files = [(key, value) for key, value in given.items() if isinstance(value, Path)]
+        fields: Json = {"name": name, "options": values}
+        return await self._act("command", fields, files, channel=channel)
+
+    async def autocomplete(
+        self,
+        name: str,
+        option: str,
+        typed: str,
+        options: Mapping[str, str | int | float | bool] | None = None,
+    ) -> list[Choice]:
+        """Return the suggestions for an option while `typed` stands in it."""
+        fields: Json = {"name": name, "option": option, "typed": typed}
+        fields["options"] = dict(options or {})
+        return (await self._act("autocomplete", fields)).choices
+
+    async def press(self, message: Message, label_or_custom_id: str) -> Interaction:
+        """Press a button, named by its label or its custom id."""
+        button = message.buttons.get(label_or_custom_id, {})
+        custom_id = button.get("custom_id", label_or_custom_id)
+        return await self._component(message, custom_id, None)
+
+    async def select(self, message: Message, custom_id: str, values: Sequence[str]) -> Interaction:
+        """Choose values in a select."""
+        return await self._component(message, custom_id, list(values))
+
+    async def _component(
+        self, message: Message, custom_id: str, values: list[str] | None
+    ) -> Interaction:
+        fields: Json = {"message": message.id, "custom_id": custom_id, "values": values}
+        return await self._act("component", fields, channel=message.channel_id)
+
+    async def submit(
+        self, modal: Modal, values: Mapping[str, Option | Sequence[str] | Sequence[Path]]
+    ) -> Interaction:
+        """Send a dialog; values by custom id or label, a `Path` or several for a file input."""
+        fields: Json = {"interaction": modal.interaction_id, "values": {}}
+        files: list[tuple[str, Path]] = []
+        for key, value in values.items():
+            custom_id = modal.labels.get(key, key)
+            several: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
+            paths = [one for one in several if isinstance(one, Path)]
+            files += [(custom_id, path) for path in paths]
+            if not paths:
+                fields["values"][custom_id] = value
+        return await self._act("submit", fields, files)
+
+    async def context(self, command: str, message: Message) -> Interaction:
+        """Run a context-menu command on a message."""
+        fields: Json = {"command": command, "message": message.id}
+        return await self._act("menu", fields, channel=message.channel_id)
+
+    async def post(
+        self, text: str, attachments: Sequence[Path] = (), *, channel: str | None = None
+    ) -> Message:
+        """Post an ordinary message."""
+        files = [("files", path) for path in attachments]
+        body = await self._send("post", {"content": text}, files, channel=channel)
+        return message_of(body)
+
+    async def open_thread(self, message: Message, name: str) -> str:
+        """Open a thread on a message and return its id."""
+        fields: Json = {"message": message.id, "name": name}
+        return str((await self._send("thread", fields, (), channel=message.channel_id))["id"])
+
+    async def messages(self, *, thread: str | None = None) -> list[Message]:
+        """Return what this person sees in the channel, or in a thread by name or id."""
+        user, channel = await self._where(thread)
+        body = await self._get("messages", user=user, channel=channel)
+        return [message_of(raw) for raw in body["messages"]]
+
+    async def reply(self, interaction: Interaction, *, timeout: float = 20) -> Message:  # noqa: ASYNC109
+        """Return the first answer to an interaction that is more than a deferral.
+
+        Raises:
+            NoResponseError: The bot did not answer.
+        """
+
+        def is_answer(event: Json) -> Json | None:
+            found: Json = event.get("interaction", {})
+            is_own = found.get("id") == interaction.id
+            return found if is_own and found["status"] in ("answered", "failed") else None
+
+        user, _ = await self._where()
+        async with asyncio.timeout(timeout), self._events() as events:
+            query = {"user": user, "interaction": interaction.id}
+            state = is_answer({"interaction": await self._get("interaction", **query)})
+            while state is None:
+                state = is_answer(await anext(events))
+        if state["status"] == "failed" or state["message_id"] is None:
+            raise NoResponseError("The application did not respond.", "Try again in a moment.")
+        return await self._message(str(state["message_id"]))
+
+    async def _message(self, message_id: str) -> Message:
+        for message in await self._feed():
+            if message.id == message_id:
+                return message
+        raise NotFoundError("The message is gone.", "Reload the channel.")
+
+    async def wait_for(self, predicate: Callable[[Message], bool], timeout: float = 20) -> Message:  # noqa: ASYNC109
+        """Return a message that fits, now or as soon as one does, in any channel one sees.
+
+        Raises:
+            TimeoutError: None came in time.
+        """
+        async with asyncio.timeout(timeout), self._events() as events:
+            for message in reversed(await self._feed()):
+                if predicate(message):
+                    return message
+            async for event in events:
+                if event["kind"] in ("message_create", "message_update"):
+                    message = message_of(event["message"])
+                    if predicate(message):
+                        return message
+        raise NotFoundError("The sandbox ended its stream.", "Start the sandbox again.")
+
+    async def download(self, attachment: Attachment | str) -> bytes:
+        """Return the bytes behind an attachment or a link."""
+        url = attachment if isinstance(attachment, str) else attachment.url
+        # Without the secret: a signed link must work for whoever holds it.
+        async with httpx.AsyncClient(timeout=30.0) as http:
+            response = await http.get(url)
+        if response.is_error:
+            raise NotFoundError("The file is no longer available.", "Ask for a new link.")
+        return response.content
+
+    async def commands(self) -> list[Json]:
+        """Return the commands that this person finds in the channel."""
+        user, channel = await self._where()
+        found: list[Json] = (await self._get("commands", user=user, channel=channel))["commands"]
+        return found
+
+    async def _feed(self) -> list[Message]:
+        user, _ = await self._where()
+        body = await self._get("feed", user=user)
+        return [message_of(raw) for raw in body["messages"]]
+
+    @asynccontextmanager
+    async def _events(self) -> AsyncGenerator[AsyncIterator[Json]]:
+        user, _ = await self._where()
+        timeout = httpx.Timeout(30.0, read=None)
+        request = self._http.stream("GET", "stream", params={"user": user}, timeout=timeout)
+        async with request as response:
+            if response.is_error:
+                await response.aread()
+                _refuse(response)
+            events = _events_of(response)
+            await anext(events)  # "ready": whatever happens from here on is streamed
+            yield events
+
+    async def _where(self, channel: str | None = None) -> tuple[str, str]:
+        if self._ids is not None and channel is None:
+            return self._ids
+        user, guild, own = self._names
+        user_id = _user_id(await self._get("world"), user)
+        # Asked for again as that user: others see other channels.
+        world = await self._get("world", user=user_id)
+        found = user_id, _channel_id(world, guild, channel or own)
+        self._ids = self._ids or (found if channel is None else None)
+        return found
+
+    async def _act(
+        self, path: str, fields: Json, files: Files = (), *, channel: str | None = None
+    ) -> Interaction:
+        return interaction_of(await self._send(path, fields, files, channel=channel))
+
+    async def _send(self, path: str, fields: Json, files: Files, *, channel: str | None) -> Json:
+        user, here = await self._where(channel)
+        payload = json.dumps({"user": user, "channel": here, **fields})
+        uploads = [(name, await asyncio.to_thread(_named_bytes, file)) for name, file in files]
+        # As a part of its own, so that the request is multipart with and without files.
+        response = await self._http.post(path, files=[("payload", (None, payload)), *uploads])
+        return _refuse(response)
+
+    async def _get(self, path: str, **query: str) -> Json:
+        return _refuse(await self._http.get(path, params=query))
+
+
+def _named_bytes(file: Path) -> tuple[str, bytes]:
+    return file.name, file.read_bytes()
+
+
+def _refuse(response: httpx.Response) -> Json:
+    body: Json = response.json()
+    if response.is_error:
+        kind = NotFoundError if response.status_code == 404 else RequestError
+        raise kind(str(body["cause"]), str(body["fix"]))
+    return body
+
+
+async def _events_of(response: httpx.Response) -> AsyncIterator[Json]:
+    async for line in response.aiter_lines():
+        if line.startswith("data: "):
+            yield json.loads(line.removeprefix("data: "))
+
+
+def _user_id(world: Json, name: str) -> str:
+    for user in world["users"]:
+        if name in (user["id"], user["global_name"]):
+            return str(user["id"])
+    raise NotFoundError(f"There is no person '{name}'.", "Use Ada, Ben or Cleo.")
+
+
+def _channel_id(world: Json, guild: str, name: str) -> str:
+    # Newest first: of several threads with one name, the last one is meant.
+    for found in world["guilds"]:
+        if guild in (found["id"], found["name"]):
+            for channel in [*found["channels"], *reversed(found["threads"])]:
+                if name in (channel["id"], channel["name"]):
+                    return str(channel["id"])
+    if any(name == channel["id"] for channel in world["dms"]):
+        return name
+    raise NotFoundError(f"There is no channel '{name}' in '{guild}'.", "Look at the page.")

@@ -1,0 +1,293 @@
+"""The gateway: sessions over WebSockets, with resume, replay and every close code."""
+
+import asyncio
+import json
+import logging
+import secrets
+import zlib
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from aiohttp import ClientConnectionResetError, WSMsgType, web
+
+from bot.sandbox.gateway.events import PRIVILEGED_INTENTS, Event, ready_payload
+from bot.sandbox.payloads.objects import guild_create_payload
+from bot.sandbox.wire import Json
+from bot.sandbox.world.world import World
+
+logger = logging.getLogger(__name__)
+
+DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE, RESUME, RECONNECT = 0, 1, 2, 3, 4, 6, 7
+MEMBERS, INVALID_SESSION, HELLO, HEARTBEAT_ACK = 8, 9, 10, 11
+IDENTIFIES_PER_DAY = 1000
+_PAYLOADS_PER_MINUTE = 120
+_ACK_SECONDS = 0.05
+_REPLAYABLE = 2000  # events kept per session
+_RESUME_SECONDS = 300  # how long a session without a socket can be resumed
+_DAY = 24 * 60 * 60
+
+
+class _Closing(Exception):  # noqa: N818 - it ends a connection on purpose
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code, self.reason = code, reason
+
+
+class Connection:
+    """One socket: what is queued is written in order, compressed if the client asked for it."""
+
+    def __init__(self, request: web.Request, socket: web.WebSocketResponse) -> None:
+        self.socket, self._transport = socket, request.transport
+        is_compressed = request.query.get("compress") == "zlib-stream"
+        self._deflate = zlib.compressobj() if is_compressed else None
+        self._queue: asyncio.Queue[Json] = asyncio.Queue()
+        self.received: deque[float] = deque()
+
+    def send(self, payload: Json) -> None:
+        """Queue a payload; nothing is lost while the socket lives."""
+        self._queue.put_nowait(payload)
+
+    async def write(self) -> None:
+        """Write what is queued until the socket ends."""
+        try:
+            while True:
+                await self._write_one(json.dumps(await self._queue.get()))
+        except (ClientConnectionResetError, ConnectionResetError):
+            logger.debug("The socket was gone before everything was written.")
+
+    async def _write_one(self, text: str) -> None:
+        if self._deflate is None:
+            await self.socket.send_str(text)
+            return
+        data = self._deflate.compress(text.encode()) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+        await self.socket.send_bytes(data)
+
+    def abort(self) -> None:
+        """Cut the line as a failing network does: no close frame."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+@dataclass(slots=True)
+class Session:
+    """What the gateway knows of a client, with the events that it may have missed."""
+
+    id: str
+    intents: int
+    sequence: int = 0
+    events: deque[Json] = field(default_factory=lambda: deque[Json](maxlen=_REPLAYABLE))
+    connection: Connection | None = None
+    detached_at: float = 0.0
+
+    def push(self, name: str, data: Json) -> None:
+        """Number an event, keep it for a replay, and send it if somebody is there."""
+        self.sequence += 1
+        payload: Json = {"op": DISPATCH, "t": name, "s": self.sequence, "d": data}
+        self.events.append(payload)
+        if self.connection is not None:
+            self.connection.send(payload)
+
+    def missed_since(self, sequence: int) -> list[Json] | None:
+        """Return the events after `sequence`, or None if they are no longer kept."""
+        missed = [event for event in self.events if event["s"] > sequence]
+        return missed if len(missed) == self.sequence - sequence else None
+
+
+class Gateway:
+    """Every session of the bot, and the WebSocket endpoint."""
+
+    def __init__(self, world: World, token: str) -> None:
+        self._world, self._token = world, token
+        self.sessions: dict[str, Session] = {}
+        self.heartbeat_seconds = 41.25
+        self.url = ""
+        self._identifies: deque[float] = deque()
+        self._connections: set[Connection] = set()
+        self.accepts = self.acknowledges = True
+
+    @property
+    def is_live(self) -> bool:
+        """Whether some session has a socket right now."""
+        return any(session.connection for session in self.sessions.values())
+
+    @property
+    def identifies_left(self) -> int:
+        """How many IDENTIFY the bot has left today."""
+        while self._identifies and self._identifies[0] < self._world.clock() - _DAY:
+            self._identifies.popleft()
+        return IDENTIFIES_PER_DAY - len(self._identifies)
+
+    def count_identify(self) -> None:
+        """Count one IDENTIFY of today."""
+        self._identifies.append(self._world.clock())
+
+    def dispatch(self, event: Event) -> None:
+        """Send an event to the sessions that asked for it, or keep it for their return."""
+        for session in self.sessions.values():
+            if event.intents and not session.intents & event.intents:
+                continue
+            if event.live_only and session.connection is None:
+                continue
+            session.push(event.name, event.data_for(session.intents))
+
+    def drop_sockets(self) -> None:
+        """Cut every socket without a word; the sessions can be resumed."""
+        for connection in list(self._connections):
+            self._detach(connection)
+            connection.abort()
+
+    def invalidate_sessions(self) -> None:
+        """Forget every session and tell the clients to identify again."""
+        self.sessions.clear()
+        for connection in self._connections:
+            connection.send({"op": INVALID_SESSION, "d": False})
+
+    def ask_to_reconnect(self) -> None:
+        """Ask every client to reconnect, as before maintenance."""
+        for connection in self._connections:
+            connection.send({"op": RECONNECT, "d": None})
+
+    async def close(self) -> None:
+        """Close every socket; clients see that the server goes away."""
+        for connection in list(self._connections):
+            await connection.socket.close(code=1001, message=b"going away")
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Handle one WebSocket from HELLO to its end."""
+        if not self.accepts:
+            return web.Response(status=503)
+        socket = web.WebSocketResponse(max_msg_size=16 * 1024, compress=False)
+        await socket.prepare(request)
+        connection = Connection(request, socket)
+        self._connections.add(connection)
+        writer = asyncio.create_task(connection.write(), name="gateway writer")
+        connection.send({"op": HELLO, "d": {"heartbeat_interval": self.heartbeat_seconds * 1000}})
+        try:
+            await self._read(connection)
+        except _Closing as closing:
+            await socket.close(code=closing.code, message=closing.reason.encode())
+        finally:
+            self._detach(connection)
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+        return socket
+
+    def _detach(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        for session in self.sessions.values():
+            if session.connection is connection:
+                session.connection = None
+                session.detached_at = self._world.clock()
+
+    async def _read(self, connection: Connection) -> None:
+        while True:
+            try:
+                # A client that misses a heartbeat and a half is a zombie.
+                message = await connection.socket.receive(timeout=self.heartbeat_seconds * 1.5)
+            except TimeoutError as error:
+                raise _Closing(4009, "Session timed out.") from error
+            if message.type is not WSMsgType.TEXT:
+                self._note_farewell(connection)
+                return
+            self._limit(connection)
+            self._handle(connection, _decoded(message.data))
+
+    def _note_farewell(self, connection: Connection) -> None:
+        # A client that closes with 1000 or 1001 gives its session up.
+        if connection.socket.close_code in (1000, 1001):
+            gone = [s.id for s in self.sessions.values() if s.connection is connection]
+            for session_id in gone:
+                del self.sessions[session_id]
+
+    def _limit(self, connection: Connection) -> None:
+        now = self._world.clock()
+        connection.received.append(now)
+        while connection.received[0] < now - 60:
+            connection.received.popleft()
+        if len(connection.received) > _PAYLOADS_PER_MINUTE:
+            raise _Closing(4008, "Rate limited.")
+
+    def _handle(self, connection: Connection, payload: Json) -> None:
+        op, data = payload.get("op"), payload.get("d")
+        if op == HEARTBEAT:
+            if not self.acknowledges:
+                return
+            # As over a network: discord.py notes when it sent a heartbeat only after sending it.
+            loop = asyncio.get_running_loop()
+            loop.call_later(_ACK_SECONDS, connection.send, {"op": HEARTBEAT_ACK})
+        elif op in (IDENTIFY, RESUME):
+            handle = self._identify if op == IDENTIFY else self._resume
+            handle(connection, _as_object(data))
+        elif op not in (PRESENCE, VOICE, MEMBERS):
+            raise _Closing(4001, "Unknown opcode.")
+        elif not self._session_of(connection):
+            raise _Closing(4003, "Not authenticated.")
+
+    def _session_of(self, connection: Connection) -> Session | None:
+        found = (s for s in self.sessions.values() if s.connection is connection)
+        return next(found, None)
+
+    def _identify(self, connection: Connection, data: Json) -> None:
+        if self._session_of(connection):
+            raise _Closing(4005, "Already authenticated.")
+        if data.get("token", "").removeprefix("Bot ") != self._token or self.identifies_left <= 0:
+            raise _Closing(4004, "Authentication failed.")
+        if data.get("shard", [0, 1]) != [0, 1]:
+            raise _Closing(4010, "Invalid shard.")
+        intents = data.get("intents")
+        if not isinstance(intents, int) or intents < 0 or intents >> 26:
+            raise _Closing(4013, "Invalid intent(s).")
+        if intents & PRIVILEGED_INTENTS:
+            raise _Closing(4014, "Disallowed intent(s).")
+        self.count_identify()
+        self._forget_stale()
+        session = Session(secrets.token_hex(16), intents, connection=connection)
+        self.sessions[session.id] = session
+        session.push("READY", ready_payload(self._world, session.id, self.url))
+        for guild in self._world.guilds.values():
+            session.push("GUILD_CREATE", guild_create_payload(self._world, guild))
+
+    def _is_stale(self, session: Session) -> bool:
+        age = self._world.clock() - session.detached_at
+        return session.connection is None and age > _RESUME_SECONDS
+
+    def _forget_stale(self) -> None:
+        self.sessions = {s.id: s for s in self.sessions.values() if not self._is_stale(s)}
+
+    def _resume(self, connection: Connection, data: Json) -> None:
+        if data.get("token", "").removeprefix("Bot ") != self._token:
+            raise _Closing(4004, "Authentication failed.")
+        session = self.sessions.get(str(data.get("session_id")))
+        missed = self._missed(session, data.get("seq"))
+        if session is None or missed is None:
+            connection.send({"op": INVALID_SESSION, "d": False})
+            return
+        session.connection = connection
+        for event in missed:
+            connection.send(event)
+        session.push("RESUMED", {})
+
+    def _missed(self, session: Session | None, sequence: Any) -> list[Json] | None:
+        if session is None:
+            return None
+        if not isinstance(sequence, int) or sequence > session.sequence:
+            raise _Closing(4007, "Invalid seq.")
+        if self._is_stale(session):
+            del self.sessions[session.id]
+            return None
+        return session.missed_since(sequence)
+
+
+def _decoded(text: str) -> Json:
+    try:
+        payload = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise _Closing(4002, "Error while decoding payload.") from error
+    return _as_object(payload)
+
+
+def _as_object(data: Any) -> Json:
+    if not isinstance(data, dict):
+        raise _Closing(4002, "Error while decoding payload.")
+    return cast("Json", data)

@@ -1,0 +1,199 @@
+"""What a person can do in the sandbox; refuses what a chat client would not let them do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bot.sandbox import interactions as types
+from bot.sandbox.interactions import Interaction
+from bot.sandbox.people.options import OptionReader, find_command, nested, option_specs
+from bot.sandbox.people.outbox import Outbox
+from bot.sandbox.people.resolved import Resolved
+from bot.sandbox.wire import Json
+from bot.sandbox.world import commands as kinds
+from bot.sandbox.world import components as parts
+from bot.sandbox.world import permissions as may
+from bot.sandbox.world.attachments import Attachments, Upload
+from bot.sandbox.world.commands import Commands
+from bot.sandbox.world.message_rules import MAX_CONTENT
+from bot.sandbox.world.messages import Draft, Messages
+from bot.sandbox.world.threads import Threads
+from bot.sandbox.world.world import World
+from training.errors import NotFoundError, RequestError
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Who acts and where."""
+
+    user: Json
+    channel: Json
+
+
+class People:
+    """Runs commands, presses buttons, fills dialogs and posts as one of the users."""
+
+    def __init__(
+        self,
+        world: World,
+        commands: Commands,
+        messages: Messages,
+        threads: Threads,
+        attachments: Attachments,
+        outbox: Outbox,
+    ) -> None:
+        self._world, self._commands, self._messages = world, commands, messages
+        self._threads, self._attachments, self._outbox = threads, attachments, outbox
+
+    def place(self, user_id: str, channel_id: str) -> Place:
+        """Return a person in a channel that they can see."""
+        user, channel = self._world.users.get(user_id), self._world.channels.get(channel_id)
+        if user is None or user["bot"]:
+            raise NotFoundError("There is no such person here.", "Choose one of the users.")
+        if channel is None or not self.sees(user_id, channel):
+            raise NotFoundError("There is no such channel here.", "Choose one of the channels.")
+        return Place(user, channel)
+
+    def sees(self, user_id: str, channel: Json) -> bool:
+        """Whether a person sees a channel."""
+        if "guild_id" not in channel:
+            return channel["recipient"] == user_id
+        return bool(may.permissions_in(self._world, user_id, channel) & may.VIEW_CHANNEL)
+
+    def commands(self, place: Place) -> list[Json]:
+        """Return the commands that the person finds in the channel."""
+        bits = may.permissions_in(self._world, place.user["id"], place.channel)
+        found = self._commands.usable_in(place.channel.get("guild_id"))
+        own = {(c["name"], c["type"]) for c in found if c.get("guild_id")}
+        shown = [c for c in found if c.get("guild_id") or (c["name"], c["type"]) not in own]
+        return [c for c in shown if _is_permitted(c, bits)]
+
+    def run(
+        self, place: Place, name: str, given: Mapping[str, Any], uploads: Mapping[str, Upload]
+    ) -> Interaction:
+        """Run a slash command."""
+        command, path = find_command(self.commands(place), name)
+        resolved = self._resolved(place)
+        reader = OptionReader(uploads, resolved.add)
+        values = reader.read(option_specs(command, path), given)
+        for value in values:
+            if value["type"] == kinds.ATTACHMENT:
+                value["value"] = resolved.add_file(uploads[value["name"]])
+        data = _head(command) | {"options": nested(path, values)} | resolved.data()
+        data["name"] = command["name"]
+        return self._outbox.send(types.COMMAND, place, data, name=name)
+
+    def complete(
+        self, place: Place, name: str, option: str, typed: str, given: Mapping[str, Any]
+    ) -> Interaction:
+        """Ask for the suggestions of an option while it is being typed."""
+        command, path = find_command(self.commands(place), name)
+        specs = option_specs(command, path)
+        spec = next((one for one in specs if one["name"] == option), None)
+        if spec is None or not spec.get("autocomplete"):
+            raise RequestError(f"'{option}' offers no suggestions.", "Type the value in full.")
+        values: list[Json] = [
+            {"name": one["name"], "type": one["type"], "value": given[one["name"]]}
+            for one in specs
+            if one["name"] in given and one["name"] != option
+        ]
+        focused = {"name": option, "type": spec["type"], "value": typed, "focused": True}
+        data = _head(command) | {"options": nested(path, [*values, focused])}
+        return self._outbox.send(types.AUTOCOMPLETE, place, data)
+
+    def menu(self, place: Place, name: str, message_id: str) -> Interaction:
+        """Run a context-menu command on a message."""
+        found = [
+            c for c in self.commands(place) if c["type"] == kinds.MESSAGE_MENU and c["name"] == name
+        ]
+        if not found:
+            raise NotFoundError(f"There is no message command '{name}'.", "Choose one offered.")
+        resolved = self._resolved(place)
+        resolved.add_message(self._visible(place, message_id))
+        data = _head(found[0]) | {"target_id": message_id} | resolved.data()
+        return self._outbox.send(types.COMMAND, place, data, name=name)
+
+    def use(
+        self, place: Place, message_id: str, custom_id: str, values: list[str] | None
+    ) -> Interaction:
+        """Press a button, or choose values of a select."""
+        message = self._visible(place, message_id)
+        component = parts.find(message["components"], custom_id)
+        if component is None:
+            raise NotFoundError("The message has no such button.", "Choose one it shows.")
+        if component.get("disabled"):
+            raise RequestError("The button cannot be pressed now.", "Wait until it is enabled.")
+        data: Json = {"custom_id": custom_id, "component_type": component["type"]}
+        data["id"] = component["id"]
+        if component["type"] in parts.SELECTS:
+            if refusal := parts.check_selection(component, values or []):
+                raise RequestError(refusal, "Choose again.")
+            resolved = self._resolved(place)
+            for value in values or []:
+                resolved.add_selected(component["type"], value)
+            data |= {"values": values or []} | resolved.data()
+        return self._outbox.send(types.COMPONENT, place, data, message)
+
+    def submit(
+        self,
+        place: Place,
+        opened: Interaction,
+        values: Mapping[str, Any],
+        uploads: Mapping[str, list[Upload]],
+    ) -> Interaction:
+        """Send a filled-in dialog."""
+        if opened.modal is None or opened.user_id != place.user["id"]:
+            raise NotFoundError("That dialog is not open.", "Run the command again.")
+        resolved = self._resolved(place)
+        filled = resolved.fill(opened.modal, values, uploads)
+        data: Json = {"custom_id": opened.modal["custom_id"], "components": filled}
+        data |= resolved.data()
+        return self._outbox.send(types.MODAL_SUBMIT, place, data, opened.message)
+
+    def post(self, place: Place, content: str, uploads: list[Upload]) -> Json:
+        """Post an ordinary message."""
+        may.require(self._world, place.user["id"], place.channel, may.sending_in(place.channel))
+        if len(content) > MAX_CONTENT:
+            raise RequestError("The message is too long.", f"Use at most {MAX_CONTENT} characters.")
+        if any(upload.is_too_large for upload in uploads):
+            raise RequestError("Your files are too powerful.", "A file may have at most 10 MiB.")
+        self._threads.wake(place.channel)
+        draft = Draft(
+            channel=place.channel,
+            author_id=place.user["id"],
+            body={"content": content},
+            uploads=dict(enumerate(uploads)),
+        )
+        return self._messages.create(draft)
+
+    def open_thread(self, place: Place, message_id: str, name: str) -> Json:
+        """Open a thread on a message that all can see; return the thread."""
+        may.require(self._world, place.user["id"], place.channel, may.CREATE_PUBLIC_THREADS)
+        message = self._visible(place, message_id)
+        if message["ephemeral_for"]:
+            raise RequestError("Only you see this message.", "Open the thread on another one.")
+        return self._threads.open_on(place.channel, message, {"name": name}, place.user["id"])
+
+    def _resolved(self, place: Place) -> Resolved:
+        return Resolved(self._world, self._attachments, self._outbox.views, place.channel)
+
+    def _visible(self, place: Place, message_id: str) -> Json:
+        seen = self._messages.seen_by(place.user["id"], {place.channel["id"]})
+        for message in seen:
+            if message["id"] == message_id:
+                return message
+        raise NotFoundError("The message is not there any more.", "Reload the channel.")
+
+
+def _head(command: Json) -> Json:
+    head: Json = {key: command[key] for key in ("id", "name", "type")}
+    if guild_id := command.get("guild_id"):
+        head["guild_id"] = guild_id
+    return head
+
+
+def _is_permitted(command: Json, bits: int) -> bool:
+    needed = command["default_member_permissions"]
+    if needed is None or bits & may.ADMINISTRATOR:
+        return True
+    return int(needed) != 0 and int(needed) & bits == int(needed)

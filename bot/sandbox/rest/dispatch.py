@@ -1,0 +1,174 @@
+"""The REST side: one path for every request, from faults and limits to the checked answer."""
+
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import BodyPartReader, web
+
+from bot.sandbox.faults import Faults
+from bot.sandbox.rest.openapi_check import (
+    Operation,
+    check_parameters,
+    check_request,
+    check_response,
+    official,
+)
+from bot.sandbox.rest.rate_limits import Limits
+from bot.sandbox.wire import MAX_REQUEST_BYTES, ApiError, Json
+from bot.sandbox.world.attachments import Upload
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "/api/v10"
+_FILE_FIELD = re.compile(r"^files\[(\d+)\]$")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request of the bot, parsed and checked."""
+
+    path: dict[str, str]
+    query: dict[str, str]
+    body: Any
+    uploads: dict[int, Upload] = field(default_factory=dict[int, Upload])
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a route answers; a body of None is 204."""
+
+    body: Any = None
+    status: int = 0
+
+    @property
+    def code(self) -> int:
+        """The HTTP status."""
+        return self.status or (204 if self.body is None else 200)
+
+
+Handler = Callable[[Call], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A described operation and what handles it."""
+
+    method: str
+    template: str
+    handler: Handler
+    needs_token: bool = True
+
+
+class Rest:
+    """Serves routes: faults, authorization, limits, checks, answer, headers."""
+
+    def __init__(self, token: str, limits: Limits, faults: Faults) -> None:
+        self._token, self._limits, self._faults = token, limits, faults
+        self.mistakes: list[str] = []  # answers of the sandbox that differ from the description
+
+    def install(self, app: web.Application, routes: list[Route]) -> None:
+        """Add the routes to the web application; whatever is left answers 404."""
+        # A literal such as `@original` must be tried before a parameter in its place.
+        for route in sorted(routes, key=lambda one: "{" in one.template.rsplit("/", 1)[-1]):
+            handler = self._bound(route, official().operation(route.method, route.template))
+            app.router.add_route(route.method, PREFIX + route.template, handler)
+        app.router.add_route("*", "/api/{rest:.*}", _not_found)
+
+    def _bound(
+        self, route: Route, operation: Operation
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            headers: dict[str, str] = {}
+            try:
+                await self._faults.strike()
+                self._authorize(request, route)
+                path = dict(request.match_info)
+                headers = self._limits.take(operation.name, path)
+                check_parameters(operation, path, dict(request.query))
+                call = await _parse(request, path)
+                check_request(operation, call.body)
+                reply = route.handler(call)
+            except ApiError as error:
+                return _json(error.body(), error.status, headers | error.headers)
+            return self._answer(operation, reply, headers)
+
+        return handle
+
+    def _answer(
+        self, operation: Operation, reply: Reply, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        if mistake := check_response(operation, reply.code, reply.body):
+            self.mistakes.append(mistake)
+            logger.error("The sandbox answers wrongly: %s", mistake)
+        if reply.body is None:
+            return web.Response(status=reply.code, headers=headers)
+        return _json(reply.body, reply.code, headers)
+
+    def _authorize(self, request: web.Request, route: Route) -> None:
+        if not route.needs_token:
+            return
+        if request.headers.get("Authorization") != f"Bot {self._token}":
+            raise ApiError(401, 0, "401: Unauthorized")
+
+
+async def _not_found(_: web.Request) -> web.StreamResponse:
+    return _json({"message": "404: Not Found", "code": 0}, 404, {})
+
+
+def _json(body: Any, status: int, headers: dict[str, str]) -> web.StreamResponse:
+    # Clients compare the content type literally, so no charset may follow it.
+    return web.Response(
+        body=json.dumps(body).encode(),
+        status=status,
+        headers={**headers, "Content-Type": "application/json"},
+    )
+
+
+async def _parse(request: web.Request, path: dict[str, str]) -> Call:
+    query = dict(request.query)
+    if request.content_type == "multipart/form-data":
+        body, uploads = await _multipart(request)
+        return Call(path, query, body, uploads)
+    raw = await request.read()
+    if len(raw) > MAX_REQUEST_BYTES:
+        raise ApiError(413, 40005, "Request entity too large")
+    if not raw:
+        return Call(path, query, None)
+    if request.content_type != "application/json":
+        raise ApiError(400, 50035, "Invalid Form Body", {"_errors": [_WRONG_TYPE]})
+    return Call(path, query, _decoded(raw))
+
+
+_WRONG_TYPE: Json = {
+    "code": "CONTENT_TYPE_INVALID",
+    "message": 'Expected "Content-Type" header to be one of {"application/json"}.',
+}
+
+
+def _decoded(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError as error:
+        raise ApiError(400, 50109, "The request body contains invalid JSON.") from error
+
+
+async def _multipart(request: web.Request) -> tuple[Any, dict[int, Upload]]:
+    body: Any = {}
+    uploads: dict[int, Upload] = {}
+    total = 0
+    async for part in await request.multipart():
+        if not isinstance(part, BodyPartReader):
+            raise ApiError(400, 50035, "Invalid Form Body")
+        content = bytes(await part.read())
+        total += len(content)
+        if part.name == "payload_json":
+            body = _decoded(content)
+        elif part.name and (match := _FILE_FIELD.match(part.name)):
+            uploads[int(match[1])] = Upload(part.filename or "file", content)
+    if total > MAX_REQUEST_BYTES:
+        raise ApiError(413, 40005, "Request entity too large")
+    return body, uploads

@@ -1,0 +1,80 @@
+"""REST routes of interactions: the callback and the webhook of its token."""
+
+from bot.sandbox.interactions import MESSAGE, UPDATE, Interaction, Interactions
+from bot.sandbox.payloads.messages import Views
+from bot.sandbox.rest.dispatch import Call, Reply, Route
+from bot.sandbox.wire import Json
+
+_HOOK = "/webhooks/{webhook_id}/{webhook_token}"
+
+
+class InteractionRoutes:
+    """How the bot answers; the token in the path is the authorization."""
+
+    def __init__(self, interactions: Interactions, views: Views) -> None:
+        self._interactions, self._views = interactions, views
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        callback = "/interactions/{interaction_id}/{interaction_token}/callback"
+        routes = [
+            Route("POST", callback, self.answer, False),
+            Route("POST", _HOOK, self.follow_up, False),
+        ]
+        for name in ("@original", "{message_id}"):
+            path = f"{_HOOK}/messages/{name}"
+            routes += [
+                Route("GET", path, self.get, False),
+                Route("PATCH", path, self.edit, False),
+                Route("DELETE", path, self.delete, False),
+            ]
+        return routes
+
+    def answer(self, call: Call) -> Reply:
+        """Take the first answer to an interaction."""
+        interaction_id, token = call.path["interaction_id"], call.path["interaction_token"]
+        body = self._interactions.answer(interaction_id, token, call.body, call.uploads)
+        if call.query.get("with_response", "").lower() not in ("1", "true"):
+            return Reply()
+        return Reply(self._with_resource(interaction_id, body))
+
+    def _with_resource(self, interaction_id: str, body: Json) -> Json:
+        interaction = self._interactions.get(interaction_id)
+        # Only an answer that is or changes a message at once comes with that message.
+        if interaction.response_type not in (MESSAGE, UPDATE):
+            return body
+        message = self._interactions.own_message(interaction, "@original")
+        resource: Json = {"type": interaction.response_type}
+        resource["message"] = self._views.message(message)
+        return body | {"resource": resource}
+
+    def follow_up(self, call: Call) -> Reply:
+        """Send a further message, or fill the deferred one."""
+        interaction = self._of(call)
+        message = self._interactions.follow_up(interaction, call.body, call.uploads)
+        if call.query.get("wait", "true").lower() in ("0", "false"):
+            return Reply()
+        return Reply(self._views.message(message))
+
+    def get(self, call: Call) -> Reply:
+        """Return one of the interaction's messages."""
+        message = self._interactions.own_message(self._of(call), _message_id(call))
+        return Reply(self._views.message(message))
+
+    def edit(self, call: Call) -> Reply:
+        """Edit one of the interaction's messages."""
+        interaction = self._of(call)
+        found = self._interactions.edit(interaction, _message_id(call), call.body, call.uploads)
+        return Reply(self._views.message(found))
+
+    def delete(self, call: Call) -> Reply:
+        """Delete one of the interaction's messages."""
+        self._interactions.delete(self._of(call), _message_id(call))
+        return Reply()
+
+    def _of(self, call: Call) -> Interaction:
+        return self._interactions.by_token(call.path["webhook_id"], call.path["webhook_token"])
+
+
+def _message_id(call: Call) -> str:
+    return call.path.get("message_id", "@original")

@@ -1,0 +1,62 @@
+"""Threads: opened by the bot or a person, and woken by whoever writes in them."""
+
+from bot.sandbox.wire import ApiError, Json, invalid
+from bot.sandbox.world.changes import Changes
+from bot.sandbox.world.messages import Messages
+from bot.sandbox.world.world import PUBLIC_THREAD, TEXT, THREADS, World
+
+_DURATIONS = (60, 1440, 4320, 10080)  # minutes
+_HAS_THREAD = 1 << 5
+
+
+class Threads:
+    """Opens and wakes threads, by the same rules for everybody."""
+
+    def __init__(self, world: World, messages: Messages, changes: Changes) -> None:
+        self._world, self._messages, self._changes = world, messages, changes
+
+    def open_on(self, parent: Json, message: Json, body: Json, owner_id: str) -> Json:
+        """Open the thread of a message; it has the message's id. Raises the API's errors."""
+        if message["id"] in self._world.channels:
+            raise ApiError(400, 160004, "A thread has already been created for this message")
+        thread = self.open(parent, message["id"], PUBLIC_THREAD, body, owner_id)
+        message["flags"] |= _HAS_THREAD
+        self._messages.touch(message)
+        return thread
+
+    def open(self, parent: Json, thread_id: str, kind: int, body: Json, owner_id: str) -> Json:
+        """Open a thread in a text channel. Raises the API's errors."""
+        if parent["type"] != TEXT:
+            raise ApiError(400, 50024, "Cannot execute action on this channel type")
+        check_name(body["name"])
+        duration = body.get("auto_archive_duration") or 1440
+        if duration not in _DURATIONS:
+            text = f"Value must be one of {set(_DURATIONS)}."
+            raise invalid("auto_archive_duration", "BASE_TYPE_CHOICES", text)
+        now = self._world.now()
+        thread: Json = {"id": thread_id, "type": kind, "name": body["name"]}
+        thread |= {"guild_id": parent["guild_id"], "parent_id": parent["id"]}
+        thread |= {"owner_id": owner_id, "member_ids": {owner_id: now}}
+        thread |= {"archived": False, "locked": False, "auto_archive_duration": duration}
+        thread |= {"archive_timestamp": now, "created": now}
+        thread |= {"message_count": 0, "last_message_id": None, "pins": {}}
+        self._world.save_channel(thread)
+        self._changes.publish("thread_create", thread)
+        return thread
+
+    def wake(self, channel: Json) -> None:
+        """Take a thread out of the archive because somebody writes in it; a locked one stays."""
+        if channel["type"] not in THREADS or not channel["archived"]:
+            return
+        if channel["locked"]:
+            raise ApiError(400, 50083, "Thread is archived")
+        channel["archived"] = False
+        self._world.save_channel(channel)
+        self._changes.publish("thread_update", channel)
+
+
+def check_name(name: str) -> None:
+    """Raise error 50035 for a name that is empty or over 100 characters."""
+    if not name.strip() or len(name) > 100:
+        text = "Must be between 1 and 100 in length."
+        raise invalid("name", "BASE_TYPE_BAD_LENGTH", text)

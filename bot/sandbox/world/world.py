@@ -1,0 +1,142 @@
+"""The little world of the sandbox: two guilds, three people, the bot, channels and threads."""
+
+from bot.sandbox.wire import Clock, Json, Snowflakes, isoformat, unknown
+from bot.sandbox.world.archive import Archive
+from bot.sandbox.world.permissions import EVERYONE_MAY
+
+PEOPLE = ("Ada", "Ben", "Cleo")
+GUILDS = ("Studio A", "Studio B")
+BOT_NAME = "LoRA Bot"
+TEXT, DM, PUBLIC_THREAD, PRIVATE_THREAD = 0, 1, 11, 12
+THREADS = (10, PUBLIC_THREAD, PRIVATE_THREAD)
+
+
+class World:
+    """Users, guilds and channels as records; every change goes through `save_*`."""
+
+    def __init__(self, archive: Archive, ids: Snowflakes, clock: Clock) -> None:
+        self._archive, self.ids, self.clock = archive, ids, clock
+        self.users = archive.all("user")
+        self.guilds = archive.all("guild")
+        self.channels = archive.all("channel")
+        if not self.guilds:
+            self._found()
+        self.bot = next(user for user in self.users.values() if user["bot"])
+
+    @property
+    def application_id(self) -> str:
+        """The application's id; as with every newer application, it is the bot user's id."""
+        return str(self.bot["id"])
+
+    def now(self) -> str:
+        """Return the clock's time in the form of the API."""
+        return isoformat(self.clock())
+
+    def save_guild(self, guild: Json) -> None:
+        """Remember a guild with its roles and members."""
+        self.guilds[guild["id"]] = guild
+        self._archive.put("guild", guild)
+
+    def save_channel(self, channel: Json) -> None:
+        """Remember a channel, thread or direct-message channel."""
+        self.channels[channel["id"]] = channel
+        self._archive.put("channel", channel)
+
+    def forget_channel(self, channel_id: str) -> None:
+        """Delete a channel, and its threads with it."""
+        threads = [c["id"] for c in self.channels.values() if c.get("parent_id") == channel_id]
+        for gone in (channel_id, *threads):
+            self.channels.pop(gone, None)
+            self._archive.delete("channel", gone)
+
+    def guild(self, guild_id: str) -> Json:
+        """Return a guild; raises the API's 404."""
+        if found := self.guilds.get(guild_id):
+            return found
+        raise unknown("Guild")
+
+    def channel(self, channel_id: str) -> Json:
+        """Return a channel; raises the API's 404."""
+        if found := self.channels.get(channel_id):
+            return found
+        raise unknown("Channel")
+
+    def user(self, user_id: str) -> Json:
+        """Return a user; raises the API's 404."""
+        if found := self.users.get(user_id):
+            return found
+        raise unknown("User")
+
+    def member(self, guild_id: str, user_id: str) -> Json:
+        """Return what a guild knows of a user; raises the API's 404."""
+        if found := self.guild(guild_id)["members"].get(user_id):
+            return found
+        raise unknown("Member")
+
+    def role(self, guild_id: str, role_id: str) -> Json:
+        """Return a role of a guild; raises the API's 404."""
+        for role in self.guild(guild_id)["roles"]:
+            if role["id"] == role_id:
+                return role
+        raise unknown("Role")
+
+    def channels_of(self, guild_id: str) -> list[Json]:
+        """Return the channels of a guild, without its threads."""
+        return [c for c in self._of(guild_id) if c["type"] not in THREADS]
+
+    def threads_of(self, guild_id: str) -> list[Json]:
+        """Return the threads of a guild."""
+        return [c for c in self._of(guild_id) if c["type"] in THREADS]
+
+    def _of(self, guild_id: str) -> list[Json]:
+        return [c for c in self.channels.values() if c.get("guild_id") == guild_id]
+
+    def dm_with(self, user_id: str) -> Json:
+        """Return the direct-message channel between the bot and a user, made on first use."""
+        self.user(user_id)
+        for channel in self.channels.values():
+            if channel["type"] == DM and channel["recipient"] == user_id:
+                return channel
+        channel: Json = {"id": self.ids.next(), "type": DM, "recipient": user_id}
+        channel |= {"last_message_id": None, "pins": {}}
+        self.save_channel(channel)
+        return channel
+
+    def _found(self) -> None:
+        for name in (*PEOPLE, BOT_NAME):
+            user: Json = {"id": self.ids.next(), "bot": name == BOT_NAME, "global_name": name}
+            user["username"] = name if user["bot"] else name.lower()
+            user["dms_open"] = True
+            self.users[user["id"]] = user
+            self._archive.put("user", user)
+        for name in GUILDS:
+            self._found_guild(name)
+
+    def _found_guild(self, name: str) -> None:
+        guild_id = self.ids.next()
+        people = list(self.users.values())
+        bot_role = self._role("LoRA Bot", permissions=EVERYONE_MAY, managed=True)
+        everyone = self._role("@everyone", permissions=EVERYONE_MAY) | {"id": guild_id}
+        team = self._role("lora-team", permissions=0, mentionable=True)
+        roles = [everyone, team, bot_role]
+        members = {
+            user["id"]: {
+                "roles": [bot_role["id"]] if user["bot"] else [],
+                "joined_at": self.now(),
+                "nick": None,
+            }
+            for user in people
+        }
+        members[people[0]["id"]]["roles"] = [team["id"]]
+        guild: Json = {"id": guild_id, "name": name, "owner_id": people[0]["id"]}
+        self.save_guild(guild | {"roles": roles, "members": members})
+        channel: Json = {"id": self.ids.next(), "type": TEXT, "name": "training"}
+        channel |= {"guild_id": guild_id, "position": 0, "topic": "Train LoRAs here"}
+        channel |= {"last_message_id": None, "pins": {}, "permission_overwrites": []}
+        self.save_channel(channel)
+
+    def _role(
+        self, name: str, *, permissions: int, managed: bool = False, mentionable: bool = False
+    ) -> Json:
+        role: Json = {"id": self.ids.next(), "name": name, "permissions": str(permissions)}
+        return role | {"managed": managed, "mentionable": mentionable}

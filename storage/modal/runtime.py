@@ -1,0 +1,151 @@
+"""What a container, or an operator's machine, needs to work on a deployment on Modal."""
+
+import atexit
+import logging
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import modal
+
+from storage.modal.board import ModalBoard
+from storage.modal.claims import ModalClaims
+from storage.modal.errors import UNREACHABLE
+from storage.modal.leases import ModalLeases
+from storage.modal.mounts import Mounts
+from storage.modal.shared_dict import PATIENCE_SECONDS, ModalDict
+from storage.modal.store import VolumeStore
+from storage.modal.volume_api import Volume
+from training.backends.modal.backend import ModalBackend
+from training.backends.modal.call_records import CallRecords, Placement
+from training.catalogue.models import Model, find_model
+from training.deployment.image_pins import MUSUBI_FOLDER, MUSUBI_PYTHON
+from training.deployment.modal_prices import ModalPrices
+from training.deployment.names import Deployment, Purpose
+from training.deployment.resources import function_of
+from training.errors import BackendError
+from training.musubi.engine import MusubiEngine
+from training.pipeline.runtime import House
+from training.pipeline.settings import StageSettings
+from training.ports import Call, Engine
+from training.rehearsal.engine import RehearsalEngine
+from training.runs.event_log import RunLog
+from training.runs.spec import EngineName
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ModalParts:
+    """The adapters of one deployment."""
+
+    house: House
+    backend: ModalBackend
+    records: CallRecords
+    claims: ModalClaims
+
+
+def open_house(
+    deployment: Deployment, *, has_mounts: bool = False, settings: StageSettings | None = None
+) -> ModalParts:
+    """Return the adapters of a deployment.
+
+    Args:
+        deployment: Its names.
+        has_mounts: Whether this is a container that has the Volumes mounted.
+        settings: What the environment says of stages, where that was read already.
+    """
+    settings = settings or StageSettings()
+    leases = ModalLeases(_dictionary(deployment, "leases"))
+    store = _store(deployment, leases, has_mounts=has_mounts)
+    records = CallRecords(_dictionary(deployment, "calls"), _dictionary(deployment, "line"))
+
+    def place(call: Call) -> Placement:
+        model = find_model(RunLog(store, call.guild, call.run).spec().model)
+        return placement_of(call, model)
+
+    def engine(name: EngineName) -> Engine:
+        if name == "rehearsal":
+            return RehearsalEngine()
+        return MusubiEngine(Path(MUSUBI_FOLDER), Path(MUSUBI_PYTHON), settings.state_seconds)
+
+    backend = ModalBackend(
+        deployment.stages_app, records, leases, place, gpu_limit=deployment.gpu_stages
+    )
+    house = House(
+        store=store,
+        leases=leases,
+        backend=backend,
+        board=ModalBoard(_dictionary(deployment, "progress")),
+        engine=engine,
+        gpu=_gpu,
+        only_engine=deployment.engine,
+        prices=ModalPrices().prices,
+        limits=settings.limits,
+        elsewhere=lambda guild, run: _advance(deployment, guild, run),
+    )
+    # Whoever claims an interaction has 3 s to answer it: no time to wait for Modal.
+    claims = ModalClaims(_dictionary(deployment, "claims", patience_seconds=0.5))
+    return ModalParts(house, backend, records, claims)
+
+
+def scratch_folder() -> Path:
+    """Return a folder of this process's own; an operator's machine is not left full of copies."""
+    folder = Path(tempfile.mkdtemp(prefix="lorabot-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def placement_of(call: Call, model: Model) -> Placement:
+    """Return the Function that runs a call, on the GPU that was asked for if one was."""
+    return Placement(function_of(call.key.stage, model), call.gpu)
+
+
+def _store(deployment: Deployment, leases: ModalLeases, *, has_mounts: bool) -> VolumeStore:
+    return VolumeStore(
+        {area: _volume(deployment.volume(area)) for area in deployment.areas},
+        leases,
+        scratch=scratch_folder(),
+        mounts=_mounts(deployment),
+        is_mounted=has_mounts,
+    )
+
+
+def _dictionary(
+    deployment: Deployment, purpose: Purpose, patience_seconds: float = PATIENCE_SECONDS
+) -> ModalDict:
+    entries = modal.Dict.from_name(deployment.dictionary(purpose), create_if_missing=True)
+    return ModalDict(entries, patience_seconds=patience_seconds)
+
+
+def _volume(name: str) -> Volume:
+    # The library leaves its methods partly untyped; `Volume` says what is used of them.
+    return cast("Volume", modal.Volume.from_name(name, create_if_missing=True))
+
+
+def _mounts(deployment: Deployment) -> Mounts:
+    root = deployment.root
+    return Mounts({a: root / deployment.mount_path(a).lstrip("/") for a in deployment.areas})
+
+
+def _gpu(model: Model, engine: EngineName) -> str | None:
+    return model.gpu if engine == "musubi" else None
+
+
+def _advance(deployment: Deployment, guild: str, run: str) -> None:
+    advance = cast(
+        "modal.Function[[str, str], None, None]",  # the library leaves its type open
+        modal.Function.from_name(deployment.stages_app, "advance"),
+    )
+    try:
+        advance.spawn(guild, run)
+    except modal.exception.NotFoundError as error:
+        raise BackendError(
+            f"{run} is stored, but its stages are not deployed, so that nothing moves it.",
+            "Whoever runs the bot deploys them; it then starts by itself: "
+            f"`lorabot deploy --app {deployment.name}`.",
+        ) from error
+    except UNREACHABLE:
+        logger.warning("run %s: the next tick moves it, Modal did not answer", run, exc_info=True)

@@ -1,0 +1,40 @@
+"""A Volume of somebody else's on Modal: its files are listed and read, and nothing else."""
+
+from collections.abc import Callable
+from typing import BinaryIO, cast
+
+import modal
+
+from storage.modal.errors import translated
+from storage.modal.volume_api import EntryType, Volume, counting
+from training.registry.guide_volumes import SourceFile
+
+
+class SourceVolume:
+    """Reads one named Volume; none is made where there is none."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._volume = cast("Volume", modal.Volume.from_name(name))
+
+    def files(self) -> list[SourceFile]:
+        """Return all files of the Volume.
+
+        Raises:
+            FileNotFoundError: There is no such Volume.
+            ConnectionError: Modal does not answer.
+        """
+        with translated(self.name):
+            found = self._volume.listdir("/", recursive=True)
+        kept = (entry for entry in found if entry.type == EntryType.FILE)
+        return [SourceFile(entry.path.strip("/"), entry.size) for entry in kept]
+
+    def copy(self, path: str, target: BinaryIO, watch: Callable[[int], None]) -> None:
+        """Write a file's content to `target`, telling how many bytes are there.
+
+        Raises:
+            FileNotFoundError: It is no longer there.
+            ConnectionError: Modal does not answer.
+        """
+        with translated(path):
+            self._volume.read_file_into_fileobj(path, target, counting(watch))

@@ -1,0 +1,276 @@
+"""A `Store` in Modal Volumes: records through the Volumes' own interface, files through mounts.
+
+What one container writes to a mount, others see only after its commit and their reload, and no
+reload is possible while files are open. So records never go through a mount: they are written and
+read where they are stored. Stages find large files at their mounts, make new ones on a local disk
+and copy them over when complete; the bot, which has no mount, fetches copies.
+"""
+
+import io
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+from storage.keys import checked
+from storage.known_files import KnownFiles
+from storage.modal.errors import translated
+from storage.modal.file_cache import FetchedFiles
+from storage.modal.mounts import TEMPORARY, Mounts, remove
+from storage.modal.volume_api import Entry, EntryType, Volume, counting
+from training import store_keys
+from training.pipeline.leases import held
+from training.ports import Leases, StoredFile, unwatched
+from training.store_keys import Area
+
+_READERS = 8  # requests at once
+_LINES = ".jsonl"  # of files that only ever grow: one of the same size is the same
+_OPEN_FILES = "open files"  # in what Modal says of a reload that was not possible
+logger = logging.getLogger(__name__)
+
+
+class VolumeStore:
+    """Keys in one Volume for each area of the store.
+
+    Args:
+        volumes: The Volume of each area.
+        leases: Decide who may store what is to be stored once.
+        mounts: Where the Volumes are mounted, in containers that have them.
+        is_mounted: Whether this is one of these containers.
+        scratch: A folder on a local disk.
+        jitter_seconds: The longest pause before a commit: Volumes stand few at a time.
+
+    What a run's files have told once is remembered, so that looking at an open run again costs one
+    listing and the files that have grown.
+    """
+
+    def __init__(
+        self,
+        volumes: Mapping[Area, Volume],
+        leases: Leases,
+        *,
+        mounts: Mounts,
+        is_mounted: bool,
+        scratch: Path,
+        jitter_seconds: float = 0.5,
+    ) -> None:
+        self._volumes, self._leases = volumes, leases
+        self._mounts, self._is_mounted = mounts, is_mounted
+        self._workshop = scratch / "workshop"
+        self._jitter_seconds = jitter_seconds
+        self._fetched = FetchedFiles(scratch / "fetched")
+        self._known = KnownFiles()
+
+    def read(self, key: str) -> bytes:
+        """Return the bytes at `key`; `FileNotFoundError` when there are none."""
+        is_written_once = store_keys.is_written_once(key)
+        if is_written_once and (known := self._known.get(key)) is not None:
+            return known
+        with translated(key):
+            data = b"".join(self._volume(key).read_file(key))
+        if is_written_once:
+            self._known.put(key, data)
+        return data
+
+    def write(self, key: str, data: bytes) -> None:
+        """Store `data` at `key`, replacing what was there."""
+        with translated(key), self._volume(key).batch_upload(force=True) as batch:
+            batch.put_file(io.BytesIO(data), f"/{key}")
+        self._known.forget(key)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Store `data` at `key` if nothing is there; return whether this call stored it."""
+        with held(self._leases, f"create/{key}"):
+            if self.exists(key):
+                return False
+            self.write(key, data)
+            return True
+
+    def append(self, key: str, data: bytes) -> None:
+        """Add lines at the end of `key`; half a line that a crash left there is dropped.
+
+        A file of a Volume is replaced as a whole; its one writer remembers what it wrote.
+        """
+        lines = self._known.get(key)
+        if lines is None:
+            with suppress(FileNotFoundError):
+                lines = self.read(key)
+        lines = lines or b""
+        lines = lines[: lines.rfind(b"\n") + 1] + data
+        self.write(key, lines)
+        self._known.put(key, lines)
+
+    def exists(self, key: str) -> bool:
+        """Return whether something is stored at `key` or under `key/`."""
+        return bool(self._entries(key))
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the sorted names directly under `prefix`, folders and files alike."""
+        # Each area has a part of the guilds' folders.
+        whole = self._volumes if prefix == store_keys.GUILDS else (store_keys.area(prefix),)
+        return sorted({_name(entry) for area in whole for entry in self._below(prefix, area)})
+
+    def read_all(self, prefix: str) -> dict[str, bytes]:
+        """Return the bytes of every file directly under `prefix`, by name."""
+        files = [entry for entry in self._below(prefix) if entry.type == EntryType.FILE]
+        with ThreadPoolExecutor(_READERS) as pool:
+            contents = list(pool.map(self._read_entry, files))
+        found = zip(files, contents, strict=True)
+        return {_name(entry): data for entry, data in found if data is not None}
+
+    def walk(self, prefix: str) -> Iterator[StoredFile]:
+        """Yield every file below `prefix`, at any depth."""
+        with suppress(FileNotFoundError), translated(prefix):
+            for entry in self._volume(prefix).listdir(f"/{prefix}", recursive=True):
+                if entry.type == EntryType.FILE:
+                    written_at = datetime.fromtimestamp(entry.mtime, UTC)
+                    yield StoredFile(entry.path.strip("/"), entry.size, written_at)
+
+    def sweep(self, before: datetime) -> int:
+        """Remove what writers left unfinished before a time, and return how many bytes it had."""
+        freed = 0
+        for area, volume in self._volumes.items():
+            with suppress(FileNotFoundError), translated(area):
+                for entry in volume.listdir(f"/{TEMPORARY}", recursive=True):
+                    if entry.type == EntryType.FILE and entry.mtime < before.timestamp():
+                        volume.remove_file(f"/{entry.path.strip('/')}")
+                        freed += entry.size
+        return freed
+
+    def put_tree(self, key: str, source: Path) -> bool:
+        """Store the folder at `source` under `key` whole, unless something is there."""
+        with held(self._leases, f"create/{key}"):
+            if self.exists(key):
+                return False
+            self._take_in({key: source})
+            return True
+
+    def delete(self, key: str) -> None:
+        """Remove `key` and all under it, here in its workshop too; nothing there is fine."""
+        self._known.forget(key)
+        remove(self.workshop(key))
+        if self._is_mounted and self._mounts.remove(key):
+            # Left to a later commit, it would take what others store here until then.
+            self._commit(store_keys.area(key))
+        with suppress(FileNotFoundError), translated(key):
+            self._volume(key).remove_file(f"/{key}", recursive=True)
+
+    def fetch(self, key: str, watch: Callable[[int], None] = unwatched) -> Path:
+        """Return the mounted file, or a copy of one that the mount does not show as it is stored.
+
+        Raises:
+            FileNotFoundError: Nothing is stored there.
+        """
+        entry = next((e for e in self._entries(key) if _is_file_at(e, key)), None)
+        if entry is None:
+            raise FileNotFoundError(key)
+        if self._is_mounted and _shows(self._mounts.path(key), entry):
+            return self._mounts.path(key)
+        volume = self._volume(key)
+        with translated(key):
+            return self._fetched.get(
+                key,
+                f"{entry.mtime} {entry.size}",
+                lambda file: volume.read_file_into_fileobj(key, file, counting(watch)),
+            )
+
+    def path(self, key: str) -> Path:
+        """Return where programs find what is stored at `key`, in a container with mounts."""
+        return self._mounts.path(key)
+
+    def refresh(self, key: str) -> None:
+        """Reload the mount that has `key`, so that it shows what others have committed."""
+        if not self._is_mounted:
+            return
+        try:
+            with translated(key):
+                self._volume(key).reload()
+        except RuntimeError as error:
+            if _OPEN_FILES not in str(error):
+                raise
+            raise ConnectionError(f"the Volume with {key} cannot be reloaded: {error}") from error
+
+    def workshop(self, key: str) -> Path:
+        """Return a place on the local disk."""
+        return self._workshop / checked(key)
+
+    def keep(self, *keys: str) -> None:
+        """Copy what is in the workshops of the keys to the Volumes, and commit."""
+        made = {key: self.workshop(key) for key in keys}
+        self._take_in({key: place for key, place in made.items() if place.exists()})
+
+    def _take_in(self, sources: Mapping[str, Path]) -> None:
+        by_area: dict[Area, dict[str, Path]] = {}
+        for key, source in sources.items():
+            by_area.setdefault(store_keys.area(key), {})[key] = source
+        for area, found in by_area.items():
+            if not self._is_mounted:
+                self._upload(area, found)
+                continue
+            for key, source in found.items():
+                self._mounts.take_in(key, source)
+            self._commit(area)
+
+    def _upload(self, area: Area, sources: Mapping[str, Path]) -> None:
+        with translated(area), self._volumes[area].batch_upload(force=True) as batch:
+            for key, source in sources.items():
+                if source.is_dir():
+                    batch.put_directory(source, f"/{key}")
+                else:
+                    batch.put_file(source, f"/{key}")
+
+    def _commit(self, area: Area) -> None:
+        time.sleep(random.uniform(0.0, self._jitter_seconds))
+        try:
+            with translated(area):
+                self._volumes[area].commit()
+        except RuntimeError as error:
+            # Modal reloads after it has committed, and cannot while files are open.
+            if _OPEN_FILES not in str(error):
+                raise ConnectionError(f"the Volume of {area} was not committed") from error
+            logger.debug("the Volume of %s was committed, not reloaded: %s", area, error)
+
+    def _entries(self, key: str, area: Area | None = None) -> Sequence[Entry]:
+        volume = self._volumes[area or store_keys.area(key)]
+        try:
+            with translated(key):
+                return volume.listdir(f"/{checked(key)}")
+        except FileNotFoundError:
+            return ()
+
+    def _below(self, prefix: str, area: Area | None = None) -> list[Entry]:
+        found = self._entries(prefix, area)
+        return [entry for entry in found if entry.path.strip("/") != prefix]
+
+    def _read_entry(self, entry: Entry) -> bytes | None:
+        key = entry.path.strip("/")
+        known = self._known.get(key)
+        if known is not None and len(known) == entry.size:
+            return known
+        try:
+            data = self.read(key)
+        except FileNotFoundError:  # removed meanwhile
+            return None
+        if key.endswith(_LINES):
+            self._known.put(key, data)
+        return data
+
+    def _volume(self, key: str) -> Volume:
+        checked(key)
+        return self._volumes[store_keys.area(key)]
+
+
+def _name(entry: Entry) -> str:
+    return PurePosixPath(entry.path).name
+
+
+def _is_file_at(entry: Entry, key: str) -> bool:
+    return entry.type == EntryType.FILE and entry.path.strip("/") == key
+
+
+def _shows(path: Path, entry: Entry) -> bool:
+    return path.is_file() and not path.is_symlink() and path.stat().st_size == entry.size

@@ -1,0 +1,269 @@
+"""The `Backend` on Modal: one spawned function a call, GPU calls a few at once and in line.
+
+A call's handle is its own name. Which spawned function works on it is decided by who is noted
+first, so it does not matter who dies in between, or how many submit or start it at once.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from typing import cast
+
+import modal
+import modal.exception
+from grpclib.exceptions import StreamTerminatedError
+
+from training.backends.modal.call_records import (
+    NEVER,
+    CallRecords,
+    InLine,
+    PlacedCall,
+    Placement,
+    to_plain,
+)
+from training.errors import BackendError
+from training.ports import Call, CallState, CallStatus, Grant, Leases
+
+logger = logging.getLogger(__name__)
+
+GPU_LIMIT = 4
+# A stage looks for the request every 2 s and leaves what has not ended 22 s later by itself.
+STOP_SECONDS = 24.0
+_PUMP = "pump"
+# How `FunctionCall.get` tells that a function came to an end otherwise than by its own doing.
+_ENDS = (
+    modal.exception.DeserializationError,
+    modal.exception.ExecutionError,
+    modal.exception.FunctionTimeoutError,
+    modal.exception.InternalFailure,
+    modal.exception.RemoteError,
+)
+
+
+class ModalBackend:
+    """Starts deployed functions of one app; each asks `CallRecords.register` before it works.
+
+    Args:
+        app: The name of the deployed app.
+        records: What is known of the calls.
+        leases: Let one at a time start what stands in line.
+        place: Says which function runs a call, on which GPU.
+        gpu_limit: How many GPU calls work at once, whatever their functions.
+        clock: The same for all who share the records, or nearly so.
+    """
+
+    def __init__(
+        self,
+        app: str,
+        records: CallRecords,
+        leases: Leases,
+        place: Callable[[Call], Placement],
+        *,
+        gpu_limit: int = GPU_LIMIT,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._app, self._records, self._leases = app, records, leases
+        self._place, self._gpu_limit, self._clock = place, gpu_limit, clock
+
+    def submit(self, call: Call) -> str:
+        """Start a CPU call, or put a GPU call in line and start what fits; return the handle.
+
+        Raises:
+            BackendError: The deployed app has no function for it, or Modal refuses to start it.
+        """
+        self._records.add(call, self._place(call))
+        if self._records.spawned(call.name) is not None:
+            return call.name
+        if call.device == "gpu":
+            self._records.enter(call.name, self._clock())
+            if failure := self.pump().get(call.name):
+                raise failure
+        else:
+            self._start(call.name)
+        return call.name
+
+    def state(self, handle: str) -> CallState:
+        """Return how a call stands; one that waits for a container at Modal is running."""
+        call_id = self._records.spawned(handle)
+        if call_id is None:
+            if (waiting := self._state_in_line(handle)) is not None:
+                return waiting
+            # Taken out of line between the two looks, it was noted as started before that.
+            call_id = self._records.spawned(handle)
+        return CallState(CallStatus.GONE if call_id is None else _status(call_id))
+
+    def cancel(self, name: str) -> None:
+        """Take a call out of line, or ask its function to stop; kill one that does not.
+
+        To be called again while the call lives: it is killed when it was asked long enough ago.
+        """
+        if self._records.find(name) is None:
+            return
+        if self._records.register(name, NEVER):
+            self._records.leave(name)
+            self.pump()
+            return
+        asked_at = self._records.ask_to_stop(name, self._clock())
+        call_id = self._records.spawned(name)
+        if call_id is not None and self._clock() - asked_at >= STOP_SECONDS:
+            _kill(call_id)
+
+    def pump(self) -> dict[str, BackendError]:
+        """Start the GPU calls that fit; return why some that stood in line cannot be started.
+
+        One at a time does it: whoever comes meanwhile has it done once more.
+        """
+        failures: dict[str, BackendError] = {}
+        if all(entry.is_started for entry in self._records.line()):
+            return failures  # what most of a day's looks come to
+        self._records.want_pump()
+        while grant := self._leases.acquire(_PUMP, holder=uuid.uuid4().hex):
+            wanted = self._records.wanted()
+            try:
+                self._start_what_fits(grant, failures)
+            finally:
+                self._leases.release(grant)
+            if self._records.wanted() == wanted:
+                break
+        return failures
+
+    def _start_what_fits(self, grant: Grant, failures: dict[str, BackendError]) -> None:
+        line = self._records.line()
+        busy = sum(self._is_busy(entry) for entry in line if entry.is_started)
+        for entry in line:
+            if entry.is_started:
+                continue
+            if busy >= self._gpu_limit or not self._leases.renew(grant):
+                return
+            try:
+                busy += self._start_in_line(entry)
+            except BackendError as error:
+                logger.error("%s cannot be started: %s", entry.name, error)  # noqa: TRY400
+                failures[entry.name] = error
+                self._records.leave(entry.name)
+
+    def _start_in_line(self, entry: InLine) -> bool:
+        """Start a call, unless its function was spawned but not noted; return whether it works."""
+        is_new = self._records.spawned(entry.name) is None
+        if is_new and not self._start(entry.name):
+            self._records.leave(entry.name)
+            return False
+        self._records.mark_started(entry)
+        return is_new or self._is_busy(entry)
+
+    def _is_busy(self, entry: InLine) -> bool:
+        """Return whether a started call still works; one that does not leaves the line."""
+        call_id = self._records.spawned(entry.name)
+        if call_id is not None and _status(call_id) is CallStatus.RUNNING:
+            return True
+        self._records.leave(entry.name)
+        return False
+
+    def _start(self, name: str) -> bool:
+        """Spawn the function of a call; return False if nothing is known of it any more."""
+        placed = self._records.find(name)
+        if placed is None:
+            return False
+        spawned = self._spawn(placed)
+        if self._records.register(name, spawned.object_id):
+            logger.info("run %s: %s was spawned", placed.call.run, placed.call.key)
+        else:
+            # Its function would end by itself; this saves a container from being started for it.
+            logger.info("run %s: %s works already", placed.call.run, placed.call.key)
+            with _asking():
+                spawned.cancel()
+        return True
+
+    def _spawn(self, placed: PlacedCall) -> modal.FunctionCall[object]:
+        call, placement = placed.call, placed.placement
+        # Looked up each time: the next deployment may have another function of this name.
+        function = _deployed(self._app, placement.function)
+        with _asking():
+            try:
+                if placement.gpu is not None:
+                    function = function.with_options(gpu=placement.gpu)
+                return function.spawn(to_plain(call))
+            except modal.exception.NotFoundError as error:
+                raise BackendError(
+                    f"What is deployed on Modal as {self._app} has no function"
+                    f" {placement.function}, which {call.key} needs.",
+                    "Deploy the version that this bot is of: lorabot deploy.",
+                ) from error
+            except modal.exception.InvalidError as error:
+                raise BackendError(
+                    f"Modal refuses to start {call.key}"
+                    f" on {placement.gpu or 'its own hardware'}: {error}",
+                    "Ask for another GPU, or repair what it names and deploy again.",
+                ) from error
+
+    def _state_in_line(self, handle: str) -> CallState | None:
+        waiting = [entry.name for entry in self._records.line() if not entry.is_started]
+        if handle not in waiting:
+            return None
+        return CallState(CallStatus.QUEUED, position=waiting.index(handle) + 1)
+
+
+def _status(call_id: str) -> CallStatus:
+    """Return how a spawned function stands, whatever it returned or raised."""
+    if call_id == NEVER:
+        return CallStatus.ENDED
+    with _asking():
+        try:
+            _found(call_id).get(timeout=0)
+        except BaseException as error:
+            status = _told_by(error)
+            if status is None:
+                raise
+            return status
+    return CallStatus.ENDED
+
+
+def _told_by(error: BaseException) -> CallStatus | None:
+    """Return what an exception of `FunctionCall.get` says of the call, None when nothing."""
+    # The client sets it on what a function itself raised, even where that is a type of its own.
+    if hasattr(error, "__line_cache__"):
+        return CallStatus.ENDED
+    match error:
+        case TimeoutError():
+            return CallStatus.RUNNING
+        case modal.exception.NotFoundError() | modal.exception.OutputExpiredError():
+            return CallStatus.GONE
+        case _ if isinstance(error, _ENDS):
+            return CallStatus.ENDED
+        case modal.exception.Error() | StreamTerminatedError():
+            return None
+        case Exception():  # of a function that could not even be imported
+            return CallStatus.ENDED
+        case _:
+            return None
+
+
+def _deployed(app: str, function: str) -> modal.Function[..., object, object]:
+    # The client leaves its type open.
+    return cast("modal.Function[..., object, object]", modal.Function.from_name(app, function))
+
+
+def _kill(call_id: str) -> None:
+    if _status(call_id) is CallStatus.RUNNING:
+        logger.warning("%s does not stop and is killed", call_id)
+        with _asking(), suppress(modal.exception.NotFoundError):
+            _found(call_id).cancel(terminate_containers=True)
+
+
+def _found(call_id: str) -> modal.FunctionCall[object]:
+    return modal.FunctionCall.from_id(call_id)
+
+
+@contextmanager
+def _asking() -> Generator[None]:
+    """Turn what the client raises when it learns nothing into what the ports promise.
+
+    Raises:
+        ConnectionError: Modal did not answer, or refused; a later call may succeed.
+    """
+    try:
+        yield
+    except (modal.exception.Error, StreamTerminatedError) as error:
+        raise ConnectionError(f"Modal did not answer: {error!r}") from error

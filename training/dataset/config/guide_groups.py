@@ -1,0 +1,114 @@
+"""The groups that a dataset is trained in: the guide's, sized for a model, fitted to the set."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from training.dataset.config.buckets import Resolution, Size
+from training.dataset.config.frame_windows import Extract
+from training.dataset.config.group import Group, GroupPlan, plan_of
+from training.dataset.frame_rate import longest_4n1
+from training.dataset.report import Report, Sample
+
+FEWEST_MOVING_FRAMES = 5  # the VAE packs the frames after the first by four
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Width and height of each of the guide's groups; only their areas matter."""
+
+    images: Size
+    short: Size
+    long: Size
+
+
+# 720p is the dataset TOML of the guide; its resolutions differ in orientation there too. 480p
+# keeps all at the area of 832 x 480, for a 480p model sees no larger one: its long clips then
+# have 18,720 tokens a step, fewer than the 21,600 of the guide's short ones at 720p.
+SIZES: Mapping[Resolution, Sizes] = MappingProxyType(
+    {
+        "720p": Sizes(images=(720, 1280), short=(1280, 720), long=(960, 544)),
+        "480p": Sizes(images=(480, 832), short=(832, 480), long=(832, 480)),
+    }
+)
+SHORT_FRAMES, LONG_FRAMES, LONG_WINDOWS = 21, 45, 2  # of the guide
+IMAGES = Group(name="images", folder="images", resolution=SIZES["720p"].images)
+CLIPS_UNIFORM = Group(
+    name="clips-uniform",
+    folder="videos",
+    resolution=SIZES["720p"].long,
+    extract=Extract(mode="uniform", target_frames=(LONG_FRAMES,), sample=LONG_WINDOWS),
+)
+
+# Width and height of the names, in landscape.
+RESOLUTIONS: Mapping[Resolution, Size] = MappingProxyType({"480p": (832, 480), "720p": (1280, 720)})
+
+
+def plan_groups(
+    report: Report, resolution: Resolution = "720p", max_frames: int | None = None
+) -> GroupPlan:
+    """Return the groups of the guide that this dataset fills, so that every clip yields an item.
+
+    Long clips are cut as in the guide. A clip that is too short for the guide's 21 frames is
+    used at its own length: where a set has such clips, "full" takes each clip up to 21 frames in
+    place of "head", and only the single frame is left to "head".
+
+    Args:
+        report: Of the set as it will be used.
+        resolution: The model's, or the one asked for.
+        max_frames: The longest item, where the guide's are too long for the GPU.
+    """
+    sizes = SIZES[resolution]
+    groups = [replace(IMAGES, resolution=sizes.images)]
+    folders = sorted({clip.folder for clip in report.clips}) or ["videos"]
+    for folder in folders:
+        clips = [clip for clip in report.clips if clip.folder == folder]
+        groups += _clip_groups(folder, clips, sizes, max_frames)
+    return plan_of(groups, report.samples)
+
+
+def suits(report: Report, *, needs_video: bool) -> str | None:
+    """Return why the set does not suit a model, or None where it does."""
+    if not report.samples:
+        return "The set has no image or clip that can be used."
+    if needs_video and not report.clips:
+        return "An image-to-video model learns movement from clips, and this set has only images."
+    longest = max((clip.frames_16fps or 0 for clip in report.clips), default=0)
+    if needs_video and longest < FEWEST_MOVING_FRAMES:
+        return (
+            "An image-to-video model learns movement from clips, and none of this set has the "
+            f"{FEWEST_MOVING_FRAMES} frames at 16 fps ({FEWEST_MOVING_FRAMES / 16:.1f} s) that "
+            "make one."
+        )
+    return None
+
+
+def _clip_groups(
+    folder: str, clips: Sequence[Sample], sizes: Sizes, max_frames: int | None
+) -> list[Group]:
+    """Return the guide's groups for clips of one folder, which all have one frame rate."""
+    short, long = (_capped(frames, max_frames) for frames in (SHORT_FRAMES, LONG_FRAMES))
+    suffix = folder.removeprefix("videos")
+    rate = clips[0].stored_fps if clips else 16.0
+
+    def group(name: str, size: Size, extract: Extract) -> Group:
+        return Group(
+            name=name + suffix, folder=folder, resolution=size, extract=extract, source_fps=rate
+        )
+
+    if all((clip.frames_16fps or 0) >= short for clip in clips):
+        targets = tuple(sorted({1, short}))
+        groups = [group("clips-head", sizes.short, Extract(target_frames=targets))]
+    else:
+        groups = [
+            group("clips-head", sizes.short, Extract(target_frames=(1,))),
+            group("clips-full", sizes.short, Extract(mode="full", max_frames=short)),
+        ]
+    if long > short:
+        uniform = Extract(mode="uniform", target_frames=(long,), sample=LONG_WINDOWS)
+        groups.append(group("clips-uniform", sizes.long, uniform))
+    return groups
+
+
+def _capped(frames: int, max_frames: int | None) -> int:
+    return frames if max_frames is None else longest_4n1(min(frames, max_frames))

@@ -1,0 +1,94 @@
+"""The dataset file that musubi-tuner reads, in the guide's order of keys."""
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import tomli_w
+
+from training.dataset.config.frame_windows import Extract
+from training.dataset.config.group import Group, GroupPlan
+
+GENERAL = {"caption_extension": ".txt", "enable_bucket": True, "bucket_no_upscale": True}
+
+
+def render_toml(plan: GroupPlan, *, media: PurePosixPath, caches: PurePosixPath) -> str:
+    """Return the dataset TOML of a plan.
+
+    Args:
+        plan: Groups that each yield items.
+        media: The prepared set's folder, with `images/` and `videos/`.
+        caches: The folder that gets a cache directory for each group.
+    """
+    datasets = [_dataset(group, media, caches) for group in plan.groups]
+    return tomli_w.dumps({"general": GENERAL, "datasets": datasets})
+
+
+def _dataset(group: Group, media: PurePosixPath, caches: PurePosixPath) -> dict[str, Any]:
+    directory = "image_directory" if group.extract is None else "video_directory"
+    entries: dict[str, Any] = {
+        directory: str(media / group.folder),
+        "cache_directory": str(caches / group.name),
+        "resolution": list(group.resolution),
+        "batch_size": group.batch_size,
+        "num_repeats": group.num_repeats,
+    }
+    for key in ("enable_bucket", "bucket_no_upscale"):
+        if getattr(group, key) != GENERAL[key]:
+            entries[key] = getattr(group, key)
+    if group.extract is not None:
+        # The guide leaves it out, and clips of another rate are then learned as slow motion. A
+        # float, or the trainer refuses the file.
+        entries["source_fps"] = float(group.source_fps)
+        entries.update(_extract(group.extract))
+    return entries
+
+
+def _extract(extract: Extract) -> dict[str, Any]:
+    """Return the keys that the mode asks for; the trainer ignores the others."""
+    if extract.mode == "full":
+        return {"frame_extraction": extract.mode, "max_frames": extract.max_frames}
+    keys: dict[str, Any] = {
+        "frame_extraction": extract.mode,
+        "target_frames": list(extract.target_frames),
+    }
+    if extract.mode == "slide":
+        keys["frame_stride"] = extract.stride
+    if extract.mode == "uniform":
+        keys["frame_sample"] = extract.sample
+    return keys
+
+
+def render_listed_toml(
+    groups: Sequence[Group], *, listings: PurePosixPath, caches: PurePosixPath
+) -> str:
+    """Return a dataset TOML with the groups' settings for the media in `<group>.jsonl`.
+
+    Args:
+        groups: Groups of which only some media are wanted.
+        listings: The folder that holds a listing for each group.
+        caches: As for `render_toml`.
+    """
+    datasets: list[dict[str, Any]] = []
+    for group in groups:
+        entries = _dataset(group, listings, caches)
+        kind = "image" if entries.pop("image_directory", None) else "video"
+        entries.pop("video_directory", None)
+        listing = str(listings / f"{group.name}.jsonl")
+        datasets.append({f"{kind}_jsonl_file": listing, **entries})
+    return tomli_w.dumps({"general": GENERAL, "datasets": datasets})
+
+
+# Where in a clip items begin, how long they are and how often each is trained; none of it changes
+# how one is encoded.
+_CHOICES = {
+    *("frame_extraction", "target_frames", "frame_stride", "frame_sample", "max_frames"),
+    *("batch_size", "num_repeats"),
+}
+
+
+def encoding_settings(group: Group) -> dict[str, Any]:
+    """Return those settings of a group that decide how an item of it is encoded."""
+    entries = _dataset(group, PurePosixPath(), PurePosixPath())
+    places = {key for key in entries if key.endswith("_directory")}
+    return {**GENERAL, **{k: v for k, v in entries.items() if k not in _CHOICES | places}}

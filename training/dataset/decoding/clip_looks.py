@@ -1,0 +1,204 @@
+"""How a clip looks over time: cuts, standstill, black frames, bars, blur."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from statistics import median
+
+import numpy as np
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+from PIL import Image
+
+from training.dataset.decoding.image_looks import (
+    LOOKED_AT_SIDE,
+    Look,
+    Luma,
+    has_bars,
+    is_black,
+    is_blank,
+    is_blurred,
+    perceptual_hash,
+)
+from training.dataset.facts import Note
+from training.dataset.frame_rate import FPS
+from training.dataset.stillness import is_still
+
+COARSE_SIDE = 96  # pixels: every frame is looked at this small
+KEPT_FRAMES = 8
+FIRST_STRIDE = 8  # frames between those kept for a closer look, until there are too many
+FRAMES_OF_GROUP = 4  # a clip is cut to 4N+1 frames: the last of them is a multiple of 4
+FULL_RANGE = 2
+PLANAR = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray")
+# Moves over photographs change more from frame to frame than cuts, up to 42, but their histograms
+# by 0.04 at most; a cut between two of them moves the histogram by 0.7.
+CUT_CHANGE = 14.0  # of 255, mean over the picture
+CUT_HISTOGRAM = 0.2  # of 1
+CUT_JUMP = 5.0  # times the change around it
+FADE_FRAMES = 6
+STANDING_CHANGE = 0.5  # of 255: what encoding alone makes of a repeated frame
+
+
+@dataclass(slots=True)
+class ClipWatch:
+    """Looks at what training sees of a clip: its frames at 16 a second, as many as repair keeps.
+
+    So the same is found before and after a repair, whatever the source's frame rate.
+    """
+
+    black: list[bool] = field(default_factory=list[bool])
+    blank: list[bool] = field(default_factory=list[bool])
+    changes: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    stride: int = FIRST_STRIDE
+    kept: dict[int, Luma] = field(default_factory=dict[int, Luma])
+    ends: deque[tuple[int, VideoFrame]] = field(default_factory=lambda: deque(maxlen=2))
+    before: NDArray[np.int16] | None = None
+    before_histogram: NDArray[np.float64] | None = None
+    last: VideoFrame | None = None
+
+    @property
+    def seen(self) -> int:
+        """How many frames were looked at."""
+        return len(self.black)
+
+    def see(self, frame: VideoFrame) -> None:
+        """Look at the next frame; a slow clip's are seen more than once."""
+        index = self.seen
+        if frame is self.last:
+            self._repeat()
+        else:
+            coarse = _coarse(frame)
+            self._note_empty(coarse)
+            self._compare(coarse)
+        if index % FRAMES_OF_GROUP == 0:
+            self.ends.append((index, frame))
+        if index % self.stride == 0:
+            self.kept[index] = _reduced(frame)
+            # One too many is held: the newest may be cut off.
+            self._thin_out(KEPT_FRAMES + 1)
+        self.last = frame
+
+    def look(self, count: int, last: VideoFrame) -> Look:
+        """Return what was seen.
+
+        Args:
+            count: How many frames repair keeps, a 4N+1.
+            last: The clip's last frame, which stands for those that are not there.
+        """
+        pictures = self.cut(count, last)
+        middle = pictures[len(pictures) // 2]
+        prints = tuple(perceptual_hash(luma) for luma in (pictures[0], middle, pictures[-1]))
+        return Look(prints, tuple(self._notes(pictures, middle)))
+
+    def cut(self, count: int, last: VideoFrame) -> list[Luma]:
+        """Forget what repair cuts off, and return some of the frames, reduced."""
+        while self.seen < count:
+            self.see(last)
+        del self.black[count:], self.blank[count:], self.changes[count - 1 :]
+        self.kept = {index: luma for index, luma in self.kept.items() if index < count}
+        self._thin_out(KEPT_FRAMES)
+        pictures = list(self.kept.values())
+        if count - 1 not in self.kept:
+            pictures.append(_reduced(dict(self.ends)[count - 1]))
+        return pictures
+
+    def _notes(self, pictures: list[Luma], middle: Luma) -> list[Note]:
+        notes: list[Note] = []
+        black, blank = sum(self.black), sum(self.blank)
+        if black:
+            notes.append(Note(code="black-frames", detail=f"{black} of {self.seen}"))
+        if blank:
+            notes.append(Note(code="blank-frames", detail=f"{blank} of {self.seen}"))
+        if not notes and is_blurred(pictures[0]) and is_blurred(middle):
+            notes.append(Note(code="blurry"))
+        if has_bars(np.max(np.stack(pictures), axis=0)):
+            notes.append(Note(code="letterboxed"))
+        if self.seen > 1 and black + blank < self.seen and is_still(pictures):
+            notes.append(Note(code="static-clip"))
+        empty = [black or blank for black, blank in zip(self.black, self.blank, strict=True)]
+        if cuts := _cuts(self.changes, empty):
+            notes.append(Note(code="scene-cut", detail=f"at {_listed(cuts)}"))
+        return notes
+
+    def _note_empty(self, coarse: Luma) -> None:
+        """Note whether the frame is black, or one colour throughout."""
+        self.black.append(is_black(coarse))
+        self.blank.append(not self.black[-1] and is_blank(coarse))
+
+    def _compare(self, coarse: Luma) -> None:
+        histogram = np.bincount(coarse.ravel() >> 3, minlength=32) / coarse.size
+        now = coarse.astype(np.int16)
+        if self.before is not None and self.before_histogram is not None:
+            change = float(np.abs(now - self.before).mean())
+            moved = float(np.abs(histogram - self.before_histogram).sum()) / 2
+            self.changes.append((change, moved))
+        self.before, self.before_histogram = now, histogram
+
+    def _repeat(self) -> None:
+        self.black.append(self.black[-1])
+        self.blank.append(self.blank[-1])
+        self.changes.append((0.0, 0.0))
+
+    def _thin_out(self, most: int) -> None:
+        while len(self.kept) > most:
+            self.stride *= 2
+            self.kept = {i: luma for i, luma in self.kept.items() if i % self.stride == 0}
+
+
+def _cuts(changes: list[tuple[float, float]], empty: list[bool]) -> list[int]:
+    """Return after which frames the next differs far more than those around it do."""
+    found: list[int] = []
+    for index, (change, moved) in enumerate(changes):
+        # A flash, or a fade to or from black, is told as such, not as a cut.
+        near = empty[max(0, index + 1 - FADE_FRAMES) : index + 1 + FADE_FRAMES]
+        if change <= CUT_CHANGE or moved <= CUT_HISTOGRAM or any(near):
+            continue
+        around = changes[max(0, index - 4) : index] + changes[index + 1 : index + 5]
+        # A slow clip's frames stand for a while at 16 fps: only what moves tells how much it does.
+        moving = [c for c, _ in around if c > STANDING_CHANGE]
+        usual = max(1.0, median(moving)) if moving else 1.0
+        if around and change > CUT_JUMP * usual:
+            found.append(index)
+    return [cut for cut in found if cut - 1 not in found]  # of a dissolve the beginning
+
+
+def _listed(cuts: list[int]) -> str:
+    times = ", ".join(f"{(cut + 1) / FPS:.1f} s" for cut in cuts[:3])
+    return times if len(cuts) <= 3 else f"{times} and {len(cuts) - 3} more"
+
+
+def _coarse(frame: VideoFrame) -> Luma:
+    step = max(1, min(frame.width, frame.height) // COARSE_SIDE)
+    if frame.format.name in PLANAR:
+        coarse = _stored_luma(frame)[::step, ::step]
+        return coarse if _is_full_range(frame) else _LIMITED_TO_FULL[coarse]
+    return _scaled(frame, frame.width // step, frame.height // step)
+
+
+def _reduced(frame: VideoFrame) -> Luma:
+    scale = min(1.0, LOOKED_AT_SIDE / min(frame.width, frame.height))
+    width, height = round(frame.width * scale), round(frame.height * scale)
+    if frame.format.name not in PLANAR:
+        return _scaled(frame, width, height)
+    # Takes half the time of ffmpeg's scaler, which is set up anew for each frame.
+    reduced = Image.fromarray(_stored_luma(frame)).resize((width, height), Image.Resampling.BOX)
+    return np.asarray(reduced if _is_full_range(frame) else reduced.point(_LIMITED_TO_FULL_TABLE))
+
+
+def _scaled(frame: VideoFrame, width: int, height: int) -> Luma:
+    grey = frame.reformat(width, height, "gray", interpolation="AREA")  # in full range
+    return np.asarray(grey.to_ndarray(), dtype=np.uint8)
+
+
+def _stored_luma(frame: VideoFrame) -> Luma:
+    """Return the levels as stored, without copying them."""
+    plane = frame.planes[0]
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+    return rows[:, : plane.width]
+
+
+def _is_full_range(frame: VideoFrame) -> bool:
+    return int(frame.color_range) == FULL_RANGE or "yuvj" in frame.format.name
+
+
+_LIMITED_TO_FULL = np.clip((np.arange(256) - 16) * 255 / 219, 0, 255).round().astype(np.uint8)
+_LIMITED_TO_FULL_TABLE: list[int] = _LIMITED_TO_FULL.tolist()

@@ -1,0 +1,140 @@
+"""A few decoding processes side by side, replaced when one dies."""
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pydantic import ValidationError
+
+from training.dataset.decoding.messages import Reply, Request
+from training.dataset.limits import MIB, Limits
+
+PACKAGE_ROOT = Path(__file__).resolve().parents[3]
+# Each takes 70 to 80 MiB while it looks at 1280 x 720, and an inspection stays under 300 MiB.
+MOST_LOOKING = 3
+MOST_CONVERTING = 16
+PAYS_BYTES = 8 * MIB  # starting one more process takes as long as decoding about this much
+KEPT_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
+
+
+@dataclass(slots=True)
+class _Worker:
+    """One decoding process, started when it is first asked."""
+
+    limits: Limits
+    process: subprocess.Popen[str] | None = None
+
+    def ask(self, request: Request) -> Reply:
+        """Return the process's answer, or what happened to it."""
+        process = self.process = self.process or start_worker(self.limits)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        is_late = threading.Event()
+
+        def give_up() -> None:
+            is_late.set()
+            process.kill()
+
+        timer = threading.Timer(self.limits.worker_seconds, give_up)
+        timer.start()
+        try:
+            process.stdin.write(request.model_dump_json() + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except (BrokenPipeError, ValueError):
+            line = ""
+        finally:
+            timer.cancel()
+        if line.endswith("\n"):
+            with suppress(ValidationError):  # a decoder that was taken over may answer anything
+                return Reply.model_validate_json(line)
+        self.stop()
+        late = f"took longer than {self.limits.worker_seconds} s"
+        return Reply(failure=late if is_late.is_set() else "made the decoder crash")
+
+    def stop(self) -> None:
+        """End the process; the next request starts another."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):  # what it did not read any more
+                    pipe.close()
+
+    def kill(self) -> None:
+        """End the process, so that whoever waits for its answer wakes up."""
+        if self.process is not None:
+            self.process.kill()
+
+
+class Pool:
+    """Runs probes and conversions in separate, limited processes.
+
+    A file that kills its process costs only its own answer.
+    """
+
+    def __init__(self, limits: Limits, files: int, size_bytes: int, *, most: int) -> None:
+        cores = len(os.sched_getaffinity(0))
+        count = limits.workers or min(most, cores)
+        self.size = max(1, min(count, files, 1 + size_bytes // PAYS_BYTES))
+        self.threads = max(2, -(-cores // self.size))  # of each decoder: a process costs more
+        self._workers = [_Worker(limits) for _ in range(self.size)]
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._threads = ThreadPoolExecutor(self.size, thread_name_prefix="decode")
+
+    def submit(self, request: Request) -> Future[Reply]:
+        """Queue a request; at most `size` are worked on at once."""
+        return self._threads.submit(self._run, request)
+
+    def _run(self, request: Request) -> Reply:
+        worker = self._idle.get()
+        try:
+            return worker.ask(request)
+        finally:
+            self._idle.put(worker)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for worker in self._workers:
+            worker.kill()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for worker in self._workers:
+            worker.stop()
+
+
+def start_worker(limits: Limits) -> subprocess.Popen[str]:
+    """Start a decoding process."""
+    environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
+    # One BLAS thread: more only cost start-up time and address space here.
+    environment |= {"PYTHONPATH": str(PACKAGE_ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    settings = [f"{name}={value}" for name, value in asdict(limits).items()]
+    return subprocess.Popen(
+        [sys.executable, "-m", "training.dataset.decoding.worker", *settings],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        cwd=PACKAGE_ROOT,
+        text=True,
+        encoding="utf-8",
+    )

@@ -1,0 +1,58 @@
+"""Making small pictures of samples, in the decoding process alone."""
+
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from training.dataset.decoding.clip_alpha import flattened, has_alpha
+from training.dataset.decoding.clip_reader import open_clip, shape_of
+from training.dataset.decoding.image import open_image, upright_rgb
+from training.dataset.decoding.thumbnail import BOX, Thumbnail
+from training.dataset.facts import UnreadableError
+from training.dataset.limits import Limits
+from training.dataset.report import Kind
+
+
+def shrink(path: Path, kind: Kind, limits: Limits) -> Thumbnail:
+    """Return an image, or a key frame near the middle of a clip, upright and small.
+
+    Raises:
+        UnreadableError: No picture can be decoded.
+    """
+    image = _image(path, limits) if kind == "image" else _frame(path)
+    image.thumbnail(BOX, Image.Resampling.LANCZOS)
+    return Thumbnail.model_construct(
+        width=image.width, height=image.height, rgb=image.convert("RGB").tobytes()
+    )
+
+
+def _image(path: Path, limits: Limits) -> Image.Image:
+    image, _ = open_image(path, limits)
+    rgb, _ = upright_rgb(image)
+    return rgb
+
+
+def _frame(path: Path) -> Image.Image:
+    with open_clip(path) as (container, stream):
+        # Key frames alone: decoding up to the very middle would cost half of another inspection.
+        stream.codec_context.skip_frame = "NONKEY"
+        if container.duration:
+            container.seek((container.start_time or 0) + container.duration // 2)
+        frame = next(container.decode(stream), None)
+        if frame is None:
+            raise UnreadableError("corrupt-clip", "no frame can be decoded")
+        shape = shape_of(frame, stream)
+        if has_alpha(frame):
+            frame, _ = flattened(frame)
+        is_turned = shape.rotation in (90, 270)
+        width, height = (shape.height, shape.width) if is_turned else (shape.width, shape.height)
+        scale = min(1.0, 2 * BOX[0] / max(width, height))
+        small = frame.reformat(
+            width=max(2, round(width * scale)),
+            height=max(2, round(height * scale)),
+            format="rgb24",
+        )
+        image = Image.fromarray(small.to_ndarray())
+        if shape.is_mirrored:
+            image = ImageOps.mirror(image)
+        return image.rotate(shape.rotation, expand=True) if shape.rotation else image

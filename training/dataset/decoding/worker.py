@@ -1,0 +1,83 @@
+"""The decoding process: the only place where media from a stranger is opened.
+
+It runs with bounded memory and without the environment's secrets, and may die without harm.
+Started by `training.dataset.pool`; reads requests on stdin and answers on stdout.
+"""
+
+import gc
+import os
+import resource
+import sys
+from pathlib import Path
+
+from training.dataset.decoding.clip_convert import convert_clip
+from training.dataset.decoding.clip_probe import probe_clip
+from training.dataset.decoding.image import probe_image
+from training.dataset.decoding.messages import REQUEST, Convert, Probe, Reply, Request, Shrink
+from training.dataset.decoding.shrink import shrink
+from training.dataset.facts import MediaFacts, UnreadableError
+from training.dataset.image_convert import convert_image
+from training.dataset.limits import Limits
+
+
+def answer(request: Request, limits: Limits) -> Reply:
+    """Do one piece of work."""
+    if isinstance(request, Probe):
+        return Reply(facts=_probe(request, limits))
+    try:
+        if isinstance(request, Shrink):
+            return Reply(thumbnail=shrink(Path(request.path), request.kind, limits))
+        _convert(request, limits)
+    except (UnreadableError, OSError, MemoryError, ValueError) as error:
+        return Reply(failure=f"{type(error).__name__}: {error}")
+    return Reply()
+
+
+def _convert(request: Convert, limits: Limits) -> None:
+    source, target = Path(request.path), Path(request.target)
+    if request.kind == "image":
+        convert_image(source, target, is_copied=request.is_copied, limits=limits)
+    else:
+        convert_clip(source, target, frames=request.frames or 1, is_copied=request.is_copied)
+
+
+def _probe(request: Probe, limits: Limits) -> MediaFacts:
+    path = Path(request.path)
+    try:
+        if request.kind == "image":
+            return probe_image(path, request.extension, limits)
+        return probe_clip(path, request.extension, limits, request.threads)
+    except UnreadableError as error:
+        note = error.note
+    except (OSError, MemoryError, ValueError) as error:
+        code = "corrupt-image" if request.kind == "image" else "corrupt-clip"
+        note = UnreadableError(code, type(error).__name__).note
+    return MediaFacts(kind=request.kind, extension=request.extension, notes=(note,))
+
+
+def main() -> None:
+    """Answer requests until stdin ends."""
+    limits = Limits(**{name: int(value) for name, value in map(_pair, sys.argv[1:])})
+    memory = limits.worker_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Whatever a library prints must not end up between the answers.
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as replies:
+        os.dup2(2, 1)
+        gc.freeze()
+        for line in sys.stdin:
+            reply = answer(REQUEST.validate_json(line), limits)
+            replies.write(reply.model_dump_json() + "\n")
+            replies.flush()
+            # PyAV's frames can hold themselves: several MiB each, until this passes. It takes a
+            # millisecond once what is loaded is not looked at.
+            gc.collect()
+
+
+def _pair(argument: str) -> tuple[str, str]:
+    name, _, value = argument.partition("=")
+    return name, value
+
+
+if __name__ == "__main__":
+    main()

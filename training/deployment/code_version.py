@@ -1,0 +1,42 @@
+"""Which code is deployed: a name for the content of what containers get of this project."""
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import get_args
+
+from training.deployment.names import Deployment
+from training.runs.spec import EngineName
+
+CODE_LABEL, ENGINE_LABEL, DEPLOY_LABEL = "lorabot-code", "lorabot-engine", "lorabot-deploy"
+# What the sandbox shows in a browser is not sent to containers.
+FOLDERS_NOT_SENT = ("__pycache__", "page", "openapi")
+STAGES_CODE = ("training", "storage")
+BOT_CODE = ("bot", *STAGES_CODE)
+_ROOT = Path(__file__).parents[2]
+
+
+@cache
+def code_version(*packages: str) -> str:
+    """Return a name for the content of these packages; another content has another name."""
+    digest = hashlib.sha256()
+    for package in packages:
+        for path in sorted((_ROOT / package).rglob("*")):
+            inside = path.relative_to(_ROOT)
+            if path.is_file() and not set(FOLDERS_NOT_SENT) & set(inside.parts):
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                digest.update(f"{inside.as_posix()} {content}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def labels(deployment: Deployment, *packages: str) -> dict[str, str]:
+    """Return what a deployed app is to say of itself."""
+    of_this = {DEPLOY_LABEL: deployment.deploy} if deployment.deploy else {}
+    return {CODE_LABEL: code_version(*packages), ENGINE_LABEL: deployment.engine, **of_this}
+
+
+def engine_of(labels: Mapping[str, str] | None) -> EngineName | None:
+    """Return what a deployed app trains with; None where it says nothing that is known here."""
+    label = (labels or {}).get(ENGINE_LABEL)
+    return next((name for name in get_args(EngineName) if name == label), None)

@@ -1,0 +1,110 @@
+"""Modal's own rates for the workspace that pays, asked for at most once a day."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from types import MappingProxyType
+
+import modal
+import modal.exception
+
+from training.estimates.prices import LISTED_ON, PriceList, listed_prices
+from training.pipeline.runtime import now
+
+logger = logging.getLogger(__name__)
+
+# Names in the client's answer, each in dollars an hour; an A10 is called A10G there.
+RATES: Mapping[str, str] = MappingProxyType(
+    {
+        "B200": "gpu_hour_cost_b200",
+        "H200": "gpu_hour_cost_h200",
+        "H100": "gpu_hour_cost_h100",
+        "A100-80GB": "gpu_hour_cost_a100_80gb",
+        "A100-40GB": "gpu_hour_cost_a100_40gb",
+        "L40S": "gpu_hour_cost_l40s",
+        "A10": "gpu_hour_cost_a10g",
+        "L4": "gpu_hour_cost_l4",
+    }
+)
+KEPT = timedelta(days=1)
+# How long a refusal holds: whoever asks next need not wait for another.
+REFUSED = timedelta(minutes=10)
+# Discord gives 3 s for suggestions; the client takes a minute to find that Modal is not there.
+WAIT_SECONDS = 1.5
+
+
+def workspace_rates() -> Mapping[str, Decimal]:
+    """Return all rates of the workspace whose token is used."""
+    return modal.Workspace.from_context().billing.rates()
+
+
+class ModalPrices:
+    """Live prices where the client and the account offer them; threads may share it.
+
+    Attributes:
+        wait_seconds: How long whoever asks for prices waits for Modal; an answer that comes later
+            is kept for the next one.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Mapping[str, Decimal]] = workspace_rates,
+        clock: Callable[[], datetime] = now,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
+        self.wait_seconds = wait_seconds
+        self._read = read
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._asking: threading.Thread | None = None
+        self._newest: PriceList | None = None
+        self._due: datetime | None = None
+
+    def prices(self) -> PriceList:
+        """Return the live prices, else Modal's dated public list."""
+        return self.live() or listed_prices()
+
+    def live(self) -> PriceList | None:
+        """Return the workspace's rates of at most a day ago; None, with the reason logged, else."""
+        asking = self._latest_question()
+        asking.join(self.wait_seconds)
+        if asking.is_alive():
+            logger.warning("Modal has not named its rates yet, the list of %s is used", LISTED_ON)
+            return None
+        return self._newest
+
+    def _latest_question(self) -> threading.Thread:
+        with self._lock:
+            is_due = self._due is None or self._clock() >= self._due
+            if self._asking is None or (is_due and not self._asking.is_alive()):
+                self._newest = None
+                self._asking = threading.Thread(target=self._ask, name="prices", daemon=True)
+                self._asking.start()
+            return self._asking
+
+    def _ask(self) -> None:
+        at = self._clock()
+        self._newest = self._answer(at)
+        self._due = at + (KEPT if self._newest is not None else REFUSED)
+
+    def _answer(self, at: datetime) -> PriceList | None:
+        try:
+            rates = dict(self._read())
+        # A client without this call raises AttributeError, rates that are no numbers the second.
+        except (modal.exception.Error, AttributeError, ArithmeticError, OSError) as error:
+            logger.warning("Modal gave no rates, the list of %s is used: %r", LISTED_ON, error)
+            return None
+        unusable = [name for name in RATES.values() if not _is_price(rates.get(name))]
+        if unusable:
+            names = ", ".join(unusable)
+            logger.warning("Modal gave no rate %s, the list of %s is used", names, LISTED_ON)
+            return None
+        by_second = {gpu: float(rates[name]) / 3600 for gpu, name in RATES.items()}
+        logger.info("the prices of %d GPUs were read from Modal", len(by_second))
+        return PriceList(usd_per_second=MappingProxyType(by_second), day=at.date(), is_live=True)
+
+
+def _is_price(rate: Decimal | None) -> bool:
+    return rate is not None and rate.is_finite() and rate > 0

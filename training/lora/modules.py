@@ -1,0 +1,48 @@
+"""The modules of Wan's denoisers that carry an adapter, with their widths, as data."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from training.catalogue.models import Model
+
+# Module name such as `blocks.0.self_attn.q` to (inputs, outputs).
+Widths = Mapping[str, tuple[int, int]]
+
+_ATTENTION = ("q", "k", "v", "o")
+# (blocks, width, feed-forward width). Source: num_layers, dim and ffn_dim in Wan-Video/Wan2.1 and
+# Wan2.2, wan/configs; both experts of Wan 2.2 A14B have the sizes of Wan 2.1 14B.
+_SMALL, _LARGE = (30, 1536, 8960), (40, 5120, 13824)
+
+
+def wan_modules(*, blocks: int, width: int, ffn_width: int, clip: bool) -> Widths:
+    """Return the modules that carry an adapter, in the model's order.
+
+    The same choice as musubi's `networks.lora_wan`: every linear layer of the blocks.
+
+    Args:
+        blocks: Transformer blocks.
+        width: Width of the stream.
+        ffn_width: Width inside the feed-forward layers.
+        clip: The model reads CLIP image tokens, as Wan 2.1 image to video does.
+    """
+    cross = (*_ATTENTION, "k_img", "v_img") if clip else _ATTENTION
+    inside: dict[str, tuple[int, int]] = {
+        **{f"self_attn.{name}": (width, width) for name in _ATTENTION},
+        **{f"cross_attn.{name}": (width, width) for name in cross},
+        "ffn.0": (width, ffn_width),
+        "ffn.2": (ffn_width, width),
+    }
+    return MappingProxyType(
+        {f"blocks.{n}.{name}": widths for n in range(blocks) for name, widths in inside.items()}
+    )
+
+
+def modules_of(model: Model) -> Widths:
+    """Return the modules of the published weights of `model`."""
+    blocks, width, ffn_width = _SMALL if "1.3B" in model.task else _LARGE
+    return wan_modules(blocks=blocks, width=width, ffn_width=ffn_width, clip=model.clip)
+
+
+def file_name(module: str) -> str:
+    """Return the module's name in a file of musubi: `lora_unet_blocks_0_self_attn_q`."""
+    return f"lora_unet_{module.replace('.', '_')}"

@@ -1,0 +1,69 @@
+"""What a run hands out: its checkpoints, those of both experts paired by epoch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from training.catalogue.models import ExpertName
+from training.errors import NotFoundError
+from training.pipeline.run_view import RunView
+from training.runs.state import Checkpoint, Run
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """The checkpoints of one epoch, one of each expert that saved one then.
+
+    It is complete when every expert of the run has its file: both are loaded together.
+    """
+
+    epoch: int
+    files: Mapping[ExpertName, Checkpoint]
+    is_complete: bool
+
+
+def sets(run: Run) -> list[Set]:
+    """Return the checkpoints of a run by epoch, newest first; every file is in exactly one.
+
+    Experts are paired by epoch: a pair that was trained for as long. Where one expert saved more
+    or other epochs, those sets are not complete.
+    """
+    by_epoch: dict[int, dict[ExpertName, Checkpoint]] = {}
+    for expert in run.spec.experts:
+        for checkpoint in run.expert(expert.name).checkpoints:
+            # Of one epoch the later file counts: the final one, whose name has no number.
+            by_epoch.setdefault(checkpoint.epoch, {})[expert.name] = checkpoint
+    wanted = len(run.spec.experts)
+    return [
+        Set(epoch, by_epoch[epoch], len(by_epoch[epoch]) == wanted)
+        for epoch in sorted(by_epoch, reverse=True)
+    ]
+
+
+def best_set(run: Run) -> Set | None:
+    """Return the newest complete set; if there is none, the newest file of each expert."""
+    found = sets(run)
+    complete = next((one for one in found if one.is_complete), None)
+    if complete is not None or not found:
+        return complete
+    newest: dict[ExpertName, Checkpoint] = {}
+    for one in reversed(found):
+        newest.update(one.files)
+    return Set(found[0].epoch, newest, is_complete=False)
+
+
+def require_checkpoints(view: RunView) -> None:
+    """Raise when a run has nothing to download yet.
+
+    Raises:
+        NotFoundError: No checkpoint of the run is complete.
+    """
+    if not any(view.expert(expert.name).checkpoints for expert in view.spec.experts):
+        if view.run.status.is_final:
+            raise NotFoundError(
+                f"{view.spec.name} has no checkpoint: it ended before one was saved.",
+                "Go on with it with /resume, or start it again with /train.",
+            )
+        raise NotFoundError(
+            f"{view.spec.name} has no checkpoint yet ({view.run.status.value}).",
+            "The first one comes after the first save-every epochs; see /status.",
+        )

@@ -1,0 +1,63 @@
+"""The end of what the programs of a run have printed, for people."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from training import store_keys
+from training.pipeline.run_view import stage_keys
+from training.pipeline.runtime import House
+from training.runs.events import StageKey
+from training.runs.state import Run, StageStatus
+
+TAIL_BYTES = 6_000
+_PRINTING = ("cache", "train")
+
+
+@dataclass(frozen=True, slots=True)
+class LogTail:
+    """The last lines that the programs of one stage printed."""
+
+    key: StageKey
+    attempt: int
+    text: str
+
+
+def end_of(log: Path) -> bytes:
+    """Return the last few thousand bytes of a log; nothing of one that is not there."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+def log_tail(house: House, run: Run) -> LogTail | None:
+    """Return the end of the log of the stage that works, or worked last; None without one."""
+    begun = [k for k in stage_keys(run.spec) if k.stage in _PRINTING and run.stage(k).attempt]
+    working = [key for key in begun if run.stage(key).status is StageStatus.RUNNING]
+    failed = [key for key in begun if run.stage(key).status is StageStatus.FAILED]
+    for key in (*working, *failed, *reversed(begun)):
+        attempt = run.stage(key).attempt
+        if data := _read(house, run, key, attempt, is_working=key in working):
+            return LogTail(key, attempt, _lines(data))
+    return None
+
+
+def _read(house: House, run: Run, key: StageKey, attempt: int, *, is_working: bool) -> bytes:
+    guild, name = run.spec.guild, run.spec.name
+    shown = house.board.read(store_keys.log_tail(guild, name, key)) if is_working else None
+    if shown:
+        return shown
+    try:
+        return house.store.read(store_keys.log(guild, name, key, attempt))[-TAIL_BYTES:]
+    except FileNotFoundError:
+        return b""
+
+
+def _lines(data: bytes) -> str:
+    """Return whole lines; of a line that was drawn over itself, what it said last."""
+    text = data.decode("utf-8", "replace")
+    lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
+    return "\n".join(lines[1:] if len(data) >= TAIL_BYTES else lines).strip() + "\n"

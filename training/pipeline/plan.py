@@ -1,0 +1,253 @@
+"""From a run's spec to its stages: what each needs, where it executes, and its commands."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal, Protocol
+
+from training import store_keys
+from training.catalogue.models import ExpertName, Model, WeightFile, find_model
+from training.dataset.config.group import GroupPlan
+from training.dataset.config.toml_file import render_toml
+from training.errors import RequestError
+from training.memory import MemoryUse, shapes_of
+from training.musubi.commands import BaseFile, CacheLatents, CacheText, TrainNetwork, Weights
+from training.ports import Engine
+from training.runs.events import StageKey
+from training.runs.hyperparameters import SpeedLoraSettings
+from training.runs.spec import ExpertSpec, RunSpec
+
+Device = Literal["cpu", "gpu"]
+
+
+class Places(Protocol):
+    """Where a machine's programs find and make what lies in a store."""
+
+    def path(self, key: str) -> Path:
+        """Return where they find what is stored at `key`."""
+        ...
+
+    def workshop(self, key: str) -> Path:
+        """Return where they make what is to be kept at `key`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStage:
+    """One stage: the stages it waits for, the device it holds, the commands it runs."""
+
+    key: StageKey
+    device: Device
+    needs: tuple[StageKey, ...] = ()
+    commands: tuple[tuple[str, ...], ...] = ()
+
+
+class Planner:
+    """Renders the stages of one run; `places` tells where programs read and make files."""
+
+    def __init__(self, spec: RunSpec, groups: GroupPlan, engine: Engine, places: Places) -> None:
+        self.spec = spec
+        self.model: Model = find_model(spec.model)
+        self.groups = groups
+        self.engine = engine
+        self._path, self._workshop = places.path, places.workshop
+
+    def stages(self) -> tuple[PlannedStage, ...]:
+        """Return all stages of the run, each after those that it needs."""
+        prepare, fetch, cache = (StageKey(name) for name in ("prepare", "fetch", "cache"))
+        found = [
+            PlannedStage(key=prepare, device="cpu"),
+            PlannedStage(key=fetch, device="cpu"),
+            PlannedStage(
+                key=cache, device="gpu", needs=(prepare, fetch), commands=self.cache_commands()
+            ),
+        ]
+        for expert in self.spec.experts:
+            found += self._expert_stages(expert, fetch, cache)
+        return tuple(found)
+
+    def _expert_stages(
+        self, expert: ExpertSpec, fetch: StageKey, cache: StageKey
+    ) -> list[PlannedStage]:
+        train, publish = (StageKey(name, expert.name) for name in ("train", "publish"))
+        merge = StageKey("merge", expert.name)
+        stages: list[PlannedStage] = []
+        if expert.speed_lora is not None:
+            command = self.merge_command(expert, expert.speed_lora)
+            stages.append(
+                PlannedStage(key=merge, device="cpu", needs=(fetch,), commands=(command,))
+            )
+        needs = (cache, *(stage.key for stage in stages))
+        command = self.train_command(expert.name)
+        return [
+            *stages,
+            PlannedStage(key=train, device="gpu", needs=needs, commands=(command,)),
+            PlannedStage(key=publish, device="cpu", needs=(train,)),
+        ]
+
+    def cache_commands(self) -> tuple[tuple[str, ...], ...]:
+        """Return the commands that make missing latent and text caches, in this order."""
+        guild, run = self.spec.guild, self.spec.name
+        latents = CacheLatents(
+            model=self.model,
+            dataset_config=self._workshop(store_keys.caching_config(guild, run, "latents")),
+            weights=self._weights,
+        )
+        text = CacheText(
+            dataset_config=self._workshop(store_keys.caching_config(guild, run, "texts")),
+            weights=self._weights,
+        )
+        return (
+            self.engine.command(latents.script, latents.arguments()),
+            self.engine.command(text.script, text.arguments()),
+        )
+
+    def environment(self) -> Mapping[str, str]:
+        """Return what the environment of the run's programs needs beyond the stage's own.
+
+        They never touch the network: the fetch stage has put all that they look for in place.
+        """
+        cache = self._workshop(store_keys.hub_cache(self.engine.name))
+        return {
+            **self.engine.environment(),
+            "HF_HUB_CACHE": str(cache),
+            "HF_HUB_OFFLINE": "1",
+        }
+
+    def merge_command(self, expert: ExpertSpec, speed_lora: SpeedLoraSettings) -> tuple[str, ...]:
+        """Return the merge of one expert as it would be typed.
+
+        The stage merges in its own process, into a place by content that the output's name then
+        leads to.
+        """
+        base = store_keys.weight(self.engine.name, self.model.expert(expert.name).dit)
+        lora = store_keys.weight(self.engine.name, speed_lora.weight_file)
+        return (
+            *("lorabot", "merge", "--base", str(self._path(base))),
+            *("--lora", str(self._path(lora)), "--strength", f"{speed_lora.strength:g}"),
+            *("--expect", str(self.engine.module_count(self.model))),
+            *("--out", str(self.dit(expert))),
+        )
+
+    def train_command(
+        self, name: ExpertName, resume: Path | None = None, merge_receipt: str | None = None
+    ) -> tuple[str, ...]:
+        """Return the command that trains one expert, going on from `resume` when given."""
+        expert = self.spec.expert(name)
+        train = TrainNetwork(
+            model=self.model,
+            expert=self.model.expert(name),
+            settings=expert.settings,
+            dit=BaseFile(path=self.dit(expert), weight=self.model.expert(name).dit),
+            dataset_config=self.dataset_config,
+            weights=self._weights,
+            output_dir=self._workshop(
+                store_keys.checkpoints(self.spec.guild, self.spec.name, name)
+            ),
+            output_name=self.spec.output_name(name),
+            comment=comment(self.spec, name, merge_receipt),
+            resume=resume,
+            network_weights=self._starting_file(expert),
+        )
+        return self.engine.command(train.script, train.arguments())
+
+    def memory_use(self, name: ExpertName | None = None) -> MemoryUse:
+        """Return what training one expert asks of the GPU's memory; without one, what caching."""
+        shapes = shapes_of(self.groups)
+        if name is None:
+            return MemoryUse(shapes=shapes, swappable=0)
+        settings = self.spec.expert(name).settings
+        return MemoryUse(
+            shapes=shapes,
+            swapped=settings.blocks_to_swap,
+            swappable=self.model.swappable,
+            fp8=settings.fp8,
+        )
+
+    def _starting_file(self, expert: ExpertSpec) -> Path | None:
+        if expert.start is None:
+            return None
+        place = (self.spec.guild, self.spec.name, expert.name, expert.start.sha256)
+        return self._path(store_keys.starting_file(*place))
+
+    def dit(self, expert: ExpertSpec) -> Path:
+        """Return where the trainer of one expert finds its base: merged, for a speed LoRA."""
+        base = self.model.expert(expert.name).dit
+        if expert.speed_lora is None:
+            return self._path(store_keys.weight(self.engine.name, base))
+        return self._workshop(
+            store_keys.merged_input(self.spec.guild, self.spec.name, expert.name, base)
+        )
+
+    def weight_files(self) -> tuple[WeightFile, ...]:
+        """Return every file the run needs, none twice."""
+        files = [*self.model.tokenizers, self.model.vae, self.model.t5]
+        if self.model.clip_weights is not None:
+            files.append(self.model.clip_weights)
+        for expert in self.spec.experts:
+            files.append(self.model.expert(expert.name).dit)
+            if expert.speed_lora is not None:
+                files.append(expert.speed_lora.weight_file)
+        return tuple(dict.fromkeys(files))
+
+    @property
+    def dataset_config(self) -> Path:
+        """Return the run's dataset TOML."""
+        return self._workshop(store_keys.dataset_config(self.spec.guild, self.spec.name))
+
+    def dataset_toml(self) -> str:
+        """Return the text of the run's dataset TOML."""
+        caches = self._workshop(store_keys.run_caches(self.spec.guild, self.spec.name))
+        return render_toml(
+            self.groups,
+            media=PurePosixPath(self._path(self.prepared_key)),
+            caches=PurePosixPath(caches),
+        )
+
+    @property
+    def prepared_key(self) -> str:
+        """Return where the repaired dataset is kept."""
+        return store_keys.prepared(self.spec.guild, self.spec.dataset.version)
+
+    @property
+    def _weights(self) -> Weights:
+        def at(file: WeightFile) -> Path:
+            return self._path(store_keys.weight(self.engine.name, file))
+
+        clip = self.model.clip_weights
+        return Weights(
+            vae=at(self.model.vae), t5=at(self.model.t5), clip=at(clip) if clip else None
+        )
+
+
+def steps_per_epoch(groups: GroupPlan) -> int:
+    """Return the optimizer steps of one epoch.
+
+    Raises:
+        RequestError: No group of the dataset yields an item.
+    """
+    if not groups.items:
+        raise RequestError(
+            "The dataset yields nothing to train on: " + " ".join(groups.left_out),
+            "Add images, or clips of at least one frame at 16 frames a second.",
+        )
+    return groups.steps_per_epoch
+
+
+def comment(spec: RunSpec, name: ExpertName, merge_receipt: str | None = None) -> str:
+    """Return what the checkpoints and states of one expert of a run say of their origin.
+
+    `merge_receipt` is the hash of the proof that the base was merged, where it was.
+    """
+    facts = {
+        "run": spec.name,
+        "expert": name,
+        "model": spec.model,
+        "task": find_model(spec.model).task,
+        "dataset": spec.dataset.version,
+        "engine": spec.engine,
+    }
+    if merge_receipt is not None:
+        facts["merge_receipt"] = merge_receipt
+    return json.dumps(facts, separators=(",", ":"))

@@ -1,0 +1,267 @@
+"""Running one attempt of one stage: lease, heartbeat, events, and what its failure means."""
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from training import store_keys
+from training.board import Reporter
+from training.errors import StageError, TrainingError
+from training.pipeline.advance import lease_name, nudge
+from training.pipeline.leases import heartbeat, held
+from training.pipeline.log_tail import end_of
+from training.pipeline.plan import Planner
+from training.pipeline.runtime import House
+from training.ports import Call, Grant
+from training.runs import events as ev
+from training.runs.event_log import RunLog, Writer
+from training.runs.events import StageEvent, StageKey, TrainingWarned
+from training.runs.spec import RunSpec
+from training.runs.state import Run, StageStatus
+
+logger = logging.getLogger(__name__)
+
+
+class StageInterruptedError(Exception):
+    """The attempt cannot go on, through no fault of the run; the next attempt may."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What a stage has to say when its result is stored."""
+
+    reused: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageContext:
+    """What one attempt of a stage works with."""
+
+    house: House
+    spec: RunSpec
+    planner: Planner
+    key: StageKey
+    attempt: int
+    grant: Grant
+    stopping: threading.Event
+    _log: RunLog
+    _reporter: Reporter
+    _write_lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def path(self, key: str) -> Path:
+        """Return where programs find what is stored at a key."""
+        return self.house.store.path(key)
+
+    def workshop(self, key: str) -> Path:
+        """Return where programs make what is to be kept at a key; its folder is there."""
+        place = self.house.store.workshop(key)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
+
+    def keep(self, *keys: str) -> None:
+        """Store what was made in the workshops of these keys, unless an attempt has taken over.
+
+        Raises:
+            StageInterruptedError: This attempt no longer holds the stage's lease.
+        """
+        self._require_grant()
+        self.house.store.keep(*keys)
+
+    def emit(self, event: StageEvent | TrainingWarned) -> None:
+        """Write an event, unless a newer attempt has taken over.
+
+        Raises:
+            StageInterruptedError: This attempt no longer holds the stage's lease.
+        """
+        with self._write_lock:
+            self._require_grant()
+            self._log.append(Writer(name=str(self.key), attempt=self.attempt), event)
+
+    def report_progress(self, data: bytes, *, is_last: bool = False) -> None:
+        """Show the newest progress; all but the last may be dropped."""
+        self._reporter.tell(data, is_last=is_last)
+
+    def show_log(self, log: Path) -> None:
+        """Show the end of what this attempt's programs have printed so far."""
+        key = store_keys.log_tail(self.spec.guild, self.spec.name, self.key)
+        self.house.board.show(key, end_of(log))
+
+    def _require_grant(self) -> None:
+        if not self.house.leases.renew(self.grant):
+            self.stopping.set()
+            raise StageInterruptedError("another attempt has taken over")
+
+    def check_stopping(self) -> None:
+        """Raise when the attempt was told to stop.
+
+        Raises:
+            StageInterruptedError: A signal or a lost lease asks for it.
+        """
+        if self.stopping.is_set():
+            raise StageInterruptedError("stopped on request")
+
+    @contextmanager
+    def shared(self, name: str, key: str) -> Generator[None]:
+        """Hold a lease on what several runs make at or below `key`; wait while another makes it."""
+        leases, holder = self.house.leases, self.grant.holder
+        with held(leases, name, holder=holder, wait=self._wait, on_lost=self.stopping.set):
+            self.house.store.refresh(key)
+            yield
+
+    def _wait(self) -> None:
+        self.check_stopping()
+        self.stopping.wait(0.5)
+
+
+StageFunction = Callable[[StageContext], StageResult]
+
+
+def run_stage(
+    house: House, call: Call, function: StageFunction, stopping: threading.Event
+) -> StageStatus | None:
+    """Run one attempt of a stage and advance the run; None when another attempt lives.
+
+    Expected failures become `StageFailed`, interruptions `StageStopped`; anything else is raised
+    after it was written down.
+    """
+    log = house.log(call.guild, call.run)
+    if _is_over(log.load(), call):
+        # Without the lease, which the next attempt may be about to take.
+        nudge(house, call.guild, call.run)
+        return None
+    name = lease_name(call.guild, call.run, call.key)
+    # Containers of one image can have the same host name and process number.
+    holder = f"{call.name}/{uuid.uuid4().hex}"
+    grant = house.leases.acquire(name, holder=holder, attempt=call.attempt)
+    if grant is None:
+        logger.warning("run %s: %s is in other hands", call.run, call.key)
+        return None
+    run = log.load()
+    if _is_over(run, call) or _was_cut_off(house, log, run, call):
+        house.leases.release(grant)
+        nudge(house, call.guild, call.run)
+        return None
+    context = StageContext(
+        house=house,
+        spec=run.spec,
+        planner=house.planner(run.spec),
+        key=call.key,
+        attempt=call.attempt,
+        grant=grant,
+        stopping=stopping,
+        _log=log,
+        _reporter=Reporter(house.board, store_keys.progress(call.guild, call.run, call.key)),
+    )
+    with heartbeat(house.leases, grant, stopping.set):
+        status = _attempt(context, function)
+    house.leases.release(grant)
+    nudge(house, call.guild, call.run)
+    return status
+
+
+def _was_cut_off(house: House, log: RunLog, run: Run, call: Call) -> bool:
+    """Return whether the attempt has worked before, in a container that is gone; and say so.
+
+    Going on under the same number would replace what the first one kept, such as its metrics.
+    """
+    stage = run.stage(call.key)
+    if stage.attempt != call.attempt or stage.status is not StageStatus.RUNNING:
+        return False
+    logger.warning("run %s: %s attempt %d was cut off", call.run, call.key, call.attempt)
+    stopped = ev.StageStopped(
+        at=house.clock(), key=call.key, attempt=call.attempt, reason="its machine was taken away"
+    )
+    log.append(Writer(name=str(call.key), attempt=call.attempt), stopped)
+    return True
+
+
+def _is_over(run: Run, call: Call) -> bool:
+    """Return whether the attempt has said its last word, or there is nothing to do any more.
+
+    A platform may start a call again that it has interrupted itself.
+    """
+    if run.status.is_final or run.cancel_requested:
+        return True
+    stage = run.stage(call.key)
+    over = (StageStatus.INTERRUPTED, StageStatus.FAILED, StageStatus.SUCCEEDED)
+    return stage.attempt > call.attempt or (stage.attempt == call.attempt and stage.status in over)
+
+
+def _attempt(context: StageContext, function: StageFunction) -> StageStatus:
+    key, attempt, clock = context.key, context.attempt, context.house.clock
+    try:
+        context.emit(ev.StageStarted(at=clock(), key=key, attempt=attempt))
+        result = function(context)
+        context.emit(
+            ev.StageSucceeded(
+                at=clock(), key=key, attempt=attempt, reused=result.reused, note=result.note
+            )
+        )
+    except StageInterruptedError as error:
+        logger.warning("run %s: %s stopped: %s", context.spec.name, key, error)
+        return _last_word(
+            context, ev.StageStopped(at=clock(), key=key, attempt=attempt, reason=str(error))
+        )
+    except TrainingError as error:
+        logger.warning("run %s: %s failed: %s", context.spec.name, key, error)
+        return _last_word(
+            context,
+            ev.StageFailed(
+                at=clock(),
+                key=key,
+                attempt=attempt,
+                cause=error.cause,
+                fix=error.fix,
+                suggestion=error.suggestion if isinstance(error, StageError) else None,
+            ),
+        )
+    except ConnectionError as error:
+        logger.exception("run %s: %s lost touch", context.spec.name, key)
+        return _last_word(
+            context, ev.StageStopped(at=clock(), key=key, attempt=attempt, reason=str(error))
+        )
+    except OSError as error:
+        logger.exception("run %s: %s failed", context.spec.name, key)
+        return _last_word(
+            context,
+            ev.StageFailed(
+                at=clock(),
+                key=key,
+                attempt=attempt,
+                cause=f"The machine refused: {_refusal(error)}.",
+                fix="Free disk space or repair what it names, then start the run again.",
+            ),
+        )
+    except Exception as error:
+        _last_word(
+            context,
+            ev.StageFailed(
+                at=clock(),
+                key=key,
+                attempt=attempt,
+                cause=f"An unexpected error stopped {key}: {type(error).__name__}: {error}.",
+                fix="This is a bug; the operator finds the traceback in the stage's log.",
+            ),
+        )
+        raise
+    return StageStatus.SUCCEEDED
+
+
+def _refusal(error: OSError) -> str:
+    """Return what an operating system said, and of which file."""
+    reason = error.strerror or str(error)
+    return f"{Path(error.filename).name}: {reason}" if error.filename else reason
+
+
+def _last_word(context: StageContext, event: ev.StageStopped | ev.StageFailed) -> StageStatus:
+    try:
+        context.emit(event)
+    except StageInterruptedError:
+        logger.warning("run %s: %s was taken over", context.spec.name, context.key)
+    stopped = isinstance(event, ev.StageStopped)
+    return StageStatus.INTERRUPTED if stopped else StageStatus.FAILED

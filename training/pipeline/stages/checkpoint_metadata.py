@@ -1,0 +1,55 @@
+"""What a published checkpoint says of its training, in its own metadata."""
+
+from training.catalogue.models import Expert, Model
+from training.lora.origin import PREFIX
+from training.runs.spec import ExpertSpec, RunSpec
+
+_EVERYTHING = (0, 1000)
+
+
+def completed_metadata(
+    spec: RunSpec,
+    expert: ExpertSpec,
+    model: Model,
+    *,
+    engine_version: str,
+    merge_receipt: str | None = None,
+    trigger: str | None = None,
+) -> dict[str, str]:
+    """Return the entries that publishing adds to what the trainer wrote.
+
+    Nothing of it differs between two runs of the same name and settings: the same seed gives the
+    same bytes. `merge_receipt` is the hash of the proof that a speed LoRA was merged into the base.
+    """
+    trained = model.expert(expert.name)
+    entries: dict[str, str | None] = {
+        "run": spec.name,
+        "model": model.name,
+        "family": model.family,
+        "task": model.task,
+        "expert": expert.name,
+        "timesteps": _timesteps(trained),
+        "dataset": str(spec.dataset),
+        "dataset_version": spec.dataset.version,
+        "trigger": trigger,
+        "base": str(trained.dit),
+        "variant": "vanilla" if expert.speed_lora is None else "lightning",
+        "engine": spec.engine,
+        "engine_version": engine_version,
+        "merge_receipt": merge_receipt,
+        "settings": expert.settings.model_dump_json(exclude={"expert"}),
+    }
+    if expert.speed_lora is not None:
+        entries["speed_lora"] = expert.speed_lora.model_dump_json()
+    if expert.start is not None:
+        entries["started_from"] = expert.start.sha256
+    found = {f"{PREFIX}{name}": text for name, text in entries.items() if text is not None}
+    if trigger is not None:
+        # The field that other tools show.
+        found["modelspec.trigger_phrase"] = trigger
+    return found
+
+
+def _timesteps(expert: Expert) -> str:
+    lowest, highest = expert.timesteps or _EVERYTHING
+    return f"{lowest},{highest}"

@@ -1,0 +1,23 @@
+"""Which function runs which stage."""
+
+from training.pipeline.stage_runner import StageFunction
+from training.runs.events import StageName
+
+
+def stage_function(name: StageName) -> StageFunction:
+    """Return what runs the stage called `name`."""
+    # Each stage imports what it needs and no more: torch alone takes two seconds.
+    match name:
+        case "prepare":
+            from training.pipeline.stages.prepare import run  # noqa: PLC0415
+        case "fetch":
+            from training.pipeline.stages.fetch import run  # noqa: PLC0415
+        case "cache":
+            from training.pipeline.stages.cache import run  # noqa: PLC0415
+        case "merge":
+            from training.pipeline.stages.merge import run  # noqa: PLC0415
+        case "train":
+            from training.pipeline.stages.train import run  # noqa: PLC0415
+        case "publish":
+            from training.pipeline.stages.publish import run  # noqa: PLC0415
+    return run

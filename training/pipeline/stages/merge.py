@@ -1,0 +1,116 @@
+"""merge: the speed LoRA into one expert's base, once for all runs, proven by a receipt."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from training import store_keys
+from training.catalogue.models import ExpertName, WeightFile
+from training.merge.receipt import Receipt, address
+from training.merge.request import MergeProgress, MergeRequest
+from training.pipeline.stage_runner import StageContext, StageResult
+from training.pipeline.stages.fetch import sha256_of
+from training.runs.events import StageKey
+from training.runs.hyperparameters import SpeedLoraSettings
+from training.runs.spec import ExpertSpec
+
+
+def run(context: StageContext) -> StageResult:
+    """Make the merged base that the run's trainer reads, or reuse one of the same content."""
+    store = context.house.store
+    inputs = _inputs(context, _expert(context))
+    with context.shared(f"merged/{inputs.address}", inputs.merged_key):
+        # The receipt is written last: a file without one is never used.
+        reused = store.exists(store_keys.merged_receipt(inputs.address))
+        if not reused:
+            receipt = _merge(context, inputs)
+            context.keep(inputs.merged_key)
+            store.write(store_keys.merged_receipt(inputs.address), receipt.to_json().encode())
+    data = store.read(store_keys.merged_receipt(inputs.address))
+    receipt = Receipt.model_validate_json(data)
+    store.write(store_keys.receipt(context.spec.guild, context.spec.name, context.key), data)
+    note = f"Lightning {receipt.layers_merged}/{receipt.layers_expected} layers"
+    return StageResult(reused=reused, note=note)
+
+
+def receipt_hash(context: StageContext, name: ExpertName) -> str | None:
+    """Return the hash of the proof that the expert's base was merged, where it was."""
+    if context.spec.expert(name).speed_lora is None:
+        return None
+    key = store_keys.receipt(context.spec.guild, context.spec.name, StageKey("merge", name))
+    return hashlib.sha256(context.house.store.read(key)).hexdigest()
+
+
+def link_merged(context: StageContext, name: ExpertName) -> None:
+    """Give the merged base, where the expert has one, the name that the trainer is told."""
+    expert = context.spec.expert(name)
+    if expert.speed_lora is not None:
+        merged = _inputs(context, expert).merged_key
+        _link(context.planner.dit(expert), context.path(merged))
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What is merged into what; the address of the output follows from it."""
+
+    base: WeightFile
+    speed_lora: SpeedLoraSettings
+    hashes: tuple[str, str]
+
+    @property
+    def address(self) -> str:
+        return address(*self.hashes, self.speed_lora.strength)
+
+    @property
+    def merged_key(self) -> str:
+        return store_keys.merged(self.address, self.base)
+
+
+def _inputs(context: StageContext, expert: ExpertSpec) -> _Inputs:
+    base = context.planner.model.expert(expert.name).dit
+    if expert.speed_lora is None:
+        raise ValueError(f"{context.planner.model.name} has nothing to merge")
+    hashes = sha256_of(context, base), sha256_of(context, expert.speed_lora.weight_file)
+    return _Inputs(base, expert.speed_lora, hashes)
+
+
+def _merge(context: StageContext, inputs: _Inputs) -> Receipt:
+    from training.merge.stream import merge  # noqa: PLC0415  # imports torch
+
+    planner = context.planner
+    if planner.model.speed_lora is None:
+        raise ValueError(f"{planner.model.name} has nothing to merge")
+    engine = planner.engine.name
+
+    def on_progress(progress: MergeProgress) -> None:
+        context.check_stopping()
+        state = {"done": progress.layers_done, "total": progress.layers_total}
+        context.report_progress(json.dumps(state).encode())
+
+    request = MergeRequest(
+        base=context.path(store_keys.weight(engine, inputs.base)),
+        lora=context.path(store_keys.weight(engine, inputs.speed_lora.weight_file)),
+        output=context.workshop(inputs.merged_key),
+        strength=inputs.speed_lora.strength,
+        expected=frozenset(planner.engine.modules(planner.model)),
+        expected_count=planner.engine.module_count(planner.model),
+        known_unused=planner.model.speed_lora.known_unused,
+        base_sha256=inputs.hashes[0],
+        lora_sha256=inputs.hashes[1],
+    )
+    return merge(request, on_progress=on_progress)
+
+
+def _expert(context: StageContext) -> ExpertSpec:
+    if context.key.expert is None:
+        raise ValueError("merge is a stage of one expert")
+    return context.spec.expert(context.key.expert)
+
+
+def _link(name: Path, target: Path) -> None:
+    name.parent.mkdir(parents=True, exist_ok=True)
+    temporary = name.with_suffix(".link")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(name)

@@ -1,0 +1,95 @@
+"""publish: prove that an expert's checkpoints are whole and fit, and complete their metadata."""
+
+import json
+from pathlib import Path
+
+from training import store_keys
+from training.catalogue.models import ExpertName
+from training.lora.contents import Contents, read_contents
+from training.lora.fit import require_fit, require_values
+from training.lora.rewrite import with_metadata
+from training.merge.hashing import file_sha256
+from training.pipeline.stage_runner import StageContext, StageResult
+from training.pipeline.stages.checkpoint_metadata import completed_metadata
+from training.pipeline.stages.merge import receipt_hash
+from training.runs import events as ev
+from training.runs.state import Checkpoint
+
+
+def run(context: StageContext) -> StageResult:
+    """Check every checkpoint of one expert, complete it, and write a receipt with the hashes."""
+    spec, name = context.spec, context.key.expert
+    if name is None:
+        raise ValueError("publish is a stage of one expert")
+    root = context.path(store_keys.run(spec.guild, spec.name))
+    checkpoints = context.house.log(spec.guild, spec.name).load().expert(name).checkpoints
+    facts = _facts(context, name)
+    files: dict[str, dict[str, object]] = {}
+    for checkpoint in checkpoints:
+        context.check_stopping()
+        contents = read_contents(root / checkpoint.file)
+        loads = _check(context, contents, name)
+        path = _complete(context, contents, facts, checkpoint)
+        files[checkpoint.file] = {
+            "sha256": file_sha256(path),
+            "size_bytes": path.stat().st_size,
+            "epoch": checkpoint.epoch,
+            "step": checkpoint.step,
+            "comfyui": loads,
+        }
+    receipt = {"run": spec.name, "expert": name, "engine": spec.engine, "files": files}
+    context.house.store.write(
+        store_keys.receipt(spec.guild, spec.name, context.key),
+        json.dumps(receipt, indent=2).encode(),
+    )
+    return StageResult(note=f"{len(files)} checkpoint{'' if len(files) == 1 else 's'}")
+
+
+def _check(context: StageContext, contents: Contents, name: ExpertName) -> str:
+    planner = context.planner
+    loads = require_fit(
+        contents,
+        model=planner.model,
+        expert=planner.model.expert(name),
+        modules=planner.engine.modules(planner.model),
+        rank=context.spec.expert(name).settings.rank,
+    )
+    require_values(contents)
+    return loads
+
+
+def _facts(context: StageContext, name: ExpertName) -> dict[str, str]:
+    planner = context.planner
+    return completed_metadata(
+        context.spec,
+        context.spec.expert(name),
+        planner.model,
+        engine_version=planner.engine.version,
+        merge_receipt=receipt_hash(context, name),
+    )
+
+
+def _complete(
+    context: StageContext, contents: Contents, facts: dict[str, str], checkpoint: Checkpoint
+) -> Path:
+    """Add the facts to a checkpoint's metadata, unless an earlier attempt has; return the file."""
+    path: Path = contents.header.path
+    metadata = {**contents.header.metadata, **facts}
+    if metadata != contents.header.metadata:
+        run = store_keys.run(context.spec.guild, context.spec.name)
+        path = context.workshop(f"{run}/{checkpoint.file}")
+        with_metadata(contents.header, metadata, path)
+        context.keep(f"{run}/{checkpoint.file}")
+    context.emit(
+        ev.CheckpointSaved(
+            at=context.house.clock(),
+            key=context.key,
+            attempt=context.attempt,
+            file=checkpoint.file,
+            epoch=checkpoint.epoch,
+            step=checkpoint.step,
+            size_bytes=path.stat().st_size,
+            is_final=checkpoint.is_final,
+        )
+    )
+    return path

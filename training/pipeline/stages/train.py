@@ -1,0 +1,123 @@
+"""train: one expert's adapter, going on from the newest complete training state."""
+
+import logging
+import shutil
+from pathlib import Path, PurePosixPath
+
+from pydantic import TypeAdapter
+
+from training import store_keys
+from training.catalogue.models import ExpertName
+from training.errors import StageError
+from training.files.safetensors_header import read_header
+from training.musubi.state import STATE_FILE, read_state
+from training.pipeline.child_process import Listener, run_command
+from training.pipeline.stage_runner import StageContext, StageResult
+from training.pipeline.stages.cache import require_caches
+from training.pipeline.stages.merge import link_merged, receipt_hash
+from training.pipeline.stages.recorder import Recorder
+from training.runs.spec import RunSpec
+
+logger = logging.getLogger(__name__)
+_COMMENT: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])
+
+
+def run(context: StageContext) -> StageResult:
+    """Train the expert of this stage to its last epoch."""
+    name = _expert(context)
+    planner = context.planner
+    checkpoints = store_keys.checkpoints(context.spec.guild, context.spec.name, name)
+    output_name = context.spec.output_name(name)
+    final = f"{checkpoints}/{output_name}.safetensors"
+    if context.house.store.exists(final):
+        return StageResult(reused=True)
+    _make_ready(context, name, checkpoints)
+    state = newest_state(context.path(checkpoints), context.spec, name)
+    state = state or _state_to_continue(context, name)
+    with Recorder(context, checkpoints, output_name) as recorder:
+        run_command(
+            planner.train_command(name, state, receipt_hash(context, name)),
+            environment=planner.environment(),
+            log=recorder.log,
+            stopping=context.stopping,
+            listener=Listener(recorder.take, context.show_log),
+            memory=planner.memory_use(name),
+        )
+    if not context.house.store.exists(final):
+        raise StageError(
+            f"The trainer ended well but left no {PurePosixPath(final).name}.",
+            "This is a bug; the operator finds what it printed in the run's logs.",
+        )
+    return StageResult()
+
+
+def _make_ready(context: StageContext, name: ExpertName, checkpoints: str) -> None:
+    """Lay out what the trainer reads, and an output folder without another one's leftovers."""
+    folder = context.workshop(checkpoints)
+    folder.mkdir(exist_ok=True)
+    _remove_leftovers(folder)
+    require_caches(context)
+    link_merged(context, name)
+    config = context.workshop(store_keys.dataset_config(context.spec.guild, context.spec.name))
+    if not config.exists():  # the dataset was prepared on another machine
+        config.write_text(context.planner.dataset_toml(), "utf-8")
+
+
+def newest_state(folder: Path, spec: RunSpec, name: ExpertName) -> Path | None:
+    """Return the training state of this run and expert with the most steps, if there is one.
+
+    A state is complete when its sidecar is there, which is written into it before the rename. One
+    that was damaged since is passed over: the one before it costs less than starting anew.
+    """
+    found = [
+        (steps, sidecar.parent)
+        for sidecar in folder.glob(f"*-state/{STATE_FILE}")
+        if (steps := _steps_of(sidecar.parent, spec, name)) is not None
+    ]
+    return max(found)[1] if found else None
+
+
+def _steps_of(state: Path, spec: RunSpec, name: ExpertName) -> int | None:
+    """Return the steps of a state of this run and expert; None where it is not, or is damaged."""
+    try:
+        record = read_state(state)
+        read_header(state / "model.safetensors")
+    except (OSError, ValueError) as error:
+        logger.warning("run %s: the state %s is damaged: %s", spec.name, state.name, error)
+        return None
+    return record.step if _origin(record.training_comment) == (spec.name, name) else None
+
+
+def _origin(comment: str | None) -> tuple[object, object] | None:
+    """Return the run and the expert that a state's comment names; None where it is not ours."""
+    try:
+        facts: dict[str, object] = _COMMENT.validate_json(comment or "")
+    except ValueError:
+        return None
+    return facts.get("run"), facts.get("expert")
+
+
+def _state_to_continue(context: StageContext, name: ExpertName) -> Path | None:
+    """Return the newest state of the runs that this one goes on with, the last one first."""
+    spec = context.spec
+    while spec.continues is not None:
+        spec = context.house.log(spec.guild, spec.continues).spec()
+        folder = context.path(store_keys.checkpoints(spec.guild, spec.name, name))
+        if (state := newest_state(folder, spec, name)) is not None:
+            return state
+    return None
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what a killed trainer was writing: it never got its final name."""
+    for path in folder.iterdir():
+        if path.name.startswith(".") and path.is_dir():
+            shutil.rmtree(path)
+        elif path.name.startswith("."):
+            path.unlink()
+
+
+def _expert(context: StageContext) -> ExpertName:
+    if context.key.expert is None:
+        raise ValueError("train is a stage of one expert")
+    return context.key.expert
