@@ -27,8 +27,8 @@ _WIDE = {"BF16": torch.float32, "F16": torch.float32, "F32": torch.float64}
 class TensorMerge:
     """The merge of one tensor, with the LoRA's part of it in memory.
 
-    The result is `addmm(weight.float(), up.float(), down.float(), alpha=scale).to(dtype)` of the
-    whole matrices bit by bit, however it is divided into blocks.
+    The result is `addmm(weight.float(), scale * up.float(), down.float()).to(dtype)` of the whole
+    matrices bit by bit, however it is divided into blocks.
 
     Attributes:
         delta: What is added.

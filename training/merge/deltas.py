@@ -44,15 +44,15 @@ class LowRankDelta:
     """The product of a LoRA pair, `scale * up @ down`."""
 
     def __init__(self, up: Tensor, down: Tensor, scale: float) -> None:
-        self._up, self._down, self._scale = up.flatten(1), down.flatten(1), scale
-        if math.frexp(scale)[0] == 0.5:  # a power of two: exact wherever it is multiplied
-            self._up, self._scale = self._up * scale, 1.0
+        # Scaled here: where `addmm` applies an `alpha` depends on the processor and on the number
+        # of rows, so blocks of rows would round otherwise than the whole matrix does.
+        self._up, self._down = up.flatten(1) * scale, down.flatten(1)
         self.columns = self._down.shape[1]
 
     def add_rows(self, rows: slice, target: Tensor) -> None:
         """Add the given rows of the change to `target`; all rows once, in any order."""
         # In one pass over `target`: to keep the product and add it later takes three.
-        torch.addmm(target, self._up[rows], self._down, alpha=self._scale, out=target)
+        torch.addmm(target, self._up[rows], self._down, out=target)
 
     def root_mean_square(self) -> float:
         """Return that of the whole change, once all rows have been added.
@@ -61,12 +61,12 @@ class LowRankDelta:
         """
         up, down = self._up.double(), self._down.double()
         squares = ((up.T @ up) * (down @ down.T)).sum().clamp(min=0)
-        return abs(self._scale) * math.sqrt(squares / (len(up) * self.columns))
+        return math.sqrt(squares / (len(up) * self.columns))
 
     def exact(self, row: int, columns: slice) -> tuple[Tensor, Tensor]:
         """Return part of one row in fp64, and the same with every term made positive."""
         up, down = self._up[row].double(), self._down[:, columns].double()
-        return self._scale * (up @ down), abs(self._scale) * (up.abs() @ down.abs())
+        return up @ down, up.abs() @ down.abs()
 
 
 class FullDelta:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from training.errors import MergeError
 
 # Raised whenever the same inputs may give other bytes, so that no older output is reused.
-MERGE_VERSION = 2
+MERGE_VERSION = 3
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

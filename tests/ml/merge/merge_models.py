@@ -115,7 +115,7 @@ def in_fp32(base: Tensors, lora: Adapter, strength: float = 1.0, prefix: str = "
     for module, (up, down) in lora.pairs.items():
         name = f"{prefix}{module}.weight"
         scale = strength * lora.factor
-        whole = torch.addmm(base[name].float(), up.float(), down.float(), alpha=scale)
+        whole = torch.addmm(base[name].float(), up.float() * scale, down.float())
         merged[name] = whole.to(base[name].dtype)
     return merged
 
