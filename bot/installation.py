@@ -8,8 +8,8 @@ from training.pipeline.runtime import House
 from training.ports import Claims, Engine, RunIndex
 from training.registry.datasets import Datasets
 from training.registry.loras import Checkpoints
-from training.runs.spec import EngineName
 from training.store_keys import GUILDS
+from training.vocabulary import EngineName
 
 _LINK_SECRET = "bot/link-secret"
 

@@ -9,7 +9,7 @@ from training.catalogue.gpus import GPUS
 from training.deployment.names import DEFAULT_APP, DEFAULT_GPU_STAGES, STAGES_SUFFIX, Deployment
 from training.errors import RequestError
 from training.pipeline.settings import PREFIX, StageSettings
-from training.runs.spec import EngineName
+from training.vocabulary import EngineName
 
 BackendName = Literal["local", "modal"]
 # Modal's names have up to 63 characters, and those of a deployment end in up to 9 more.

@@ -8,7 +8,7 @@ from bot.messages.invite import PERMISSIONS, invite_link
 from bot.settings import Settings
 from training.catalogue.gpus import GPUS
 from training.estimates.idle_cost import idle_costs
-from training.machine_prices import LISTED
+from training.estimates.prices import LISTED
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from training.catalogue.models import Model, WeightFile
-from training.lora.modules import Widths
-from training.runs.events import StageKey
+from training.vocabulary import StageKey, Widths
 
 
 def unwatched(_here_bytes: int) -> None:

@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Literal
 
-from training.catalogue.models import ExpertName, WeightFile
-from training.runs.events import StageKey
+from training.catalogue.models import WeightFile
+from training.vocabulary import ExpertName, StageKey
 
 CacheKind = Literal["latents", "texts"]
 # What can be made again, what people brought and is derived from it, and what trainings left.

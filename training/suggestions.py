@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from training.dataset.config.buckets import Resolution
+from training.vocabulary import Resolution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ from rich.table import Table
 from bot.cli.options import GUILD, OPERATOR, Home, Json, ModelName
 from bot.cli.output import console, print_json
 from bot.messages.checkpoint_text import checkpoint_card
-from bot.messages.duration import size
-from training.catalogue.models import ExpertName
+from bot.messages.figures import size
 from training.errors import RequestError
+from training.vocabulary import ExpertName
 
 Name = Annotated[str, Parameter(help="A name of `lorabot checkpoint list`.")]
 

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from bot.cli.options import GUILD, OPERATOR, Home, Json, Trigger
-from bot.cli.output import console, print_json
-from bot.cli.progress import counted
+from bot.cli.output import console, counted, print_json
 from bot.cli.zips import require_file
 from bot.installation import Installation
 from bot.messages.dataset_text import report_text

@@ -11,13 +11,13 @@ from bot.cli.options import Home, Json
 from bot.cli.output import console, errors, plain, print_json
 from bot.doctor.chat import DISCORD, DiscordAccount, DiscordRefusedError
 from bot.messages.deploy_text import idle_text, next_text
-from bot.messages.duration import duration
+from bot.messages.figures import duration
 from bot.settings import Settings
 from training.deployment.names import ENGINE_VARIABLE
 from training.deployment.resources import BOT, FUNCTIONS
 from training.errors import RequestError
 from training.estimates.idle_cost import idle_costs
-from training.runs.spec import EngineName
+from training.vocabulary import EngineName
 
 Trainer = Annotated[
     EngineName | None,

@@ -9,11 +9,10 @@ from cyclopts import CycloptsError, Parameter
 
 from bot.cli.checkpoint import Place
 from bot.cli.options import OPERATOR, Json
-from bot.cli.output import console, errors, plain, print_json
-from bot.cli.progress import fetched
-from bot.messages.duration import size
+from bot.cli.output import console, errors, fetched, plain, print_json
+from bot.messages.figures import size
 from bot.service.guide_import import Binding, GuideImport, Outcome, Source
-from training.catalogue.models import ExpertName, find_model
+from training.catalogue.models import find_model
 from training.errors import NotFoundError
 from training.registry.guide_volumes import (
     FoundCheckpoint,
@@ -21,6 +20,7 @@ from training.registry.guide_volumes import (
     find_checkpoints,
     find_datasets,
 )
+from training.vocabulary import ExpertName
 
 Found = FoundDataset | FoundCheckpoint
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bot.cli.options import Home, Json
 from bot.cli.output import console, print_json
-from bot.messages.duration import size
+from bot.messages.figures import size
 from training.errors import MergeError, RequestError
 from training.merge.receipt import Receipt, read_receipt, receipt_path
 from training.merge.request import MergeProgress, MergeRequest

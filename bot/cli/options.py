@@ -14,8 +14,9 @@ from training.dataset.report import Media
 from training.errors import NotFoundError, RequestError
 from training.operations.runs import Origin
 from training.runs.hyperparameters import CONFIG_TEXTS, describe
-from training.runs.spec import EngineName, ExpertChoice, TrainRequest
+from training.runs.spec import ExpertChoice, TrainRequest
 from training.runs.training_items import read_config
+from training.vocabulary import EngineName
 
 GUILD = "local"  # the command line's own guild
 OPERATOR = "operator"

@@ -18,7 +18,7 @@ from bot.cli.options import (
 )
 from bot.cli.output import console, print_json
 from bot.cli.zips import look_at
-from bot.messages.duration import duration
+from bot.messages.figures import duration
 from bot.messages.gpu_text import asked_gpu, basis
 from bot.messages.plan_text import memory_text
 from training.catalogue.models import find_model

@@ -8,8 +8,7 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from bot.cli.options import GUILD, OPERATOR, Home, Json, RunName
-from bot.cli.output import console, print_json
-from bot.cli.progress import fetched
+from bot.cli.output import console, fetched, print_json
 from bot.web.archive import Member, Stored, stream_zip
 from bot.web.bundle import READ_ME, bundle
 from training.pipeline.checkpoint_sets import require_checkpoints

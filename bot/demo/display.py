@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from training.pipeline.run_view import RunView
-from training.runs.events import StageKey
+from training.vocabulary import StageKey
 
 _POLL_SECONDS = 0.5
 

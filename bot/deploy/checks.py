@@ -24,13 +24,14 @@ from training.deployment.modal_prices import RATES
 from training.deployment.names import Deployment, Purpose
 from training.deployment.resources import BOT_FUNCTIONS, FUNCTIONS, FunctionName
 from training.errors import BackendError, TrainingError
-from training.estimates.prices import LISTED_ON, listed_prices
-from training.machine_prices import (
+from training.estimates.prices import (
     CPU_RATE,
     HOUR_SECONDS,
     LISTED,
+    LISTED_ON,
     MEMORY_RATE,
     STORAGE_RATE,
+    listed_prices,
 )
 
 TOKEN, VOLUMES, DICTS = "Modal token", "Modal Volumes", "Modal Dicts"

@@ -26,7 +26,7 @@ from training.deployment.code_version import CODE_LABEL
 from training.deployment.names import DISCORD_KEYS, Deployment
 from training.deployment.resources import BOT
 from training.errors import BackendError, RequestError, TrainingError
-from training.machine_prices import LISTED, MachinePrices, live_machine_prices
+from training.estimates.prices import LISTED, MachinePrices, live_machine_prices
 from training.pipeline.advance import open_runs
 from training.pipeline.leases import held
 from training.pipeline.runtime import House, now

@@ -13,7 +13,6 @@ from bot.discord.run_actions import ShowRun
 from bot.messages.plan_text import plan_card
 from bot.service.service import Service
 from training.catalogue.models import MODELS, Model
-from training.dataset.config.buckets import Resolution
 from training.runs.hyperparameters import (
     ITEM_NAMES,
     LIGHTNING_NAMES,
@@ -25,6 +24,7 @@ from training.runs.hyperparameters import (
 from training.runs.lr_schedules import Scheduler
 from training.runs.spec import ExpertChoice, TrainRequest
 from training.runs.training_items import check_config_size, read_config
+from training.vocabulary import Resolution
 
 _Callback = Callable[..., Coroutine[Any, Any, None]]
 _DESCRIPTION_LIMIT = 100

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 
 from bot.doctor.finding import Finding, failed, fine, refused, unchecked
 from bot.hosting.local import musubi_checkout
-from bot.messages.duration import size
+from bot.messages.figures import size
 from bot.settings import Settings
 from training.deployment.image_pins import PACKAGES, PYTHON
 from training.errors import RequestError

@@ -14,7 +14,7 @@ from bot.service.service import Service
 from bot.web.app import create_app
 from bot.web.links import LinkSigner
 from bot.web.server import WebServer
-from training.runs.spec import EngineName
+from training.vocabulary import EngineName
 
 logger = logging.getLogger(__name__)
 

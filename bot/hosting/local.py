@@ -23,7 +23,7 @@ from training.musubi.launcher.hooks import MUSUBI_COMMIT
 from training.pipeline.runtime import House
 from training.ports import Engine
 from training.rehearsal.engine import RehearsalEngine
-from training.runs.spec import EngineName
+from training.vocabulary import EngineName
 
 
 class LocalHouse(Installation):

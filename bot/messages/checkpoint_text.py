@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from bot.messages.card import DESCRIPTION_LIMIT, Card, Colour, Field
-from bot.messages.duration import size
-from bot.messages.figures import count
+from bot.messages.figures import count, size
 from bot.messages.markdown import escape, join_lines
 from training.catalogue.models import find_model
 from training.registry.loras import StoredCheckpoint

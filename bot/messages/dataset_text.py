@@ -4,11 +4,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from bot.messages.card import DESCRIPTION_LIMIT, VALUE_LIMIT, Card, Colour, Field
-from bot.messages.duration import duration
-from bot.messages.figures import count, listed
-from bot.messages.markdown import cut, escape, join_lines, one_line
+from bot.messages.figures import count, duration, listed
+from bot.messages.markdown import cut, escape, join_lines, one_line, wrapped
 from bot.messages.model_text import model_lines
-from bot.messages.wrapping import wrapped
 from training.catalogue.models import MODELS, Model
 from training.dataset.config.group import Group, GroupPlan
 from training.dataset.report import Finding, Report, Sample, Severity

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bot.messages.invite import SCOPES, invite_link
 from training.estimates.idle_cost import IdleCost
-from training.machine_prices import MachinePrices
+from training.estimates.prices import MachinePrices
 
 _FREE_GIB = 1024
 

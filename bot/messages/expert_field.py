@@ -6,13 +6,10 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 
 from bot.messages.card import Field
-from bot.messages.duration import about, size
-from bot.messages.figures import bar, count, loss, rate
-from training.catalogue.models import ExpertName
-from training.musubi.progress import Trouble
+from bot.messages.figures import about, bar, count, loss, rate, size
 from training.pipeline.run_view import RunView
-from training.runs.events import StageKey
 from training.runs.state import Checkpoint, StageStatus
+from training.vocabulary import ExpertName, StageKey, Trouble
 
 _SHOWN_EPOCHS = 12
 _TROUBLES: Mapping[Trouble, str] = MappingProxyType(

@@ -1,6 +1,7 @@
 """Text in Discord's markdown: taking foreign text literally, and cutting between its marks."""
 
 import re
+import textwrap
 
 ELLIPSIS = "…"
 
@@ -76,3 +77,17 @@ def join_lines(lines: list[str], limit: int, more: str = "and {} more") -> str:
 def _prefix(word: str, units: int) -> str:
     encoded = word.encode("utf-16-le", "surrogatepass")[: max(units, 0) * 2]
     return encoded.decode("utf-16-le", "ignore")
+
+
+_WIDTH = 96
+
+
+def wrapped(text: str, indent: int = 2, *, hanging: int = 0) -> list[str]:
+    """Return a paragraph as lines; those after the first stand `hanging` further in."""
+    return textwrap.wrap(
+        one_line(text),
+        _WIDTH,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + hanging),
+        break_on_hyphens=False,
+    )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from bot.messages.figures import count
-from bot.messages.wrapping import wrapped
+from bot.messages.markdown import wrapped
 from training.dataset.report import Report
 from training.estimates.steps_per_model import PredictedBucket, Prediction, predictions, suited
 

@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 
 from bot.messages.card import VALUE_LIMIT, Card, Colour, Field
-from bot.messages.duration import duration
-from bot.messages.figures import count, rate
+from bot.messages.figures import count, duration, rate
 from bot.messages.gpu_text import asked_gpu, basis
 from bot.messages.markdown import escape, join_lines, one_line
 from bot.messages.run_card import REHEARSAL
 from training.catalogue.gpus import GPUS
-from training.catalogue.models import ExpertName, Model, find_model
+from training.catalogue.models import Model, find_model
 from training.dataset.config.group import GroupPlan
 from training.dataset.report import Finding
 from training.estimates.gpu_memory import UNMEASURED, needs
 from training.estimates.time_and_cost import Estimate
 from training.runs.hyperparameters import ItemSettings, SpeedLoraSettings
 from training.runs.spec import ExpertSpec, RunSpec
+from training.vocabulary import ExpertName
 
 
 def plan_card(

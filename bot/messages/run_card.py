@@ -6,17 +6,16 @@ from types import MappingProxyType
 
 from bot.messages.advice import comfyui_advice
 from bot.messages.card import VALUE_LIMIT, Card, Colour, Field
-from bot.messages.duration import about, duration
 from bot.messages.expert_field import files_field, progress_field
-from bot.messages.figures import listed
+from bot.messages.figures import about, duration, listed
 from bot.messages.gpu_text import asked_gpu
 from bot.messages.markdown import cut, escape, join_lines
 from bot.messages.stage_line import FAILED, stage_line, stage_title
 from bot.messages.suggestion_text import items_text
-from training.catalogue.models import ExpertName, find_model
+from training.catalogue.models import find_model
 from training.pipeline.run_view import RunView
-from training.runs.events import StageKey
 from training.runs.state import RunStatus, StageStatus
+from training.vocabulary import ExpertName, StageKey
 
 REHEARSAL = "Rehearsal: a tiny stand-in model on CPU; its LoRA is not usable in ComfyUI."
 

@@ -6,8 +6,8 @@ from typing import assert_never
 
 from bot.messages.figures import count, percent
 from training.pipeline.run_view import Progress, RunView
-from training.runs.events import StageKey, StageName
 from training.runs.state import StageState, StageStatus
+from training.vocabulary import StageKey, StageName
 
 DONE, WORKING, WAITING, LATER, AGAIN, FAILED, STOPPED = "✓", "▸", "○", "·", "↻", "✗", "–"  # noqa: RUF001  # symbols
 

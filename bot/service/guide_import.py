@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
 
 from bot.installation import Installation
-from bot.messages.duration import size
-from bot.messages.figures import count
-from training.catalogue.models import ExpertName
+from bot.messages.figures import count, size
 from training.errors import DatasetError, NotFoundError, RequestError, TrainingError
 from training.lora.origin import proven_models, read_origin
 from training.registry.dataset_draft import Upload
 from training.registry.guide_volumes import FoundCheckpoint, FoundDataset, SourceFile, config_names
 from training.registry.loras import open_adapter
+from training.vocabulary import ExpertName
 
 Watch = Callable[[int], None]
 Kind = Literal["dataset", "checkpoint"]

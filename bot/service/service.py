@@ -23,8 +23,9 @@ from training.pipeline.child_process import STOP_SECONDS
 from training.pipeline.log_tail import LogTail, log_tail
 from training.pipeline.run_view import RunSummary, RunView
 from training.registry.loras import StoredCheckpoint, expert_named
-from training.runs.spec import EngineName, RunSpec, TrainRequest
+from training.runs.spec import RunSpec, TrainRequest
 from training.runs.training_items import remarks
+from training.vocabulary import EngineName
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from itsdangerous import BadSignature, SignatureExpired, TimestampSigner
 
-from bot.messages.duration import duration
-from training.catalogue.models import ExpertName
+from bot.messages.figures import duration
 from training.errors import TrainingError
+from training.vocabulary import ExpertName
 
 LINK_HOURS = 24.0
 

@@ -32,7 +32,7 @@ from training.pipeline.settings import StageSettings
 from training.ports import Call, Engine
 from training.rehearsal.engine import RehearsalEngine
 from training.runs.event_log import RunLog
-from training.runs.spec import EngineName
+from training.vocabulary import EngineName
 
 logger = logging.getLogger(__name__)
 

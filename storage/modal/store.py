@@ -17,9 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from storage.keys import checked
-from storage.known_files import KnownFiles
 from storage.modal.errors import translated
-from storage.modal.file_cache import FetchedFiles
+from storage.modal.file_cache import FetchedFiles, KnownFiles
 from storage.modal.mounts import TEMPORARY, Mounts, remove
 from storage.modal.volume_api import Entry, EntryType, Volume, counting
 from training import store_keys

@@ -18,10 +18,11 @@ from pathlib import Path
 from tests.bench.musubi_report import Report, describe
 from tests.bench.musubi_run import Run, Watched
 from tests.bench.musubi_training import SHAPES, Training, inputs
-from training.catalogue.models import ExpertName, find_model
+from training.catalogue.models import find_model
 from training.errors import StageError
 from training.musubi.engine import MusubiEngine
 from training.musubi.progress import EXIT_STOPPED, ProgressEvent, StateSaved, StepDone
+from training.vocabulary import ExpertName
 
 _PATHS: dict[str, tuple[str, ExpertName]] = {
     "bf16": ("wan21-t2v-14b", "main"),

@@ -12,7 +12,7 @@ from training.backends.local.queue import LocalBackend
 from training.backends.modal.backend import ModalBackend
 from training.backends.modal.call_records import CallRecords, Placement
 from training.ports import Backend, Call, CallStatus
-from training.runs.events import StageKey
+from training.vocabulary import StageKey
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.pipeline.stages import Stages
 from training import store_keys
 from training.catalogue.weights import T5_TOKENIZER
 from training.dataset.manifest import read_manifest
-from training.musubi.hub_cache import link_file
+from training.musubi.hub import link_file
 from training.pipeline.stages.cache_keys import Encoders, cache_files
 from training.pipeline.stages.cache_making import CacheMaking
 from training.runs.spec import RunSpec

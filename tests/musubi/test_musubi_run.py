@@ -14,8 +14,7 @@ from storage.local.run_index import SqliteRunIndex
 from tests.media import guide_files, write_zip
 from tests.musubi.checkout import Checkout
 from training.catalogue.models import Model, WeightFile, find_model
-from training.lora.modules import Widths
-from training.merge.hashing import file_sha256
+from training.files.hashing import file_sha256
 from training.musubi.engine import MusubiEngine
 from training.operations.runs import Origin, Runs
 from training.pipeline.runtime import House
@@ -26,6 +25,7 @@ from training.rehearsal.shape import adapter_widths
 from training.runs import events as ev
 from training.runs.spec import TrainRequest
 from training.runs.state import RunStatus
+from training.vocabulary import Widths
 
 pytestmark = [pytest.mark.musubi, pytest.mark.timeout(900)]
 

@@ -18,9 +18,9 @@ from training.pipeline.advance import advance
 from training.pipeline.stage_runner import run_stage
 from training.pipeline.stages.functions import stage_function
 from training.registry.dataset_draft import Upload
-from training.runs.events import StageKey
 from training.runs.spec import RunSpec, TrainRequest
 from training.runs.state import StageState, StageStatus
+from training.vocabulary import StageKey
 
 
 class IdleHouse(LocalHouse):

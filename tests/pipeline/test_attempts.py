@@ -21,9 +21,10 @@ from training.pipeline.stage_runner import (
 )
 from training.ports import Call, CallState, CallStatus, Grant, Leases
 from training.runs.event_log import REQUEST, Writer
-from training.runs.events import CancelRequested, StageKey
+from training.runs.events import CancelRequested
 from training.runs.spec import RunSpec
 from training.runs.state import RunStatus, StageState, StageStatus
+from training.vocabulary import StageKey
 
 PREPARE = StageKey("prepare")
 
@@ -147,7 +148,7 @@ class TakenOver(Watched):
 def test_whoever_lost_the_runs_lease_writes_nothing_more(
     attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.turn.SURE_SECONDS", 0.0)
+    monkeypatch.setattr("training.pipeline.leases.SURE_SECONDS", 0.0)
     house, spec = attempt.stages.local.house, attempt.spec
     with pytest.raises(KilledError):
         attempt.run(is_killed)

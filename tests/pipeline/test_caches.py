@@ -15,9 +15,9 @@ from training.pipeline.stages.cache_making import is_complete
 from training.registry.dataset_edits import DatasetEdits
 from training.rehearsal.dataset_config import read_datasets
 from training.rehearsal.items import TrainingItems
-from training.runs.events import StageKey
 from training.runs.spec import RunSpec
 from training.runs.state import StageStatus
+from training.vocabulary import StageKey
 
 CACHE, TRAIN = StageKey("cache"), StageKey("train", "main")
 # An image, and a clip of 49 frames: one frame, 21 frames and two windows of 45.

@@ -14,9 +14,10 @@ from training.errors import RequestError
 from training.operations.runs import Runs
 from training.ports import Call, CallState, CallStatus
 from training.runs.event_log import REQUEST
-from training.runs.events import CancelRequested, StageKey
+from training.runs.events import CancelRequested
 from training.runs.spec import RunSpec
 from training.runs.state import RunStatus
+from training.vocabulary import StageKey
 
 PREPARE, FETCH = StageKey("prepare"), StageKey("fetch")
 

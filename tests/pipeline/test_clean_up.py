@@ -13,9 +13,9 @@ from tests.pipeline.stages import Stages
 from training import store_keys
 from training.operations.clean_up import Freed, clean_up
 from training.pipeline.runtime import House
-from training.runs.events import StageKey
 from training.runs.spec import RunSpec
 from training.runs.state import StageStatus
+from training.vocabulary import StageKey
 
 DAYS = timedelta(days=1)
 MODEL = "wan22-t2v-lightning"

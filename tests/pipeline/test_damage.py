@@ -13,8 +13,8 @@ from training.errors import TrainingError
 from training.operations.runs import Origin
 from training.pipeline.advance import lease_name
 from training.pipeline.run_view import metrics
-from training.runs.events import StageKey
 from training.runs.state import RunStatus
+from training.vocabulary import StageKey
 
 ORIGIN = Origin(guild=GUILD, by="7", channel="5")
 SLOW = "LORABOT_STEP_DELAY"

@@ -14,8 +14,8 @@ from training.lora.contents import read_contents
 from training.lora.fit import require_values
 from training.operations.runs import Origin
 from training.pipeline.run_view import RunView, metrics
-from training.runs.events import StageKey
 from training.runs.state import RunStatus, StageStatus
+from training.vocabulary import StageKey
 
 TRAIN = StageKey("train", "main")
 SLOW = "LORABOT_STEP_DELAY"

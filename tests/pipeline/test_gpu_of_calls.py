@@ -11,9 +11,9 @@ from tests.pipeline.home import GUILD
 from tests.pipeline.stages import Stages
 from training.operations.runs import Origin, Runs
 from training.ports import Backend, Call, CallState
-from training.runs.events import StageKey
 from training.runs.spec import TrainRequest
 from training.runs.state import StageStatus
+from training.vocabulary import StageKey
 
 
 @dataclass

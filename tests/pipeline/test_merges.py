@@ -11,8 +11,8 @@ from tests.pipeline.lorabot import Lorabot
 from training import store_keys
 from training.files.safetensors_header import read_header
 from training.rehearsal.weights import write_weights
-from training.runs.events import StageKey
 from training.runs.state import RunStatus
+from training.vocabulary import StageKey
 
 MODEL = "wan22-t2v-lightning"
 EXPERTS = ("high", "low")

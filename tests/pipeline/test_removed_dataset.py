@@ -5,8 +5,8 @@ from pathlib import Path
 from tests.media import guide_files
 from tests.pipeline.home import GUILD
 from tests.pipeline.stages import Stages
-from training.runs.events import StageKey
 from training.runs.state import StageStatus
+from training.vocabulary import StageKey
 
 PREPARE = StageKey("prepare")
 

@@ -13,7 +13,6 @@ from safetensors.numpy import (
 from tests.adapters import tensors, widths, write_adapter
 from tests.pipeline.home import GUILD, Home
 from training import store_keys
-from training.catalogue.models import ExpertName
 from training.errors import AdapterError, NotFoundError, RequestError, TrainingError
 from training.files.safetensors_header import read_header
 from training.operations.retry import rest_of, with_suggestion
@@ -21,6 +20,7 @@ from training.operations.runs import Origin
 from training.runs.spec import ExpertChoice, RunSpec, TrainRequest
 from training.runs.state import Run, RunStatus
 from training.suggestions import FewerFrames
+from training.vocabulary import ExpertName
 
 PAIR, ORIGIN = "wan22-t2v-vanilla", Origin(guild=GUILD, by="7", channel="5")
 SETTINGS = {"epochs": "1", "save_every": "1", "rank": "4"}

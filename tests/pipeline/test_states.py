@@ -14,9 +14,9 @@ from training import store_keys
 from training.pipeline.stage_runner import run_stage
 from training.pipeline.stages.functions import stage_function
 from training.ports import Store
-from training.runs.events import StageKey
 from training.runs.spec import RunSpec
 from training.runs.state import StageStatus
+from training.vocabulary import StageKey
 
 TRAIN = StageKey("train", "main")
 

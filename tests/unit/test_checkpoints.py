@@ -11,9 +11,9 @@ from safetensors.numpy import (
 from bot.messages.checkpoint_text import checkpoint_card, checkpoint_list, usage
 from storage.local.store import FolderStore
 from tests.adapters import tensors, widths, write_adapter
-from training.catalogue.models import ExpertName
 from training.errors import AdapterError, NotFoundError, RequestError, TrainingError
 from training.registry.loras import Checkpoints, StoredCheckpoint
+from training.vocabulary import ExpertName
 
 T2V22, HIGH_RANGE = "wan22-t2v-vanilla", {"modelspec.timestep_range": "875,1000"}
 GUILD, OTHER = "1", "2"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.musubi.logs import FOLDER
 from training.errors import StageError
-from training.memory import MemoryUse, Shape
+from training.estimates.gpu_memory import MemoryUse, Shape
 from training.pipeline.child_process import Listener, run_command
 from training.pipeline.log_tail import end_of
 from training.pipeline.stage_runner import StageInterruptedError

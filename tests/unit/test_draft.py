@@ -21,8 +21,9 @@ from training.registry.dataset_draft import Upload
 from training.registry.dataset_edits import DatasetEdits
 from training.registry.datasets import Datasets
 from training.runs.hyperparameters import ITEM_NAMES, ItemSettings
-from training.runs.spec import DatasetRef, EngineName, RunSpec, TrainRequest
+from training.runs.spec import DatasetRef, RunSpec, TrainRequest
 from training.runs.training_items import LARGEST_BYTES, cut_run, read_config, remarks
+from training.vocabulary import EngineName
 
 SET = report(image(), clip(81))
 IMAGES_AND_LONG = (

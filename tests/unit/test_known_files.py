@@ -1,6 +1,6 @@
 """What a process remembers of the files that it has read."""
 
-from storage.known_files import KnownFiles
+from storage.modal.file_cache import KnownFiles
 
 
 def test_a_file_is_known_until_it_is_forgotten() -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.specs import report
 from training.dataset.config.group import GroupPlan, tokens
 from training.dataset.config.guide_groups import plan_groups
-from training.memory import USUAL_SHAPES, MemoryUse, Shape, lighter, shapes_of
+from training.estimates.gpu_memory import USUAL_SHAPES, MemoryUse, Shape, lighter, shapes_of
 from training.suggestions import FewerFrames, LowerResolution, SwapBlocks, UseFp8, keeps_items
 
 

@@ -19,7 +19,7 @@ from training.backends.modal.call_records import (
     to_plain,
 )
 from training.ports import Call, CallStatus, Grant
-from training.runs.events import StageKey
+from training.vocabulary import StageKey
 
 CALL = Call(guild="1", run="a", key=StageKey("train", "high"), attempt=2, device="gpu")
 

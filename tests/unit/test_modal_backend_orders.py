@@ -10,7 +10,7 @@ from tests.memory_dict import MemoryDict
 from training.backends.modal.backend import ModalBackend
 from training.backends.modal.call_records import CallRecords, Placement
 from training.ports import Call, CallStatus
-from training.runs.events import StageKey
+from training.vocabulary import StageKey
 
 TRAIN = StageKey("train", "high")
 

@@ -8,7 +8,7 @@ from storage.modal.runtime import placement_of
 from training.backends.modal.call_records import Placement, from_plain, to_plain
 from training.catalogue.models import find_model
 from training.ports import Call
-from training.runs.events import StageKey
+from training.vocabulary import StageKey
 
 
 def call(key: StageKey, gpu: str | None) -> Call:

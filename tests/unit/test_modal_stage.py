@@ -10,8 +10,8 @@ import pytest
 from training.backends.modal import call_runner
 from training.backends.modal.call_runner import run_call
 from training.ports import Call
-from training.runs.events import StageKey
 from training.runs.state import StageStatus
+from training.vocabulary import StageKey
 
 CALL = Call(guild="1", run="a", key=StageKey("train", "main"), attempt=1, device="gpu")
 Work = Callable[[threading.Event], StageStatus | None]

@@ -15,7 +15,7 @@ from training.deployment.resources import (
     Resources,
     function_of,
 )
-from training.runs.events import StageName
+from training.vocabulary import StageName
 
 HOURS_LEFT_TO_SAVE = 0.25
 EACH = pytest.mark.parametrize(("name", "resources"), FUNCTIONS.items())

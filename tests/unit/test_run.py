@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from tests.specs import spec
 from training.runs import events as ev
-from training.runs.events import Event, StageEvent, StageKey
+from training.runs.events import Event, StageEvent
 from training.runs.state import RunStatus, StageStatus, fold
+from training.vocabulary import StageKey
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 TRAIN = StageKey("train", "main")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.cli.terminal_words import for_terminal
+from bot.cli.output import for_terminal
 
 
 @pytest.mark.parametrize(

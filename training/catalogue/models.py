@@ -11,11 +11,10 @@ from typing import Literal
 
 from training.catalogue import weights
 from training.catalogue.weights import WeightFile
-from training.dataset.config.buckets import Resolution
 from training.errors import NotFoundError
+from training.vocabulary import ExpertName, Resolution
 
 Dtype = Literal["bf16", "fp16"]
-ExpertName = Literal["main", "high", "low"]
 Gpu = Literal["H100", "A10"]
 
 _GUIDE = "the public Wan LoRA guide (Modal + musubi-tuner) and its eight templates"

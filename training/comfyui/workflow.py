@@ -9,12 +9,13 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from training.catalogue.models import ExpertName, Model, WeightFile, find_model
+from training.catalogue.models import Model, WeightFile, find_model
 from training.comfyui.graph import Graph, Node, Output, Value
 from training.comfyui.sampling import SAMPLING, switch_step
 from training.pipeline.checkpoint_sets import Set, best_set
 from training.runs.spec import RunSpec
 from training.runs.state import Run
+from training.vocabulary import ExpertName
 
 FRAMES, FRAMES_A_SECOND = 81, 16.0
 _REPACKAGED = "Comfy-Org/Wan_2.1_ComfyUI_repackaged"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from training.deployment.names import Deployment
-from training.runs.spec import EngineName
+from training.vocabulary import EngineName
 
 CODE_LABEL, ENGINE_LABEL, DEPLOY_LABEL = "lorabot-code", "lorabot-engine", "lorabot-deploy"
 # What the sandbox shows in a browser is not sent to containers.

@@ -10,8 +10,8 @@ from typing import Literal
 
 from training.catalogue.gpus import GPUS
 from training.catalogue.models import Model
-from training.runs.events import StageName
 from training.store_keys import Area
+from training.vocabulary import StageName
 
 MINUTES = 60  # seconds
 HOURS = 60 * MINUTES

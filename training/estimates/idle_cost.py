@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from training.deployment.resources import BOT, FUNCTIONS, FunctionName, Resources, ServerResources
-from training.machine_prices import MachinePrices
+from training.estimates.prices import MachinePrices
 
 MONTH_SECONDS = 30 * 24 * 3600
 # From the start of a container to its end, for one look that finds nothing to do: its start, the

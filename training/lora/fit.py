@@ -14,8 +14,9 @@ import numpy as np
 from training.catalogue.models import MODELS, Expert, Model
 from training.errors import AdapterError
 from training.lora.contents import ALPHA, UP, Contents
-from training.lora.modules import Widths, modules_of
+from training.lora.modules import modules_of
 from training.lora.origin import read_origin, require_same_origin
+from training.vocabulary import Widths
 
 _SHOWN = 3
 

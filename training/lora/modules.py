@@ -1,12 +1,9 @@
 """The modules of Wan's denoisers that carry an adapter, with their widths, as data."""
 
-from collections.abc import Mapping
 from types import MappingProxyType
 
 from training.catalogue.models import Model
-
-# Module name such as `blocks.0.self_attn.q` to (inputs, outputs).
-Widths = Mapping[str, tuple[int, int]]
+from training.vocabulary import Widths
 
 _ATTENTION = ("q", "k", "v", "o")
 # (blocks, width, feed-forward width). Source: num_layers, dim and ffn_dim in Wan-Video/Wan2.1 and

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import cast
 
-from training.catalogue.models import MODELS, Expert, ExpertName, Model
+from training.catalogue.models import MODELS, Expert, Model
 from training.errors import AdapterError
+from training.vocabulary import ExpertName
 
 # What `completed_metadata` adds to a checkpoint begins with this.
 PREFIX = "lorabot."

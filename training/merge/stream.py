@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from training.errors import MergeError
-from training.merge.hashing import InputHashes
+from training.merge.input_hashes import InputHashes
 from training.merge.output import Staging, exclusive, is_taken, output_root, refuse_unfit
 from training.merge.plan import MergePlan, plan_merge
 from training.merge.receipt import MERGE_VERSION, Receipt, fold_digests, read_receipt, receipt_path

@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from training.catalogue.models import Model, WeightFile
-from training.lora.modules import Widths, modules_of
+from training.lora.modules import modules_of
 from training.musubi.hub import Hub
 from training.musubi.launcher.hooks import MUSUBI_COMMIT
 from training.musubi.launcher.program import DEFAULT_STATE_SECONDS, STATE_SECONDS_VARIABLE
 from training.ports import Extent, Obtained
+from training.vocabulary import Widths
 
 _LAUNCHER = Path(__file__).with_name("launcher")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
-from training.memory import USUAL_SHAPES, MemoryUse, Shape, lighter
+from training.estimates.gpu_memory import USUAL_SHAPES, MemoryUse, Shape, lighter
 from training.musubi.known_failures.entry import Entry
 from training.musubi.known_failures.files import FILES
 from training.musubi.known_failures.machine import MACHINE

@@ -32,7 +32,7 @@ from huggingface_hub.utils import (
 from training.catalogue.models import WeightFile
 from training.errors import StageError
 from training.files.disk_space import disk_full, require_room
-from training.merge.hashing import file_sha256
+from training.files.hashing import file_sha256
 from training.musubi.hub_errors import damaged, explain, other_file
 from training.ports import Extent, Obtained
 
@@ -181,3 +181,22 @@ def _checked(weight: WeightFile, found: HubFile, partial: Path) -> str:
 def _git_hash(path: Path) -> str:
     data = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def link_file(cache: Path, weight: WeightFile, commit: str, stored: Path) -> None:
+    """Let the cache answer for `weight` with the file at `stored`.
+
+    The trainer asks for `main`, whatever commit the file was pinned to.
+    """
+    repo = cache / f"models--{weight.repo.replace('/', '--')}"
+    link = repo / "snapshots" / commit / weight.file
+    link.parent.mkdir(parents=True, exist_ok=True)
+    temporary = link.with_name(f".{link.name}.{os.getpid()}.link")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(os.path.relpath(stored, link.parent))
+    temporary.replace(link)
+    reference = repo / "refs" / "main"
+    reference.parent.mkdir(parents=True, exist_ok=True)
+    partial = reference.with_name(f".main.{os.getpid()}.partial")
+    partial.write_text(commit, "utf-8")
+    partial.replace(reference)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from training.vocabulary import Trouble
+
 PROGRESS_FD_VARIABLE = "LORABOT_PROGRESS_FD"
 EXIT_STOPPED = os.EX_TEMPFAIL  # 75: asked to stop, state saved, worth starting again
 
@@ -105,9 +107,6 @@ class Stopped:
     step: int
     epoch: int
     kind: Literal["stopped"] = "stopped"
-
-
-Trouble = Literal["loss_not_finite", "learning_rate_zero", "adapter_unchanged"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,17 +6,18 @@ import shutil
 from pathlib import Path
 
 from training import store_keys
-from training.catalogue.models import Expert, ExpertName, Model, find_model
+from training.catalogue.models import Expert, Model, find_model
 from training.errors import NotFoundError, RequestError
+from training.files.hashing import file_sha256
 from training.files.parallel import AT_ONCE, each
 from training.lora.contents import Contents, read_contents
 from training.lora.fit import require_fit, require_values
-from training.merge.hashing import file_sha256
 from training.pipeline.runtime import House
 from training.registry.loras import Checkpoints, engine_modules
 from training.runs.event_log import DamagedRunError
 from training.runs.hyperparameters import split_value
 from training.runs.spec import ExpertSpec, RunSpec, StartingPoint
+from training.vocabulary import ExpertName
 
 # As an adapter's alpha comes back from bf16, which has eight bits.
 _ALPHA_TOLERANCE = 2.0**-8

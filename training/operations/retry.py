@@ -4,7 +4,6 @@ from typing import assert_never
 
 from training.dataset.report import Report
 from training.pipeline.plan import steps_per_epoch
-from training.runs.events import StageKey
 from training.runs.spec import ExpertSpec, RunSpec
 from training.runs.state import Run, StageStatus
 from training.runs.training_items import cut_run
@@ -17,6 +16,7 @@ from training.suggestions import (
     UseFp8,
     keeps_items,
 )
+from training.vocabulary import StageKey
 
 
 def rest_of(run: Run) -> RunSpec:

@@ -13,7 +13,6 @@ from training.pipeline.plan import steps_per_epoch
 from training.pipeline.runtime import now
 from training.runs.spec import (
     DatasetRef,
-    EngineName,
     RunSpec,
     TrainRequest,
     check_name,
@@ -22,6 +21,7 @@ from training.runs.spec import (
     resolve_experts,
 )
 from training.runs.training_items import config_of_zip, cut_dataset
+from training.vocabulary import EngineName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,8 +22,9 @@ from training.ports import RunIndex
 from training.registry.datasets import Datasets
 from training.runs import events as ev
 from training.runs.event_log import REQUEST, DamagedRunError
-from training.runs.spec import DatasetRef, EngineName, RunSpec, TrainRequest
+from training.runs.spec import DatasetRef, RunSpec, TrainRequest
 from training.runs.state import Run, RunStatus
+from training.vocabulary import EngineName
 
 _MAX_SUFFIX = 10_000
 logger = logging.getLogger(__name__)

@@ -9,15 +9,16 @@ from pydantic import ValidationError
 from training import store_keys
 from training.errors import BackendError, RequestError
 from training.files.parallel import each
+from training.pipeline.leases import OvertakenError, Turn, take_turn
 from training.pipeline.plan import PlannedStage
 from training.pipeline.run_view import view_of
 from training.pipeline.runtime import House
 from training.ports import Call, CallStatus, call_name
 from training.runs import events as ev
 from training.runs.event_log import ADVANCE, RunLog, Writer
-from training.runs.events import Event, StageKey, StageName
+from training.runs.events import Event
 from training.runs.state import Run, StageState, StageStatus, apply
-from training.turn import OvertakenError, Turn, take_turn
+from training.vocabulary import StageKey, StageName
 
 logger = logging.getLogger(__name__)
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from training.catalogue.models import ExpertName
 from training.errors import NotFoundError
 from training.pipeline.run_view import RunView
 from training.runs.state import Checkpoint, Run
+from training.vocabulary import ExpertName
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from training.errors import StageError
-from training.memory import MemoryUse
+from training.estimates.gpu_memory import MemoryUse
 from training.musubi.failures import TAIL_BYTES, explain
 from training.musubi.progress import EXIT_STOPPED, ProgressEvent
 from training.musubi.progress_reader import read_events

@@ -7,8 +7,8 @@ from pathlib import Path
 from training import store_keys
 from training.pipeline.run_view import stage_keys
 from training.pipeline.runtime import House
-from training.runs.events import StageKey
 from training.runs.state import Run, StageStatus
+from training.vocabulary import StageKey
 
 TAIL_BYTES = 6_000
 _PRINTING = ("cache", "train")

@@ -7,16 +7,16 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
 from training import store_keys
-from training.catalogue.models import ExpertName, Model, WeightFile, find_model
+from training.catalogue.models import Model, WeightFile, find_model
 from training.dataset.config.group import GroupPlan
 from training.dataset.config.toml_file import render_toml
 from training.errors import RequestError
-from training.memory import MemoryUse, shapes_of
+from training.estimates.gpu_memory import MemoryUse, shapes_of
 from training.musubi.commands import BaseFile, CacheLatents, CacheText, TrainNetwork, Weights
 from training.ports import Engine
-from training.runs.events import StageKey
 from training.runs.hyperparameters import SpeedLoraSettings
 from training.runs.spec import ExpertSpec, RunSpec
+from training.vocabulary import ExpertName, StageKey
 
 Device = Literal["cpu", "gpu"]
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from training import store_keys
-from training.catalogue.models import ExpertName
 from training.files.parallel import each
 from training.pipeline.runtime import House
-from training.runs.events import StageKey
 from training.runs.spec import RunSpec
 from training.runs.state import Run, StageState, StageStatus
+from training.vocabulary import ExpertName, StageKey
 
 
 class Progress(BaseModel):

@@ -14,8 +14,9 @@ from training.estimates.prices import PriceList, listed_prices
 from training.pipeline.plan import Planner
 from training.ports import Backend, Board, Engine, Leases, Store
 from training.runs.event_log import RunLog
-from training.runs.spec import EngineName, RunSpec
+from training.runs.spec import RunSpec
 from training.runs.training_items import cut_run
+from training.vocabulary import EngineName
 
 
 def now() -> datetime:

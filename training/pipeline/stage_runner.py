@@ -7,21 +7,37 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 
 from training import store_keys
-from training.board import Reporter
 from training.errors import StageError, TrainingError
 from training.pipeline.advance import lease_name, nudge
 from training.pipeline.leases import heartbeat, held
 from training.pipeline.log_tail import end_of
 from training.pipeline.plan import Planner
 from training.pipeline.runtime import House
-from training.ports import Call, Grant
+from training.ports import Board, Call, Grant
 from training.runs import events as ev
 from training.runs.event_log import RunLog, Writer
-from training.runs.events import StageEvent, StageKey, TrainingWarned
+from training.runs.events import StageEvent, TrainingWarned
 from training.runs.spec import RunSpec
 from training.runs.state import Run, StageStatus
+from training.vocabulary import StageKey
+
+
+class Reporter:
+    """Replaces one value on a board; what comes too soon after the last is dropped."""
+
+    def __init__(self, board: Board, key: str) -> None:
+        self._board, self._key = board, key
+        self._told_at = float("-inf")
+
+    def tell(self, data: bytes, *, is_last: bool = False) -> None:
+        """Replace the value; the last one of a stage is never dropped."""
+        if is_last or monotonic() - self._told_at >= self._board.pause_seconds:
+            self._told_at = monotonic()
+            self._board.show(self._key, data)
+
 
 logger = logging.getLogger(__name__)
 

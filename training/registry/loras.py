@@ -10,18 +10,19 @@ from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
 
 from training import store_keys
-from training.catalogue.models import Expert, ExpertName, Model, find_model
+from training.catalogue.models import Expert, Model, find_model
 from training.errors import AdapterError, NotFoundError, RequestError
+from training.files.hashing import file_sha256
 from training.files.parallel import each
 from training.lora.contents import Contents, read_contents
 from training.lora.fit import require_fit, require_values
-from training.lora.modules import Widths, modules_of
+from training.lora.modules import modules_of
 from training.lora.origin import proven_expert, read_origin, unproven
 from training.lora.rewrite import as_musubi_names
-from training.merge.hashing import file_sha256
 from training.ports import Store
 from training.rehearsal.shape import adapter_widths
-from training.runs.spec import EngineName, check_name, is_name, name_from_file
+from training.runs.spec import check_name, is_name, name_from_file
+from training.vocabulary import EngineName, ExpertName, Widths
 
 ADAPTER = "adapter.safetensors"
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from training.catalogue.models import Model, WeightFile
-from training.lora.modules import Widths
-from training.merge.hashing import file_sha256
+from training.files.hashing import file_sha256
 from training.ports import Extent, Obtained
 from training.rehearsal.shape import adapter_widths
 from training.rehearsal.weights import Role, write_weights
+from training.vocabulary import Widths
 
 # Fixed file times make the same seed give the same bytes; any constant would do.
 _EPOCH_SECONDS = "1767225600"  # 2026-01-01

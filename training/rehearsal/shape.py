@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from training.lora.modules import Widths, wan_modules
+from training.lora.modules import wan_modules
+from training.vocabulary import Widths
 
 InChannels = Literal[16, 36]
 

@@ -4,22 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from training.catalogue.models import ExpertName
-from training.musubi.progress import Trouble
 from training.suggestions import Suggestion
-
-StageName = Literal["prepare", "fetch", "cache", "merge", "train", "publish"]
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class StageKey:
-    """Which stage of a run: its name, and the expert where the stage differs by expert."""
-
-    stage: StageName
-    expert: ExpertName | None = None
-
-    def __str__(self) -> str:
-        return f"{self.stage}-{self.expert}" if self.expert else self.stage
+from training.vocabulary import StageKey, Trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

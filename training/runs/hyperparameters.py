@@ -12,11 +12,11 @@ from typing import Annotated, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from training.catalogue.models import Expert, ExpertName, Model, WeightFile
-from training.dataset.config.buckets import Resolution
+from training.catalogue.models import Expert, Model, WeightFile
 from training.errors import RequestError
 from training.runs.lightning_file import FILE, FORMS, REPO, REVISION, find_lightning_file
 from training.runs.lr_schedules import Scheduler, require_effect
+from training.vocabulary import ExpertName, Resolution
 
 Optimizer = Literal["adamw8bit", "adamw", "adafactor"]
 

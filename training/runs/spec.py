@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from training.catalogue.models import Expert, ExpertName, Model, find_model
+from training.catalogue.models import Expert, Model, find_model
 from training.dataset.report import Media
 from training.errors import RequestError
 from training.runs.hyperparameters import (
@@ -24,9 +24,9 @@ from training.runs.hyperparameters import (
     resolve_speed_lora,
     split_value,
 )
+from training.vocabulary import EngineName, ExpertName
 
 ExpertChoice = Literal["both", "high", "low"]
-EngineName = Literal["rehearsal", "musubi"]
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 _REFERENCE = re.compile(r"(?P<name>[^@]+)(?:@(?P<number>\d{1,6}))?")
 

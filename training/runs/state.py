@@ -6,12 +6,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import assert_never
 
-from training.catalogue.models import ExpertName
-from training.musubi.progress import Trouble
 from training.runs import events as ev
-from training.runs.events import Event, StageEvent, StageKey
+from training.runs.events import Event, StageEvent
 from training.runs.spec import RunSpec
 from training.suggestions import Suggestion
+from training.vocabulary import ExpertName, StageKey, Trouble
 
 
 class RunStatus(StrEnum):

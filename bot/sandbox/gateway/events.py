@@ -11,7 +11,8 @@ from bot.sandbox.payloads.objects import (
 )
 from bot.sandbox.wire import Json
 from bot.sandbox.world.changes import Change
-from bot.sandbox.world.permissions import VIEW_CHANNEL, permissions_in
+from bot.sandbox.world.permission_bits import VIEW_CHANNEL
+from bot.sandbox.world.permissions import permissions_in
 from bot.sandbox.world.world import World
 
 GUILDS, GUILD_MEMBERS, PRESENCES = 1 << 0, 1 << 1, 1 << 8

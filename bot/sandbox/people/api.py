@@ -15,7 +15,8 @@ from bot.sandbox.payloads.objects import (
     thread_payload,
     user_payload,
 )
-from bot.sandbox.people.people import People, Place
+from bot.sandbox.people.people import People
+from bot.sandbox.people.place import Place
 from bot.sandbox.people.stream import Stream, interaction_view
 from bot.sandbox.wire import ApiError, Json
 from bot.sandbox.world.attachments import Upload

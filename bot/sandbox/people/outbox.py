@@ -13,7 +13,7 @@ from bot.sandbox.world.permissions import permissions_in
 from bot.sandbox.world.world import World
 
 if TYPE_CHECKING:
-    from bot.sandbox.people.people import Place
+    from bot.sandbox.people.place import Place
 
 
 class Outbox:

@@ -1,17 +1,18 @@
 """What a person can do in the sandbox; refuses what a chat client would not let them do."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from bot.sandbox import interactions as types
 from bot.sandbox.interactions import Interaction
 from bot.sandbox.people.options import OptionReader, find_command, nested, option_specs
 from bot.sandbox.people.outbox import Outbox
+from bot.sandbox.people.place import Place
 from bot.sandbox.people.resolved import Resolved
 from bot.sandbox.wire import Json
 from bot.sandbox.world import commands as kinds
 from bot.sandbox.world import components as parts
+from bot.sandbox.world import permission_bits
 from bot.sandbox.world import permissions as may
 from bot.sandbox.world.attachments import Attachments, Upload
 from bot.sandbox.world.commands import Commands
@@ -20,14 +21,6 @@ from bot.sandbox.world.messages import Draft, Messages
 from bot.sandbox.world.threads import Threads
 from bot.sandbox.world.world import World
 from training.errors import NotFoundError, RequestError
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Who acts and where."""
-
-    user: Json
-    channel: Json
 
 
 class People:
@@ -58,7 +51,9 @@ class People:
         """Whether a person sees a channel."""
         if "guild_id" not in channel:
             return channel["recipient"] == user_id
-        return bool(may.permissions_in(self._world, user_id, channel) & may.VIEW_CHANNEL)
+        return bool(
+            may.permissions_in(self._world, user_id, channel) & permission_bits.VIEW_CHANNEL
+        )
 
     def commands(self, place: Place) -> list[Json]:
         """Return the commands that the person finds in the channel."""
@@ -168,7 +163,9 @@ class People:
 
     def open_thread(self, place: Place, message_id: str, name: str) -> Json:
         """Open a thread on a message that all can see; return the thread."""
-        may.require(self._world, place.user["id"], place.channel, may.CREATE_PUBLIC_THREADS)
+        may.require(
+            self._world, place.user["id"], place.channel, permission_bits.CREATE_PUBLIC_THREADS
+        )
         message = self._visible(place, message_id)
         if message["ephemeral_for"]:
             raise RequestError("Only you see this message.", "Open the thread on another one.")
@@ -194,6 +191,6 @@ def _head(command: Json) -> Json:
 
 def _is_permitted(command: Json, bits: int) -> bool:
     needed = command["default_member_permissions"]
-    if needed is None or bits & may.ADMINISTRATOR:
+    if needed is None or bits & permission_bits.ADMINISTRATOR:
         return True
     return int(needed) != 0 and int(needed) & bits == int(needed)

@@ -14,6 +14,7 @@ from bot.sandbox.payloads.objects import (
 )
 from bot.sandbox.rest.dispatch import Call, Reply, Route
 from bot.sandbox.wire import ApiError, Json
+from bot.sandbox.world import permission_bits
 from bot.sandbox.world import permissions as may
 from bot.sandbox.world.changes import Changes
 from bot.sandbox.world.commands import Commands
@@ -167,7 +168,7 @@ class ApplicationRoutes:
     def _set_role(self, call: Call, *, is_given: bool) -> Reply:
         guild, role_id, user_id = self._guild(call), call.path["role_id"], call.path["user_id"]
         channel = self._world.channels_of(guild["id"])[0]
-        may.require(self._world, self._world.bot["id"], channel, may.MANAGE_ROLES)
+        may.require(self._world, self._world.bot["id"], channel, permission_bits.MANAGE_ROLES)
         self._world.role(guild["id"], role_id)
         member = self._world.member(guild["id"], user_id)
         others: list[Any] = [one for one in member["roles"] if one != role_id]

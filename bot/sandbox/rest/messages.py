@@ -4,6 +4,7 @@ from bot.sandbox.payloads.messages import Views
 from bot.sandbox.rest.dispatch import Call, Reply, Route
 from bot.sandbox.rest.rate_limits import Limits
 from bot.sandbox.wire import ApiError, Json, created_at, invalid
+from bot.sandbox.world import permission_bits
 from bot.sandbox.world import permissions as may
 from bot.sandbox.world.changes import Changes
 from bot.sandbox.world.messages import Draft, Messages
@@ -65,8 +66,8 @@ class MessageRoutes:
         """Send a message."""
         body: Json = call.body
         channel = self._world.channel(call.path["channel_id"])
-        needed = [may.sending_in(channel)] + [may.ATTACH_FILES] * bool(call.uploads)
-        self._channel(call, *needed, *[may.EMBED_LINKS] * bool(body.get("embeds")))
+        needed = [may.sending_in(channel)] + [permission_bits.ATTACH_FILES] * bool(call.uploads)
+        self._channel(call, *needed, *[permission_bits.EMBED_LINKS] * bool(body.get("embeds")))
         if channel["type"] == DM and not self._world.user(channel["recipient"])["dms_open"]:
             raise ApiError(403, 50007, "Cannot send messages to this user")
         if sent := self._sent_before(channel, body):
@@ -111,7 +112,7 @@ class MessageRoutes:
         """Return messages, newest first, by `limit`, `before`, `after`, `around`."""
         channel = self._channel(call)
         bits = may.permissions_in(self._world, self._bot_id, channel)
-        if not bits & may.READ_HISTORY:
+        if not bits & permission_bits.READ_HISTORY:
             return Reply([])  # as documented: no error, no messages
         limit = int(call.query.get("limit", "50"))
         found = self._messages.listed(channel["id"])
@@ -126,7 +127,7 @@ class MessageRoutes:
 
     def get(self, call: Call) -> Reply:
         """Return one message."""
-        return Reply(self._views.message(self._message(call, may.READ_HISTORY)))
+        return Reply(self._views.message(self._message(call, permission_bits.READ_HISTORY)))
 
     def edit(self, call: Call) -> Reply:
         """Edit one of the bot's own messages."""
@@ -141,13 +142,13 @@ class MessageRoutes:
         """Delete a message; another's needs the permission to manage messages."""
         message = self._message(call)
         if message["author_id"] != self._bot_id:
-            self._channel(call, may.MANAGE_MESSAGES)
+            self._channel(call, permission_bits.MANAGE_MESSAGES)
         self._messages.delete(message)
         return Reply()
 
     def typing(self, call: Call) -> Reply:
         """Show that the bot is typing."""
-        channel = self._channel(call, may.SEND_MESSAGES)
+        channel = self._channel(call, permission_bits.SEND_MESSAGES)
         record = {"channel_id": channel["id"], "user_id": self._bot_id}
         if "guild_id" in channel:
             record["guild_id"] = channel["guild_id"]
@@ -176,7 +177,7 @@ class MessageRoutes:
         return self._set_pin(call, is_pinned=False)
 
     def _set_pin(self, call: Call, *, is_pinned: bool) -> Reply:
-        message = self._message(call, may.PIN_MESSAGES)
+        message = self._message(call, permission_bits.PIN_MESSAGES)
         channel = self._channel(call)
         if is_pinned and len(channel["pins"]) >= _MOST_PINS:
             raise ApiError(400, 30003, f"Maximum number of pins reached ({_MOST_PINS})")

@@ -3,6 +3,7 @@
 from bot.sandbox.payloads.objects import channel_payload, thread_member_payload, thread_payload
 from bot.sandbox.rest.dispatch import Call, Reply, Route
 from bot.sandbox.wire import ApiError, Json, unknown
+from bot.sandbox.world import permission_bits
 from bot.sandbox.world import permissions as may
 from bot.sandbox.world.changes import Changes
 from bot.sandbox.world.messages import Messages
@@ -51,7 +52,7 @@ class ThreadRoutes:
         if thread["type"] not in THREADS:
             raise ApiError(403, 50013, "Missing Permissions")
         if thread["owner_id"] != self._world.bot["id"]:
-            self._channel(call, may.MANAGE_THREADS)
+            self._channel(call, permission_bits.MANAGE_THREADS)
         body: Json = call.body
         if thread["archived"] and body.get("archived") is not False:
             raise ApiError(400, 50083, "Thread is archived")
@@ -70,7 +71,7 @@ class ThreadRoutes:
         shown = channel_payload(self._world, channel)
         if channel["type"] == DM:
             return Reply(shown)
-        self._channel(call, may.MANAGE_THREADS)
+        self._channel(call, permission_bits.MANAGE_THREADS)
         self._world.forget_channel(channel["id"])
         kind = "thread_delete" if channel["type"] in THREADS else "channel_delete"
         self._changes.publish(kind, channel)
@@ -81,7 +82,11 @@ class ThreadRoutes:
         body: Json = call.body
         kind = body.get("type") or PRIVATE_THREAD
         private = kind == PRIVATE_THREAD
-        needed = may.CREATE_PRIVATE_THREADS if private else may.CREATE_PUBLIC_THREADS
+        needed = (
+            permission_bits.CREATE_PRIVATE_THREADS
+            if private
+            else permission_bits.CREATE_PUBLIC_THREADS
+        )
         parent = self._channel(call, needed)
         thread_id, owner = self._world.ids.next(), str(self._world.bot["id"])
         thread = self._threads.open(parent, thread_id, kind, body, owner)
@@ -89,7 +94,7 @@ class ThreadRoutes:
 
     def create_from_message(self, call: Call) -> Reply:
         """Open the thread of a message; it has the message's id."""
-        parent = self._channel(call, may.CREATE_PUBLIC_THREADS)
+        parent = self._channel(call, permission_bits.CREATE_PUBLIC_THREADS)
         message = self._messages.get(parent["id"], call.path["message_id"])
         thread = self._threads.open_on(parent, message, call.body, self._world.bot["id"])
         return Reply(self._with_member(thread), 201)

@@ -16,6 +16,7 @@ from bot.sandbox.wire import (
     objects,
     unknown,
 )
+from bot.sandbox.world import permission_bits
 from bot.sandbox.world import permissions as may
 from bot.sandbox.world.archive import Archive
 from bot.sandbox.world.attachments import Attachments, Upload
@@ -157,7 +158,7 @@ class Messages:
         """Return the mentions without those that the author may not make."""
         channel = self._world.channel(message["channel_id"])
         bits = may.permissions_in(self._world, message["author_id"], channel)
-        if "guild_id" not in channel or bits & may.MENTION_EVERYONE:
+        if "guild_id" not in channel or bits & permission_bits.MENTION_EVERYONE:
             return named
         roles = self._world.guild(channel["guild_id"])["roles"]
         open_roles = {role["id"] for role in roles if role["mentionable"]}

@@ -2,7 +2,7 @@
 
 from bot.sandbox.wire import Clock, Json, Snowflakes, isoformat, unknown
 from bot.sandbox.world.archive import Archive
-from bot.sandbox.world.permissions import EVERYONE_MAY
+from bot.sandbox.world.permission_bits import EVERYONE_MAY
 
 PEOPLE = ("Ada", "Ben", "Cleo")
 GUILDS = ("Studio A", "Studio B")

@@ -14,7 +14,8 @@ from tests.ml.merge.merge_models import (
     write_inputs,
 )
 from training.errors import MergeError
-from training.merge.hashing import combined_sha256, file_sha256
+from training.files.hashing import file_sha256
+from training.merge.input_hashes import combined_sha256
 from training.merge.layout import read_layout
 from training.merge.receipt import Receipt, address, read_receipt, receipt_path
 from training.merge.request import MergeProgress, MergeRequest

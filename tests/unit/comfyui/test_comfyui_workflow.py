@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from tests.specs import spec
-from training.catalogue.models import MODELS, ExpertName, Model, find_model
+from training.catalogue.models import MODELS, Model, find_model
 from training.comfyui.graph import Graph, node_table
 from training.comfyui.sampling import SAMPLING, switch_step
 from training.comfyui.workflow import build
 from training.pipeline.checkpoint_sets import Set
 from training.runs.spec import ExpertChoice, RunSpec
 from training.runs.state import Checkpoint
+from training.vocabulary import ExpertName
 
 ALL = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 WIDGETS = {"COMBO", "INT", "FLOAT", "STRING"}

@@ -12,9 +12,16 @@ import av
 from tests.media import Pixels, encode_clip
 from tests.unit.dataset import flawed_media
 from tests.unit.dataset.clean_set import SHOTS, frames_of
-from training.dataset.decoding.clip_looks import CUT_CHANGE, CUT_HISTOGRAM, ClipWatch
+from training.dataset.decoding.clip_looks import (
+    CUT_CHANGE,
+    CUT_HISTOGRAM,
+    STILL_LEVELS,
+    STILL_PIXELS,
+    ClipWatch,
+    change,
+    drift,
+)
 from training.dataset.decoding.image_looks import BLURRED, softness, steepness
-from training.dataset.stillness import STILL_LEVELS, STILL_PIXELS, change, drift
 
 SEED = 7
 

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from training.catalogue.models import find_model
 from training.pipeline.run_view import Progress, RunView, stage_keys
 from training.runs import events as ev
-from training.runs.events import Event, StageKey
-from training.runs.spec import DatasetRef, EngineName, RunSpec, TrainRequest, resolve_experts
+from training.runs.events import Event
+from training.runs.spec import DatasetRef, RunSpec, TrainRequest, resolve_experts
 from training.runs.state import fold
+from training.vocabulary import EngineName, StageKey
 
 START = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
 NOW = START + timedelta(minutes=12)

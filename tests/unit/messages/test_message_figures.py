@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.messages.duration import about, duration, size
-from bot.messages.figures import bar, count, listed, loss, percent, rate
+from bot.messages.figures import about, bar, count, duration, listed, loss, percent, rate, size
 
 
 @pytest.mark.parametrize(

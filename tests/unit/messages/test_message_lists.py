@@ -26,7 +26,7 @@ from training.errors import RequestError
 from training.estimates.prices import PriceList, listed_prices
 from training.estimates.time_and_cost import Estimate
 from training.runs import events as ev
-from training.runs.events import StageKey
+from training.vocabulary import StageKey
 
 HIGH = StageKey("train", "high")
 

@@ -24,10 +24,9 @@ from tests.unit.messages.run_examples import (
     trained,
 )
 from training.catalogue.models import MODELS
-from training.musubi.progress import Trouble
 from training.pipeline.run_view import Progress, RunView
 from training.runs import events as ev
-from training.runs.events import StageKey
+from training.vocabulary import StageKey, Trouble
 
 HIGH, LOW = StageKey("train", "high"), StageKey("train", "low")
 MERGE_HIGH, MERGE_LOW = StageKey("merge", "high"), StageKey("merge", "low")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.musubi.expected import OOM, REAL, TOLD
 from tests.unit.musubi.logs import EXIT_CODES, read_log
-from training.memory import MemoryUse, Shape
+from training.estimates.gpu_memory import MemoryUse, Shape
 from training.musubi.failures import ENTRIES, Failure, explain
 from training.musubi.known_failures.entry import Entry
 from training.musubi.launcher.hooks import HookError

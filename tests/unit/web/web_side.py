@@ -8,10 +8,9 @@ from bot.web.links import LinkSigner
 from storage.local.store import FolderStore
 from tests.specs import spec
 from training import store_keys
-from training.catalogue.models import ExpertName
 from training.runs import events as ev
 from training.runs.event_log import RunLog, Writer
-from training.runs.events import StageKey
+from training.vocabulary import ExpertName, StageKey
 
 GUILD, OTHER_GUILD, RUN = "42", "43", "annika"
 HIGH = "checkpoints/high/annika-high.safetensors"

@@ -18,13 +18,13 @@ from tests.wire.hub.hub_server import COMMIT, HubState
 from training import store_keys
 from training.catalogue import weights
 from training.catalogue.models import Model, WeightFile, find_model
-from training.merge.hashing import file_sha256
+from training.files.hashing import file_sha256
 from training.musubi.engine import MusubiEngine
 from training.musubi.hub import Hub
 from training.ports import Engine
-from training.runs.events import StageKey
-from training.runs.spec import EngineName, RunSpec
+from training.runs.spec import RunSpec
 from training.runs.state import StageStatus
+from training.vocabulary import EngineName, StageKey
 
 FETCH = StageKey("fetch")
 MODEL = "wan21-i2v-720p"

@@ -13,9 +13,10 @@ from training.pipeline.run_view import RunView, stage_keys
 from training.registry.datasets import DatasetVersion
 from training.runs import events as ev
 from training.runs.event_log import ADVANCE
-from training.runs.events import Event, StageKey
+from training.runs.events import Event
 from training.runs.spec import RunSpec
 from training.runs.state import fold
+from training.vocabulary import StageKey
 
 OPEN, ENDED, DATASETS, VERSIONS = 10, 60, 12, 3
 _LINE: TypeAdapter[object] = TypeAdapter(object)

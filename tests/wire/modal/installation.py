@@ -25,10 +25,11 @@ from training.pipeline.run_view import RunView
 from training.registry.dataset_draft import Upload
 from training.registry.datasets import Datasets
 from training.runs.event_log import RunLog
-from training.runs.events import Event, StageKey
+from training.runs.events import Event
 from training.runs.spec import TrainRequest
 from training.runs.state import Run, StageState
 from training.store_keys import Area
+from training.vocabulary import StageKey
 
 GUILD = "1"
 ROOT = Path(__file__).parents[3]

@@ -15,20 +15,19 @@ from tests.wire.modal.installation import GUILD, Installation
 from tests.wire.modal.loopback.work import Attempt, Input
 from training import store_keys
 from training.backends.modal.call_records import from_plain
-from training.catalogue.models import ExpertName
-from training.merge.hashing import file_sha256
+from training.files.hashing import file_sha256
 from training.pipeline.run_view import metrics
 from training.ports import Call
 from training.runs.events import (
     CheckpointSaved,
     StageFailed,
-    StageKey,
     StageStarted,
     StageStopped,
     StageSucceeded,
     StateSaved,
 )
 from training.runs.state import Run, RunStatus, StageStatus
+from training.vocabulary import ExpertName, StageKey
 
 WITH_GPU = ("cache", "cache_small", "train", "train_small")
 ENDS: Mapping[type, str] = {

@@ -13,7 +13,7 @@ from tests.wire.modal.loopback.work import Attempt
 from training.backends.modal.backend import ModalBackend
 from training.backends.modal.call_records import CallRecords, Placement
 from training.ports import Call, Leases
-from training.runs.events import StageKey, StageName
+from training.vocabulary import StageKey, StageName
 
 APP = Path(__file__).with_name("stage_app.py")
 ROOT = Path(__file__).parents[3]

@@ -18,7 +18,7 @@ from training import store_keys
 from training.operations.clean_up import CleanUp, Freed
 from training.operations.notices import announce
 from training.runs import events as ev
-from training.runs.events import StageKey
+from training.vocabulary import StageKey
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 TRAIN = StageKey("train", "main")

@@ -18,8 +18,7 @@ from tests.wire.modal.tampering import another_code, another_engine, less_memory
 from training.deployment.modal_prices import RATES
 from training.deployment.resources import BOT
 from training.estimates.idle_cost import idle_costs
-from training.estimates.prices import listed_prices
-from training.machine_prices import CPU_RATE, LISTED, MEMORY_RATE, STORAGE_RATE
+from training.estimates.prices import CPU_RATE, LISTED, MEMORY_RATE, STORAGE_RATE, listed_prices
 
 DEPLOY = ("deploy", "--app", "team", "--engine", "rehearsal")
 DOCTOR = ("doctor", "--json", "--backend", "modal", "--app", "team")

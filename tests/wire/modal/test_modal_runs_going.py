@@ -9,9 +9,9 @@ from storage.modal.mounts import TEMPORARY
 from tests.wire.modal.installation import ORIGIN, Installation
 from tests.wire.modal.invariants import check, executions, saved_steps, started_attempts
 from tests.wire.modal.loopback.trees import scan
-from training.runs.events import StageKey, StageName
 from training.runs.state import Run, RunStatus, StageStatus
 from training.store_keys import Area
+from training.vocabulary import StageKey, StageName
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TRAIN = StageKey("train", "main")

@@ -12,8 +12,8 @@ from tests.wire.modal.invariants import (
     started_attempts,
 )
 from training.pipeline.advance import lease_name
-from training.runs.events import StageKey
 from training.runs.state import RunStatus, StageStatus
+from training.vocabulary import StageKey
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TRAIN = StageKey("train", "main")

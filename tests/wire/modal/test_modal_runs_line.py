@@ -5,8 +5,8 @@ import pytest
 from tests.wire.modal.installation import Installation, install
 from tests.wire.modal.invariants import check, executions, most_on_gpus
 from tests.wire.modal.loopback.api import Loopback
-from training.runs.events import StageKey
 from training.runs.state import Run, RunStatus, StageStatus
+from training.vocabulary import StageKey
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 CACHE, TRAIN = StageKey("cache"), StageKey("train", "main")

@@ -9,8 +9,8 @@ from tests.wire.modal.installation import GUILD, ORIGIN, Installation
 from tests.wire.modal.invariants import check, saved_steps
 from tests.wire.modal.loopback.container import Container
 from training.pipeline.run_view import metrics
-from training.runs.events import StageKey
 from training.runs.state import RunStatus
+from training.vocabulary import StageKey
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TRAIN = StageKey("train", "main")

@@ -5,8 +5,8 @@ import pytest
 from tests.wire.modal.counting import BOT, counted, total
 from tests.wire.modal.installation import Installation
 from tests.wire.modal.invariants import check, executions, started_attempts
-from training.runs.events import StageKey
 from training.runs.state import RunStatus
+from training.vocabulary import StageKey
 
 TRAIN = StageKey("train", "main")
 RPCS_OF_A_RUN = 1100  # about 1,000 on 2 quiet cores; a longer run takes some more for its leases

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.ports import Call, CallState, CallStatus
-from training.runs.events import StageKey
+from training.vocabulary import StageKey
 
 logger = logging.getLogger(__name__)
 _SCHEMA = """

@@ -5,11 +5,9 @@ Source: `BucketSelector` in musubi-tuner, `dataset/bucket.py`, commit 30c658c, f
 
 import math
 from functools import lru_cache
-from typing import Literal
 
 STEP = 16  # pixels: the VAE's 8 times the transformer's patches of 2
 Size = tuple[int, int]  # width, height
-Resolution = Literal["480p", "720p"]
 
 
 def bucket_of(size: Size, resolution: Size, *, no_upscale: bool) -> Size:

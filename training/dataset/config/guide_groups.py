@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from training.dataset.config.buckets import Resolution, Size
+from training.dataset.config.buckets import Size
 from training.dataset.config.frame_windows import Extract
 from training.dataset.config.group import Group, GroupPlan, plan_of
 from training.dataset.frame_rate import longest_4n1
 from training.dataset.report import Report, Sample
+from training.vocabulary import Resolution
 
 FEWEST_MOVING_FRAMES = 5  # the VAE packs the frames after the first by four
 

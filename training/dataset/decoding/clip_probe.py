@@ -1,22 +1,135 @@
 """Decoding one untrusted clip: its true timing, its form, and what repair will change."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from training.dataset.clip_notes import form_notes, timing_notes
-from training.dataset.clip_tape import Tape
-from training.dataset.decoding.clip_reader import open_clip, promised_frames, timed_frames
-from training.dataset.facts import MediaFacts, UnreadableError
-from training.dataset.frame_rate import at_16fps, frames_at_16fps, is_16fps, length_us, longest_4n1
-from training.dataset.image_head import HDR_TRANSFERS
+from training.dataset.decoding.clip_alpha import OPAQUE, drops_alpha, flattened, has_alpha
+from training.dataset.decoding.clip_looks import ClipWatch
+from training.dataset.decoding.clip_reader import (
+    Shape,
+    has_extension,
+    open_clip,
+    promised_frames,
+    shape_of,
+    timed_frames,
+)
+from training.dataset.decoding.image import HDR_TRANSFERS
+from training.dataset.decoding.image_looks import Look
+from training.dataset.facts import MediaFacts, Note, UnreadableError
+from training.dataset.frame_rate import (
+    FPS,
+    at_16fps,
+    frames_at_16fps,
+    is_16fps,
+    is_variable,
+    length_us,
+    longest_4n1,
+)
 from training.dataset.limits import Limits
+from training.dataset.zip.members import CONVERTED_CLIPS
+
+FPS_TOLERANCE = 0.05
+FEWEST_MOVING_FRAMES = 21  # the shortest target of the guide that shows movement
+
+
+@dataclass(slots=True)
+class Tape:
+    """What is kept of a clip while its frames go by."""
+
+    watch: ClipWatch = field(default_factory=ClipWatch)
+    times_us: list[int] = field(default_factory=list[int])
+    shape: Shape | None = None
+    bits: int = 8
+    is_interlaced: bool = False
+    opacity: int | None = None  # the lowest, of 255; None without an alpha channel
+    last: VideoFrame | None = None
+    flat: tuple[VideoFrame, VideoFrame] | None = None  # a frame, and the same on white
+
+    def add(self, time_us: int, frame: VideoFrame, stream: VideoStream) -> None:
+        """Take note of one frame."""
+        if self.shape is None:
+            self.shape = shape_of(frame, stream)
+            self.bits = max(part.bits for part in frame.format.components)
+        self.times_us.append(time_us)
+        self.is_interlaced = self.is_interlaced or frame.interlaced_frame
+        self.last = frame
+
+    def see(self, frame: VideoFrame) -> None:
+        """Look at a frame that training will see."""
+        self.watch.see(self._plain(frame))
+
+    def look(self, count: int) -> Look:
+        """Return how the first `count` of these frames look."""
+        assert self.last is not None
+        return self.watch.look(count, self._plain(self.last))
+
+    def _plain(self, frame: VideoFrame) -> VideoFrame:
+        """Return a frame as repair writes it: one with alpha on white."""
+        if not has_alpha(frame):
+            return frame
+        if self.flat is None or self.flat[0] is not frame:
+            plain, opacity = flattened(frame)
+            self.flat = frame, plain
+            self.opacity = min(opacity, OPAQUE if self.opacity is None else self.opacity)
+        return self.flat[1]
+
 
 BT709, LIMITED_RANGE = 1, 1  # as PyAV gives the tags; numbers of ITU-T H.273
 SMALLEST_SIDE = 64  # pixels
+
+
+def form_notes(
+    container: InputContainer, stream: VideoStream, extension: str, tape: Tape
+) -> Iterator[Note]:
+    """Yield what is to be said about the file and how its pictures are stored."""
+    if not has_extension(container, extension):
+        yield Note(code="wrong-extension", detail=f"is {container.format.long_name}")
+    if extension in CONVERTED_CLIPS:
+        yield Note(code="converted-type", detail=extension)
+    assert tape.shape is not None
+    yield from _shape_notes(tape.shape, stream)
+    if tape.bits > 8:
+        yield Note(code="deep-colour", detail=f"{tape.bits} bit")
+    if tape.opacity is not None:
+        yield Note(code="opaque-alpha" if tape.opacity == OPAQUE else "alpha-channel")
+    elif drops_alpha(stream):
+        yield Note(code="dropped-alpha")
+    if tape.is_interlaced:
+        yield Note(code="interlaced")
+    if container.streams.audio:
+        yield Note(code="audio-dropped")
+
+
+def _shape_notes(shape: Shape, stream: VideoStream) -> Iterator[Note]:
+    if shape.rotation or shape.is_mirrored:
+        turned = f"{shape.rotation} degrees" if shape.rotation else ""
+        mirrored = "mirrored" if shape.is_mirrored else ""
+        yield Note(code="rotated", detail=", ".join(filter(None, (mirrored, turned))))
+    if not shape.is_square_pixels:
+        yield Note(code="non-square-pixels", detail=f"{stream.width} x {stream.height} stored")
+    if shape.even != (shape.width, shape.height):
+        yield Note(code="odd-size", detail=f"{shape.width} x {shape.height}")
+
+
+def timing_notes(tape: Tape, length: int) -> Iterator[Note]:
+    """Yield what is to be said about the frame rate and the length."""
+    fps = len(tape.times_us) * 1_000_000 / length
+    available = frames_at_16fps(length)
+    if is_variable(tape.times_us):
+        yield Note(code="variable-fps", detail=f"{fps:.4g} fps on average")
+    elif abs(fps - FPS) > FPS_TOLERANCE:
+        yield Note(code="low-fps" if fps < FPS else "fps-not-16", detail=f"{fps:.4g} fps")
+    elif longest_4n1(available) != available:
+        kept = f"{available} frames, {longest_4n1(available)} are kept"
+        yield Note(code="frames-not-4n1", detail=kept)
+    if longest_4n1(available) < FEWEST_MOVING_FRAMES:
+        unit = "frame" if available == 1 else "frames"
+        yield Note(code="clip-too-short", detail=f"{available} {unit} at 16 fps")
 
 
 def probe_clip(path: Path, extension: str, limits: Limits, threads: int = 2) -> MediaFacts:

@@ -1,6 +1,7 @@
 """Decoding one untrusted image: what it is, and what repair will change."""
 
 import io
+import shutil
 import struct
 from pathlib import Path
 
@@ -9,8 +10,43 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from training.dataset.decoding.image_looks import look_at_image
 from training.dataset.facts import MediaFacts, Note, UnreadableError
-from training.dataset.image_head import hdr_transfer, what_it_is
 from training.dataset.limits import Limits
+
+HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # numbers of ITU-T H.273
+_BY_START = {
+    b"8BPS": "a Photoshop file",
+    b"%PDF": "a PDF",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"PK\x03\x04": "a zip",
+}
+_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC"}
+_PAGES = (b"<!doctype html", b"<html")
+
+
+def what_it_is(head: bytes) -> str | None:
+    """Return what a file is that is no image of a known type, None where that is not known."""
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12], "a clip")
+    if head.lstrip().lower().startswith(_PAGES):
+        return "a web page"
+    return next((name for start, name in _BY_START.items() if head.startswith(start)), None)
+
+
+def hdr_transfer(head: bytes, form: str) -> str | None:
+    """Return the name of an HDR transfer function that the file is marked with, if any.
+
+    Args:
+        head: The file's beginning, in which such marks stand.
+        form: Pillow's name of the format.
+    """
+    if form == "AVIF" and (at := head.find(b"colrnclx")) >= 0 and len(head) >= at + 12:
+        (transfer,) = struct.unpack_from(">H", head, at + 10)
+        return HDR_TRANSFERS.get(transfer)
+    if form == "PNG" and (at := head.find(b"cICP")) >= 0 and len(head) >= at + 6:
+        return HDR_TRANSFERS.get(head[at + 5])
+    return None
+
 
 EXTENSIONS = {
     "PNG": {".png"},
@@ -148,3 +184,24 @@ def _to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, list[Note
     except (ImageCms.PyCMSError, OSError, ValueError):
         return image, [Note(code="colour-profile", detail="a broken one, left out")]
     return converted or image, [Note(code="colour-profile", detail=name)]
+
+
+PNG_COMPRESSION = 6
+
+
+def convert_image(source: Path, target: Path, *, is_copied: bool, limits: Limits) -> None:
+    """Write `source` to `target`; the bytes are the same on every machine.
+
+    Args:
+        source: The unpacked file.
+        target: Where the repaired image goes.
+        is_copied: As the probe found: nothing needs to change.
+        limits: Sets how many pixels are decoded.
+    """
+    if is_copied:
+        shutil.copyfile(source, target)
+        return
+    image, _ = open_image(source, limits)
+    rgb, _ = upright_rgb(image)
+    rgb.info.clear()  # no stale orientation, gamma or profile may travel along
+    rgb.save(target, "PNG", compress_level=PNG_COMPRESSION)

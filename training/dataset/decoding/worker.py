@@ -12,11 +12,10 @@ from pathlib import Path
 
 from training.dataset.decoding.clip_convert import convert_clip
 from training.dataset.decoding.clip_probe import probe_clip
-from training.dataset.decoding.image import probe_image
+from training.dataset.decoding.image import convert_image, probe_image
 from training.dataset.decoding.messages import REQUEST, Convert, Probe, Reply, Request, Shrink
 from training.dataset.decoding.shrink import shrink
 from training.dataset.facts import MediaFacts, UnreadableError
-from training.dataset.image_convert import convert_image
 from training.dataset.limits import Limits
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 
-from training.musubi.progress import Trouble
+from training.vocabulary import Trouble
 
 
 class TroubleWatch:

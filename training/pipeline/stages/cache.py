@@ -13,8 +13,8 @@ from training.pipeline.stages.cache_keys import CacheFile, Encoders, cache_files
 from training.pipeline.stages.cache_links import assemble, clean
 from training.pipeline.stages.cache_making import CacheMaking
 from training.pipeline.stages.fetch import sha256_of, show_tokenizers
-from training.runs.events import StageKey
 from training.store_keys import CacheKind
+from training.vocabulary import StageKey
 
 
 def run(context: StageContext) -> StageResult:

@@ -7,7 +7,7 @@ from pathlib import Path
 from training import store_keys
 from training.catalogue.models import WeightFile
 from training.files.disk_space import require_room
-from training.musubi.hub_cache import link_file
+from training.musubi.hub import link_file
 from training.pipeline.stage_runner import StageContext, StageResult
 
 

@@ -1,7 +1,7 @@
 """Which function runs which stage."""
 
 from training.pipeline.stage_runner import StageFunction
-from training.runs.events import StageName
+from training.vocabulary import StageName
 
 
 def stage_function(name: StageName) -> StageFunction:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training import store_keys
-from training.catalogue.models import ExpertName, WeightFile
+from training.catalogue.models import WeightFile
 from training.merge.receipt import Receipt, address
 from training.merge.request import MergeProgress, MergeRequest
 from training.pipeline.stage_runner import StageContext, StageResult
 from training.pipeline.stages.fetch import sha256_of
-from training.runs.events import StageKey
 from training.runs.hyperparameters import SpeedLoraSettings
 from training.runs.spec import ExpertSpec
+from training.vocabulary import ExpertName, StageKey
 
 
 def run(context: StageContext) -> StageResult:

@@ -4,16 +4,16 @@ import json
 from pathlib import Path
 
 from training import store_keys
-from training.catalogue.models import ExpertName
+from training.files.hashing import file_sha256
 from training.lora.contents import Contents, read_contents
 from training.lora.fit import require_fit, require_values
 from training.lora.rewrite import with_metadata
-from training.merge.hashing import file_sha256
 from training.pipeline.stage_runner import StageContext, StageResult
 from training.pipeline.stages.checkpoint_metadata import completed_metadata
 from training.pipeline.stages.merge import receipt_hash
 from training.runs import events as ev
 from training.runs.state import Checkpoint
+from training.vocabulary import ExpertName
 
 
 def run(context: StageContext) -> StageResult:

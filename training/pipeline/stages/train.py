@@ -7,7 +7,6 @@ from pathlib import Path, PurePosixPath
 from pydantic import TypeAdapter
 
 from training import store_keys
-from training.catalogue.models import ExpertName
 from training.errors import StageError
 from training.files.safetensors_header import read_header
 from training.musubi.state import STATE_FILE, read_state
@@ -17,6 +16,7 @@ from training.pipeline.stages.cache import require_caches
 from training.pipeline.stages.merge import link_merged, receipt_hash
 from training.pipeline.stages.recorder import Recorder
 from training.runs.spec import RunSpec
+from training.vocabulary import ExpertName
 
 logger = logging.getLogger(__name__)
 _COMMENT: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])

@@ -3,16 +3,13 @@
 import hashlib
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import cycle
-from pathlib import Path
 from threading import Event
 from typing import Literal, Self
 
+from training.files.hashing import file_sha256
 from training.merge.base_files import BaseFiles
 from training.merge.layout import FileLayout
 from training.merge.request import MergeRequest
-
-_CHUNK_BYTES = 1 << 22
 
 
 class InputHashes:
@@ -72,22 +69,3 @@ def combined_sha256(by_name: Mapping[str, str]) -> str:
         return next(iter(by_name.values()))
     lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(by_name.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def file_sha256(path: Path, stop: Event | None = None) -> str:
-    """Return the SHA-256 of the file at `path` in hex; early and meaningless after `stop`.
-
-    The next chunk is read while one is hashed: the hash of one file cannot be divided, and on
-    a machine with many cores it is what a merge waits for.
-    """
-    digest = hashlib.sha256()
-    buffers = cycle([memoryview(bytearray(_CHUNK_BYTES)), memoryview(bytearray(_CHUNK_BYTES))])
-    with path.open("rb", buffering=0) as file, ThreadPoolExecutor(1) as reader:
-        buffer = next(buffers)
-        count = file.readinto(buffer)
-        while count and not (stop and stop.is_set()):
-            following = next(buffers)
-            ahead = reader.submit(file.readinto, following)
-            digest.update(buffer[:count])
-            buffer, count = following, ahead.result()
-    return digest.hexdigest()

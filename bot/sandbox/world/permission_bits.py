@@ -1,0 +1,62 @@
+"""Discord's permission bits, and what everybody has."""
+
+ADMINISTRATOR = 1 << 3
+
+
+VIEW_CHANNEL = 1 << 10
+
+
+SEND_MESSAGES = 1 << 11
+
+
+MANAGE_MESSAGES = 1 << 13
+
+
+EMBED_LINKS = 1 << 14
+
+
+ATTACH_FILES = 1 << 15
+
+
+READ_HISTORY = 1 << 16
+
+
+MENTION_EVERYONE = 1 << 17
+
+
+MANAGE_ROLES = 1 << 28
+
+
+USE_COMMANDS = 1 << 31
+
+
+MANAGE_THREADS = 1 << 34
+
+
+CREATE_PUBLIC_THREADS = 1 << 35
+
+
+CREATE_PRIVATE_THREADS = 1 << 36
+
+
+SEND_IN_THREADS = 1 << 38
+
+
+PIN_MESSAGES = 1 << 51
+
+
+ALL = (1 << 53) - 1
+
+
+EVERYONE_MAY = (
+    VIEW_CHANNEL
+    | SEND_MESSAGES
+    | EMBED_LINKS
+    | ATTACH_FILES
+    | READ_HISTORY
+    | USE_COMMANDS
+    | CREATE_PUBLIC_THREADS
+    | CREATE_PRIVATE_THREADS
+    | SEND_IN_THREADS
+    | PIN_MESSAGES
+)

@@ -1,0 +1,23 @@
+"""Words that every part of the house uses; standard library only, for musubi's environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+EngineName = Literal["rehearsal", "musubi"]
+ExpertName = Literal["main", "high", "low"]
+Resolution = Literal["480p", "720p"]
+StageName = Literal["prepare", "fetch", "cache", "merge", "train", "publish"]
+Trouble = Literal["loss_not_finite", "learning_rate_zero", "adapter_unchanged"]
+Widths = Mapping[str, tuple[int, int]]  # a module such as `blocks.0.self_attn.q`: inputs, outputs
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StageKey:
+    """Which stage of a run: its name, and the expert where the stage differs by expert."""
+
+    stage: StageName
+    expert: ExpertName | None = None
+
+    def __str__(self) -> str:
+        return f"{self.stage}-{self.expert}" if self.expert else self.stage
