@@ -4,7 +4,7 @@ import secrets
 
 from bot.settings import Settings
 from training.operations.runs import Runs
-from training.pipeline.runtime import House
+from training.pipeline.runtime import Runtime
 from training.ports import Claims, Engine, RunIndex
 from training.registry.datasets import Datasets
 from training.registry.loras import Checkpoints
@@ -19,16 +19,18 @@ class Installation:
 
     Attributes:
         settings: What its operator has set.
-        house: The adapters that its runs work with.
+        runtime: The adapters that its runs work with.
         claims: Who of several copies of the bot does what.
         runs, datasets, checkpoints: What people have on it.
     """
 
-    def __init__(self, settings: Settings, house: House, claims: Claims, index: RunIndex) -> None:
-        self.settings, self.house, self.claims = settings, house, claims
-        self.runs = Runs(house, index)
-        self.datasets = Datasets(house.store, settings.limits)
-        self.checkpoints = Checkpoints(house.store)
+    def __init__(
+        self, settings: Settings, runtime: Runtime, claims: Claims, index: RunIndex
+    ) -> None:
+        self.settings, self.runtime, self.claims = settings, runtime, claims
+        self.runs = Runs(runtime, index)
+        self.datasets = Datasets(runtime.store, settings.limits)
+        self.checkpoints = Checkpoints(runtime.store)
 
     def engine(self, name: EngineName) -> Engine:
         """Return the engine called `name`.
@@ -36,17 +38,17 @@ class Installation:
         Raises:
             RequestError: It cannot be used here.
         """
-        return self.house.engine(name)
+        return self.runtime.engine(name)
 
     def ensure_worker(self) -> None:
         """See that somebody works on what waits; elsewhere that is seen to already."""
 
     def guilds(self) -> list[str]:
         """Return the guilds that have anything stored."""
-        return self.house.store.names(GUILDS)
+        return self.runtime.store.names(GUILDS)
 
     def link_secret(self) -> bytes:
         """Return the secret that signs links; made once, kept in the store."""
-        store = self.house.store
+        store = self.runtime.store
         store.create(_LINK_SECRET, secrets.token_bytes(32))
         return store.read(_LINK_SECRET)

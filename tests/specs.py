@@ -19,7 +19,7 @@ class Rooted:
     def path(self, key: str) -> Path:
         return self.root / key
 
-    def workshop(self, key: str) -> Path:
+    def staging_path(self, key: str) -> Path:
         return self.root / key
 
 

@@ -7,7 +7,7 @@ from bot.cli.models import markdown_table
 from bot.messages.invite import PERMISSIONS, invite_link
 from bot.settings import Settings
 from training.catalogue.gpus import GPUS
-from training.estimates.idle_cost import idle_costs
+from training.deployment.idle_cost import idle_costs
 from training.estimates.prices import LISTED
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ from training.deployment.resources import FUNCTIONS, STARTUP_SECONDS, FunctionNa
 from training.pipeline.settings import STAGE_VARIABLES, chosen
 
 if TYPE_CHECKING:
-    from storage.modal.runtime import ModalParts
+    from storage.modal.runtime import ModalRuntime
 
 DEPLOYMENT = Deployment.from_env(os.environ)
 HUB_SECRET = modal.Secret.from_name(DEPLOYMENT.hub_secret, required_keys=list(HUB_KEYS))
@@ -59,7 +59,7 @@ def advance(guild: str, run: str) -> None:
     from training.backends.modal.functions import advance_one
 
     parts = _opened()
-    advance_one(parts.house, guild, run, parts.backend.pump)
+    advance_one(parts.runtime, guild, run, parts.backend.pump)
 
 
 @app.function(**_options("tick", _CPU))
@@ -68,7 +68,7 @@ def tick() -> None:
     from training.backends.modal.functions import advance_all
 
     parts = _opened()
-    advance_all(parts.house, parts.backend.pump)
+    advance_all(parts.runtime, parts.backend.pump)
 
 
 @app.function(**_options("clean_up", _CPU))
@@ -77,8 +77,8 @@ def clean_up() -> None:
     from training.operations.clean_up import clean_up as clean
     from training.operations.notices import announce
 
-    house = _opened().house
-    announce(house, clean(house))
+    runtime = _opened().runtime
+    announce(runtime, clean(runtime))
 
 
 @app.function(**_options("prepare", _CPU))
@@ -133,14 +133,14 @@ def _stage(call: dict[str, Any]) -> str:
     from training.backends.modal.functions import do_call
 
     parts = _opened(has_mounts=True)
-    return do_call(parts.house, parts.records, call)
+    return do_call(parts.runtime, parts.records, call)
 
 
 @functools.cache
-def _opened(*, has_mounts: bool = False) -> "ModalParts":
+def _opened(*, has_mounts: bool = False) -> "ModalRuntime":
     """Return the adapters; a container that is called again knows what it has read already."""
-    from storage.modal.runtime import open_house
+    from storage.modal.runtime import open_runtime
     from training.pipeline.logging_setup import log_to_stderr
 
     log_to_stderr()
-    return open_house(DEPLOYMENT, has_mounts=has_mounts)
+    return open_runtime(DEPLOYMENT, has_mounts=has_mounts)

@@ -29,7 +29,7 @@ class Store(Protocol):
 
     A write is all or nothing: a reader sees the old bytes or the new ones. Small records are read
     and written by key. What programs read and make lies in files: they find what is stored at
-    `path`, make what is new in a `workshop`, and `keep` stores it for all.
+    `path`, make what is new in a `staging_path`, and `keep` stores it for all.
     """
 
     def read(self, key: str) -> bytes:
@@ -97,7 +97,7 @@ class Store(Protocol):
         """Let `path` lead to what others have kept by now at `key` and around it."""
         ...
 
-    def workshop(self, key: str) -> Path:
+    def staging_path(self, key: str) -> Path:
         """Return where a program of this machine makes what is to be kept at `key`."""
         ...
 

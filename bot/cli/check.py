@@ -18,7 +18,7 @@ from training.dataset.report import Finding, Report
 from training.dataset.zip.archive import ArchiveRefusedError
 from training.errors import DatasetError, RequestError
 from training.estimates.steps_per_model import predictions, suited
-from training.registry.dataset_draft import Draft, Upload, inspect_upload, refuse_unusable
+from training.registry.dataset_draft import DatasetDraft, Upload, inspect_upload, refuse_unusable
 
 
 def check(
@@ -57,7 +57,7 @@ def check(
             console.print(f"{len(manifest.files)} files written to {repair}", markup=False)
 
 
-def _look(upload: Upload, limits: Limits, *, as_json_too: bool) -> Draft:
+def _look(upload: Upload, limits: Limits, *, as_json_too: bool) -> DatasetDraft:
     """Inspect a zip; one that is refused outright still gives a report where JSON is wanted."""
     try:
         with counted("Looking", is_quiet=as_json_too) as on_progress:

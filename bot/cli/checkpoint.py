@@ -22,7 +22,7 @@ checkpoint = App(name="checkpoint", help="LoRA files that trainings can start fr
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Place(Home):
+class ServerHome(Home):
     """Whose checkpoints: the command line's own, or those of a chat server."""
 
     server: Annotated[
@@ -46,7 +46,7 @@ class Place(Home):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Binding:
+class LoraTarget:
     """What a file is for."""
 
     model: ModelName
@@ -61,12 +61,12 @@ def add(
     file: Annotated[Path, Parameter(help="A .safetensors file of musubi-tuner or of ComfyUI.")],
     /,
     *,
-    binding: Binding,
+    binding: LoraTarget,
     json: Json = False,
-    place: Place | None = None,
+    place: ServerHome | None = None,
 ) -> None:
     """Check a LoRA file, bind it to a model and an expert, and store it."""
-    place = place or Place()
+    place = place or ServerHome()
     record = place.open().checkpoints.add(
         place.guild,
         file,
@@ -82,9 +82,9 @@ def add(
 
 
 @checkpoint.command(name="list")
-def list_(*, json: Json = False, place: Place | None = None) -> None:
+def list_(*, json: Json = False, place: ServerHome | None = None) -> None:
     """List the LoRA files that trainings can start from."""
-    place = place or Place()
+    place = place or ServerHome()
     found = place.open().checkpoints.all(place.guild)
     if json:
         print_json([record.model_dump(mode="json") for record in found])
@@ -97,8 +97,8 @@ def list_(*, json: Json = False, place: Place | None = None) -> None:
 
 
 @checkpoint.command
-def remove(name: Name, /, *, place: Place | None = None) -> None:
+def remove(name: Name, /, *, place: ServerHome | None = None) -> None:
     """Remove one; runs that started from it keep their own copy."""
-    place = place or Place()
+    place = place or ServerHome()
     place.open().checkpoints.remove(place.guild, name)
     console.print(f"{name} is removed; runs that started from it keep their own copy.")

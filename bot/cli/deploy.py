@@ -13,10 +13,10 @@ from bot.doctor.chat import DISCORD, DiscordAccount, DiscordRefusedError
 from bot.messages.deploy_text import idle_text, next_text
 from bot.messages.figures import duration
 from bot.settings import Settings
+from training.deployment.idle_cost import idle_costs
 from training.deployment.names import ENGINE_VARIABLE
 from training.deployment.resources import BOT, FUNCTIONS
 from training.errors import RequestError
-from training.estimates.idle_cost import idle_costs
 from training.vocabulary import EngineName
 
 Trainer = Annotated[

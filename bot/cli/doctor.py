@@ -7,7 +7,7 @@ from dataclasses import asdict
 from bot.cli.options import Home, Json
 from bot.cli.output import console, errors, plain, print_json
 from bot.doctor.chat import chat_findings
-from bot.doctor.finding import Finding, Status, unchecked
+from bot.doctor.finding import CheckResult, Status, unchecked
 from bot.doctor.machine import machine_findings
 
 _STYLES: dict[Status, str] = {"fine": "green", "failed": "bold red", "not checked": "yellow"}
@@ -19,7 +19,7 @@ def doctor(*, json: Json = False, home: Home | None = None) -> None:
 
     Nothing is changed, and no token is printed. --backend local leaves Modal out.
     """
-    found: list[Finding] = []
+    found: list[CheckResult] = []
     for finding in _findings(home or Home()):
         found.append(finding)
         if not json:
@@ -32,7 +32,7 @@ def doctor(*, json: Json = False, home: Home | None = None) -> None:
         sys.exit(1)
 
 
-def _findings(home: Home) -> Iterator[Finding]:
+def _findings(home: Home) -> Iterator[CheckResult]:
     settings = home.settings()
     yield from machine_findings(settings)
     if home.backend == "local":
@@ -44,7 +44,7 @@ def _findings(home: Home) -> Iterator[Finding]:
     yield from chat_findings(settings)
 
 
-def _print(finding: Finding) -> None:
+def _print(finding: CheckResult) -> None:
     mark = f"[{_STYLES[finding.status]}]{finding.status:<{_WIDTH}}[/]"
     console.print(f"{mark}  {plain(finding.check)}: {plain(finding.text)}")
     if finding.fix:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import CycloptsError, Parameter
 
-from bot.cli.checkpoint import Place
+from bot.cli.checkpoint import ServerHome
 from bot.cli.options import OPERATOR, Json
 from bot.cli.output import console, errors, fetched, plain, print_json
 from bot.messages.figures import size
@@ -55,7 +55,7 @@ def import_volume(
     *names: Annotated[str, Parameter(help="What to import; names of --list.")],
     what: What | None = None,
     json: Json = False,
-    place: Place | None = None,
+    place: ServerHome | None = None,
 ) -> None:
     """Copy datasets and LoRA files of the guide's Volumes into a deployment on Modal.
 
@@ -67,7 +67,7 @@ def import_volume(
         raise CycloptsError(msg="Say what to import: names, or --all; --list shows what there is.")
     if what.model is not None:
         find_model(what.model)
-    place = place or Place()
+    place = place or ServerHome()
     place = replace(place, backend=place.backend or "modal")
     place.settings()
     volumes = _look(what, is_quiet=json)

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.installation import Installation
 from bot.settings import BackendName, Settings
 from training.catalogue.gpus import GPUS
 from training.dataset.report import Media
 from training.errors import NotFoundError, RequestError
-from training.operations.runs import Origin
+from training.operations.run_drafts import Requester
 from training.runs.hyperparameters import CONFIG_TEXTS, describe
 from training.runs.spec import ExpertChoice, TrainRequest
 from training.runs.training_items import read_config
@@ -20,7 +20,7 @@ from training.vocabulary import EngineName
 
 GUILD = "local"  # the command line's own guild
 OPERATOR = "operator"
-ORIGIN = Origin(guild=GUILD, by=OPERATOR)
+REQUESTER = Requester(guild=GUILD, by=OPERATOR)
 
 Json = Annotated[bool, Parameter(help="Print JSON with stable fields.", negative=())]
 ModelName = Annotated[str, Parameter(help="A name of `lorabot models`.")]
@@ -77,7 +77,7 @@ class Home:
         """
         settings = self.settings()
         if settings.backend == "local":
-            return LocalHouse(settings)
+            return LocalInstallation(settings)
         # Imported when it is needed: the client takes half a second.
         from bot.deploy.operator import open_deployment  # noqa: PLC0415
 

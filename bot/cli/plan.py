@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from bot.cli.options import (
-    ORIGIN,
+    REQUESTER,
     DatasetName,
     Engine,
     Home,
@@ -44,10 +44,12 @@ def plan(
     settings = settings or RunSettings()
     request = settings.request(model, dataset)
     ref, report = look_at(local, dataset, settings.media)
-    spec = local.runs.draft_for(request, ORIGIN, engine_for(local, engine), ref=ref, report=report)
+    spec = local.runs.draft_for(
+        request, REQUESTER, engine_for(local, engine), ref=ref, report=report
+    )
     groups = cut_run(report, spec)
-    planner = Planner(spec, groups, local.engine(spec.engine), local.house.store)
-    prices = local.house.prices()
+    planner = Planner(spec, groups, local.engine(spec.engine), local.runtime.store)
+    prices = local.runtime.prices()
     cost = estimate(find_model(spec.model), groups, spec.experts, gpu=spec.gpu, prices=prices)
     if json:
         print_json(_as_json(spec, planner, cost))

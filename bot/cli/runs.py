@@ -9,7 +9,7 @@ from rich.table import Table
 
 from bot.cli.options import GUILD, OPERATOR, Home, Json, RunName
 from bot.cli.output import console, fetched, print_json
-from bot.web.archive import Member, Stored, stream_zip
+from bot.web.archive import Stored, ZipMember, stream_zip
 from bot.web.bundle import READ_ME, bundle
 from training.pipeline.checkpoint_sets import require_checkpoints
 
@@ -59,7 +59,7 @@ def download(
     """Copy the checkpoints of a run into a folder, with a workflow for ComfyUI."""
     local = (home or Home()).open()
     require_checkpoints(local.runs.view(GUILD, run))
-    members = bundle(local.house.store, GUILD, run, epoch)
+    members = bundle(local.runtime.store, GUILD, run, epoch)
     _fetch(members)
     out.mkdir(parents=True, exist_ok=True)
     if zip:
@@ -71,7 +71,7 @@ def download(
             _write(out / Path(member.name).name, _blocks(member))
 
 
-def _fetch(members: Sequence[Member]) -> None:
+def _fetch(members: Sequence[ZipMember]) -> None:
     """Have the files here before they are written: they may lie elsewhere."""
     stored = [member.source for member in members if isinstance(member.source, Stored)]
     with fetched(sum(source.size_bytes for source in stored)) as show:
@@ -82,7 +82,7 @@ def _fetch(members: Sequence[Member]) -> None:
             show(before)
 
 
-def _blocks(member: Member) -> Iterator[bytes]:
+def _blocks(member: ZipMember) -> Iterator[bytes]:
     with member.open() as source:
         while block := source.read(_BLOCK_BYTES):
             yield block

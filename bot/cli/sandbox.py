@@ -12,7 +12,7 @@ from cyclopts import Parameter, validators
 from bot.cli.options import Home
 from bot.cli.output import console
 from bot.hosting.bot import RunningBot, running_bot, spare_what_is_loaded
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxServer
 
@@ -31,12 +31,12 @@ Browser = Annotated[bool, Parameter(help="Open the page in the browser.")]
 def sandbox(*, port: Port = 8484, browser: Browser = True, home: Home | None = None) -> None:
     """Open a chat page with the bot in it: everything as on Discord, without any account."""
     logging.getLogger("bot").setLevel(logging.INFO)
-    local = LocalHouse((home or Home()).this_machine("sandbox"))
+    local = LocalInstallation((home or Home()).this_machine("sandbox"))
     spare_what_is_loaded()
     asyncio.run(_sandbox(local, port, browser))
 
 
-async def _sandbox(local: LocalHouse, port: int, opens_browser: bool) -> None:
+async def _sandbox(local: LocalInstallation, port: int, opens_browser: bool) -> None:
     server = SandboxServer(local.home / "sandbox")
     await server.start(port)
     try:
@@ -60,13 +60,13 @@ async def _sandbox(local: LocalHouse, port: int, opens_browser: bool) -> None:
 def serve(*, home: Home | None = None) -> None:
     """Run the bot on Discord; needs LORABOT_DISCORD_TOKEN."""
     logging.getLogger("bot").setLevel(logging.INFO)
-    local = LocalHouse((home or Home()).this_machine("serve"))
+    local = LocalInstallation((home or Home()).this_machine("serve"))
     token = local.settings.require_discord_token()
     spare_what_is_loaded()
     asyncio.run(_serve(local, token))
 
 
-async def _serve(local: LocalHouse, token: str) -> None:
+async def _serve(local: LocalInstallation, token: str) -> None:
     engine = "musubi" if local.settings.musubi_dir is not None else "rehearsal"
     async with AsyncExitStack() as stack:
         if local.settings.discord_url is not None:

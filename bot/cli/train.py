@@ -15,7 +15,7 @@ from rich.progress import (
 
 from bot.cli.options import (
     GUILD,
-    ORIGIN,
+    REQUESTER,
     DatasetName,
     Engine,
     Home,
@@ -27,7 +27,7 @@ from bot.cli.options import (
 )
 from bot.cli.output import console, print_json
 from bot.cli.zips import look_at, stored_dataset
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.installation import Installation
 from bot.messages.suggestion_text import fix_with_option
 from training import store_keys
@@ -54,16 +54,16 @@ def train(
     request = settings.request(model, dataset)
     # Checked before the zip is stored: a refused command changes nothing.
     ref, report = look_at(local, dataset, settings.media)
-    local.runs.draft_for(request, ORIGIN, chosen, ref=ref, report=report)
+    local.runs.draft_for(request, REQUESTER, chosen, ref=ref, report=report)
     stored = request.model_copy(update={"dataset": stored_dataset(local, dataset, ref)})
-    _follow_to_end(local, local.runs.start(stored, ORIGIN, chosen).name, place, json=json)
+    _follow_to_end(local, local.runs.start(stored, REQUESTER, chosen).name, place, json=json)
 
 
 def resume(run: RunName, /, *, json: Json = False, home: Home | None = None) -> None:
     """Go on with a failed or cancelled run, and follow it to its end; Ctrl-C leaves it running."""
     place = home or Home()
     local = place.open()
-    _follow_to_end(local, local.runs.resume(run, ORIGIN).name, place, json=json)
+    _follow_to_end(local, local.runs.resume(run, REQUESTER).name, place, json=json)
 
 
 def _follow_to_end(local: Installation, name: str, place: Home, *, json: bool) -> None:
@@ -97,7 +97,7 @@ def _follow(local: Installation, name: str, *, quiet: bool) -> RunView:
             follower.show(view)
             if view.run.status.is_final:
                 return view
-            time.sleep(local.house.board.pause_seconds)
+            time.sleep(local.runtime.board.pause_seconds)
 
 
 class _Follower:
@@ -148,10 +148,10 @@ def _print_files(local: Installation, view: RunView, place: Home) -> None:
     for expert in view.spec.experts:
         for file in view.expert(expert.name).checkpoints:
             path = Path(file).name
-            if isinstance(local, LocalHouse):
-                path = str(local.house.store.path(f"{store_keys.run(GUILD, name)}/{file}"))
+            if isinstance(local, LocalInstallation):
+                path = str(local.runtime.store.path(f"{store_keys.run(GUILD, name)}/{file}"))
             console.print(f"  {path}", markup=False)
-    if not isinstance(local, LocalHouse):
+    if not isinstance(local, LocalInstallation):
         console.print(f"Fetch them: lorabot download {name} --out FOLDER{place.words}")
     if view.spec.engine == "rehearsal":
         console.print("A rehearsal on a tiny stand-in: its LoRA cannot be used in ComfyUI.")

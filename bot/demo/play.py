@@ -24,7 +24,7 @@ from bot.demo.proof import (
     require_whole_adapters,
 )
 from bot.hosting.bot import running_bot
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.installation import Installation
 from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxServer
@@ -70,7 +70,7 @@ async def on_this_machine(home: Path | None = None) -> AsyncGenerator[Scene]:
     """Play with the bot of this machine, in a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="lorabot-demo-") as temporary:
         place = await asyncio.to_thread(_fresh, home) if home is not None else Path(temporary)
-        local = LocalHouse(Settings(home=place / "home", team_role=TEAM_ROLE))
+        local = LocalInstallation(Settings(home=place / "home", team_role=TEAM_ROLE))
         server = SandboxServer(local.home / "sandbox")
         await server.start()
         try:
@@ -160,17 +160,17 @@ class _Demo:
         await asyncio.to_thread(self._prove, view, folder, files)
 
     def _copy_records(self, view: RunView, folder: Path) -> None:
-        spec, store = view.spec, self._local.house.store
+        spec, store = view.spec, self._local.runtime.store
         source = store_keys.run(spec.guild, spec.name)
         (folder / "spec.json").write_bytes(store.read(f"{source}/spec.json"))
         for part, names in _RECORDS.items():
             (folder / part).mkdir()
             for name in names or store.names(f"{source}/{part}"):
                 (folder / part / name).write_bytes(store.read(f"{source}/{part}/{name}"))
-        events = self._local.house.log(spec.guild, spec.name).events()
+        events = self._local.runtime.log(spec.guild, spec.name).events()
         (folder / "events.json").write_text(events_as_json(events), "utf-8")
         for expert in spec.experts:
-            found = metrics(self._local.house, spec, expert.name)
+            found = metrics(self._local.runtime, spec, expert.name)
             lines = [json.dumps(metric.model_dump()) for metric in found]
             (folder / f"metrics-{expert.name}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
 
@@ -181,7 +181,7 @@ class _Demo:
         require_whole_adapters(view.spec, files)
         require_merges(view.spec, read_receipts(folder / "receipts"))
         for expert in view.spec.experts:
-            found = metrics(self._local.house, view.spec, expert.name)
+            found = metrics(self._local.runtime, view.spec, expert.name)
             total = view.expert(expert.name).total_steps
             fall = require_learning(view.spec.name, expert.name, found, total)
             self._console.print(

@@ -8,7 +8,7 @@ from typing import get_args
 from pydantic import ValidationError
 
 from bot.deploy import account
-from bot.doctor.finding import Finding, failed, fine, refused, unchecked
+from bot.doctor.finding import CheckResult, failed, fine, refused, unchecked
 from bot.hosting.startup_report import StartWord, key
 from bot.web.health import why_unwell
 from training.deployment.code_version import (
@@ -59,7 +59,7 @@ def secret_command(name: str, keys: tuple[str, ...], *, is_there: bool = False) 
     return f"modal secret create {name} {values}{' --force' if is_there else ''}"
 
 
-def secret_finding(name: str, keys: tuple[str, ...]) -> Finding:
+def secret_finding(name: str, keys: tuple[str, ...]) -> CheckResult:
     """Return whether a secret is there with its keys, and else the command that makes it."""
     check, state = f"secret {name}", account.secret_state(name, keys)
     if state == "there":
@@ -68,7 +68,7 @@ def secret_finding(name: str, keys: tuple[str, ...]) -> Finding:
     return failed(check, text, secret_command(name, keys, is_there=state != "missing"))
 
 
-def modal_findings(deployment: Deployment, *, is_wanted: bool) -> Iterator[Finding]:
+def modal_findings(deployment: Deployment, *, is_wanted: bool) -> Iterator[CheckResult]:
     """Look at a deployment, part by part; what cannot be asked says why.
 
     Args:
@@ -96,7 +96,7 @@ def modal_findings(deployment: Deployment, *, is_wanted: bool) -> Iterator[Findi
             yield refused(check, error)
 
 
-def _looks(deployment: Deployment) -> dict[str, Callable[[], Finding]]:
+def _looks(deployment: Deployment) -> dict[str, Callable[[], CheckResult]]:
     """Return all that is looked at, in its order."""
     secrets = {
         f"secret {name}": partial(secret_finding, name, keys)
@@ -114,7 +114,7 @@ def _looks(deployment: Deployment) -> dict[str, Callable[[], Finding]]:
     return {**secrets, **looks, PRICES: _prices}
 
 
-def _volumes(deployment: Deployment) -> Finding:
+def _volumes(deployment: Deployment) -> CheckResult:
     versions = {
         name: account.volume_version(name) for name in map(deployment.volume, deployment.areas)
     }
@@ -130,7 +130,7 @@ def _volumes(deployment: Deployment) -> Finding:
     return fine(VOLUMES, f"{', '.join(versions)}, of version 1")
 
 
-def _dictionaries(deployment: Deployment) -> Finding:
+def _dictionaries(deployment: Deployment) -> CheckResult:
     names = [deployment.dictionary(purpose) for purpose in get_args(Purpose)]
     missing = [name for name in names if not account.has_dictionary(name)]
     if missing:
@@ -139,15 +139,15 @@ def _dictionaries(deployment: Deployment) -> Finding:
     return fine(DICTS, ", ".join(names))
 
 
-def _stages(deployment: Deployment) -> Finding:
+def _stages(deployment: Deployment) -> CheckResult:
     return _app(STAGES, deployment, deployment.stages_app, STAGES_CODE)
 
 
-def _bot(deployment: Deployment) -> Finding:
+def _bot(deployment: Deployment) -> CheckResult:
     return _app(BOT_APP, deployment, deployment.bot_app, BOT_CODE)
 
 
-def _app(check: str, deployment: Deployment, app: str, packages: tuple[str, ...]) -> Finding:
+def _app(check: str, deployment: Deployment, app: str, packages: tuple[str, ...]) -> CheckResult:
     found = account.labels(app)
     if found is None:
         return failed(check, f"{app} is not deployed.", deploy_command(deployment))
@@ -161,7 +161,7 @@ def _app(check: str, deployment: Deployment, app: str, packages: tuple[str, ...]
     return fine(check, f"{app}, of this version of the code, trains with {engine}")
 
 
-def _functions(deployment: Deployment) -> Finding:
+def _functions(deployment: Deployment) -> CheckResult:
     if account.labels(deployment.stages_app) is None:
         return unchecked(FUNCTIONS_THERE, f"{deployment.stages_app} is not deployed")
     wrong = [text for name in FUNCTIONS if (text := _difference(deployment, name))]
@@ -188,7 +188,7 @@ def _difference(deployment: Deployment, name: FunctionName) -> str:
     return f"{name} has {', '.join(others)}" if others else ""
 
 
-def _health(deployment: Deployment) -> Finding:
+def _health(deployment: Deployment) -> CheckResult:
     url = account.server_url(deployment.bot_app, "Bot")
     if url is None:
         return failed(HEALTH, "The bot has no address.", deploy_command(deployment))
@@ -212,7 +212,7 @@ def start_word(deployment: Deployment) -> StartWord | None:
         return None
 
 
-def _prices() -> Finding:
+def _prices() -> CheckResult:
     try:
         rates = account.rates()
     except TrainingError as error:

@@ -19,7 +19,7 @@ from bot.deploy.checks import (
     start_word,
 )
 from bot.deploy.operator import house_to_deploy
-from bot.deploy.remembered_settings import VARIABLES, Told, keep_told, read_told
+from bot.deploy.remembered_settings import VARIABLES, RememberedSettings, keep_told, read_told
 from bot.hosting.startup_report import StartWord
 from bot.web.health import why_unwell
 from training.deployment.code_version import CODE_LABEL
@@ -29,7 +29,7 @@ from training.errors import BackendError, RequestError, TrainingError
 from training.estimates.prices import LISTED, MachinePrices, live_machine_prices
 from training.pipeline.advance import open_runs
 from training.pipeline.leases import held
-from training.pipeline.runtime import House, now
+from training.pipeline.runtime import Runtime, now
 from training.ports import Leases
 
 # The stages first: a bot that starts finds what it hands runs to.
@@ -87,20 +87,20 @@ def deploy(name: str, environment: Mapping[str, str], tell: Callable[[str], None
         BackendError: Modal refuses, or the bot does not come up.
     """
     where = require_ready(Deployment(name=name))
-    house = house_to_deploy(name)
-    with alone(house.leases):
-        before = read_told(house.store)
-        told = Told.merge(environment, before)
+    runtime = house_to_deploy(name)
+    with alone(runtime.leases):
+        before = read_told(runtime.store)
+        told = RememberedSettings.merge(environment, before)
         deployment = replace(told.deployment(name), deploy=uuid.uuid4().hex)
-        require_no_run_of_another_engine(house, deployment)
+        require_no_run_of_another_engine(runtime, deployment)
         for line in told.lines():
             tell(line)
         if not before:
             # Even when it is cut off: what completes it need not be told again.
-            keep_told(house.store, told)
+            keep_told(runtime.store, told)
         for module in MODULES:
             _deploy_app(module, _environment(deployment, told), tell)
-            keep_told(house.store, told)
+            keep_told(runtime.store, told)
     url = server_url(deployment.bot_app, "Bot")
     if url is None:
         raise BackendError(
@@ -129,7 +129,7 @@ def alone(leases: Leases) -> Generator[None]:
         yield
 
 
-def require_no_run_of_another_engine(house: House, deployment: Deployment) -> None:
+def require_no_run_of_another_engine(runtime: Runtime, deployment: Deployment) -> None:
     """Raise when runs are open that what is deployed would not be able to train.
 
     Raises:
@@ -137,8 +137,8 @@ def require_no_run_of_another_engine(house: House, deployment: Deployment) -> No
     """
     others = [
         name
-        for guild, name in open_runs(house)
-        if house.log(guild, name).spec().engine != deployment.engine
+        for guild, name in open_runs(runtime)
+        if runtime.log(guild, name).spec().engine != deployment.engine
     ]
     if others:
         more = ", …" if len(others) > _NAMED else ""
@@ -180,7 +180,7 @@ def _deploy_app(module: str, environment: Mapping[str, str], tell: Callable[[str
         )
 
 
-def _environment(deployment: Deployment, told: Told) -> dict[str, str]:
+def _environment(deployment: Deployment, told: RememberedSettings) -> dict[str, str]:
     """Return the environment of `modal deploy`: this one's, with what is told and this code."""
     root = str(Path(__file__).parents[2])
     inherited = os.environ.get("PYTHONPATH")

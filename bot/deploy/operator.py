@@ -3,17 +3,17 @@
 from dataclasses import replace
 
 from bot.deploy.account import labels, workspace
-from bot.hosting.modal import ModalHouse
+from bot.hosting.modal import ModalInstallation
 from bot.settings import Settings
-from storage.modal.runtime import open_house
+from storage.modal.runtime import open_runtime
 from storage.modal.source_volume import SourceVolume
 from training.deployment.code_version import engine_of
 from training.deployment.names import Deployment
 from training.errors import NotFoundError
-from training.pipeline.runtime import House
+from training.pipeline.runtime import Runtime
 
 
-def open_deployment(settings: Settings) -> ModalHouse:
+def open_deployment(settings: Settings) -> ModalInstallation:
     """Return what works on the deployment that the settings name, with its own engine.
 
     Nothing is made on Modal for a name under which nothing is deployed.
@@ -32,12 +32,12 @@ def open_deployment(settings: Settings) -> ModalHouse:
         )
     own = engine_of(found) or deployment.engine
     known = settings.model_copy(update={"engine": own})
-    return ModalHouse(known, replace(deployment, engine=own))
+    return ModalInstallation(known, replace(deployment, engine=own))
 
 
-def house_to_deploy(name: str) -> House:
+def house_to_deploy(name: str) -> Runtime:
     """Return what a deployment works with; its Volumes are made where they are not there yet."""
-    return open_house(Deployment(name=name)).house
+    return open_runtime(Deployment(name=name)).runtime
 
 
 def open_source(name: str) -> SourceVolume:

@@ -22,7 +22,7 @@ _STORED: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RememberedSettings:
     """The variables that a deployment is told.
 
     Attributes:
@@ -83,6 +83,6 @@ def read_told(store: Store) -> Mapping[str, str]:
         ) from error
 
 
-def keep_told(store: Store, told: Told) -> None:
+def keep_told(store: Store, told: RememberedSettings) -> None:
     """Store what a deployment was told, for the next one."""
     store.write(store_keys.DEPLOYMENT, json.dumps(dict(told.variables), indent=2).encode())

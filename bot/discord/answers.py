@@ -11,7 +11,7 @@ from bot.discord.embed import to_embed
 from bot.messages.card import Card
 from bot.messages.error_text import error_card, unexpected_text
 from training.errors import RequestError, TrainingError
-from training.operations.runs import Origin
+from training.operations.run_drafts import Requester
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +56,9 @@ def guild_of(interaction: Interaction) -> str:
     return str(interaction.guild_id)
 
 
-def origin_of(interaction: Interaction) -> Origin:
+def requester_of(interaction: Interaction) -> Requester:
     """Return who asks for something, and where."""
-    return Origin(
+    return Requester(
         guild=guild_of(interaction),
         by=str(interaction.user.id),
         channel=str(interaction.channel_id),

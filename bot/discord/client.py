@@ -19,8 +19,8 @@ from bot.discord.completion import (
 )
 from bot.discord.dataset_buttons import DatasetButton
 from bot.discord.dataset_commands import Intake, dataset_group, use_as_dataset
-from bot.discord.interaction_claims import ClaimedTree, Handling
-from bot.discord.leader import Duty, Timing
+from bot.discord.interaction_claims import ClaimedTree, InteractionClaims
+from bot.discord.leader import Leader, Timing
 from bot.discord.notices import NoticeTeller
 from bot.discord.run_buttons import RunButton, ServiceClient
 from bot.discord.run_commands import add_run_commands
@@ -64,8 +64,8 @@ class LoraBot(ServiceClient):
         self._options = options
         self.is_connected = False
         self._has_sent_commands = asyncio.Event()
-        self.duty = Duty(leases, self._be_active, options.timing)
-        self.handling = Handling(claims, self.duty, options.timing)
+        self.duty = Leader(leases, self._be_active, options.timing)
+        self.handling = InteractionClaims(claims, self.duty, options.timing)
         self.keeper = CardKeeper(
             self,
             service,

@@ -11,7 +11,7 @@ import discord
 from discord import app_commands
 
 from bot.discord.answers import Interaction, answer_error
-from bot.discord.leader import Duty, Timing
+from bot.discord.leader import Leader, Timing
 from training.errors import RequestError, TrainingError
 from training.ports import Claims
 
@@ -23,10 +23,10 @@ _FAREWELL_SECONDS = 5.0
 _CLAIMS_AT_ONCE = 8
 
 
-class Handling:
+class InteractionClaims:
     """The interactions that this copy handles: those it claimed before any other copy did."""
 
-    def __init__(self, claims: Claims, duty: Duty, timing: Timing) -> None:
+    def __init__(self, claims: Claims, duty: Leader, timing: Timing) -> None:
         self._claims, self._duty, self._timing = claims, duty, timing
         self._is_leaving = False
         self._threads = ThreadPoolExecutor(_CLAIMS_AT_ONCE, thread_name_prefix="claims")
@@ -85,7 +85,7 @@ class Handling:
 class ClaimingClient(discord.Client):
     """A client whose commands, buttons and dialogs ask it what they may handle."""
 
-    handling: Handling
+    handling: InteractionClaims
 
 
 class Claimed:

@@ -40,7 +40,7 @@ class Timing:
     rest: float = 10.0
 
 
-class Duty:
+class Leader:
     """Tries to be the active copy, and does `work` for as long as it is."""
 
     def __init__(

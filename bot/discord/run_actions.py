@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import discord
 
-from bot.discord.answers import Interaction, answer, guild_of, origin_of
+from bot.discord.answers import Interaction, answer, guild_of, requester_of
 from bot.discord.embed import to_embed
 from bot.messages.lists import cancelled_card, download_card, resumed_card, retried_card
 from bot.service.service import Service
@@ -42,7 +42,7 @@ async def send_links(interaction: Interaction, service: Service, run: str) -> No
 
 async def resume_run(interaction: Interaction, service: Service, show: ShowRun, run: str) -> None:
     """Go on with a failed or cancelled run as a new one, and show its card."""
-    spec = await service.resume(run, origin_of(interaction))
+    spec = await service.resume(run, requester_of(interaction))
     await answer(interaction, resumed_card(spec), ephemeral=True)
     await show(guild_of(interaction), spec.name)
 
@@ -53,7 +53,7 @@ async def try_again(interaction: Interaction, service: Service, show: ShowRun, r
     Raises:
         RequestError: Nothing was suggested for it.
     """
-    spec = await service.try_again(run, origin_of(interaction))
+    spec = await service.try_again(run, requester_of(interaction))
     view = await service.run(guild_of(interaction), run)
     if view.run.suggestion is None:
         raise ValueError(f"{run} was started again without a suggestion")

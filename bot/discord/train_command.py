@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import discord
 from discord import app_commands
 
-from bot.discord.answers import Interaction, answer, guild_of, origin_of
+from bot.discord.answers import Interaction, answer, guild_of, requester_of
 from bot.discord.completion import Complete, fixed, gpu_names
 from bot.discord.run_actions import ShowRun
 from bot.messages.plan_text import plan_card
@@ -67,7 +67,7 @@ def train_command(
             dataset_config="from-zip" if options.get("dataset_config") else None,
             settings={name: options[name] for name in _SETTINGS if options.get(name)},
         )
-        started = await service.train(request, origin_of(interaction))
+        started = await service.train(request, requester_of(interaction))
         card = plan_card(started.spec, started.estimate, started.groups, started.remarks)
         await answer(interaction, card, ephemeral=True)
         await show_run(guild_of(interaction), started.spec.name)

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from bot.doctor.finding import Finding, failed, fine, unchecked
+from bot.doctor.finding import CheckResult, failed, fine, unchecked
 from bot.messages.invite import invite_link, missing_permissions
 from bot.settings import Settings
 
@@ -65,7 +65,7 @@ def _content(answer: httpx.Response) -> Any:
     return answer.json()
 
 
-def chat_findings(settings: Settings) -> Iterator[Finding]:
+def chat_findings(settings: Settings) -> Iterator[CheckResult]:
     """Look at what Discord says, part by part; what cannot be asked says why."""
     if settings.discord_token is None:
         why = "LORABOT_DISCORD_TOKEN is not set here; of a secret on Modal the value cannot be read"
@@ -81,7 +81,7 @@ def chat_findings(settings: Settings) -> Iterator[Finding]:
         yield from _look(account, settings)
 
 
-def _look(account: DiscordAccount, settings: Settings) -> Iterator[Finding]:
+def _look(account: DiscordAccount, settings: Settings) -> Iterator[CheckResult]:
     later = iter((TOKEN, APPLICATION, SERVERS, INVITE))
     try:
         user = account.user()
@@ -104,7 +104,7 @@ def _look(account: DiscordAccount, settings: Settings) -> Iterator[Finding]:
         yield from (unchecked(check, "Discord has not answered") for check in later)
 
 
-def _unknown_token(settings: Settings) -> Finding:
+def _unknown_token(settings: Settings) -> CheckResult:
     secret = settings.deployment.discord_secret
     return failed(
         TOKEN,
@@ -114,7 +114,7 @@ def _unknown_token(settings: Settings) -> Finding:
     )
 
 
-def _application(application: dict[str, Any]) -> Finding:
+def _application(application: dict[str, Any]) -> CheckResult:
     if application.get("interactions_endpoint_url"):
         return failed(
             APPLICATION,
@@ -130,7 +130,7 @@ def _application(application: dict[str, Any]) -> Finding:
     return fine(APPLICATION, f"{application['name']}, id {application['id']}")
 
 
-def _servers(servers: list[dict[str, Any]], link: str) -> Finding:
+def _servers(servers: list[dict[str, Any]], link: str) -> CheckResult:
     if not servers:
         return failed(SERVERS, "The bot is in no server.", f"Open the invite link: {link}")
     lacking = {

@@ -9,7 +9,7 @@ Status = Literal["fine", "failed", "not checked"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """The result of one check; `fix` is the command or step that repairs what failed."""
 
     check: str
@@ -18,21 +18,21 @@ class Finding:
     fix: str = ""
 
 
-def fine(check: str, text: str) -> Finding:
+def fine(check: str, text: str) -> CheckResult:
     """Return that something is as it should be."""
-    return Finding(check, "fine", text)
+    return CheckResult(check, "fine", text)
 
 
-def failed(check: str, text: str, fix: str) -> Finding:
+def failed(check: str, text: str, fix: str) -> CheckResult:
     """Return that something is not as it should be, and what repairs it."""
-    return Finding(check, "failed", text, fix)
+    return CheckResult(check, "failed", text, fix)
 
 
-def refused(check: str, error: TrainingError) -> Finding:
+def refused(check: str, error: TrainingError) -> CheckResult:
     """Return that something failed for the reason of an error."""
     return failed(check, error.cause, error.fix)
 
 
-def unchecked(check: str, why: str) -> Finding:
+def unchecked(check: str, why: str) -> CheckResult:
     """Return that something could not be looked at, and why."""
-    return Finding(check, "not checked", why)
+    return CheckResult(check, "not checked", why)

@@ -13,7 +13,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from bot.doctor.finding import Finding, failed, fine, refused, unchecked
+from bot.doctor.finding import CheckResult, failed, fine, refused, unchecked
 from bot.hosting.local import musubi_checkout
 from bot.messages.figures import size
 from bot.settings import Settings
@@ -34,7 +34,7 @@ _PROBE = (
 )
 
 
-def machine_findings(settings: Settings) -> Iterator[Finding]:
+def machine_findings(settings: Settings) -> Iterator[CheckResult]:
     """Look at this machine, part by part."""
     yield _python()
     yield _packages()
@@ -43,14 +43,14 @@ def machine_findings(settings: Settings) -> Iterator[Finding]:
     yield from _musubi(settings)
 
 
-def _python() -> Finding:
+def _python() -> CheckResult:
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] < _OLDEST_PYTHON:
         return failed("Python", f"This is Python {version}.", "Install Python 3.11 or newer.")
     return fine("Python", f"{version}; containers on Modal have {PYTHON}")
 
 
-def _packages() -> Finding:
+def _packages() -> CheckResult:
     wanted = _requirements()
     pins = {name: pin for name, _, pin in (package.partition("==") for package in PACKAGES)}
     wrong: dict[str, str] = {}
@@ -89,7 +89,7 @@ def _installed(name: str) -> str | None:
         return None
 
 
-def _home(home: Path) -> Finding:
+def _home(home: Path) -> CheckResult:
     folder = _existing(home)
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -103,7 +103,7 @@ def _home(home: Path) -> Finding:
     return fine("home folder", str(home) if folder == home else f"{home}, made when it is used")
 
 
-def _room(settings: Settings) -> Finding:
+def _room(settings: Settings) -> CheckResult:
     home = settings.home_folder
     free_bytes = shutil.disk_usage(_existing(home)).free
     has_weights = (home / "models" / "musubi").is_dir()
@@ -123,7 +123,7 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
-def _musubi(settings: Settings) -> Iterator[Finding]:
+def _musubi(settings: Settings) -> Iterator[CheckResult]:
     if settings.musubi_dir is None:
         why = "LORABOT_MUSUBI_DIR is not set: runs on this machine are rehearsals, on its CPU"
         yield unchecked("musubi-tuner", why)
@@ -139,14 +139,14 @@ def _musubi(settings: Settings) -> Iterator[Finding]:
     yield _gpu(python, settings.gpu)
 
 
-def _commit(checkout: Path) -> Finding:
+def _commit(checkout: Path) -> CheckResult:
     commit = commit_of(checkout)
     if commit is None:
         return unchecked("musubi-tuner", f"{checkout} is no checkout of git, which knows a commit")
     return fine("musubi-tuner", f"{checkout} at commit {commit[:12]}")
 
 
-def _gpu(python: Path, named: str | None) -> Finding:
+def _gpu(python: Path, named: str | None) -> CheckResult:
     try:
         done = subprocess.run(
             (str(python), "-c", _PROBE),

@@ -69,11 +69,11 @@ async def running_bot(
         progress_seconds=progress_seconds,
         timing=timing or Timing(),
     )
-    house = local.house
+    runtime = local.runtime
     client = LoraBot(
-        Service(local, signer, engine), house.store, house.leases, local.claims, options
+        Service(local, signer, engine), runtime.store, runtime.leases, local.claims, options
     )
-    web = WebServer(create_app(house.store, signer, lambda: client.is_connected))
+    web = WebServer(create_app(runtime.store, signer, lambda: client.is_connected))
     await web.start(settings.web_host, settings.web_port)
     signer.base_url = settings.web_url or web.base_url
     try:

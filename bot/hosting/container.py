@@ -68,7 +68,7 @@ class HostedBot:
         await self._tell(StartWord.of())
 
     async def _tell(self, word: StartWord) -> None:
-        board, data = self._installation.house.board, word.model_dump_json().encode()
+        board, data = self._installation.runtime.board, word.model_dump_json().encode()
         try:
             await asyncio.to_thread(board.show, key(self._deployment.deploy), data)
         except OSError:

@@ -20,13 +20,13 @@ from training.errors import RequestError
 from training.musubi.checkout import commit_of
 from training.musubi.engine import MusubiEngine
 from training.musubi.launcher.hooks import MUSUBI_COMMIT
-from training.pipeline.runtime import House
+from training.pipeline.runtime import Runtime
 from training.ports import Engine
 from training.rehearsal.engine import RehearsalEngine
 from training.vocabulary import EngineName
 
 
-class LocalHouse(Installation):
+class LocalInstallation(Installation):
     """Everything that works on one machine's home folder."""
 
     def __init__(self, settings: Settings) -> None:
@@ -42,7 +42,7 @@ class LocalHouse(Installation):
             ) from error
         self.backend = LocalBackend(self.home / "local", self.ensure_worker)
         store = FolderStore(self.home)
-        house = House(
+        runtime = Runtime(
             store=store,
             leases=FileLeases(self.home / "leases"),
             backend=self.backend,
@@ -53,13 +53,13 @@ class LocalHouse(Installation):
             limits=settings.limits,
         )
         index = SqliteRunIndex(self.home / "index.sqlite")
-        super().__init__(settings, house, FileClaims(self.home / "claims"), index)
+        super().__init__(settings, runtime, FileClaims(self.home / "claims"), index)
 
-    def with_team_role(self, role: str) -> "LocalHouse":
+    def with_team_role(self, role: str) -> "LocalInstallation":
         """Return the same home with a role to notify, unless one is set."""
         if self.settings.team_role is not None:
             return self
-        return LocalHouse(self.settings.model_copy(update={"team_role": role}))
+        return LocalInstallation(self.settings.model_copy(update={"team_role": role}))
 
     def engine(self, name: EngineName) -> Engine:
         """Return the engine called `name`.

@@ -6,31 +6,31 @@ from bot.installation import Installation
 from bot.settings import Settings
 from bot.web.health import why_unwell
 from storage.local.run_index import SqliteRunIndex
-from storage.modal.runtime import open_house, scratch_folder
+from storage.modal.runtime import open_runtime, scratch_folder
 from training.deployment.names import SERVER_PORT_VARIABLE, Deployment
 from training.deployment.resources import BOT
 from training.errors import BackendError
 
 
-class ModalHouse(Installation):
+class ModalInstallation(Installation):
     """Everything that works on one deployment; its stages and their order are Modal's to run."""
 
     def __init__(self, settings: Settings, deployment: Deployment) -> None:
         self.deployment = deployment
-        parts = open_house(deployment, settings=settings)
+        parts = open_runtime(deployment, settings=settings)
         # Of this process alone: it is filled again from the runs, and never lies on a Volume.
         index = SqliteRunIndex(scratch_folder() / "index.sqlite")
-        super().__init__(settings, parts.house, parts.claims, index)
+        super().__init__(settings, parts.runtime, parts.claims, index)
 
 
 def open_hosted(
     deployment: Deployment, environment: Mapping[str, str], url: str | None
-) -> ModalHouse:
+) -> ModalInstallation:
     """Return what a bot in a container of the deployment works on; `url` is its address."""
     port = environment.get(SERVER_PORT_VARIABLE, BOT.port)
     read = Settings.read(scratch_folder())
     hosted = {"web_host": "0.0.0.0", "web_port": int(port), "web_url": read.web_url or url}
-    return ModalHouse(read.model_copy(update=hosted), deployment)
+    return ModalInstallation(read.model_copy(update=hosted), deployment)
 
 
 def require_health(url: str | None) -> None:

@@ -9,7 +9,7 @@ from types import FrameType
 
 import cyclopts
 
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.settings import Settings
 from training.backends.local.worker import Worker
 from training.pipeline.advance import advance, open_runs
@@ -27,7 +27,7 @@ app = cyclopts.App(
 @app.command
 def serve(*, home: Path) -> None:
     """Start the stages in line until nothing is left to do; holds the lock it was started with."""
-    local = LocalHouse(Settings.read(home))
+    local = LocalInstallation(Settings.read(home))
     stopping = _stop_on_signal()
     worker = Worker(
         backend=local.backend,
@@ -42,9 +42,9 @@ def serve(*, home: Path) -> None:
 def stage(*, home: Path, call: int) -> None:
     """Run one attempt of one stage: the call with that number in the line."""
     stopping = _stop_on_signal()
-    local = LocalHouse(Settings.read(home))
+    local = LocalInstallation(Settings.read(home))
     found = local.backend.call(call)
-    status = run_stage(local.house, found, stage_function(found.key.stage), stopping)
+    status = run_stage(local.runtime, found, stage_function(found.key.stage), stopping)
     sys.exit(0 if status in (StageStatus.SUCCEEDED, None) else 1)
 
 
@@ -53,11 +53,11 @@ def _stage_command(home: Path, number: int) -> tuple[str, ...]:
     return (sys.executable, "-m", "bot.hosting.worker", *arguments)
 
 
-def _tick(local: LocalHouse) -> int:
-    found = open_runs(local.house)
+def _tick(local: LocalInstallation) -> int:
+    found = open_runs(local.runtime)
     for guild, run in found:
         try:
-            advance(local.house, guild, run)
+            advance(local.runtime, guild, run)
         except Exception:
             # One run that cannot go on must not stop the others; the next tick tries it again.
             logger.exception("run %s: cannot be advanced", run)

@@ -6,7 +6,7 @@ from bot.messages.card import DESCRIPTION_LIMIT, Card, Colour, Field
 from bot.messages.figures import count, size
 from bot.messages.markdown import escape, join_lines
 from training.catalogue.models import find_model
-from training.registry.loras import StoredCheckpoint
+from training.registry.loras import StoredLora
 
 LARGER_FILES = (
     "The operator adds it on the bot's machine with lorabot checkpoint add; a checkpoint of a run "
@@ -14,7 +14,7 @@ LARGER_FILES = (
 )
 
 
-def checkpoint_card(record: StoredCheckpoint) -> Card:
+def checkpoint_card(record: StoredLora) -> Card:
     """Return what was stored, with what its header does not say."""
     lines = [
         f"For {find_model(record.model).family}{_expert(record)}, "
@@ -40,7 +40,7 @@ def checkpoint_card(record: StoredCheckpoint) -> Card:
     )
 
 
-def checkpoint_list(records: Sequence[StoredCheckpoint], guild: str) -> Card:
+def checkpoint_list(records: Sequence[StoredLora], guild: str) -> Card:
     """Return one line for each LoRA file that trainings can start from."""
     larger = (
         "A file above Discord's limit on attachments (10 MiB on most servers): the operator adds "
@@ -66,7 +66,7 @@ def checkpoint_list(records: Sequence[StoredCheckpoint], guild: str) -> Card:
     )
 
 
-def removed_checkpoint_card(record: StoredCheckpoint) -> Card:
+def removed_checkpoint_card(record: StoredLora) -> Card:
     """Return that a LoRA file was removed, and what stays."""
     return Card(
         title=f"Removed checkpoint {record.name}",
@@ -74,7 +74,7 @@ def removed_checkpoint_card(record: StoredCheckpoint) -> Card:
     )
 
 
-def usage(record: StoredCheckpoint) -> str:
+def usage(record: StoredLora) -> str:
     """Return the options that start a training from a checkpoint."""
     each = "" if record.expert == "main" else f"{record.expert}="
     alpha = f" alpha:{each}{record.alpha:g}" if record.alpha != record.rank else ""
@@ -82,7 +82,7 @@ def usage(record: StoredCheckpoint) -> str:
     return f"/train model:{record.model} {start} rank:{each}{record.rank}{alpha}"
 
 
-def _open(record: StoredCheckpoint) -> list[str]:
+def _open(record: StoredLora) -> list[str]:
     name = escape(record.file_name)
     chosen = "" if record.expert == "main" else f" You said {record.expert}."
     return [
@@ -92,5 +92,5 @@ def _open(record: StoredCheckpoint) -> list[str]:
     ]
 
 
-def _expert(record: StoredCheckpoint) -> str:
+def _expert(record: StoredLora) -> str:
     return "" if record.expert == "main" else f", {record.expert} expert"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bot.messages.invite import SCOPES, invite_link
-from training.estimates.idle_cost import IdleCost
+from training.deployment.idle_cost import IdleCost
 from training.estimates.prices import MachinePrices
 
 _FREE_GIB = 1024

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from bot.sandbox.payloads.objects import user_payload
 from bot.sandbox.wire import EPHEMERAL, LOADING, ApiError, Json, invalid, unknown
-from bot.sandbox.world.attachments import Upload
+from bot.sandbox.world.attachments import FilePart
 from bot.sandbox.world.changes import Changes
 from bot.sandbox.world.components import check_modal
-from bot.sandbox.world.messages import Draft, Messages
+from bot.sandbox.world.messages import MessageDraft, Messages
 from bot.sandbox.world.world import World
 
 ANSWER_SECONDS = 3.0
@@ -89,7 +89,7 @@ class Interactions:
         raise unknown("interaction")
 
     def answer(
-        self, interaction_id: str, token: str, body: Json, uploads: dict[int, Upload]
+        self, interaction_id: str, token: str, body: Json, uploads: dict[int, FilePart]
     ) -> Json:
         """Take the bot's answer; return the body of the `with_response` form."""
         interaction = self.get(interaction_id)
@@ -115,7 +115,7 @@ class Interactions:
             raise invalid("type", "INTERACTION_RESPONSE_TYPE_INVALID", text)
 
     def _respond(
-        self, interaction: Interaction, kind: int, data: Json, uploads: dict[int, Upload]
+        self, interaction: Interaction, kind: int, data: Json, uploads: dict[int, FilePart]
     ) -> None:
         interaction.response_type = kind
         if kind in (MESSAGE, DEFER):
@@ -145,11 +145,11 @@ class Interactions:
         return self._messages.find(interaction.message["id"])
 
     def _send(
-        self, interaction: Interaction, body: Json, uploads: dict[int, Upload], *, flags: int = 0
+        self, interaction: Interaction, body: Json, uploads: dict[int, FilePart], *, flags: int = 0
     ) -> Json:
         flags |= (body.get("flags") or 0) & EPHEMERAL
         application = self._world.application_id
-        draft = Draft(
+        draft = MessageDraft(
             channel=interaction.channel,
             author_id=self._world.bot["id"],
             body=body,
@@ -212,7 +212,7 @@ class Interactions:
             raise unknown("Webhook")
         return interaction
 
-    def follow_up(self, interaction: Interaction, body: Json, uploads: dict[int, Upload]) -> Json:
+    def follow_up(self, interaction: Interaction, body: Json, uploads: dict[int, FilePart]) -> Json:
         """Send one more message; the first after a deferral takes the place of that message."""
         original = interaction.original_id
         if interaction.response_type == DEFER and interaction.status == "deferred" and original:
@@ -222,7 +222,7 @@ class Interactions:
         return message
 
     def edit(
-        self, interaction: Interaction, message_id: str, body: Json, uploads: dict[int, Upload]
+        self, interaction: Interaction, message_id: str, body: Json, uploads: dict[int, FilePart]
     ) -> Json:
         """Change one of the interaction's own messages."""
         message = self.own_message(interaction, message_id)

@@ -22,10 +22,10 @@ from bot.sandbox.rest.application import ApplicationRoutes
 from bot.sandbox.rest.dispatch import PREFIX, Rest
 from bot.sandbox.rest.interactions import InteractionRoutes
 from bot.sandbox.rest.messages import MessageRoutes
-from bot.sandbox.rest.rate_limits import Limits
+from bot.sandbox.rest.rate_limits import RateLimits
 from bot.sandbox.rest.threads import ThreadRoutes
 from bot.sandbox.wire import MAX_REQUEST_BYTES, Clock, Snowflakes
-from bot.sandbox.world.archive import Archive, SandboxError
+from bot.sandbox.world.archive import SandboxError, WorldArchive
 from bot.sandbox.world.attachments import Attachments
 from bot.sandbox.world.changes import Change, Changes
 from bot.sandbox.world.commands import Commands
@@ -43,7 +43,7 @@ class SandboxServer:
     def __init__(
         self, home: Path, *, clock: Clock = time.time, page_secret: str | None = None
     ) -> None:
-        self._archive = archive = Archive(home)
+        self._archive = archive = WorldArchive(home)
         self.clock = clock
         ids = Snowflakes(clock, archive.newest_id())
         self.world = World(archive, ids, clock)
@@ -58,7 +58,7 @@ class SandboxServer:
         self.commands = Commands(archive, self.world, self._changes)
         self.interactions = Interactions(self.world, self.messages, self._changes)
         self.gateway = Gateway(self.world, self.bot_token)
-        self.limits = Limits(clock)
+        self.limits = RateLimits(clock)
         self.faults = Faults(self.gateway, self.messages, self.world, self._changes)
         self.rest = Rest(self.bot_token, self.limits, self.faults)
         outbox = Outbox(self.world, self.interactions, self.views, self.gateway, self.faults)

@@ -32,8 +32,8 @@ class DatasetService:
         self._local = local
         self._datasets = local.datasets
         self._edits = DatasetEdits(local.datasets)
-        self._checked = CheckedUploads(local.house.store)
-        self._removals = DatasetRemovals(local.house, local.datasets, local.runs)
+        self._checked = CheckedUploads(local.runtime.store)
+        self._removals = DatasetRemovals(local.runtime, local.datasets, local.runs)
         # Threads of their own: many uploads at once leave those of all other commands free.
         self._looks = ThreadPoolExecutor(LOOKS_AT_ONCE, thread_name_prefix="look")
 

@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 from bot.installation import Installation
 from bot.service.datasets import DatasetService
-from bot.web.archive import Member
+from bot.web.archive import ZipMember
 from bot.web.bundle import workflow_file
 from bot.web.links import LinkSigner
 from training.catalogue.models import find_model
@@ -16,13 +16,13 @@ from training.dataset.config.group import GroupPlan
 from training.dataset.report import Finding
 from training.estimates.prices import PriceList
 from training.estimates.time_and_cost import Estimate, estimate
-from training.operations.runs import Origin
-from training.pipeline.advance import nudge, open_runs
+from training.operations.run_drafts import Requester
+from training.pipeline.advance import open_runs, request_advance
 from training.pipeline.checkpoint_sets import require_checkpoints, sets
 from training.pipeline.child_process import STOP_SECONDS
 from training.pipeline.log_tail import LogTail, log_tail
 from training.pipeline.run_view import RunSummary, RunView
-from training.registry.loras import StoredCheckpoint, expert_named
+from training.registry.loras import StoredLora, expert_named
 from training.runs.spec import RunSpec, TrainRequest
 from training.runs.training_items import remarks
 from training.vocabulary import EngineName
@@ -63,7 +63,7 @@ class DownloadLinks:
     checkpoints: list[CheckpointLink]
     archive: str
     pairs: Mapping[int, str]
-    workflow: Member
+    workflow: ZipMember
 
 
 class Service:
@@ -83,7 +83,7 @@ class Service:
 
     async def add_checkpoint(
         self, guild: str, file: Path, *, model: str, expert: str, name: str, by: str
-    ) -> StoredCheckpoint:
+    ) -> StoredLora:
         """Store a LoRA file that trainings can start from; empty texts stand for what is found."""
         chosen = expert_named(expert) if expert else None
         return await _in_thread(
@@ -96,11 +96,11 @@ class Service:
             by=by,
         )
 
-    async def checkpoints(self, guild: str) -> list[StoredCheckpoint]:
+    async def checkpoints(self, guild: str) -> list[StoredLora]:
         """Return the LoRA files that trainings can start from."""
         return await _in_thread(self._local.checkpoints.all, guild)
 
-    async def remove_checkpoint(self, guild: str, name: str) -> StoredCheckpoint:
+    async def remove_checkpoint(self, guild: str, name: str) -> StoredLora:
         """Remove a LoRA file; runs that started from it keep their own copy."""
         return await _in_thread(self._local.checkpoints.remove, guild, name)
 
@@ -110,31 +110,31 @@ class Service:
 
     async def gpu_prices(self) -> PriceList:
         """Return what each GPU that a run can ask for costs."""
-        return await _in_thread(self._local.house.prices)
+        return await _in_thread(self._local.runtime.prices)
 
-    async def train(self, request: TrainRequest, origin: Origin) -> StartedRun:
+    async def train(self, request: TrainRequest, origin: Requester) -> StartedRun:
         """Store a run and start it; the same interaction gives the same run."""
 
         def start() -> StartedRun:
             spec = self._local.runs.start(request, origin, self._engine)
-            report = self._local.house.report(spec)
-            groups = self._local.house.groups(spec)
+            report = self._local.runtime.report(spec)
+            groups = self._local.runtime.groups(spec)
             cost = estimate(
                 find_model(spec.model),
                 groups,
                 spec.experts,
                 gpu=spec.gpu,
-                prices=self._local.house.prices(),
+                prices=self._local.runtime.prices(),
             )
             return StartedRun(spec, cost, groups, remarks(spec.dataset_toml, report))
 
         return await _in_thread(start)
 
-    async def resume(self, run: str, origin: Origin) -> RunSpec:
+    async def resume(self, run: str, origin: Requester) -> RunSpec:
         """Store a new run that goes on where a failed or cancelled one stopped."""
         return await _in_thread(self._local.runs.resume, run, origin)
 
-    async def try_again(self, run: str, origin: Origin) -> RunSpec:
+    async def try_again(self, run: str, origin: Requester) -> RunSpec:
         """Store a new run of what a failed one lacks, changed as its failure suggests."""
         return await _in_thread(self._local.runs.try_again, run, origin)
 
@@ -155,7 +155,7 @@ class Service:
 
         async def insist() -> None:
             await asyncio.sleep(STOP_SECONDS)
-            await _in_thread(nudge, self._local.house, guild, run)
+            await _in_thread(request_advance, self._local.runtime, guild, run)
 
         task = asyncio.create_task(insist(), name=f"end {run}")
         self._insisting.add(task)
@@ -167,7 +167,7 @@ class Service:
 
     async def log_tail(self, view: RunView) -> LogTail | None:
         """Return the last lines that a run's programs have printed, where there are any."""
-        return await _in_thread(log_tail, self._local.house, view.run)
+        return await _in_thread(log_tail, self._local.runtime, view.run)
 
     async def runs(self, guild: str) -> list[RunSummary]:
         """Return all runs, newest first."""
@@ -196,7 +196,7 @@ class Service:
         """Return (guild, run) of all runs that have not ended, and see that they are worked on."""
 
         def tend() -> list[tuple[str, str]]:
-            found = open_runs(self._local.house)
+            found = open_runs(self._local.runtime)
             if found:
                 self._local.ensure_worker()
             return found

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from aiohttp import hdrs, web
 
-from bot.web.archive import Member, stream_zip
+from bot.web.archive import ZipMember, stream_zip
 from bot.web.bundle import bundle
 from bot.web.links import LinkExpiredError, LinkForgedError, LinkSigner, Target
 from training import store_keys
@@ -104,7 +104,7 @@ class _Downloads:
                 "Use /download in Discord to see which checkpoints there are.",
             ) from error
 
-    def _members(self, target: Target) -> list[Member]:
+    def _members(self, target: Target) -> list[ZipMember]:
         return bundle(self._store, target.guild, target.run, target.epoch)
 
 

@@ -23,7 +23,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ZipMember:
     """One file, or its content, and the name it gets in the zip."""
 
     name: str
@@ -36,7 +36,7 @@ class Member:
         return self.source.store.fetch(self.source.key).open("rb")
 
 
-def stream_zip(members: Sequence[Member]) -> Iterator[bytes]:
+def stream_zip(members: Sequence[ZipMember]) -> Iterator[bytes]:
     """Yield a zip of the files, not compressed: weights do not shrink, and time would be lost.
 
     One block is held in memory at a time, however large the files are.
@@ -74,7 +74,7 @@ class _Sink(io.RawIOBase):
         return taken
 
 
-def _info(member: Member) -> zipfile.ZipInfo:
+def _info(member: ZipMember) -> zipfile.ZipInfo:
     saved = _EARLIEST
     if isinstance(member.source, Stored):
         saved = max(member.source.saved_at, _EARLIEST)

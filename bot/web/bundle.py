@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from bot.messages.advice import comfyui_advice
 from bot.messages.figures import listed
 from bot.messages.run_card import REHEARSAL
-from bot.web.archive import Member, Stored
+from bot.web.archive import Stored, ZipMember
 from training import store_keys
 from training.catalogue.models import find_model
 from training.comfyui.workflow import build
@@ -21,7 +21,7 @@ READ_ME = "README.txt"
 _WIDTH = 92
 
 
-def bundle(store: Store, guild: str, name: str, epoch: int | None = None) -> list[Member]:
+def bundle(store: Store, guild: str, name: str, epoch: int | None = None) -> list[ZipMember]:
     """Return what a zip of all checkpoints of a run holds, or of those of one epoch.
 
     Raises:
@@ -31,7 +31,7 @@ def bundle(store: Store, guild: str, name: str, epoch: int | None = None) -> lis
     chosen = [one for one in sets(run) if epoch in (None, one.epoch)]
     saved_at = run.ended_at or run.spec.created_at
     members = [
-        Member(_place(run, one, file.file), Stored(store, key, saved_at, file.size_bytes))
+        ZipMember(_place(run, one, file.file), Stored(store, key, saved_at, file.size_bytes))
         for one in chosen
         for file in one.files.values()
         if store.exists(key := f"{store_keys.run(guild, name)}/{file.file}")
@@ -44,10 +44,10 @@ def bundle(store: Store, guild: str, name: str, epoch: int | None = None) -> lis
     shown = chosen[0] if epoch is not None else best_set(run) or chosen[0]
     loaded = ", ".join(PurePosixPath(file.file).name for file in shown.files.values())
     text = read_me(run, chosen, loaded).encode()
-    return [Member(READ_ME, text), workflow_file(run, shown), *members]
+    return [ZipMember(READ_ME, text), workflow_file(run, shown), *members]
 
 
-def workflow_file(run: Run, chosen: Set | None = None) -> Member:
+def workflow_file(run: Run, chosen: Set | None = None) -> ZipMember:
     """Return the ComfyUI workflow of a run, for its newest complete set unless one is given.
 
     Raises:
@@ -57,7 +57,7 @@ def workflow_file(run: Run, chosen: Set | None = None) -> Member:
     if found is None:
         raise NotFoundError(f"{run.spec.name} has no checkpoint.", "See /status.")
     text = json.dumps(build(run.spec, found), indent=1)
-    return Member(f"{run.spec.name}-comfyui.json", text.encode())
+    return ZipMember(f"{run.spec.name}-comfyui.json", text.encode())
 
 
 def read_me(run: Run, chosen: list[Set], loaded: str) -> str:

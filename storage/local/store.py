@@ -117,7 +117,7 @@ class FolderStore:
     def refresh(self, key: str) -> None:
         """Do nothing: what others keep is seen at once."""
 
-    def workshop(self, key: str) -> Path:
+    def staging_path(self, key: str) -> Path:
         """Return the place of `key` itself: whoever makes it there names it when complete."""
         return self.path(key)
 

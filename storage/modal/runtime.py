@@ -27,7 +27,7 @@ from training.deployment.names import Deployment, Purpose
 from training.deployment.resources import function_of
 from training.errors import BackendError
 from training.musubi.engine import MusubiEngine
-from training.pipeline.runtime import House
+from training.pipeline.runtime import Runtime
 from training.pipeline.settings import StageSettings
 from training.ports import Call, Engine
 from training.rehearsal.engine import RehearsalEngine
@@ -38,18 +38,18 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class ModalParts:
+class ModalRuntime:
     """The adapters of one deployment."""
 
-    house: House
+    runtime: Runtime
     backend: ModalBackend
     records: CallRecords
     claims: ModalClaims
 
 
-def open_house(
+def open_runtime(
     deployment: Deployment, *, has_mounts: bool = False, settings: StageSettings | None = None
-) -> ModalParts:
+) -> ModalRuntime:
     """Return the adapters of a deployment.
 
     Args:
@@ -74,7 +74,7 @@ def open_house(
     backend = ModalBackend(
         deployment.stages_app, records, leases, place, gpu_limit=deployment.gpu_stages
     )
-    house = House(
+    runtime = Runtime(
         store=store,
         leases=leases,
         backend=backend,
@@ -84,11 +84,11 @@ def open_house(
         only_engine=deployment.engine,
         prices=ModalPrices().prices,
         limits=settings.limits,
-        elsewhere=lambda guild, run: _advance(deployment, guild, run),
+        remote_advance=lambda guild, run: _advance(deployment, guild, run),
     )
     # Whoever claims an interaction has 3 s to answer it: no time to wait for Modal.
     claims = ModalClaims(_dictionary(deployment, "claims", patience_seconds=0.5))
-    return ModalParts(house, backend, records, claims)
+    return ModalRuntime(runtime, backend, records, claims)
 
 
 def scratch_folder() -> Path:

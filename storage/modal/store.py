@@ -20,7 +20,7 @@ from storage.keys import checked
 from storage.modal.errors import translated
 from storage.modal.file_cache import FetchedFiles, KnownFiles
 from storage.modal.mounts import TEMPORARY, Mounts, remove
-from storage.modal.volume_api import Entry, EntryType, Volume, counting
+from storage.modal.volume_api import EntryType, Volume, VolumeEntry, counting
 from training import store_keys
 from training.pipeline.leases import held
 from training.ports import Leases, StoredFile, unwatched
@@ -59,7 +59,7 @@ class VolumeStore:
     ) -> None:
         self._volumes, self._leases = volumes, leases
         self._mounts, self._is_mounted = mounts, is_mounted
-        self._workshop = scratch / "workshop"
+        self._staging_path = scratch / "workshop"
         self._jitter_seconds = jitter_seconds
         self._fetched = FetchedFiles(scratch / "fetched")
         self._known = KnownFiles()
@@ -151,7 +151,7 @@ class VolumeStore:
     def delete(self, key: str) -> None:
         """Remove `key` and all under it, here in its workshop too; nothing there is fine."""
         self._known.forget(key)
-        remove(self.workshop(key))
+        remove(self.staging_path(key))
         if self._is_mounted and self._mounts.remove(key):
             # Left to a later commit, it would take what others store here until then.
             self._commit(store_keys.area(key))
@@ -193,13 +193,13 @@ class VolumeStore:
                 raise
             raise ConnectionError(f"the Volume with {key} cannot be reloaded: {error}") from error
 
-    def workshop(self, key: str) -> Path:
+    def staging_path(self, key: str) -> Path:
         """Return a place on the local disk."""
-        return self._workshop / checked(key)
+        return self._staging_path / checked(key)
 
     def keep(self, *keys: str) -> None:
         """Copy what is in the workshops of the keys to the Volumes, and commit."""
-        made = {key: self.workshop(key) for key in keys}
+        made = {key: self.staging_path(key) for key in keys}
         self._take_in({key: place for key, place in made.items() if place.exists()})
 
     def _take_in(self, sources: Mapping[str, Path]) -> None:
@@ -233,7 +233,7 @@ class VolumeStore:
                 raise ConnectionError(f"the Volume of {area} was not committed") from error
             logger.debug("the Volume of %s was committed, not reloaded: %s", area, error)
 
-    def _entries(self, key: str, area: Area | None = None) -> Sequence[Entry]:
+    def _entries(self, key: str, area: Area | None = None) -> Sequence[VolumeEntry]:
         volume = self._volumes[area or store_keys.area(key)]
         try:
             with translated(key):
@@ -241,11 +241,11 @@ class VolumeStore:
         except FileNotFoundError:
             return ()
 
-    def _below(self, prefix: str, area: Area | None = None) -> list[Entry]:
+    def _below(self, prefix: str, area: Area | None = None) -> list[VolumeEntry]:
         found = self._entries(prefix, area)
         return [entry for entry in found if entry.path.strip("/") != prefix]
 
-    def _read_entry(self, entry: Entry) -> bytes | None:
+    def _read_entry(self, entry: VolumeEntry) -> bytes | None:
         key = entry.path.strip("/")
         known = self._known.get(key)
         if known is not None and len(known) == entry.size:
@@ -263,13 +263,13 @@ class VolumeStore:
         return self._volumes[store_keys.area(key)]
 
 
-def _name(entry: Entry) -> str:
+def _name(entry: VolumeEntry) -> str:
     return PurePosixPath(entry.path).name
 
 
-def _is_file_at(entry: Entry, key: str) -> bool:
+def _is_file_at(entry: VolumeEntry, key: str) -> bool:
     return entry.type == EntryType.FILE and entry.path.strip("/") == key
 
 
-def _shows(path: Path, entry: Entry) -> bool:
+def _shows(path: Path, entry: VolumeEntry) -> bool:
     return path.is_file() and not path.is_symlink() and path.stat().st_size == entry.size

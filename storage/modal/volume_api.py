@@ -15,7 +15,7 @@ class EntryType(IntEnum):
     DIRECTORY = 2
 
 
-class Entry(Protocol):
+class VolumeEntry(Protocol):
     """One entry of a listing; `path` begins at the root of the Volume."""
 
     @property
@@ -52,7 +52,7 @@ class Advance(Protocol):
 class Volume(Protocol):
     """A Volume: its own interface, and the two calls that concern a mount of it."""
 
-    def listdir(self, path: str, *, recursive: bool = False) -> Sequence[Entry]:
+    def listdir(self, path: str, *, recursive: bool = False) -> Sequence[VolumeEntry]:
         """Return the entries of a folder, or that of a file."""
         ...
 

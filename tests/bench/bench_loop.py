@@ -28,7 +28,7 @@ from bot.discord.dataset_buttons import stored_buttons
 from bot.discord.embed import to_embed
 from bot.discord.long_answer import LongAnswer
 from bot.hosting.bot import spare_what_is_loaded
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.service.service import Service
 from bot.settings import Settings
 from bot.web.links import LinkSigner
@@ -85,7 +85,7 @@ def _attachment(archive: Path, url: str) -> discord.Attachment:
 
 async def _take_in(scratch: Path, attachment: discord.Attachment) -> int:
     """Do what `/dataset add` does with an attachment."""
-    local = await asyncio.to_thread(LocalHouse, Settings(home=scratch / "home"))
+    local = await asyncio.to_thread(LocalInstallation, Settings(home=scratch / "home"))
     service = Service(local, LinkSigner(b"benchmark", hours=1), "rehearsal")
     upload = scratch / "upload.zip"
     await save_attachment(attachment, upload)

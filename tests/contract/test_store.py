@@ -128,7 +128,7 @@ def test_a_stored_file_can_be_read_from_any_offset(store: Store) -> None:
 
 
 def test_a_tree_is_stored_whole_and_only_once(store: Store, tmp_path: Path) -> None:
-    incoming = [store.workshop(f"incoming-{number}") for number in (1, 2)]
+    incoming = [store.staging_path(f"incoming-{number}") for number in (1, 2)]
     for number, folder in enumerate(incoming, start=1):
         folder.mkdir(parents=True)
         (folder / "manifest.json").write_text(str(number))
@@ -182,7 +182,7 @@ def test_fetching_nothing_is_an_error(store: Store) -> None:
 
 
 def test_what_is_made_in_a_workshop_is_kept(store: Store) -> None:
-    made = store.workshop(f"{RUNS}/a/adapter.safetensors")
+    made = store.staging_path(f"{RUNS}/a/adapter.safetensors")
     made.parent.mkdir(parents=True)
     made.write_bytes(b"first")
     store.keep(f"{RUNS}/a/adapter.safetensors")
@@ -195,7 +195,7 @@ def test_what_is_made_in_a_workshop_is_kept(store: Store) -> None:
 
 
 def test_a_folder_made_in_a_workshop_is_kept_whole(store: Store) -> None:
-    state = store.workshop(f"{RUNS}/a/one-state")
+    state = store.staging_path(f"{RUNS}/a/one-state")
     (state / "deep").mkdir(parents=True)
     (state / "deep" / "optimizer.bin").write_bytes(b"moments")
 
@@ -205,7 +205,7 @@ def test_a_folder_made_in_a_workshop_is_kept_whole(store: Store) -> None:
 
 
 def test_what_is_deleted_is_gone_from_its_workshop_too(store: Store) -> None:
-    state = store.workshop(f"{RUNS}/a/one-state")
+    state = store.staging_path(f"{RUNS}/a/one-state")
     state.mkdir(parents=True)
     (state / "optimizer.bin").write_bytes(b"moments")
     store.keep(f"{RUNS}/a/one-state")

@@ -59,7 +59,7 @@ def musubi(script: str, *arguments: str, **environment: str) -> Any:
 def test_all_items_are_found_through_links(stages: Stages, spec: RunSpec) -> None:
     assert all(path.is_symlink() for path in stages.folder(spec).glob("*/*"))
 
-    config = stages.local.house.planner(spec).dataset_config
+    config = stages.local.runtime.planner(spec).dataset_config
     assert musubi("find_items.py", "train", str(config)) == [spec.steps_per_epoch]
 
 
@@ -67,7 +67,7 @@ def test_all_items_are_found_through_links(stages: Stages, spec: RunSpec) -> Non
 def test_caching_writes_the_files_that_are_expected(
     kind: CacheKind, stages: Stages, spec: RunSpec
 ) -> None:
-    store, planner = stages.local.house.store, stages.local.house.planner(spec)
+    store, planner = stages.local.runtime.store, stages.local.runtime.planner(spec)
     media = store.path(planner.prepared_key)
     unknown = Encoders(engine="x", version="x", vae="x", clip=None, i2v=False, t5="x")
     files = cache_files(planner.groups, read_manifest(media), unknown, spec.guild)

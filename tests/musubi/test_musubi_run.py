@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.settings import Settings
 from storage.local.run_index import SqliteRunIndex
 from tests.media import guide_files, write_zip
@@ -16,8 +16,9 @@ from tests.musubi.checkout import Checkout
 from training.catalogue.models import Model, WeightFile, find_model
 from training.files.hashing import file_sha256
 from training.musubi.engine import MusubiEngine
-from training.operations.runs import Origin, Runs
-from training.pipeline.runtime import House
+from training.operations.run_drafts import Requester
+from training.operations.runs import Runs
+from training.pipeline.runtime import Runtime
 from training.pipeline.stage_runner import run_stage
 from training.ports import Call, CallState, CallStatus, Extent, Obtained
 from training.registry.dataset_draft import Upload
@@ -30,7 +31,7 @@ from training.vocabulary import Widths
 pytestmark = [pytest.mark.musubi, pytest.mark.timeout(900)]
 
 MODEL = find_model("wan21-t2v-1-3b")
-ORIGIN = Origin(guild="local", by="7")
+REQUESTER = Requester(guild="local", by="7")
 
 
 class TinyMusubi(MusubiEngine):
@@ -83,15 +84,15 @@ class Line:
     def cancel(self, name: str) -> None:
         self.ended.add(name)
 
-    def work(self, house: House, is_stopped: Callable[[Call], bool]) -> None:
+    def work(self, runtime: Runtime, is_stopped: Callable[[Call], bool]) -> None:
         """Make every call, those that come of one among them; stop some after a moment."""
         for call in self.calls:  # it grows while it is walked through
             stopping = threading.Event()
             stage = importlib.import_module(f"training.pipeline.stages.{call.key.stage}").run
             if is_stopped(call):
-                state = house.store.path(f"guilds/local/runs/{call.run}/checkpoints/main")
+                state = runtime.store.path(f"guilds/local/runs/{call.run}/checkpoints/main")
                 threading.Thread(target=_stop_when, args=(state, stopping), daemon=True).start()
-            run_stage(house, call, stage, stopping)
+            run_stage(runtime, call, stage, stopping)
             self.ended.add(call.name)
 
 
@@ -104,25 +105,25 @@ def _stop_when(folder: Path, stopping: threading.Event) -> None:
 def test_a_run_is_trained_by_musubi_stopped_resumed_and_published(
     checkout: Checkout, tmp_path: Path
 ) -> None:
-    local, line = LocalHouse(Settings(home=tmp_path / "home")), Line()
+    local, line = LocalInstallation(Settings(home=tmp_path / "home")), Line()
     archive = write_zip(tmp_path / "annika.zip", guide_files(images=2, clips=0, frames=1))
     upload = Upload(archive=archive, by="7", file_name="annika.zip")
     local.datasets.add("local", "annika", upload)
-    house = House(
-        store=local.house.store,
-        leases=local.house.leases,
+    runtime = Runtime(
+        store=local.runtime.store,
+        leases=local.runtime.leases,
         backend=line,
-        board=local.house.board,
+        board=local.runtime.board,
         engine=lambda _: TinyMusubi(checkout),
     )
-    runs = Runs(house, SqliteRunIndex(tmp_path / "index.sqlite"))
+    runs = Runs(runtime, SqliteRunIndex(tmp_path / "index.sqlite"))
     settings = {"epochs": "4", "save_every": "1", "optimizer": "adamw", "rank": "4"}
     request = TrainRequest(model=MODEL.name, dataset="annika", settings=settings)
-    name = runs.start(request, ORIGIN, "musubi").name
+    name = runs.start(request, REQUESTER, "musubi").name
 
-    line.work(house, lambda call: call.key.stage == "train" and call.attempt == 1)
+    line.work(runtime, lambda call: call.key.stage == "train" and call.attempt == 1)
 
-    log = house.log("local", name)
+    log = runtime.log("local", name)
     events = [event for event in log.events() if getattr(event, "key", None)]
     trained = [event for event in events if str(getattr(event, "key", "")) == "train-main"]
     started = [e for e in trained if isinstance(e, ev.StageStarted) and e.resumed_step is not None]

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.settings import Settings
 from tests.media import guide_files, write_zip
 from tests.pipeline.home import GUILD, Home
@@ -28,7 +28,7 @@ def stocked(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Path:
     """Return the folder of a home that has the dataset: looking at it takes longer than a copy."""
     folder = tmp_path_factory.mktemp("stocked") / "home"
     upload = Upload(archive=archive, by="7", file_name="annika.zip")
-    LocalHouse(Settings(home=folder)).datasets.add(GUILD, "annika", upload)
+    LocalInstallation(Settings(home=folder)).datasets.add(GUILD, "annika", upload)
     return folder
 
 
@@ -39,7 +39,7 @@ def new_home(tmp_path: Path, stocked: Path) -> Iterator[Callable[[str], Home]]:
 
     def make(name: str) -> Home:
         shutil.copytree(stocked, tmp_path / name)
-        home = Home(LocalHouse(Settings(home=tmp_path / name)))
+        home = Home(LocalInstallation(Settings(home=tmp_path / name)))
         made.append(home)
         return home
 

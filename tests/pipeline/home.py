@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from bot.hosting.local import LocalHouse
-from training.operations.runs import Origin
+from bot.hosting.local import LocalInstallation
+from training.operations.run_drafts import Requester
 from training.pipeline.run_view import RunView
 from training.runs.spec import RunSpec, TrainRequest
 
@@ -21,7 +21,7 @@ DEADLINE_SECONDS = 90.0
 class Home:
     """One installation with the dataset `annika`."""
 
-    local: LocalHouse
+    local: LocalInstallation
 
     def start(
         self, model: str = "wan21-t2v-1-3b", *, name: str | None = None, **settings: str
@@ -33,7 +33,9 @@ class Home:
             name=name,
             settings={"epochs": "2", "save_every": "1", **settings},
         )
-        return self.local.runs.start(request, Origin(guild=GUILD, by="7", channel="5"), "rehearsal")
+        return self.local.runs.start(
+            request, Requester(guild=GUILD, by="7", channel="5"), "rehearsal"
+        )
 
     def view(self, run: str) -> RunView:
         """Return the run as it stands."""

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.settings import Settings
 from tests.media import write_zip
 from tests.pipeline.home import GUILD
 from training import store_keys
-from training.operations.runs import Origin
+from training.operations.run_drafts import Requester
 from training.pipeline.advance import advance
 from training.pipeline.stage_runner import run_stage
 from training.pipeline.stages.functions import stage_function
@@ -23,7 +23,7 @@ from training.runs.state import StageState, StageStatus
 from training.vocabulary import StageKey
 
 
-class IdleHouse(LocalHouse):
+class IdleRuntime(LocalInstallation):
     """A home without a worker service: calls wait in line until the test runs them."""
 
     def ensure_worker(self) -> None:
@@ -33,8 +33,8 @@ class IdleHouse(LocalHouse):
 class Stages:
     """Runs stages of rehearsals on datasets that a test changes."""
 
-    def __init__(self, folder: Path, house: type[IdleHouse] = IdleHouse) -> None:
-        self.local = house(Settings(home=folder / "home"))
+    def __init__(self, folder: Path, runtime: type[IdleRuntime] = IdleRuntime) -> None:
+        self.local = runtime(Settings(home=folder / "home"))
         self._zip = folder / "dataset.zip"
 
     def upload(self, files: Mapping[str, bytes | str]) -> None:
@@ -58,7 +58,7 @@ class Stages:
         request = TrainRequest(
             model=model, dataset="annika", dataset_toml=dataset_toml, settings={"epochs": "1"}
         )
-        return self.local.runs.start(request, Origin(guild=GUILD, by="7"), "rehearsal")
+        return self.local.runs.start(request, Requester(guild=GUILD, by="7"), "rehearsal")
 
     def cache(self, spec: RunSpec) -> Mapping[str, int]:
         """Run the cache stage and return how many files of each kind it made."""
@@ -69,7 +69,7 @@ class Stages:
         """Run one attempt of a stage that waits in line."""
         number = int(self.state(spec, key).handle)
         call = self.local.backend.call(number)
-        status = run_stage(self.local.house, call, stage_function(key.stage), threading.Event())
+        status = run_stage(self.local.runtime, call, stage_function(key.stage), threading.Event())
         self.local.backend.mark_ended(number)
         return status
 
@@ -85,24 +85,24 @@ class Stages:
         for lease in (self.local.home / "leases").iterdir():
             lease.unlink()
         self.local.backend.mark_ended(int(self.state(spec, key).handle))
-        advance(self.local.house, spec.guild, spec.name)
+        advance(self.local.runtime, spec.guild, spec.name)
 
     def state(self, spec: RunSpec, key: StageKey) -> StageState:
         """Return how a stage stands."""
-        return self.local.house.log(spec.guild, spec.name).load().stage(key)
+        return self.local.runtime.log(spec.guild, spec.name).load().stage(key)
 
     def cause(self, spec: RunSpec) -> str:
         """Return why the run failed."""
-        return self.local.house.log(spec.guild, spec.name).load().cause
+        return self.local.runtime.log(spec.guild, spec.name).load().cause
 
     def receipt(self, spec: RunSpec) -> dict[str, Any]:
         """Return what the cache stage says that it made."""
         key = store_keys.receipt(spec.guild, spec.name, StageKey("cache"))
-        return json.loads(self.local.house.store.read(key))
+        return json.loads(self.local.runtime.store.read(key))
 
     def folder(self, spec: RunSpec) -> Path:
         """Return the cache folders that the run's trainer reads."""
-        return self.local.house.store.path(store_keys.run_caches(spec.guild, spec.name))
+        return self.local.runtime.store.path(store_keys.run_caches(spec.guild, spec.name))
 
     def stored(self, kind: store_keys.CacheKind) -> list[Path]:
         """Return the files of one kind in the guild's store."""

@@ -70,9 +70,9 @@ class Attempt:
         return self.stages.state(self.spec, PREPARE)
 
     def run(self, function: StageFunction, leases: Leases | None = None) -> StageStatus | None:
-        house = self.stages.local.house
-        house = replace(house, leases=leases or house.leases)
-        return run_stage(house, self.call, function, threading.Event())
+        runtime = self.stages.local.runtime
+        runtime = replace(runtime, leases=leases or runtime.leases)
+        return run_stage(runtime, self.call, function, threading.Event())
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_call_that_is_started_again_after_its_last_word_never_holds_the_lease(
 ) -> None:
     attempt.run(is_interrupted)
     assert attempt.state.attempt == 2  # submitted by the end of the first one
-    leases = Watched(attempt.stages.local.house.leases)
+    leases = Watched(attempt.stages.local.runtime.leases)
 
     status = attempt.run(must_not_work, leases)
 
@@ -117,7 +117,7 @@ def test_a_call_that_is_started_again_after_it_was_cut_off_leaves_the_work_to_th
     with pytest.raises(KilledError):
         attempt.run(is_killed)
     assert attempt.state.status is StageStatus.RUNNING
-    attempt.stages.local.house.leases.revoke(attempt.lease, attempt=1)  # as time does
+    attempt.stages.local.runtime.leases.revoke(attempt.lease, attempt=1)  # as time does
 
     status = attempt.run(must_not_work)
 
@@ -129,12 +129,12 @@ def test_a_call_that_is_started_again_after_it_was_cut_off_leaves_the_work_to_th
 def test_while_the_lease_of_the_cut_off_one_lives_nothing_is_written(attempt: Attempt) -> None:
     with pytest.raises(KilledError):
         attempt.run(is_killed)
-    before = attempt.stages.local.house.log(attempt.spec.guild, attempt.spec.name).events()
+    before = attempt.stages.local.runtime.log(attempt.spec.guild, attempt.spec.name).events()
 
     status = attempt.run(must_not_work)
 
     assert status is None
-    log = attempt.stages.local.house.log(attempt.spec.guild, attempt.spec.name)
+    log = attempt.stages.local.runtime.log(attempt.spec.guild, attempt.spec.name)
     assert log.events() == before
 
 
@@ -149,15 +149,15 @@ def test_whoever_lost_the_runs_lease_writes_nothing_more(
     attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.pipeline.leases.SURE_SECONDS", 0.0)
-    house, spec = attempt.stages.local.house, attempt.spec
+    runtime, spec = attempt.stages.local.runtime, attempt.spec
     with pytest.raises(KilledError):
         attempt.run(is_killed)
     attempt.stages.local.backend.mark_ended(int(attempt.state.handle))
-    before = house.log(spec.guild, spec.name).events()
+    before = runtime.log(spec.guild, spec.name).events()
 
-    run = advance(replace(house, leases=TakenOver(house.leases)), spec.guild, spec.name)
+    run = advance(replace(runtime, leases=TakenOver(runtime.leases)), spec.guild, spec.name)
 
-    assert house.log(spec.guild, spec.name).events() == before
+    assert runtime.log(spec.guild, spec.name).events() == before
     assert run.stage(PREPARE).status is StageStatus.RUNNING
 
 
@@ -185,13 +185,13 @@ def test_what_does_not_stop_when_its_run_is_cancelled_is_seen_to_once_more_in_ti
     backend, paused, spec = Stubborn(), list[float](), attempt.spec
     with pytest.raises(KilledError):
         attempt.run(is_killed)
-    house = replace(attempt.stages.local.house, backend=backend)
-    advance_one(house, spec.guild, spec.name, lambda: None, pause=paused.append)
+    runtime = replace(attempt.stages.local.runtime, backend=backend)
+    advance_one(runtime, spec.guild, spec.name, lambda: None, pause=paused.append)
     before = list(paused)
-    log = house.log(spec.guild, spec.name)
-    log.append(Writer(name=REQUEST, attempt=1), CancelRequested(at=house.clock(), by="7"))
+    log = runtime.log(spec.guild, spec.name)
+    log.append(Writer(name=REQUEST, attempt=1), CancelRequested(at=runtime.clock(), by="7"))
 
-    advance_one(house, spec.guild, spec.name, lambda: None, pause=paused.append)
+    advance_one(runtime, spec.guild, spec.name, lambda: None, pause=paused.append)
 
     assert before == []
     assert paused == [pytest.approx(STOP_SECONDS, abs=1.0)]
@@ -200,20 +200,20 @@ def test_what_does_not_stop_when_its_run_is_cancelled_is_seen_to_once_more_in_ti
 
 
 def test_who_waits_for_its_turn_sees_what_was_written_meanwhile(attempt: Attempt) -> None:
-    house, spec = attempt.stages.local.house, attempt.spec
-    grant = house.leases.acquire(f"{spec.guild}/{spec.name}", holder="another")
+    runtime, spec = attempt.stages.local.runtime, attempt.spec
+    grant = runtime.leases.acquire(f"{spec.guild}/{spec.name}", holder="another")
     assert grant is not None
     found: list[StageStatus] = []
     waiting = threading.Thread(
         target=lambda: found.append(
-            advance(house, spec.guild, spec.name, waits=True).stage(PREPARE).status
+            advance(runtime, spec.guild, spec.name, waits=True).stage(PREPARE).status
         )
     )
     waiting.start()
 
-    no_turn = advance(house, spec.guild, spec.name)
+    no_turn = advance(runtime, spec.guild, spec.name)
     attempt.run(is_interrupted)  # nobody has a turn to start the next attempt
-    house.leases.release(grant)
+    runtime.leases.release(grant)
     waiting.join(30)
 
     assert no_turn.stage(PREPARE).status is StageStatus.SUBMITTED

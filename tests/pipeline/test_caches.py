@@ -9,7 +9,7 @@ from tests.media import guide_files, mp4, png
 from tests.pipeline.home import GUILD
 from tests.pipeline.stages import Stages
 from training import store_keys
-from training.operations.runs import Origin
+from training.operations.run_drafts import Requester
 from training.pipeline.run_view import metrics
 from training.pipeline.stages.cache_making import is_complete
 from training.registry.dataset_edits import DatasetEdits
@@ -50,7 +50,7 @@ def clip(name: str, seed: int) -> dict[str, bytes | str]:
 
 def items(stages: Stages, spec: RunSpec) -> int:
     """Return how many items a trainer finds in the run's folders."""
-    path = stages.local.house.planner(spec).dataset_config
+    path = stages.local.runtime.planner(spec).dataset_config
     return TrainingItems(read_datasets(path), seed=1, image=False, clip=False).count
 
 
@@ -133,7 +133,7 @@ def test_a_foreign_file_is_not_trained(stages: Stages, first: RunSpec) -> None:
     assert stages.run(first, TRAIN) is StageStatus.SUCCEEDED
 
     assert not list(group.glob("foreign*"))
-    assert len(metrics(stages.local.house, first, "main")) == first.steps_per_epoch
+    assert len(metrics(stages.local.runtime, first, "main")) == first.steps_per_epoch
 
 
 def test_a_run_whose_caches_are_damaged_does_not_train(stages: Stages, first: RunSpec) -> None:
@@ -163,7 +163,7 @@ def test_caches_made_again_are_none_of_those_that_failed(stages: Stages) -> None
         path.resolve().write_bytes((wrong / path.parent.name / path.name).read_bytes())
     assert stages.run(failed, TRAIN) is StageStatus.FAILED
 
-    again = stages.local.runs.try_again(failed.name, Origin(guild=GUILD, by="7"))
+    again = stages.local.runs.try_again(failed.name, Requester(guild=GUILD, by="7"))
 
     assert stages.cache(stages.make_ready(again)) == A_CLIP
     assert stages.run(again, TRAIN) is StageStatus.SUCCEEDED
@@ -246,7 +246,7 @@ def test_what_a_killed_attempt_made_is_kept(stages: Stages) -> None:
     captions = {name.replace("png", "txt"): "ann1ka" for name in images}
     stages.upload({**images, **captions, **clip("006", 6)})
     spec = stages.start()
-    making = stages.local.house.store.path(store_keys.caching(spec.guild, spec.name, "latents"))
+    making = stages.local.runtime.store.path(store_keys.caching(spec.guild, spec.name, "latents"))
 
     process = stages.start_process(spec, CACHE)
     encoders: list[psutil.Process] = []

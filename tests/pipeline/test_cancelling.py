@@ -38,7 +38,7 @@ def test_a_call_that_was_submitted_but_not_noted_does_not_stay_in_line(
     begun: tuple[Stages, RunSpec],
 ) -> None:
     stages, spec = begun
-    log = stages.local.house.log(spec.guild, spec.name)
+    log = stages.local.runtime.log(spec.guild, spec.name)
     stages.run(spec, PREPARE)
     stages.run(spec, FETCH)
     noted = log.load().stage(StageKey("cache"))
@@ -65,8 +65,8 @@ def test_stages_are_asked_to_stop_before_anybody_advances_the_run(
         assert stages.local.backend.is_idle()
         called.append(run)
 
-    house = replace(stages.local.house, elsewhere=is_called)
-    run = Runs(house, index_in(tmp_path)).cancel(GUILD, spec.name, by="7")
+    runtime = replace(stages.local.runtime, remote_advance=is_called)
+    run = Runs(runtime, index_in(tmp_path)).cancel(GUILD, spec.name, by="7")
 
     assert (run.cancel_requested, run.status.is_final) == (True, False)
     assert called == [spec.name]
@@ -81,9 +81,9 @@ def test_a_backend_that_cannot_be_asked_does_not_keep_the_request_from_being_sto
     def is_called(_guild: str, run: str) -> None:
         advanced.append(run)
 
-    house = replace(stages.local.house, backend=_Unreachable(), elsewhere=is_called)
+    runtime = replace(stages.local.runtime, backend=_Unreachable(), remote_advance=is_called)
 
-    run = Runs(house, index_in(tmp_path)).cancel(GUILD, spec.name, by="7")
+    run = Runs(runtime, index_in(tmp_path)).cancel(GUILD, spec.name, by="7")
 
     assert run.cancel_requested
     assert advanced == [spec.name]
@@ -93,7 +93,7 @@ def test_of_many_who_cancel_at_once_none_replaces_what_another_wrote(
     begun: tuple[Stages, RunSpec],
 ) -> None:
     stages, spec = begun
-    log, at = stages.local.house.log(spec.guild, spec.name), stages.local.house.clock()
+    log, at = stages.local.runtime.log(spec.guild, spec.name), stages.local.runtime.clock()
 
     at_once(
         [

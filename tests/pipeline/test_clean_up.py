@@ -12,7 +12,7 @@ from tests.pipeline.home import GUILD
 from tests.pipeline.stages import Stages
 from training import store_keys
 from training.operations.clean_up import Freed, clean_up
-from training.pipeline.runtime import House
+from training.pipeline.runtime import Runtime
 from training.runs.spec import RunSpec
 from training.runs.state import StageStatus
 from training.vocabulary import StageKey
@@ -34,10 +34,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Stages, RunSpec]:
     return stages, spec
 
 
-def after(stages: Stages, days: float) -> House:
+def after(stages: Stages, days: float) -> Runtime:
     """Return the house as it is so many days from now."""
-    house = stages.local.house
-    return replace(house, clock=lambda: house.clock() + days * DAYS)
+    runtime = stages.local.runtime
+    return replace(runtime, clock=lambda: runtime.clock() + days * DAYS)
 
 
 def contents(stages: Stages) -> Mapping[str, int]:

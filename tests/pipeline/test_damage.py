@@ -10,13 +10,13 @@ from tests.pipeline.home import GUILD, Home
 from tests.pipeline.lorabot import Lorabot
 from training import store_keys
 from training.errors import TrainingError
-from training.operations.runs import Origin
+from training.operations.run_drafts import Requester
 from training.pipeline.advance import lease_name
 from training.pipeline.run_view import metrics
 from training.runs.state import RunStatus
 from training.vocabulary import StageKey
 
-ORIGIN = Origin(guild=GUILD, by="7", channel="5")
+REQUESTER = Requester(guild=GUILD, by="7", channel="5")
 SLOW = "LORABOT_STEP_DELAY"
 
 
@@ -29,7 +29,7 @@ def test_a_run_whose_files_are_removed_fails_and_the_others_go_on(
     other = home.start(name="other").name
     home.until(victim, lambda view: view.expert("main").step > 0)
 
-    home.local.house.store.delete(store_keys.run_report(GUILD, victim))
+    home.local.runtime.store.delete(store_keys.run_report(GUILD, victim))
 
     assert home.finish(other).run.status is RunStatus.SUCCEEDED
     home.kill("training.rehearsal", "victim")
@@ -40,7 +40,7 @@ def test_a_run_whose_files_are_removed_fails_and_the_others_go_on(
 
 def test_a_run_whose_record_is_damaged_is_listed_as_such(home: Home) -> None:
     good = home.view(home.start(name="good", epochs="1").name)
-    store = home.local.house.store
+    store = home.local.runtime.store
     store.write(store_keys.spec(GUILD, "bad"), b"{")
 
     listed = {run.name: run for run in home.local.runs.summaries(GUILD)}
@@ -52,13 +52,13 @@ def test_a_run_whose_record_is_damaged_is_listed_as_such(home: Home) -> None:
 
 def test_a_damaged_lease_is_free(home: Home) -> None:
     name = lease_name(GUILD, "run", StageKey("train", "main"))
-    grant = home.local.house.leases.acquire(name, holder="a")
+    grant = home.local.runtime.leases.acquire(name, holder="a")
     assert grant is not None
     for path in (home.local.home / "leases").iterdir():
         path.write_bytes(b'{"name": "x')
 
-    assert not home.local.house.leases.renew(grant)
-    assert home.local.house.leases.acquire(name, holder="b") is not None
+    assert not home.local.runtime.leases.renew(grant)
+    assert home.local.runtime.leases.acquire(name, holder="b") is not None
 
 
 @pytest.mark.slow
@@ -70,14 +70,14 @@ def test_resuming_a_resumed_run_goes_on_from_the_first_ones_state(
     home.until(first, lambda view: bool(view.expert("main").checkpoints))
     home.local.runs.cancel(GUILD, first, by="7")
     home.finish(first)
-    second = home.local.runs.resume(first, ORIGIN)
+    second = home.local.runs.resume(first, REQUESTER)
     home.local.runs.cancel(GUILD, second.name, by="7")
     home.finish(second.name)
 
-    third = home.local.runs.resume(second.name, ORIGIN)
+    third = home.local.runs.resume(second.name, REQUESTER)
     ended = home.finish(third.name)
 
-    steps = [metric.step for metric in metrics(home.local.house, third, "main")]
+    steps = [metric.step for metric in metrics(home.local.runtime, third, "main")]
     assert ended.run.status is RunStatus.SUCCEEDED
     assert steps[0] > 1
     assert steps[-1] == ended.expert("main").total_steps

@@ -12,7 +12,7 @@ from tests.pipeline.home import GUILD, Home
 from training import store_keys
 from training.lora.contents import read_contents
 from training.lora.fit import require_values
-from training.operations.runs import Origin
+from training.operations.run_drafts import Requester
 from training.pipeline.run_view import RunView, metrics
 from training.runs.state import RunStatus, StageStatus
 from training.vocabulary import StageKey
@@ -27,7 +27,7 @@ def has_saved(view: RunView) -> bool:
 
 def files(home: Home, view: RunView, expert: str = "main") -> dict[str, bytes]:
     """Return the tensors of each checkpoint; what is said about them is completed at the end."""
-    folder = home.local.house.store.path(store_keys.run(GUILD, view.spec.name))
+    folder = home.local.runtime.store.path(store_keys.run(GUILD, view.spec.name))
     return {
         path.name: tensors(path)
         for path in sorted((folder / "checkpoints" / expert).glob("*.safetensors"))
@@ -41,7 +41,7 @@ def tensors(path: Path) -> bytes:
 
 def assert_every_step_once(home: Home, view: RunView) -> None:
     total = view.expert("main").total_steps
-    steps = [metric.step for metric in metrics(home.local.house, view.spec, "main")]
+    steps = [metric.step for metric in metrics(home.local.runtime, view.spec, "main")]
     assert steps == list(range(1, total + 1))
 
 
@@ -96,7 +96,7 @@ def test_all_processes_killed_at_once_lose_nothing(
 
     assert view.run.status is RunStatus.SUCCEEDED
     # What the stage had not read of its trainer yet is gone; nothing is ever counted twice.
-    steps = [metric.step for metric in metrics(home.local.house, view.spec, "main")]
+    steps = [metric.step for metric in metrics(home.local.runtime, view.spec, "main")]
     assert len(steps) == len(set(steps))
     assert steps[-1] == view.expert("main").total_steps
     after = files(home, view)
@@ -131,7 +131,7 @@ def test_one_failing_expert_leaves_the_others_files_and_resuming_trains_only_it(
 
     failed = home.finish(home.start("wan22-t2v-vanilla").name)
     low.write_bytes(whole)
-    spec = home.local.runs.resume(failed.spec.name, Origin(guild=GUILD, by="7", channel="5"))
+    spec = home.local.runs.resume(failed.spec.name, Requester(guild=GUILD, by="7", channel="5"))
     resumed = home.finish(spec.name)
 
     assert failed.run.status is RunStatus.FAILED
@@ -154,10 +154,10 @@ def test_resuming_a_cancelled_run_goes_on_counting(
     home.local.runs.cancel(GUILD, run, by="7")
     old = home.finish(run)
 
-    spec = home.local.runs.resume(run, Origin(guild=GUILD, by="7", channel="5"))
+    spec = home.local.runs.resume(run, Requester(guild=GUILD, by="7", channel="5"))
     new = home.finish(spec.name)
 
-    steps = [metric.step for metric in metrics(home.local.house, spec, "main")]
+    steps = [metric.step for metric in metrics(home.local.runtime, spec, "main")]
     assert new.run.status is RunStatus.SUCCEEDED
     assert spec.continues == run
     assert steps[0] > 1
@@ -169,7 +169,7 @@ def test_resuming_a_cancelled_run_goes_on_counting(
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_fails_clearly_and_spares_earlier_checkpoints(home: Home) -> None:
     # The name that the run will get: its checkpoints go to a disk of their own.
-    folder = home.local.house.store.path(
+    folder = home.local.runtime.store.path(
         store_keys.checkpoints(GUILD, "annika-wan21-t2v-1-3b", "main")
     )
 

@@ -9,7 +9,8 @@ from storage.local.run_index import SqliteRunIndex
 from tests.media import guide_files
 from tests.pipeline.home import GUILD
 from tests.pipeline.stages import Stages
-from training.operations.runs import Origin, Runs
+from training.operations.run_drafts import Requester
+from training.operations.runs import Runs
 from training.ports import Backend, Call, CallState
 from training.runs.spec import TrainRequest
 from training.runs.state import StageStatus
@@ -41,13 +42,13 @@ def test_a_call_carries_the_gpu_where_its_stage_holds_one(
     stages = Stages(tmp_path)
     stages.upload(guide_files(images=1, clips=0))
     watched = Watched(stages.local.backend)
-    stages.local.house = replace(stages.local.house, backend=watched)
-    runs = Runs(stages.local.house, SqliteRunIndex(tmp_path / "index.sqlite"))
+    stages.local.runtime = replace(stages.local.runtime, backend=watched)
+    runs = Runs(stages.local.runtime, SqliteRunIndex(tmp_path / "index.sqlite"))
     request = TrainRequest(
         model="wan21-t2v-1-3b", dataset="annika", gpu=asked, settings={"epochs": "1"}
     )
 
-    spec = runs.start(request, Origin(guild=GUILD, by="7"), "rehearsal")
+    spec = runs.start(request, Requester(guild=GUILD, by="7"), "rehearsal")
     for key in (StageKey("prepare"), StageKey("fetch"), StageKey("cache")):
         assert stages.run(spec, key) is StageStatus.SUCCEEDED
 

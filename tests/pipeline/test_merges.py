@@ -24,7 +24,7 @@ def test_runs_that_start_at_once_merge_once_and_name_the_proof(home: Home) -> No
 
     views = [home.finish(name) for name in names]
 
-    store = home.local.house.store
+    store = home.local.runtime.store
     for view in views:
         assert view.run.status is RunStatus.SUCCEEDED
         for expert in EXPERTS:

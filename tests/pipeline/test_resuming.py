@@ -11,12 +11,13 @@ from tests.media import guide_files
 from tests.pipeline.home import GUILD
 from tests.pipeline.stages import Stages
 from training.errors import RequestError
-from training.operations.runs import Origin, Runs
+from training.operations.run_drafts import Requester
+from training.operations.runs import Runs
 from training.pipeline.advance import advance
 from training.runs.spec import RunSpec
 from training.runs.state import RunStatus
 
-ORIGIN = Origin(guild=GUILD, by="7")
+REQUESTER = Requester(guild=GUILD, by="7")
 
 
 @pytest.fixture
@@ -32,12 +33,12 @@ def test_a_run_that_is_gone_on_with_is_not_gone_on_with_again(
     stages, spec = begun
     runs = stages.local.runs
     runs.cancel(GUILD, spec.name, by="7")
-    second = runs.resume(spec.name, ORIGIN)
+    second = runs.resume(spec.name, REQUESTER)
 
     with pytest.raises(RequestError, match=f"{second.name} goes on with {spec.name} already"):
-        runs.resume(spec.name, ORIGIN)
+        runs.resume(spec.name, REQUESTER)
     runs.cancel(GUILD, second.name, by="7")
-    third = runs.resume(spec.name, ORIGIN)
+    third = runs.resume(spec.name, REQUESTER)
 
     assert third.continues == spec.name
 
@@ -49,7 +50,7 @@ def test_of_many_who_resume_at_once_one_does(begun: tuple[Stages, RunSpec]) -> N
 
     def resume() -> None:
         try:
-            done.append(stages.local.runs.resume(spec.name, ORIGIN).name)
+            done.append(stages.local.runs.resume(spec.name, REQUESTER).name)
         except RequestError as error:
             assert "already" in error.cause  # noqa: PT017  # in a thread of its own
 
@@ -62,9 +63,9 @@ def test_a_run_of_an_engine_that_is_not_there_any_more_ends_and_is_not_resumed(
     begun: tuple[Stages, RunSpec], tmp_path: Path
 ) -> None:
     stages, spec = begun
-    house = replace(stages.local.house, only_engine="musubi")
+    runtime = replace(stages.local.runtime, only_engine="musubi")
 
-    run = advance(house, spec.guild, spec.name)
+    run = advance(runtime, spec.guild, spec.name)
 
     assert run.status is RunStatus.FAILED
     assert run.cause == (
@@ -72,4 +73,4 @@ def test_a_run_of_an_engine_that_is_not_there_any_more_ends_and_is_not_resumed(
     )
     assert stages.local.backend.is_idle()
     with pytest.raises(RequestError, match="was started with rehearsal"):
-        Runs(house, SqliteRunIndex(tmp_path / "index.sqlite")).resume(spec.name, ORIGIN)
+        Runs(runtime, SqliteRunIndex(tmp_path / "index.sqlite")).resume(spec.name, REQUESTER)

@@ -16,13 +16,13 @@ from training import store_keys
 from training.errors import AdapterError, NotFoundError, RequestError, TrainingError
 from training.files.safetensors_header import read_header
 from training.operations.retry import rest_of, with_suggestion
-from training.operations.runs import Origin
+from training.operations.run_drafts import Requester
 from training.runs.spec import ExpertChoice, RunSpec, TrainRequest
 from training.runs.state import Run, RunStatus
 from training.suggestions import FewerFrames
 from training.vocabulary import ExpertName
 
-PAIR, ORIGIN = "wan22-t2v-vanilla", Origin(guild=GUILD, by="7", channel="5")
+PAIR, REQUESTER = "wan22-t2v-vanilla", Requester(guild=GUILD, by="7", channel="5")
 SETTINGS = {"epochs": "1", "save_every": "1", "rank": "4"}
 
 
@@ -47,7 +47,7 @@ def request(
 
 
 def draft(home: Home, asked: TrainRequest, guild: str = GUILD) -> RunSpec:
-    return home.local.runs.draft(asked, Origin(guild=guild, by="7"), "rehearsal")
+    return home.local.runs.draft(asked, Requester(guild=guild, by="7"), "rehearsal")
 
 
 @pytest.mark.slow
@@ -57,12 +57,12 @@ def test_a_run_trains_on_from_the_values_of_its_own_copy(home: Home, tmp_path: P
 
     # With a rate this small, training changes no value by as much as a bit of bf16.
     asked = request("high=high", {"learning_rate": "1e-12"})
-    spec = home.local.runs.start(asked, ORIGIN, "rehearsal")
+    spec = home.local.runs.start(asked, REQUESTER, "rehearsal")
     home.local.checkpoints.remove(GUILD, "high")
     view = home.finish(spec.name)
 
     assert view.run.status is RunStatus.SUCCEEDED, view.run.cause
-    high = home.local.house.store.path(
+    high = home.local.runtime.store.path(
         f"{store_keys.run(GUILD, spec.name)}/{view.run.expert('high').checkpoints[-1].file}"
     )
     low = high.parent.parent / "low" / high.name.replace("-high", "-low")
@@ -78,7 +78,7 @@ def test_a_run_trains_on_from_the_values_of_its_own_copy(home: Home, tmp_path: P
     assert spec.expert("low").start is None
     assert "lorabot.started_from" not in read_header(low).metadata
     for saved in view.run.expert("high").checkpoints:
-        on_disk = home.local.house.store.path(f"{store_keys.run(GUILD, spec.name)}/{saved.file}")
+        on_disk = home.local.runtime.store.path(f"{store_keys.run(GUILD, spec.name)}/{saved.file}")
         assert saved.size_bytes == on_disk.stat().st_size
     _from_that_run(home, spec)
 
@@ -90,7 +90,7 @@ def _from_that_run(home: Home, old: RunSpec) -> None:
     hashes = {e.name: e.start.sha256 for e in found.experts if e.start is not None}
     receipts = {
         name: json.loads(
-            home.local.house.store.read(
+            home.local.runtime.store.read(
                 f"{store_keys.run(GUILD, old.name)}/receipts/publish-{name}.json"
             )
         )
@@ -117,10 +117,10 @@ def test_the_trainers_command_names_the_runs_copy(home: Home, tmp_path: Path) ->
     stored(home, tmp_path, "high")
     spec = draft(home, request("high=high"))
     home.local.runs.starts.keep(spec)
-    store = home.local.house.store
+    store = home.local.runtime.store
     report = home.local.datasets.report(GUILD, home.local.datasets.find(GUILD, "annika"))
     store.write(store_keys.run_report(GUILD, spec.name), report.model_dump_json().encode())
-    planner = home.local.house.planner(spec)
+    planner = home.local.runtime.planner(spec)
 
     command = planner.train_command("high")
     resumed = planner.train_command("high", resume=Path("/state"))
@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_stored(
     stored(home, tmp_path, "high")
 
     with pytest.raises((RequestError, NotFoundError), match=said) as refused:
-        home.local.runs.start(request(reference, settings), ORIGIN, "rehearsal")
+        home.local.runs.start(request(reference, settings), REQUESTER, "rehearsal")
 
     assert fix in refused.value.fix
     assert home.local.runs.names(GUILD) == []
@@ -189,13 +189,13 @@ def test_runs_that_follow_keep_what_the_first_one_started_from(
 ) -> None:
     stored(home, tmp_path, "high")
     monkeypatch.setenv("LORABOT_STEP_DELAY", "5")
-    first = home.local.runs.start(request("high", expert="high"), ORIGIN, "rehearsal")
+    first = home.local.runs.start(request("high", expert="high"), REQUESTER, "rehearsal")
     home.local.runs.cancel(GUILD, first.name, by="7")
     ended = home.finish(first.name).run
     home.local.checkpoints.remove(GUILD, "high")
     monkeypatch.setenv("LORABOT_STEP_DELAY", "0")
 
-    second = home.local.runs.resume(first.name, ORIGIN)
+    second = home.local.runs.resume(first.name, REQUESTER)
 
     start = second.expert("high").start
     assert start is not None
@@ -204,14 +204,14 @@ def test_runs_that_follow_keep_what_the_first_one_started_from(
     assert start == started.model_copy(update={"kept_by": first.name})
     for name in (second.name, _with_fewer_frames(home, ended).name):
         copy = store_keys.starting_file(GUILD, name, "high", start.sha256)
-        assert home.local.house.store.exists(copy)
+        assert home.local.runtime.store.exists(copy)
     home.local.runs.cancel(GUILD, second.name, by="7")
     home.finish(second.name)
 
 
 def _with_fewer_frames(home: Home, old: Run) -> RunSpec:
     """Return a spec that begins anew, with what its experts start from in place."""
-    report = home.local.house.report(old.spec)
+    report = home.local.runtime.report(old.spec)
     found = with_suggestion(rest_of(old), FewerFrames(max_frames=13), report)
     assert found.continues is None
     spec = found.model_copy(update={"name": "fewer-frames"})

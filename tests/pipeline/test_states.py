@@ -31,12 +31,12 @@ class OwnWorkshops:
     def __getattr__(self, name: str) -> object:
         return getattr(self._store, name)
 
-    def workshop(self, key: str) -> Path:
+    def staging_path(self, key: str) -> Path:
         return self._workshops / key
 
     def keep(self, *keys: str) -> None:
         for key in keys:
-            made = self.workshop(key)
+            made = self.staging_path(key)
             if made.is_dir():
                 self._keep_state(key, made)
             elif made.exists():
@@ -53,7 +53,7 @@ class OwnWorkshops:
 
     def delete(self, key: str) -> None:
         self._store.delete(key)
-        shutil.rmtree(self.workshop(key), ignore_errors=True)
+        shutil.rmtree(self.staging_path(key), ignore_errors=True)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_the_newest_two_states_are_kept(ready: tuple[Stages, RunSpec]) -> None:
 
     assert stages.run(spec, TRAIN) is StageStatus.SUCCEEDED, stages.cause(spec)
 
-    folder = stages.local.house.store.path(store_keys.checkpoints(spec.guild, spec.name, "main"))
+    folder = stages.local.runtime.store.path(store_keys.checkpoints(spec.guild, spec.name, "main"))
     last = max(kept(folder))
     assert last > 3
     assert kept(folder) == [last - 1, last]
@@ -88,15 +88,15 @@ def test_no_state_is_removed_while_it_is_copied(
     ready: tuple[Stages, RunSpec], tmp_path: Path
 ) -> None:
     stages, spec = ready
-    store = OwnWorkshops(stages.local.house.store, tmp_path / "workshops", seconds=0.05)
-    house = replace(stages.local.house, store=store)
+    store = OwnWorkshops(stages.local.runtime.store, tmp_path / "workshops", seconds=0.05)
+    runtime = replace(stages.local.runtime, store=store)
     call = stages.local.backend.call(int(stages.state(spec, TRAIN).handle))
 
-    status = run_stage(house, call, stage_function("train"), threading.Event())
+    status = run_stage(runtime, call, stage_function("train"), threading.Event())
 
     assert status is StageStatus.SUCCEEDED, stages.cause(spec)
     checkpoints = store_keys.checkpoints(spec.guild, spec.name, "main")
-    stored = stages.local.house.store.path(checkpoints)
+    stored = stages.local.runtime.store.path(checkpoints)
     names = sorted(path.name for path in stored.glob("*-state"))
     assert len(store.states) > len(names)
-    assert names == sorted(path.name for path in store.workshop(checkpoints).glob("*-state"))
+    assert names == sorted(path.name for path in store.staging_path(checkpoints).glob("*-state"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.settings import Settings
 from tests.unit.dataset.test_dataset_groups import clip, image, report
 from training.catalogue.models import MODELS, Model, find_model
@@ -107,14 +107,14 @@ def test_a_rehearsal_needs_no_card_and_real_training_the_one_that_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = find_model("wan21-t2v-14b")
-    unnamed = LocalHouse(Settings.read(tmp_path))
+    unnamed = LocalInstallation(Settings.read(tmp_path))
     monkeypatch.setenv("LORABOT_GPU", "H100")
-    named = LocalHouse(Settings.read(tmp_path))
+    named = LocalInstallation(Settings.read(tmp_path))
     monkeypatch.setenv("LORABOT_GPU", "GTX")
 
-    assert unnamed.house.gpu(model, "musubi") is None
-    assert named.house.gpu(model, "rehearsal") is None
-    assert named.house.gpu(model, "musubi") == named.house.only_gpu == "H100"
-    assert unnamed.house.only_gpu is None
+    assert unnamed.runtime.gpu(model, "musubi") is None
+    assert named.runtime.gpu(model, "rehearsal") is None
+    assert named.runtime.gpu(model, "musubi") == named.runtime.only_gpu == "H100"
+    assert unnamed.runtime.only_gpu is None
     with pytest.raises(RequestError, match="LORABOT_GPU cannot be 'GTX'"):
         Settings.read(tmp_path)

@@ -12,7 +12,7 @@ from bot.messages.checkpoint_text import checkpoint_card, checkpoint_list, usage
 from storage.local.store import FolderStore
 from tests.adapters import tensors, widths, write_adapter
 from training.errors import AdapterError, NotFoundError, RequestError, TrainingError
-from training.registry.loras import Checkpoints, StoredCheckpoint
+from training.registry.loras import Checkpoints, StoredLora
 from training.vocabulary import ExpertName
 
 T2V22, HIGH_RANGE = "wan22-t2v-vanilla", {"modelspec.timestep_range": "875,1000"}
@@ -35,7 +35,7 @@ def add(
     model: str = T2V22,
     expert: ExpertName | None = None,
     name: str | None = None,
-) -> StoredCheckpoint:
+) -> StoredLora:
     return checkpoints.add(GUILD, file, model=model, expert=expert, name=name, by="7")
 
 

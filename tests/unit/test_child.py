@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.musubi.logs import FOLDER
 from training.errors import StageError
-from training.estimates.gpu_memory import MemoryUse, Shape
+from training.estimates.gpu_memory import MemoryUse, TrainingShape
 from training.pipeline.child_process import Listener, run_command
 from training.pipeline.log_tail import end_of
 from training.pipeline.stage_runner import StageInterruptedError
@@ -78,7 +78,7 @@ def test_the_trainers_own_log_tells_the_stages_error(tmp_path: Path) -> None:
 
 def test_what_is_suggested_depends_on_what_the_run_uses(tmp_path: Path) -> None:
     code = f"raise type('OutOfMemoryError', (RuntimeError,), {{}})({OOM!r})"
-    short = MemoryUse(shapes=(Shape((1280, 720), 9),))
+    short = MemoryUse(shapes=(TrainingShape((1280, 720), 9),))
 
     assert failed(tmp_path, code).suggestion == FewerFrames(max_frames=13)
     assert failed(tmp_path, code, short).suggestion == LowerResolution(resolution="480p")

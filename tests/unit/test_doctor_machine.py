@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from bot.doctor import machine
-from bot.doctor.finding import Finding
+from bot.doctor.finding import CheckResult
 from bot.doctor.machine import machine_findings
 from bot.settings import Settings
 from training.deployment.image_pins import PACKAGES
@@ -27,7 +27,7 @@ class Usage(NamedTuple):
     free: int
 
 
-def look(settings: Settings) -> dict[str, Finding]:
+def look(settings: Settings) -> dict[str, CheckResult]:
     return {finding.check: finding for finding in machine_findings(settings)}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.settings import Settings
 from storage.local.store import FolderStore
 from tests.media import encode_clip, pan, png, write_zip
@@ -16,7 +16,7 @@ from training.dataset.original import as_original
 from training.dataset.report import Finding, FoundConfig, Report
 from training.errors import DatasetError, NotFoundError, RequestError
 from training.estimates.steps_per_model import predictions, suited
-from training.operations.run_drafts import Origin, draft_spec
+from training.operations.run_drafts import Requester, draft_spec
 from training.registry.dataset_draft import Upload
 from training.registry.dataset_edits import DatasetEdits
 from training.registry.datasets import Datasets
@@ -39,7 +39,10 @@ def drafted(
 ) -> RunSpec:
     settings = {name: str(wishes.pop(name)) for name in ITEM_NAMES if name in wishes}
     request = TrainRequest(model="wan21-i2v-720p", dataset="annika", settings=settings, **wishes)
-    ref, origin = DatasetRef(name="annika", number=1, version=of.version), Origin(guild="1", by="7")
+    ref, origin = (
+        DatasetRef(name="annika", number=1, version=of.version),
+        Requester(guild="1", by="7"),
+    )
     return draft_spec(request, origin, engine, ref=ref, report=of, card=card)
 
 
@@ -122,10 +125,10 @@ def test_an_unknown_gpu_is_refused_whatever_trains(engine: EngineName) -> None:
 
 
 def test_a_machine_whose_card_is_known_refuses_another(tmp_path: Path) -> None:
-    local = LocalHouse(Settings(home=tmp_path, gpu="H100"))
+    local = LocalInstallation(Settings(home=tmp_path, gpu="H100"))
     ref, origin = (
         DatasetRef(name="annika", number=1, version=SET.version),
-        Origin(guild="1", by="7"),
+        Requester(guild="1", by="7"),
     )
 
     def draft(gpu: str, engine: EngineName) -> RunSpec:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.discord.leader import Duty, Timing
+from bot.discord.leader import Leader, Timing
 from storage.local.leases import FileLeases
 from training.ports import Grant
 
@@ -72,22 +72,22 @@ def work() -> Work:
 
 
 @pytest.fixture
-async def duty(leases: FlakyLeases, work: Work) -> AsyncIterator[Duty]:
-    found = Duty(leases, work, QUICK)
+async def duty(leases: FlakyLeases, work: Work) -> AsyncIterator[Leader]:
+    found = Leader(leases, work, QUICK)
     async with asyncio.timeout(10):
         yield found
         await found.end()
 
 
 @pytest.fixture
-async def next_duty(tmp_path: Path) -> AsyncIterator[tuple[Duty, Work]]:
+async def next_duty(tmp_path: Path) -> AsyncIterator[tuple[Leader, Work]]:
     work = Work()
-    found = Duty(FileLeases(tmp_path / "leases"), work, QUICK)
+    found = Leader(FileLeases(tmp_path / "leases"), work, QUICK)
     yield found, work
     await found.end()
 
 
-async def test_one_alone_is_active_at_once(duty: Duty, work: Work) -> None:
+async def test_one_alone_is_active_at_once(duty: Leader, work: Work) -> None:
     await duty.begin(LEASE)
 
     assert duty.is_active
@@ -95,7 +95,7 @@ async def test_one_alone_is_active_at_once(duty: Duty, work: Work) -> None:
 
 
 async def test_a_second_stands_by_until_the_first_hands_over(
-    duty: Duty, work: Work, next_duty: tuple[Duty, Work]
+    duty: Leader, work: Work, next_duty: tuple[Leader, Work]
 ) -> None:
     second, second_work = next_duty
     await duty.begin(LEASE)
@@ -113,7 +113,7 @@ async def test_a_second_stands_by_until_the_first_hands_over(
 
 
 async def test_the_lease_lost_ends_the_work_and_is_taken_again_once_it_is_free(
-    duty: Duty, work: Work, leases: FlakyLeases, caplog: pytest.LogCaptureFixture
+    duty: Leader, work: Work, leases: FlakyLeases, caplog: pytest.LogCaptureFixture
 ) -> None:
     await duty.begin(LEASE)
     await work.started.wait()
@@ -132,7 +132,7 @@ async def test_the_lease_lost_ends_the_work_and_is_taken_again_once_it_is_free(
 
 
 async def test_a_lease_that_cannot_be_renewed_counts_as_lost_before_it_expires(
-    duty: Duty, work: Work, leases: FlakyLeases
+    duty: Leader, work: Work, leases: FlakyLeases
 ) -> None:
     await duty.begin(LEASE)
     await work.started.wait()
@@ -146,7 +146,7 @@ async def test_a_lease_that_cannot_be_renewed_counts_as_lost_before_it_expires(
 
 
 async def test_a_renewal_that_hangs_counts_as_lost_too(
-    duty: Duty, work: Work, leases: FlakyLeases
+    duty: Leader, work: Work, leases: FlakyLeases
 ) -> None:
     await duty.begin(LEASE)
     await work.started.wait()
@@ -160,7 +160,7 @@ async def test_a_renewal_that_hangs_counts_as_lost_too(
 
 
 async def test_leases_out_of_reach_at_the_start_are_said_once_and_waited_for(
-    duty: Duty, work: Work, leases: FlakyLeases, caplog: pytest.LogCaptureFixture
+    duty: Leader, work: Work, leases: FlakyLeases, caplog: pytest.LogCaptureFixture
 ) -> None:
     leases.is_cut = True
 
@@ -174,7 +174,7 @@ async def test_leases_out_of_reach_at_the_start_are_said_once_and_waited_for(
 
 
 async def test_work_that_fails_is_said_and_taken_up_again(
-    duty: Duty, work: Work, caplog: pytest.LogCaptureFixture
+    duty: Leader, work: Work, caplog: pytest.LogCaptureFixture
 ) -> None:
     work.failures = 1
 
@@ -188,7 +188,7 @@ async def test_work_that_fails_is_said_and_taken_up_again(
 
 
 async def test_what_fails_in_one_copy_is_left_to_another(
-    duty: Duty, work: Work, next_duty: tuple[Duty, Work]
+    duty: Leader, work: Work, next_duty: tuple[Leader, Work]
 ) -> None:
     second, second_work = next_duty
     work.failures = 1
@@ -202,7 +202,7 @@ async def test_what_fails_in_one_copy_is_left_to_another(
 
 
 async def test_a_copy_that_leaves_while_it_asks_for_the_lease_does_not_keep_it(
-    duty: Duty, leases: FlakyLeases, next_duty: tuple[Duty, Work]
+    duty: Leader, leases: FlakyLeases, next_duty: tuple[Leader, Work]
 ) -> None:
     leases.gate = threading.Event()
     beginning = asyncio.create_task(duty.begin(LEASE))

@@ -5,8 +5,8 @@ from datetime import date
 import pytest
 
 from bot.messages.deploy_text import idle_text, next_text
+from training.deployment.idle_cost import MONTH_SECONDS, idle_costs
 from training.deployment.resources import BOT, BOT_FUNCTIONS, FUNCTIONS
-from training.estimates.idle_cost import MONTH_SECONDS, idle_costs
 from training.estimates.prices import (
     CPU_RATE,
     LISTED,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.deploy.remembered_settings import Told, keep_told, read_told
+from bot.deploy.remembered_settings import RememberedSettings, keep_told, read_told
 from bot.settings import Settings
 from storage.local.store import FolderStore
 from training import store_keys
@@ -16,7 +16,7 @@ BEFORE = {"LORABOT_ENGINE": "rehearsal", "LORABOT_TEAM_ROLE": "team", "LORABOT_G
 def test_what_is_not_named_stays_and_what_is_set_to_nothing_goes() -> None:
     environment = {"LORABOT_TEAM_ROLE": "", "LORABOT_GPU_STAGES": "3", "HOME": "/root"}
 
-    told = Told.merge(environment, BEFORE)
+    told = RememberedSettings.merge(environment, BEFORE)
 
     assert told.variables == {"LORABOT_ENGINE": "rehearsal", "LORABOT_GPU_STAGES": "3"}
     deployment = told.deployment("team")
@@ -29,7 +29,7 @@ def test_what_is_not_named_stays_and_what_is_set_to_nothing_goes() -> None:
 
 
 def test_the_first_time_nothing_is_told_and_all_has_its_default() -> None:
-    told = Told.merge({}, {})
+    told = RememberedSettings.merge({}, {})
 
     assert told.lines() == []
     assert told.deployment("team").engine == Settings.model_fields["engine"].default
@@ -38,13 +38,16 @@ def test_the_first_time_nothing_is_told_and_all_has_its_default() -> None:
 def test_no_secret_and_nothing_of_the_machine_is_kept() -> None:
     names = ("LORABOT_DISCORD_TOKEN", "HF_TOKEN", "LORABOT_HOME", "LORABOT_MUSUBI_DIR")
 
-    assert Told.merge(dict.fromkeys(names, "x"), dict.fromkeys(names, "y")).variables == {}
+    assert (
+        RememberedSettings.merge(dict.fromkeys(names, "x"), dict.fromkeys(names, "y")).variables
+        == {}
+    )
 
 
 def test_what_was_told_is_read_back_and_a_damaged_record_is_said(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     first = read_told(store)
-    keep_told(store, Told.merge(BEFORE, {}))
+    keep_told(store, RememberedSettings.merge(BEFORE, {}))
 
     assert first == {}
     assert read_told(store) == BEFORE

@@ -7,7 +7,7 @@ import pytest
 from tests.specs import report
 from training.dataset.config.group import GroupPlan, tokens
 from training.dataset.config.guide_groups import plan_groups
-from training.estimates.gpu_memory import USUAL_SHAPES, MemoryUse, Shape, lighter, shapes_of
+from training.estimates.gpu_memory import USUAL_SHAPES, MemoryUse, TrainingShape, lighter, shapes_of
 from training.suggestions import FewerFrames, LowerResolution, SwapBlocks, UseFp8, keeps_items
 
 
@@ -59,7 +59,7 @@ def test_a_limit_above_what_is_there_changes_nothing() -> None:
 
 
 def test_caching_has_no_blocks_to_swap() -> None:
-    small = MemoryUse(shapes=(Shape((832, 480), 9),), swappable=0)
+    small = MemoryUse(shapes=(TrainingShape((832, 480), 9),), swappable=0)
 
     assert lighter(small) is None
     assert lighter(replace(small, swappable=29)) == SwapBlocks(blocks=15)

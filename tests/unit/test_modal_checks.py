@@ -7,7 +7,7 @@ import pytest
 
 from bot.deploy import checks
 from bot.deploy.account import DeployedFunction
-from bot.doctor.finding import Finding
+from bot.doctor.finding import CheckResult
 from training.deployment.code_version import (
     BOT_CODE,
     CODE_LABEL,
@@ -44,7 +44,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return answers
 
 
-def look(*, is_wanted: bool = True) -> dict[str, Finding]:
+def look(*, is_wanted: bool = True) -> dict[str, CheckResult]:
     return {its.check: its for its in checks.modal_findings(TEAM, is_wanted=is_wanted)}
 
 

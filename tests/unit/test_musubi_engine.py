@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.settings import Settings
 from training.errors import RequestError
 from training.musubi.checkout import commit_of
@@ -29,7 +29,7 @@ def test_a_script_is_started_by_the_checkouts_own_interpreter_through_the_launch
     checkout = a_checkout(tmp_path / "musubi")
     settings = Settings(home=tmp_path / "home", musubi_dir=checkout, state_seconds=60)
 
-    engine = LocalHouse(settings).engine("musubi")
+    engine = LocalInstallation(settings).engine("musubi")
 
     python, launcher, script, *rest = engine.command("wan_train_network.py", ("--seed", "1"))
     assert python == str(checkout / ".venv/bin/python")
@@ -44,7 +44,7 @@ def test_another_interpreter_can_be_named(tmp_path: Path) -> None:
     python.touch()
     settings = Settings(home=tmp_path / "home", musubi_dir=checkout, musubi_python=python)
 
-    engine = LocalHouse(settings).engine("musubi")
+    engine = LocalInstallation(settings).engine("musubi")
 
     assert engine.command("wan_cache_latents.py", ())[0] == str(python)
 
@@ -73,7 +73,7 @@ def test_what_is_missing_is_named_with_what_to_do(
     settings = Settings(home=tmp_path / "home", musubi_dir=chosen)
 
     with pytest.raises(RequestError) as refused:
-        LocalHouse(settings).engine("musubi")
+        LocalInstallation(settings).engine("musubi")
 
     assert told in str(refused.value)
 
@@ -114,7 +114,7 @@ def test_another_commit_is_refused_with_the_one_to_check_out(
     settings = Settings(home=tmp_path / "home", musubi_dir=repository)
 
     with pytest.raises(RequestError, match=git(repository, "rev-parse", "HEAD")) as refused:
-        LocalHouse(settings).engine("musubi")
+        LocalInstallation(settings).engine("musubi")
 
     assert f"Check out {MUSUBI_COMMIT}" in refused.value.fix
 
@@ -123,10 +123,12 @@ def test_a_copy_without_git_is_taken(tmp_path: Path) -> None:
     checkout = a_checkout(tmp_path / "musubi")
 
     assert commit_of(checkout) is None
-    assert LocalHouse(Settings(home=tmp_path / "home", musubi_dir=checkout)).engine("musubi")
+    assert LocalInstallation(Settings(home=tmp_path / "home", musubi_dir=checkout)).engine("musubi")
 
 
 def test_the_expected_commit_is_taken(repository: Path, tmp_path: Path) -> None:
     (repository / ".git/HEAD").write_text(f"{MUSUBI_COMMIT}\n")
 
-    assert LocalHouse(Settings(home=tmp_path / "home", musubi_dir=repository)).engine("musubi")
+    assert LocalInstallation(Settings(home=tmp_path / "home", musubi_dir=repository)).engine(
+        "musubi"
+    )

@@ -15,7 +15,7 @@ from grpclib.exceptions import GRPCError
 from grpclib.server import Server, Stream
 from modal_proto import api_pb2
 
-from storage.modal.runtime import open_house
+from storage.modal.runtime import open_runtime
 from training.deployment.modal_prices import RATES, ModalPrices
 from training.deployment.names import Deployment
 from training.estimates.prices import listed_prices
@@ -86,11 +86,11 @@ async def test_the_workspaces_rates_are_read_by_the_hour(workspace: Workspace) -
 
 
 async def test_a_deployment_takes_its_prices_from_its_workspace(workspace: Workspace) -> None:
-    house = open_house(Deployment()).house
+    runtime = open_runtime(Deployment()).runtime
 
     async with asyncio.timeout(ENOUGH):
         # Whoever asks waits a moment only; a later answer is there for the next one.
-        while not (found := await asyncio.to_thread(house.prices)).is_live:
+        while not (found := await asyncio.to_thread(runtime.prices)).is_live:
             pass
 
     assert found.usd_per_hour("H100") == pytest.approx(float(HOURLY[RATES["H100"]]))

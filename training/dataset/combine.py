@@ -17,7 +17,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files give the same zip
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ZipPart:
     """A zip, and what was found in it; the report's captions count."""
 
     archive: Path
@@ -50,7 +50,7 @@ class Combined:
 
 
 def combine(
-    old: Part, new: Part, target: Path, *, is_replacing: bool, limits: Limits | None = None
+    old: ZipPart, new: ZipPart, target: Path, *, is_replacing: bool, limits: Limits | None = None
 ) -> Combined:
     """Write a zip with the samples of both parts.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from training.dataset.captions.caption import read_caption
 from training.dataset.config.zip_toml import find_configs, note_configs
-from training.dataset.decoding.messages import Probe, Reply, Shrink
+from training.dataset.decoding.messages import DecoderReply, Probe, Shrink
 from training.dataset.decoding.pool import MOST_LOOKING, Pool
 from training.dataset.decoding.thumbnail import Thumbnail, spread
 from training.dataset.facts import MediaFacts, Note
@@ -53,8 +53,8 @@ class _Begun:
     medium: Medium
     path: Path
     sha256: str = ""
-    reply: Future[Reply] | None = None
-    thumbnail: Future[Reply] | None = None
+    reply: Future[DecoderReply] | None = None
+    thumbnail: Future[DecoderReply] | None = None
 
 
 def inspect_zip(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
-from training.dataset.decoding.messages import Convert, Reply
+from training.dataset.decoding.messages import Convert, DecoderReply
 from training.dataset.decoding.pool import MOST_CONVERTING, Pool
 from training.dataset.limits import Limits
 from training.dataset.manifest import (
@@ -105,7 +105,7 @@ def _write_all(
         tempfile.TemporaryDirectory(prefix="dataset-") as scratch,
         Pool(archive.limits, len(missing), size_bytes, most=MOST_CONVERTING) as pool,
     ):
-        waiting: deque[tuple[Sample, Path, Path, Future[Reply]]] = deque()
+        waiting: deque[tuple[Sample, Path, Path, Future[DecoderReply]]] = deque()
         for sample in missing:
             waiting.append(_start(archive, members.get(sample.source), sample, Path(scratch), pool))
             if len(waiting) > 2 * pool.size:
@@ -120,7 +120,7 @@ def _write_all(
 
 def _start(
     archive: Archive, member: Member | None, sample: Sample, scratch: Path, pool: Pool
-) -> tuple[Sample, Path, Path, Future[Reply]]:
+) -> tuple[Sample, Path, Path, Future[DecoderReply]]:
     flat = sample.name.replace("/", "-")
     source, written = scratch / f"source-{flat}", scratch / f"written-{flat}"
     if member is None or archive.copy(member, source) != sample.sha256:
@@ -138,7 +138,7 @@ def _start(
 
 
 def _settle(
-    partial: Path, sample: Sample, source: Path, written: Path, reply: Future[Reply]
+    partial: Path, sample: Sample, source: Path, written: Path, reply: Future[DecoderReply]
 ) -> None:
     """Move a converted sample, complete, to its name in the partial set."""
     if failure := reply.result().failure:

@@ -160,7 +160,7 @@ _SMALLEST: Resolution = "480p"
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class TrainingShape:
     """Size and frames of the items of one kind."""
 
     size: Size
@@ -183,24 +183,24 @@ class MemoryUse:
         fp8: Whether the base's weights are in 8 bits, or there are none.
     """
 
-    shapes: tuple[Shape, ...]
+    shapes: tuple[TrainingShape, ...]
     swapped: int = 0
     swappable: int = 39
     fp8: bool = True
 
 
-def shapes_of(groups: GroupPlan) -> tuple[Shape, ...]:
+def shapes_of(groups: GroupPlan) -> tuple[TrainingShape, ...]:
     """Return the shapes of a run's items."""
-    found = (Shape((i.bucket_width, i.bucket_height), i.frames) for i in groups.items)
+    found = (TrainingShape((i.bucket_width, i.bucket_height), i.frames) for i in groups.items)
     return tuple(dict.fromkeys(found))
 
 
 # What a run trains on unless it says otherwise.
 _GUIDE = SIZES["720p"]
 USUAL_SHAPES = (
-    Shape(_GUIDE.images, 1),
-    Shape(_GUIDE.short, SHORT_FRAMES),
-    Shape(_GUIDE.long, LONG_FRAMES),
+    TrainingShape(_GUIDE.images, 1),
+    TrainingShape(_GUIDE.short, SHORT_FRAMES),
+    TrainingShape(_GUIDE.long, LONG_FRAMES),
 )
 
 
@@ -214,14 +214,16 @@ def _fewer_frames(use: MemoryUse) -> Suggestion | None:
     longest = max((shape.frames for shape in use.shapes), default=1)
     # A latent frame stands for four frames.
     for frames in range((longest - 2) // 4 * 4 + 1, _FEWEST_FRAMES - 1, -4):
-        shorter = tuple(Shape(shape.size, min(shape.frames, frames)) for shape in use.shapes)
+        shorter = tuple(
+            TrainingShape(shape.size, min(shape.frames, frames)) for shape in use.shapes
+        )
         if _peak(shorter) <= enough:
             return FewerFrames(max_frames=frames)
     return None
 
 
 def _lower_resolution(use: MemoryUse) -> Suggestion | None:
-    smaller = tuple(Shape(_at_most(shape.size), shape.frames) for shape in use.shapes)
+    smaller = tuple(TrainingShape(_at_most(shape.size), shape.frames) for shape in use.shapes)
     if _peak(smaller) <= _peak(use.shapes) * _WORTH_IT:
         return LowerResolution(resolution=_SMALLEST)
     return None
@@ -243,5 +245,5 @@ def _at_most(size: Size) -> Size:
     return min(size, smallest, key=lambda size: size[0] * size[1])
 
 
-def _peak(shapes: tuple[Shape, ...]) -> int:
+def _peak(shapes: tuple[TrainingShape, ...]) -> int:
     return max((shape.tokens for shape in shapes), default=0)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from training.errors import MergeError
 from training.merge.layout import FileLayout, TensorSpec, listed, read_scalar
-from training.merge.names import Part
+from training.merge.names import LoraKeyPart
 
 _FLOATS = frozenset({"BF16", "F16", "F32", "F64"})
 _MERGEABLE = frozenset({"BF16", "F16", "F32"})
-_PAIR_STYLES = ((Part.DOWN, Part.UP), (Part.A, Part.B))
+_PAIR_STYLES = ((LoraKeyPart.DOWN, LoraKeyPart.UP), (LoraKeyPart.A, LoraKeyPart.B))
 
-Parts = Mapping[Part, TensorSpec]
+Parts = Mapping[LoraKeyPart, TensorSpec]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def build_changes(
 def _refuse_lost_alphas(modules: list[ModuleParts]) -> None:
     """Refuse pairs without alpha among others with one: theirs would be taken for the rank."""
     pairs = [entry for entry in modules if _styles(entry.parts)]
-    lacking = [entry.module for entry in pairs if Part.ALPHA not in entry.parts]
+    lacking = [entry.module for entry in pairs if LoraKeyPart.ALPHA not in entry.parts]
     if 0 < len(lacking) < len(pairs):
         raise MergeError(
             f"{len(lacking)} of {len(pairs)} layers have no alpha, while the others have one: "
@@ -100,7 +100,7 @@ def _refuse_lost_alphas(modules: list[ModuleParts]) -> None:
         )
 
 
-def _styles(parts: Parts) -> list[tuple[Part, Part]]:
+def _styles(parts: Parts) -> list[tuple[LoraKeyPart, LoraKeyPart]]:
     return [style for style in _PAIR_STYLES if any(part in parts for part in style)]
 
 
@@ -109,24 +109,24 @@ def _changes(
 ) -> Iterator[tuple[TensorSpec, Change]]:
     parts = entry.parts
     styles = _styles(parts)
-    if len(styles) + (Part.DIFF in parts) > 1:
+    if len(styles) + (LoraKeyPart.DIFF in parts) > 1:
         raise _UnfitError("are changed in two ways at once", entry.module)
-    if Part.ALPHA in parts and not styles:
+    if LoraKeyPart.ALPHA in parts and not styles:
         raise _UnfitError("have an alpha without a LoRA pair", entry.module)
     if styles:
         weight = _target(entry, entry.weight, "weight")
         yield weight, _pair(entry, styles[0], weight, lora, strength)
-    if Part.DIFF in parts:
+    if LoraKeyPart.DIFF in parts:
         weight = _target(entry, entry.weight, "weight")
-        yield weight, _diff(parts[Part.DIFF], weight, strength)
-    if Part.DIFF_BIAS in parts:
+        yield weight, _diff(parts[LoraKeyPart.DIFF], weight, strength)
+    if LoraKeyPart.DIFF_BIAS in parts:
         bias = _target(entry, entry.bias, "bias")
-        yield bias, _diff(parts[Part.DIFF_BIAS], bias, strength)
+        yield bias, _diff(parts[LoraKeyPart.DIFF_BIAS], bias, strength)
 
 
 def _pair(
     entry: ModuleParts,
-    style: tuple[Part, Part],
+    style: tuple[LoraKeyPart, LoraKeyPart],
     weight: TensorSpec,
     lora: FileLayout,
     strength: float,
@@ -141,7 +141,7 @@ def _pair(
     if rank == 0 or not has_fitting_down or up.shape != (*weight.shape[:1], rank, *ones):
         shapes = f"{list(down.shape)} and {list(up.shape)} for {list(weight.shape)}"
         raise _UnfitError("have a LoRA pair of the wrong shape", f"{entry.module} ({shapes})")
-    alpha = entry.parts.get(Part.ALPHA)
+    alpha = entry.parts.get(LoraKeyPart.ALPHA)
     own = rank if alpha is None else read_scalar(lora, alpha)
     if not math.isfinite(own) or own <= 0:
         raise _UnfitError("have an alpha that is no usable number", f"{entry.module} ({own})")

@@ -11,7 +11,7 @@ _DOTTED_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer."
 _UNDERSCORED_PREFIX = "lora_unet_"
 
 
-class Part(StrEnum):
+class LoraKeyPart(StrEnum):
     """What one key of a LoRA holds for its layer; the value is the key's ending."""
 
     DOWN = ".lora_down.weight"
@@ -35,9 +35,9 @@ _REFUSED_KINDS = {
 }
 
 
-def split_key(key: str) -> tuple[str, Part] | None:
+def split_key(key: str) -> tuple[str, LoraKeyPart] | None:
     """Return the layer's name as the LoRA writes it and the part; None for an unknown ending."""
-    for part in Part:
+    for part in LoraKeyPart:
         if key.endswith(part):
             return key.removesuffix(part), part
     return None

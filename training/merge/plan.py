@@ -11,7 +11,7 @@ from training.errors import MergeError
 from training.merge.base_files import BaseFiles, read_base
 from training.merge.changes import Change, ModuleParts, build_changes
 from training.merge.layout import FileLayout, TensorSpec, listed, read_layout
-from training.merge.names import ModuleNames, Part, refused_kind, split_key
+from training.merge.names import LoraKeyPart, ModuleNames, refused_kind, split_key
 from training.merge.request import MergeRequest
 
 _BLOCK_MODULE = re.compile(r"(?P<blocks>(?:\w+_)?blocks)\.\d+\.(?P<kind>.+)")
@@ -82,8 +82,8 @@ def _refuse_quantised(base: BaseFiles) -> None:
 
 def _sort_keys(
     lora: FileLayout, known_unused: tuple[str, ...]
-) -> tuple[dict[str, tuple[str, Part]], dict[str, str]]:
-    used: dict[str, tuple[str, Part]] = {}
+) -> tuple[dict[str, tuple[str, LoraKeyPart]], dict[str, str]]:
+    used: dict[str, tuple[str, LoraKeyPart]] = {}
     skipped: dict[str, str] = {}
     refused: defaultdict[str, list[str]] = defaultdict(list)
     for spec in lora.tensors:
@@ -110,7 +110,7 @@ def _sort_keys(
 
 
 def _group(
-    used: Mapping[str, tuple[str, Part]],
+    used: Mapping[str, tuple[str, LoraKeyPart]],
     lora: FileLayout,
     modules: ModuleNames,
     specs: Mapping[str, TensorSpec],
@@ -130,7 +130,7 @@ def _group(
             "Use the LoRA as its authors published it.",
         )
     stored = {spec.name: spec for spec in lora.tensors}
-    parts: defaultdict[str, dict[Part, TensorSpec]] = defaultdict(dict)
+    parts: defaultdict[str, dict[LoraKeyPart, TensorSpec]] = defaultdict(dict)
     for key, (name, part) in used.items():
         parts[name][part] = stored[key]
     return [

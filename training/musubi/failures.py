@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
-from training.estimates.gpu_memory import USUAL_SHAPES, MemoryUse, Shape, lighter
-from training.musubi.known_failures.entry import Entry
+from training.estimates.gpu_memory import USUAL_SHAPES, MemoryUse, TrainingShape, lighter
+from training.musubi.known_failures.entry import KnownFailure
 from training.musubi.known_failures.files import FILES
 from training.musubi.known_failures.machine import MACHINE
 from training.musubi.known_failures.options import OPTIONS
@@ -18,7 +18,7 @@ from training.suggestions import CacheAgain, Suggestion
 UNKNOWN = "unknown"
 TAIL_BYTES = 1024 * 1024  # of a log: an exception that lists a model's keys fills a tenth
 # The first that fits counts. Source: musubi-tuner v0.3.4, run with each mistake.
-ENTRIES: tuple[Entry, ...] = (*MACHINE, *FILES, *OPTIONS)
+ENTRIES: tuple[KnownFailure, ...] = (*MACHINE, *FILES, *OPTIONS)
 # As a signal is told: by Popen, and by a shell or container.
 _SIGNALS: Mapping[int, signal.Signals] = MappingProxyType(
     {
@@ -76,7 +76,9 @@ def explain(log: str, exit_code: int | None = None, use: MemoryUse | None = None
     )
 
 
-def _failure(entry: Entry, match: re.Match[str], words: LastWords, use: MemoryUse) -> Failure:
+def _failure(
+    entry: KnownFailure, match: re.Match[str], words: LastWords, use: MemoryUse
+) -> Failure:
     # Of a path the name says enough, and the folders are nobody's business in a chat.
     caught = {n: PurePosixPath(v).name for n, v in match.groupdict().items() if v is not None}
     suggestion: Suggestion | None = None
@@ -106,13 +108,13 @@ def _silent(log: str, exit_code: int) -> Failure:
 
 def _use_in(log: str) -> MemoryUse:
     """Return what the log says of the datasets; musubi-tuner prints them before it starts."""
-    shapes: list[Shape] = []
+    shapes: list[TrainingShape] = []
     for part in log.split("[Dataset ")[1:]:
         size, targets = _RESOLUTION.search(part), _TARGETS.search(part)
         if size is None:
             continue
         frames = [int(n) for n in re.findall(r"\d+", targets[1])] if targets else [1]
-        shapes += [Shape((int(size[1]), int(size[2])), count) for count in frames]
+        shapes += [TrainingShape((int(size[1]), int(size[2])), count) for count in frames]
     is_caching = "Encoding dataset [" in log
     swappable = 0 if is_caching else 39
     return MemoryUse(shapes=tuple(shapes) or USUAL_SHAPES, swappable=swappable)

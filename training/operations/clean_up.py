@@ -15,7 +15,7 @@ from training.errors import TrainingError
 from training.merge.receipt import Receipt
 from training.pipeline.advance import open_runs
 from training.pipeline.run_view import stage_keys
-from training.pipeline.runtime import House
+from training.pipeline.runtime import Runtime
 from training.ports import StoredFile
 from training.runs.state import Run
 
@@ -45,23 +45,25 @@ class CleanUp:
     unfinished_bytes: int
 
 
-def clean_up(house: House) -> CleanUp:
+def clean_up(runtime: Runtime) -> CleanUp:
     """Remove what is temporary and older than a day, and what was unused for 30 days.
 
     What an open run may be about to read is left for another night.
     """
-    used, busy = _Used(), {guild for guild, _ in open_runs(house)}
-    guilds = house.store.names(store_keys.GUILDS)
+    used, busy = _Used(), {guild for guild, _ in open_runs(runtime)}
+    guilds = runtime.store.names(store_keys.GUILDS)
     for guild in guilds:
-        for run in _runs(house, guild):
-            if _is_recent(house, run):
-                used.note(house, run)
+        for run in _runs(runtime, guild):
+            if _is_recent(runtime, run):
+                used.note(runtime, run)
     idle = [guild for guild in guilds if guild not in busy]
-    caches = {guild: _remove_unused(house, store_keys.caches(guild), used.caches) for guild in idle}
+    caches = {
+        guild: _remove_unused(runtime, store_keys.caches(guild), used.caches) for guild in idle
+    }
     return CleanUp(
         caches={guild: freed for guild, freed in caches.items() if freed.files},
-        merged=Freed() if busy else _remove_unused_merged(house, used.merged),
-        unfinished_bytes=house.store.sweep(house.clock() - timedelta(days=UNFINISHED_DAYS)),
+        merged=Freed() if busy else _remove_unused_merged(runtime, used.merged),
+        unfinished_bytes=runtime.store.sweep(runtime.clock() - timedelta(days=UNFINISHED_DAYS)),
     )
 
 
@@ -72,12 +74,12 @@ class _Used:
         self.caches: set[str] = set()
         self.merged: set[str] = set()
 
-    def note(self, house: House, run: Run) -> None:
+    def note(self, runtime: Runtime, run: Run) -> None:
         """Note what a run reads, or would read when it is resumed."""
         guild, name = run.spec.guild, run.spec.name
         for key in stage_keys(run.spec):
             try:
-                data = house.store.read(store_keys.receipt(guild, name, key))
+                data = runtime.store.read(store_keys.receipt(guild, name, key))
             except FileNotFoundError:
                 continue
             if key.stage == "cache":
@@ -86,37 +88,37 @@ class _Used:
                 self.merged.add(Receipt.model_validate_json(data).address)
 
 
-def _runs(house: House, guild: str) -> Iterator[Run]:
-    for name in house.store.names(store_keys.runs(guild)):
+def _runs(runtime: Runtime, guild: str) -> Iterator[Run]:
+    for name in runtime.store.names(store_keys.runs(guild)):
         try:
-            yield house.log(guild, name).load()
+            yield runtime.log(guild, name).load()
         except TrainingError:
             logger.warning("run %s: cannot be read, so what it uses is not known", name)
 
 
-def _is_recent(house: House, run: Run) -> bool:
-    limit = house.clock() - timedelta(days=UNUSED_DAYS)
+def _is_recent(runtime: Runtime, run: Run) -> bool:
+    limit = runtime.clock() - timedelta(days=UNUSED_DAYS)
     return not run.status.is_final or (run.ended_at or run.spec.created_at) > limit
 
 
-def _remove_unused(house: House, prefix: str, used: set[str]) -> Freed:
-    limit, freed = house.clock() - timedelta(days=UNUSED_DAYS), Freed()
-    for file in list(house.store.walk(prefix)):
+def _remove_unused(runtime: Runtime, prefix: str, used: set[str]) -> Freed:
+    limit, freed = runtime.clock() - timedelta(days=UNUSED_DAYS), Freed()
+    for file in list(runtime.store.walk(prefix)):
         if file.key not in used and file.written_at < limit:
-            house.store.delete(file.key)
+            runtime.store.delete(file.key)
             freed = freed.with_file(file)
     return freed
 
 
-def _remove_unused_merged(house: House, used: set[str]) -> Freed:
-    limit, freed = house.clock() - timedelta(days=UNUSED_DAYS), Freed()
-    for address in house.store.names(store_keys.MERGED):
-        files = list(house.store.walk(f"{store_keys.MERGED}/{address}"))
+def _remove_unused_merged(runtime: Runtime, used: set[str]) -> Freed:
+    limit, freed = runtime.clock() - timedelta(days=UNUSED_DAYS), Freed()
+    for address in runtime.store.names(store_keys.MERGED):
+        files = list(runtime.store.walk(f"{store_keys.MERGED}/{address}"))
         if address in used or any(file.written_at >= limit for file in files):
             continue
         # The receipt goes first: without it nobody takes the file for a merged base.
-        house.store.delete(store_keys.merged_receipt(address))
-        house.store.delete(f"{store_keys.MERGED}/{address}")
+        runtime.store.delete(store_keys.merged_receipt(address))
+        runtime.store.delete(f"{store_keys.MERGED}/{address}")
         for file in files:
             freed = freed.with_file(file)
     return freed

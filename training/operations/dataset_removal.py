@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from training.errors import RequestError
 from training.operations.runs import Runs
 from training.pipeline.advance import open_runs
-from training.pipeline.runtime import House
+from training.pipeline.runtime import Runtime
 from training.registry.datasets import Datasets, DatasetVersion
 from training.runs.event_log import DamagedRunError
 from training.runs.spec import DatasetRef, parse_reference
@@ -38,8 +38,8 @@ class Removal:
 class DatasetRemovals:
     """Removes versions and whole datasets of guilds, unless an open run reads them."""
 
-    def __init__(self, house: House, datasets: Datasets, runs: Runs) -> None:
-        self._house = house
+    def __init__(self, runtime: Runtime, datasets: Datasets, runs: Runs) -> None:
+        self._house = runtime
         self._datasets = datasets
         self._all_runs = runs
 

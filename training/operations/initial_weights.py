@@ -12,7 +12,7 @@ from training.files.hashing import file_sha256
 from training.files.parallel import AT_ONCE, each
 from training.lora.contents import Contents, read_contents
 from training.lora.fit import require_fit, require_values
-from training.pipeline.runtime import House
+from training.pipeline.runtime import Runtime
 from training.registry.loras import Checkpoints, engine_modules
 from training.runs.event_log import DamagedRunError
 from training.runs.hyperparameters import split_value
@@ -25,12 +25,12 @@ _ENOUGH = 25  # as many as a chat shows
 _OF_RUN = re.compile(r"(?P<run>[^/]+)/(?:(?P<expert>main|high|low)-)?e(?P<epoch>\d{1,6})")
 
 
-class Starts:
+class InitialWeights:
     """Resolves what experts start from, and keeps a run's own copy of it."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._checkpoints = Checkpoints(house.store)
+    def __init__(self, runtime: Runtime) -> None:
+        self._house = runtime
+        self._checkpoints = Checkpoints(runtime.store)
 
     def resolve(self, spec: RunSpec, text: str | None) -> RunSpec:
         """Return `spec` with what `text` says its experts start from, one value for all or each.
@@ -71,7 +71,7 @@ class Starts:
                 raise RequestError(
                     f"{expert.start.source} has changed since it was named.", "Try it again."
                 )
-            target = store.workshop(key)
+            target = store.staging_path(key)
             target.parent.mkdir(parents=True, exist_ok=True)
             _copy(source, target)
             store.keep(key)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from training import store_keys
 from training.errors import TrainingError
 from training.operations.clean_up import CleanUp, Freed
-from training.pipeline.runtime import House
+from training.pipeline.runtime import Runtime
 from training.ports import Store
 
 
@@ -29,23 +29,23 @@ class CleanUpNotice(BaseModel):
     shared_bytes: int
 
 
-def announce(house: House, found: CleanUp) -> None:
+def announce(runtime: Runtime, found: CleanUp) -> None:
     """Leave a notice for every guild that something was removed for."""
     shared_bytes = found.merged.size_bytes + found.unfinished_bytes
-    for guild in house.store.names(store_keys.GUILDS):
+    for guild in runtime.store.names(store_keys.GUILDS):
         freed = found.caches.get(guild, Freed())
-        channel = _channel(house, guild)
+        channel = _channel(runtime, guild)
         if channel is None or not (freed.files or shared_bytes):
             continue
         notice = CleanUpNotice(
             guild=guild,
             channel=channel,
-            at=house.clock(),
+            at=runtime.clock(),
             cache_files=freed.files,
             cache_bytes=freed.size_bytes,
             shared_bytes=shared_bytes,
         )
-        house.store.write(store_keys.notice(uuid.uuid4().hex), notice.model_dump_json().encode())
+        runtime.store.write(store_keys.notice(uuid.uuid4().hex), notice.model_dump_json().encode())
 
 
 def notices(store: Store) -> Iterator[tuple[str, CleanUpNotice]]:
@@ -54,12 +54,12 @@ def notices(store: Store) -> Iterator[tuple[str, CleanUpNotice]]:
         yield f"{store_keys.NOTICES}/{name}", CleanUpNotice.model_validate_json(data)
 
 
-def _channel(house: House, guild: str) -> str | None:
+def _channel(runtime: Runtime, guild: str) -> str | None:
     """Return the channel of a guild's newest run; None of a guild without one."""
     newest: tuple[datetime, str] | None = None
-    for name in house.store.names(store_keys.runs(guild)):
+    for name in runtime.store.names(store_keys.runs(guild)):
         try:
-            spec = house.log(guild, name).spec()
+            spec = runtime.log(guild, name).spec()
         except TrainingError:
             continue
         if spec.channel and (newest is None or spec.created_at > newest[0]):

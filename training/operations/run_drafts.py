@@ -25,7 +25,7 @@ from training.vocabulary import EngineName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Requester:
     """Who asks, and where; `token` is the same whenever the same request arrives again."""
 
     guild: str
@@ -36,7 +36,7 @@ class Origin:
 
 def draft_spec(
     request: TrainRequest,
-    origin: Origin,
+    origin: Requester,
     engine: EngineName,
     *,
     ref: DatasetRef,

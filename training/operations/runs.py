@@ -11,13 +11,13 @@ from training.catalogue.models import find_model
 from training.dataset.report import Report
 from training.errors import NotFoundError, RequestError
 from training.files.parallel import each
-from training.operations.initial_weights import Starts
+from training.operations.initial_weights import InitialWeights
 from training.operations.retry import rest_of, with_suggestion
-from training.operations.run_drafts import Origin, draft_spec
-from training.pipeline.advance import nudge, open_runs, stop_stages
+from training.operations.run_drafts import Requester, draft_spec
+from training.pipeline.advance import open_runs, request_advance, stop_stages
 from training.pipeline.leases import held
 from training.pipeline.run_view import RunSummary, RunView, damaged_summary, view_run
-from training.pipeline.runtime import House
+from training.pipeline.runtime import Runtime
 from training.ports import RunIndex
 from training.registry.datasets import Datasets
 from training.runs import events as ev
@@ -33,13 +33,13 @@ logger = logging.getLogger(__name__)
 class Runs:
     """Starts, cancels and shows the runs of guilds."""
 
-    def __init__(self, house: House, index: RunIndex) -> None:
-        self._house = house
+    def __init__(self, runtime: Runtime, index: RunIndex) -> None:
+        self._house = runtime
         self._index = index
-        self._datasets = Datasets(house.store)
-        self.starts = Starts(house)
+        self._datasets = Datasets(runtime.store)
+        self.starts = InitialWeights(runtime)
 
-    def draft(self, request: TrainRequest, origin: Origin, engine: EngineName) -> RunSpec:
+    def draft(self, request: TrainRequest, origin: Requester, engine: EngineName) -> RunSpec:
         """Return the spec that a request leads to, without storing anything.
 
         Raises:
@@ -54,7 +54,7 @@ class Runs:
     def draft_for(
         self,
         request: TrainRequest,
-        origin: Origin,
+        origin: Requester,
         engine: EngineName,
         *,
         ref: DatasetRef,
@@ -73,7 +73,7 @@ class Runs:
         spec = draft_spec(request, origin, engine, ref=ref, report=report, card=card)
         return self.starts.resolve(spec, request.resume_from)
 
-    def start(self, request: TrainRequest, origin: Origin, engine: EngineName) -> RunSpec:
+    def start(self, request: TrainRequest, origin: Requester, engine: EngineName) -> RunSpec:
         """Store a run and move it as far as it can go; the same token gives the same run.
 
         Raises:
@@ -85,7 +85,7 @@ class Runs:
         draft = self.draft(request, origin, engine)
         return self._store(draft, origin, is_name_given=request.name is not None)
 
-    def resume(self, name: str, origin: Origin) -> RunSpec:
+    def resume(self, name: str, origin: Requester) -> RunSpec:
         """Store a new run that goes on with the experts which a failed or cancelled one lacks.
 
         The old run's folder stays as it is; the new one starts from its training states.
@@ -105,7 +105,7 @@ class Runs:
 
         return self._go_on(name, origin, draft)
 
-    def try_again(self, name: str, origin: Origin) -> RunSpec:
+    def try_again(self, name: str, origin: Requester) -> RunSpec:
         """Store a new run of what a failed one lacks, changed as its failure suggests.
 
         Raises:
@@ -124,7 +124,7 @@ class Runs:
 
         return self._go_on(name, origin, draft)
 
-    def _go_on(self, name: str, origin: Origin, draft: Callable[[Run], RunSpec]) -> RunSpec:
+    def _go_on(self, name: str, origin: Requester, draft: Callable[[Run], RunSpec]) -> RunSpec:
         """Store the run that goes on with an old one; no two do at the same time."""
         if (earlier := self._requested(origin)) is not None:
             return self._store_spec(earlier) or earlier
@@ -140,17 +140,17 @@ class Runs:
             if self._house.log(guild, name).spec().continues == old.name:
                 raise RequestError(f"{name} goes on with {old.name} already.", "See it in /runs.")
 
-    def _rest_of(self, old: Run, origin: Origin) -> RunSpec:
+    def _rest_of(self, old: Run, origin: Requester) -> RunSpec:
         asked = {"requested_by": origin.by, "channel": origin.channel}
         return rest_of(old).model_copy(update={"created_at": self._house.clock(), **asked})
 
-    def _store(self, draft: RunSpec, origin: Origin, *, is_name_given: bool) -> RunSpec:
+    def _store(self, draft: RunSpec, origin: Requester, *, is_name_given: bool) -> RunSpec:
         for name in _names(draft.name, is_given=is_name_given):
             if self._house.store.exists(store_keys.spec(origin.guild, name)):
                 continue
             spec = self._claim(draft.model_copy(update={"name": name}), origin)
             if (stored := self._store_spec(spec)) is not None:
-                nudge(self._house, stored.guild, stored.name)
+                request_advance(self._house, stored.guild, stored.name)
                 return stored
             self._unclaim(origin)
         raise RequestError(
@@ -178,7 +178,7 @@ class Runs:
             stop_stages(self._house, run)
         except OSError:
             logger.warning("run %s: whoever advances it asks its stages", name, exc_info=True)
-        nudge(self._house, guild, name)
+        request_advance(self._house, guild, name)
         return log.load()
 
     def view(self, guild: str, name: str) -> RunView:
@@ -239,7 +239,7 @@ class Runs:
         except (FileNotFoundError, ValidationError):
             return None
 
-    def _requested(self, origin: Origin) -> RunSpec | None:
+    def _requested(self, origin: Requester) -> RunSpec | None:
         if not origin.token:
             return None
         try:
@@ -248,7 +248,7 @@ class Runs:
             return None
         return RunSpec.model_validate_json(data)
 
-    def _claim(self, spec: RunSpec, origin: Origin) -> RunSpec:
+    def _claim(self, spec: RunSpec, origin: Requester) -> RunSpec:
         """Tie the request to this spec; if it arrived twice, both go on with the first's."""
         if origin.token:
             key = store_keys.request(origin.guild, origin.token)
@@ -256,7 +256,7 @@ class Runs:
                 return self._requested(origin) or spec
         return spec
 
-    def _unclaim(self, origin: Origin) -> None:
+    def _unclaim(self, origin: Requester) -> None:
         if origin.token:
             self._house.store.delete(store_keys.request(origin.guild, origin.token))
 

@@ -12,7 +12,7 @@ from training.files.parallel import each
 from training.pipeline.leases import OvertakenError, Turn, take_turn
 from training.pipeline.plan import PlannedStage
 from training.pipeline.run_view import view_of
-from training.pipeline.runtime import House
+from training.pipeline.runtime import Runtime
 from training.ports import Call, CallStatus, call_name
 from training.runs import events as ev
 from training.runs.event_log import ADVANCE, RunLog, Writer
@@ -34,50 +34,50 @@ def lease_name(guild: str, run: str, key: StageKey) -> str:
     return f"{guild}/{run}/{key}"
 
 
-def stop_stages(house: House, run: Run) -> None:
+def stop_stages(runtime: Runtime, run: Run) -> None:
     """Ask all that works for a run to stop; to be repeated while something does."""
     for key, stage in run.stages.items():
         if stage.status in _ALIVE:
             name = call_name(run.spec.guild, run.spec.name, key, stage.attempt)
-            house.backend.cancel(name)
+            runtime.backend.cancel(name)
 
 
-def nudge(house: House, guild: str, name: str) -> None:
+def request_advance(runtime: Runtime, guild: str, name: str) -> None:
     """Have a run moved on: by whom the house names for it, or here and now."""
-    if house.elsewhere is not None:
-        house.elsewhere(guild, name)
+    if runtime.remote_advance is not None:
+        runtime.remote_advance(guild, name)
     else:
-        advance(house, guild, name)
+        advance(runtime, guild, name)
 
 
-def advance(house: House, guild: str, name: str, *, waits: bool = False) -> Run:
+def advance(runtime: Runtime, guild: str, name: str, *, waits: bool = False) -> Run:
     """Move a run as far as it can go now and return it.
 
     Two calls at once are safe: the second sees the run's lease taken and returns what it reads.
     What has just been written may have come too late for the first, so that a call which nothing
     else follows soon must wait for its turn.
     """
-    log = house.log(guild, name)
+    log = runtime.log(guild, name)
     run = log.load()
     if run.status.is_final:
         # Its end may have been cut off between the last two writes.
-        house.store.delete(store_keys.open_run(guild, name))
+        runtime.store.delete(store_keys.open_run(guild, name))
         return run
-    turn = take_turn(house.leases, f"{guild}/{name}", _PATIENCE_SECONDS if waits else 0.0)
+    turn = take_turn(runtime.leases, f"{guild}/{name}", _PATIENCE_SECONDS if waits else 0.0)
     if turn is None:
         return run
     try:
-        return _Advance(house, log, turn).go(log.load())
+        return _Advance(runtime, log, turn).go(log.load())
     except OvertakenError:
         logger.warning("run %s: somebody else took over advancing it", name)
         return log.load()
     finally:
-        house.leases.release(turn.grant)
+        runtime.leases.release(turn.grant)
 
 
 @dataclass(slots=True)
 class _Advance:
-    house: House
+    runtime: Runtime
     log: RunLog
     turn: Turn
     writer: Writer | None = None
@@ -87,15 +87,15 @@ class _Advance:
             return run
         run = self._find_lost(run)
         if run.cancel_requested:
-            return self._stop(run, ev.RunCancelled(at=self.house.clock()))
+            return self._stop(run, ev.RunCancelled(at=self.runtime.clock()))
         try:
-            self.house.require_engine(run.spec)
-            stages = self.house.planner(run.spec).stages()
+            self.runtime.require_engine(run.spec)
+            stages = self.runtime.planner(run.spec).stages()
         except RequestError as error:
-            ended = ev.RunFailed(at=self.house.clock(), cause=error.cause, fix=error.fix)
+            ended = ev.RunFailed(at=self.runtime.clock(), cause=error.cause, fix=error.fix)
             return self._stop(run, ended)
         except (FileNotFoundError, ValidationError) as error:
-            return self._end(run, _damaged(self.house, error))
+            return self._end(run, _damaged(self.runtime, error))
         run = self._give_up_fruitless(run)
         for stage in stages:
             if _can_start(run, stage):
@@ -108,7 +108,7 @@ class _Advance:
         for key, stage in run.stages.items():
             if stage.status not in _ALIVE:
                 continue
-            state = self.house.backend.state(stage.handle)
+            state = self.runtime.backend.state(stage.handle)
             if state.status not in (CallStatus.ENDED, CallStatus.GONE):
                 continue
             found = True
@@ -117,14 +117,14 @@ class _Advance:
             if fresh.status not in _ALIVE or fresh.attempt != stage.attempt:
                 continue
             name = lease_name(self.log.guild, self.log.run_name, key)
-            self.house.leases.revoke(name, attempt=stage.attempt)
+            self.runtime.leases.revoke(name, attempt=stage.attempt)
             logger.warning("run %s: %s attempt %d is gone", run.spec.name, key, stage.attempt)
-            self._write(ev.StageLost(at=self.house.clock(), key=key, attempt=stage.attempt))
+            self._write(ev.StageLost(at=self.runtime.clock(), key=key, attempt=stage.attempt))
         return self.log.load() if found else run
 
     def _stop(self, run: Run, end: Event) -> Run:
         """Stop all that works for a run, and end it when nothing does any more."""
-        stop_stages(self.house, run)
+        stop_stages(self.runtime, run)
         run = self._find_lost(run)
         if any(stage.status in _ALIVE for stage in run.stages.values()):
             return run
@@ -134,12 +134,12 @@ class _Advance:
     def _withdraw_unnoted(self, run: Run) -> None:
         """Cancel what was submitted by one who died before noting it."""
         try:
-            stages = self.house.planner(run.spec).stages()
+            stages = self.runtime.planner(run.spec).stages()
         except (FileNotFoundError, ValidationError):
             return  # a run that nobody could have submitted anything for
         for stage in stages:
             if _can_start(run, stage):
-                self.house.backend.cancel(self._next_call(run, stage).name)
+                self.runtime.backend.cancel(self._next_call(run, stage).name)
 
     def _give_up_fruitless(self, run: Run) -> Run:
         for key, stage in run.stages.items():
@@ -148,7 +148,7 @@ class _Advance:
                 run = self._append(
                     run,
                     ev.StageFailed(
-                        at=self.house.clock(),
+                        at=self.runtime.clock(),
                         key=key,
                         attempt=stage.attempt,
                         cause=f"{key} was interrupted {fruitless} times without getting further.",
@@ -169,10 +169,10 @@ class _Advance:
         )
 
     def _submit(self, run: Run, stage: PlannedStage) -> Run:
-        spec, call, at = run.spec, self._next_call(run, stage), self.house.clock()
+        spec, call, at = run.spec, self._next_call(run, stage), self.runtime.clock()
         attempt = call.attempt
         try:
-            handle = self.house.backend.submit(call)
+            handle = self.runtime.backend.submit(call)
         except BackendError as error:
             logger.exception("run %s: %s cannot be started", spec.name, stage.key)
             failed = ev.StageFailed(
@@ -190,7 +190,7 @@ class _Advance:
         if any(state.status in _ALIVE for state in states.values()):
             return run
         if all(state.status is StageStatus.SUCCEEDED for state in states.values()):
-            return self._end(run, ev.RunSucceeded(at=self.house.clock()))
+            return self._end(run, ev.RunSucceeded(at=self.runtime.clock()))
         failed = [(key, s) for key, s in states.items() if s.status is StageStatus.FAILED]
         if not failed:
             return run
@@ -199,7 +199,7 @@ class _Advance:
         kept = f" The {' and '.join(str(e) for e in good)} expert's files are kept." if good else ""
         suggestions = [s.suggestion for _, s in failed if s.suggestion is not None]
         end = ev.RunFailed(
-            at=self.house.clock(),
+            at=self.runtime.clock(),
             cause=f"{causes}{kept}",
             fix=failed[0][1].fix,
             suggestion=suggestions[0] if suggestions else None,
@@ -210,9 +210,9 @@ class _Advance:
         run = self._append(run, event)
         guild, name = self.log.guild, self.log.run_name
         # What lists show: they read one file of an ended run, not all its events.
-        summary = view_of(self.house, run).summary().model_dump_json().encode()
-        self.house.store.write(store_keys.ended(guild, name), summary)
-        self.house.store.delete(store_keys.open_run(guild, name))
+        summary = view_of(self.runtime, run).summary().model_dump_json().encode()
+        self.runtime.store.write(store_keys.ended(guild, name), summary)
+        self.runtime.store.delete(store_keys.open_run(guild, name))
         logger.info("run %s: %s", run.spec.name, run.status)
         return run
 
@@ -228,10 +228,10 @@ class _Advance:
         self.log.append(self.writer, event)
 
 
-def _damaged(house: House, error: Exception) -> ev.RunFailed:
+def _damaged(runtime: Runtime, error: Exception) -> ev.RunFailed:
     logger.error("a run's own files are damaged", exc_info=error)
     return ev.RunFailed(
-        at=house.clock(),
+        at=runtime.clock(),
         cause="The run's own files were removed or damaged, so that it cannot go on.",
         fix="Start it again with /train; checkpoints that are still there are kept.",
     )
@@ -262,10 +262,10 @@ def _what_failed(key: StageKey) -> str:
     return f"{_DOING[key.stage]}{of_expert} failed"
 
 
-def open_runs(house: House, guild: str | None = None) -> list[tuple[str, str]]:
+def open_runs(runtime: Runtime, guild: str | None = None) -> list[tuple[str, str]]:
     """Return (guild, run) of every stored run that has not ended, or of one guild's."""
-    parts = (marker.partition("~") for marker in house.store.names(store_keys.OPEN_RUNS))
+    parts = (marker.partition("~") for marker in runtime.store.names(store_keys.OPEN_RUNS))
     marked = [(owner, name) for owner, _, name in parts if guild in (None, owner)]
     # Made before the run itself: one whose request was cut off in between is none.
-    are_stored = each(lambda run: house.store.exists(store_keys.spec(*run)), marked)
+    are_stored = each(lambda run: runtime.store.exists(store_keys.spec(*run)), marked)
     return [run for run, is_stored in zip(marked, are_stored, strict=True) if is_stored]

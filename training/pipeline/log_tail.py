@@ -6,7 +6,7 @@ from pathlib import Path
 
 from training import store_keys
 from training.pipeline.run_view import stage_keys
-from training.pipeline.runtime import House
+from training.pipeline.runtime import Runtime
 from training.runs.state import Run, StageStatus
 from training.vocabulary import StageKey
 
@@ -33,25 +33,25 @@ def end_of(log: Path) -> bytes:
         return b""
 
 
-def log_tail(house: House, run: Run) -> LogTail | None:
+def log_tail(runtime: Runtime, run: Run) -> LogTail | None:
     """Return the end of the log of the stage that works, or worked last; None without one."""
     begun = [k for k in stage_keys(run.spec) if k.stage in _PRINTING and run.stage(k).attempt]
     working = [key for key in begun if run.stage(key).status is StageStatus.RUNNING]
     failed = [key for key in begun if run.stage(key).status is StageStatus.FAILED]
     for key in (*working, *failed, *reversed(begun)):
         attempt = run.stage(key).attempt
-        if data := _read(house, run, key, attempt, is_working=key in working):
+        if data := _read(runtime, run, key, attempt, is_working=key in working):
             return LogTail(key, attempt, _lines(data))
     return None
 
 
-def _read(house: House, run: Run, key: StageKey, attempt: int, *, is_working: bool) -> bytes:
+def _read(runtime: Runtime, run: Run, key: StageKey, attempt: int, *, is_working: bool) -> bytes:
     guild, name = run.spec.guild, run.spec.name
-    shown = house.board.read(store_keys.log_tail(guild, name, key)) if is_working else None
+    shown = runtime.board.read(store_keys.log_tail(guild, name, key)) if is_working else None
     if shown:
         return shown
     try:
-        return house.store.read(store_keys.log(guild, name, key, attempt))[-TAIL_BYTES:]
+        return runtime.store.read(store_keys.log(guild, name, key, attempt))[-TAIL_BYTES:]
     except FileNotFoundError:
         return b""
 

@@ -28,7 +28,7 @@ class Places(Protocol):
         """Return where they find what is stored at `key`."""
         ...
 
-    def workshop(self, key: str) -> Path:
+    def staging_path(self, key: str) -> Path:
         """Return where they make what is to be kept at `key`."""
         ...
 
@@ -51,7 +51,7 @@ class Planner:
         self.model: Model = find_model(spec.model)
         self.groups = groups
         self.engine = engine
-        self._path, self._workshop = places.path, places.workshop
+        self._path, self._staging_path = places.path, places.staging_path
 
     def stages(self) -> tuple[PlannedStage, ...]:
         """Return all stages of the run, each after those that it needs."""
@@ -91,11 +91,11 @@ class Planner:
         guild, run = self.spec.guild, self.spec.name
         latents = CacheLatents(
             model=self.model,
-            dataset_config=self._workshop(store_keys.caching_config(guild, run, "latents")),
+            dataset_config=self._staging_path(store_keys.caching_config(guild, run, "latents")),
             weights=self._weights,
         )
         text = CacheText(
-            dataset_config=self._workshop(store_keys.caching_config(guild, run, "texts")),
+            dataset_config=self._staging_path(store_keys.caching_config(guild, run, "texts")),
             weights=self._weights,
         )
         return (
@@ -108,7 +108,7 @@ class Planner:
 
         They never touch the network: the fetch stage has put all that they look for in place.
         """
-        cache = self._workshop(store_keys.hub_cache(self.engine.name))
+        cache = self._staging_path(store_keys.hub_cache(self.engine.name))
         return {
             **self.engine.environment(),
             "HF_HUB_CACHE": str(cache),
@@ -142,7 +142,7 @@ class Planner:
             dit=BaseFile(path=self.dit(expert), weight=self.model.expert(name).dit),
             dataset_config=self.dataset_config,
             weights=self._weights,
-            output_dir=self._workshop(
+            output_dir=self._staging_path(
                 store_keys.checkpoints(self.spec.guild, self.spec.name, name)
             ),
             output_name=self.spec.output_name(name),
@@ -176,7 +176,7 @@ class Planner:
         base = self.model.expert(expert.name).dit
         if expert.speed_lora is None:
             return self._path(store_keys.weight(self.engine.name, base))
-        return self._workshop(
+        return self._staging_path(
             store_keys.merged_input(self.spec.guild, self.spec.name, expert.name, base)
         )
 
@@ -194,11 +194,11 @@ class Planner:
     @property
     def dataset_config(self) -> Path:
         """Return the run's dataset TOML."""
-        return self._workshop(store_keys.dataset_config(self.spec.guild, self.spec.name))
+        return self._staging_path(store_keys.dataset_config(self.spec.guild, self.spec.name))
 
     def dataset_toml(self) -> str:
         """Return the text of the run's dataset TOML."""
-        caches = self._workshop(store_keys.run_caches(self.spec.guild, self.spec.name))
+        caches = self._staging_path(store_keys.run_caches(self.spec.guild, self.spec.name))
         return render_toml(
             self.groups,
             media=PurePosixPath(self._path(self.prepared_key)),

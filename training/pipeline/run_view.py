@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from training import store_keys
 from training.files.parallel import each
-from training.pipeline.runtime import House
+from training.pipeline.runtime import Runtime
 from training.runs.spec import RunSpec
 from training.runs.state import Run, StageState, StageStatus
 from training.vocabulary import ExpertName, StageKey
@@ -142,46 +142,46 @@ def stage_keys(spec: RunSpec) -> tuple[StageKey, ...]:
     return (*keys, *(StageKey("publish", expert.name) for expert in spec.experts))
 
 
-def view_run(house: House, guild: str, name: str) -> RunView:
+def view_run(runtime: Runtime, guild: str, name: str) -> RunView:
     """Return a run as it stands now.
 
     Raises:
         NotFoundError: The guild has no such run.
     """
-    return view_of(house, house.log(guild, name).load())
+    return view_of(runtime, runtime.log(guild, name).load())
 
 
-def view_of(house: House, run: Run) -> RunView:
+def view_of(runtime: Runtime, run: Run) -> RunView:
     """Return what is to be shown of a run whose events were read."""
     keys = stage_keys(run.spec)
-    looks = each(lambda key: _look(house, run, key), keys)
+    looks = each(lambda key: _look(runtime, run, key), keys)
     progress = {key: found for key, (found, _) in zip(keys, looks, strict=True) if found}
     places = zip(keys, (place for _, place in looks), strict=True)
     positions = {key: place for key, place in places if place is not None}
     return RunView(run=run, keys=keys, progress=progress, positions=positions)
 
 
-def _look(house: House, run: Run, key: StageKey) -> tuple[Progress | None, int | None]:
+def _look(runtime: Runtime, run: Run, key: StageKey) -> tuple[Progress | None, int | None]:
     """Return the newest progress of a stage and its place in line; asks only who can know."""
     stage = run.stage(key)
     if stage.attempt == 0:
         return None, None
     progress = None
     if _shows_progress(key, stage):
-        progress = _progress(house, run.spec.guild, run.spec.name, key)
+        progress = _progress(runtime, run.spec.guild, run.spec.name, key)
     if stage.status is not StageStatus.SUBMITTED or run.status.is_final:
         return progress, None
-    return progress, house.backend.state(stage.handle).position
+    return progress, runtime.backend.state(stage.handle).position
 
 
-def metrics(house: House, spec: RunSpec, name: ExpertName) -> list[Metric]:
+def metrics(runtime: Runtime, spec: RunSpec, name: ExpertName) -> list[Metric]:
     """Return every step of one expert once; a step taken again by a later attempt replaces it."""
     key = StageKey("train", name)
     steps: dict[int, Metric] = {}
-    attempts = house.log(spec.guild, spec.name).load().stage(key).attempt
+    attempts = runtime.log(spec.guild, spec.name).load().stage(key).attempt
     for attempt in range(1, attempts + 1):
         try:
-            data = house.store.read(store_keys.metrics(spec.guild, spec.name, key, attempt))
+            data = runtime.store.read(store_keys.metrics(spec.guild, spec.name, key, attempt))
         except FileNotFoundError:
             continue
         for line in data[: data.rfind(b"\n") + 1].splitlines():
@@ -200,6 +200,6 @@ def _shows_progress(key: StageKey, stage: StageState) -> bool:
     return stage.status is StageStatus.RUNNING
 
 
-def _progress(house: House, guild: str, name: str, key: StageKey) -> Progress | None:
-    data = house.board.read(store_keys.progress(guild, name, key))
+def _progress(runtime: Runtime, guild: str, name: str, key: StageKey) -> Progress | None:
+    data = runtime.board.read(store_keys.progress(guild, name, key))
     return Progress.model_validate_json(data) if data is not None else None

@@ -29,7 +29,7 @@ def no_gpu(_model: Model, _engine: EngineName) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class House:
+class Runtime:
     """The adapters of one installation, and how much an upload may ask of it.
 
     Attributes:
@@ -37,7 +37,7 @@ class House:
         only_gpu: The one card there is, where stages run on a machine whose card is known.
         only_engine: The one engine that its stages can train with, where there is one.
         prices: Tells what GPUs cost; Modal's dated public list unless another is handed in.
-        elsewhere: Has a run of a guild advanced by others; without it whoever asks does it.
+        remote_advance: Has a run of a guild advanced by others; without it whoever asks does it.
     """
 
     store: Store
@@ -51,7 +51,7 @@ class House:
     prices: Callable[[], PriceList] = listed_prices
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], datetime] = now
-    elsewhere: Callable[[str, str], None] | None = None
+    remote_advance: Callable[[str, str], None] | None = None
 
     def require_engine(self, spec: RunSpec) -> None:
         """Raise when stages here cannot train what a run asks for.

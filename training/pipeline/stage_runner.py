@@ -11,11 +11,11 @@ from time import monotonic
 
 from training import store_keys
 from training.errors import StageError, TrainingError
-from training.pipeline.advance import lease_name, nudge
+from training.pipeline.advance import lease_name, request_advance
 from training.pipeline.leases import heartbeat, held
 from training.pipeline.log_tail import end_of
 from training.pipeline.plan import Planner
-from training.pipeline.runtime import House
+from training.pipeline.runtime import Runtime
 from training.ports import Board, Call, Grant
 from training.runs import events as ev
 from training.runs.event_log import RunLog, Writer
@@ -25,7 +25,7 @@ from training.runs.state import Run, StageStatus
 from training.vocabulary import StageKey
 
 
-class Reporter:
+class ProgressReporter:
     """Replaces one value on a board; what comes too soon after the last is dropped."""
 
     def __init__(self, board: Board, key: str) -> None:
@@ -58,7 +58,7 @@ class StageResult:
 class StageContext:
     """What one attempt of a stage works with."""
 
-    house: House
+    runtime: Runtime
     spec: RunSpec
     planner: Planner
     key: StageKey
@@ -66,16 +66,16 @@ class StageContext:
     grant: Grant
     stopping: threading.Event
     _log: RunLog
-    _reporter: Reporter
+    _reporter: ProgressReporter
     _write_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def path(self, key: str) -> Path:
         """Return where programs find what is stored at a key."""
-        return self.house.store.path(key)
+        return self.runtime.store.path(key)
 
-    def workshop(self, key: str) -> Path:
+    def staging_path(self, key: str) -> Path:
         """Return where programs make what is to be kept at a key; its folder is there."""
-        place = self.house.store.workshop(key)
+        place = self.runtime.store.staging_path(key)
         place.parent.mkdir(parents=True, exist_ok=True)
         return place
 
@@ -86,7 +86,7 @@ class StageContext:
             StageInterruptedError: This attempt no longer holds the stage's lease.
         """
         self._require_grant()
-        self.house.store.keep(*keys)
+        self.runtime.store.keep(*keys)
 
     def emit(self, event: StageEvent | TrainingWarned) -> None:
         """Write an event, unless a newer attempt has taken over.
@@ -105,10 +105,10 @@ class StageContext:
     def show_log(self, log: Path) -> None:
         """Show the end of what this attempt's programs have printed so far."""
         key = store_keys.log_tail(self.spec.guild, self.spec.name, self.key)
-        self.house.board.show(key, end_of(log))
+        self.runtime.board.show(key, end_of(log))
 
     def _require_grant(self) -> None:
-        if not self.house.leases.renew(self.grant):
+        if not self.runtime.leases.renew(self.grant):
             self.stopping.set()
             raise StageInterruptedError("another attempt has taken over")
 
@@ -124,9 +124,9 @@ class StageContext:
     @contextmanager
     def shared(self, name: str, key: str) -> Generator[None]:
         """Hold a lease on what several runs make at or below `key`; wait while another makes it."""
-        leases, holder = self.house.leases, self.grant.holder
+        leases, holder = self.runtime.leases, self.grant.holder
         with held(leases, name, holder=holder, wait=self._wait, on_lost=self.stopping.set):
-            self.house.store.refresh(key)
+            self.runtime.store.refresh(key)
             yield
 
     def _wait(self) -> None:
@@ -138,49 +138,51 @@ StageFunction = Callable[[StageContext], StageResult]
 
 
 def run_stage(
-    house: House, call: Call, function: StageFunction, stopping: threading.Event
+    runtime: Runtime, call: Call, function: StageFunction, stopping: threading.Event
 ) -> StageStatus | None:
     """Run one attempt of a stage and advance the run; None when another attempt lives.
 
     Expected failures become `StageFailed`, interruptions `StageStopped`; anything else is raised
     after it was written down.
     """
-    log = house.log(call.guild, call.run)
+    log = runtime.log(call.guild, call.run)
     if _is_over(log.load(), call):
         # Without the lease, which the next attempt may be about to take.
-        nudge(house, call.guild, call.run)
+        request_advance(runtime, call.guild, call.run)
         return None
     name = lease_name(call.guild, call.run, call.key)
     # Containers of one image can have the same host name and process number.
     holder = f"{call.name}/{uuid.uuid4().hex}"
-    grant = house.leases.acquire(name, holder=holder, attempt=call.attempt)
+    grant = runtime.leases.acquire(name, holder=holder, attempt=call.attempt)
     if grant is None:
         logger.warning("run %s: %s is in other hands", call.run, call.key)
         return None
     run = log.load()
-    if _is_over(run, call) or _was_cut_off(house, log, run, call):
-        house.leases.release(grant)
-        nudge(house, call.guild, call.run)
+    if _is_over(run, call) or _was_cut_off(runtime, log, run, call):
+        runtime.leases.release(grant)
+        request_advance(runtime, call.guild, call.run)
         return None
     context = StageContext(
-        house=house,
+        runtime=runtime,
         spec=run.spec,
-        planner=house.planner(run.spec),
+        planner=runtime.planner(run.spec),
         key=call.key,
         attempt=call.attempt,
         grant=grant,
         stopping=stopping,
         _log=log,
-        _reporter=Reporter(house.board, store_keys.progress(call.guild, call.run, call.key)),
+        _reporter=ProgressReporter(
+            runtime.board, store_keys.progress(call.guild, call.run, call.key)
+        ),
     )
-    with heartbeat(house.leases, grant, stopping.set):
+    with heartbeat(runtime.leases, grant, stopping.set):
         status = _attempt(context, function)
-    house.leases.release(grant)
-    nudge(house, call.guild, call.run)
+    runtime.leases.release(grant)
+    request_advance(runtime, call.guild, call.run)
     return status
 
 
-def _was_cut_off(house: House, log: RunLog, run: Run, call: Call) -> bool:
+def _was_cut_off(runtime: Runtime, log: RunLog, run: Run, call: Call) -> bool:
     """Return whether the attempt has worked before, in a container that is gone; and say so.
 
     Going on under the same number would replace what the first one kept, such as its metrics.
@@ -190,7 +192,7 @@ def _was_cut_off(house: House, log: RunLog, run: Run, call: Call) -> bool:
         return False
     logger.warning("run %s: %s attempt %d was cut off", call.run, call.key, call.attempt)
     stopped = ev.StageStopped(
-        at=house.clock(), key=call.key, attempt=call.attempt, reason="its machine was taken away"
+        at=runtime.clock(), key=call.key, attempt=call.attempt, reason="its machine was taken away"
     )
     log.append(Writer(name=str(call.key), attempt=call.attempt), stopped)
     return True
@@ -209,7 +211,7 @@ def _is_over(run: Run, call: Call) -> bool:
 
 
 def _attempt(context: StageContext, function: StageFunction) -> StageStatus:
-    key, attempt, clock = context.key, context.attempt, context.house.clock
+    key, attempt, clock = context.key, context.attempt, context.runtime.clock
     try:
         context.emit(ev.StageStarted(at=clock(), key=key, attempt=attempt))
         result = function(context)

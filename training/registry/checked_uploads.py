@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from training import store_keys
 from training.errors import NotFoundError
 from training.ports import Store
-from training.registry.dataset_draft import Draft, read_draft, write_draft
+from training.registry.dataset_draft import DatasetDraft, read_draft, write_draft
 
 KEPT_HOURS = 24
 MOST_KEPT = 10  # of a guild; a further one replaces the oldest
@@ -36,10 +36,10 @@ class CheckedUploads:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def keep(self, guild: str, name: str, draft: Draft) -> str:
+    def keep(self, guild: str, name: str, draft: DatasetDraft) -> str:
         """Keep an upload for a day under the name it would get, and return its token."""
         self._sweep(guild)
-        folder = self._store.workshop(f"guilds/{guild}/.incoming")
+        folder = self._store.staging_path(f"guilds/{guild}/.incoming")
         folder.mkdir(parents=True, exist_ok=True)
         incoming = Path(tempfile.mkdtemp(dir=folder))
         try:
@@ -58,7 +58,7 @@ class CheckedUploads:
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
 
-    def find(self, guild: str, token: str) -> tuple[str, Draft]:
+    def find(self, guild: str, token: str) -> tuple[str, DatasetDraft]:
         """Return the name and the draft of a checked upload.
 
         Raises:

@@ -75,7 +75,7 @@ class StoredArchive:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class DatasetDraft:
     """Everything about a version but its number.
 
     Attributes:
@@ -101,7 +101,7 @@ class Draft:
             return self.archive.store.fetch(self.archive.key)
         return self.archive
 
-    def with_captions(self, captions: Mapping[str, str], trigger: str | None) -> "Draft":
+    def with_captions(self, captions: Mapping[str, str], trigger: str | None) -> "DatasetDraft":
         """Return the draft with other captions for the samples that are named."""
         return replace(
             self,
@@ -110,7 +110,7 @@ class Draft:
             trigger=trigger,
         )
 
-    def with_media(self, media: Media, *, by: str) -> "Draft":
+    def with_media(self, media: Media, *, by: str) -> "DatasetDraft":
         """Return the draft with its media as repaired or as uploaded, whichever somebody chose.
 
         Raises:
@@ -119,7 +119,7 @@ class Draft:
         used_as(self.report, media)
         return replace(self, media=media, by=by)
 
-    def with_prefix(self) -> "Draft":
+    def with_prefix(self) -> "DatasetDraft":
         """Return the draft with its trigger word in every caption."""
         if self.trigger is None:
             return self
@@ -128,7 +128,7 @@ class Draft:
 
 def inspect_upload(
     upload: Upload, on_progress: OnProgress = no_progress, limits: Limits | None = None
-) -> Draft:
+) -> DatasetDraft:
     """Look at an upload; whether it can be used, the draft's report says.
 
     Raises:
@@ -149,7 +149,7 @@ def inspect_upload(
         on_thumbnail=keep,
     )
     encoded = {path: base64.b64encode(data) for path, data in pictures.items()}
-    draft = Draft(
+    draft = DatasetDraft(
         archive=upload.archive,
         report=report,
         by=upload.by,
@@ -176,10 +176,10 @@ def refuse_unusable(report: Report) -> None:
     raise DatasetRefusedError(f"{causes}{rest}", f"{fixes} Nothing was stored.", report)
 
 
-def read_draft(store: Store, folder: str, *, by: str, file_name: str) -> Draft:
+def read_draft(store: Store, folder: str, *, by: str, file_name: str) -> DatasetDraft:
     """Return a draft as `write_draft` left it, with what else is known about it left out."""
     captions: dict[str, str] = json.loads(store.read(f"{folder}/{store_keys.CAPTIONS}"))
-    return Draft(
+    return DatasetDraft(
         archive=StoredArchive(store, f"{folder}/{store_keys.ORIGINAL}"),
         report=Report.model_validate_json(store.read(f"{folder}/{store_keys.REPORT}")),
         thumbnails=Thumbnails.model_validate_json(store.read(f"{folder}/{store_keys.THUMBNAILS}")),
@@ -189,7 +189,7 @@ def read_draft(store: Store, folder: str, *, by: str, file_name: str) -> Draft:
     )
 
 
-def write_draft(folder: Path, draft: Draft) -> None:
+def write_draft(folder: Path, draft: DatasetDraft) -> None:
     """Write what a draft consists of into a folder of the store."""
     source, target = draft.zip_path(), folder / store_keys.ORIGINAL
     # What is stored never changes, so a second name is enough.

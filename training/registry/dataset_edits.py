@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.dataset.captions.table import ReadTable, read_table
-from training.dataset.combine import Combined, Part, combine
+from training.dataset.combine import Combined, ZipPart, combine
 from training.dataset.inspect import inspect_zip
 from training.dataset.recaption import check_trigger, prefixed
 from training.dataset.report import Media, Report
@@ -45,7 +45,7 @@ class DatasetEdits:
         refuse_unusable(new.report)
         with tempfile.TemporaryDirectory(prefix="lorabot-combined-") as folder:
             archive = Path(folder) / "combined.zip"
-            parts = Part(old.zip_path(), old.report), Part(new.zip_path(), new.report)
+            parts = ZipPart(old.zip_path(), old.report), ZipPart(new.zip_path(), new.report)
             limits = self._datasets.limits
             combined = combine(*parts, archive, is_replacing=is_replacing, limits=limits)
             trigger = new.trigger or old.trigger

@@ -16,8 +16,8 @@ from training.errors import NotFoundError
 from training.files.parallel import each
 from training.ports import Store
 from training.registry.dataset_draft import (
+    DatasetDraft,
     DatasetRefusedError,
-    Draft,
     OnProgress,
     Thumbnails,
     Upload,
@@ -88,7 +88,7 @@ class Datasets:
         draft = self.inspect(upload, on_progress)
         return self.store(guild, name, draft), draft.report
 
-    def inspect(self, upload: Upload, on_progress: OnProgress = no_progress) -> Draft:
+    def inspect(self, upload: Upload, on_progress: OnProgress = no_progress) -> DatasetDraft:
         """Look at an upload within this installation's limits; nothing is stored.
 
         Raises:
@@ -97,7 +97,7 @@ class Datasets:
         """
         return inspect_upload(upload, on_progress, self.limits)
 
-    def store(self, guild: str, name: str, draft: Draft) -> DatasetVersion:
+    def store(self, guild: str, name: str, draft: DatasetDraft) -> DatasetVersion:
         """Store a draft as the next version, unless the newest one is the same.
 
         So two uploads of one zip at the same time give one version.
@@ -131,7 +131,7 @@ class Datasets:
             if self._store_version(guild, version, draft):
                 return version
 
-    def draft(self, guild: str, version: DatasetVersion) -> Draft:
+    def draft(self, guild: str, version: DatasetVersion) -> DatasetDraft:
         """Return what a stored version consists of, to make another of it."""
         folder = store_keys.dataset(guild, version.name, version.number)
         draft = read_draft(self._store, folder, by=version.added_by, file_name=version.file_name)
@@ -214,10 +214,10 @@ class Datasets:
             for version in self.versions(guild, name)
         )
 
-    def _store_version(self, guild: str, version: DatasetVersion, draft: Draft) -> bool:
+    def _store_version(self, guild: str, version: DatasetVersion, draft: DatasetDraft) -> bool:
         """Store a version whole; False when another upload took its number meanwhile."""
         # Beside its final place, so that one rename stores all of it.
-        folder = self._store.workshop(f"guilds/{guild}/.incoming")
+        folder = self._store.staging_path(f"guilds/{guild}/.incoming")
         folder.mkdir(parents=True, exist_ok=True)
         incoming = Path(tempfile.mkdtemp(dir=folder))
         try:

@@ -29,7 +29,7 @@ _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
-class StoredCheckpoint(BaseModel):
+class StoredLora(BaseModel):
     """One stored LoRA file; written last, so that what has one is complete.
 
     `unproven` holds what the file's header does not say and whoever added it answered for.
@@ -68,7 +68,7 @@ class Checkpoints:
         expert: ExpertName | None = None,
         name: str | None = None,
         by: str,
-    ) -> StoredCheckpoint:
+    ) -> StoredLora:
         """Check a LoRA file and store it; nothing is stored of one that does not fit.
 
         Raises:
@@ -89,12 +89,12 @@ class Checkpoints:
         require_fit(contents, model=found, expert=trained, modules=modules)
         require_values(contents)
         # Beside its final place, so that one rename stores all of it.
-        folder = self._store.workshop(f"guilds/{guild}/.incoming")
+        folder = self._store.staging_path(f"guilds/{guild}/.incoming")
         folder.mkdir(parents=True, exist_ok=True)
         incoming = Path(tempfile.mkdtemp(dir=folder))
         try:
             stored = _take(contents, incoming / ADAPTER)
-            record = StoredCheckpoint(
+            record = StoredLora(
                 name=name,
                 model=found.name,
                 expert=trained.name,
@@ -123,11 +123,11 @@ class Checkpoints:
         """Return the names of all stored LoRA files of a guild."""
         return self._store.names(store_keys.stored_checkpoints(guild))
 
-    def all(self, guild: str) -> list[StoredCheckpoint]:
+    def all(self, guild: str) -> list[StoredLora]:
         """Return all stored LoRA files of a guild, by name."""
         return each(lambda name: self.find(guild, name), self.names(guild))
 
-    def find(self, guild: str, name: str) -> StoredCheckpoint:
+    def find(self, guild: str, name: str) -> StoredLora:
         """Return what is known of a stored LoRA file.
 
         Raises:
@@ -136,7 +136,7 @@ class Checkpoints:
         key = f"{store_keys.stored_checkpoint(guild, name)}/{store_keys.MANIFEST}"
         try:
             if is_name(name):
-                return StoredCheckpoint.model_validate_json(self._store.read(key))
+                return StoredLora.model_validate_json(self._store.read(key))
         except FileNotFoundError:
             pass
         have = ", ".join(self.names(guild)) or "none yet: add one with checkpoint add"
@@ -149,7 +149,7 @@ class Checkpoints:
         """Return the stored file."""
         return self._store.fetch(f"{store_keys.stored_checkpoint(guild, name)}/{ADAPTER}")
 
-    def remove(self, guild: str, name: str) -> StoredCheckpoint:
+    def remove(self, guild: str, name: str) -> StoredLora:
         """Remove a stored LoRA file; runs that started from it keep their own copy.
 
         Raises:

@@ -12,7 +12,7 @@ from training.rehearsal.dataset_config import Dataset, read_datasets
 from training.rehearsal.failure import MusubiError
 from training.rehearsal.items import LATENT_SUFFIX, TEXT_SUFFIX
 from training.rehearsal.latents import Encoder
-from training.rehearsal.media import Clip, Sample, find_samples, load_clips
+from training.rehearsal.media import Clip, MediaSample, find_samples, load_clips
 from training.rehearsal.texts import encode_caption
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 _FORMAT = {"architecture": "wan", "format_version": "1.0.1"}
 
 # Caches one sample and yields the paths of its files, whether written now or found.
-_CacheSample = Callable[[Dataset, Path, Sample], Iterator[Path]]
+_CacheSample = Callable[[Dataset, Path, MediaSample], Iterator[Path]]
 
 
 def cache_latents(args: argparse.Namespace, progress: ProgressWriter) -> None:
@@ -36,7 +36,7 @@ def cache_latents(args: argparse.Namespace, progress: ProgressWriter) -> None:
     logger.info("Loading VAE model from %s", args.vae)
     encoder = Encoder(Path(args.vae), is_image_to_video=args.i2v or with_clip, with_clip=with_clip)
 
-    def cache_sample(dataset: Dataset, directory: Path, sample: Sample) -> Iterator[Path]:
+    def cache_sample(dataset: Dataset, directory: Path, sample: MediaSample) -> Iterator[Path]:
         # Read before decoding, and even though it is not stored here: musubi stops at a missing
         # caption in this script already.
         sample.read_caption()
@@ -56,7 +56,7 @@ def cache_text(args: argparse.Namespace, progress: ProgressWriter) -> None:
     _require_file(args.t5)
     logger.info("Encoding with T5")
 
-    def cache_sample(dataset: Dataset, directory: Path, sample: Sample) -> Iterator[Path]:
+    def cache_sample(dataset: Dataset, directory: Path, sample: MediaSample) -> Iterator[Path]:
         del dataset
         path = directory / f"{sample.path.stem}{TEXT_SUFFIX}"
         caption = sample.read_caption()
@@ -119,7 +119,7 @@ def _cache_all(
         _clean_up(before - written, keep=args.keep_cache)
 
 
-def _find(dataset: Dataset) -> list[Sample]:
+def _find(dataset: Dataset) -> list[MediaSample]:
     kind = "images" if dataset.is_image else "videos"
     logger.info("glob %s in %s", kind, dataset.directory or dataset.jsonl_file)
     samples = find_samples(dataset)

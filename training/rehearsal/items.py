@@ -21,7 +21,7 @@ TEXT_SUFFIX = "_wan_te.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class RehearsalItem:
     """One latent cache file with its text cache file, and where their tensors lie."""
 
     latent_path: Path
@@ -43,7 +43,7 @@ class TrainingItems:
 
     def __init__(self, datasets: Sequence[Dataset], *, seed: int, image: bool, clip: bool) -> None:
         self._seed = seed
-        self._groups: list[tuple[list[Item], int]] = []
+        self._groups: list[tuple[list[RehearsalItem], int]] = []
         for dataset in datasets:
             grouped = _group(dataset)
             for bucket, items in sorted(grouped.items()):
@@ -61,17 +61,17 @@ class TrainingItems:
         self.batches_per_epoch = len(self.batches(0))
         logger.info("total batches: %d", self.batches_per_epoch)
 
-    def batches(self, epoch: int) -> list[list[Item]]:
+    def batches(self, epoch: int) -> list[list[RehearsalItem]]:
         """Return one epoch's batches, in an order that depends on seed and epoch alone."""
         random = np.random.default_rng([self._seed, epoch])
-        batches: list[list[Item]] = []
+        batches: list[list[RehearsalItem]] = []
         for items, size in self._groups:
             order = [items[int(index)] for index in random.permutation(len(items))]
             batches += [order[start : start + size] for start in range(0, len(order), size)]
         return [batches[int(index)] for index in random.permutation(len(batches))]
 
 
-def _group(dataset: Dataset) -> dict[_Bucket, list[Item]]:
+def _group(dataset: Dataset) -> dict[_Bucket, list[RehearsalItem]]:
     if dataset.cache_directory is None:
         raise MusubiError(
             "AssertionError: cache_directory is required", "Give the dataset a cache_directory."
@@ -79,7 +79,7 @@ def _group(dataset: Dataset) -> dict[_Bucket, list[Item]]:
     buckets = Buckets(
         dataset.resolution, enable=dataset.enable_bucket, no_upscale=dataset.bucket_no_upscale
     )
-    grouped: dict[_Bucket, list[Item]] = {}
+    grouped: dict[_Bucket, list[RehearsalItem]] = {}
     for path in sorted(Path(dataset.cache_directory).glob(f"*{LATENT_SUFFIX}")):
         stem, size, frames = _parse_name(path, is_image=dataset.is_image)
         text_path = path.with_name(f"{stem}{TEXT_SUFFIX}")
@@ -106,7 +106,7 @@ def _parse_name(path: Path, *, is_image: bool) -> tuple[str, Size, tuple[int, ..
     return "_".join(parts[:-3]), (width, height), (frames,)
 
 
-def _open(latent_path: Path, text_path: Path) -> Item:
+def _open(latent_path: Path, text_path: Path) -> RehearsalItem:
     stored = read_header(latent_path).tensors
     names = {_short(name): name for name in stored}
     if "latents" not in names:
@@ -120,7 +120,7 @@ def _open(latent_path: Path, text_path: Path) -> Item:
             "Leave --vae_dtype out and run wan_cache_latents.py again.",
         )
     image = stored[names["latents_image"]] if "latents_image" in names else None
-    return Item(latent_path, text_path, latents, image, names.get("clip"))
+    return RehearsalItem(latent_path, text_path, latents, image, names.get("clip"))
 
 
 def _short(name: str) -> str:
@@ -128,7 +128,7 @@ def _short(name: str) -> str:
     return name.rsplit("_", 2 if name.startswith("latents_") else 1)[0]
 
 
-def _require(items: Sequence[Item], *, image: bool, clip: bool) -> None:
+def _require(items: Sequence[RehearsalItem], *, image: bool, clip: bool) -> None:
     for item in items:
         if image and item.image is None:
             raise _missing("latents_image", "wan_cache_latents.py with --i2v")
@@ -140,7 +140,7 @@ def _missing(key: str, script: str) -> MusubiError:
     return MusubiError(f"KeyError: '{key}'", f"Run {script} again.")
 
 
-def check_equal_shapes(batch: Sequence[Item]) -> None:
+def check_equal_shapes(batch: Sequence[RehearsalItem]) -> None:
     """Refuse a batch of unequal latents, which only a dataset without buckets gives.
 
     Raises:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from training.files.safetensors_header import TensorEntry
 from training.rehearsal import tensor_file
 from training.rehearsal.adapter import Adapter
-from training.rehearsal.items import Item, check_equal_shapes
+from training.rehearsal.items import RehearsalItem, check_equal_shapes
 from training.rehearsal.model import TinyWan
 from training.rehearsal.tensor_file import Floats
 from training.rehearsal.texts import TEXT_KEY
@@ -42,7 +42,7 @@ class FlowMatchingLoss:
         self._context = lru_cache(maxsize=_KEPT_CONTEXTS)(self._embed)
 
     def __call__(
-        self, batch: Sequence[Item], adapter: Adapter, random: np.random.Generator
+        self, batch: Sequence[RehearsalItem], adapter: Adapter, random: np.random.Generator
     ) -> Tensor:
         """Return the loss of one batch; `random` alone decides noise, tokens and timesteps."""
         check_equal_shapes(batch)
@@ -65,7 +65,11 @@ class FlowMatchingLoss:
         return F.mse_loss(predicted, torch.from_numpy(np.stack([wanted for _, wanted in parts])))
 
     def _noisy(
-        self, item: Item, tokens: NDArray[np.int64], level: float, random: np.random.Generator
+        self,
+        item: RehearsalItem,
+        tokens: NDArray[np.int64],
+        level: float,
+        random: np.random.Generator,
     ) -> tuple[Floats, Floats]:
         """Return patches [s, (c, h, w)] of the input and [s, (h, w, c)] of the velocity."""
         latents = _gather(item.latent_path, item.latents, tokens)
@@ -78,12 +82,12 @@ class FlowMatchingLoss:
         wanted = (noise - latents).transpose(0, 2, 3, 1)
         return patches.reshape(len(tokens), -1), wanted.reshape(len(tokens), -1)
 
-    def _contexts(self, batch: Sequence[Item]) -> Tensor:
+    def _contexts(self, batch: Sequence[RehearsalItem]) -> Tensor:
         contexts = [self._context(item) for item in batch]
         longest = max(context.shape[1] for context in contexts)
         return torch.cat([F.pad(c, (0, 0, 0, longest - c.shape[1])) for c in contexts])
 
-    def _embed(self, item: Item) -> Tensor:
+    def _embed(self, item: RehearsalItem) -> Tensor:
         text = tensor_file.read_floats(item.text_path, TEXT_KEY)
         image = None
         if self._clip and item.clip_key is not None:

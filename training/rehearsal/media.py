@@ -30,7 +30,7 @@ _VIDEO_SUFFIXES = {".mp4", ".webm", ".avi", ".mkv", ".mov", ".flv", ".wmv", ".m4
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class MediaSample:
     """One image or clip of a dataset, and where its caption is."""
 
     path: Path
@@ -65,7 +65,7 @@ class Clip:
     frame_count: int | None
 
 
-def find_samples(dataset: Dataset) -> list[Sample]:
+def find_samples(dataset: Dataset) -> list[MediaSample]:
     """Return the dataset's media by name; images without a caption file are left out."""
     if dataset.jsonl_file is not None:
         return _from_jsonl(Path(dataset.jsonl_file), is_image=dataset.is_image)
@@ -75,7 +75,8 @@ def find_samples(dataset: Dataset) -> list[Sample]:
     paths = sorted(p for p in _list(directory) if p.suffix in allowed)
     extension = dataset.caption_extension
     samples = [
-        Sample(path, None, str(path.with_suffix(extension)) if extension else "") for path in paths
+        MediaSample(path, None, str(path.with_suffix(extension)) if extension else "")
+        for path in paths
     ]
     if dataset.is_image and extension:
         return [sample for sample in samples if Path(sample.caption_path).is_file()]
@@ -86,19 +87,19 @@ def _list(directory: Path) -> list[Path]:
     return list(directory.iterdir()) if directory.is_dir() else []
 
 
-def _from_jsonl(path: Path, *, is_image: bool) -> list[Sample]:
+def _from_jsonl(path: Path, *, is_image: bool) -> list[MediaSample]:
     key = "image_path" if is_image else "video_path"
-    samples: list[Sample] = []
+    samples: list[MediaSample] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         fields = cast("dict[str, str]", json.loads(line))
         try:
-            samples.append(Sample(Path(fields[key]), fields["caption"], ""))
+            samples.append(MediaSample(Path(fields[key]), fields["caption"], ""))
         except KeyError as error:
             raise MusubiError(f"KeyError: {error}", f"Correct the lines of {path}.") from error
     return samples
 
 
-def load_clips(dataset: Dataset, sample: Sample) -> Iterator[Clip]:
+def load_clips(dataset: Dataset, sample: MediaSample) -> Iterator[Clip]:
     """Yield what one sample gives to the latent cache; a clip that is too short gives nothing.
 
     Raises:
@@ -114,7 +115,7 @@ def load_clips(dataset: Dataset, sample: Sample) -> Iterator[Clip]:
         yield Clip(frames[start : start + count], bucket, stem, bucket, count)
 
 
-def _load_image(dataset: Dataset, sample: Sample) -> Clip:
+def _load_image(dataset: Dataset, sample: MediaSample) -> Clip:
     buckets = Buckets(
         dataset.resolution, enable=dataset.enable_bucket, no_upscale=dataset.bucket_no_upscale
     )

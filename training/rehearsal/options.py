@@ -15,7 +15,7 @@ CACHE_TEXT = "wan_cache_text_encoder_outputs.py"
 TRAIN = "wan_train_network.py"
 
 
-class Option(TypedDict):
+class RehearsalOption(TypedDict):
     """One option as musubi-tuner's own parser knows it."""
 
     name: str
@@ -28,10 +28,10 @@ class Option(TypedDict):
     required: bool
 
 
-def read_options() -> dict[str, list[Option]]:
+def read_options() -> dict[str, list[RehearsalOption]]:
     """Return the options of every script."""
     text = files("training.musubi").joinpath("options.json").read_text(encoding="utf-8")
-    return cast("dict[str, list[Option]]", json.loads(text)["scripts"])
+    return cast("dict[str, list[RehearsalOption]]", json.loads(text)["scripts"])
 
 
 def build_parser(script: str) -> argparse.ArgumentParser:

@@ -37,7 +37,7 @@ _SAVE_DTYPES: dict[str | None, DType] = {
 }
 
 
-class Saver:
+class RehearsalSaver:
     """Writes what a training leaves behind.
 
     Args:

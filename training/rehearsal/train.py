@@ -28,7 +28,7 @@ from training.rehearsal.loss import FlowMatchingLoss
 from training.rehearsal.metadata import Counts, run_metadata
 from training.rehearsal.model import TinyWan
 from training.rehearsal.optimizer import AdamW
-from training.rehearsal.saving import Saver, load_adapter, load_state
+from training.rehearsal.saving import RehearsalSaver, load_adapter, load_state
 from training.rehearsal.schedule import Schedule
 from training.rehearsal.stop import StopRequest
 from training.rehearsal.timesteps import TimestepSampler
@@ -95,7 +95,9 @@ class _Training:
         self._optimizer = AdamW(self._adapter.parameter, args)
         self._count_steps()
         self._schedule = Schedule(args, self._total_steps)
-        self._saver = Saver(args, self._adapter, self._optimizer, progress, environment.date)
+        self._saver = RehearsalSaver(
+            args, self._adapter, self._optimizer, progress, environment.date
+        )
         self._started_at, self._losses = self._saver.now(), list[float]()
         self._at = Position()
         if args.resume is not None:

@@ -100,7 +100,7 @@ class Modal:
 
 
 @dataclass(frozen=True, slots=True)
-class Interaction:
+class InteractionResult:
     """What a person started and how the bot acknowledged it."""
 
     id: str
@@ -138,7 +138,7 @@ def _attachment(raw: Json) -> Attachment:
     return Attachment(raw["id"], raw["filename"], raw["size"], raw["url"], kind)
 
 
-def interaction_of(raw: Json) -> Interaction:
+def interaction_of(raw: Json) -> InteractionResult:
     """Return the interaction that the interface describes."""
     modal: Json | None = raw["modal"]
     opened = None
@@ -146,4 +146,4 @@ def interaction_of(raw: Json) -> Interaction:
         opened = Modal(raw["id"], modal["title"], modal["custom_id"], modal["components"])
     choices = [Choice(one["name"], one["value"]) for one in raw["choices"]]
     status, answer = raw["status"], raw["message_id"]
-    return Interaction(raw["id"], raw["channel_id"], status, answer, opened, choices)
+    return InteractionResult(raw["id"], raw["channel_id"], status, answer, opened, choices)

@@ -14,7 +14,7 @@ import httpx
 from bot.sandbox.client.models import (
     Attachment,
     Choice,
-    Interaction,
+    InteractionResult,
     Message,
     Modal,
     interaction_of,
@@ -72,7 +72,7 @@ class SandboxUser:
 
     async def command(
         self, name: str, options: Mapping[str, Option] | None = None, *, channel: str | None = None
-    ) -> Interaction:
+    ) -> InteractionResult:
         """Run a slash command, e.g. "dataset add"; a `Path` is uploaded as attachment.
 
         Returns once the bot has acknowledged it, or 3 seconds are over (`status` "failed").
@@ -98,25 +98,27 @@ class SandboxUser:
         fields["options"] = dict(options or {})
         return (await self._act("autocomplete", fields)).choices
 
-    async def press(self, message: Message, label_or_custom_id: str) -> Interaction:
+    async def press(self, message: Message, label_or_custom_id: str) -> InteractionResult:
         """Press a button, named by its label or its custom id."""
         button = message.buttons.get(label_or_custom_id, {})
         custom_id = button.get("custom_id", label_or_custom_id)
         return await self._component(message, custom_id, None)
 
-    async def select(self, message: Message, custom_id: str, values: Sequence[str]) -> Interaction:
+    async def select(
+        self, message: Message, custom_id: str, values: Sequence[str]
+    ) -> InteractionResult:
         """Choose values in a select."""
         return await self._component(message, custom_id, list(values))
 
     async def _component(
         self, message: Message, custom_id: str, values: list[str] | None
-    ) -> Interaction:
+    ) -> InteractionResult:
         fields: Json = {"message": message.id, "custom_id": custom_id, "values": values}
         return await self._act("component", fields, channel=message.channel_id)
 
     async def submit(
         self, modal: Modal, values: Mapping[str, Option | Sequence[str] | Sequence[Path]]
-    ) -> Interaction:
+    ) -> InteractionResult:
         """Send a dialog; values by custom id or label, a `Path` or several for a file input."""
         fields: Json = {"interaction": modal.interaction_id, "values": {}}
         files: list[tuple[str, Path]] = []
@@ -129,7 +131,7 @@ class SandboxUser:
                 fields["values"][custom_id] = value
         return await self._act("submit", fields, files)
 
-    async def context(self, command: str, message: Message) -> Interaction:
+    async def context(self, command: str, message: Message) -> InteractionResult:
         """Run a context-menu command on a message."""
         fields: Json = {"command": command, "message": message.id}
         return await self._act("menu", fields, channel=message.channel_id)
@@ -153,7 +155,7 @@ class SandboxUser:
         body = await self._get("messages", user=user, channel=channel)
         return [message_of(raw) for raw in body["messages"]]
 
-    async def reply(self, interaction: Interaction, *, timeout: float = 20) -> Message:  # noqa: ASYNC109
+    async def reply(self, interaction: InteractionResult, *, timeout: float = 20) -> Message:  # noqa: ASYNC109
         """Return the first answer to an interaction that is more than a deferral.
 
         Raises:
@@ -245,7 +247,7 @@ class SandboxUser:
 
     async def _act(
         self, path: str, fields: Json, files: Files = (), *, channel: str | None = None
-    ) -> Interaction:
+    ) -> InteractionResult:
         return interaction_of(await self._send(path, fields, files, channel=channel))
 
     async def _send(self, path: str, fields: Json, files: Files, *, channel: str | None) -> Json:

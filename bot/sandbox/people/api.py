@@ -19,7 +19,7 @@ from bot.sandbox.people.people import People
 from bot.sandbox.people.place import Place
 from bot.sandbox.people.stream import Stream, interaction_view
 from bot.sandbox.wire import ApiError, Json
-from bot.sandbox.world.attachments import Upload
+from bot.sandbox.world.attachments import FilePart
 from bot.sandbox.world.messages import Messages
 from bot.sandbox.world.world import DM, World
 from training.errors import NotFoundError, RequestError, TrainingError
@@ -32,7 +32,7 @@ class Form:
     """A person's request: fields, and files by the name of what they fill."""
 
     fields: Json
-    files: dict[str, list[Upload]] = field(default_factory=dict[str, list[Upload]])
+    files: dict[str, list[FilePart]] = field(default_factory=dict[str, list[FilePart]])
 
     def text(self, name: str) -> str:
         """Return a field that must be there."""
@@ -249,6 +249,6 @@ async def _form(request: web.Request) -> Form:
         if part.name == "payload":
             form.fields = _fields(content)
         else:
-            upload = Upload(part.filename or "file", content)
+            upload = FilePart(part.filename or "file", content)
             form.files.setdefault(part.name, []).append(upload)
     return form

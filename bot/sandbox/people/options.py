@@ -5,7 +5,7 @@ from typing import Any
 
 from bot.sandbox.wire import Json
 from bot.sandbox.world import commands as kinds
-from bot.sandbox.world.attachments import Upload
+from bot.sandbox.world.attachments import FilePart
 from training.errors import NotFoundError, RequestError
 
 _MOST_CHARACTERS = 6000
@@ -49,7 +49,7 @@ def nested(path: list[Json], values: list[Json]) -> list[Json]:
 class OptionReader:
     """Turns given values into wire options; collects what `resolved` must explain."""
 
-    def __init__(self, uploads: Mapping[str, Upload], resolve: Resolver) -> None:
+    def __init__(self, uploads: Mapping[str, FilePart], resolve: Resolver) -> None:
         self._uploads, self._resolve = uploads, resolve
 
     def read(self, specs: list[Json], given: Mapping[str, Any]) -> list[Json]:

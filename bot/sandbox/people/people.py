@@ -14,10 +14,10 @@ from bot.sandbox.world import commands as kinds
 from bot.sandbox.world import components as parts
 from bot.sandbox.world import permission_bits
 from bot.sandbox.world import permissions as may
-from bot.sandbox.world.attachments import Attachments, Upload
+from bot.sandbox.world.attachments import Attachments, FilePart
 from bot.sandbox.world.commands import Commands
 from bot.sandbox.world.message_rules import MAX_CONTENT
-from bot.sandbox.world.messages import Draft, Messages
+from bot.sandbox.world.messages import MessageDraft, Messages
 from bot.sandbox.world.threads import Threads
 from bot.sandbox.world.world import World
 from training.errors import NotFoundError, RequestError
@@ -64,7 +64,7 @@ class People:
         return [c for c in shown if _is_permitted(c, bits)]
 
     def run(
-        self, place: Place, name: str, given: Mapping[str, Any], uploads: Mapping[str, Upload]
+        self, place: Place, name: str, given: Mapping[str, Any], uploads: Mapping[str, FilePart]
     ) -> Interaction:
         """Run a slash command."""
         command, path = find_command(self.commands(place), name)
@@ -134,7 +134,7 @@ class People:
         place: Place,
         opened: Interaction,
         values: Mapping[str, Any],
-        uploads: Mapping[str, list[Upload]],
+        uploads: Mapping[str, list[FilePart]],
     ) -> Interaction:
         """Send a filled-in dialog."""
         if opened.modal is None or opened.user_id != place.user["id"]:
@@ -145,7 +145,7 @@ class People:
         data |= resolved.data()
         return self._outbox.send(types.MODAL_SUBMIT, place, data, opened.message)
 
-    def post(self, place: Place, content: str, uploads: list[Upload]) -> Json:
+    def post(self, place: Place, content: str, uploads: list[FilePart]) -> Json:
         """Post an ordinary message."""
         may.require(self._world, place.user["id"], place.channel, may.sending_in(place.channel))
         if len(content) > MAX_CONTENT:
@@ -153,7 +153,7 @@ class People:
         if any(upload.is_too_large for upload in uploads):
             raise RequestError("Your files are too powerful.", "A file may have at most 10 MiB.")
         self._threads.wake(place.channel)
-        draft = Draft(
+        draft = MessageDraft(
             channel=place.channel,
             author_id=place.user["id"],
             body={"content": content},

@@ -13,7 +13,7 @@ from bot.sandbox.payloads.objects import (
 from bot.sandbox.wire import ApiError, Json
 from bot.sandbox.world import commands as kinds
 from bot.sandbox.world import components as parts
-from bot.sandbox.world.attachments import Attachments, Upload
+from bot.sandbox.world.attachments import Attachments, FilePart
 from bot.sandbox.world.permissions import permissions_in
 from bot.sandbox.world.world import World
 from training.errors import NotFoundError, RequestError
@@ -46,7 +46,7 @@ class Resolved:
         if component_type in _OF_SELECT:
             self.add(_OF_SELECT[component_type], value)
 
-    def add_file(self, upload: Upload) -> str:
+    def add_file(self, upload: FilePart) -> str:
         """Store an uploaded file and return its id."""
         record = self._attachments.store(upload, self._channel["id"])
         payload = self._attachments.payload(record, is_ephemeral=True)
@@ -79,7 +79,7 @@ class Resolved:
             self._put("channels", thing_id, shown)
 
     def fill(
-        self, modal: Json, values: Mapping[str, Any], uploads: Mapping[str, list[Upload]]
+        self, modal: Json, values: Mapping[str, Any], uploads: Mapping[str, list[FilePart]]
     ) -> list[Json]:
         """Return the components of a submitted dialog; raises where a client would not send."""
         known = {component["custom_id"] for component in parts.inputs_of(modal)}
@@ -90,7 +90,7 @@ class Resolved:
         return [self._filled(one, values, uploads) for one in parts.numbered(modal["components"])]
 
     def _filled(
-        self, component: Json, values: Mapping[str, Any], uploads: Mapping[str, list[Upload]]
+        self, component: Json, values: Mapping[str, Any], uploads: Mapping[str, list[FilePart]]
     ) -> Json:
         head: Json = {"type": component["type"], "id": component["id"]}
         if component["type"] == parts.ACTION_ROW:
@@ -106,7 +106,7 @@ class Resolved:
             return head | {"values": self._files(component, uploads.get(custom_id, []))}
         return head | self._value(component, values.get(custom_id))
 
-    def _files(self, component: Json, uploads: list[Upload]) -> list[str]:
+    def _files(self, component: Json, uploads: list[FilePart]) -> list[str]:
         if refusal := parts.check_selection(component, [upload.filename for upload in uploads]):
             raise RequestError(refusal, "Choose other files.")
         if any(upload.is_too_large for upload in uploads):

@@ -12,7 +12,7 @@ from bot.sandbox.payloads.objects import (
     self_payload,
     user_payload,
 )
-from bot.sandbox.rest.dispatch import Call, Reply, Route
+from bot.sandbox.rest.dispatch import RestCall, RestReply, Route
 from bot.sandbox.wire import ApiError, Json
 from bot.sandbox.world import permission_bits
 from bot.sandbox.world import permissions as may
@@ -38,13 +38,13 @@ class ApplicationRoutes:
 
     def _own_routes(self) -> list[Route]:
         return [
-            Route("GET", "/users/@me", lambda _: Reply(self_payload(self._world.bot))),
+            Route("GET", "/users/@me", lambda _: RestReply(self_payload(self._world.bot))),
             Route("GET", "/users/{user_id}", self.user),
             Route("GET", "/users/@me/guilds", self.guilds),
             Route("POST", "/users/@me/channels", self.open_dm),
             Route("GET", "/applications/@me", self.application),
             Route("GET", "/oauth2/applications/@me", self.application),
-            Route("GET", "/gateway", lambda _: Reply({"url": self._gateway.url}), False),
+            Route("GET", "/gateway", lambda _: RestReply({"url": self._gateway.url}), False),
             Route("GET", "/gateway/bot", self.gateway_bot),
         ]
 
@@ -76,33 +76,33 @@ class ApplicationRoutes:
             Route("DELETE", role, lambda call: self._set_role(call, is_given=False)),
         ]
 
-    def user(self, call: Call) -> Reply:
+    def user(self, call: RestCall) -> RestReply:
         """Return a user."""
-        return Reply(user_payload(self._world.user(call.path["user_id"])))
+        return RestReply(user_payload(self._world.user(call.path["user_id"])))
 
-    def guilds(self, _: Call) -> Reply:
+    def guilds(self, _: RestCall) -> RestReply:
         """Return the guilds the bot is in."""
         bot = self._world.bot["id"]
-        return Reply([_partial_guild(guild, bot) for guild in self._world.guilds.values()])
+        return RestReply([_partial_guild(guild, bot) for guild in self._world.guilds.values()])
 
-    def open_dm(self, call: Call) -> Reply:
+    def open_dm(self, call: RestCall) -> RestReply:
         """Return the direct-message channel with a user."""
         recipient = str(call.body.get("recipient_id"))
         if recipient == self._world.bot["id"]:
             raise ApiError(400, 50007, "Cannot send messages to this user")
-        return Reply(channel_payload(self._world, self._world.dm_with(recipient)))
+        return RestReply(channel_payload(self._world, self._world.dm_with(recipient)))
 
-    def application(self, _: Call) -> Reply:
+    def application(self, _: RestCall) -> RestReply:
         """Return the bot's application."""
-        return Reply(application_payload(self._world))
+        return RestReply(application_payload(self._world))
 
-    def gateway_bot(self, _: Call) -> Reply:
+    def gateway_bot(self, _: RestCall) -> RestReply:
         """Return where the gateway is and how many sessions are left."""
         limit: Json = {"total": IDENTIFIES_PER_DAY, "remaining": self._gateway.identifies_left}
         limit |= {"reset_after": _DAY_MS, "max_concurrency": 1}
-        return Reply({"url": self._gateway.url, "shards": 1, "session_start_limit": limit})
+        return RestReply({"url": self._gateway.url, "shards": 1, "session_start_limit": limit})
 
-    def _scope(self, call: Call) -> str | None:
+    def _scope(self, call: RestCall) -> str | None:
         if call.path["application_id"] != self._world.application_id:
             raise ApiError(403, 50001, "Missing Access")
         guild_id = call.path.get("guild_id")
@@ -110,62 +110,62 @@ class ApplicationRoutes:
             raise ApiError(403, 50001, "Missing Access")
         return guild_id
 
-    def list_commands(self, call: Call) -> Reply:
+    def list_commands(self, call: RestCall) -> RestReply:
         """Return the commands of a scope."""
-        return Reply(self._commands.of(self._scope(call)))
+        return RestReply(self._commands.of(self._scope(call)))
 
-    def replace_commands(self, call: Call) -> Reply:
+    def replace_commands(self, call: RestCall) -> RestReply:
         """Register exactly these commands."""
-        return Reply(self._commands.replace(self._scope(call), call.body or []))
+        return RestReply(self._commands.replace(self._scope(call), call.body or []))
 
-    def create_command(self, call: Call) -> Reply:
+    def create_command(self, call: RestCall) -> RestReply:
         """Register one command."""
         command, is_new = self._commands.upsert(self._scope(call), call.body)
-        return Reply(command, 201 if is_new else 200)
+        return RestReply(command, 201 if is_new else 200)
 
-    def get_command(self, call: Call) -> Reply:
+    def get_command(self, call: RestCall) -> RestReply:
         """Return one command."""
-        return Reply(self._commands.get(self._scope(call), call.path["command_id"]))
+        return RestReply(self._commands.get(self._scope(call), call.path["command_id"]))
 
-    def edit_command(self, call: Call) -> Reply:
+    def edit_command(self, call: RestCall) -> RestReply:
         """Change one command."""
         scope, command_id = self._scope(call), call.path["command_id"]
-        return Reply(self._commands.edit(scope, command_id, call.body))
+        return RestReply(self._commands.edit(scope, command_id, call.body))
 
-    def delete_command(self, call: Call) -> Reply:
+    def delete_command(self, call: RestCall) -> RestReply:
         """Remove one command."""
         self._commands.delete(self._scope(call), call.path["command_id"])
-        return Reply()
+        return RestReply()
 
-    def _guild(self, call: Call) -> Json:
+    def _guild(self, call: RestCall) -> Json:
         return self._world.guild(call.path["guild_id"])
 
-    def guild(self, call: Call) -> Reply:
+    def guild(self, call: RestCall) -> RestReply:
         """Return a guild."""
         guild = self._guild(call)
         count = len(guild["members"])
         counts = {"approximate_member_count": count, "approximate_presence_count": count}
-        return Reply(guild_payload(guild) | (counts if call.query.get("with_counts") else {}))
+        return RestReply(guild_payload(guild) | (counts if call.query.get("with_counts") else {}))
 
-    def channels(self, call: Call) -> Reply:
+    def channels(self, call: RestCall) -> RestReply:
         """Return the channels of a guild."""
         found = self._world.channels_of(self._guild(call)["id"])
-        return Reply([channel_payload(self._world, channel) for channel in found])
+        return RestReply([channel_payload(self._world, channel) for channel in found])
 
-    def roles(self, call: Call) -> Reply:
+    def roles(self, call: RestCall) -> RestReply:
         """Return the roles of a guild."""
-        return Reply(roles_payload(self._guild(call)))
+        return RestReply(roles_payload(self._guild(call)))
 
-    def members(self, call: Call) -> Reply:
+    def members(self, call: RestCall) -> RestReply:
         """Refuse the member list, as for every bot without the members intent."""
         self._guild(call)
         raise ApiError(403, 50001, "Missing Access")
 
-    def member(self, call: Call) -> Reply:
+    def member(self, call: RestCall) -> RestReply:
         """Return one member."""
-        return Reply(member_payload(self._world, self._guild(call)["id"], call.path["user_id"]))
+        return RestReply(member_payload(self._world, self._guild(call)["id"], call.path["user_id"]))
 
-    def _set_role(self, call: Call, *, is_given: bool) -> Reply:
+    def _set_role(self, call: RestCall, *, is_given: bool) -> RestReply:
         guild, role_id, user_id = self._guild(call), call.path["role_id"], call.path["user_id"]
         channel = self._world.channels_of(guild["id"])[0]
         may.require(self._world, self._world.bot["id"], channel, permission_bits.MANAGE_ROLES)
@@ -175,7 +175,7 @@ class ApplicationRoutes:
         member["roles"] = others + [role_id] * is_given
         self._world.save_guild(guild)
         self._changes.publish("member_update", {"guild_id": guild["id"], "user_id": user_id})
-        return Reply()
+        return RestReply()
 
 
 def _partial_guild(guild: Json, bot: str) -> Json:

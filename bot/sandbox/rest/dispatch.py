@@ -17,9 +17,9 @@ from bot.sandbox.rest.openapi_check import (
     check_response,
     official,
 )
-from bot.sandbox.rest.rate_limits import Limits
+from bot.sandbox.rest.rate_limits import RateLimits
 from bot.sandbox.wire import MAX_REQUEST_BYTES, ApiError, Json
-from bot.sandbox.world.attachments import Upload
+from bot.sandbox.world.attachments import FilePart
 
 logger = logging.getLogger(__name__)
 
@@ -28,17 +28,17 @@ _FILE_FIELD = re.compile(r"^files\[(\d+)\]$")
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RestCall:
     """One request of the bot, parsed and checked."""
 
     path: dict[str, str]
     query: dict[str, str]
     body: Any
-    uploads: dict[int, Upload] = field(default_factory=dict[int, Upload])
+    uploads: dict[int, FilePart] = field(default_factory=dict[int, FilePart])
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class RestReply:
     """What a route answers; a body of None is 204."""
 
     body: Any = None
@@ -50,7 +50,7 @@ class Reply:
         return self.status or (204 if self.body is None else 200)
 
 
-Handler = Callable[[Call], Reply]
+Handler = Callable[[RestCall], RestReply]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Route:
 class Rest:
     """Serves routes: faults, authorization, limits, checks, answer, headers."""
 
-    def __init__(self, token: str, limits: Limits, faults: Faults) -> None:
+    def __init__(self, token: str, limits: RateLimits, faults: Faults) -> None:
         self._token, self._limits, self._faults = token, limits, faults
         self.mistakes: list[str] = []  # answers of the sandbox that differ from the description
 
@@ -99,7 +99,7 @@ class Rest:
         return handle
 
     def _answer(
-        self, operation: Operation, reply: Reply, headers: dict[str, str]
+        self, operation: Operation, reply: RestReply, headers: dict[str, str]
     ) -> web.StreamResponse:
         if mistake := check_response(operation, reply.code, reply.body):
             self.mistakes.append(mistake)
@@ -128,19 +128,19 @@ def _json(body: Any, status: int, headers: dict[str, str]) -> web.StreamResponse
     )
 
 
-async def _parse(request: web.Request, path: dict[str, str]) -> Call:
+async def _parse(request: web.Request, path: dict[str, str]) -> RestCall:
     query = dict(request.query)
     if request.content_type == "multipart/form-data":
         body, uploads = await _multipart(request)
-        return Call(path, query, body, uploads)
+        return RestCall(path, query, body, uploads)
     raw = await request.read()
     if len(raw) > MAX_REQUEST_BYTES:
         raise ApiError(413, 40005, "Request entity too large")
     if not raw:
-        return Call(path, query, None)
+        return RestCall(path, query, None)
     if request.content_type != "application/json":
         raise ApiError(400, 50035, "Invalid Form Body", {"_errors": [_WRONG_TYPE]})
-    return Call(path, query, _decoded(raw))
+    return RestCall(path, query, _decoded(raw))
 
 
 _WRONG_TYPE: Json = {
@@ -156,9 +156,9 @@ def _decoded(raw: bytes) -> Any:
         raise ApiError(400, 50109, "The request body contains invalid JSON.") from error
 
 
-async def _multipart(request: web.Request) -> tuple[Any, dict[int, Upload]]:
+async def _multipart(request: web.Request) -> tuple[Any, dict[int, FilePart]]:
     body: Any = {}
-    uploads: dict[int, Upload] = {}
+    uploads: dict[int, FilePart] = {}
     total = 0
     async for part in await request.multipart():
         if not isinstance(part, BodyPartReader):
@@ -168,7 +168,7 @@ async def _multipart(request: web.Request) -> tuple[Any, dict[int, Upload]]:
         if part.name == "payload_json":
             body = _decoded(content)
         elif part.name and (match := _FILE_FIELD.match(part.name)):
-            uploads[int(match[1])] = Upload(part.filename or "file", content)
+            uploads[int(match[1])] = FilePart(part.filename or "file", content)
     if total > MAX_REQUEST_BYTES:
         raise ApiError(413, 40005, "Request entity too large")
     return body, uploads

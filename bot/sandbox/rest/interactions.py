@@ -2,7 +2,7 @@
 
 from bot.sandbox.interactions import MESSAGE, UPDATE, Interaction, Interactions
 from bot.sandbox.payloads.messages import Views
-from bot.sandbox.rest.dispatch import Call, Reply, Route
+from bot.sandbox.rest.dispatch import RestCall, RestReply, Route
 from bot.sandbox.wire import Json
 
 _HOOK = "/webhooks/{webhook_id}/{webhook_token}"
@@ -30,13 +30,13 @@ class InteractionRoutes:
             ]
         return routes
 
-    def answer(self, call: Call) -> Reply:
+    def answer(self, call: RestCall) -> RestReply:
         """Take the first answer to an interaction."""
         interaction_id, token = call.path["interaction_id"], call.path["interaction_token"]
         body = self._interactions.answer(interaction_id, token, call.body, call.uploads)
         if call.query.get("with_response", "").lower() not in ("1", "true"):
-            return Reply()
-        return Reply(self._with_resource(interaction_id, body))
+            return RestReply()
+        return RestReply(self._with_resource(interaction_id, body))
 
     def _with_resource(self, interaction_id: str, body: Json) -> Json:
         interaction = self._interactions.get(interaction_id)
@@ -48,33 +48,33 @@ class InteractionRoutes:
         resource["message"] = self._views.message(message)
         return body | {"resource": resource}
 
-    def follow_up(self, call: Call) -> Reply:
+    def follow_up(self, call: RestCall) -> RestReply:
         """Send a further message, or fill the deferred one."""
         interaction = self._of(call)
         message = self._interactions.follow_up(interaction, call.body, call.uploads)
         if call.query.get("wait", "true").lower() in ("0", "false"):
-            return Reply()
-        return Reply(self._views.message(message))
+            return RestReply()
+        return RestReply(self._views.message(message))
 
-    def get(self, call: Call) -> Reply:
+    def get(self, call: RestCall) -> RestReply:
         """Return one of the interaction's messages."""
         message = self._interactions.own_message(self._of(call), _message_id(call))
-        return Reply(self._views.message(message))
+        return RestReply(self._views.message(message))
 
-    def edit(self, call: Call) -> Reply:
+    def edit(self, call: RestCall) -> RestReply:
         """Edit one of the interaction's messages."""
         interaction = self._of(call)
         found = self._interactions.edit(interaction, _message_id(call), call.body, call.uploads)
-        return Reply(self._views.message(found))
+        return RestReply(self._views.message(found))
 
-    def delete(self, call: Call) -> Reply:
+    def delete(self, call: RestCall) -> RestReply:
         """Delete one of the interaction's messages."""
         self._interactions.delete(self._of(call), _message_id(call))
-        return Reply()
+        return RestReply()
 
-    def _of(self, call: Call) -> Interaction:
+    def _of(self, call: RestCall) -> Interaction:
         return self._interactions.by_token(call.path["webhook_id"], call.path["webhook_token"])
 
 
-def _message_id(call: Call) -> str:
+def _message_id(call: RestCall) -> str:
     return call.path.get("message_id", "@original")

@@ -1,13 +1,13 @@
 """REST routes of channels: messages, pins, typing, threads."""
 
 from bot.sandbox.payloads.messages import Views
-from bot.sandbox.rest.dispatch import Call, Reply, Route
-from bot.sandbox.rest.rate_limits import Limits
+from bot.sandbox.rest.dispatch import RestCall, RestReply, Route
+from bot.sandbox.rest.rate_limits import RateLimits
 from bot.sandbox.wire import ApiError, Json, created_at, invalid
 from bot.sandbox.world import permission_bits
 from bot.sandbox.world import permissions as may
 from bot.sandbox.world.changes import Changes
-from bot.sandbox.world.messages import Draft, Messages
+from bot.sandbox.world.messages import MessageDraft, Messages
 from bot.sandbox.world.threads import Threads
 from bot.sandbox.world.world import DM, World
 
@@ -26,7 +26,7 @@ class MessageRoutes:
         threads: Threads,
         views: Views,
         changes: Changes,
-        limits: Limits,
+        limits: RateLimits,
     ) -> None:
         self._world, self._messages, self._threads = world, messages, threads
         self._views, self._changes, self._limits = views, changes, limits
@@ -53,16 +53,16 @@ class MessageRoutes:
     def _bot_id(self) -> str:
         return self._world.bot["id"]
 
-    def _channel(self, call: Call, *needed: int) -> Json:
+    def _channel(self, call: RestCall, *needed: int) -> Json:
         channel = self._world.channel(call.path["channel_id"])
         may.require(self._world, self._bot_id, channel, *needed)
         return channel
 
-    def _message(self, call: Call, *needed: int) -> Json:
+    def _message(self, call: RestCall, *needed: int) -> Json:
         channel = self._channel(call, *needed)
         return self._messages.get(channel["id"], call.path["message_id"])
 
-    def create(self, call: Call) -> Reply:
+    def create(self, call: RestCall) -> RestReply:
         """Send a message."""
         body: Json = call.body
         channel = self._world.channel(call.path["channel_id"])
@@ -71,17 +71,17 @@ class MessageRoutes:
         if channel["type"] == DM and not self._world.user(channel["recipient"])["dms_open"]:
             raise ApiError(403, 50007, "Cannot send messages to this user")
         if sent := self._sent_before(channel, body):
-            return Reply(self._views.message(sent))
+            return RestReply(self._views.message(sent))
         self._threads.wake(channel)
         extra = self._reference(channel, body)
-        draft = Draft(
+        draft = MessageDraft(
             channel=channel,
             author_id=self._bot_id,
             body=body,
             uploads=call.uploads,
             extra=extra,
         )
-        return Reply(self._views.message(self._messages.create(draft)))
+        return RestReply(self._views.message(self._messages.create(draft)))
 
     def _sent_before(self, channel: Json, body: Json) -> Json | None:
         """Return the message that this request already made, if its nonce is enforced."""
@@ -108,12 +108,12 @@ class MessageRoutes:
             shown["guild_id"] = channel["guild_id"]
         return {"message_reference": shown, "type": 19}
 
-    def listed(self, call: Call) -> Reply:
+    def listed(self, call: RestCall) -> RestReply:
         """Return messages, newest first, by `limit`, `before`, `after`, `around`."""
         channel = self._channel(call)
         bits = may.permissions_in(self._world, self._bot_id, channel)
         if not bits & permission_bits.READ_HISTORY:
-            return Reply([])  # as documented: no error, no messages
+            return RestReply([])  # as documented: no error, no messages
         limit = int(call.query.get("limit", "50"))
         found = self._messages.listed(channel["id"])
         if before := call.query.get("before"):
@@ -123,60 +123,60 @@ class MessageRoutes:
         if around := call.query.get("around"):
             older = [m for m in found if int(m["id"]) < int(around)]
             found = found[max(0, len(older) - limit // 2) :][:limit]
-        return Reply([self._views.message(m) for m in reversed(found[-limit:])])
+        return RestReply([self._views.message(m) for m in reversed(found[-limit:])])
 
-    def get(self, call: Call) -> Reply:
+    def get(self, call: RestCall) -> RestReply:
         """Return one message."""
-        return Reply(self._views.message(self._message(call, permission_bits.READ_HISTORY)))
+        return RestReply(self._views.message(self._message(call, permission_bits.READ_HISTORY)))
 
-    def edit(self, call: Call) -> Reply:
+    def edit(self, call: RestCall) -> RestReply:
         """Edit one of the bot's own messages."""
         message = self._message(call)
         if message["author_id"] != self._bot_id:
             raise ApiError(403, 50005, "Cannot edit a message authored by another user")
         self._limits.take_old_edit(message["channel_id"], message["id"])
         edited = self._messages.edit(message, call.body, call.uploads)
-        return Reply(self._views.message(edited))
+        return RestReply(self._views.message(edited))
 
-    def delete(self, call: Call) -> Reply:
+    def delete(self, call: RestCall) -> RestReply:
         """Delete a message; another's needs the permission to manage messages."""
         message = self._message(call)
         if message["author_id"] != self._bot_id:
             self._channel(call, permission_bits.MANAGE_MESSAGES)
         self._messages.delete(message)
-        return Reply()
+        return RestReply()
 
-    def typing(self, call: Call) -> Reply:
+    def typing(self, call: RestCall) -> RestReply:
         """Show that the bot is typing."""
         channel = self._channel(call, permission_bits.SEND_MESSAGES)
         record = {"channel_id": channel["id"], "user_id": self._bot_id}
         if "guild_id" in channel:
             record["guild_id"] = channel["guild_id"]
         self._changes.publish("typing", record)
-        return Reply()
+        return RestReply()
 
-    def pins(self, call: Call) -> Reply:
+    def pins(self, call: RestCall) -> RestReply:
         """Return pinned messages, the newest pin first."""
         channel = self._channel(call)
         items = [
             {"pinned_at": at, "message": self._views.message(self._messages.find(message_id))}
             for message_id, at in reversed(channel["pins"].items())
         ]
-        return Reply({"items": items, "has_more": False})
+        return RestReply({"items": items, "has_more": False})
 
-    def old_pins(self, call: Call) -> Reply:
+    def old_pins(self, call: RestCall) -> RestReply:
         """Return pinned messages in the older form."""
-        return Reply([item["message"] for item in self.pins(call).body["items"]])
+        return RestReply([item["message"] for item in self.pins(call).body["items"]])
 
-    def pin(self, call: Call) -> Reply:
+    def pin(self, call: RestCall) -> RestReply:
         """Pin a message."""
         return self._set_pin(call, is_pinned=True)
 
-    def unpin(self, call: Call) -> Reply:
+    def unpin(self, call: RestCall) -> RestReply:
         """Unpin a message."""
         return self._set_pin(call, is_pinned=False)
 
-    def _set_pin(self, call: Call, *, is_pinned: bool) -> Reply:
+    def _set_pin(self, call: RestCall, *, is_pinned: bool) -> RestReply:
         message = self._message(call, permission_bits.PIN_MESSAGES)
         channel = self._channel(call)
         if is_pinned and len(channel["pins"]) >= _MOST_PINS:
@@ -189,4 +189,4 @@ class MessageRoutes:
         self._world.save_channel(channel)
         self._messages.touch(message)
         self._changes.publish("pins_update", channel)
-        return Reply()
+        return RestReply()

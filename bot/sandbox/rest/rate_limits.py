@@ -34,7 +34,7 @@ class _Bucket:
 
 
 @dataclass(slots=True)
-class Limits:
+class RateLimits:
     """Counts requests; `headers` tells the client, `ApiError` 429 refuses."""
 
     clock: Clock

@@ -1,7 +1,7 @@
 """REST routes of channels and threads themselves."""
 
 from bot.sandbox.payloads.objects import channel_payload, thread_member_payload, thread_payload
-from bot.sandbox.rest.dispatch import Call, Reply, Route
+from bot.sandbox.rest.dispatch import RestCall, RestReply, Route
 from bot.sandbox.wire import ApiError, Json, unknown
 from bot.sandbox.world import permission_bits
 from bot.sandbox.world import permissions as may
@@ -37,16 +37,16 @@ class ThreadRoutes:
             Route("GET", "/guilds/{guild_id}/threads/active", self.active),
         ]
 
-    def _channel(self, call: Call, *needed: int) -> Json:
+    def _channel(self, call: RestCall, *needed: int) -> Json:
         channel = self._world.channel(call.path["channel_id"])
         may.require(self._world, self._world.bot["id"], channel, *needed)
         return channel
 
-    def get(self, call: Call) -> Reply:
+    def get(self, call: RestCall) -> RestReply:
         """Return a channel or thread."""
-        return Reply(channel_payload(self._world, self._channel(call)))
+        return RestReply(channel_payload(self._world, self._channel(call)))
 
-    def edit(self, call: Call) -> Reply:
+    def edit(self, call: RestCall) -> RestReply:
         """Rename, archive or lock a thread; other channels stay as they are."""
         thread = self._channel(call)
         if thread["type"] not in THREADS:
@@ -63,21 +63,21 @@ class ThreadRoutes:
         thread["archive_timestamp"] = self._world.now()
         self._world.save_channel(thread)
         self._changes.publish("thread_update", thread)
-        return Reply(thread_payload(thread))
+        return RestReply(thread_payload(thread))
 
-    def delete(self, call: Call) -> Reply:
+    def delete(self, call: RestCall) -> RestReply:
         """Delete a thread, or close a direct-message channel."""
         channel = self._channel(call)
         shown = channel_payload(self._world, channel)
         if channel["type"] == DM:
-            return Reply(shown)
+            return RestReply(shown)
         self._channel(call, permission_bits.MANAGE_THREADS)
         self._world.forget_channel(channel["id"])
         kind = "thread_delete" if channel["type"] in THREADS else "channel_delete"
         self._changes.publish(kind, channel)
-        return Reply(shown)
+        return RestReply(shown)
 
-    def create(self, call: Call) -> Reply:
+    def create(self, call: RestCall) -> RestReply:
         """Open a thread that hangs on no message."""
         body: Json = call.body
         kind = body.get("type") or PRIVATE_THREAD
@@ -90,58 +90,58 @@ class ThreadRoutes:
         parent = self._channel(call, needed)
         thread_id, owner = self._world.ids.next(), str(self._world.bot["id"])
         thread = self._threads.open(parent, thread_id, kind, body, owner)
-        return Reply(self._with_member(thread), 201)
+        return RestReply(self._with_member(thread), 201)
 
-    def create_from_message(self, call: Call) -> Reply:
+    def create_from_message(self, call: RestCall) -> RestReply:
         """Open the thread of a message; it has the message's id."""
         parent = self._channel(call, permission_bits.CREATE_PUBLIC_THREADS)
         message = self._messages.get(parent["id"], call.path["message_id"])
         thread = self._threads.open_on(parent, message, call.body, self._world.bot["id"])
-        return Reply(self._with_member(thread), 201)
+        return RestReply(self._with_member(thread), 201)
 
     def _with_member(self, thread: Json) -> Json:
         member = thread_member_payload(thread, self._world.bot["id"])
         return thread_payload(thread) | {"member": member}
 
-    def members(self, call: Call) -> Reply:
+    def members(self, call: RestCall) -> RestReply:
         """Return who has joined a thread."""
         thread = self._thread(call)
-        return Reply([thread_member_payload(thread, one) for one in thread["member_ids"]])
+        return RestReply([thread_member_payload(thread, one) for one in thread["member_ids"]])
 
-    def _who(self, call: Call) -> str:
+    def _who(self, call: RestCall) -> str:
         return call.path.get("user_id") or str(self._world.bot["id"])
 
-    def join(self, call: Call) -> Reply:
+    def join(self, call: RestCall) -> RestReply:
         """Add the bot or a person to a thread."""
         thread, user_id = self._thread(call), self._who(call)
         self._world.member(thread["guild_id"], user_id)
         thread["member_ids"].setdefault(user_id, self._world.now())
         self._world.save_channel(thread)
         self._changes.publish("thread_update", thread)
-        return Reply()
+        return RestReply()
 
-    def leave(self, call: Call) -> Reply:
+    def leave(self, call: RestCall) -> RestReply:
         """Take the bot or a person out of a thread."""
         thread, user_id = self._thread(call), self._who(call)
         if thread["member_ids"].pop(user_id, None) is None:
             raise unknown("Member")
         self._world.save_channel(thread)
         self._changes.publish("thread_update", thread)
-        return Reply()
+        return RestReply()
 
-    def _thread(self, call: Call) -> Json:
+    def _thread(self, call: RestCall) -> Json:
         thread = self._channel(call)
         if thread["type"] not in THREADS:
             raise ApiError(400, 50024, "Cannot execute action on this channel type")
         return thread
 
-    def active(self, call: Call) -> Reply:
+    def active(self, call: RestCall) -> RestReply:
         """Return the open threads of a guild."""
         threads = self._world.threads_of(self._world.guild(call.path["guild_id"])["id"])
         bot_id = self._world.bot["id"]
         open_ones = [thread for thread in threads if not thread["archived"]]
         joined = [thread for thread in open_ones if bot_id in thread["member_ids"]]
-        return Reply(
+        return RestReply(
             {
                 "threads": [thread_payload(thread) for thread in open_ones],
                 "members": [thread_member_payload(thread, bot_id) for thread in joined],

@@ -16,7 +16,7 @@ class SandboxError(TrainingError):
     """The sandbox cannot be started here."""
 
 
-class Archive:
+class WorldArchive:
     """Records by kind and id; every change is on disk when the call returns."""
 
     def __init__(self, home: Path) -> None:

@@ -12,13 +12,13 @@ from urllib.parse import parse_qs, quote, urlsplit
 from PIL import Image, UnidentifiedImageError
 
 from bot.sandbox.wire import MAX_FILE_BYTES, Clock, Json, Snowflakes
-from bot.sandbox.world.archive import Archive
+from bot.sandbox.world.archive import WorldArchive
 
 LINK_SECONDS = 24 * 60 * 60
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class FilePart:
     """A file as it arrived in a multipart request."""
 
     filename: str
@@ -33,13 +33,13 @@ class Upload:
 class Attachments:
     """Stores uploads, signs their links and checks the links that come back."""
 
-    def __init__(self, archive: Archive, ids: Snowflakes, clock: Clock) -> None:
+    def __init__(self, archive: WorldArchive, ids: Snowflakes, clock: Clock) -> None:
         self._archive, self._ids, self._clock = archive, ids, clock
         self._records = archive.all("file")
         self._key = archive.token("cdn").encode()
         self.base_url = ""
 
-    def store(self, upload: Upload, channel_id: str, *, description: str | None = None) -> Json:
+    def store(self, upload: FilePart, channel_id: str, *, description: str | None = None) -> Json:
         """Keep a file and return its record."""
         record: Json = {"id": self._ids.next(), "channel_id": channel_id}
         record["filename"] = _safe_name(upload.filename)

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from bot.sandbox.wire import ApiError, Json, invalid, objects, unknown
-from bot.sandbox.world.archive import Archive
+from bot.sandbox.world.archive import WorldArchive
 from bot.sandbox.world.changes import Changes
 from bot.sandbox.world.world import World
 
@@ -21,7 +21,7 @@ _DAY = 24 * 60 * 60
 class Commands:
     """Global and guild commands by id."""
 
-    def __init__(self, archive: Archive, world: World, changes: Changes) -> None:
+    def __init__(self, archive: WorldArchive, world: World, changes: Changes) -> None:
         self._archive, self._world, self._changes = archive, world, changes
         self._all = archive.all("command")
         self._created: dict[str | None, list[float]] = {}

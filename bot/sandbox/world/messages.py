@@ -18,8 +18,8 @@ from bot.sandbox.wire import (
 )
 from bot.sandbox.world import permission_bits
 from bot.sandbox.world import permissions as may
-from bot.sandbox.world.archive import Archive
-from bot.sandbox.world.attachments import Attachments, Upload
+from bot.sandbox.world.archive import WorldArchive
+from bot.sandbox.world.attachments import Attachments, FilePart
 from bot.sandbox.world.changes import Changes
 from bot.sandbox.world.components import numbered
 from bot.sandbox.world.message_rules import MAX_FILES, check_message, check_not_empty, mentions_in
@@ -29,13 +29,13 @@ _SENDABLE_FLAGS = SUPPRESS_EMBEDS | SILENT | COMPONENTS_V2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class MessageDraft:
     """A message about to be made: the sender's body and what the server adds to it."""
 
     channel: Json
     author_id: str
     body: Json
-    uploads: dict[int, Upload] = field(default_factory=dict[int, Upload])
+    uploads: dict[int, FilePart] = field(default_factory=dict[int, FilePart])
     flags: int = 0
     ephemeral_for: str | None = None
     extra: Json = field(default_factory=dict[str, Any])
@@ -45,13 +45,13 @@ class Messages:
     """All messages by id; ephemeral ones are forgotten at a restart, as the client does."""
 
     def __init__(
-        self, archive: Archive, world: World, attachments: Attachments, changes: Changes
+        self, archive: WorldArchive, world: World, attachments: Attachments, changes: Changes
     ) -> None:
         self._archive, self._world = archive, world
         self._attachments, self._changes = attachments, changes
         self._all = archive.all("message")
 
-    def create(self, draft: Draft) -> Json:
+    def create(self, draft: MessageDraft) -> Json:
         """Check and store a message, tell everybody, return its record."""
         body = draft.body
         flags = draft.flags | ((body.get("flags") or 0) & _SENDABLE_FLAGS)
@@ -73,7 +73,7 @@ class Messages:
         return message
 
     def edit(
-        self, message: Json, body: Json, uploads: dict[int, Upload], *, is_answer: bool = False
+        self, message: Json, body: Json, uploads: dict[int, FilePart], *, is_answer: bool = False
     ) -> Json:
         """Change what `body` names; the first answer to a deferred one is no edit."""
         draft = message | {"flags": message["flags"] & ~LOADING if is_answer else message["flags"]}
@@ -141,7 +141,7 @@ class Messages:
             channel["message_count"] += 1
         self._world.save_channel(channel)
 
-    def _write(self, message: Json, body: Json, uploads: dict[int, Upload]) -> None:
+    def _write(self, message: Json, body: Json, uploads: dict[int, FilePart]) -> None:
         if "content" in body:
             message["content"] = (body["content"] or "").strip()
         if "content" in body or "allowed_mentions" in body:
@@ -166,7 +166,7 @@ class Messages:
         return named | {"mention_roles": kept, "mention_everyone": False}
 
     def _attach(
-        self, message: Json, listed: list[Json] | None, uploads: dict[int, Upload]
+        self, message: Json, listed: list[Json] | None, uploads: dict[int, FilePart]
     ) -> list[str]:
         refuse_large(uploads)
         kept: list[str] = [] if listed is not None else list(message["attachment_ids"])
@@ -189,7 +189,7 @@ class Messages:
         return kept
 
 
-def refuse_large(uploads: dict[int, Upload]) -> None:
+def refuse_large(uploads: dict[int, FilePart]) -> None:
     """Raise 413 for a file over 10 MiB."""
     if any(upload.is_too_large for upload in uploads.values()):
         raise ApiError(413, 40005, "Request entity too large")

@@ -1,7 +1,7 @@
 """The little world of the sandbox: two guilds, three people, the bot, channels and threads."""
 
 from bot.sandbox.wire import Clock, Json, Snowflakes, isoformat, unknown
-from bot.sandbox.world.archive import Archive
+from bot.sandbox.world.archive import WorldArchive
 from bot.sandbox.world.permission_bits import EVERYONE_MAY
 
 PEOPLE = ("Ada", "Ben", "Cleo")
@@ -14,7 +14,7 @@ THREADS = (10, PUBLIC_THREAD, PRIVATE_THREAD)
 class World:
     """Users, guilds and channels as records; every change goes through `save_*`."""
 
-    def __init__(self, archive: Archive, ids: Snowflakes, clock: Clock) -> None:
+    def __init__(self, archive: WorldArchive, ids: Snowflakes, clock: Clock) -> None:
         self._archive, self.ids, self.clock = archive, ids, clock
         self.users = archive.all("user")
         self.guilds = archive.all("guild")

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from training.errors import MergeError
-from training.merge.names import ModuleNames, Part, refused_kind, split_key, strip_prefix
+from training.merge.names import LoraKeyPart, ModuleNames, refused_kind, split_key, strip_prefix
 
 MODULES = ModuleNames.of(
     ["blocks.0.self_attn.q.weight", "blocks.0.self_attn.q.bias", "patch_embedding.weight"]
@@ -58,8 +58,8 @@ def test_the_name_under_which_the_base_stores_a_module_is_kept() -> None:
     assert strip_prefix("model.diffusion_model.blocks.0.q") == "blocks.0.q"
 
 
-@pytest.mark.parametrize("part", list(Part))
-def test_every_ending_is_told_from_the_layer(part: Part) -> None:
+@pytest.mark.parametrize("part", list(LoraKeyPart))
+def test_every_ending_is_told_from_the_layer(part: LoraKeyPart) -> None:
     assert split_key(f"diffusion_model.blocks.0.ffn.2{part}") == (
         "diffusion_model.blocks.0.ffn.2",
         part,

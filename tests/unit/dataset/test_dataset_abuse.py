@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.settings import Settings
 from tests.media import encode_clip, image_bytes, jpeg, mp4, picture, png, write_zip, zip_bytes
 from tests.unit.dataset.flawed_media import VP9, walk
@@ -69,14 +69,14 @@ def test_each_limit_is_a_setting_and_is_named_when_it_is_passed(tmp_path: Path, 
     changed, make, words = OVER[case]
     path = tmp_path / "upload.zip"
     path.write_bytes(make())
-    local = LocalHouse(Settings.model_validate({"home": tmp_path / "home", **changed}))
+    local = LocalInstallation(Settings.model_validate({"home": tmp_path / "home", **changed}))
     upload = Upload(archive=path, by="7", file_name="upload.zip")
 
     with pytest.raises(DatasetError, match=words):
         local.datasets.add("guild", "annika", upload)
 
     assert local.datasets.names("guild") == []
-    assert local.house.limits == local.settings.limits
+    assert local.runtime.limits == local.settings.limits
 
 
 def test_a_set_that_takes_too_long_is_refused_and_leaves_nothing(tmp_path: Path) -> None:

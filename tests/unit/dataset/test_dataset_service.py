@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.service.datasets import LOOKS_AT_ONCE, DatasetService
 from bot.settings import Settings
 from training.errors import DatasetError
-from training.registry.dataset_draft import Draft, Upload
+from training.registry.dataset_draft import DatasetDraft, Upload
 
 
 async def test_other_commands_are_served_while_many_uploads_are_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    local = LocalHouse(Settings(home=tmp_path))
+    local = LocalInstallation(Settings(home=tmp_path))
     service = DatasetService(local)
     upload = Upload(archive=tmp_path / "x.zip", by="7", file_name="x.zip")
     begun, may_end = threading.Semaphore(0), threading.Event()
 
-    def inspect(*_: object) -> Draft:
+    def inspect(*_: object) -> DatasetDraft:
         begun.release()
         may_end.wait(60)
         raise DatasetError("It was looked at.", "")

@@ -12,7 +12,7 @@ from PIL import Image
 from storage.local.store import FolderStore
 from tests import media
 from training import store_keys
-from training.dataset.combine import Part, combine
+from training.dataset.combine import ZipPart, combine
 from training.dataset.decoding.thumbnail import BOX, Thumbnail
 from training.dataset.difference import compare
 from training.dataset.inspect import inspect_zip
@@ -22,7 +22,7 @@ from training.dataset.report import Report, Sample
 from training.errors import DatasetError, NotFoundError
 from training.registry import checked_uploads
 from training.registry.checked_uploads import MOST_KEPT, CheckedUploads
-from training.registry.dataset_draft import Draft, Upload, inspect_upload
+from training.registry.dataset_draft import DatasetDraft, Upload, inspect_upload
 from training.registry.dataset_edits import DatasetEdits
 from training.registry.datasets import Datasets
 
@@ -40,9 +40,9 @@ def store(tmp_path: Path) -> FolderStore:
     return FolderStore(tmp_path / "home")
 
 
-def a_part(tmp_path: Path, name: str, files: Mapping[str, bytes | str]) -> Part:
+def a_part(tmp_path: Path, name: str, files: Mapping[str, bytes | str]) -> ZipPart:
     path = media.write_zip(tmp_path / name, files)
-    return Part(path, inspect_zip(path))
+    return ZipPart(path, inspect_zip(path))
 
 
 def an_upload(tmp_path: Path, files: Mapping[str, bytes | str] = FILES) -> Upload:
@@ -218,7 +218,7 @@ def test_a_checked_upload_is_kept_for_a_day(
 def test_only_the_newest_checked_uploads_are_kept(store: FolderStore, tmp_path: Path) -> None:
     uploads = CheckedUploads(store)
     path = an_upload(tmp_path).archive
-    draft = Draft(archive=path, report=a_report(a_sample("a")), by="7", file_name="a.zip")
+    draft = DatasetDraft(archive=path, report=a_report(a_sample("a")), by="7", file_name="a.zip")
 
     tokens = [uploads.keep(GUILD, "annika", draft) for _ in range(MOST_KEPT + 2)]
 

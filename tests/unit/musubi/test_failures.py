@@ -6,9 +6,9 @@ import pytest
 
 from tests.unit.musubi.expected import OOM, REAL, TOLD
 from tests.unit.musubi.logs import EXIT_CODES, read_log
-from training.estimates.gpu_memory import MemoryUse, Shape
+from training.estimates.gpu_memory import MemoryUse, TrainingShape
 from training.musubi.failures import ENTRIES, Failure, explain
-from training.musubi.known_failures.entry import Entry
+from training.musubi.known_failures.entry import KnownFailure
 from training.musubi.launcher.hooks import HookError
 from training.suggestions import CacheAgain, FewerFrames, LowerResolution, SwapBlocks
 
@@ -84,7 +84,7 @@ def test_the_launchers_refusal_of_another_version_is_known() -> None:
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.code)
-def test_what_a_cause_names_is_caught_by_every_branch_of_the_pattern(entry: Entry) -> None:
+def test_what_a_cause_names_is_caught_by_every_branch_of_the_pattern(entry: KnownFailure) -> None:
     named = set(re.findall(r"\{(\w+)\}", entry.cause)) - {"line"}
     branches = re.sub(r"\([^?][^()]*\)", "", entry.pattern).split("|")
 
@@ -115,13 +115,13 @@ def test_a_killed_program_is_told_whatever_it_had_printed(exit_code: int) -> Non
 
 def test_memory_suggests_what_the_run_has_not_given_up_yet() -> None:
     log = traceback(OOM)
-    caching = MemoryUse(shapes=(Shape((1280, 720), 9),), swappable=0)
+    caching = MemoryUse(shapes=(TrainingShape((1280, 720), 9),), swappable=0)
 
     assert found(log).suggestion == FewerFrames(max_frames=13)
     assert found(log, use=caching).suggestion == LowerResolution(resolution="480p")
-    small = MemoryUse(shapes=(Shape((832, 480), 9),), swappable=39)
+    small = MemoryUse(shapes=(TrainingShape((832, 480), 9),), swappable=39)
     assert found(log, use=small).suggestion == SwapBlocks(blocks=20)
-    spent = MemoryUse(shapes=(Shape((832, 480), 9),), swapped=39, swappable=39)
+    spent = MemoryUse(shapes=(TrainingShape((832, 480), 9),), swapped=39, swappable=39)
     assert found(log, use=spent).suggestion is None
     assert "2.43 GiB" in found(log).cause
 

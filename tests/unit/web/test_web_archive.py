@@ -5,17 +5,17 @@ import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bot.web.archive import Member, Stored, stream_zip
+from bot.web.archive import Stored, ZipMember, stream_zip
 from storage.local.store import FolderStore
 
 MIB = 1 << 20
 
 
-def member(name: str, folder: Path, data: bytes) -> Member:
+def member(name: str, folder: Path, data: bytes) -> ZipMember:
     store = FolderStore(folder)
     store.write("a.safetensors", data)
     saved_at = datetime(2026, 1, 1, tzinfo=UTC)
-    return Member(name, Stored(store, "a.safetensors", saved_at, len(data)))
+    return ZipMember(name, Stored(store, "a.safetensors", saved_at, len(data)))
 
 
 def test_zip_of_large_files_is_made_block_by_block(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.hosting.bot import RunningBot, running_bot
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxServer
@@ -27,12 +27,12 @@ async def server(tmp_path: Path) -> AsyncIterator[SandboxServer]:
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> LocalHouse:
-    return LocalHouse(Settings(home=tmp_path / "home", team_role=ROLE, upload_limit_mib=5))
+def local(tmp_path: Path) -> LocalInstallation:
+    return LocalInstallation(Settings(home=tmp_path / "home", team_role=ROLE, upload_limit_mib=5))
 
 
 @pytest.fixture
-async def bot(server: SandboxServer, local: LocalHouse) -> AsyncIterator[RunningBot]:
+async def bot(server: SandboxServer, local: LocalInstallation) -> AsyncIterator[RunningBot]:
     with point_discord_at(server.base_url):
         async with (
             asyncio.timeout(170),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bot.discord.leader import Timing
 from bot.hosting.bot import RunningBot, running_bot
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.sandbox.server import SandboxServer
 from bot.settings import Settings
 from storage.local.claims import FileClaims
@@ -42,7 +42,7 @@ class Copy:
     """One copy of the bot."""
 
     bot: RunningBot
-    local: LocalHouse
+    local: LocalInstallation
     claims: NotedClaims
     stack: AsyncExitStack
 
@@ -61,7 +61,7 @@ class Copies:
 
     async def start(self, *, grace: float = 20.0) -> Copy:
         """Start one more copy; returns when it is active or stands by."""
-        local = LocalHouse(Settings(home=self.home, team_role=ROLE, upload_limit_mib=5))
+        local = LocalInstallation(Settings(home=self.home, team_role=ROLE, upload_limit_mib=5))
         local.claims = claims = NotedClaims(self.home / "claims")
         stack = AsyncExitStack()
         stack.push_async_callback(asyncio.to_thread, local.stop_worker)

@@ -4,7 +4,7 @@ import csv
 import io
 from pathlib import Path
 
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.sandbox.client.models import Message
 from tests.media import guide_files, write_zip
 from tests.wire.bot.chat import Chat
@@ -20,7 +20,7 @@ async def table(chat: Chat, message: Message) -> list[list[str]]:
 
 
 async def test_an_edited_table_makes_a_version_and_says_what_changed(
-    ada: Chat, local: LocalHouse, archive: Path, tmp_path: Path
+    ada: Chat, local: LocalInstallation, archive: Path, tmp_path: Path
 ) -> None:
     added = await ada.ask("dataset add", name="annika", zip=archive)
     rows = await table(ada, await press(ada, added, "Captions"))
@@ -44,7 +44,7 @@ async def test_an_edited_table_makes_a_version_and_says_what_changed(
 
 
 async def test_a_table_that_does_not_fit_changes_nothing(
-    ada: Chat, local: LocalHouse, archive: Path, tmp_path: Path
+    ada: Chat, local: LocalInstallation, archive: Path, tmp_path: Path
 ) -> None:
     await ada.ask("dataset add", name="annika", zip=archive)
     wrong, workbook = tmp_path / "wrong.csv", tmp_path / "captions.xlsx"
@@ -62,7 +62,7 @@ async def test_a_table_that_does_not_fit_changes_nothing(
 
 
 async def test_the_trigger_word_is_prefixed_on_request(
-    ada: Chat, local: LocalHouse, tmp_path: Path
+    ada: Chat, local: LocalInstallation, tmp_path: Path
 ) -> None:
     files = guide_files(images=1, clips=1, frames=49)
     archive = write_zip(tmp_path / "annika.zip", {**files, "images/000.txt": "a portrait"})
@@ -78,7 +78,7 @@ async def test_the_trigger_word_is_prefixed_on_request(
 
 
 async def test_the_button_prefixes_what_the_finding_names(
-    ada: Chat, local: LocalHouse, archive: Path
+    ada: Chat, local: LocalInstallation, archive: Path
 ) -> None:
     added = await ada.ask("dataset add", name="annika", zip=archive, trigger="ohwx")
     assert "do not have the trigger word" in added.text

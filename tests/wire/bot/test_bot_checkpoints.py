@@ -24,7 +24,7 @@ async def test_a_team_trains_on_from_a_lora_of_its_own(
     added = await ada.ask("checkpoint add", file=file, model=T2V)
     offered = await ben.user.autocomplete("train", "resume-from", "old", {"model": T2V})
     wrong = await ben.refused("train", model=T2V, dataset="annika", resume_from="old-lora")
-    elsewhere = await cleo_elsewhere.ask("checkpoint list")
+    remote_advance = await cleo_elsewhere.ask("checkpoint list")
     hidden = await cleo_elsewhere.user.autocomplete("train", "resume-from", "", {"model": T2V})
     options = {"rank": "4", "epochs": "1", "name": "mine"}
     plan = await ben.ask("train", model=T2V, dataset="annika", resume_from="old-lora", **options)
@@ -38,7 +38,7 @@ async def test_a_team_trains_on_from_a_lora_of_its_own(
     assert [choice.value for choice in offered] == ["old-lora"]
     assert "rank 4; the main expert would be trained with rank 16" in wrong
     assert "rank:4" in wrong
-    assert "no LoRA to start from here yet" in elsewhere.text
+    assert "no LoRA to start from here yet" in remote_advance.text
     assert hidden == []
     assert "starts from old" in plan.text
     assert "keep their own copy" in removed.text

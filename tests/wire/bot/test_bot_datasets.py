@@ -11,7 +11,7 @@ from PIL import Image
 
 from bot.discord.dataset_buttons import DatasetButton
 from bot.hosting.bot import RunningBot, running_bot
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.sandbox.client.models import Message
 from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.connect import point_discord_at
@@ -38,12 +38,12 @@ def archive(tmp_path: Path) -> Path:
     return write_zip(tmp_path / "annika.zip", FILES)
 
 
-def versions(local: LocalHouse) -> list[DatasetVersion]:
+def versions(local: LocalInstallation) -> list[DatasetVersion]:
     guilds = [guild for guild in local.guilds() if local.datasets.names(guild)]
     return [v for guild in guilds for v in local.datasets.versions(guild, "annika")]
 
 
-def captions(local: LocalHouse, reference: str) -> dict[str, str]:
+def captions(local: LocalInstallation, reference: str) -> dict[str, str]:
     (guild,) = (guild for guild in local.guilds() if local.datasets.names(guild))
     report = local.datasets.report(guild, local.datasets.find(guild, reference))
     return {sample.name: sample.caption for sample in report.samples}
@@ -54,7 +54,7 @@ async def press(chat: Chat, message: Message, label: str) -> Message:
 
 
 async def test_an_added_set_is_shown_with_its_pictures_and_what_can_be_done(
-    ada: Chat, ben: Chat, archive: Path, local: LocalHouse
+    ada: Chat, ben: Chat, archive: Path, local: LocalInstallation
 ) -> None:
     added = await ada.ask("dataset add", name="annika", zip=archive, trigger="ann1ka")
     shown = await ben.ask("dataset show", name="annika")
@@ -77,7 +77,7 @@ async def test_an_added_set_is_shown_with_its_pictures_and_what_can_be_done(
 
 
 async def test_a_checked_zip_is_stored_by_its_button_even_after_a_restart(
-    server: SandboxServer, local: LocalHouse, archive: Path
+    server: SandboxServer, local: LocalInstallation, archive: Path
 ) -> None:
     with point_discord_at(server.base_url):
         async with asyncio.timeout(100), SandboxUser(server.page_url, user="Ada") as user:
@@ -100,11 +100,11 @@ async def test_a_checked_zip_is_stored_by_its_button_even_after_a_restart(
 
 
 async def test_a_checked_upload_that_is_gone_is_said_to_be(
-    ada: Chat, local: LocalHouse, archive: Path
+    ada: Chat, local: LocalInstallation, archive: Path
 ) -> None:
     checked = await ada.ask("dataset check", zip=archive)
     for guild in local.guilds():
-        local.house.store.delete(store_keys.checked(guild))
+        local.runtime.store.delete(store_keys.checked(guild))
 
     answer = await press(ada, checked, "Use as repaired")
 
@@ -113,7 +113,7 @@ async def test_a_checked_upload_that_is_gone_is_said_to_be(
 
 
 async def test_media_are_kept_as_uploaded_only_where_that_can_be_trained(
-    ada: Chat, archive: Path, local: LocalHouse, tmp_path: Path
+    ada: Chat, archive: Path, local: LocalInstallation, tmp_path: Path
 ) -> None:
     turned = write_zip(tmp_path / "slow.zip", {**FILES, "videos/001.mp4": mp4(40, fps=8)})
     added = await ada.ask("dataset add", name="annika", zip=archive)
@@ -130,7 +130,7 @@ async def test_media_are_kept_as_uploaded_only_where_that_can_be_trained(
 
 
 async def test_a_removal_asks_first_and_only_whoever_pressed(
-    ada: Chat, ben: Chat, archive: Path, local: LocalHouse
+    ada: Chat, ben: Chat, archive: Path, local: LocalInstallation
 ) -> None:
     added = await ada.ask("dataset add", name="annika", zip=archive)
 
@@ -147,7 +147,7 @@ async def test_a_removal_asks_first_and_only_whoever_pressed(
 
 
 async def test_removing_a_whole_set_asks_and_names_what_would_go(
-    ada: Chat, ben: Chat, archive: Path, local: LocalHouse, tmp_path: Path
+    ada: Chat, ben: Chat, archive: Path, local: LocalInstallation, tmp_path: Path
 ) -> None:
     more = write_zip(tmp_path / "more.zip", MORE)
     await ada.ask("dataset add", name="annika", zip=archive)
@@ -178,7 +178,7 @@ async def test_removing_a_whole_set_asks_and_names_what_would_go(
 
 
 async def test_a_button_of_another_servers_dataset_is_refused(
-    ada: Chat, cleo_elsewhere: Chat, bot: RunningBot, local: LocalHouse, archive: Path
+    ada: Chat, cleo_elsewhere: Chat, bot: RunningBot, local: LocalInstallation, archive: Path
 ) -> None:
     added = await ada.ask("dataset add", name="annika", zip=archive)
     await cleo_elsewhere.ask("dataset add", name="annika", zip=archive)
@@ -198,7 +198,7 @@ async def test_a_button_of_another_servers_dataset_is_refused(
 
 
 async def test_files_come_beside_those_that_are_there(
-    ada: Chat, archive: Path, local: LocalHouse, tmp_path: Path
+    ada: Chat, archive: Path, local: LocalInstallation, tmp_path: Path
 ) -> None:
     await ada.ask("dataset add", name="annika", zip=archive, trigger="ann1ka", prefix=True)
     more = write_zip(tmp_path / "more.zip", MORE)
@@ -222,7 +222,7 @@ async def test_files_come_beside_those_that_are_there(
 
 
 async def test_one_zip_added_twice_at_once_is_one_version(
-    ada: Chat, ben: Chat, archive: Path, local: LocalHouse
+    ada: Chat, ben: Chat, archive: Path, local: LocalInstallation
 ) -> None:
     await asyncio.gather(
         ada.ask("dataset add", name="annika", zip=archive),
@@ -234,7 +234,9 @@ async def test_one_zip_added_twice_at_once_is_one_version(
     assert "annika@1** already" in third.text
 
 
-async def test_a_refusal_says_how_to_go_on(ada: Chat, local: LocalHouse, tmp_path: Path) -> None:
+async def test_a_refusal_says_how_to_go_on(
+    ada: Chat, local: LocalInstallation, tmp_path: Path
+) -> None:
     files = {name: data for name, data in FILES.items() if name != "videos/001.txt"}
     path = write_zip(tmp_path / "annika.zip", files)
 
@@ -251,7 +253,7 @@ async def test_a_refusal_says_how_to_go_on(ada: Chat, local: LocalHouse, tmp_pat
 
 
 async def test_a_stored_set_is_checked_again_with_a_trigger(
-    ada: Chat, archive: Path, local: LocalHouse
+    ada: Chat, archive: Path, local: LocalInstallation
 ) -> None:
     await ada.ask("dataset add", name="annika", zip=archive)
 
@@ -264,7 +266,7 @@ async def test_a_stored_set_is_checked_again_with_a_trigger(
 
 async def test_a_long_look_shows_how_far_it_is_and_outlives_the_interaction(
     server: SandboxServer,
-    local: LocalHouse,
+    local: LocalInstallation,
     archive: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -17,7 +17,7 @@ from bot.sandbox.client.models import Message
 from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.server import SandboxServer
 from bot.sandbox.wire import Json
-from bot.sandbox.world.attachments import Upload
+from bot.sandbox.world.attachments import FilePart
 from tests.wire.bot.chat import Chat
 from tests.wire.bot.copies import Copies, Copy, until
 from tests.wire.bot.processes import bot_process
@@ -29,7 +29,7 @@ def acknowledged(server: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Coun
     counted: Counter[str] = Counter()
     take = server.interactions.answer
 
-    def answer(interaction_id: str, token: str, body: Json, uploads: dict[int, Upload]) -> Json:
+    def answer(interaction_id: str, token: str, body: Json, uploads: dict[int, FilePart]) -> Json:
         counted[interaction_id] += 1
         return take(interaction_id, token, body, uploads)
 

@@ -140,7 +140,7 @@ async def test_a_run_that_ended_while_no_copy_was_active_is_told_by_the_next_one
     leases, grant = await take_lease(copy)
     await ada.ask("train", **TRAIN, epochs="1")
     (guild,) = (guild for guild in copy.local.guilds() if copy.local.runs.names(guild))
-    log = copy.local.house.log(guild, "mine")
+    log = copy.local.runtime.log(guild, "mine")
     await until(lambda: leases.renew(grant) and log.load().status.is_final, seconds=90)
     assert await counts(ada) == (0, 0)
 
@@ -161,7 +161,7 @@ async def test_two_who_both_believe_to_be_active_post_one_card_and_one_ping(
     await run_has_ended(copy)
     (guild,) = (guild for guild in copy.local.guilds() if copy.local.runs.names(guild))
     client = copy.bot.client
-    keepers = [CardKeeper(client, client.service, copy.local.house.store) for _ in range(2)]
+    keepers = [CardKeeper(client, client.service, copy.local.runtime.store) for _ in range(2)]
 
     await asyncio.gather(*(keeper.show(guild, "mine") for keeper in keepers))
 

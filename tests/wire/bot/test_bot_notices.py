@@ -7,14 +7,14 @@ import pytest
 
 from bot.discord.notices import NoticeTeller
 from bot.hosting.bot import RunningBot
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.sandbox.server import SandboxServer
 from tests.wire.bot.chat import Chat
 from training import store_keys
 from training.operations.notices import CleanUpNotice
 
 
-def leave_notice(local: LocalHouse, guild: str, channel: str) -> None:
+def leave_notice(local: LocalInstallation, guild: str, channel: str) -> None:
     notice = CleanUpNotice(
         guild=guild,
         channel=channel,
@@ -23,7 +23,7 @@ def leave_notice(local: LocalHouse, guild: str, channel: str) -> None:
         cache_bytes=3_000_000,
         shared_bytes=0,
     )
-    local.house.store.write(store_keys.notice(f"of-{channel}"), notice.model_dump_json().encode())
+    local.runtime.store.write(store_keys.notice(f"of-{channel}"), notice.model_dump_json().encode())
 
 
 def channel_of(server: SandboxServer, guild_name: str) -> tuple[str, str]:
@@ -35,12 +35,16 @@ def channel_of(server: SandboxServer, guild_name: str) -> tuple[str, str]:
 
 
 @pytest.fixture
-def teller(bot: RunningBot, local: LocalHouse) -> NoticeTeller:
-    return NoticeTeller(bot.client, local.house.store)
+def teller(bot: RunningBot, local: LocalInstallation) -> NoticeTeller:
+    return NoticeTeller(bot.client, local.runtime.store)
 
 
 async def test_a_notice_is_told_once_and_only_in_its_channel(
-    teller: NoticeTeller, server: SandboxServer, local: LocalHouse, ada: Chat, cleo_elsewhere: Chat
+    teller: NoticeTeller,
+    server: SandboxServer,
+    local: LocalInstallation,
+    ada: Chat,
+    cleo_elsewhere: Chat,
 ) -> None:
     guild, channel = channel_of(server, "Studio A")
     await asyncio.to_thread(leave_notice, local, guild, channel)
@@ -52,13 +56,13 @@ async def test_a_notice_is_told_once_and_only_in_its_channel(
     assert told.channel_id == channel
     assert "2 cache files of this server, 3.0 MB, unused for 30 days" in told.text
     assert await cleo_elsewhere.user.messages() == []
-    assert local.house.store.names(store_keys.NOTICES) == []
+    assert local.runtime.store.names(store_keys.NOTICES) == []
 
 
 async def test_a_notice_whose_channel_is_gone_is_dropped_and_the_next_one_told(
     teller: NoticeTeller,
     server: SandboxServer,
-    local: LocalHouse,
+    local: LocalInstallation,
     ada: Chat,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -69,5 +73,5 @@ async def test_a_notice_whose_channel_is_gone_is_dropped_and_the_next_one_told(
     await teller.tell()
 
     assert len(await ada.user.messages()) == 1
-    assert local.house.store.names(store_keys.NOTICES) == []
+    assert local.runtime.store.names(store_keys.NOTICES) == []
     assert "the channel 1 of a notice is gone" in caplog.text

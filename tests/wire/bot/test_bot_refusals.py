@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.hosting.bot import RunningBot
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from tests.media import guide_files, png, write_zip, zip_bytes
 from tests.wire.bot.chat import Chat
 from training.errors import TrainingError
@@ -68,7 +68,7 @@ BAD_ARCHIVES = {
 
 @pytest.mark.parametrize("case", BAD_ARCHIVES)
 async def test_an_upload_that_cannot_be_used_is_refused_whole(
-    case: str, ada: Chat, local: LocalHouse, tmp_path: Path
+    case: str, ada: Chat, local: LocalInstallation, tmp_path: Path
 ) -> None:
     data, word = BAD_ARCHIVES[case]
     path = tmp_path / "annika.zip"
@@ -83,7 +83,7 @@ async def test_an_upload_that_cannot_be_used_is_refused_whole(
 
 @pytest.mark.parametrize("name", ["a/b", "../up", "x" * 200, "annika 🎬", "-", ""])
 async def test_a_name_that_cannot_be_used_is_refused(
-    name: str, ada: Chat, local: LocalHouse, archive: Path
+    name: str, ada: Chat, local: LocalInstallation, archive: Path
 ) -> None:
     if not name:
         with pytest.raises(TrainingError):  # the chat client asks for it
@@ -97,7 +97,7 @@ async def test_a_name_that_cannot_be_used_is_refused(
 
 
 async def test_an_attachment_over_the_limit_is_refused(
-    ada: Chat, local: LocalHouse, tmp_path: Path
+    ada: Chat, local: LocalInstallation, tmp_path: Path
 ) -> None:
     path = tmp_path / "annika.zip"
     path.write_bytes(b"\0" * (6 * 1024 * 1024))
@@ -109,7 +109,7 @@ async def test_an_attachment_over_the_limit_is_refused(
 
 
 async def test_requests_that_cannot_be_met_change_nothing(
-    ada: Chat, local: LocalHouse, archive: Path, tmp_path: Path
+    ada: Chat, local: LocalInstallation, archive: Path, tmp_path: Path
 ) -> None:
     stills = write_zip(tmp_path / "stills.zip", guide_files(images=3, clips=0))
     await ada.ask("dataset add", name="annika", zip=archive)
@@ -142,7 +142,11 @@ async def test_requests_that_cannot_be_met_change_nothing(
 
 
 async def test_a_run_takes_frames_resolution_or_a_toml_of_its_own(
-    ada: Chat, local: LocalHouse, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ada: Chat,
+    local: LocalInstallation,
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LORABOT_STEP_DELAY", "0.5")
     toml = tmp_path / "own.toml"
@@ -156,7 +160,7 @@ async def test_a_run_takes_frames_resolution_or_a_toml_of_its_own(
     )
 
     assert "has no source_fps" in own.text
-    short = local.house.log(local.guilds()[0], "short").spec()
+    short = local.runtime.log(local.guilds()[0], "short").spec()
     assert (short.items.max_frames, short.items.resolution) == (9, "480p")
     for run in ("own", "short"):
         await ada.ask("cancel", run_name=run)
@@ -206,7 +210,7 @@ async def test_a_zip_with_a_report_gives_the_whole_report_as_a_file(
 
 
 async def test_two_people_can_start_at_once(
-    ada: Chat, ben: Chat, local: LocalHouse, archive: Path, monkeypatch: pytest.MonkeyPatch
+    ada: Chat, ben: Chat, local: LocalInstallation, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LORABOT_STEP_DELAY", "0.5")
     await ada.ask("dataset add", name="annika", zip=archive)

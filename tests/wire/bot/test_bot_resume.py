@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.hosting.bot import RunningBot
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.sandbox.server import SandboxServer
 from tests.wire.bot.chat import Chat
 from training.errors import NotFoundError
@@ -33,7 +33,7 @@ async def start_and_cancel(ada: Chat, run: str, *, button: bool) -> None:
     assert "what was saved is kept" in (await ada.ping(run)).content
 
 
-def wait_for_end(local: LocalHouse, guild: str, run: str) -> RunStatus:
+def wait_for_end(local: LocalInstallation, guild: str, run: str) -> RunStatus:
     """Wait in a thread, where no event tells of the end."""
     deadline = time.monotonic() + 60
     while not (status := local.runs.view(guild, run).run.status).is_final:
@@ -44,7 +44,7 @@ def wait_for_end(local: LocalHouse, guild: str, run: str) -> RunStatus:
 
 @pytest.mark.slow
 async def test_a_cancelled_run_is_resumed_by_command_and_by_button(
-    ada: Chat, ben: Chat, archive: Path, local: LocalHouse, monkeypatch: pytest.MonkeyPatch
+    ada: Chat, ben: Chat, archive: Path, local: LocalInstallation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SLOW, "0.2")
     await ada.ask("dataset add", name="annika", zip=archive)
@@ -104,7 +104,7 @@ async def test_a_run_that_ends_in_an_outage_is_told_once_afterwards(
     ada: Chat,
     bot: RunningBot,
     server: SandboxServer,
-    local: LocalHouse,
+    local: LocalInstallation,
     archive: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -129,7 +129,7 @@ async def test_a_run_that_ends_in_an_outage_is_told_once_afterwards(
 
 @pytest.mark.slow
 async def test_a_deleted_card_is_posted_anew_and_a_deleted_channel_stops_no_run(
-    ada: Chat, cleo_elsewhere: Chat, server: SandboxServer, local: LocalHouse, archive: Path
+    ada: Chat, cleo_elsewhere: Chat, server: SandboxServer, local: LocalInstallation, archive: Path
 ) -> None:
     for chat in (ada, cleo_elsewhere):
         await chat.ask("dataset add", name="annika", zip=archive)
@@ -147,11 +147,11 @@ async def test_a_deleted_card_is_posted_anew_and_a_deleted_channel_stops_no_run(
 
 
 async def test_a_run_that_goes_on_asks_for_the_gpu_of_the_old_one(
-    ada: Chat, archive: Path, local: LocalHouse, monkeypatch: pytest.MonkeyPatch
+    ada: Chat, archive: Path, local: LocalInstallation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SLOW, "0.5")
     live = replace(listed_prices(), day=date(2026, 11, 25), is_live=True)
-    local.house = replace(local.house, prices=lambda: live)
+    local.runtime = replace(local.runtime, prices=lambda: live)
     await ada.ask("dataset add", name="annika", zip=archive)
     offered = await ada.user.autocomplete("train", "gpu", "h2", {"model": T2V})
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from tests.wire.bot.chat import Chat
 from training.suggestions import FewerFrames
 
@@ -34,7 +34,7 @@ if "wan_train_network.py" in argv:
 async def test_a_run_out_of_memory_is_started_again_with_fewer_frames_by_its_button(
     ada: Chat,
     archive: Path,
-    local: LocalHouse,
+    local: LocalInstallation,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from bot.hosting.bot import RunningBot
-from bot.hosting.local import LocalHouse
+from bot.hosting.local import LocalInstallation
 from bot.sandbox.client.models import Message
 from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.server import SandboxServer
@@ -106,7 +106,7 @@ async def test_lists_show_status_and_removal(ada: Chat, archive: Path) -> None:
 
 
 async def test_a_zip_at_a_message_can_be_used_as_dataset(
-    ada: Chat, bot: RunningBot, local: LocalHouse, archive: Path
+    ada: Chat, bot: RunningBot, local: LocalInstallation, archive: Path
 ) -> None:
     message = await ada.user.post("our new set", [archive])
 
@@ -117,7 +117,7 @@ async def test_a_zip_at_a_message_can_be_used_as_dataset(
 
 
 async def test_a_queued_run_says_its_place_and_can_be_cancelled(
-    ada: Chat, ben: Chat, archive: Path, local: LocalHouse, monkeypatch: pytest.MonkeyPatch
+    ada: Chat, ben: Chat, archive: Path, local: LocalInstallation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SLOW, "0.5")
     await ada.ask("dataset add", name="annika", zip=archive)
@@ -140,7 +140,7 @@ async def test_a_queued_run_says_its_place_and_can_be_cancelled(
 
 @pytest.mark.slow
 async def test_the_same_interaction_delivered_twice_is_one_run(
-    ada: Chat, server: SandboxServer, local: LocalHouse, archive: Path
+    ada: Chat, server: SandboxServer, local: LocalInstallation, archive: Path
 ) -> None:
     await ada.ask("dataset add", name="annika", zip=archive)
     server.faults.duplicate_next_interaction()
@@ -214,7 +214,9 @@ async def test_a_killed_bot_goes_on_with_the_same_card(
     assert all(sizes)
 
 
-async def test_a_link_hands_out_the_very_bytes(ada: Chat, local: LocalHouse, archive: Path) -> None:
+async def test_a_link_hands_out_the_very_bytes(
+    ada: Chat, local: LocalInstallation, archive: Path
+) -> None:
     await ada.ask("dataset add", name="annika", zip=archive)
     await ada.ask("train", model=T2V, dataset="annika", epochs="1", name="mine")
     await ada.ping("mine")

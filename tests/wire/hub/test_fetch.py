@@ -13,7 +13,7 @@ import pytest
 
 from tests.media import guide_files
 from tests.pipeline.disk import small_disk
-from tests.pipeline.stages import IdleHouse, Stages
+from tests.pipeline.stages import IdleRuntime, Stages
 from tests.wire.hub.hub_server import COMMIT, HubState
 from training import store_keys
 from training.catalogue import weights
@@ -64,20 +64,20 @@ def files(server: HubState, monkeypatch: pytest.MonkeyPatch) -> Mapping[tuple[st
 
 @pytest.fixture
 def stages(tmp_path: Path, server: HubState) -> Stages:
-    class HubHouse(IdleHouse):
+    class HubRuntime(IdleRuntime):
         def engine(self, name: EngineName) -> Engine:
             return MusubiEngine(
                 Path("/checkout"), Path("/python"), hub=Hub(server.url, is_patient=False)
             )
 
-    found = Stages(tmp_path, HubHouse)
+    found = Stages(tmp_path, HubRuntime)
     found.upload(guide_files(images=1, clips=1))
     return found
 
 
 def progress(stages: Stages, spec: RunSpec) -> dict[str, Any]:
     key = store_keys.progress(spec.guild, spec.name, FETCH)
-    return json.loads(stages.local.house.store.read(key))
+    return json.loads(stages.local.runtime.store.read(key))
 
 
 def test_only_what_the_model_needs_is_fetched_and_once_for_all(
@@ -90,7 +90,7 @@ def test_only_what_the_model_needs_is_fetched_and_once_for_all(
     assert stages.run(second, FETCH) is StageStatus.SUCCEEDED
 
     wanted = {key: data for key, data in files.items() if data != b"not asked for"}
-    store = stages.local.house.store
+    store = stages.local.runtime.store
     for (repo, file), data in wanted.items():
         weight = WeightFile(repo, file)
         assert store.read(store_keys.weight("musubi", weight)) == data
@@ -115,14 +115,14 @@ def test_the_trainer_finds_its_tokenizers_without_the_network(stages: Stages) ->
     # There is no checkout to cache with, but what it would look for is laid out.
     assert stages.run(spec, StageKey("cache")) is StageStatus.FAILED
 
-    environment = stages.local.house.planner(spec).environment()
+    environment = stages.local.runtime.planner(spec).environment()
     hub = Path(environment["HF_HUB_CACHE"])
     assert environment["HF_HUB_OFFLINE"] == "1"
     for weight in bare_model(MODEL).tokenizers:
         repo = hub / f"models--{weight.repo.replace('/', '--')}"
         commit = (repo / "refs/main").read_text()
         found = repo / "snapshots" / commit / weight.file
-        assert found.read_bytes() == stages.local.house.store.read(
+        assert found.read_bytes() == stages.local.runtime.store.read(
             store_keys.weight("musubi", weight)
         )
 
@@ -132,7 +132,7 @@ def test_progress_is_told_in_bytes(stages: Stages, files: Mapping[tuple[str, str
 
     stages.run(spec, FETCH)
 
-    weight_files = stages.local.house.planner(spec).weight_files()
+    weight_files = stages.local.runtime.planner(spec).weight_files()
     sizes = [len(files[weight.repo, weight.file]) for weight in weight_files]
     assert progress(stages, spec) == {"done": sum(sizes), "total": sum(sizes)}
 
@@ -143,7 +143,7 @@ def test_a_file_that_became_shorter_since_is_fetched_again(
     first = stages.begin(MODEL)
     assert stages.run(first, FETCH) is StageStatus.SUCCEEDED
     vae = bare_model(MODEL).vae
-    path = stages.local.house.store.path(store_keys.weight("musubi", vae))
+    path = stages.local.runtime.store.path(store_keys.weight("musubi", vae))
     path.write_bytes(path.read_bytes()[:-1])
 
     second = stages.begin(MODEL)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from bot.sandbox.client.user import NoResponseError
 from bot.sandbox.server import SandboxServer
 from bot.sandbox.wire import Json
-from bot.sandbox.world.attachments import Upload
+from bot.sandbox.world.attachments import FilePart
 from tests.wire.bot.chat import Chat, is_card
 
 
@@ -49,7 +49,7 @@ async def asking(server: SandboxServer, chat: Chat, every: float = 0.1) -> Async
     asked, loop = Asked(), asyncio.get_running_loop()
     take = server.interactions.answer
 
-    def answer(interaction_id: str, token: str, body: Json, uploads: dict[int, Upload]) -> Json:
+    def answer(interaction_id: str, token: str, body: Json, uploads: dict[int, FilePart]) -> Json:
         asked.acknowledgements[interaction_id] += 1
         return take(interaction_id, token, body, uploads)
 

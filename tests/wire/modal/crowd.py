@@ -26,7 +26,7 @@ _BEGAN = datetime(2026, 3, 1, tzinfo=UTC)
 def fill(hosted: Hosting) -> None:
     """Store runs that are open and runs that ended, and datasets of several versions."""
     with tempfile.TemporaryDirectory() as folder:
-        root, store = Path(folder), hosted.house.house.store
+        root, store = Path(folder), hosted.runtime.runtime.store
         for number in range(OPEN + ENDED):
             _write_run(root / "runs", _spec(hosted, number), is_open=number < OPEN)
         for number in range(OPEN):

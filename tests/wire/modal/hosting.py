@@ -11,7 +11,7 @@ from pathlib import Path
 import modal
 import pytest
 
-from bot.hosting.modal import ModalHouse
+from bot.hosting.modal import ModalInstallation
 from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.server import SandboxServer
 from bot.settings import Settings as BotSettings
@@ -38,7 +38,7 @@ class Hosting:
         loopback: The control plane.
         server: What stands for Discord.
         deployment: The names of everything.
-        house: What works on the deployment's store, seen from this process.
+        runtime: What works on the deployment's store, seen from this process.
     """
 
     def __init__(self, loopback: Loopback, server: SandboxServer) -> None:
@@ -47,8 +47,8 @@ class Hosting:
         self.guild, self.channel, self.owner = _places(server)
 
     @cached_property
-    def house(self) -> ModalHouse:
-        return ModalHouse(BotSettings(team_role=ROLE), self.deployment)
+    def runtime(self) -> ModalInstallation:
+        return ModalInstallation(BotSettings(team_role=ROLE), self.deployment)
 
     def create_secret(self, **variables: str) -> None:
         """Store the secret of the bot, by default with its token."""
@@ -97,7 +97,7 @@ class Hosting:
     def wait_until_card_is_noted(self) -> None:
         """Wait until the store holds where a card is: the next copy goes on with that one."""
         gives_up_at = time.monotonic() + READY_SECONDS
-        while not self.house.house.store.names("bot/cards"):
+        while not self.runtime.runtime.store.names("bot/cards"):
             if time.monotonic() > gives_up_at:
                 raise TimeoutError("no card was noted")
             time.sleep(0.05)  # a Volume tells nobody of what is stored
@@ -107,7 +107,7 @@ class Hosting:
         asked = {"name": name, "guild": self.guild, "channel": self.channel}
         asked |= {"requested_by": self.owner, "created_at": datetime.now(UTC)}
         found = specs.spec("wan21-t2v-1-3b").model_copy(update=asked)
-        store = self.house.house.store
+        store = self.runtime.runtime.store
         store.write(store_keys.open_run(self.guild, name), b"")
         store.write(store_keys.untold(self.guild, name), b"")
         report = specs.report().model_dump_json().encode()
@@ -119,13 +119,13 @@ class Hosting:
 
     def append(self, name: str, event: Event) -> None:
         """Have something happen to a run."""
-        log = self.house.house.log(self.guild, name)
+        log = self.runtime.runtime.log(self.guild, name)
         log.append(Writer(name=ADVANCE, attempt=1), event)
 
     def end_run(self, name: str) -> None:
         """Let a run succeed."""
         self.append(name, ev.RunSucceeded(at=datetime.now(UTC)))
-        self.house.house.store.delete(store_keys.open_run(self.guild, name))
+        self.runtime.runtime.store.delete(store_keys.open_run(self.guild, name))
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from storage.local.run_index import SqliteRunIndex
 from storage.local.store import FolderStore
-from storage.modal.runtime import ModalParts, open_house
+from storage.modal.runtime import ModalRuntime, open_runtime
 from tests.media import guide_files, write_zip
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.loopback.container import Container
@@ -19,7 +19,8 @@ from training.deployment.names import (
     HUB_SECRET,
     Deployment,
 )
-from training.operations.runs import Origin, Runs
+from training.operations.run_drafts import Requester
+from training.operations.runs import Runs
 from training.pipeline.advance import open_runs
 from training.pipeline.run_view import RunView
 from training.registry.dataset_draft import Upload
@@ -33,7 +34,7 @@ from training.vocabulary import StageKey
 
 GUILD = "1"
 ROOT = Path(__file__).parents[3]
-ORIGIN = Origin(guild=GUILD, by="7", channel="5")
+REQUESTER = Requester(guild=GUILD, by="7", channel="5")
 SLOW = "LORABOT_STEP_DELAY"
 SMALL = "wan21-t2v-1-3b"  # one expert, nothing to merge
 DEADLINE_SECONDS = 240.0  # of a machine on which much else runs
@@ -51,7 +52,7 @@ class Installation:
 
     loopback: Loopback
     env: Mapping[str, str]
-    parts: ModalParts
+    parts: ModalRuntime
     runs: Runs
     seen: dict[Path, bytes] = field(default_factory=dict[Path, bytes])
 
@@ -70,7 +71,7 @@ class Installation:
             name=name,
             settings={"epochs": "2", "save_every": "1", **settings},
         )
-        return self.runs.start(request, ORIGIN, "rehearsal").name
+        return self.runs.start(request, REQUESTER, "rehearsal").name
 
     def hurry(self) -> None:
         """Have the containers that start from now on train without a pause."""
@@ -165,7 +166,7 @@ class Installation:
 
     def open_runs(self) -> list[tuple[str, str]]:
         """Return the guild and name of each run that has not ended."""
-        return open_runs(self.parts.house)
+        return open_runs(self.parts.runtime)
 
     def worker(self, name: str, key: StageKey) -> Container:
         """Return the container that works on the newest attempt of a stage."""
@@ -193,11 +194,11 @@ def install(loopback: Loopback, folder: Path, name: str, *, gpu_stages: int = 4)
     }
     loopback.settings.idle_seconds = 20.0  # as its Functions ask
     loopback.create_secret(HUB_SECRET, {"HF_TOKEN": "hf_loopback"})
-    parts = open_house(Deployment.from_env(env))
-    runs = Runs(parts.house, SqliteRunIndex(folder / f"{name}.sqlite"))
+    parts = open_runtime(Deployment.from_env(env))
+    runs = Runs(parts.runtime, SqliteRunIndex(folder / f"{name}.sqlite"))
     installation = Installation(loopback, env, parts, runs)
     installation.deploy()
     archive = write_zip(folder / "annika.zip", guide_files(images=2, clips=1, frames=49))
     upload = Upload(archive=archive, by="7", file_name="annika.zip")
-    Datasets(parts.house.store).add(GUILD, "annika", upload)
+    Datasets(parts.runtime.store).add(GUILD, "annika", upload)
     return installation

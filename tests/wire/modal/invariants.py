@@ -108,7 +108,7 @@ def check_every_step_counts_once(installation: Installation, run: Run, expert: E
         assert steps == sorted(set(steps)), f"{key} attempt {attempt} took a step twice: {steps}"
     if run.status is RunStatus.SUCCEEDED and run.spec.continues is None:
         total = run.spec.steps_per_epoch * run.spec.expert(expert).settings.epochs
-        found = metrics(installation.parts.house, run.spec, expert)
+        found = metrics(installation.parts.runtime, run.spec, expert)
         assert [its.step for its in found] == list(range(1, total + 1))
 
 

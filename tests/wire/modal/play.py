@@ -17,7 +17,7 @@ from rich.console import Console
 
 from bot.demo.conversation import TEAM_ROLE
 from bot.demo.play import EDIT_SECONDS, Scene, play
-from bot.hosting.modal import ModalHouse
+from bot.hosting.modal import ModalInstallation
 from bot.sandbox.server import SandboxServer
 from bot.settings import Settings
 from tests.wire.modal.loopback.api import Loopback
@@ -66,7 +66,7 @@ def _close_client() -> None:
     thread.join()
 
 
-def _deploy(loopback: Loopback, server: SandboxServer) -> ModalHouse:
+def _deploy(loopback: Loopback, server: SandboxServer) -> ModalInstallation:
     deployment = Deployment(name="demo", engine="rehearsal", gpu_stages=GPUS)
     told = {name: value for name, value in deployment.variables().items() if value is not None}
     told |= {
@@ -81,7 +81,7 @@ def _deploy(loopback: Loopback, server: SandboxServer) -> ModalHouse:
     loopback.wait_for(
         lambda: any(one.is_serving for one in loopback.plane.scheduler.living_all()), READY_SECONDS
     )
-    return ModalHouse(Settings(team_role=TEAM_ROLE), deployment)
+    return ModalInstallation(Settings(team_role=TEAM_ROLE), deployment)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import pytest_asyncio
 
-from bot.hosting.modal import ModalHouse
+from bot.hosting.modal import ModalInstallation
 from bot.settings import Settings
 from tests.wire.modal.crowd import DATASETS, ENDED, OPEN, fill
 from tests.wire.modal.hosting import Hosting, hosting
@@ -24,9 +24,9 @@ async def hosted(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Host
 
 
 @pytest.fixture
-def house(hosted: Hosting) -> ModalHouse:
+def runtime(hosted: Hosting) -> ModalInstallation:
     """What a bot has that was started just now."""
-    return ModalHouse(Settings(), hosted.deployment)
+    return ModalInstallation(Settings(), hosted.deployment)
 
 
 async def asked(hosted: Hosting, work: Callable[[], object]) -> Counter[str]:
@@ -38,9 +38,9 @@ async def asked(hosted: Hosting, work: Callable[[], object]) -> Counter[str]:
 
 
 async def test_the_datasets_are_one_listing_and_one_file_each_at_first(
-    hosted: Hosting, house: ModalHouse
+    hosted: Hosting, runtime: ModalInstallation
 ) -> None:
-    newest = lambda: house.datasets.newest(hosted.guild)  # noqa: E731
+    newest = lambda: runtime.datasets.newest(hosted.guild)  # noqa: E731
 
     first = await asked(hosted, newest)
     again = await asked(hosted, newest)
@@ -50,10 +50,10 @@ async def test_the_datasets_are_one_listing_and_one_file_each_at_first(
 
 
 async def test_the_names_of_runs_cost_nothing_for_those_that_have_ended(
-    hosted: Hosting, house: ModalHouse
+    hosted: Hosting, runtime: ModalInstallation
 ) -> None:
-    names = await asked(hosted, lambda: house.runs.names(hosted.guild))
-    opened = await asked(hosted, lambda: open_runs(house.house))
+    names = await asked(hosted, lambda: runtime.runs.names(hosted.guild))
+    opened = await asked(hosted, lambda: open_runs(runtime.runtime))
 
     assert names["VolumeListFiles"] == 2 + OPEN
     assert names.keys() <= {"VolumeListFiles", "VolumeGetOrCreate"}
@@ -61,9 +61,9 @@ async def test_the_names_of_runs_cost_nothing_for_those_that_have_ended(
 
 
 async def test_a_list_of_runs_reads_ended_ones_once_and_of_open_ones_what_can_change(
-    hosted: Hosting, house: ModalHouse
+    hosted: Hosting, runtime: ModalInstallation
 ) -> None:
-    summaries = lambda: house.runs.summaries(hosted.guild)  # noqa: E731
+    summaries = lambda: runtime.runs.summaries(hosted.guild)  # noqa: E731
 
     first = await asked(hosted, summaries)
     again = await asked(hosted, summaries)

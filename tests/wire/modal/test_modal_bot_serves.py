@@ -47,11 +47,11 @@ async def test_commands_are_answered_and_the_public_address_says_that_all_is_wel
     answer = await ada.ask("models")
     async with httpx.AsyncClient(base_url=hosted.loopback.public_url("Bot")) as http:
         health = await http.get("/health")
-        elsewhere = await http.get("/")
+        remote_advance = await http.get("/")
 
     assert "wan22-i2v-lightning" in answer.text
     assert (health.status_code, health.json()) == (200, {"status": "ok"})
-    assert elsewhere.status_code == 404
+    assert remote_advance.status_code == 404
 
 
 async def test_a_checkpoint_is_downloaded_by_a_signed_link_in_parts(
@@ -93,7 +93,7 @@ async def test_what_a_cleaning_freed_is_told_once_in_the_channel_of_the_newest_r
 async def test_of_the_deployed_copy_and_another_one_is_active(hosted: Hosting, ada: Chat) -> None:
     with point_discord_at(hosted.server.base_url):
         token = hosted.server.bot_token
-        async with running_bot(hosted.house, token=token, engine="rehearsal") as another:
+        async with running_bot(hosted.runtime, token=token, engine="rehearsal") as another:
             was_active = another.is_active
             sessions = len(hosted.server.gateway.sessions)
             answers = [await ada.ask("models") for _ in range(3)]
@@ -109,12 +109,12 @@ async def test_of_the_deployed_copy_and_another_one_is_active(hosted: Hosting, a
 def leave_notice(hosted: Hosting) -> None:
     hosted.add_run("cleaned")
     freed = {hosted.guild: Freed(files=3, size_bytes=2_500_000_000)}
-    announce(hosted.house.house, CleanUp(caches=freed, merged=Freed(), unfinished_bytes=0))
+    announce(hosted.runtime.runtime, CleanUp(caches=freed, merged=Freed(), unfinished_bytes=0))
 
 
 async def until_no_notice_is_left(hosted: Hosting) -> None:
     async with asyncio.timeout(20):
-        while await asyncio.to_thread(hosted.house.house.store.names, store_keys.NOTICES):  # noqa: ASYNC110
+        while await asyncio.to_thread(hosted.runtime.runtime.store.names, store_keys.NOTICES):  # noqa: ASYNC110
             await asyncio.sleep(0.1)  # a Volume tells nobody of what is removed
 
 
@@ -131,7 +131,7 @@ def add_trained_run(hosted: Hosting, name: str) -> None:
         is_final=True,
     )
     hosted.add_run(name, saved)
-    hosted.house.house.store.write(f"{store_keys.run(hosted.guild, name)}/{FILE}", CONTENT)
+    hosted.runtime.runtime.store.write(f"{store_keys.run(hosted.guild, name)}/{FILE}", CONTENT)
 
 
 def is_notice(message: Message) -> bool:

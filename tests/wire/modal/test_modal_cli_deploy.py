@@ -15,9 +15,9 @@ from tests.wire.modal.loopback import limits
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.sandbox_thread import SandboxThread
 from tests.wire.modal.tampering import another_code, another_engine, less_memory, no_answer
+from training.deployment.idle_cost import idle_costs
 from training.deployment.modal_prices import RATES
 from training.deployment.resources import BOT
-from training.estimates.idle_cost import idle_costs
 from training.estimates.prices import CPU_RATE, LISTED, MEMORY_RATE, STORAGE_RATE, listed_prices
 
 DEPLOY = ("deploy", "--app", "team", "--engine", "rehearsal")

@@ -10,13 +10,14 @@ import pytest
 from bot.deploy.deploy import deploy
 from bot.hosting.startup_report import StartWord, key
 from storage.local.run_index import SqliteRunIndex
-from storage.modal.runtime import open_house
+from storage.modal.runtime import open_runtime
 from tests.media import guide_files, write_zip
 from tests.wire.modal.command_line import lorabot
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.sandbox_thread import SandboxThread
 from training.deployment.names import HUB_SECRET, Deployment
-from training.operations.runs import Origin, Runs
+from training.operations.run_drafts import Requester
+from training.operations.runs import Runs
 from training.pipeline.leases import held
 from training.registry.dataset_draft import Upload
 from training.registry.datasets import Datasets
@@ -117,7 +118,7 @@ def test_an_app_of_somebody_else_is_not_replaced(operator: Loopback) -> None:
 
 @pytest.mark.usefixtures("deployed")
 def test_two_do_not_deploy_at_once(operator: Loopback) -> None:
-    leases = open_house(Deployment(name="team")).house.leases
+    leases = open_runtime(Deployment(name="team")).runtime.leases
     with held(leases, "deploy"):
         result = lorabot(*DEPLOY)
 
@@ -127,13 +128,13 @@ def test_two_do_not_deploy_at_once(operator: Loopback) -> None:
 
 @pytest.mark.usefixtures("deployed")
 def test_open_runs_of_another_engine_are_named_and_nothing_is_deployed(operator: Loopback) -> None:
-    parts = open_house(Deployment(name="team", engine="rehearsal"))
-    idle = replace(parts.house, elsewhere=nobody_advances)
+    parts = open_runtime(Deployment(name="team", engine="rehearsal"))
+    idle = replace(parts.runtime, remote_advance=nobody_advances)
     archive = write_zip(Path(os.environ["LORABOT_HOME"]) / "a.zip", guide_files(images=2, clips=0))
     Datasets(idle.store).add("1", "annika", Upload(archive=archive, by="7", file_name="a.zip"))
     index = SqliteRunIndex(archive.with_name("index.sqlite"))
     request = TrainRequest(model="wan21-t2v-1-3b", dataset="annika", name="mine")
-    Runs(idle, index).start(request, Origin(guild="1", by="7"), "rehearsal")
+    Runs(idle, index).start(request, Requester(guild="1", by="7"), "rehearsal")
 
     result = lorabot(*DEPLOY, "--engine", "musubi")
 

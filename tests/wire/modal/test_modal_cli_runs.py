@@ -12,7 +12,7 @@ from tests.media import guide_files, write_zip
 from tests.wire.modal.command_line import ROOT, Result, lorabot, lorabot_alone
 from tests.wire.modal.loopback.api import Loopback
 from training.files.safetensors_header import read_header
-from training.operations.runs import Origin
+from training.operations.run_drafts import Requester
 from training.runs.spec import TrainRequest
 
 ON_MODAL = ("--backend", "modal", "--app", "team")
@@ -83,7 +83,7 @@ def test_a_download_brings_the_very_files(deployed: Loopback, tmp_path: Path) ->
 @pytest.mark.slow
 @pytest.mark.usefixtures("trained")
 def test_a_fetch_tells_how_many_bytes_are_there() -> None:
-    store = open_deployment(Settings.read(backend="modal", modal_app="team")).house.store
+    store = open_deployment(Settings.read(backend="modal", modal_app="team")).runtime.store
     (key,) = (
         file.key
         for file in store.walk(f"guilds/local/runs/{RUN}/checkpoints")
@@ -211,4 +211,4 @@ def _start(dataset: str, *, epochs: int) -> str:
     request = TrainRequest(
         model="wan21-t2v-1-3b", dataset=dataset, settings={"epochs": str(epochs)}
     )
-    return runs.start(request, Origin(guild="local", by="operator"), "rehearsal").name
+    return runs.start(request, Requester(guild="local", by="operator"), "rehearsal").name

@@ -6,7 +6,7 @@ import pytest
 from modal_proto import api_pb2
 
 from storage.modal.mounts import TEMPORARY
-from tests.wire.modal.installation import ORIGIN, Installation
+from tests.wire.modal.installation import REQUESTER, Installation
 from tests.wire.modal.invariants import check, executions, saved_steps, started_attempts
 from tests.wire.modal.loopback.trees import scan
 from training.runs.state import Run, RunStatus, StageStatus
@@ -108,7 +108,7 @@ def test_a_full_volume_is_named_as_the_cause_and_the_run_can_be_resumed(
     installation.loopback.set_volume_limit(volume, None)
     installation.hurry()
 
-    spec = installation.runs.resume(run, ORIGIN)
+    spec = installation.runs.resume(run, REQUESTER)
     resumed = installation.finish(spec.name)
 
     assert failed.status is RunStatus.FAILED
@@ -154,7 +154,7 @@ def test_a_full_volume_of_what_can_be_made_again_is_named_and_costs_nothing_else
     failed = installation.finish(run)
     installation.loopback.set_volume_limit(volume, None)
 
-    spec = installation.runs.resume(run, ORIGIN)
+    spec = installation.runs.resume(run, REQUESTER)
     resumed = installation.finish(spec.name)
 
     assert failed.stage(StageKey(stage)).status is StageStatus.FAILED

@@ -52,7 +52,7 @@ def test_a_training_whose_machine_is_taken_away_without_a_warning_goes_on(
 
     # Modal starts the same call again, elsewhere: its lease has run out by then.
     installation.loopback.preempt(installation.worker(run, TRAIN))
-    installation.parts.house.leases.revoke(lease_name(GUILD, run, TRAIN), attempt=1)
+    installation.parts.runtime.leases.revoke(lease_name(GUILD, run, TRAIN), attempt=1)
     found = installation.finish(run)
 
     assert found.status is RunStatus.SUCCEEDED

@@ -5,7 +5,7 @@ import time
 import psutil
 import pytest
 
-from tests.wire.modal.installation import GUILD, ORIGIN, Installation
+from tests.wire.modal.installation import GUILD, REQUESTER, Installation
 from tests.wire.modal.invariants import check, saved_steps
 from tests.wire.modal.loopback.container import Container
 from training.pipeline.run_view import metrics
@@ -64,7 +64,7 @@ def test_a_cancelled_training_saves_its_state_and_is_resumed_from_there(
     seconds = cancel(installation, run, container)
     old = installation.finish(run)
     installation.hurry()
-    spec = installation.runs.resume(run, ORIGIN)
+    spec = installation.runs.resume(run, REQUESTER)
     new = installation.finish(spec.name)
 
     assert seconds < FREE_SECONDS
@@ -72,7 +72,7 @@ def test_a_cancelled_training_saves_its_state_and_is_resumed_from_there(
     saved = max(saved_steps(installation, run, 1))
     assert saved > before
     assert new.status is RunStatus.SUCCEEDED
-    steps = [metric.step for metric in metrics(installation.parts.house, spec, "main")]
+    steps = [metric.step for metric in metrics(installation.parts.runtime, spec, "main")]
     assert steps == list(range(saved + 1, 4 * spec.steps_per_epoch + 1))
     assert installation.run(run) == old
     check(installation, run, spec.name)

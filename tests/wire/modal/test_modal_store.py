@@ -72,7 +72,7 @@ def test_a_file_that_the_mount_does_not_show_as_it_is_stored_is_fetched(
 def test_what_is_kept_in_a_container_is_seen_from_outside(
     mounted: Store, outside: VolumeStore
 ) -> None:
-    made = mounted.workshop(KEY)
+    made = mounted.staging_path(KEY)
     made.parent.mkdir(parents=True)
     made.write_bytes(b"weights")
 

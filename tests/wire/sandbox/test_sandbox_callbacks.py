@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sandbox_raw import RawBot, RawSocket, Watch
 
-from bot.sandbox.client.user import Interaction, SandboxUser
+from bot.sandbox.client.user import InteractionResult, SandboxUser
 from bot.sandbox.server import SandboxServer
 from training.errors import RequestError
 
@@ -36,7 +36,7 @@ async def answer(raw: RawBot, event: dict[str, Any], body: dict[str, Any]) -> tu
 
 async def asked(
     ada: SandboxUser, socket: RawSocket
-) -> tuple[asyncio.Task[Interaction], dict[str, Any]]:
+) -> tuple[asyncio.Task[InteractionResult], dict[str, Any]]:
     task = asyncio.create_task(ada.command("train"))
     return task, await socket.event("INTERACTION_CREATE")
 

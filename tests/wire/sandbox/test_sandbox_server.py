@@ -128,9 +128,9 @@ async def test_an_answer_token_ends_after_fifteen_minutes(
 async def test_guilds_keep_apart(bot: TinyBot, server: SandboxServer, ada: SandboxUser) -> None:
     await ada.reply(await ada.command("ping"))
 
-    async with SandboxUser(server.page_url, guild="Studio B") as elsewhere:
-        assert await elsewhere.messages() == []
-        reply = await elsewhere.reply(await elsewhere.command("ping"))
+    async with SandboxUser(server.page_url, guild="Studio B") as remote_advance:
+        assert await remote_advance.messages() == []
+        reply = await remote_advance.reply(await remote_advance.command("ping"))
 
     assert reply.channel_id != (await ada.messages())[0].channel_id
 

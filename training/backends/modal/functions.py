@@ -10,7 +10,7 @@ from training.backends.modal.backend import STOP_SECONDS
 from training.backends.modal.call_records import from_plain
 from training.backends.modal.call_runner import CallRegister, run_call
 from training.pipeline.advance import advance, open_runs
-from training.pipeline.runtime import House
+from training.pipeline.runtime import Runtime
 from training.pipeline.stage_runner import run_stage
 from training.pipeline.stages.functions import stage_function
 
@@ -18,17 +18,17 @@ logger = logging.getLogger(__name__)
 _MARGIN_SECONDS = 0.5
 
 
-def do_call(house: House, register: CallRegister, facts: Mapping[str, object]) -> str:
+def do_call(runtime: Runtime, register: CallRegister, facts: Mapping[str, object]) -> str:
     """Run one attempt of a stage and return how it ended."""
     call, own = from_plain(facts), modal.current_function_call_id()
     if own is None:
         raise ValueError("a stage is run by its Function only")
     work = stage_function(call.key.stage)
-    return run_call(call, own, register, lambda stopping: run_stage(house, call, work, stopping))
+    return run_call(call, own, register, lambda stopping: run_stage(runtime, call, work, stopping))
 
 
 def advance_one(
-    house: House,
+    runtime: Runtime,
     guild: str,
     run: str,
     pump: Callable[[], object],
@@ -39,16 +39,16 @@ def advance_one(
 
     Of a run that is being cancelled, what has not ended in time is killed: no later call may come.
     """
-    found = advance(house, guild, run, waits=True)
+    found = advance(runtime, guild, run, waits=True)
     pump()
     if found.cancel_requested_at is not None and not found.status.is_final:
         # Its stages were asked when the run was: whoever advances it may have come later.
-        since = (house.clock() - found.cancel_requested_at).total_seconds()
+        since = (runtime.clock() - found.cancel_requested_at).total_seconds()
         pause(min(max(STOP_SECONDS - since, 0.0), STOP_SECONDS) + _MARGIN_SECONDS)
-        advance(house, guild, run, waits=True)
+        advance(runtime, guild, run, waits=True)
 
 
-def advance_all(house: House, pump: Callable[[], object]) -> None:
+def advance_all(runtime: Runtime, pump: Callable[[], object]) -> None:
     """Move every open run, and start what waits for a free GPU.
 
     One run that cannot go on does not stop the others; the next call tries it again.
@@ -57,9 +57,9 @@ def advance_all(house: House, pump: Callable[[], object]) -> None:
         ExceptionGroup: Some could not be moved.
     """
     failures: list[Exception] = []
-    for guild, run in open_runs(house):
+    for guild, run in open_runs(runtime):
         try:
-            advance(house, guild, run)
+            advance(runtime, guild, run)
         except Exception as error:
             logger.exception("run %s: cannot be advanced", run)
             failures.append(error)

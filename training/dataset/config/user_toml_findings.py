@@ -41,9 +41,9 @@ class Remarks:
         """Add that the trainer does not know a key, and which one may be meant."""
         near = get_close_matches(key, known, n=1, cutoff=0.6)
         meant = f" Is {near[0]} meant?" if near else f" Known here: {', '.join(known)}."
-        elsewhere = [name for name in ("image", "video") if key in KEYS[name]]
-        if elsewhere:
-            meant = f" It belongs to {elsewhere[0]} datasets."
+        other_kinds = [name for name in ("image", "video") if key in KEYS[name]]
+        if other_kinds:
+            meant = f" It belongs to {other_kinds[0]} datasets."
         self.error(
             "toml-unknown-key",
             f"{where} holds the key {key!r}, which the trainer does not know there.{meant}",

@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from training.dataset.decoding.clip_alpha import flattened, has_alpha
-from training.dataset.decoding.clip_reader import Shape, open_clip, shape_of, timed_frames
+from training.dataset.decoding.clip_reader import FrameShape, open_clip, shape_of, timed_frames
 from training.dataset.frame_rate import FPS, at_16fps
 
 BT709, LIMITED_RANGE, FULL_RANGE = 1, 1, 2  # numbers of ITU-T H.273, as PyAV has them
@@ -118,7 +118,7 @@ def _upright(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[Vide
         yield picture
 
 
-def _filters(first: VideoFrame, stream: VideoStream, shape: Shape) -> Graph:
+def _filters(first: VideoFrame, stream: VideoStream, shape: FrameShape) -> Graph:
     width, height = shape.even
     steps: list[str] = []
     if not shape.is_square_pixels:

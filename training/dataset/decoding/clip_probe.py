@@ -11,7 +11,7 @@ from av.video.stream import VideoStream
 from training.dataset.decoding.clip_alpha import OPAQUE, drops_alpha, flattened, has_alpha
 from training.dataset.decoding.clip_looks import ClipWatch
 from training.dataset.decoding.clip_reader import (
-    Shape,
+    FrameShape,
     has_extension,
     open_clip,
     promised_frames,
@@ -43,7 +43,7 @@ class Tape:
 
     watch: ClipWatch = field(default_factory=ClipWatch)
     times_us: list[int] = field(default_factory=list[int])
-    shape: Shape | None = None
+    shape: FrameShape | None = None
     bits: int = 8
     is_interlaced: bool = False
     opacity: int | None = None  # the lowest, of 255; None without an alpha channel
@@ -105,7 +105,7 @@ def form_notes(
         yield Note(code="audio-dropped")
 
 
-def _shape_notes(shape: Shape, stream: VideoStream) -> Iterator[Note]:
+def _shape_notes(shape: FrameShape, stream: VideoStream) -> Iterator[Note]:
     if shape.rotation or shape.is_mirrored:
         turned = f"{shape.rotation} degrees" if shape.rotation else ""
         mirrored = "mirrored" if shape.is_mirrored else ""

@@ -34,7 +34,7 @@ EXTENSIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class FrameShape:
     """How a clip is shown: the size with square pixels and upright, before it is made even.
 
     Attributes:
@@ -109,7 +109,7 @@ def timed_frames(
         raise UnreadableError("corrupt-clip", where) from error
 
 
-def shape_of(frame: VideoFrame, stream: VideoStream) -> Shape:
+def shape_of(frame: VideoFrame, stream: VideoStream) -> FrameShape:
     """Return how a clip with this first frame is shown."""
     width, height = frame.width, frame.height
     ratio = stream.sample_aspect_ratio or Fraction(1)
@@ -120,7 +120,7 @@ def shape_of(frame: VideoFrame, stream: VideoStream) -> Shape:
         width = 2 * round(width * ratio / 2)
     if rotation in (90, 270):
         width, height = height, width
-    return Shape(width, height, rotation, ratio == 1, is_mirrored)
+    return FrameShape(width, height, rotation, ratio == 1, is_mirrored)
 
 
 def promised_frames(stream: VideoStream) -> int:

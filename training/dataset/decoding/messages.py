@@ -44,7 +44,7 @@ class Shrink(BaseModel):
     path: str
 
 
-class Reply(BaseModel):
+class DecoderReply(BaseModel):
     """The answer to any; `facts` answers a probe, `thumbnail` a shrink.
 
     Attributes:
@@ -58,5 +58,7 @@ class Reply(BaseModel):
     failure: str | None = None
 
 
-Request = Probe | Convert | Shrink
-REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="work")])
+DecoderRequest = Probe | Convert | Shrink
+REQUEST: TypeAdapter[DecoderRequest] = TypeAdapter(
+    Annotated[DecoderRequest, Field(discriminator="work")]
+)

@@ -14,7 +14,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from training.dataset.decoding.messages import Reply, Request
+from training.dataset.decoding.messages import DecoderReply, DecoderRequest
 from training.dataset.limits import MIB, Limits
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[3]
@@ -32,7 +32,7 @@ class _Worker:
     limits: Limits
     process: subprocess.Popen[str] | None = None
 
-    def ask(self, request: Request) -> Reply:
+    def ask(self, request: DecoderRequest) -> DecoderReply:
         """Return the process's answer, or what happened to it."""
         process = self.process = self.process or start_worker(self.limits)
         assert process.stdin is not None
@@ -55,10 +55,10 @@ class _Worker:
             timer.cancel()
         if line.endswith("\n"):
             with suppress(ValidationError):  # a decoder that was taken over may answer anything
-                return Reply.model_validate_json(line)
+                return DecoderReply.model_validate_json(line)
         self.stop()
         late = f"took longer than {self.limits.worker_seconds} s"
-        return Reply(failure=late if is_late.is_set() else "made the decoder crash")
+        return DecoderReply(failure=late if is_late.is_set() else "made the decoder crash")
 
     def stop(self) -> None:
         """End the process; the next request starts another."""
@@ -95,11 +95,11 @@ class Pool:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(self.size, thread_name_prefix="decode")
 
-    def submit(self, request: Request) -> Future[Reply]:
+    def submit(self, request: DecoderRequest) -> Future[DecoderReply]:
         """Queue a request; at most `size` are worked on at once."""
         return self._threads.submit(self._run, request)
 
-    def _run(self, request: Request) -> Reply:
+    def _run(self, request: DecoderRequest) -> DecoderReply:
         worker = self._idle.get()
         try:
             return worker.ask(request)

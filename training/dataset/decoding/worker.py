@@ -13,23 +13,30 @@ from pathlib import Path
 from training.dataset.decoding.clip_convert import convert_clip
 from training.dataset.decoding.clip_probe import probe_clip
 from training.dataset.decoding.image import convert_image, probe_image
-from training.dataset.decoding.messages import REQUEST, Convert, Probe, Reply, Request, Shrink
+from training.dataset.decoding.messages import (
+    REQUEST,
+    Convert,
+    DecoderReply,
+    DecoderRequest,
+    Probe,
+    Shrink,
+)
 from training.dataset.decoding.shrink import shrink
 from training.dataset.facts import MediaFacts, UnreadableError
 from training.dataset.limits import Limits
 
 
-def answer(request: Request, limits: Limits) -> Reply:
+def answer(request: DecoderRequest, limits: Limits) -> DecoderReply:
     """Do one piece of work."""
     if isinstance(request, Probe):
-        return Reply(facts=_probe(request, limits))
+        return DecoderReply(facts=_probe(request, limits))
     try:
         if isinstance(request, Shrink):
-            return Reply(thumbnail=shrink(Path(request.path), request.kind, limits))
+            return DecoderReply(thumbnail=shrink(Path(request.path), request.kind, limits))
         _convert(request, limits)
     except (UnreadableError, OSError, MemoryError, ValueError) as error:
-        return Reply(failure=f"{type(error).__name__}: {error}")
-    return Reply()
+        return DecoderReply(failure=f"{type(error).__name__}: {error}")
+    return DecoderReply()
 
 
 def _convert(request: Convert, limits: Limits) -> None:

@@ -8,7 +8,7 @@ Relief = Literal["memory", "caches"]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class KnownFailure:
     """One failure; `cause` and `fix` may name what a group of the pattern has caught.
 
     Attributes:

@@ -3,12 +3,12 @@
 Those of a GPU and of a killed process are in the words of torch and Python.
 """
 
-from training.musubi.known_failures.entry import Entry
+from training.musubi.known_failures.entry import KnownFailure
 
 _MACHINE = "Have the operator mend the installation, then go on with the run."
 
-MACHINE: tuple[Entry, ...] = (
-    Entry(
+MACHINE: tuple[KnownFailure, ...] = (
+    KnownFailure(
         "gpu-memory",
         r"OutOfMemoryError|CUDA out of memory|CUDA error: out of memory"
         r"|CUBLAS_STATUS_ALLOC_FAILED",
@@ -17,7 +17,7 @@ MACHINE: tuple[Entry, ...] = (
         resumable=True,
         relief="memory",
     ),
-    Entry(
+    KnownFailure(
         "host-memory",
         r"^MemoryError|can't allocate memory|Cannot allocate memory"
         r"|DataLoader worker .* is killed by signal",
@@ -25,7 +25,7 @@ MACHINE: tuple[Entry, ...] = (
         "Give the machine more memory or fewer runs at once, then go on with the run.",
         resumable=True,
     ),
-    Entry(
+    KnownFailure(
         "disk-full",
         r"No space left on device|StorageFull|Disk quota exceeded"
         r"|PytorchStreamWriter failed writing|unexpected pos \d+ vs \d+",
@@ -33,7 +33,7 @@ MACHINE: tuple[Entry, ...] = (
         "Free space on it, then go on with /resume; what was saved before is whole.",
         resumable=True,
     ),
-    Entry(
+    KnownFailure(
         "no-gpu",
         r"Torch not compiled with CUDA|Found no NVIDIA driver|No CUDA GPUs are available"
         r"|has no attribute '_cuda_|CUDA driver version is insufficient"
@@ -43,7 +43,7 @@ MACHINE: tuple[Entry, ...] = (
         "and a driver that is new enough for it.",
         resumable=True,
     ),
-    Entry(
+    KnownFailure(
         "offline",
         r"We couldn't connect to 'https://huggingface\.co'|LocalEntryNotFoundError"
         r"|Failed to resolve 'huggingface\.co'",
@@ -51,42 +51,42 @@ MACHINE: tuple[Entry, ...] = (
         "Connect the machine, or have the operator fetch that file once; then go on with the run.",
         resumable=True,
     ),
-    Entry(
+    KnownFailure(
         "gated",
         r"GatedRepoError|401 Client Error|403 Client Error",
         "Hugging Face refuses a file without its licence being accepted, or without a token.",
         "Accept the licence on the model's page and set HF_TOKEN, then go on with the run.",
         resumable=True,
     ),
-    Entry(
+    KnownFailure(
         "bitsandbytes-missing",
         r"No bitsandbytes|No module named 'bitsandbytes'",
         "The package bitsandbytes is missing, which the optimizer adamw8bit needs.",
         "Install bitsandbytes beside musubi-tuner, or train with the optimizer adamw.",
         resumable=True,
     ),
-    Entry(
+    KnownFailure(
         "package-missing",
         r"ModuleNotFoundError: No module named '(?P<package>[^']+)'",
         "The Python package {package} is missing beside musubi-tuner.",
         _MACHINE,
         resumable=True,
     ),
-    Entry(
+    KnownFailure(
         "killed",
         r"died with <Signals\.SIGKILL",
         "The program was killed from outside, as happens when the machine's main memory is full.",
         "Give the machine more memory or fewer runs at once, then go on with the run.",
         resumable=True,
     ),
-    Entry(
+    KnownFailure(
         "stopped",
         r"^KeyboardInterrupt|died with <Signals\.SIG(INT|TERM)",
         "The program was stopped from outside before it was done.",
         "Go on with /resume: it starts from the newest training state.",
         resumable=True,
     ),
-    Entry(
+    KnownFailure(
         "other-trainer",
         r"HookError: (?P<where>\S+) ",
         "The musubi-tuner here is not the version that this bot works with: {where} differs.",

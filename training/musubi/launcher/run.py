@@ -13,7 +13,7 @@ import torch
 from training.musubi.launcher import randomness
 from training.musubi.launcher.batches import Batches
 from training.musubi.launcher.randomness import States
-from training.musubi.launcher.saving import Saver
+from training.musubi.launcher.saving import CheckpointSaver
 from training.musubi.launcher.trouble import TroubleWatch
 from training.musubi.progress import (
     EXIT_STOPPED,
@@ -61,7 +61,7 @@ class TrainingRun:
         self._rate = 0.0
         self._total_steps = int(args.max_train_steps)
         self.batches = Batches(parts.loader, self._total_steps, self._begin_epoch)
-        self._saver = Saver(
+        self._saver = CheckpointSaver(
             Path(args.output_dir), args.output_name, progress, accelerator.save_state
         )
         warmup = args.lr_warmup_steps

@@ -21,7 +21,7 @@ SaveState = Callable[..., Any]
 SaveWeights = Callable[..., Any]
 
 
-class Saver:
+class CheckpointSaver:
     """Writes checkpoints and states of one training.
 
     Args:

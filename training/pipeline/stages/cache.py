@@ -19,7 +19,7 @@ from training.vocabulary import StageKey
 
 def run(context: StageContext) -> StageResult:
     """Make the cache files that the store lacks, and the folders that the trainer reads."""
-    spec, planner, store = context.spec, context.planner, context.house.store
+    spec, planner, store = context.spec, context.planner, context.runtime.store
     encoders = _encoders(context)
     manifest = read_manifest(context.path(planner.prepared_key))
     files = cache_files(planner.groups, manifest, encoders, spec.guild)
@@ -45,15 +45,15 @@ def require_caches(context: StageContext) -> None:
     """
     spec = context.spec
     receipt = store_keys.receipt(spec.guild, spec.name, StageKey("cache"))
-    places: dict[str, str] = json.loads(context.house.store.read(receipt))["files"]
-    folder = context.workshop(store_keys.run_caches(spec.guild, spec.name))
+    places: dict[str, str] = json.loads(context.runtime.store.read(receipt))["files"]
+    folder = context.staging_path(store_keys.run_caches(spec.guild, spec.name))
     if not folder.exists():  # caching ran on another machine
         _assemble(context, places)
     clean(folder, set(places))
 
 
 def _assemble(context: StageContext, places: Mapping[str, str]) -> None:
-    folder = context.workshop(store_keys.run_caches(context.spec.guild, context.spec.name))
+    folder = context.staging_path(store_keys.run_caches(context.spec.guild, context.spec.name))
     assemble(folder, {place: context.path(key) for place, key in places.items()})
 
 
@@ -79,7 +79,7 @@ def _make(
     command: tuple[str, ...],
 ) -> int:
     """Make what is missing of one kind and return how many files that were."""
-    making = CacheMaking(context.house.store, context.spec, kind)
+    making = CacheMaking(context.runtime.store, context.spec, kind)
     kept = making.finish()  # of an attempt that was killed
     if not making.missing(files):
         return kept
@@ -114,10 +114,10 @@ def _run(context: StageContext, command: tuple[str, ...]) -> None:
         run_command(
             command,
             environment=context.planner.environment(),
-            log=context.workshop(log),
+            log=context.staging_path(log),
             stopping=context.stopping,
             listener=Listener(on_event, context.show_log),
             memory=context.planner.memory_use(),
         )
     finally:
-        context.house.store.keep(log)
+        context.runtime.store.keep(log)

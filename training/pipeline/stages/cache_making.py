@@ -33,8 +33,8 @@ class CacheMaking:
         self.kind: CacheKind = kind
         self._store = store
         self._key = store_keys.caching(spec.guild, spec.name, kind)
-        self._folder = store.workshop(self._key)
-        self._config = store.workshop(store_keys.caching_config(spec.guild, spec.name, kind))
+        self._folder = store.staging_path(self._key)
+        self._config = store.staging_path(store_keys.caching_config(spec.guild, spec.name, kind))
 
     def missing(self, files: Sequence[CacheFile]) -> list[CacheFile]:
         """Return one file for each content that the store lacks or holds cut off."""
@@ -71,7 +71,7 @@ class CacheMaking:
         kept = [
             made[name]
             for name in sorted(found.keys() & made)
-            if self._take(found[name], self._store.workshop(made[name]))
+            if self._take(found[name], self._store.staging_path(made[name]))
         ]
         self._store.keep(*kept)
         shutil.rmtree(self._folder, ignore_errors=True)

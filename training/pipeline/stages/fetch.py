@@ -32,7 +32,7 @@ def sha256_of(context: StageContext, weight: WeightFile) -> str:
 def show_tokenizers(context: StageContext) -> None:
     """Let the trainer's libraries find the tokenizers where they look for files of the Hub."""
     engine = _engine(context)
-    cache = context.workshop(store_keys.hub_cache(engine))
+    cache = context.staging_path(store_keys.hub_cache(engine))
     for weight in context.planner.model.tokenizers:
         stored = context.path(store_keys.weight(engine, weight))
         link_file(cache, weight, _receipt(context, weight)["revision"], stored)
@@ -56,7 +56,7 @@ class _Progress:
             StageError: There is not enough.
         """
         need = sum(extent.size_bytes - extent.here_bytes for extent in self._extents.values())
-        folder = self._context.workshop(store_keys.models(self._context.planner.engine.name))
+        folder = self._context.staging_path(store_keys.models(self._context.planner.engine.name))
         folder.mkdir(parents=True, exist_ok=True)
         require_room(folder, need, f"fetching {len(self._extents)} weight files")
 
@@ -70,7 +70,7 @@ class _Progress:
 
 
 def _fetch(context: StageContext, weight: WeightFile, progress: _Progress) -> None:
-    store, planner = context.house.store, context.planner
+    store, planner = context.runtime.store, context.planner
     key = store_keys.weight(_engine(context), weight)
     with context.shared(key, key):
         if not _is_there(context, weight):  # another run may have been faster
@@ -97,18 +97,20 @@ def _is_there(context: StageContext, weight: WeightFile) -> bool:
     # shorter since would fail the trainer after minutes.
     try:
         size_bytes = int(_receipt(context, weight)["size_bytes"])
-        stored = context.house.store.fetch(store_keys.weight(_engine(context), weight))
+        stored = context.runtime.store.fetch(store_keys.weight(_engine(context), weight))
     except (FileNotFoundError, ValueError):
         return False
     return stored.stat().st_size == size_bytes
 
 
 def _receipt(context: StageContext, weight: WeightFile) -> dict[str, str]:
-    return json.loads(context.house.store.read(store_keys.weight_receipt(_engine(context), weight)))
+    return json.loads(
+        context.runtime.store.read(store_keys.weight_receipt(_engine(context), weight))
+    )
 
 
 def _target(context: StageContext, weight: WeightFile) -> Path:
-    return context.workshop(store_keys.weight(_engine(context), weight))
+    return context.staging_path(store_keys.weight(_engine(context), weight))
 
 
 def _engine(context: StageContext) -> str:

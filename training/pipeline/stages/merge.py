@@ -18,7 +18,7 @@ from training.vocabulary import ExpertName, StageKey
 
 def run(context: StageContext) -> StageResult:
     """Make the merged base that the run's trainer reads, or reuse one of the same content."""
-    store = context.house.store
+    store = context.runtime.store
     inputs = _inputs(context, _expert(context))
     with context.shared(f"merged/{inputs.address}", inputs.merged_key):
         # The receipt is written last: a file without one is never used.
@@ -39,7 +39,7 @@ def receipt_hash(context: StageContext, name: ExpertName) -> str | None:
     if context.spec.expert(name).speed_lora is None:
         return None
     key = store_keys.receipt(context.spec.guild, context.spec.name, StageKey("merge", name))
-    return hashlib.sha256(context.house.store.read(key)).hexdigest()
+    return hashlib.sha256(context.runtime.store.read(key)).hexdigest()
 
 
 def link_merged(context: StageContext, name: ExpertName) -> None:
@@ -91,7 +91,7 @@ def _merge(context: StageContext, inputs: _Inputs) -> Receipt:
     request = MergeRequest(
         base=context.path(store_keys.weight(engine, inputs.base)),
         lora=context.path(store_keys.weight(engine, inputs.speed_lora.weight_file)),
-        output=context.workshop(inputs.merged_key),
+        output=context.staging_path(inputs.merged_key),
         strength=inputs.speed_lora.strength,
         expected=frozenset(planner.engine.modules(planner.model)),
         expected_count=planner.engine.module_count(planner.model),

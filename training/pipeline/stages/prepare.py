@@ -12,7 +12,7 @@ from training.pipeline.stage_runner import StageContext, StageResult
 
 def run(context: StageContext) -> StageResult:
     """Store the repaired set by content id, unless it is there, and the TOML that reads it."""
-    spec, planner, store = context.spec, context.planner, context.house.store
+    spec, planner, store = context.spec, context.planner, context.runtime.store
     name = f"prepared/{spec.guild}/{spec.dataset.version}"
     with context.shared(name, planner.prepared_key):
         is_there = store.exists(f"{planner.prepared_key}/{store_keys.MANIFEST}")
@@ -28,7 +28,7 @@ def run(context: StageContext) -> StageResult:
 def _require_upload(context: StageContext) -> None:
     used = context.spec.dataset
     folder = store_keys.dataset(context.spec.guild, used.name, used.number)
-    if not context.house.store.exists(f"{folder}/{store_keys.ORIGINAL}"):
+    if not context.runtime.store.exists(f"{folder}/{store_keys.ORIGINAL}"):
         raise StageError(
             f"The dataset {used} was removed, and nothing that was repaired of it is left.",
             "Add it again with /dataset add and start another run.",
@@ -36,9 +36,9 @@ def _require_upload(context: StageContext) -> None:
 
 
 def _repair(context: StageContext) -> None:
-    spec, store = context.spec, context.house.store
+    spec, store = context.spec, context.runtime.store
     folder = store_keys.dataset(spec.guild, spec.dataset.name, spec.dataset.number)
-    target = context.workshop(context.planner.prepared_key)
+    target = context.staging_path(context.planner.prepared_key)
     work = Path(tempfile.mkdtemp(dir=target.parent, prefix=".prepare-"))
 
     def on_progress(done: int, total: int) -> None:
@@ -49,9 +49,9 @@ def _repair(context: StageContext) -> None:
         archive = store.fetch(f"{folder}/{store_keys.ORIGINAL}")
         repair(
             archive,
-            context.house.report(spec),
+            context.runtime.report(spec),
             work / "set",
-            limits=context.house.limits,
+            limits=context.runtime.limits,
             on_progress=on_progress,
         )
         store.delete(context.planner.prepared_key)

@@ -22,7 +22,7 @@ def run(context: StageContext) -> StageResult:
     if name is None:
         raise ValueError("publish is a stage of one expert")
     root = context.path(store_keys.run(spec.guild, spec.name))
-    checkpoints = context.house.log(spec.guild, spec.name).load().expert(name).checkpoints
+    checkpoints = context.runtime.log(spec.guild, spec.name).load().expert(name).checkpoints
     facts = _facts(context, name)
     files: dict[str, dict[str, object]] = {}
     for checkpoint in checkpoints:
@@ -38,7 +38,7 @@ def run(context: StageContext) -> StageResult:
             "comfyui": loads,
         }
     receipt = {"run": spec.name, "expert": name, "engine": spec.engine, "files": files}
-    context.house.store.write(
+    context.runtime.store.write(
         store_keys.receipt(spec.guild, spec.name, context.key),
         json.dumps(receipt, indent=2).encode(),
     )
@@ -77,12 +77,12 @@ def _complete(
     metadata = {**contents.header.metadata, **facts}
     if metadata != contents.header.metadata:
         run = store_keys.run(context.spec.guild, context.spec.name)
-        path = context.workshop(f"{run}/{checkpoint.file}")
+        path = context.staging_path(f"{run}/{checkpoint.file}")
         with_metadata(contents.header, metadata, path)
         context.keep(f"{run}/{checkpoint.file}")
     context.emit(
         ev.CheckpointSaved(
-            at=context.house.clock(),
+            at=context.runtime.clock(),
             key=context.key,
             attempt=context.attempt,
             file=checkpoint.file,

@@ -38,8 +38,8 @@ class Recorder:
         self._last: StepDone | None = None
         place = (context.spec.guild, context.spec.name, context.key, context.attempt)
         self._written = store_keys.log(*place), store_keys.metrics(*place)
-        self.log = context.workshop(self._written[0])
-        self._metrics = context.workshop(self._written[1]).open("ab", buffering=0)
+        self.log = context.staging_path(self._written[0])
+        self._metrics = context.staging_path(self._written[1]).open("ab", buffering=0)
 
     def __enter__(self) -> Self:
         return self
@@ -47,11 +47,11 @@ class Recorder:
     def __exit__(self, *exception: object) -> None:
         self._metrics.close()
         # Of an attempt that was taken over, too: no other writes these files.
-        self._context.house.store.keep(*self._written)
+        self._context.runtime.store.keep(*self._written)
 
     def take(self, event: ProgressEvent) -> None:
         """Follow one event of the trainer."""
-        key, attempt, at = self._context.key, self._context.attempt, self._context.house.clock()
+        key, attempt, at = self._context.key, self._context.attempt, self._context.runtime.clock()
         match event:
             case TrainingStarted():
                 self._context.emit(
@@ -96,7 +96,7 @@ class Recorder:
         self._context.keep(stored, *self._written)
         run = store_keys.run(self._context.spec.guild, self._context.spec.name)
         return ev.CheckpointSaved(
-            at=self._context.house.clock(),
+            at=self._context.runtime.clock(),
             key=self._context.key,
             attempt=self._context.attempt,
             file=PurePosixPath(stored).relative_to(run).as_posix(),
@@ -111,7 +111,7 @@ class Recorder:
         self._context.keep(f"{self._checkpoints}/{Path(event.path).name}", *self._written)
         stored = self._context.path(self._checkpoints)
         for old in superseded_states(stored, self._output_name):
-            self._context.house.store.delete(f"{self._checkpoints}/{old.name}")
+            self._context.runtime.store.delete(f"{self._checkpoints}/{old.name}")
 
     def _step(self, event: StepDone) -> None:
         self._last = event

@@ -29,7 +29,7 @@ def run(context: StageContext) -> StageResult:
     checkpoints = store_keys.checkpoints(context.spec.guild, context.spec.name, name)
     output_name = context.spec.output_name(name)
     final = f"{checkpoints}/{output_name}.safetensors"
-    if context.house.store.exists(final):
+    if context.runtime.store.exists(final):
         return StageResult(reused=True)
     _make_ready(context, name, checkpoints)
     state = newest_state(context.path(checkpoints), context.spec, name)
@@ -43,7 +43,7 @@ def run(context: StageContext) -> StageResult:
             listener=Listener(recorder.take, context.show_log),
             memory=planner.memory_use(name),
         )
-    if not context.house.store.exists(final):
+    if not context.runtime.store.exists(final):
         raise StageError(
             f"The trainer ended well but left no {PurePosixPath(final).name}.",
             "This is a bug; the operator finds what it printed in the run's logs.",
@@ -53,12 +53,12 @@ def run(context: StageContext) -> StageResult:
 
 def _make_ready(context: StageContext, name: ExpertName, checkpoints: str) -> None:
     """Lay out what the trainer reads, and an output folder without another one's leftovers."""
-    folder = context.workshop(checkpoints)
+    folder = context.staging_path(checkpoints)
     folder.mkdir(exist_ok=True)
     _remove_leftovers(folder)
     require_caches(context)
     link_merged(context, name)
-    config = context.workshop(store_keys.dataset_config(context.spec.guild, context.spec.name))
+    config = context.staging_path(store_keys.dataset_config(context.spec.guild, context.spec.name))
     if not config.exists():  # the dataset was prepared on another machine
         config.write_text(context.planner.dataset_toml(), "utf-8")
 
@@ -101,7 +101,7 @@ def _state_to_continue(context: StageContext, name: ExpertName) -> Path | None:
     """Return the newest state of the runs that this one goes on with, the last one first."""
     spec = context.spec
     while spec.continues is not None:
-        spec = context.house.log(spec.guild, spec.continues).spec()
+        spec = context.runtime.log(spec.guild, spec.continues).spec()
         folder = context.path(store_keys.checkpoints(spec.guild, spec.name, name))
         if (state := newest_state(folder, spec, name)) is not None:
             return state
