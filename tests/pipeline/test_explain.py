@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.__main__ import main
-from tests.unit.musubi.logs import FOLDER
+from tests.unit.training.musubi.logs import FOLDER
 
 FAILED = FOLDER / "33_i2v_task_t2v_cache.stderr.txt"
 GOOD = FOLDER / "03_train_t2v.stderr.txt"

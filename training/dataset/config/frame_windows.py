@@ -2,7 +2,7 @@
 
 Source: `load_video` in `dataset/media_utils.py` and `VideoDataset` in
 `dataset/image_video_dataset.py` of musubi-tuner, commit 30c658c, for Wan.
-`tests/unit/dataset/musubi_windows.json` holds what that code itself answers.
+`tests/unit/training/dataset/musubi_windows.json` holds what that code itself answers.
 """
 
 from dataclasses import dataclass
