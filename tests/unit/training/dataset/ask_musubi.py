@@ -2,7 +2,7 @@
 
 Made with musubi-tuner at commit 30c658c, in an environment where it is installed:
 
-    python tests/unit/training/dataset/ask_musubi.py > tests/unit/training/dataset/musubi_windows.json
+    cd tests/unit/training/dataset && python ask_musubi.py > musubi_windows.json
 """
 # pyright: reportMissingImports=false, reportMissingModuleSource=false
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
