@@ -1,7 +1,8 @@
-"""Where everything lies in the store: the one place that knows the folders' names."""
+"""The layout of the store: every key is built here."""
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Literal
@@ -10,15 +11,15 @@ from training.catalogue.models import WeightFile
 from training.vocabulary import ExpertName, StageKey
 
 CacheKind = Literal["latents", "texts"]
-# What can be made again, what people brought and is derived from it, and what trainings left.
+# What can be fetched or made again, what users uploaded and what derives from it, what runs left.
 Area = Literal["models", "datasets", "runs"]
 
-OPEN_RUNS = "open"  # one marker a run, so that finding the open ones costs one listing
+OPEN_RUNS = "open"  # one marker per run, so that one listing finds all open runs
 GUILDS = "guilds"
 MERGED = "merged"
 NOTICES = "bot/notices"
-DEPLOYMENT = "bot/deployment.json"  # what the deployment on Modal was told
-UNTOLD = "bot/untold"  # one marker a run whose end people are to be told
+DEPLOYMENT = "bot/deployment.json"  # settings remembered between deploys
+UNANNOUNCED = "bot/unannounced"  # one marker per run whose end is not announced yet
 ORIGINAL = "original.zip"
 REPORT = "report.json"
 MANIFEST = "manifest.json"
@@ -36,10 +37,10 @@ _OF_GUILD: Mapping[str, Area] = MappingProxyType(
 
 
 def area(key: str) -> Area:
-    """Return the part of the store that a key belongs to, where the parts are stored apart.
+    """Return the area of a key; a store may keep each area on a volume of its own.
 
     Raises:
-        ValueError: Nothing is stored under such a key.
+        ValueError: Not a key of the store.
     """
     first, *rest = key.split("/")
     if first in ("models", "merged"):
@@ -52,7 +53,7 @@ def area(key: str) -> Area:
 
 
 def is_written_once(key: str) -> bool:
-    """Return whether a file never changes, and another never gets its name after its removal."""
+    """Return whether the file at `key` never changes and its key is never used again."""
     *folders, name = key.split("/")
     if name == MANIFEST:
         return "datasets" in folders[2:3]
@@ -70,7 +71,7 @@ def dataset(guild: str, name: str, number: int) -> str:
 
 
 def checked(guild: str) -> str:
-    """Return the folder of uploads that were only checked and wait to be used."""
+    """Return the folder of uploads that were checked but not added yet."""
     return f"guilds/{guild}/checked"
 
 
@@ -85,7 +86,7 @@ def caches(guild: str) -> str:
 
 
 def cached(guild: str, kind: CacheKind, content: str) -> str:
-    """Return one latent or text cache file, by the hash of all that decides its content."""
+    """Return a latent or text cache file, named by the hash of everything that determines it."""
     return f"{caches(guild)}/{kind}/{content[:2]}/{content}.safetensors"
 
 
@@ -94,163 +95,161 @@ def runs(guild: str) -> str:
     return f"guilds/{guild}/runs"
 
 
-def run(guild: str, name: str) -> str:
-    """Return the folder of one run."""
-    return f"{runs(guild)}/{name}"
+@dataclass(frozen=True, slots=True)
+class RunKeys:
+    """The keys of one run."""
 
+    guild: str
+    name: str
 
-def spec(guild: str, name: str) -> str:
-    """Return the file that says what was asked for."""
-    return f"{run(guild, name)}/{SPEC}"
+    @property
+    def folder(self) -> str:
+        """The run's folder."""
+        return f"{runs(self.guild)}/{self.name}"
 
+    @property
+    def spec(self) -> str:
+        """What was asked for."""
+        return f"{self.folder}/{SPEC}"
 
-def events(guild: str, name: str) -> str:
-    """Return the folder of a run's event files, one per writer and attempt."""
-    return f"{run(guild, name)}/events"
+    @property
+    def events(self) -> str:
+        """The folder of the event files, one per writer and attempt."""
+        return f"{self.folder}/events"
 
+    @property
+    def report(self) -> str:
+        """The run's copy of its dataset's report; the dataset itself may be removed."""
+        return f"{self.folder}/inputs/report.json"
 
-def run_report(guild: str, name: str) -> str:
-    """Return the run's own copy of its dataset's report; the dataset may be removed later."""
-    return f"{run(guild, name)}/inputs/report.json"
+    @property
+    def ended(self) -> str:
+        """The summary of the run, written when it ends."""
+        return f"{self.folder}/ended"
 
+    @property
+    def marker(self) -> str:
+        """The name of the run's markers."""
+        return f"{self.guild}~{self.name}"
 
-def ended(guild: str, name: str) -> str:
-    """Return the marker of a run that has ended, with its summary."""
-    return f"{run(guild, name)}/ended"
+    @property
+    def open(self) -> str:
+        """The marker of a possibly open run: created before the run, deleted when it ends."""
+        return f"{OPEN_RUNS}/{self.marker}"
 
+    @property
+    def unannounced(self) -> str:
+        """The marker of a run whose end must still be announced; created before the run."""
+        return f"{UNANNOUNCED}/{self.marker}"
 
-def open_run(guild: str, name: str) -> str:
-    """Return the marker of a run that may be open: it is made before the run, and goes with it."""
-    return f"{OPEN_RUNS}/{open_marker(guild, name)}"
+    @property
+    def dataset_config(self) -> str:
+        """The dataset TOML."""
+        return f"{self.folder}/inputs/dataset.toml"
 
+    @property
+    def caches(self) -> str:
+        """The cache directories that the trainer reads."""
+        return f"{self.folder}/inputs/caches"
 
-def open_marker(guild: str, name: str) -> str:
-    """Return the name of that marker."""
-    return f"{guild}~{name}"
+    def progress(self, key: StageKey) -> str:
+        """Return the latest progress of a stage; updates may be lost."""
+        return f"{self.folder}/progress/{key}.json"
 
+    def log_tail(self, key: StageKey) -> str:
+        """Return the tail of a running stage's output."""
+        return f"{self.folder}/progress/{key}.log"
 
-def untold(guild: str, name: str) -> str:
-    """Return the marker of a run whose end is to be told: made before it, removed afterwards."""
-    return f"{UNTOLD}/{open_marker(guild, name)}"
+    def metrics(self, key: StageKey, attempt: int) -> str:
+        """Return the loss and learning rate of every step of an attempt."""
+        return f"{self.folder}/metrics/{key}-{attempt}.jsonl"
+
+    def log(self, key: StageKey, attempt: int) -> str:
+        """Return the output of an attempt's programs."""
+        return f"{self.folder}/logs/{key}-{attempt}.log"
+
+    def receipt(self, key: StageKey) -> str:
+        """Return the record of what a stage made, and from what."""
+        return f"{self.folder}/receipts/{key}.json"
+
+    def caching(self, kind: CacheKind) -> str:
+        """Return the working folder for missing cache files."""
+        return f"{self.folder}/caching/{kind}"
+
+    def caching_config(self, kind: CacheKind) -> str:
+        """Return the dataset TOML that lists only what is not cached yet."""
+        return f"{self.caching(kind)}/dataset.toml"
+
+    def checkpoints(self, expert: ExpertName) -> str:
+        """Return the folder of an expert's checkpoints and training states."""
+        return f"{self.folder}/checkpoints/{expert}"
+
+    def merged_input(self, expert: ExpertName, base: WeightFile) -> str:
+        """Return the link to the merged base that an expert's trainer reads.
+
+        The merge's content address depends on hashes known only after both files are fetched;
+        this key is known from the start, so that a plan can print the complete command.
+        """
+        stem = PurePosixPath(base.file).stem
+        return f"{self.folder}/inputs/{expert}/{stem}-lightning.safetensors"
+
+    def initial_weights(self, expert: ExpertName, sha256: str) -> str:
+        """Return the run's copy of the LoRA file that an expert starts from."""
+        return f"{self.folder}/inputs/{expert}/start-{sha256[:16]}.safetensors"
 
 
 def notice(name: str) -> str:
-    """Return one thing that people are to be told."""
+    """Return a notice that is still to be posted."""
     return f"{NOTICES}/{name}.json"
 
 
-def progress(guild: str, name: str, key: StageKey) -> str:
-    """Return the file with the newest, lossy progress of a stage."""
-    return f"{run(guild, name)}/progress/{key}.json"
-
-
-def log_tail(guild: str, name: str, key: StageKey) -> str:
-    """Return the end of what the programs of a stage at work have printed by now."""
-    return f"{run(guild, name)}/progress/{key}.log"
-
-
-def metrics(guild: str, name: str, key: StageKey, attempt: int) -> str:
-    """Return the file with loss and learning rate of every step of one attempt."""
-    return f"{run(guild, name)}/metrics/{key}-{attempt}.jsonl"
-
-
-def log(guild: str, name: str, key: StageKey, attempt: int) -> str:
-    """Return the file with what the programs of one attempt printed."""
-    return f"{run(guild, name)}/logs/{key}-{attempt}.log"
-
-
-def dataset_config(guild: str, name: str) -> str:
-    """Return the run's dataset TOML."""
-    return f"{run(guild, name)}/inputs/dataset.toml"
-
-
-def run_caches(guild: str, name: str) -> str:
-    """Return the folder of the cache directories that the run's trainer reads."""
-    return f"{run(guild, name)}/inputs/caches"
-
-
-def caching(guild: str, name: str, kind: CacheKind) -> str:
-    """Return the folder in which a run's missing cache files are made."""
-    return f"{run(guild, name)}/caching/{kind}"
-
-
-def caching_config(guild: str, name: str, kind: CacheKind) -> str:
-    """Return the dataset TOML of what is missing, for one of the cache scripts."""
-    return f"{caching(guild, name, kind)}/dataset.toml"
-
-
-def checkpoints(guild: str, name: str, expert: ExpertName) -> str:
-    """Return the folder that one expert's checkpoints and training states are saved to."""
-    return f"{run(guild, name)}/checkpoints/{expert}"
-
-
-def receipt(guild: str, name: str, key: StageKey) -> str:
-    """Return the file that says what a stage made, from what."""
-    return f"{run(guild, name)}/receipts/{key}.json"
-
-
 def models(engine: str) -> str:
-    """Return the folder of all weights of an engine; a rehearsal's stand-ins have their own."""
+    """Return the folder of an engine's weights."""
     return f"models/{engine}"
 
 
 def weight(engine: str, file: WeightFile) -> str:
-    """Return where a weight file is kept."""
+    """Return a weight file."""
     revision = "" if file.revision == "main" else f"@{_one_part(file.revision)}"
     return f"{models(engine)}/{file.repo}{revision}/{file.file}"
 
 
 def _one_part(revision: str) -> str:
-    """Return a commit by its first digits, and a branch or tag in full: both name one file only."""
+    """Return `revision` as one path component; commits are shortened."""
     return revision[:12] if _COMMIT.fullmatch(revision) else revision.replace("/", "~")
 
 
 def weight_receipt(engine: str, file: WeightFile) -> str:
-    """Return the file with hash, size and revision of a fetched weight file."""
+    """Return the receipt of a fetched weight file: hash, size, revision."""
     return f"{weight(engine, file)}.receipt.json"
 
 
 def hub_cache(engine: str) -> str:
-    """Return the folder in which the trainer's own libraries look for files of the Hub."""
+    """Return the Hub cache that the trainer's libraries read."""
     return f"{models(engine)}/hub"
 
 
 def merged(address: str, base: WeightFile) -> str:
-    """Return the merged base with the content address `address`."""
+    """Return a merged base model by its content address."""
     stem = PurePosixPath(base.file).stem
     return f"{MERGED}/{address}/{stem}-merged.safetensors"
 
 
 def merged_receipt(address: str) -> str:
-    """Return the proof of the merge with the content address `address`."""
+    """Return the receipt of a merge by its content address."""
     return f"{MERGED}/{address}/receipt.json"
 
 
-def merged_input(guild: str, name: str, expert: ExpertName, base: WeightFile) -> str:
-    """Return the name under which a run's trainer finds its merged base.
-
-    The address depends on hashes that are known only once both files are fetched; this name is
-    known from the start, so that a plan can print the trainer's complete command.
-    """
-    stem = PurePosixPath(base.file).stem
-    return f"{run(guild, name)}/inputs/{expert}/{stem}-lightning.safetensors"
-
-
 def request(guild: str, token: str) -> str:
-    """Return the file that ties a chat interaction to the run it made."""
+    """Return the file that maps a chat interaction to the run that it created."""
     return f"guilds/{guild}/requests/{token}.json"
 
 
 def stored_checkpoints(guild: str) -> str:
-    """Return the folder of the LoRA files that a guild can start trainings from."""
+    """Return the folder of a guild's uploaded LoRA files."""
     return f"guilds/{guild}/checkpoints"
 
 
 def stored_checkpoint(guild: str, name: str) -> str:
-    """Return the folder of one LoRA file that trainings can start from."""
+    """Return the folder of one uploaded LoRA file."""
     return f"{stored_checkpoints(guild)}/{name}"
-
-
-def starting_file(guild: str, name: str, expert: ExpertName, sha256: str) -> str:
-    """Return the run's own copy of the LoRA file that one expert starts from."""
-    return f"{run(guild, name)}/inputs/{expert}/start-{sha256[:16]}.safetensors"

@@ -30,10 +30,10 @@ from bot.cli.zips import look_at, stored_dataset
 from bot.hosting.local import LocalInstallation
 from bot.installation import Installation
 from bot.messages.suggestion_text import fix_with_option
-from training import store_keys
 from training.errors import StageError
 from training.pipeline.run_view import RunView
 from training.runs.state import RunStatus, StageStatus
+from training.store_keys import RunKeys
 
 
 def train(
@@ -149,7 +149,7 @@ def _print_files(local: Installation, view: RunView, place: Home) -> None:
         for file in view.expert(expert.name).checkpoints:
             path = Path(file).name
             if isinstance(local, LocalInstallation):
-                path = str(local.runtime.store.path(f"{store_keys.run(GUILD, name)}/{file}"))
+                path = str(local.runtime.store.path(f"{RunKeys(GUILD, name).folder}/{file}"))
             console.print(f"  {path}", markup=False)
     if not isinstance(local, LocalInstallation):
         console.print(f"Fetch them: lorabot download {name} --out FOLDER{place.words}")

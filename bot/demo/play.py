@@ -29,7 +29,6 @@ from bot.installation import Installation
 from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxServer
 from bot.settings import Settings
-from training import store_keys
 from training.pipeline.run_view import RunView, metrics
 from training.runs.event_log import events_as_json
 
@@ -161,7 +160,7 @@ class _Demo:
 
     def _copy_records(self, view: RunView, folder: Path) -> None:
         spec, store = view.spec, self._local.runtime.store
-        source = store_keys.run(spec.guild, spec.name)
+        source = spec.keys.folder
         (folder / "spec.json").write_bytes(store.read(f"{source}/spec.json"))
         for part, names in _RECORDS.items():
             (folder / part).mkdir()

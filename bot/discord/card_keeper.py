@@ -20,6 +20,7 @@ from training import store_keys
 from training.errors import NotFoundError, RequestError, TrainingError
 from training.pipeline.run_view import RunView
 from training.ports import Store
+from training.store_keys import RunKeys
 
 _CARDS, _TOLD = "bot/cards", "bot/told"
 _Channel = discord.TextChannel | discord.Thread | discord.VoiceChannel
@@ -194,7 +195,7 @@ class CardKeeper:
 
     def _untold(self) -> list[tuple[str, str]]:
         """Return (guild, run) of all runs whose end was not told, with a card or without."""
-        found = (marker.partition("~") for marker in self._store.names(store_keys.UNTOLD))
+        found = (marker.partition("~") for marker in self._store.names(store_keys.UNANNOUNCED))
         return [(guild, run) for guild, _, run in found]
 
     def _save(self, record: CardRecord) -> None:
@@ -203,7 +204,7 @@ class CardKeeper:
         self._store.write(_key(folder, record.guild, record.run), data)
         if record.is_told:
             self._store.delete(_key(_CARDS, record.guild, record.run))
-            self._store.delete(store_keys.untold(record.guild, record.run))
+            self._store.delete(RunKeys(record.guild, record.run).unannounced)
 
 
 def _key(folder: str, guild: str, run: str) -> str:

@@ -9,9 +9,9 @@ from aiohttp import hdrs, web
 from bot.web.archive import ZipMember, stream_zip
 from bot.web.bundle import bundle
 from bot.web.links import LinkExpiredError, LinkForgedError, LinkSigner, Target
-from training import store_keys
 from training.errors import NotFoundError, TrainingError
 from training.ports import Store
+from training.store_keys import RunKeys
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -97,7 +97,7 @@ class _Downloads:
 
     def _existing(self, target: Target) -> Path:
         try:
-            return self._store.fetch(f"{store_keys.run(target.guild, target.run)}/{target.file}")
+            return self._store.fetch(f"{RunKeys(target.guild, target.run).folder}/{target.file}")
         except FileNotFoundError as error:
             raise NotFoundError(
                 f"{PurePosixPath(target.file or '').name} is no longer stored.",

@@ -8,7 +8,6 @@ from bot.messages.advice import comfyui_advice
 from bot.messages.figures import listed
 from bot.messages.run_card import REHEARSAL
 from bot.web.archive import Stored, ZipMember
-from training import store_keys
 from training.catalogue.models import find_model
 from training.comfyui.workflow import build
 from training.errors import NotFoundError
@@ -16,6 +15,7 @@ from training.pipeline.checkpoint_sets import Set, best_set, sets
 from training.ports import Store
 from training.runs.event_log import RunLog
 from training.runs.state import Run
+from training.store_keys import RunKeys
 
 READ_ME = "README.txt"
 _WIDTH = 92
@@ -34,7 +34,7 @@ def bundle(store: Store, guild: str, name: str, epoch: int | None = None) -> lis
         ZipMember(_place(run, one, file.file), Stored(store, key, saved_at, file.size_bytes))
         for one in chosen
         for file in one.files.values()
-        if store.exists(key := f"{store_keys.run(guild, name)}/{file.file}")
+        if store.exists(key := f"{RunKeys(guild, name).folder}/{file.file}")
     ]
     if not members:
         which = "" if epoch is None else f" of epoch {epoch}"

@@ -11,7 +11,6 @@ import pytest
 
 from tests.media import guide_files
 from tests.pipeline.stages import Stages
-from training import store_keys
 from training.catalogue.weights import T5_TOKENIZER
 from training.dataset.manifest import read_manifest
 from training.musubi.hub import link_file
@@ -73,10 +72,10 @@ def test_caching_writes_the_files_that_are_expected(
     files = cache_files(planner.groups, read_manifest(media), unknown, spec.guild)
     making = CacheMaking(store, spec, kind)
     making.start(making.missing(files), files, media)
-    folder = store.path(store_keys.caching(spec.guild, spec.name, kind))
+    folder = store.path(spec.keys.caching(kind))
     expected = json.loads((folder / "files.json").read_text("utf-8"))
 
-    config = store.path(store_keys.caching_config(spec.guild, spec.name, kind))
+    config = store.path(spec.keys.caching_config(kind))
     found = musubi("find_items.py", kind, str(config))
 
     making.finish()

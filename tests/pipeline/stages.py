@@ -97,12 +97,12 @@ class Stages:
 
     def receipt(self, spec: RunSpec) -> dict[str, Any]:
         """Return what the cache stage says that it made."""
-        key = store_keys.receipt(spec.guild, spec.name, StageKey("cache"))
+        key = spec.keys.receipt(StageKey("cache"))
         return json.loads(self.local.runtime.store.read(key))
 
     def folder(self, spec: RunSpec) -> Path:
         """Return the cache folders that the run's trainer reads."""
-        return self.local.runtime.store.path(store_keys.run_caches(spec.guild, spec.name))
+        return self.local.runtime.store.path(spec.keys.caches)
 
     def stored(self, kind: store_keys.CacheKind) -> list[Path]:
         """Return the files of one kind in the guild's store."""

@@ -8,7 +8,6 @@ import pytest
 from tests.media import guide_files, mp4, png
 from tests.pipeline.home import GUILD
 from tests.pipeline.stages import Stages
-from training import store_keys
 from training.operations.run_drafts import Requester
 from training.pipeline.run_view import metrics
 from training.pipeline.stages.cache_making import is_complete
@@ -246,7 +245,7 @@ def test_what_a_killed_attempt_made_is_kept(stages: Stages) -> None:
     captions = {name.replace("png", "txt"): "ann1ka" for name in images}
     stages.upload({**images, **captions, **clip("006", 6)})
     spec = stages.start()
-    making = stages.local.runtime.store.path(store_keys.caching(spec.guild, spec.name, "latents"))
+    making = stages.local.runtime.store.path(spec.keys.caching("latents"))
 
     process = stages.start_process(spec, CACHE)
     encoders: list[psutil.Process] = []

@@ -8,12 +8,12 @@ from bot.cli.output import console
 from bot.demo.play import on_this_machine, play
 from tests.pipeline.home import GUILD, Home
 from tests.pipeline.lorabot import Lorabot
-from training import store_keys
 from training.errors import TrainingError
 from training.operations.run_drafts import Requester
 from training.pipeline.advance import lease_name
 from training.pipeline.run_view import metrics
 from training.runs.state import RunStatus
+from training.store_keys import RunKeys
 from training.vocabulary import StageKey
 
 REQUESTER = Requester(guild=GUILD, by="7", channel="5")
@@ -29,7 +29,7 @@ def test_a_run_whose_files_are_removed_fails_and_the_others_go_on(
     other = home.start(name="other").name
     home.until(victim, lambda view: view.expert("main").step > 0)
 
-    home.local.runtime.store.delete(store_keys.run_report(GUILD, victim))
+    home.local.runtime.store.delete(RunKeys(GUILD, victim).report)
 
     assert home.finish(other).run.status is RunStatus.SUCCEEDED
     home.kill("training.rehearsal", "victim")
@@ -41,7 +41,7 @@ def test_a_run_whose_files_are_removed_fails_and_the_others_go_on(
 def test_a_run_whose_record_is_damaged_is_listed_as_such(home: Home) -> None:
     good = home.view(home.start(name="good", epochs="1").name)
     store = home.local.runtime.store
-    store.write(store_keys.spec(GUILD, "bad"), b"{")
+    store.write(RunKeys(GUILD, "bad").spec, b"{")
 
     listed = {run.name: run for run in home.local.runs.summaries(GUILD)}
 

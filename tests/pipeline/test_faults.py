@@ -9,12 +9,12 @@ import pytest
 
 from tests.pipeline.disk import small_disk
 from tests.pipeline.home import GUILD, Home
-from training import store_keys
 from training.lora.contents import read_contents
 from training.lora.fit import require_values
 from training.operations.run_drafts import Requester
 from training.pipeline.run_view import RunView, metrics
 from training.runs.state import RunStatus, StageStatus
+from training.store_keys import RunKeys
 from training.vocabulary import StageKey
 
 TRAIN = StageKey("train", "main")
@@ -27,7 +27,7 @@ def has_saved(view: RunView) -> bool:
 
 def files(home: Home, view: RunView, expert: str = "main") -> dict[str, bytes]:
     """Return the tensors of each checkpoint; what is said about them is completed at the end."""
-    folder = home.local.runtime.store.path(store_keys.run(GUILD, view.spec.name))
+    folder = home.local.runtime.store.path(RunKeys(GUILD, view.spec.name).folder)
     return {
         path.name: tensors(path)
         for path in sorted((folder / "checkpoints" / expert).glob("*.safetensors"))
@@ -170,7 +170,7 @@ def test_resuming_a_cancelled_run_goes_on_counting(
 def test_a_full_disk_fails_clearly_and_spares_earlier_checkpoints(home: Home) -> None:
     # The name that the run will get: its checkpoints go to a disk of their own.
     folder = home.local.runtime.store.path(
-        store_keys.checkpoints(GUILD, "annika-wan21-t2v-1-3b", "main")
+        RunKeys(GUILD, "annika-wan21-t2v-1-3b").checkpoints("main")
     )
 
     with small_disk(folder, "400k"):

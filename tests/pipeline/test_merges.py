@@ -8,10 +8,10 @@ import pytest
 
 from tests.pipeline.home import GUILD, Home
 from tests.pipeline.lorabot import Lorabot
-from training import store_keys
 from training.files.safetensors_header import read_header
 from training.rehearsal.weights import write_weights
 from training.runs.state import RunStatus
+from training.store_keys import RunKeys
 from training.vocabulary import StageKey
 
 MODEL = "wan22-t2v-lightning"
@@ -28,10 +28,8 @@ def test_runs_that_start_at_once_merge_once_and_name_the_proof(home: Home) -> No
     for view in views:
         assert view.run.status is RunStatus.SUCCEEDED
         for expert in EXPERTS:
-            receipt = store.read(
-                store_keys.receipt(GUILD, view.spec.name, StageKey("merge", expert))
-            )
-            folder = store.path(store_keys.checkpoints(GUILD, view.spec.name, expert))
+            receipt = store.read(RunKeys(GUILD, view.spec.name).receipt(StageKey("merge", expert)))
+            folder = store.path(RunKeys(GUILD, view.spec.name).checkpoints(expert))
             (file,) = folder.glob("*.safetensors")
             comment = json.loads(read_header(file).metadata["ss_training_comment"])
             assert comment["merge_receipt"] == hashlib.sha256(receipt).hexdigest()

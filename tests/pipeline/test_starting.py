@@ -12,13 +12,13 @@ from safetensors.numpy import (
 
 from tests.adapters import tensors, widths, write_adapter
 from tests.pipeline.home import GUILD, Home
-from training import store_keys
 from training.errors import AdapterError, NotFoundError, RequestError, TrainingError
 from training.files.safetensors_header import read_header
 from training.operations.retry import rest_of, with_suggestion
 from training.operations.run_drafts import Requester
 from training.runs.spec import ExpertChoice, RunSpec, TrainRequest
 from training.runs.state import Run, RunStatus
+from training.store_keys import RunKeys
 from training.suggestions import FewerFrames
 from training.vocabulary import ExpertName
 
@@ -63,7 +63,7 @@ def test_a_run_trains_on_from_the_values_of_its_own_copy(home: Home, tmp_path: P
 
     assert view.run.status is RunStatus.SUCCEEDED, view.run.cause
     high = home.local.runtime.store.path(
-        f"{store_keys.run(GUILD, spec.name)}/{view.run.expert('high').checkpoints[-1].file}"
+        f"{RunKeys(GUILD, spec.name).folder}/{view.run.expert('high').checkpoints[-1].file}"
     )
     low = high.parent.parent / "low" / high.name.replace("-high", "-low")
     for key, values in start.items():
@@ -78,7 +78,7 @@ def test_a_run_trains_on_from_the_values_of_its_own_copy(home: Home, tmp_path: P
     assert spec.expert("low").start is None
     assert "lorabot.started_from" not in read_header(low).metadata
     for saved in view.run.expert("high").checkpoints:
-        on_disk = home.local.runtime.store.path(f"{store_keys.run(GUILD, spec.name)}/{saved.file}")
+        on_disk = home.local.runtime.store.path(f"{RunKeys(GUILD, spec.name).folder}/{saved.file}")
         assert saved.size_bytes == on_disk.stat().st_size
     _from_that_run(home, spec)
 
@@ -91,7 +91,7 @@ def _from_that_run(home: Home, old: RunSpec) -> None:
     receipts = {
         name: json.loads(
             home.local.runtime.store.read(
-                f"{store_keys.run(GUILD, old.name)}/receipts/publish-{name}.json"
+                f"{RunKeys(GUILD, old.name).folder}/receipts/publish-{name}.json"
             )
         )
         for name in ("high", "low")
@@ -119,7 +119,7 @@ def test_the_trainers_command_names_the_runs_copy(home: Home, tmp_path: Path) ->
     home.local.runs.starts.keep(spec)
     store = home.local.runtime.store
     report = home.local.datasets.report(GUILD, home.local.datasets.find(GUILD, "annika"))
-    store.write(store_keys.run_report(GUILD, spec.name), report.model_dump_json().encode())
+    store.write(RunKeys(GUILD, spec.name).report, report.model_dump_json().encode())
     planner = home.local.runtime.planner(spec)
 
     command = planner.train_command("high")
@@ -127,7 +127,7 @@ def test_the_trainers_command_names_the_runs_copy(home: Home, tmp_path: Path) ->
 
     copy = Path(command[command.index("--network_weights") + 1])
     assert copy.is_file()
-    assert copy.is_relative_to(store.path(store_keys.run(GUILD, spec.name)))
+    assert copy.is_relative_to(store.path(RunKeys(GUILD, spec.name).folder))
     assert "--network_weights" not in planner.train_command("low")
     # A state has the newer values.
     assert "--network_weights" not in resumed
@@ -203,7 +203,7 @@ def test_runs_that_follow_keep_what_the_first_one_started_from(
     assert started is not None
     assert start == started.model_copy(update={"kept_by": first.name})
     for name in (second.name, _with_fewer_frames(home, ended).name):
-        copy = store_keys.starting_file(GUILD, name, "high", start.sha256)
+        copy = RunKeys(GUILD, name).initial_weights("high", start.sha256)
         assert home.local.runtime.store.exists(copy)
     home.local.runs.cancel(GUILD, second.name, by="7")
     home.finish(second.name)

@@ -10,7 +10,6 @@ import pytest
 
 from tests.media import guide_files
 from tests.pipeline.stages import Stages
-from training import store_keys
 from training.pipeline.stage_runner import run_stage
 from training.pipeline.stages.functions import stage_function
 from training.ports import Store
@@ -78,7 +77,7 @@ def test_the_newest_two_states_are_kept(ready: tuple[Stages, RunSpec]) -> None:
 
     assert stages.run(spec, TRAIN) is StageStatus.SUCCEEDED, stages.cause(spec)
 
-    folder = stages.local.runtime.store.path(store_keys.checkpoints(spec.guild, spec.name, "main"))
+    folder = stages.local.runtime.store.path(spec.keys.checkpoints("main"))
     last = max(kept(folder))
     assert last > 3
     assert kept(folder) == [last - 1, last]
@@ -95,7 +94,7 @@ def test_no_state_is_removed_while_it_is_copied(
     status = run_stage(runtime, call, stage_function("train"), threading.Event())
 
     assert status is StageStatus.SUCCEEDED, stages.cause(spec)
-    checkpoints = store_keys.checkpoints(spec.guild, spec.name, "main")
+    checkpoints = spec.keys.checkpoints("main")
     stored = stages.local.runtime.store.path(checkpoints)
     names = sorted(path.name for path in stored.glob("*-state"))
     assert len(store.states) > len(names)

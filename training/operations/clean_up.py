@@ -18,6 +18,7 @@ from training.pipeline.run_view import stage_keys
 from training.pipeline.runtime import Runtime
 from training.ports import StoredFile
 from training.runs.state import Run
+from training.store_keys import RunKeys
 
 UNFINISHED_DAYS = 1
 UNUSED_DAYS = 30
@@ -79,7 +80,7 @@ class _Used:
         guild, name = run.spec.guild, run.spec.name
         for key in stage_keys(run.spec):
             try:
-                data = runtime.store.read(store_keys.receipt(guild, name, key))
+                data = runtime.store.read(RunKeys(guild, name).receipt(key))
             except FileNotFoundError:
                 continue
             if key.stage == "cache":

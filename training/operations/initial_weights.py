@@ -17,6 +17,7 @@ from training.registry.loras import Checkpoints, engine_modules
 from training.runs.event_log import DamagedRunError
 from training.runs.hyperparameters import split_value
 from training.runs.spec import ExpertSpec, RunSpec, StartingPoint
+from training.store_keys import RunKeys
 from training.vocabulary import ExpertName
 
 # As an adapter's alpha comes back from bf16, which has eight bits.
@@ -63,7 +64,7 @@ class InitialWeights:
             if expert.start is None:
                 continue
             store = self._house.store
-            key = store_keys.starting_file(spec.guild, spec.name, expert.name, expert.start.sha256)
+            key = spec.keys.initial_weights(expert.name, expert.start.sha256)
             if store.exists(key):
                 continue
             source = self._source(spec, expert.name, expert.start)
@@ -99,7 +100,7 @@ class InitialWeights:
 
     def _checkpoints_of(self, guild: str, run: str) -> dict[str, str]:
         """Return what can be named of a run; nothing of one that is open or damaged."""
-        if not self._house.store.exists(store_keys.ended(guild, run)):
+        if not self._house.store.exists(RunKeys(guild, run).ended):
             return {}
         try:
             state = self._house.log(guild, run).load()
@@ -165,7 +166,7 @@ class InitialWeights:
         saved = run.expert(expert).checkpoints
         for checkpoint in reversed(saved):
             if checkpoint.epoch == int(match["epoch"]):
-                folder = store_keys.run(guild, match["run"])
+                folder = RunKeys(guild, match["run"]).folder
                 return self._house.store.fetch(f"{folder}/{checkpoint.file}")
         have = ", ".join(f"e{c.epoch}" for c in saved) or "none"
         raise NotFoundError(
@@ -176,8 +177,8 @@ class InitialWeights:
     def _source(self, spec: RunSpec, expert: ExpertName, start: StartingPoint) -> Path:
         if start.kept_by is not None:
             # The checkpoint may have been removed since; the old run kept its copy.
-            place = (spec.guild, start.kept_by, expert, start.sha256)
-            return self._house.store.fetch(store_keys.starting_file(*place))
+            kept = RunKeys(spec.guild, start.kept_by).initial_weights(expert, start.sha256)
+            return self._house.store.fetch(kept)
         return self._named(spec.guild, expert, start.source)
 
 

@@ -24,6 +24,7 @@ from training.runs import events as ev
 from training.runs.event_log import REQUEST, DamagedRunError
 from training.runs.spec import DatasetRef, RunSpec, TrainRequest
 from training.runs.state import Run, RunStatus
+from training.store_keys import RunKeys
 from training.vocabulary import EngineName
 
 _MAX_SUFFIX = 10_000
@@ -146,7 +147,7 @@ class Runs:
 
     def _store(self, draft: RunSpec, origin: Requester, *, is_name_given: bool) -> RunSpec:
         for name in _names(draft.name, is_given=is_name_given):
-            if self._house.store.exists(store_keys.spec(origin.guild, name)):
+            if self._house.store.exists(RunKeys(origin.guild, name).spec):
                 continue
             spec = self._claim(draft.model_copy(update={"name": name}), origin)
             if (stored := self._store_spec(spec)) is not None:
@@ -199,8 +200,8 @@ class Runs:
         names = store.names(store_keys.runs(guild))
         # The marker is made before a run and goes when it has ended: without one, it is stored.
         marked = set(store.names(store_keys.OPEN_RUNS))
-        unsure = [name for name in names if store_keys.open_marker(guild, name) in marked]
-        exist = each(lambda name: store.exists(store_keys.spec(guild, name)), unsure)
+        unsure = [name for name in names if RunKeys(guild, name).marker in marked]
+        exist = each(lambda name: store.exists(RunKeys(guild, name).spec), unsure)
         are_stored = dict(zip(unsure, exist, strict=True))
         return {name: name in are_stored for name in names if are_stored.get(name, True)}
 
@@ -234,7 +235,7 @@ class Runs:
         """Return what was kept of a run when it ended; None of one that ended without."""
         try:
             return RunSummary.model_validate_json(
-                self._house.store.read(store_keys.ended(guild, name))
+                self._house.store.read(RunKeys(guild, name).ended)
             )
         except (FileNotFoundError, ValidationError):
             return None
@@ -264,15 +265,13 @@ class Runs:
         """Store a spec; None when another run has taken its name meanwhile."""
         store = self._house.store
         data = spec.model_dump_json(indent=2).encode()
-        key = store_keys.spec(spec.guild, spec.name)
+        key = spec.keys.spec
         if not store.exists(key):
-            store.create(store_keys.open_run(spec.guild, spec.name), b"")
+            store.create(spec.keys.open, b"")
             if spec.channel:
-                store.create(store_keys.untold(spec.guild, spec.name), b"")
+                store.create(spec.keys.unannounced, b"")
             report = self._report(spec)
-            store.write(
-                store_keys.run_report(spec.guild, spec.name), report.model_dump_json().encode()
-            )
+            store.write(spec.keys.report, report.model_dump_json().encode())
             self.starts.keep(spec)
         is_ours = store.create(key, data) or store.read(key) == data
         return spec if is_ours else None

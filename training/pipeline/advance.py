@@ -18,6 +18,7 @@ from training.runs import events as ev
 from training.runs.event_log import ADVANCE, RunLog, Writer
 from training.runs.events import Event
 from training.runs.state import Run, StageState, StageStatus, apply
+from training.store_keys import RunKeys
 from training.vocabulary import StageKey, StageName
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def advance(runtime: Runtime, guild: str, name: str, *, waits: bool = False) -> 
     run = log.load()
     if run.status.is_final:
         # Its end may have been cut off between the last two writes.
-        runtime.store.delete(store_keys.open_run(guild, name))
+        runtime.store.delete(log.keys.open)
         return run
     turn = take_turn(runtime.leases, f"{guild}/{name}", _PATIENCE_SECONDS if waits else 0.0)
     if turn is None:
@@ -208,11 +209,10 @@ class _Advance:
 
     def _end(self, run: Run, event: Event) -> Run:
         run = self._append(run, event)
-        guild, name = self.log.guild, self.log.run_name
         # What lists show: they read one file of an ended run, not all its events.
         summary = view_of(self.runtime, run).summary().model_dump_json().encode()
-        self.runtime.store.write(store_keys.ended(guild, name), summary)
-        self.runtime.store.delete(store_keys.open_run(guild, name))
+        self.runtime.store.write(run.spec.keys.ended, summary)
+        self.runtime.store.delete(run.spec.keys.open)
         logger.info("run %s: %s", run.spec.name, run.status)
         return run
 
@@ -267,5 +267,5 @@ def open_runs(runtime: Runtime, guild: str | None = None) -> list[tuple[str, str
     parts = (marker.partition("~") for marker in runtime.store.names(store_keys.OPEN_RUNS))
     marked = [(owner, name) for owner, _, name in parts if guild in (None, owner)]
     # Made before the run itself: one whose request was cut off in between is none.
-    are_stored = each(lambda run: runtime.store.exists(store_keys.spec(*run)), marked)
+    are_stored = each(lambda run: runtime.store.exists(RunKeys(*run).spec), marked)
     return [run for run, is_stored in zip(marked, are_stored, strict=True) if is_stored]

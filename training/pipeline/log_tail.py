@@ -4,10 +4,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from training import store_keys
 from training.pipeline.run_view import stage_keys
 from training.pipeline.runtime import Runtime
 from training.runs.state import Run, StageStatus
+from training.store_keys import RunKeys
 from training.vocabulary import StageKey
 
 TAIL_BYTES = 6_000
@@ -47,11 +47,11 @@ def log_tail(runtime: Runtime, run: Run) -> LogTail | None:
 
 def _read(runtime: Runtime, run: Run, key: StageKey, attempt: int, *, is_working: bool) -> bytes:
     guild, name = run.spec.guild, run.spec.name
-    shown = runtime.board.read(store_keys.log_tail(guild, name, key)) if is_working else None
+    shown = runtime.board.read(RunKeys(guild, name).log_tail(key)) if is_working else None
     if shown:
         return shown
     try:
-        return runtime.store.read(store_keys.log(guild, name, key, attempt))[-TAIL_BYTES:]
+        return runtime.store.read(RunKeys(guild, name).log(key, attempt))[-TAIL_BYTES:]
     except FileNotFoundError:
         return b""
 

@@ -88,14 +88,14 @@ class Planner:
 
     def cache_commands(self) -> tuple[tuple[str, ...], ...]:
         """Return the commands that make missing latent and text caches, in this order."""
-        guild, run = self.spec.guild, self.spec.name
+        keys = self.spec.keys
         latents = CacheLatents(
             model=self.model,
-            dataset_config=self._staging_path(store_keys.caching_config(guild, run, "latents")),
+            dataset_config=self._staging_path(keys.caching_config("latents")),
             weights=self._weights,
         )
         text = CacheText(
-            dataset_config=self._staging_path(store_keys.caching_config(guild, run, "texts")),
+            dataset_config=self._staging_path(keys.caching_config("texts")),
             weights=self._weights,
         )
         return (
@@ -142,9 +142,7 @@ class Planner:
             dit=BaseFile(path=self.dit(expert), weight=self.model.expert(name).dit),
             dataset_config=self.dataset_config,
             weights=self._weights,
-            output_dir=self._staging_path(
-                store_keys.checkpoints(self.spec.guild, self.spec.name, name)
-            ),
+            output_dir=self._staging_path(self.spec.keys.checkpoints(name)),
             output_name=self.spec.output_name(name),
             comment=comment(self.spec, name, merge_receipt),
             resume=resume,
@@ -168,17 +166,14 @@ class Planner:
     def _starting_file(self, expert: ExpertSpec) -> Path | None:
         if expert.start is None:
             return None
-        place = (self.spec.guild, self.spec.name, expert.name, expert.start.sha256)
-        return self._path(store_keys.starting_file(*place))
+        return self._path(self.spec.keys.initial_weights(expert.name, expert.start.sha256))
 
     def dit(self, expert: ExpertSpec) -> Path:
         """Return where the trainer of one expert finds its base: merged, for a speed LoRA."""
         base = self.model.expert(expert.name).dit
         if expert.speed_lora is None:
             return self._path(store_keys.weight(self.engine.name, base))
-        return self._staging_path(
-            store_keys.merged_input(self.spec.guild, self.spec.name, expert.name, base)
-        )
+        return self._staging_path(self.spec.keys.merged_input(expert.name, base))
 
     def weight_files(self) -> tuple[WeightFile, ...]:
         """Return every file the run needs, none twice."""
@@ -194,11 +189,11 @@ class Planner:
     @property
     def dataset_config(self) -> Path:
         """Return the run's dataset TOML."""
-        return self._staging_path(store_keys.dataset_config(self.spec.guild, self.spec.name))
+        return self._staging_path(self.spec.keys.dataset_config)
 
     def dataset_toml(self) -> str:
         """Return the text of the run's dataset TOML."""
-        caches = self._staging_path(store_keys.run_caches(self.spec.guild, self.spec.name))
+        caches = self._staging_path(self.spec.keys.caches)
         return render_toml(
             self.groups,
             media=PurePosixPath(self._path(self.prepared_key)),

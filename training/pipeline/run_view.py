@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from training import store_keys
 from training.files.parallel import each
 from training.pipeline.runtime import Runtime
 from training.runs.spec import RunSpec
 from training.runs.state import Run, StageState, StageStatus
+from training.store_keys import RunKeys
 from training.vocabulary import ExpertName, StageKey
 
 
@@ -181,7 +181,7 @@ def metrics(runtime: Runtime, spec: RunSpec, name: ExpertName) -> list[Metric]:
     attempts = runtime.log(spec.guild, spec.name).load().stage(key).attempt
     for attempt in range(1, attempts + 1):
         try:
-            data = runtime.store.read(store_keys.metrics(spec.guild, spec.name, key, attempt))
+            data = runtime.store.read(spec.keys.metrics(key, attempt))
         except FileNotFoundError:
             continue
         for line in data[: data.rfind(b"\n") + 1].splitlines():
@@ -201,5 +201,5 @@ def _shows_progress(key: StageKey, stage: StageState) -> bool:
 
 
 def _progress(runtime: Runtime, guild: str, name: str, key: StageKey) -> Progress | None:
-    data = runtime.board.read(store_keys.progress(guild, name, key))
+    data = runtime.board.read(RunKeys(guild, name).progress(key))
     return Progress.model_validate_json(data) if data is not None else None

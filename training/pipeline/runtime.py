@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from training import store_keys
 from training.catalogue.models import Model
 from training.dataset.config.group import GroupPlan
 from training.dataset.limits import Limits
@@ -76,7 +75,7 @@ class Runtime:
 
     def report(self, spec: RunSpec) -> Report:
         """Return what the inspection of the run's dataset found."""
-        data = self.store.read(store_keys.run_report(spec.guild, spec.name))
+        data = self.store.read(spec.keys.report)
         return Report.model_validate_json(data)
 
     def groups(self, spec: RunSpec) -> GroupPlan:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-from training import store_keys
 from training.errors import StageError, TrainingError
 from training.pipeline.advance import lease_name, request_advance
 from training.pipeline.leases import heartbeat, held
@@ -22,6 +21,7 @@ from training.runs.event_log import RunLog, Writer
 from training.runs.events import StageEvent, TrainingWarned
 from training.runs.spec import RunSpec
 from training.runs.state import Run, StageStatus
+from training.store_keys import RunKeys
 from training.vocabulary import StageKey
 
 
@@ -104,7 +104,7 @@ class StageContext:
 
     def show_log(self, log: Path) -> None:
         """Show the end of what this attempt's programs have printed so far."""
-        key = store_keys.log_tail(self.spec.guild, self.spec.name, self.key)
+        key = self.spec.keys.log_tail(self.key)
         self.runtime.board.show(key, end_of(log))
 
     def _require_grant(self) -> None:
@@ -171,9 +171,7 @@ def run_stage(
         grant=grant,
         stopping=stopping,
         _log=log,
-        _reporter=ProgressReporter(
-            runtime.board, store_keys.progress(call.guild, call.run, call.key)
-        ),
+        _reporter=ProgressReporter(runtime.board, RunKeys(call.guild, call.run).progress(call.key)),
     )
     with heartbeat(runtime.leases, grant, stopping.set):
         status = _attempt(context, function)

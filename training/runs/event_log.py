@@ -7,12 +7,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from training import store_keys
 from training.errors import NotFoundError, TrainingError
 from training.ports import Store
 from training.runs.events import Event
 from training.runs.spec import RunSpec, is_name
 from training.runs.state import Run, fold
+from training.store_keys import RunKeys
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 _FILE = re.compile(r"(?P<writer>.+)-(?P<attempt>\d+)\.jsonl")
@@ -45,6 +45,7 @@ class RunLog:
         self._store = store
         self.guild = guild
         self.run_name = run
+        self.keys = RunKeys(guild, run)
 
     def spec(self) -> RunSpec:
         """Return what was asked for.
@@ -58,7 +59,7 @@ class RunLog:
         if not is_name(self.run_name):
             raise unknown
         try:
-            data = self._store.read(store_keys.spec(self.guild, self.run_name))
+            data = self._store.read(self.keys.spec)
         except FileNotFoundError as error:
             raise unknown from error
         try:
@@ -101,7 +102,7 @@ class RunLog:
 
     @property
     def _folder(self) -> str:
-        return store_keys.events(self.guild, self.run_name)
+        return self.keys.events
 
     def _damaged(self) -> DamagedRunError:
         return DamagedRunError(

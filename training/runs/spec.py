@@ -24,6 +24,7 @@ from training.runs.hyperparameters import (
     resolve_speed_lora,
     split_value,
 )
+from training.store_keys import RunKeys
 from training.vocabulary import EngineName, ExpertName
 
 ExpertChoice = Literal["both", "high", "low"]
@@ -108,6 +109,11 @@ class RunSpec(BaseModel):
         str | None, Field(description="the failed run whose caches are not used: made anew")
     ] = None
     dataset_toml: str | None = None
+
+    @property
+    def keys(self) -> RunKeys:
+        """Return the keys of the run's files in the store."""
+        return RunKeys(self.guild, self.name)
 
     def expert(self, name: ExpertName) -> ExpertSpec:
         """Return the settings of the expert called `name`."""

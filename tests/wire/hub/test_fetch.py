@@ -76,7 +76,7 @@ def stages(tmp_path: Path, server: HubState) -> Stages:
 
 
 def progress(stages: Stages, spec: RunSpec) -> dict[str, Any]:
-    key = store_keys.progress(spec.guild, spec.name, FETCH)
+    key = spec.keys.progress(FETCH)
     return json.loads(stages.local.runtime.store.read(key))
 
 

@@ -20,12 +20,12 @@ from tests.wire.bot.chat import ROLE, Chat
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.loopback.container import Container
 from tests.wire.modal.loopback.settings import Settings
-from training import store_keys
 from training.deployment.names import Deployment
 from training.runs import events as ev
 from training.runs.event_log import ADVANCE, Writer
 from training.runs.events import Event
 from training.runs.spec import RunSpec
+from training.store_keys import RunKeys
 
 ROOT = Path(__file__).parents[3]
 READY_SECONDS = 90.0
@@ -108,13 +108,13 @@ class Hosting:
         asked |= {"requested_by": self.owner, "created_at": datetime.now(UTC)}
         found = specs.spec("wan21-t2v-1-3b").model_copy(update=asked)
         store = self.runtime.runtime.store
-        store.write(store_keys.open_run(self.guild, name), b"")
-        store.write(store_keys.untold(self.guild, name), b"")
+        store.write(RunKeys(self.guild, name).open, b"")
+        store.write(RunKeys(self.guild, name).unannounced, b"")
         report = specs.report().model_dump_json().encode()
-        store.write(store_keys.run_report(self.guild, name), report)
+        store.write(RunKeys(self.guild, name).report, report)
         for event in events:
             self.append(name, event)
-        store.write(store_keys.spec(self.guild, name), found.model_dump_json().encode())
+        store.write(RunKeys(self.guild, name).spec, found.model_dump_json().encode())
         return found
 
     def append(self, name: str, event: Event) -> None:
@@ -125,7 +125,7 @@ class Hosting:
     def end_run(self, name: str) -> None:
         """Let a run succeed."""
         self.append(name, ev.RunSucceeded(at=datetime.now(UTC)))
-        self.runtime.runtime.store.delete(store_keys.open_run(self.guild, name))
+        self.runtime.runtime.store.delete(RunKeys(self.guild, name).open)
 
 
 @asynccontextmanager

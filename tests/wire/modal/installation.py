@@ -11,7 +11,6 @@ from storage.modal.runtime import ModalRuntime, open_runtime
 from tests.media import guide_files, write_zip
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.loopback.container import Container
-from training import store_keys
 from training.deployment.names import (
     APP_VARIABLE,
     ENGINE_VARIABLE,
@@ -29,7 +28,7 @@ from training.runs.event_log import RunLog
 from training.runs.events import Event
 from training.runs.spec import TrainRequest
 from training.runs.state import Run, StageState
-from training.store_keys import Area
+from training.store_keys import Area, RunKeys
 from training.vocabulary import StageKey
 
 GUILD = "1"
@@ -87,7 +86,7 @@ class Installation:
 
     def run(self, name: str) -> Run:
         """Return a run as its files have it, read past Modal's interface and so not counted."""
-        for path in (self.committed("runs") / store_keys.events(GUILD, name)).glob("*.jsonl"):
+        for path in (self.committed("runs") / RunKeys(GUILD, name).events).glob("*.jsonl"):
             self.seen[path] = max(self.seen.get(path, b""), path.read_bytes(), key=len)
         return self.log(name).load()
 
@@ -119,7 +118,7 @@ class Installation:
 
     def checkpoints(self, name: str, expert: str = "main") -> Path:
         """Return the folder of an expert's committed checkpoints and training states."""
-        folder = f"{store_keys.run(GUILD, name)}/checkpoints/{expert}"
+        folder = f"{RunKeys(GUILD, name).folder}/checkpoints/{expert}"
         return self.committed("runs") / folder
 
     @property

@@ -13,7 +13,6 @@ from modal_proto import api_pb2
 
 from tests.wire.modal.installation import GUILD, Installation
 from tests.wire.modal.loopback.work import Attempt, Input
-from training import store_keys
 from training.backends.modal.call_records import from_plain
 from training.files.hashing import file_sha256
 from training.pipeline.run_view import metrics
@@ -27,6 +26,7 @@ from training.runs.events import (
     StateSaved,
 )
 from training.runs.state import Run, RunStatus, StageStatus
+from training.store_keys import RunKeys
 from training.vocabulary import ExpertName, StageKey
 
 WITH_GPU = ("cache", "cache_small", "train", "train_small")
@@ -83,7 +83,7 @@ def check_nothing_is_lost(installation: Installation, run: Run) -> None:
     """What was written once is there, checkpoints are whole, and the bot sees all of it."""
     for path, data in installation.seen.items():
         assert path.read_bytes().startswith(data), f"{path.name} lost events"
-    folder = installation.committed("runs") / store_keys.run(GUILD, run.spec.name)
+    folder = installation.committed("runs") / RunKeys(GUILD, run.spec.name).folder
     told = [its for its in installation.events(run.spec.name) if isinstance(its, CheckpointSaved)]
     for event in told:
         assert (folder / event.file).is_file(), f"{event.file} is gone"
@@ -101,7 +101,7 @@ def check_every_step_counts_once(installation: Installation, run: Run, expert: E
     """Every optimizer step is there, and an attempt took none twice."""
     key = StageKey("train", expert)
     for attempt in range(1, run.stage(key).attempt + 1):
-        file = store_keys.metrics(GUILD, run.spec.name, key, attempt)
+        file = RunKeys(GUILD, run.spec.name).metrics(key, attempt)
         path = installation.committed("runs") / file
         lines = path.read_text().splitlines() if path.exists() else []
         steps = [json.loads(line)["step"] for line in lines]
@@ -208,9 +208,9 @@ def saved_steps(installation: Installation, run: str, attempt: int) -> list[int]
 
 
 def _check_published(installation: Installation, run: Run, expert: ExpertName) -> None:
-    folder = installation.committed("runs") / store_keys.run(GUILD, run.spec.name)
-    receipt = installation.committed("runs") / store_keys.receipt(
-        GUILD, run.spec.name, StageKey("publish", expert)
+    folder = installation.committed("runs") / RunKeys(GUILD, run.spec.name).folder
+    receipt = installation.committed("runs") / RunKeys(GUILD, run.spec.name).receipt(
+        StageKey("publish", expert)
     )
     files = json.loads(receipt.read_text())["files"]
     state = run.expert(expert)

@@ -18,6 +18,7 @@ from training import store_keys
 from training.operations.clean_up import CleanUp, Freed
 from training.operations.notices import announce
 from training.runs import events as ev
+from training.store_keys import RunKeys
 from training.vocabulary import StageKey
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -131,7 +132,7 @@ def add_trained_run(hosted: Hosting, name: str) -> None:
         is_final=True,
     )
     hosted.add_run(name, saved)
-    hosted.runtime.runtime.store.write(f"{store_keys.run(hosted.guild, name)}/{FILE}", CONTENT)
+    hosted.runtime.runtime.store.write(f"{RunKeys(hosted.guild, name).folder}/{FILE}", CONTENT)
 
 
 def is_notice(message: Message) -> bool:

@@ -31,7 +31,7 @@ def run(context: StageContext) -> StageResult:
     places = {file.place: file.key for file in files}
     _assemble(context, places)
     facts = {"made": made, "files": places}
-    receipt = store_keys.receipt(spec.guild, spec.name, context.key)
+    receipt = spec.keys.receipt(context.key)
     store.write(receipt, json.dumps(facts, indent=1).encode())
     note = f"new latents: {made['latents']}, new captions: {made['texts']}"
     return StageResult(reused=not any(made.values()), note=note)
@@ -44,16 +44,16 @@ def require_caches(context: StageContext) -> None:
         StageError: A file is missing or damaged.
     """
     spec = context.spec
-    receipt = store_keys.receipt(spec.guild, spec.name, StageKey("cache"))
+    receipt = spec.keys.receipt(StageKey("cache"))
     places: dict[str, str] = json.loads(context.runtime.store.read(receipt))["files"]
-    folder = context.staging_path(store_keys.run_caches(spec.guild, spec.name))
+    folder = context.staging_path(spec.keys.caches)
     if not folder.exists():  # caching ran on another machine
         _assemble(context, places)
     clean(folder, set(places))
 
 
 def _assemble(context: StageContext, places: Mapping[str, str]) -> None:
-    folder = context.staging_path(store_keys.run_caches(context.spec.guild, context.spec.name))
+    folder = context.staging_path(context.spec.keys.caches)
     assemble(folder, {place: context.path(key) for place, key in places.items()})
 
 
@@ -109,7 +109,7 @@ def _run(context: StageContext, command: tuple[str, ...]) -> None:
         if isinstance(event, CacheProgress):
             context.report_progress(json.dumps({"done": event.done, "total": event.total}).encode())
 
-    log = store_keys.log(context.spec.guild, context.spec.name, context.key, context.attempt)
+    log = context.spec.keys.log(context.key, context.attempt)
     try:
         run_command(
             command,

@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 
 import tomli_w
 
-from training import store_keys
 from training.dataset.config.toml_file import GENERAL, render_listed_toml
 from training.errors import StageError
 from training.files.safetensors_header import read_header
@@ -32,9 +31,9 @@ class CacheMaking:
     def __init__(self, store: Store, spec: RunSpec, kind: CacheKind) -> None:
         self.kind: CacheKind = kind
         self._store = store
-        self._key = store_keys.caching(spec.guild, spec.name, kind)
+        self._key = spec.keys.caching(kind)
         self._folder = store.staging_path(self._key)
-        self._config = store.staging_path(store_keys.caching_config(spec.guild, spec.name, kind))
+        self._config = store.staging_path(spec.keys.caching_config(kind))
 
     def missing(self, files: Sequence[CacheFile]) -> list[CacheFile]:
         """Return one file for each content that the store lacks or holds cut off."""

@@ -29,7 +29,7 @@ def run(context: StageContext) -> StageResult:
             store.write(store_keys.merged_receipt(inputs.address), receipt.to_json().encode())
     data = store.read(store_keys.merged_receipt(inputs.address))
     receipt = Receipt.model_validate_json(data)
-    store.write(store_keys.receipt(context.spec.guild, context.spec.name, context.key), data)
+    store.write(context.spec.keys.receipt(context.key), data)
     note = f"Lightning {receipt.layers_merged}/{receipt.layers_expected} layers"
     return StageResult(reused=reused, note=note)
 
@@ -38,7 +38,7 @@ def receipt_hash(context: StageContext, name: ExpertName) -> str | None:
     """Return the hash of the proof that the expert's base was merged, where it was."""
     if context.spec.expert(name).speed_lora is None:
         return None
-    key = store_keys.receipt(context.spec.guild, context.spec.name, StageKey("merge", name))
+    key = context.spec.keys.receipt(StageKey("merge", name))
     return hashlib.sha256(context.runtime.store.read(key)).hexdigest()
 
 

@@ -19,9 +19,7 @@ def run(context: StageContext) -> StageResult:
         if not is_there:
             _require_upload(context)
             _repair(context)
-    store.write(
-        store_keys.dataset_config(spec.guild, spec.name), planner.dataset_toml().encode("utf-8")
-    )
+    store.write(spec.keys.dataset_config, planner.dataset_toml().encode("utf-8"))
     return StageResult(reused=is_there)
 
 

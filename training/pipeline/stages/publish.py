@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-from training import store_keys
 from training.files.hashing import file_sha256
 from training.lora.contents import Contents, read_contents
 from training.lora.fit import require_fit, require_values
@@ -21,7 +20,7 @@ def run(context: StageContext) -> StageResult:
     spec, name = context.spec, context.key.expert
     if name is None:
         raise ValueError("publish is a stage of one expert")
-    root = context.path(store_keys.run(spec.guild, spec.name))
+    root = context.path(spec.keys.folder)
     checkpoints = context.runtime.log(spec.guild, spec.name).load().expert(name).checkpoints
     facts = _facts(context, name)
     files: dict[str, dict[str, object]] = {}
@@ -39,7 +38,7 @@ def run(context: StageContext) -> StageResult:
         }
     receipt = {"run": spec.name, "expert": name, "engine": spec.engine, "files": files}
     context.runtime.store.write(
-        store_keys.receipt(spec.guild, spec.name, context.key),
+        spec.keys.receipt(context.key),
         json.dumps(receipt, indent=2).encode(),
     )
     return StageResult(note=f"{len(files)} checkpoint{'' if len(files) == 1 else 's'}")
@@ -76,7 +75,7 @@ def _complete(
     path: Path = contents.header.path
     metadata = {**contents.header.metadata, **facts}
     if metadata != contents.header.metadata:
-        run = store_keys.run(context.spec.guild, context.spec.name)
+        run = context.spec.keys.folder
         path = context.staging_path(f"{run}/{checkpoint.file}")
         with_metadata(contents.header, metadata, path)
         context.keep(f"{run}/{checkpoint.file}")

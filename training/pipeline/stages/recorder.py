@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Self
 
-from training import store_keys
 from training.musubi.progress import (
     CheckpointSaved,
     EpochEnded,
@@ -36,8 +35,8 @@ class Recorder:
         self._context, self._checkpoints = context, checkpoints
         self._output_name = output_name
         self._last: StepDone | None = None
-        place = (context.spec.guild, context.spec.name, context.key, context.attempt)
-        self._written = store_keys.log(*place), store_keys.metrics(*place)
+        keys, attempt = context.spec.keys, (context.key, context.attempt)
+        self._written = keys.log(*attempt), keys.metrics(*attempt)
         self.log = context.staging_path(self._written[0])
         self._metrics = context.staging_path(self._written[1]).open("ab", buffering=0)
 
@@ -94,7 +93,7 @@ class Recorder:
         size_bytes = path.stat().st_size
         stored = f"{self._checkpoints}/{path.name}"
         self._context.keep(stored, *self._written)
-        run = store_keys.run(self._context.spec.guild, self._context.spec.name)
+        run = self._context.spec.keys.folder
         return ev.CheckpointSaved(
             at=self._context.runtime.clock(),
             key=self._context.key,

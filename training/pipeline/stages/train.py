@@ -6,7 +6,6 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import TypeAdapter
 
-from training import store_keys
 from training.errors import StageError
 from training.files.safetensors_header import read_header
 from training.musubi.state import STATE_FILE, read_state
@@ -26,7 +25,7 @@ def run(context: StageContext) -> StageResult:
     """Train the expert of this stage to its last epoch."""
     name = _expert(context)
     planner = context.planner
-    checkpoints = store_keys.checkpoints(context.spec.guild, context.spec.name, name)
+    checkpoints = context.spec.keys.checkpoints(name)
     output_name = context.spec.output_name(name)
     final = f"{checkpoints}/{output_name}.safetensors"
     if context.runtime.store.exists(final):
@@ -58,7 +57,7 @@ def _make_ready(context: StageContext, name: ExpertName, checkpoints: str) -> No
     _remove_leftovers(folder)
     require_caches(context)
     link_merged(context, name)
-    config = context.staging_path(store_keys.dataset_config(context.spec.guild, context.spec.name))
+    config = context.staging_path(context.spec.keys.dataset_config)
     if not config.exists():  # the dataset was prepared on another machine
         config.write_text(context.planner.dataset_toml(), "utf-8")
 
@@ -102,7 +101,7 @@ def _state_to_continue(context: StageContext, name: ExpertName) -> Path | None:
     spec = context.spec
     while spec.continues is not None:
         spec = context.runtime.log(spec.guild, spec.continues).spec()
-        folder = context.path(store_keys.checkpoints(spec.guild, spec.name, name))
+        folder = context.path(spec.keys.checkpoints(name))
         if (state := newest_state(folder, spec, name)) is not None:
             return state
     return None

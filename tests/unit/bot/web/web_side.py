@@ -7,9 +7,9 @@ import httpx
 from bot.web.links import LinkSigner
 from storage.local.store import FolderStore
 from tests.specs import spec
-from training import store_keys
 from training.runs import events as ev
 from training.runs.event_log import RunLog, Writer
+from training.store_keys import RunKeys
 from training.vocabulary import ExpertName, StageKey
 
 GUILD, OTHER_GUILD, RUN = "42", "43", "annika"
@@ -33,7 +33,7 @@ class Web:
     def record(self, *saved: tuple[str, int], guild: str = GUILD) -> None:
         """Write down that checkpoints, each of an epoch, were saved by a run of both experts."""
         run = spec("wan22-i2v-vanilla").model_copy(update={"name": RUN, "guild": guild})
-        self.store.write(store_keys.spec(guild, RUN), run.model_dump_json().encode())
+        self.store.write(RunKeys(guild, RUN).spec, run.model_dump_json().encode())
         log = RunLog(self.store, guild, RUN)
         for file, epoch in saved:
             expert: ExpertName = "high" if "/high/" in file else "low"
