@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 
 from training import store_keys
-from training.catalogue.gpus import require_there
+from training.catalogue.gpus import require_same_gpu
 from training.catalogue.models import find_model
 from training.dataset.report import Report
 from training.errors import RequestError
@@ -64,10 +64,10 @@ class Runs(RunList):
             RequestError: A setting, the name or the dataset does not fit.
             AdapterError: What it starts from does not fit the model.
         """
-        card, only = self._runtime.gpu(find_model(request.model), engine), self._runtime.only_gpu
+        gpu, only = self._runtime.gpu(find_model(request.model), engine), self._runtime.only_gpu
         if request.gpu is not None and only is not None and engine == "musubi":
-            require_there(request.gpu, only)
-        spec = draft_spec(request, origin, engine, ref=ref, report=report, card=card)
+            require_same_gpu(request.gpu, only)
+        spec = draft_spec(request, origin, engine, ref=ref, report=report, default_gpu=gpu)
         return self.starts.resolve(spec, request.resume_from)
 
     def start(self, request: TrainRequest, origin: Requester, engine: EngineName) -> RunSpec:

@@ -58,8 +58,8 @@ def _as_json(spec: RunSpec, planner: Planner, cost: Estimate) -> dict[str, Any]:
             {
                 "group": need.group.name,
                 "gib": round(need.gib, 1),
-                "gpu": need.card,
-                "gpu_gib": need.card_gib,
+                "gpu": need.gpu,
+                "gpu_gib": need.gpu_gib,
                 "measured": need.is_measured,
             }
             for need in needs(planner.model, planner.groups, cost.gpu.name)
