@@ -25,6 +25,7 @@ from training.backends.modal.call_records import (
 )
 from training.errors import BackendError
 from training.ports import Call, CallState, CallStatus, Grant, Leases
+from training.remedies import Deploy
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +190,8 @@ class ModalBackend:
                 raise BackendError(
                     f"What is deployed on Modal as {self._app} has no function"
                     f" {placement.function}, which {call.key} needs.",
-                    "Deploy the version that this bot is of: lorabot deploy.",
+                    "The operator deploys the version that this bot has.",
+                    Deploy(),
                 ) from error
             except modal.exception.InvalidError as error:
                 raise BackendError(
