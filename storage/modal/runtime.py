@@ -12,7 +12,6 @@ import modal
 
 from storage.modal.board import ModalBoard
 from storage.modal.claims import ModalClaims
-from storage.modal.errors import UNREACHABLE
 from storage.modal.leases import ModalLeases
 from storage.modal.mounts import Mounts
 from storage.modal.shared_dict import PATIENCE_SECONDS, ModalDict
@@ -20,6 +19,7 @@ from storage.modal.store import VolumeStore
 from storage.modal.volume_api import Volume
 from training.backends.modal.backend import ModalBackend
 from training.backends.modal.call_records import CallRecords, Placement
+from training.backends.modal.errors import UNREACHABLE
 from training.catalogue.models import Model, find_model
 from training.deployment.image_pins import MUSUBI_FOLDER, MUSUBI_PYTHON
 from training.deployment.modal_prices import ModalPrices
