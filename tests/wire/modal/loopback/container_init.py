@@ -30,8 +30,10 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 PROGRAM = "modal._container_entrypoint"
 # They read nothing of a container's environment when they are imported. NumPy, torch and
 # huggingface_hub do, so they are not among them.
-PRELOADED = ("modal", "modal._runtime.user_code_imports", "aiohttp", "discord", "httpx", "pydantic")
-PRELOADED += ("pydantic.main", "pydantic.type_adapter", "pydantic_settings", "psutil")
+PRELOADED = (
+    *("modal", "modal._runtime.user_code_imports", "aiohttp", "discord", "httpx", "psutil"),
+    *("pydantic", "pydantic.main", "pydantic.type_adapter", "pydantic_settings"),
+)
 REQUEST_BYTES = 1 << 17
 
 

@@ -81,7 +81,7 @@ class Starter:
         with theirs:
             self._process = subprocess.Popen(
                 [self.python, container_init.__file__, folder],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 env=host_env() | CONTAINER_ENV,
                 start_new_session=True,
             )
