@@ -1,6 +1,6 @@
-"""Files and directories that appear under their name only when complete.
+"""Files and directories that appear under their name only when complete and on disk.
 
-The standard library alone is imported, because this also runs inside musubi-tuner's environment.
+Standard library only: this also runs inside musubi-tuner's environment.
 """
 
 import os
@@ -13,54 +13,57 @@ from typing import BinaryIO
 _PARTIAL = ".partial"
 
 
+def atomic_write(path: Path, data: bytes, *, shared: bool = False) -> None:
+    """Write `data` to `path`; see `atomic_file`."""
+    with atomic_file(path, shared=shared) as stream:
+        stream.write(data)
+
+
 @contextmanager
-def whole_file(path: Path) -> Generator[BinaryIO]:
-    """Give a stream whose bytes get the name `path` at the end; nothing remains of a failure."""
-    partial = path.with_name(f".{path.name}{_PARTIAL}")
+def atomic_file(path: Path, *, shared: bool = False, durable: bool = True) -> Generator[BinaryIO]:
+    """Yield a stream that becomes `path` at the end; a failure leaves nothing behind.
+
+    Args:
+        path: The file; one that exists is replaced.
+        shared: Several processes may write it at once.
+        durable: Wait until the bytes are on disk.
+    """
+    partial = path.with_name(f".{path.name}{f'.{os.getpid()}' if shared else ''}{_PARTIAL}")
     try:
         with partial.open("wb") as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
 @contextmanager
-def whole_path(path: Path) -> Generator[Path]:
-    """Give a path of the same file name for a writer that opens its file itself.
+def atomic_path(path: Path) -> Generator[Path]:
+    """Yield a path with the same file name, for a writer that opens the file itself.
 
-    What it writes there gets the name `path` at the end; nothing remains of a failure.
+    The file becomes `path` at the end; a failure leaves nothing behind.
     """
-    partial = path.with_name(f".{path.name}{_PARTIAL}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with _partial_directory(path) as partial:
         yield partial / path.name
-        _sync(partial / path.name)
+        _sync_file(partial / path.name)
         (partial / path.name).replace(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
-def whole_directory(path: Path) -> Generator[Path]:
-    """Give a directory that gets the name `path` at the end; nothing remains of a failure."""
-    partial = path.with_name(f".{path.name}{_PARTIAL}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+def atomic_directory(path: Path) -> Generator[Path]:
+    """Yield a directory that becomes `path` at the end; a failure leaves nothing behind."""
+    with _partial_directory(path) as partial:
         yield partial
         for file in partial.iterdir():
-            _sync(file)
+            _sync_file(file)
         _replace_directory(path, partial)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def remove_partials(directory: Path, name: str) -> None:
-    """Remove what a killed writer left of files and directories that start with `name`."""
+    """Remove the partial files and directories of killed writers whose names start with `name`."""
     for left in directory.glob(f".{name}*{_PARTIAL}"):
         if left.is_dir():
             shutil.rmtree(left)
@@ -69,23 +72,43 @@ def remove_partials(directory: Path, name: str) -> None:
 
 
 def remove_directory(path: Path) -> None:
-    """Remove a directory so that a kill leaves no half of it under its name."""
+    """Remove a directory; if killed midway, no half of it stays under its name."""
     aside = path.with_name(f".{path.name}.old{_PARTIAL}")
     path.rename(aside)
     shutil.rmtree(aside)
+
+
+def sync_directory(folder: Path) -> None:
+    """Wait until the names of the files in `folder` are on disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _partial_directory(path: Path) -> Generator[Path]:
+    partial = path.with_name(f".{path.name}{_PARTIAL}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _replace_directory(path: Path, partial: Path) -> None:
     if not path.exists():
         partial.rename(path)
         return
-    # A directory cannot be renamed over a full one; the old one steps aside for a moment.
+    # A directory cannot be renamed over a full one, so the old one is moved aside first.
     aside = path.with_name(f".{path.name}.old{_PARTIAL}")
     path.rename(aside)
     partial.rename(path)
     shutil.rmtree(aside)
 
 
-def _sync(path: Path) -> None:
+def _sync_file(path: Path) -> None:
     with path.open("rb") as stream:
         os.fsync(stream.fileno())

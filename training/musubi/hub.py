@@ -31,6 +31,7 @@ from huggingface_hub.utils import (
 
 from training.catalogue.models import WeightFile
 from training.errors import StageError
+from training.files.atomic import atomic_write
 from training.files.disk_space import disk_full, require_room
 from training.files.hashing import file_sha256
 from training.musubi.hub_errors import damaged, explain, other_file
@@ -197,6 +198,4 @@ def link_file(cache: Path, weight: WeightFile, commit: str, stored: Path) -> Non
     temporary.replace(link)
     reference = repo / "refs" / "main"
     reference.parent.mkdir(parents=True, exist_ok=True)
-    partial = reference.with_name(f".main.{os.getpid()}.partial")
-    partial.write_text(commit, "utf-8")
-    partial.replace(reference)
+    atomic_write(reference, commit.encode(), shared=True)
