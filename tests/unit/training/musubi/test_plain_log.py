@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.unit.training.musubi.logs import EXIT_CODES, read_log
 from training.musubi.plain_log import PlainLog
 from training.musubi.progress import (
@@ -162,7 +163,7 @@ def test_what_a_finished_training_announced_is_what_it_told(name: str) -> None:
         assert max(Counter(steps(found)).values(), default=1) == 1
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.integers(1, len(MIXED) - 1), max_size=30))
 def test_any_cutting_of_the_bytes_gives_the_same_events(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(MIXED)]
@@ -173,7 +174,7 @@ def test_any_cutting_of_the_bytes_gives_the_same_events(cuts: list[int]) -> None
 
 
 @pytest.mark.parametrize("name", ["03_train_t2v", "46_acc_child_sigkill", "01_cache_latents_t2v"])
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_any_cutting_of_a_real_log_gives_the_same_events(name: str, chance: random.Random) -> None:
     data = read_log(name).mixed
