@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from bot.discord.client import ChatOptions, LoraBot
 from bot.discord.copies.leader import Timing
 from bot.installation import Installation
+from bot.service.downloads.links import LinkSigner
 from bot.service.service import Service
 from bot.web.app import create_app
-from bot.web.links import LinkSigner
 from bot.web.server import WebServer
 from training.vocabulary import EngineName
 

@@ -8,9 +8,9 @@ from typing import ParamSpec, TypeVar
 
 from bot.installation import Installation
 from bot.service.datasets import DatasetService
-from bot.web.archive import ZipMember
-from bot.web.bundle import workflow_file
-from bot.web.links import LinkSigner
+from bot.service.downloads.archive import ZipMember
+from bot.service.downloads.bundle import workflow_file
+from bot.service.downloads.links import LinkSigner
 from training.catalogue.models import find_model
 from training.dataset.config.group import GroupPlan
 from training.dataset.report import Finding

@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath
 
 from aiohttp import hdrs, web
 
-from bot.web.archive import ZipMember, stream_zip
-from bot.web.bundle import bundle
-from bot.web.links import LinkExpiredError, LinkForgedError, LinkSigner, Target
+from bot.service.downloads.archive import ZipMember, stream_zip
+from bot.service.downloads.bundle import bundle
+from bot.service.downloads.links import LinkExpiredError, LinkForgedError, LinkSigner, Target
 from training.errors import NotFoundError, TrainingError
 from training.ports import Store
 from training.store_keys import RunKeys

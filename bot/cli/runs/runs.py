@@ -9,8 +9,8 @@ from rich.table import Table
 
 from bot.cli.options import GUILD, OPERATOR, Home, Json, RunName
 from bot.cli.output import console, fetched, print_json
-from bot.web.archive import Stored, ZipMember, stream_zip
-from bot.web.bundle import READ_ME, bundle
+from bot.service.downloads.archive import Stored, ZipMember, stream_zip
+from bot.service.downloads.bundle import READ_ME, bundle
 from training.pipeline.checkpoint_sets import require_checkpoints
 
 _BLOCK_BYTES = 1 << 20
