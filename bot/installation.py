@@ -7,7 +7,7 @@ from training.operations.runs import Runs
 from training.pipeline.runtime import Runtime
 from training.ports import Claims, Engine, RunIndex
 from training.registry.datasets import Datasets
-from training.registry.loras import Checkpoints
+from training.registry.loras import Loras
 from training.store_keys import GUILDS
 from training.vocabulary import EngineName
 
@@ -21,7 +21,7 @@ class Installation:
         settings: What its operator has set.
         runtime: The adapters that its runs work with.
         claims: Who of several copies of the bot does what.
-        runs, datasets, checkpoints: What people have on it.
+        runs, datasets, loras: What people have on it.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Installation:
         self.settings, self.runtime, self.claims = settings, runtime, claims
         self.runs = Runs(runtime, index)
         self.datasets = Datasets(runtime.store, settings.limits)
-        self.checkpoints = Checkpoints(runtime.store)
+        self.loras = Loras(runtime.store)
 
     def engine(self, name: EngineName) -> Engine:
         """Return the engine called `name`.

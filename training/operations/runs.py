@@ -36,10 +36,10 @@ class Runs:
     """Starts, cancels and shows the runs of guilds."""
 
     def __init__(self, runtime: Runtime, index: RunIndex) -> None:
-        self._house = runtime
+        self._runtime = runtime
         self._index = index
         self._datasets = Datasets(runtime.store)
-        self.starts = InitialWeights(runtime)
+        self.initial_weights = InitialWeights(runtime)
 
     def draft(self, request: TrainRequest, origin: Requester, engine: EngineName) -> RunSpec:
         """Return the spec that a request leads to, without storing anything.
@@ -69,11 +69,11 @@ class Runs:
             RequestError: A setting, the name or the dataset does not fit.
             AdapterError: What it starts from does not fit the model.
         """
-        gpu, only = self._house.gpu(find_model(request.model), engine), self._house.only_gpu
+        gpu, only = self._runtime.gpu(find_model(request.model), engine), self._runtime.only_gpu
         if request.gpu is not None and only is not None and engine == "musubi":
             require_same_gpu(request.gpu, only)
         spec = draft_spec(request, origin, engine, ref=ref, report=report, default_gpu=gpu)
-        return self.starts.resolve(spec, request.resume_from)
+        return self.initial_weights.resolve(spec, request.resume_from)
 
     def start(self, request: TrainRequest, origin: Requester, engine: EngineName) -> RunSpec:
         """Store a run and move it as far as it can go; the same token gives the same run.
@@ -123,7 +123,7 @@ class Runs:
                     "Resume it as it is, or start another run.",
                     ResumeRun(run=name),
                 )
-            report = self._house.report(old.spec)
+            report = self._runtime.report(old.spec)
             return with_suggestion(self._rest_of(old, origin), old.suggestion, report)
 
         return self._go_on(name, origin, draft)
@@ -132,16 +132,16 @@ class Runs:
         """Store the run that goes on with an old one; no two do at the same time."""
         if (earlier := self._requested(origin)) is not None:
             return self._store_spec(earlier) or earlier
-        with held(self._house.leases, f"resume/{origin.guild}/{name}"):
-            old = self._house.log(origin.guild, name).load()
+        with held(self._runtime.leases, f"resume/{origin.guild}/{name}"):
+            old = self._runtime.log(origin.guild, name).load()
             spec = draft(old)
-            self._house.require_engine(old.spec)
+            self._runtime.require_engine(old.spec)
             self._require_not_gone_on(old.spec)
             return self._store(spec, origin, is_name_given=False)
 
     def _require_not_gone_on(self, old: RunSpec) -> None:
-        for guild, name in open_runs(self._house, old.guild):
-            if self._house.log(guild, name).spec().continues == old.name:
+        for guild, name in open_runs(self._runtime, old.guild):
+            if self._runtime.log(guild, name).spec().continues == old.name:
                 raise RequestError(
                     f"{name} continues {old.name} already.",
                     "Wait for it to end.",
@@ -150,15 +150,15 @@ class Runs:
 
     def _rest_of(self, old: Run, origin: Requester) -> RunSpec:
         asked = {"requested_by": origin.by, "channel": origin.channel}
-        return rest_of(old).model_copy(update={"created_at": self._house.clock(), **asked})
+        return rest_of(old).model_copy(update={"created_at": self._runtime.clock(), **asked})
 
     def _store(self, draft: RunSpec, origin: Requester, *, is_name_given: bool) -> RunSpec:
         for name in _names(draft.name, is_given=is_name_given):
-            if self._house.store.exists(RunKeys(origin.guild, name).spec):
+            if self._runtime.store.exists(RunKeys(origin.guild, name).spec):
                 continue
             spec = self._claim(draft.model_copy(update={"name": name}), origin)
             if (stored := self._store_spec(spec)) is not None:
-                request_advance(self._house, stored.guild, stored.name)
+                request_advance(self._runtime, stored.guild, stored.name)
                 return stored
             self._unclaim(origin)
         raise RequestError(
@@ -173,7 +173,7 @@ class Runs:
             NotFoundError: The guild has no such run.
             RequestError: The run has ended already.
         """
-        log = self._house.log(guild, name)
+        log = self._runtime.log(guild, name)
         run = log.load()
         if run.status.is_final:
             raise RequestError(
@@ -181,13 +181,13 @@ class Runs:
                 "Download what it saved.",
                 DownloadRun(run=name),
             )
-        log.append_alone(REQUEST, ev.CancelRequested(at=self._house.clock(), by=by))
+        log.append_alone(REQUEST, ev.CancelRequested(at=self._runtime.clock(), by=by))
         try:
             # At once: whoever advances the run may take a while to come, and a GPU is paid for.
-            stop_stages(self._house, run)
+            stop_stages(self._runtime, run)
         except OSError:
             logger.warning("run %s: whoever advances it asks its stages", name, exc_info=True)
-        request_advance(self._house, guild, name)
+        request_advance(self._runtime, guild, name)
         return log.load()
 
     def view(self, guild: str, name: str) -> RunView:
@@ -196,7 +196,7 @@ class Runs:
         Raises:
             NotFoundError: The guild has no such run.
         """
-        return view_run(self._house, guild, name)
+        return view_run(self._runtime, guild, name)
 
     def names(self, guild: str) -> list[str]:
         """Return the names of all runs of a guild."""
@@ -204,7 +204,7 @@ class Runs:
 
     def _found(self, guild: str) -> dict[str, bool]:
         """Return the runs of a guild by name, and whether each may be open."""
-        store = self._house.store
+        store = self._runtime.store
         names = store.names(store_keys.runs(guild))
         # The marker is made before a run and goes when it has ended: without one, it is stored.
         marked = set(store.names(store_keys.OPEN_RUNS))
@@ -243,7 +243,7 @@ class Runs:
         """Return what was kept of a run when it ended; None of one that ended without."""
         try:
             return RunSummary.model_validate_json(
-                self._house.store.read(RunKeys(guild, name).ended)
+                self._runtime.store.read(RunKeys(guild, name).ended)
             )
         except (FileNotFoundError, ValidationError):
             return None
@@ -252,7 +252,7 @@ class Runs:
         if not origin.token:
             return None
         try:
-            data = self._house.store.read(store_keys.request(origin.guild, origin.token))
+            data = self._runtime.store.read(store_keys.request(origin.guild, origin.token))
         except FileNotFoundError:
             return None
         return RunSpec.model_validate_json(data)
@@ -261,17 +261,17 @@ class Runs:
         """Tie the request to this spec; if it arrived twice, both go on with the first's."""
         if origin.token:
             key = store_keys.request(origin.guild, origin.token)
-            if not self._house.store.create(key, spec.model_dump_json().encode()):
+            if not self._runtime.store.create(key, spec.model_dump_json().encode()):
                 return self._requested(origin) or spec
         return spec
 
     def _unclaim(self, origin: Requester) -> None:
         if origin.token:
-            self._house.store.delete(store_keys.request(origin.guild, origin.token))
+            self._runtime.store.delete(store_keys.request(origin.guild, origin.token))
 
     def _store_spec(self, spec: RunSpec) -> RunSpec | None:
         """Store a spec; None when another run has taken its name meanwhile."""
-        store = self._house.store
+        store = self._runtime.store
         data = spec.model_dump_json(indent=2).encode()
         key = spec.keys.spec
         if not store.exists(key):
@@ -280,14 +280,14 @@ class Runs:
                 store.create(spec.keys.unannounced, b"")
             report = self._report(spec)
             store.write(spec.keys.report, report.model_dump_json().encode())
-            self.starts.keep(spec)
+            self.initial_weights.keep(spec)
         is_ours = store.create(key, data) or store.read(key) == data
         return spec if is_ours else None
 
     def _report(self, spec: RunSpec) -> Report:
         if spec.continues is not None:
             # The dataset may have been removed since; the old run kept its report.
-            return self._house.report(spec.model_copy(update={"name": spec.continues}))
+            return self._runtime.report(spec.model_copy(update={"name": spec.continues}))
         version = self._datasets.find(spec.guild, str(spec.dataset))
         return self._datasets.report(spec.guild, version)
 

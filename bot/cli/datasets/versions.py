@@ -10,11 +10,9 @@ from cyclopts import Parameter
 from bot.cli.datasets.zips import require_file
 from bot.cli.options import GUILD, OPERATOR, Home, Json, Trigger
 from bot.cli.output import console, counted, print_json
-from bot.installation import Installation
 from bot.messages.dataset_text import report_text
 from bot.messages.difference_text import difference_text
-from training.dataset.captions.table import write_table
-from training.dataset.difference import compare
+from training.dataset.difference import Difference
 from training.errors import RequestError
 from training.registry.dataset_draft import Upload
 from training.registry.dataset_edits import DatasetEdits
@@ -81,8 +79,7 @@ def captions(
     """Print the captions as a table, or make a version with an edited one."""
     local = (home or Home()).open()
     if file is None and not prefix:
-        version = local.datasets.find(GUILD, dataset)
-        _write(write_table(local.datasets.draft(GUILD, version).report), out)
+        _write(local.datasets.captions(GUILD, dataset)[1], out)
         return
     if file is not None and prefix:
         raise RequestError("--file and --prefix are two changes.", "Make one after the other.")
@@ -95,7 +92,7 @@ def captions(
         table = file.read_bytes()
         after = edits.recaption(GUILD, dataset, table, trigger=trigger, by=OPERATOR)
     _print_version(after)
-    _print_difference(local, before, after)
+    _print_difference(*local.datasets.difference(GUILD, str(before.ref), str(after.ref)))
 
 
 def diff(
@@ -103,21 +100,19 @@ def diff(
 ) -> None:
     """Say what changed from one version of a dataset to another."""
     local = (home or Home()).open()
-    before, after = local.datasets.find(GUILD, old), local.datasets.find(GUILD, new)
-    if not json:
-        _print_difference(local, before, after)
-        return
-    reports = [local.datasets.report(GUILD, version) for version in (before, after)]
-    print_json({"old": str(before.ref), "new": str(after.ref), **asdict(compare(*reports))})
+    before, after, found = local.datasets.difference(GUILD, old, new)
+    if json:
+        print_json({"old": str(before.ref), "new": str(after.ref), **asdict(found)})
+    else:
+        _print_difference(before, after, found)
 
 
 def _print_version(version: DatasetVersion) -> None:
     console.print(f"{version.ref}: {version.change}", markup=False)
 
 
-def _print_difference(local: Installation, old: DatasetVersion, new: DatasetVersion) -> None:
-    reports = [local.datasets.report(GUILD, version) for version in (old, new)]
-    console.print(difference_text(old, new, compare(*reports)), markup=False, end="")
+def _print_difference(old: DatasetVersion, new: DatasetVersion, found: Difference) -> None:
+    console.print(difference_text(old, new, found), markup=False, end="")
 
 
 def _write(table: bytes, out: Path | None) -> None:

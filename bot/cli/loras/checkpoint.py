@@ -67,7 +67,7 @@ def add(
 ) -> None:
     """Check a LoRA file, bind it to a model and an expert, and store it."""
     place = place or ServerHome()
-    record = place.open().checkpoints.add(
+    record = place.open().loras.add(
         place.guild,
         file,
         model=binding.model,
@@ -85,7 +85,7 @@ def add(
 def list_(*, json: Json = False, place: ServerHome | None = None) -> None:
     """List the LoRA files that trainings can start from."""
     place = place or ServerHome()
-    found = place.open().checkpoints.all(place.guild)
+    found = place.open().loras.all(place.guild)
     if json:
         print_json([record.model_dump(mode="json") for record in found])
         return
@@ -100,5 +100,5 @@ def list_(*, json: Json = False, place: ServerHome | None = None) -> None:
 def remove(name: Name, /, *, place: ServerHome | None = None) -> None:
     """Remove one; runs that started from it keep their own copy."""
     place = place or ServerHome()
-    place.open().checkpoints.remove(place.guild, name)
+    place.open().loras.remove(place.guild, name)
     console.print(f"{name} is removed; runs that started from it keep their own copy.")
