@@ -1,6 +1,6 @@
-"""Files and directories that appear under their name only when complete.
+"""Durable writes: files and directories that get their name only when complete and synced.
 
-The standard library alone is imported, because this also runs inside musubi-tuner's environment.
+Only the standard library is imported, because this also runs in musubi-tuner's environment.
 """
 
 import os
@@ -14,9 +14,9 @@ _PARTIAL = ".partial"
 
 
 @contextmanager
-def whole_file(path: Path) -> Generator[BinaryIO]:
-    """Give a stream whose bytes get the name `path` at the end; nothing remains of a failure."""
-    partial = path.with_name(f".{path.name}{_PARTIAL}")
+def atomic_file(path: Path) -> Generator[BinaryIO]:
+    """Open a temporary file that is renamed to `path` at the end, or deleted on failure."""
+    partial = _partial(path)
     try:
         with partial.open("wb") as stream:
             yield stream
@@ -27,40 +27,63 @@ def whole_file(path: Path) -> Generator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
-@contextmanager
-def whole_path(path: Path) -> Generator[Path]:
-    """Give a path of the same file name for a writer that opens its file itself.
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, replacing what is there."""
+    with atomic_file(path) as stream:
+        stream.write(data)
 
-    What it writes there gets the name `path` at the end; nothing remains of a failure.
+
+def copy_atomically(source: Path, target: Path) -> None:
+    """Copy a file to `target`, replacing what is there."""
+    with source.open("rb") as original, atomic_file(target) as stream:
+        shutil.copyfileobj(original, stream)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Hard-link a file that never changes to `target`; copy it where links are impossible."""
+    partial = _partial(target)
+    partial.unlink(missing_ok=True)
+    try:
+        partial.hardlink_to(source)
+    except OSError:
+        copy_atomically(source, target)
+    else:
+        partial.replace(target)
+
+
+def symlink_atomically(link: Path, target: Path | str) -> None:
+    """Point `link` at `target`, replacing what is there; parent directories are created."""
+    link.parent.mkdir(parents=True, exist_ok=True)
+    partial = _partial(link)
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(target)
+    partial.replace(link)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Generator[Path]:
+    """Yield a temporary path with the same file name, for a writer that opens the file itself.
+
+    The file is renamed to `path` at the end, or deleted on failure.
     """
-    partial = path.with_name(f".{path.name}{_PARTIAL}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with _partial_directory(path) as partial:
         yield partial / path.name
-        _sync(partial / path.name)
+        sync_file(partial / path.name)
         (partial / path.name).replace(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
-def whole_directory(path: Path) -> Generator[Path]:
-    """Give a directory that gets the name `path` at the end; nothing remains of a failure."""
-    partial = path.with_name(f".{path.name}{_PARTIAL}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+def atomic_directory(path: Path) -> Generator[Path]:
+    """Yield a temporary directory that is renamed to `path` at the end, or deleted on failure."""
+    with _partial_directory(path) as partial:
         yield partial
         for file in partial.iterdir():
-            _sync(file)
+            sync_file(file)
         _replace_directory(path, partial)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def remove_partials(directory: Path, name: str) -> None:
-    """Remove what a killed writer left of files and directories that start with `name`."""
+    """Delete what a killed writer left of files and directories whose names start with `name`."""
     for left in directory.glob(f".{name}*{_PARTIAL}"):
         if left.is_dir():
             shutil.rmtree(left)
@@ -69,10 +92,41 @@ def remove_partials(directory: Path, name: str) -> None:
 
 
 def remove_directory(path: Path) -> None:
-    """Remove a directory so that a kill leaves no half of it under its name."""
+    """Delete a directory; if killed, nothing half-deleted is left under its name."""
     aside = path.with_name(f".{path.name}.old{_PARTIAL}")
     path.rename(aside)
     shutil.rmtree(aside)
+
+
+def sync_file(path: Path) -> None:
+    """Make the bytes of a file durable."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def sync_directory(path: Path) -> None:
+    """Make the renames in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _partial(path: Path) -> Path:
+    # Two processes that write the same file must not write into each other's.
+    return path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
+
+
+@contextmanager
+def _partial_directory(path: Path) -> Generator[Path]:
+    partial = _partial(path)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _replace_directory(path: Path, partial: Path) -> None:
@@ -84,8 +138,3 @@ def _replace_directory(path: Path, partial: Path) -> None:
     path.rename(aside)
     partial.rename(path)
     shutil.rmtree(aside)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())

@@ -31,6 +31,7 @@ from huggingface_hub.utils import (
 
 from training.catalogue.models import WeightFile
 from training.errors import StageError
+from training.files.atomic import symlink_atomically, write_atomically
 from training.files.disk_space import disk_full, require_room
 from training.files.hashing import file_sha256
 from training.musubi.hub_errors import damaged, explain, other_file
@@ -190,13 +191,7 @@ def link_file(cache: Path, weight: WeightFile, commit: str, stored: Path) -> Non
     """
     repo = cache / f"models--{weight.repo.replace('/', '--')}"
     link = repo / "snapshots" / commit / weight.file
-    link.parent.mkdir(parents=True, exist_ok=True)
-    temporary = link.with_name(f".{link.name}.{os.getpid()}.link")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(os.path.relpath(stored, link.parent))
-    temporary.replace(link)
+    symlink_atomically(link, os.path.relpath(stored, link.parent))
     reference = repo / "refs" / "main"
     reference.parent.mkdir(parents=True, exist_ok=True)
-    partial = reference.with_name(f".main.{os.getpid()}.partial")
-    partial.write_text(commit, "utf-8")
-    partial.replace(reference)
+    write_atomically(reference, commit.encode())

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from training.files.atomic import remove_directory, remove_partials, whole_directory, whole_file
+from training.files.atomic import atomic_directory, atomic_file, remove_directory, remove_partials
 from training.musubi.progress import CheckpointSaved, ProgressWriter, StateSaved
 from training.musubi.state import (
     STATE_FILE,
@@ -111,7 +111,7 @@ class RehearsalSaver:
     def save_state(self, name: str, state: TrainingState) -> None:
         """Write one state directory."""
         path = self._directory / name
-        with whole_directory(path) as directory:
+        with atomic_directory(path) as directory:
             tensors = {
                 key: tensor_file.encode(values, "F32")
                 for key, values in self._adapter.tensors().items()
@@ -121,7 +121,7 @@ class RehearsalSaver:
             _write_torch(directory / "scheduler.bin", {"last_epoch": state.step})
             # All randomness follows from seed, epoch and batch; there is no generator to store.
             _write_torch(directory / "random_states_0.pkl", {"seed": state.seed})
-            with whole_file(directory / STATE_FILE) as stream:
+            with atomic_file(directory / STATE_FILE) as stream:
                 stream.write(state.encode())
         self.saved_step = state.step
         logger.info("Saved state to %s", path)
@@ -170,7 +170,7 @@ def _write_torch(path: Path, content: dict[str, Any]) -> None:
     # By way of memory: torch itself reports a full disk as an error of its archive format.
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    with whole_file(path) as stream:
+    with atomic_file(path) as stream:
         stream.write(buffer.getbuffer())
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.files import safetensors_header
-from training.files.atomic import whole_file
+from training.files.atomic import atomic_file
 from training.files.safetensors_header import TensorHeader
 from training.rehearsal.failure import MusubiError
 
@@ -77,7 +77,7 @@ def write(path: Path, tensors: Mapping[str, Raw], metadata: Mapping[str, str]) -
     Raises:
         OSError: The disk is full or not writable; what was there before is unchanged.
     """
-    with whole_file(path) as stream:
+    with atomic_file(path) as stream:
         for part in serialize(tensors, metadata):
             stream.write(part)
 

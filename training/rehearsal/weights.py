@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from training.files.atomic import whole_file
+from training.files.atomic import atomic_file
 from training.rehearsal import tensor_file
 from training.rehearsal.shape import (
     LATENT_CHANNELS,
@@ -204,6 +204,6 @@ def _write_torch_file(target: Path, content: dict[str, str]) -> None:
         "byteorder": b"little",
         "version": b"3\n",
     }
-    with whole_file(target) as stream, zipfile.ZipFile(stream, "w") as archive:
+    with atomic_file(target) as stream, zipfile.ZipFile(stream, "w") as archive:
         for name, data in members.items():
             archive.writestr(zipfile.ZipInfo(f"archive/{name}", _ZIP_DATE), data)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from training.files.atomic import whole_path
+from training.files.atomic import atomic_path
 from training.musubi.launcher.hooks import Function, HookPoint
 from training.musubi.progress import EXIT_STOPPED, CacheProgress, ProgressWriter
 
@@ -84,7 +84,7 @@ def _sample(item: Any) -> str:
 
 def _whole(original: Function) -> Function:
     def save(tensors: Any, path: Any, *positional: Any, **named: Any) -> None:
-        with whole_path(Path(path)) as partial:
+        with atomic_path(Path(path)) as partial:
             original(tensors, str(partial), *positional, **named)
 
     return save

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from training.files.atomic import remove_partials, whole_directory, whole_path
+from training.files.atomic import atomic_directory, atomic_path, remove_partials
 from training.musubi.launcher import randomness
 from training.musubi.launcher.randomness import States
 from training.musubi.progress import (
@@ -49,7 +49,7 @@ class CheckpointSaver:
             record: What it says of itself.
             states: The random generators as they were, if they have been drawn from since.
         """
-        with whole_directory(path) as directory:
+        with atomic_directory(path) as directory:
             self._save_state(str(directory))
             if states is not None:
                 randomness.write(directory, states)
@@ -61,7 +61,7 @@ class CheckpointSaver:
         """Save an adapter file through musubi-tuner's own method."""
         path = Path(file)
         self._progress.write(CheckpointStarted(path=file, epoch=at.epoch, step=at.step))
-        with whole_path(path) as partial:
+        with atomic_path(path) as partial:
             save(str(partial), *arguments)
         is_final = path.stem == self._name
         self._progress.write(
