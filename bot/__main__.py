@@ -6,22 +6,22 @@ import sys
 
 from cyclopts import App, CycloptsError
 
-from bot.cli.check import check
-from bot.cli.checkpoint import checkpoint
-from bot.cli.datasets import add, captions, diff
-from bot.cli.demo import demo
-from bot.cli.deploy import deploy
-from bot.cli.doctor import doctor
-from bot.cli.explain import explain_log
-from bot.cli.import_volume import import_volume
-from bot.cli.merge import merge
+from bot.cli.datasets.check import check
+from bot.cli.datasets.versions import add, captions, diff
+from bot.cli.hosting.demo import demo
+from bot.cli.hosting.deploy import deploy
+from bot.cli.hosting.doctor import doctor
+from bot.cli.hosting.serve import sandbox, serve
+from bot.cli.loras.checkpoint import checkpoint
+from bot.cli.loras.import_volume import import_volume
+from bot.cli.loras.merge import merge
 from bot.cli.models import models
 from bot.cli.options import Home
 from bot.cli.output import errors, print_error
-from bot.cli.plan import plan
-from bot.cli.runs import cancel, download, runs
-from bot.cli.sandbox import sandbox, serve
-from bot.cli.train import resume, train
+from bot.cli.runs.explain import explain_log
+from bot.cli.runs.plan import plan
+from bot.cli.runs.runs import cancel, download, runs
+from bot.cli.runs.train import resume, train
 from training.errors import TrainingError
 
 USAGE, REFUSED = 2, 1

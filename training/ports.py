@@ -174,8 +174,8 @@ class Claims(Protocol):
 class Call:
     """One attempt of one stage, as it is handed to a backend.
 
-    `gpu` is the card that the run asked for, for a stage that holds one; a backend with one kind
-    of card need not keep it.
+    `gpu` is the GPU that the run asked for, for a stage that holds one; a backend with one kind
+    of GPU may ignore it.
     """
 
     guild: str

@@ -8,23 +8,23 @@ from dataclasses import dataclass, field
 import discord
 from discord import app_commands
 
-from bot.discord.answers import Interaction, answer_error
-from bot.discord.card_keeper import CardKeeper
-from bot.discord.checkpoint_commands import checkpoint_group
-from bot.discord.completion import (
+from bot.discord.answers.answers import Interaction, answer_error
+from bot.discord.buttons.datasets import DatasetButton
+from bot.discord.buttons.runs import RunButton, ServiceClient
+from bot.discord.cards.card_keeper import CardKeeper
+from bot.discord.cards.notices import NoticeTeller
+from bot.discord.commands.checkpoints import checkpoint_group
+from bot.discord.commands.completion import (
     checkpoint_names,
     dataset_names,
     run_names,
     starting_points,
 )
-from bot.discord.dataset_buttons import DatasetButton
-from bot.discord.dataset_commands import Intake, dataset_group, use_as_dataset
-from bot.discord.interaction_claims import ClaimedTree, InteractionClaims
-from bot.discord.leader import Leader, Timing
-from bot.discord.notices import NoticeTeller
-from bot.discord.run_buttons import RunButton, ServiceClient
-from bot.discord.run_commands import add_run_commands
-from bot.discord.train_command import train_command
+from bot.discord.commands.datasets import Intake, dataset_group, use_as_dataset
+from bot.discord.commands.runs import add_run_commands
+from bot.discord.commands.train import train_command
+from bot.discord.copies.interaction_claims import ClaimedTree, InteractionClaims
+from bot.discord.copies.leader import Leader, Timing
 from bot.service.service import Service
 from training.errors import RequestError
 from training.ports import Claims, Leases, Store

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from bot.discord.client import ChatOptions, LoraBot
-from bot.discord.leader import Timing
+from bot.discord.copies.leader import Timing
 from bot.installation import Installation
 from bot.service.service import Service
 from bot.web.app import create_app

@@ -46,13 +46,13 @@ def plan_card(
     )
 
 
-def memory_text(model: Model, groups: GroupPlan, card: str) -> str:
-    """Return what the largest group takes of a card's memory."""
-    most = max(needs(model, groups, card), key=lambda need: need.gib)
+def memory_text(model: Model, groups: GroupPlan, gpu: str) -> str:
+    """Return how much GPU memory the largest group needs."""
+    most = max(needs(model, groups, gpu), key=lambda need: need.gib)
     basis = "measured" if most.is_measured else UNMEASURED
     fits = " It would not fit." if most.is_too_large else ""
     return (
-        f"Up to about {most.gib:.0f} of the {most.card_gib:.0f} GiB of {GPUS[card].with_article}, "
+        f"Up to about {most.gib:.0f} of the {most.gpu_gib:.0f} GiB of {GPUS[gpu].with_article}, "
         f"in the group {most.group.name} ({basis}).{fits}"
     )
 

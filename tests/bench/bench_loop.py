@@ -22,11 +22,11 @@ from unittest.mock import create_autospec, patch
 import discord
 from discord.state import ConnectionState
 
-from bot.discord.attachment_file import save_attachment
-from bot.discord.dataset_answer import send_stored
-from bot.discord.dataset_buttons import stored_buttons
-from bot.discord.embed import to_embed
-from bot.discord.long_answer import LongAnswer
+from bot.discord.answers.attachment_file import save_attachment
+from bot.discord.answers.dataset_answer import send_stored
+from bot.discord.answers.embed import to_embed
+from bot.discord.answers.long_answer import LongAnswer
+from bot.discord.buttons.datasets import stored_buttons
 from bot.hosting.bot import spare_what_is_loaded
 from bot.hosting.local import LocalInstallation
 from bot.service.service import Service

@@ -1,4 +1,4 @@
-"""The GPUs that a run can ask for, as data: the one list of cards, with memory, speed and price."""
+"""The GPUs that a run can use, with memory, speed and list price."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from training.errors import NotFoundError, RequestError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """One card, under the name that Modal takes.
+    """One GPU, under Modal's name for it.
 
     Attributes:
-        memory_gib: GiB that a program can have of it, as its driver reports them.
-        step_factor: Seconds of a training step over an H100's.
-        is_measured: Whether that factor was measured; else it is the rough ratio of the cards'
-            bf16 throughput by their data sheets.
-        listed_usd: Dollars a second on Modal's public list, as copied on `prices.LISTED_ON`.
+        memory_gib: Usable memory in GiB, as the driver reports it.
+        step_factor: Duration of a training step relative to an H100.
+        is_measured: Whether `step_factor` was measured; otherwise it is the rough ratio of bf16
+            throughput from the data sheets.
+        listed_usd: Dollars a second on Modal's public price list of `prices.LISTED_ON`.
     """
 
     name: str
@@ -46,10 +46,10 @@ GPUS: Mapping[str, Gpu] = MappingProxyType({gpu.name: gpu for gpu in _ALL})
 
 
 def find_gpu(name: str) -> Gpu:
-    """Return the card called `name`, in capitals or not.
+    """Return the GPU called `name`, in any case.
 
     Raises:
-        NotFoundError: No card has that name; the fix lists all of them.
+        NotFoundError: There is no such GPU; the fix lists all of them.
     """
     for gpu in GPUS.values():
         if gpu.name.casefold() == name.strip().casefold():
@@ -58,12 +58,12 @@ def find_gpu(name: str) -> Gpu:
     raise NotFoundError(f"There is no GPU called {shown!r}.", f"Choose one of: {', '.join(GPUS)}.")
 
 
-def require_there(name: str, only: str) -> None:
-    """Refuse a card where stages can have one only.
+def require_same_gpu(name: str, only: str) -> None:
+    """Raise unless `name` is the GPU `only`, the one that this machine has.
 
     Raises:
-        NotFoundError: No card has that name.
-        RequestError: It is another one.
+        NotFoundError: There is no such GPU.
+        RequestError: It is a different one.
     """
     asked = find_gpu(name)
     if asked.name != only:

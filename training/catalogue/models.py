@@ -15,6 +15,7 @@ from training.errors import NotFoundError
 from training.vocabulary import ExpertName, Resolution
 
 Dtype = Literal["bf16", "fp16"]
+ModelSize = Literal["1.3B", "14B"]  # parameters of one expert
 Gpu = Literal["H100", "A10"]
 
 _GUIDE = "the public Wan LoRA guide (Modal + musubi-tuner) and its eight templates"
@@ -25,6 +26,7 @@ SOURCES: Mapping[str, str] = MappingProxyType(
         "name": "this project",
         "use_case": _GUIDE,
         "task": f"{_MUSUBI}, docs/wan.md",
+        "size": "the models' own names",
         "dtype": f"the files' own dtype; {_MUSUBI} asserts that mixed precision equals it",
         "i2v": f"{_MUSUBI}, docs/wan.md",
         "clip": f"{_MUSUBI}, docs/wan.md: CLIP for Wan 2.1 I2V only",
@@ -32,7 +34,7 @@ SOURCES: Mapping[str, str] = MappingProxyType(
         "flow_shift": _GUIDE,
         "resolution": "the models' own names; 480p for 1.3B by Wan-Video/Wan2.1's README",
         "gpu": "this project: by prices and bf16 throughput an H100 costs less a step than the "
-        "guide's A100-80GB, and it is the card that is measured",
+        "guide's A100-80GB, and it is the GPU that was measured",
         "vae": f"{_MUSUBI}, docs/wan.md",
         "t5": f"{_MUSUBI}, docs/wan.md",
         "clip_weights": f"{_MUSUBI}, docs/wan.md",
@@ -83,6 +85,7 @@ class Model:
     name: str
     use_case: str
     task: str
+    size: ModelSize = "14B"
     dtype: Dtype
     i2v: bool
     clip: bool
@@ -125,8 +128,7 @@ class Model:
     def family(self) -> str:
         """Return the kind of model a LoRA of this one works with, such as `Wan 2.2 I2V 14B`."""
         version = "Wan 2.2" if len(self.experts) > 1 else "Wan 2.1"
-        size = "1.3B" if "1.3B" in self.task else "14B"
-        return f"{version} {'I2V' if self.i2v else 'T2V'} {size}"
+        return f"{version} {'I2V' if self.i2v else 'T2V'} {self.size}"
 
 
 _FP8 = ("--fp8_base",)
@@ -206,6 +208,7 @@ MODELS: tuple[Model, ...] = (
         name="wan21-t2v-1-3b",
         use_case="text to video, light, cheap prototyping",
         task="t2v-1.3B",
+        size="1.3B",
         dtype="bf16",
         i2v=False,
         clip=False,

@@ -1,128 +1,155 @@
-"""How much of a GPU's memory a group takes; measured on one card, rough elsewhere.
+"""GPU memory of a training step: what it needs, whether it fits, and which setting needs less.
 
-Measured 2026-11-23 on an H100 80GB with torch 2.11: musubi-tuner's 14B model, rank 24, gradient
-checkpointing, one sample a step. 16-bit weights: 32 GB at 3,600 tokens, 46 GB at 21,600, 48 GB at
-24,480; weights in fp8: 33 GB at 21,600; Wan 2.2, 16 bit: 52 GB at 21,600.
+Memory grows with the tokens of the largest step. Measured 2026-11-23 on an H100 80GB with
+torch 2.11 and musubi-tuner: a 14B model, rank 24, gradient checkpointing, one sample per step.
+16-bit weights: 32 GB at 3,600 tokens, 46 GB at 21,600, 48 GB at 24,480; fp8 weights: 33 GB at
+21,600; Wan 2.2, 16 bit: 52 GB at 21,600.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from training.catalogue.gpus import GPUS
 from training.catalogue.models import Model
-from training.dataset.config.buckets import STEP, Size
-from training.dataset.config.group import Group, GroupPlan, tokens
+from training.dataset.config.buckets import Size
+from training.dataset.config.group import Group, GroupPlan, token_count
 from training.dataset.config.guide_groups import LONG_FRAMES, SHORT_FRAMES, SIZES
 from training.errors import RequestError
 from training.suggestions import FewerFrames, LowerResolution, Suggestion, SwapBlocks, UseFp8
 from training.vocabulary import Resolution
 
 GIB = 2**30  # bytes
-_GB = 10**9  # bytes, as the measurements have it
+_GB = 10**9  # bytes; the measurements are in GB
 UNMEASURED = "unmeasured, rough"
-_MEASURED_CARD, _MEASURED_TOKENS = "H100", 24_480
-_LATENT_FRAMES = 4  # frames after the first that the VAE packs into one
+_MEASURED_GPU, _MEASURED_TOKENS = "H100", 24_480
+_LATENT_FRAMES = 4  # frames after the first that the VAE packs into one latent frame
+# A suggestion must save a third to be worth another run.
+_WORTH_IT = 2 / 3
+_FEWEST_FRAMES = 9
+_SMALLEST: Resolution = "480p"
 
 
 @dataclass(frozen=True, slots=True)
-class _Size:
-    """What a model holds whatever the clip, and what each token adds, in bytes."""
+class _Footprint:
+    """Bytes that a model takes whatever the clip, and bytes that each token adds."""
 
     resident: float
     per_token: float
 
 
-# 16.2 GB: 33 GB less 21,600 tokens; the slope is that of 16-bit weights, (46 - 32) GB / 18,000.
-# Wan 2.2 embeds the time for each token, (52 - 46) GB / 21,600 more.
-_WAN21 = _Size(16.2 * _GB, 778_000)
-_WAN22 = _Size(16.2 * _GB, 778_000 + 278_000)
-# Not measured: 16-bit weights, and the slope by width and depth, 1536 x 66 to 5120 x 76.
-_WAN21_1B = _Size(3.8 * _GB, 203_000)
+# 16.2 GB: 33 GB less 21,600 tokens. The slope is that of 16-bit weights, (46 - 32) GB / 18,000.
+# Wan 2.2 embeds the time for each token: (52 - 46) GB / 21,600 more.
+_WAN21 = _Footprint(16.2 * _GB, 778_000)
+_WAN22 = _Footprint(16.2 * _GB, 778_000 + 278_000)
+# Not measured: 16-bit weights, and the slope scaled by width and depth, 1536 x 66 to 5120 x 76.
+_WAN21_1B = _Footprint(3.8 * _GB, 203_000)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingShape:
+    """Width and height, and frames, of a training item."""
+
+    size: Size
+    frames: int
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the transformer sees."""
+        return token_count(self.size, self.frames)
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What the largest step of a group takes on a card."""
+    """GPU memory that the largest step of a group needs."""
 
     group: Group
     tokens: int
     gib: float
-    card: str
+    gpu: str
     is_measured: bool
 
     @property
-    def card_gib(self) -> float:
-        """Return what the card has."""
-        return GPUS[self.card].memory_gib
+    def gpu_gib(self) -> float:
+        """Memory of the GPU in GiB."""
+        return GPUS[self.gpu].memory_gib
 
     @property
     def is_too_large(self) -> bool:
-        """Return whether the step does not fit."""
-        return self.gib > self.card_gib
+        """Whether the step does not fit."""
+        return self.gib > self.gpu_gib
 
 
-def needs(model: Model, groups: GroupPlan, card: str) -> tuple[Need, ...]:
-    """Return what each group takes on a card, in the order of the plan."""
-    return tuple(_need(model, group, card) for group in groups.groups)
+def needs(model: Model, groups: GroupPlan, gpu: str) -> tuple[Need, ...]:
+    """Return the memory that each group needs on `gpu`, in the order of the plan."""
+    return tuple(_need(model, group, gpu) for group in groups.groups)
 
 
-def refuse_too_large(model: Model, groups: GroupPlan, card: str, *, is_own_toml: bool) -> None:
-    """Refuse groups that do not fit a card, and say what would.
+def refuse_too_large(model: Model, groups: GroupPlan, gpu: str, *, is_own_toml: bool) -> None:
+    """Refuse groups that do not fit the GPU.
 
     Raises:
-        RequestError: Naming the group, its need, and the frames or the resolution that fit.
+        RequestError: Names each group, the memory it needs, and the frames or resolution that fit.
     """
-    large = [need for need in needs(model, groups, card) if need.is_too_large]
+    large = [need for need in needs(model, groups, gpu) if need.is_too_large]
     if not large:
         return
     causes = [
         f"The group {need.group.name} needs about {need.gib:.0f} GiB at "
-        f"{_shape(need.group)}, and {GPUS[card].with_article} has "
-        f"{need.card_gib:.0f} GiB ({'measured' if need.is_measured else UNMEASURED})."
+        f"{_described(need.group)}, and {GPUS[gpu].with_article} has "
+        f"{need.gpu_gib:.0f} GiB ({'measured' if need.is_measured else UNMEASURED})."
         for need in large
     ]
-    raise RequestError(" ".join(causes), _fix(model, large, card, is_own_toml=is_own_toml))
+    raise RequestError(" ".join(causes), _fix(model, large, gpu, is_own_toml=is_own_toml))
 
 
-def _need(model: Model, group: Group, card: str) -> Need:
-    count = max(tokens(item) for item in group.items) * group.batch_size
-    size = _size(model)
+def _need(model: Model, group: Group, gpu: str) -> Need:
+    tokens = _largest(group).tokens * group.batch_size
+    footprint = _footprint(model)
     is_measured = (
-        card == _MEASURED_CARD and size is _WAN21 and group.batch_size == 1
-    ) and count <= _MEASURED_TOKENS
-    needed = (size.resident + size.per_token * count) / GIB
-    return Need(group, count, needed, card, is_measured)
+        gpu == _MEASURED_GPU and footprint is _WAN21 and group.batch_size == 1
+    ) and tokens <= _MEASURED_TOKENS
+    gib = (footprint.resident + footprint.per_token * tokens) / GIB
+    return Need(group, tokens, gib, gpu, is_measured)
 
 
-def _size(model: Model) -> _Size:
-    if "1.3B" in model.task:
+def _footprint(model: Model) -> _Footprint:
+    if model.size == "1.3B":
         return _WAN21_1B
     return _WAN22 if len(model.experts) > 1 else _WAN21
 
 
-def _shape(group: Group) -> str:
-    largest = max(group.items, key=tokens)
+def _largest(group: Group) -> TrainingShape:
+    return max((_shape(*item.bucket) for item in group.items), key=lambda shape: shape.tokens)
+
+
+def _shape(width: int, height: int, frames: int) -> TrainingShape:
+    return TrainingShape((width, height), frames)
+
+
+def _described(group: Group) -> str:
+    largest = _largest(group)
+    width, height = largest.size
     batch = f" and batch size {group.batch_size}" if group.batch_size > 1 else ""
-    return f"{largest.frames} frames of {largest.bucket_width} x {largest.bucket_height}{batch}"
+    return f"{largest.frames} frames of {width} x {height}{batch}"
 
 
-def _fix(model: Model, large: Sequence[Need], card: str, *, is_own_toml: bool) -> str:
+def _fix(model: Model, large: Sequence[Need], gpu: str, *, is_own_toml: bool) -> str:
     ways: list[str] = []
-    at_size = min(_frames(model, need.group, card) for need in large)
-    if at_size:
+    frames = min(_most_frames(model, need.group, gpu, _largest(need.group).size) for need in large)
+    if frames:
         key = "target_frames or max_frames of at most" if is_own_toml else "max-frames:"
-        ways.append(f"{key}{' ' if is_own_toml else ''}{at_size}")
-    if smaller := _smaller(model, large, card):
+        ways.append(f"{key}{' ' if is_own_toml else ''}{frames}")
+    if smaller := _smaller(model, large, gpu):
         width, height = SIZES[smaller].long
         ways.append(f"resolution = [{width}, {height}]" if is_own_toml else f"resolution:{smaller}")
-    larger = _larger(large)
+    larger = _larger_gpu(large)
     if not ways:
         return f"Use {f'{larger}, ' if larger else ''}shorter items or a smaller batch_size."
     return f"What fits: {' or '.join(ways)}{f'; or {larger}' if larger else ''}."
 
 
-def _larger(large: Sequence[Need]) -> str:
-    """Return the smallest card that has room for all, as a way out; empty where none has."""
+def _larger_gpu(large: Sequence[Need]) -> str:
+    """Name the smallest GPU that fits all; empty if none does."""
     most = max(need.gib for need in large)
     found = [gpu for gpu in GPUS.values() if gpu.memory_gib >= most]
     if not found:
@@ -130,47 +157,25 @@ def _larger(large: Sequence[Need]) -> str:
     return f"a larger GPU, such as {min(found, key=lambda gpu: gpu.memory_gib).with_article}"
 
 
-def _frames(model: Model, group: Group, card: str, area: int | None = None) -> int:
-    """Return the most frames of a group's largest picture that fit a card; 0 where none does."""
-    largest = max(group.items, key=tokens)
-    pixels = area or largest.bucket_width * largest.bucket_height
-    size = _size(model)
-    room = (GPUS[card].memory_gib * GIB - size.resident) / (size.per_token * group.batch_size)
-    latent_frames = int(room // (pixels // STEP**2))
+def _most_frames(model: Model, group: Group, gpu: str, size: Size) -> int:
+    """Return the most frames of this size that fit the GPU; 0 if not even one does."""
+    footprint = _footprint(model)
+    room_bytes = GPUS[gpu].memory_gib * GIB - footprint.resident
+    room_tokens = room_bytes / (footprint.per_token * group.batch_size)
+    latent_frames = int(room_tokens // token_count(size, frames=1))
     return (latent_frames - 1) * _LATENT_FRAMES + 1 if latent_frames > 0 else 0
 
 
-def _smaller(model: Model, large: Sequence[Need], card: str) -> Resolution | None:
-    """Return the smaller resolution if all would fit at it, with the frames they have."""
-    width, height = SIZES["480p"].long
-    area = width * height
+def _smaller(model: Model, large: Sequence[Need], gpu: str) -> Resolution | None:
+    """Return the smallest resolution if every group would fit at it with the frames it has."""
+    size = SIZES[_SMALLEST].long
     for need in large:
-        largest = max(need.group.items, key=tokens)
-        if largest.bucket_width * largest.bucket_height <= area:
+        largest = _largest(need.group)
+        if _area(largest.size) <= _area(size):
             return None
-        if _frames(model, need.group, card, area) < largest.frames:
+        if _most_frames(model, need.group, gpu, size) < largest.frames:
             return None
-    return "480p"
-
-
-# Less than a third off is not worth another start.
-_WORTH_IT = 2 / 3
-_FEWEST_FRAMES = 9
-_SMALLEST: Resolution = "480p"
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingShape:
-    """Size and frames of the items of one kind."""
-
-    size: Size
-    frames: int
-
-    @property
-    def tokens(self) -> int:
-        """Return what the transformer sees of such an item; memory grows in proportion."""
-        width, height = self.size
-        return ((self.frames - 1) // 4 + 1) * (width // STEP) * (height // STEP)
+    return _SMALLEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +184,7 @@ class MemoryUse:
 
     Attributes:
         swapped: Blocks of the model in main memory.
-        swappable: The most that can be; 0 where no model of blocks is loaded, as in caching.
+        swappable: The most blocks that can be swapped; 0 where no model is loaded, as in caching.
         fp8: Whether the base's weights are in 8 bits, or there are none.
     """
 
@@ -190,12 +195,11 @@ class MemoryUse:
 
 
 def shapes_of(groups: GroupPlan) -> tuple[TrainingShape, ...]:
-    """Return the shapes of a run's items."""
-    found = (TrainingShape((i.bucket_width, i.bucket_height), i.frames) for i in groups.items)
-    return tuple(dict.fromkeys(found))
+    """Return the distinct shapes of a run's items."""
+    return tuple(dict.fromkeys(_shape(*item.bucket) for item in groups.items))
 
 
-# What a run trains on unless it says otherwise.
+# What a run trains on by default.
 _GUIDE = SIZES["720p"]
 USUAL_SHAPES = (
     TrainingShape(_GUIDE.images, 1),
@@ -205,25 +209,24 @@ USUAL_SHAPES = (
 
 
 def lighter(use: MemoryUse) -> Suggestion | None:
-    """Return the mildest setting that asks for clearly less memory, None when there is none."""
+    """Return the mildest change that needs clearly less memory, None if there is none."""
     return _fewer_frames(use) or _lower_resolution(use) or _more_swapping(use) or _fp8(use)
 
 
 def _fewer_frames(use: MemoryUse) -> Suggestion | None:
     enough = _peak(use.shapes) * _WORTH_IT
     longest = max((shape.frames for shape in use.shapes), default=1)
-    # A latent frame stands for four frames.
-    for frames in range((longest - 2) // 4 * 4 + 1, _FEWEST_FRAMES - 1, -4):
-        shorter = tuple(
-            TrainingShape(shape.size, min(shape.frames, frames)) for shape in use.shapes
-        )
-        if _peak(shorter) <= enough:
+    for frames in range(
+        (longest - 2) // _LATENT_FRAMES * _LATENT_FRAMES + 1, _FEWEST_FRAMES - 1, -_LATENT_FRAMES
+    ):
+        if _peak(replace(s, frames=min(s.frames, frames)) for s in use.shapes) <= enough:
             return FewerFrames(max_frames=frames)
     return None
 
 
 def _lower_resolution(use: MemoryUse) -> Suggestion | None:
-    smaller = tuple(TrainingShape(_at_most(shape.size), shape.frames) for shape in use.shapes)
+    smallest = SIZES[_SMALLEST].short
+    smaller = (replace(s, size=min(s.size, smallest, key=_area)) for s in use.shapes)
     if _peak(smaller) <= _peak(use.shapes) * _WORTH_IT:
         return LowerResolution(resolution=_SMALLEST)
     return None
@@ -240,10 +243,9 @@ def _fp8(use: MemoryUse) -> Suggestion | None:
     return None if use.fp8 else UseFp8()
 
 
-def _at_most(size: Size) -> Size:
-    smallest = SIZES[_SMALLEST].short
-    return min(size, smallest, key=lambda size: size[0] * size[1])
+def _area(size: Size) -> int:
+    return size[0] * size[1]
 
 
-def _peak(shapes: tuple[TrainingShape, ...]) -> int:
+def _peak(shapes: Iterable[TrainingShape]) -> int:
     return max((shape.tokens for shape in shapes), default=0)

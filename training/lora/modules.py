@@ -1,14 +1,17 @@
 """The modules of Wan's denoisers that carry an adapter, with their widths, as data."""
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from training.catalogue.models import Model
+from training.catalogue.models import Model, ModelSize
 from training.vocabulary import Widths
 
 _ATTENTION = ("q", "k", "v", "o")
-# (blocks, width, feed-forward width). Source: num_layers, dim and ffn_dim in Wan-Video/Wan2.1 and
+# Blocks, width and feed-forward width. Source: num_layers, dim and ffn_dim in Wan-Video/Wan2.1 and
 # Wan2.2, wan/configs; both experts of Wan 2.2 A14B have the sizes of Wan 2.1 14B.
-_SMALL, _LARGE = (30, 1536, 8960), (40, 5120, 13824)
+_DIMENSIONS: Mapping[ModelSize, tuple[int, int, int]] = MappingProxyType(
+    {"1.3B": (30, 1536, 8960), "14B": (40, 5120, 13824)}
+)
 
 
 def wan_modules(*, blocks: int, width: int, ffn_width: int, clip: bool) -> Widths:
@@ -36,7 +39,7 @@ def wan_modules(*, blocks: int, width: int, ffn_width: int, clip: bool) -> Width
 
 def modules_of(model: Model) -> Widths:
     """Return the modules of the published weights of `model`."""
-    blocks, width, ffn_width = _SMALL if "1.3B" in model.task else _LARGE
+    blocks, width, ffn_width = _DIMENSIONS[model.size]
     return wan_modules(blocks=blocks, width=width, ffn_width=ffn_width, clip=model.clip)
 
 

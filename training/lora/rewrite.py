@@ -1,7 +1,5 @@
 """A safetensors file with another header: other metadata, other names, the same tensor bytes."""
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +7,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from training.files.safetensors_header import TensorHeader
+from training.files.atomic import whole_file
+from training.files.safetensors_header import TensorHeader, header_bytes
 from training.lora.contents import ALPHA, MUSUBI_PREFIX, Contents
 
-_ALIGNMENT = 8
 _BLOCK_BYTES = 1 << 20
 
 
@@ -67,36 +65,14 @@ class _Piece:
 
 
 def _write(source: Path, target: Path, pieces: list[_Piece], metadata: Mapping[str, str]) -> None:
-    partial = target.with_name(f".{target.name}.rewriting")
-    try:
-        with source.open("rb") as old, partial.open("wb") as new:
-            new.write(_header(pieces, metadata))
-            for piece in pieces:
-                if isinstance(piece.data, bytes):
-                    new.write(piece.data)
-                else:
-                    _copy(old, new, *piece.data)
-            new.flush()
-            os.fsync(new.fileno())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _header(pieces: list[_Piece], metadata: Mapping[str, str]) -> bytes:
-    head: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
-    offset = 0
-    for piece in pieces:
-        end = offset + piece.size
-        head[piece.name] = {
-            "dtype": piece.dtype,
-            "shape": list(piece.shape),
-            "data_offsets": [offset, end],
-        }
-        offset = end
-    text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % _ALIGNMENT)
-    return len(text).to_bytes(8, "little") + text
+    described = ((piece.name, piece.dtype, piece.shape, piece.size) for piece in pieces)
+    with source.open("rb") as old, whole_file(target) as new:
+        new.write(header_bytes(described, metadata))
+        for piece in pieces:
+            if isinstance(piece.data, bytes):
+                new.write(piece.data)
+            else:
+                _copy(old, new, *piece.data)
 
 
 def _copy(old: BinaryIO, new: BinaryIO, start: int, end: int) -> None:

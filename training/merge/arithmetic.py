@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from training.errors import MergeError
+from training.files.safetensors_header import TensorEntry
 from training.merge.changes import Change
 from training.merge.deltas import DTYPES, load_delta, load_part
 from training.merge.extremes import Extremes, is_finite
-from training.merge.layout import FileLayout, TensorSpec
+from training.merge.layout import FileLayout
 from training.merge.transfer import Room, read_at
 
 # 128 rows of a 5,120 wide matrix. A quarter of that would stay in a core's L2 cache, but every
@@ -34,7 +35,7 @@ class TensorMerge:
         delta: What is added.
     """
 
-    def __init__(self, spec: TensorSpec, change: Change, lora: FileLayout) -> None:
+    def __init__(self, spec: TensorEntry, change: Change, lora: FileLayout) -> None:
         self._spec, self._dtype, self._wide = spec, DTYPES[spec.dtype], _WIDE[spec.dtype]
         self.delta = load_delta(change, lora, self._wide)
         self._columns = self.delta.columns
@@ -81,12 +82,12 @@ def _blocks(rows: int, columns: int) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def unusable_tensors(lora: FileLayout, specs: Iterable[TensorSpec]) -> list[str]:
+def unusable_tensors(lora: FileLayout, specs: Iterable[TensorEntry]) -> list[str]:
     """Return the names of the tensors that hold NaN or infinite values."""
     return [spec.name for spec in specs if not all(map(is_finite, _pieces(lora, spec)))]
 
 
-def _pieces(lora: FileLayout, spec: TensorSpec) -> Iterator[Tensor]:
+def _pieces(lora: FileLayout, spec: TensorEntry) -> Iterator[Tensor]:
     for first in range(0, spec.elements, _BLOCK_ELEMENTS):
         count = min(_BLOCK_ELEMENTS, spec.elements - first)
         yield load_part(lora.path, spec, first, count)

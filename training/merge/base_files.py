@@ -7,7 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from training.errors import MergeError
-from training.merge.layout import FileLayout, TensorSpec, listed, read_layout
+from training.files.safetensors_header import TensorEntry
+from training.merge.layout import FileLayout, listed, read_layout
 
 
 class _Index(BaseModel):
@@ -23,7 +24,7 @@ class BaseFiles:
     index: bytes | None = None
 
     @property
-    def tensors(self) -> Iterator[tuple[FileLayout, TensorSpec]]:
+    def tensors(self) -> Iterator[tuple[FileLayout, TensorEntry]]:
         """Every tensor with its file, in the order in which they are stored."""
         return ((file, spec) for file in self.files for spec in file.tensors)
 

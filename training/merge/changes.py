@@ -6,26 +6,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from training.errors import MergeError
-from training.merge.layout import FileLayout, TensorSpec, listed, read_scalar
+from training.files.safetensors_header import TensorEntry
+from training.merge.layout import FileLayout, listed, read_scalar
 from training.merge.names import LoraKeyPart
 
 _FLOATS = frozenset({"BF16", "F16", "F32", "F64"})
 _MERGEABLE = frozenset({"BF16", "F16", "F32"})
 _PAIR_STYLES = ((LoraKeyPart.DOWN, LoraKeyPart.UP), (LoraKeyPart.A, LoraKeyPart.B))
 
-Parts = Mapping[LoraKeyPart, TensorSpec]
+Parts = Mapping[LoraKeyPart, TensorEntry]
 
 
 @dataclass(frozen=True, slots=True)
 class PairChange:
     """Adds `scale * up @ down`; down is [r, in, ...], up is [out, r, ...], r the rank."""
 
-    down: TensorSpec
-    up: TensorSpec
+    down: TensorEntry
+    up: TensorEntry
     scale: float
 
     @property
-    def parts(self) -> tuple[TensorSpec, ...]:
+    def parts(self) -> tuple[TensorEntry, ...]:
         """The LoRA's tensors that the change is made of."""
         return self.down, self.up
 
@@ -34,11 +35,11 @@ class PairChange:
 class DiffChange:
     """Adds `scale * diff`, a difference of the tensor's own shape."""
 
-    diff: TensorSpec
+    diff: TensorEntry
     scale: float
 
     @property
-    def parts(self) -> tuple[TensorSpec, ...]:
+    def parts(self) -> tuple[TensorEntry, ...]:
         """The LoRA's tensors that the change is made of."""
         return (self.diff,)
 
@@ -60,8 +61,8 @@ class ModuleParts:
 
     module: str
     parts: Parts
-    weight: TensorSpec | None
-    bias: TensorSpec | None
+    weight: TensorEntry | None
+    bias: TensorEntry | None
 
 
 def build_changes(
@@ -106,7 +107,7 @@ def _styles(parts: Parts) -> list[tuple[LoraKeyPart, LoraKeyPart]]:
 
 def _changes(
     entry: ModuleParts, lora: FileLayout, strength: float
-) -> Iterator[tuple[TensorSpec, Change]]:
+) -> Iterator[tuple[TensorEntry, Change]]:
     parts = entry.parts
     styles = _styles(parts)
     if len(styles) + (LoraKeyPart.DIFF in parts) > 1:
@@ -127,7 +128,7 @@ def _changes(
 def _pair(
     entry: ModuleParts,
     style: tuple[LoraKeyPart, LoraKeyPart],
-    weight: TensorSpec,
+    weight: TensorEntry,
     lora: FileLayout,
     strength: float,
 ) -> PairChange:
@@ -148,7 +149,7 @@ def _pair(
     return PairChange(down, up, strength * own / rank)
 
 
-def _diff(diff: TensorSpec, target: TensorSpec, strength: float) -> DiffChange:
+def _diff(diff: TensorEntry, target: TensorEntry, strength: float) -> DiffChange:
     _check_dtypes(diff)
     if diff.shape != target.shape:
         shapes = f"{list(diff.shape)} for {list(target.shape)}"
@@ -156,7 +157,7 @@ def _diff(diff: TensorSpec, target: TensorSpec, strength: float) -> DiffChange:
     return DiffChange(diff, strength)
 
 
-def _target(entry: ModuleParts, spec: TensorSpec | None, kind: str) -> TensorSpec:
+def _target(entry: ModuleParts, spec: TensorEntry | None, kind: str) -> TensorEntry:
     if spec is None:
         raise _UnfitError(f"have no {kind} in the base", entry.module)
     if spec.dtype not in _MERGEABLE:
@@ -165,7 +166,7 @@ def _target(entry: ModuleParts, spec: TensorSpec | None, kind: str) -> TensorSpe
     return spec
 
 
-def _check_dtypes(*specs: TensorSpec) -> None:
+def _check_dtypes(*specs: TensorEntry) -> None:
     for spec in specs:
         if spec.dtype not in _FLOATS:
             raise _UnfitError("have LoRA tensors that are not floats of 16 bits or more", spec.name)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Protocol, cast
 import torch
 from torch import Tensor
 
+from training.files.safetensors_header import TensorEntry
 from training.merge.changes import Change, PairChange
-from training.merge.layout import FileLayout, TensorSpec
+from training.merge.layout import FileLayout
 from training.merge.transfer import read_at
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class FullDelta:
     Unlike the factors of a pair it is as large as what it is added to.
     """
 
-    def __init__(self, path: Path, diff: TensorSpec, scale: float) -> None:
+    def __init__(self, path: Path, diff: TensorEntry, scale: float) -> None:
         self._path, self._diff, self._scale = path, diff, scale
         rows = diff.shape[0] if len(diff.shape) > 1 else 1
         self.columns = diff.elements // max(1, rows)
@@ -110,7 +111,7 @@ def load_delta(change: Change, lora: FileLayout, dtype: torch.dtype) -> Delta:
     return FullDelta(lora.path, change.diff, change.scale)
 
 
-def load_part(path: Path, spec: TensorSpec, first: int, count: int) -> Tensor:
+def load_part(path: Path, spec: TensorEntry, first: int, count: int) -> Tensor:
     """Return `count` numbers of a tensor from number `first` on, in memory of their own."""
     values = torch.empty(count, dtype=DTYPES[spec.dtype])
     with path.open("rb", buffering=0) as file:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from training.errors import MergeError
+from training.files.safetensors_header import TensorEntry
 from training.merge.base_files import BaseFiles, read_base
 from training.merge.changes import Change, ModuleParts, build_changes
-from training.merge.layout import FileLayout, TensorSpec, listed, read_layout
+from training.merge.layout import FileLayout, listed, read_layout
 from training.merge.names import LoraKeyPart, ModuleNames, refused_kind, split_key
 from training.merge.request import MergeRequest
 
@@ -113,7 +114,7 @@ def _group(
     used: Mapping[str, tuple[str, LoraKeyPart]],
     lora: FileLayout,
     modules: ModuleNames,
-    specs: Mapping[str, TensorSpec],
+    specs: Mapping[str, TensorEntry],
 ) -> list[ModuleParts]:
     found = {name: modules.find(name) for name, _ in used.values()}
     lost = [name for name, module in found.items() if module is None]
@@ -130,7 +131,7 @@ def _group(
             "Use the LoRA as its authors published it.",
         )
     stored = {spec.name: spec for spec in lora.tensors}
-    parts: defaultdict[str, dict[LoraKeyPart, TensorSpec]] = defaultdict(dict)
+    parts: defaultdict[str, dict[LoraKeyPart, TensorEntry]] = defaultdict(dict)
     for key, (name, part) in used.items():
         parts[name][part] = stored[key]
     return [
@@ -142,13 +143,13 @@ def _group(
     ]
 
 
-def _matrices(modules: ModuleNames, specs: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
+def _matrices(modules: ModuleNames, specs: Mapping[str, TensorEntry]) -> dict[str, TensorEntry]:
     weights = {module: specs.get(f"{name}.weight") for module, name in modules.known.items()}
     return {m: spec for m, spec in weights.items() if spec is not None and len(spec.shape) >= 2}
 
 
 def _expected(
-    request: MergeRequest, matrices: Mapping[str, TensorSpec], changed: frozenset[str]
+    request: MergeRequest, matrices: Mapping[str, TensorEntry], changed: frozenset[str]
 ) -> frozenset[str]:
     expected = request.expected
     if expected is None:
@@ -175,7 +176,7 @@ def _expected(
     return expected
 
 
-def _covered(matrices: Mapping[str, TensorSpec], changed: frozenset[str]) -> frozenset[str]:
+def _covered(matrices: Mapping[str, TensorEntry], changed: frozenset[str]) -> frozenset[str]:
     """Return the changed modules, and those of all other blocks that are of the same kinds."""
     kinds = {_kind(module) for module in changed} - {None}
     alike = {m for m, spec in matrices.items() if len(spec.shape) == 2 and _kind(m) in kinds}

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from training.errors import MergeError
+from training.files.safetensors_header import TensorEntry
 from training.merge.deltas import DTYPES, Delta, byte_view
-from training.merge.layout import TensorSpec
 from training.merge.transfer import read_at
 
 _SAMPLED_COLUMNS = 256
@@ -15,7 +15,7 @@ _SAMPLED_COLUMNS = 256
 _FP32_SLACK = 2.0**-22
 
 
-def sample_errors(spec: TensorSpec, delta: Delta, before: int, after: int) -> tuple[float, int]:
+def sample_errors(spec: TensorEntry, delta: Delta, before: int, after: int) -> tuple[float, int]:
     """Compare values of the first, the last and one other row with `weight + delta` in fp64.
 
     Args:
@@ -44,7 +44,7 @@ def sample_errors(spec: TensorSpec, delta: Delta, before: int, after: int) -> tu
 
 
 def _row_errors(
-    spec: TensorSpec, delta: Delta, row: int, columns: slice, files: tuple[int, int]
+    spec: TensorEntry, delta: Delta, row: int, columns: slice, files: tuple[int, int]
 ) -> Tensor:
     old, new = (_read(file, spec, row * delta.columns, columns) for file in files)
     change, terms = delta.exact(row, columns)
@@ -58,7 +58,7 @@ def _row_errors(
     return errors
 
 
-def _read(file: int, spec: TensorSpec, first: int, columns: slice) -> Tensor:
+def _read(file: int, spec: TensorEntry, first: int, columns: slice) -> Tensor:
     dtype = DTYPES[spec.dtype]
     values = torch.empty(columns.stop - columns.start, dtype=dtype)
     read_at(file, byte_view(values), spec.start + (first + columns.start) * dtype.itemsize)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from training.merge.layout import TensorSpec
+from training.files.safetensors_header import TensorEntry
 
 COPY_BYTES = 1 << 19
 Room = Callable[[int], memoryview]  # gives memory for so many bytes
@@ -37,7 +37,7 @@ def write_at(descriptor: int, data: memoryview, offset: int) -> None:
         done += os.pwrite(descriptor, data[done:], offset + done)
 
 
-def tensor_chunks(descriptor: int, spec: TensorSpec, room: Room) -> Iterator[memoryview]:
+def tensor_chunks(descriptor: int, spec: TensorEntry, room: Room) -> Iterator[memoryview]:
     """Yield the tensor's bytes in order, each chunk in memory that `room` gave."""
     for done in range(0, spec.size_bytes, COPY_BYTES):
         chunk = room(min(COPY_BYTES, spec.size_bytes - done))
@@ -45,7 +45,7 @@ def tensor_chunks(descriptor: int, spec: TensorSpec, room: Room) -> Iterator[mem
         yield chunk
 
 
-def tensor_sha256(path: Path, spec: TensorSpec) -> str:
+def tensor_sha256(path: Path, spec: TensorEntry) -> str:
     """Return the SHA-256 of the tensor's bytes in the file at `path`."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(COPY_BYTES))

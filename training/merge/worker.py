@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from training.files.safetensors_header import TensorEntry
 from training.merge.arithmetic import TensorMerge
 from training.merge.changes import Change
 from training.merge.direct import StreamWriter
-from training.merge.layout import FileLayout, TensorSpec
+from training.merge.layout import FileLayout
 from training.merge.proof import sample_errors
 from training.merge.transfer import COPY_BYTES, tensor_chunks
 
@@ -26,7 +27,7 @@ class WrittenTensor:
         change: Root mean square of what was added to it.
     """
 
-    spec: TensorSpec
+    spec: TensorEntry
     sha256: str
     is_changed: bool
     change: float = 0.0
@@ -44,7 +45,7 @@ class TensorWork:
     """One tensor to be written; `change` is None where it is copied as it is."""
 
     file: FileLayout
-    spec: TensorSpec
+    spec: TensorEntry
     change: Change | None
     target: Path
 

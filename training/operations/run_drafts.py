@@ -41,13 +41,13 @@ def draft_spec(
     *,
     ref: DatasetRef,
     report: Report,
-    card: str | None = None,
+    default_gpu: str | None = None,
 ) -> RunSpec:
     """Return the spec of a request for the dataset version `ref` with that report.
 
-    `card` is the GPU whose memory the groups must fit when the request asks for none; None where
-    it is not known. A rehearsal may ask for one as well: it needs none, but so the same request
-    can be tried out, and the plan tells what the real training would take on it.
+    Without a GPU in the request, the groups must fit `default_gpu`; None if that is not known.
+    A rehearsal may name a GPU as well. It needs none, but this way the same request can be tried
+    out, and the plan shows what real training would cost on it.
 
     Raises:
         NotFoundError: The model or the GPU does not exist.
@@ -67,11 +67,11 @@ def draft_spec(
     groups = cut_dataset(report, model, items, request.dataset_toml)
     if model.i2v and groups.items and all(item.frames == 1 for item in groups.items):
         raise _without_movement(model, groups, report)
-    gpu = find_gpu(request.gpu).name if request.gpu is not None else None
-    if gpu is not None and engine == "musubi":
-        card = gpu
-    if card is not None:
-        refuse_too_large(model, groups, card, is_own_toml=request.dataset_toml is not None)
+    asked = find_gpu(request.gpu).name if request.gpu is not None else None
+    if asked is not None and engine == "musubi":
+        default_gpu = asked
+    if default_gpu is not None:
+        refuse_too_large(model, groups, default_gpu, is_own_toml=request.dataset_toml is not None)
     return RunSpec(
         name=request.name or default_run_name(ref.name, model.name),
         guild=origin.guild,
@@ -84,7 +84,7 @@ def draft_spec(
         experts=experts,
         steps_per_epoch=steps_per_epoch(groups),
         items=items,
-        gpu=gpu,
+        gpu=asked,
         dataset_toml=request.dataset_toml,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pydantic import ValidationError
 
 from training import store_keys
-from training.catalogue.gpus import require_there
+from training.catalogue.gpus import require_same_gpu
 from training.catalogue.models import find_model
 from training.dataset.report import Report
 from training.errors import NotFoundError, RequestError
@@ -68,10 +68,10 @@ class Runs:
             RequestError: A setting, the name or the dataset does not fit.
             AdapterError: What it starts from does not fit the model.
         """
-        card, only = self._house.gpu(find_model(request.model), engine), self._house.only_gpu
+        gpu, only = self._house.gpu(find_model(request.model), engine), self._house.only_gpu
         if request.gpu is not None and only is not None and engine == "musubi":
-            require_there(request.gpu, only)
-        spec = draft_spec(request, origin, engine, ref=ref, report=report, card=card)
+            require_same_gpu(request.gpu, only)
+        spec = draft_spec(request, origin, engine, ref=ref, report=report, default_gpu=gpu)
         return self.starts.resolve(spec, request.resume_from)
 
     def start(self, request: TrainRequest, origin: Requester, engine: EngineName) -> RunSpec:

@@ -3,7 +3,6 @@
 The library's own writer orders the metadata at random, so two equal runs would differ.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,13 @@ from numpy.typing import NDArray
 
 from training.files import safetensors_header
 from training.files.atomic import atomic_file
-from training.files.safetensors_header import TensorHeader
+from training.files.safetensors_header import TensorHeader, header_bytes
 from training.rehearsal.failure import MusubiError
 
 DType = Literal["BF16", "F16", "F32", "I64"]
 Floats = NDArray[np.float32]
 
 _READABLE = ("BF16", "F16", "F32", "I64")
-_LENGTH_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +47,9 @@ def encode(values: Floats, dtype: DType) -> Raw:
 
 def serialize(tensors: Mapping[str, Raw], metadata: Mapping[str, str]) -> list[bytes]:
     """Return the file's parts: first the header, then each tensor, sorted by name."""
-    names = sorted(tensors)
-    header: dict[str, object] = {}
-    if metadata:
-        header["__metadata__"] = dict(sorted(metadata.items()))
-    offset = 0
-    for name in names:
-        raw = tensors[name]
-        end = offset + len(raw.data)
-        header[name] = {
-            "dtype": raw.dtype,
-            "shape": list(raw.shape),
-            "data_offsets": [offset, end],
-        }
-        offset = end
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % _LENGTH_BYTES)
-    return [
-        len(text).to_bytes(_LENGTH_BYTES, "little") + text,
-        *(tensors[name].data for name in names),
-    ]
+    ordered = sorted(tensors.items())
+    described = ((name, raw.dtype, raw.shape, len(raw.data)) for name, raw in ordered)
+    return [header_bytes(described, metadata), *(raw.data for _, raw in ordered)]
 
 
 def write(path: Path, tensors: Mapping[str, Raw], metadata: Mapping[str, str]) -> None:

@@ -86,7 +86,7 @@ class RunSpec(BaseModel):
 
     Attributes:
         items: What training items are cut to, where not as in the guide.
-        gpu: The card that it asked for, where not the model's own.
+        gpu: The GPU that was asked for; None for the model's own.
         dataset_toml: The user's own dataset TOML, in place of the guide's groups.
     """
 
@@ -128,7 +128,7 @@ class TrainRequest(BaseModel):
     """What `/train` and `lorabot train` take, before it is checked against a model.
 
     Attributes:
-        gpu: The card to cache and train on, by its name; the model's own when not given.
+        gpu: The GPU to cache and train on; defaults to the model's own.
         dataset_toml: The text of a dataset TOML of the user's own.
         dataset_config: Use the dataset TOML that lies in the dataset's zip.
     """

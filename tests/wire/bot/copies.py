@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bot.discord.leader import Timing
+from bot.discord.copies.leader import Timing
 from bot.hosting.bot import RunningBot, running_bot
 from bot.hosting.local import LocalInstallation
 from bot.sandbox.server import SandboxServer

@@ -9,7 +9,7 @@ import discord
 import pytest
 from PIL import Image
 
-from bot.discord.dataset_buttons import DatasetButton
+from bot.discord.buttons.datasets import DatasetButton
 from bot.hosting.bot import RunningBot, running_bot
 from bot.hosting.local import LocalInstallation
 from bot.sandbox.client.models import Message
@@ -285,7 +285,7 @@ async def test_a_long_look_shows_how_far_it_is_and_outlives_the_interaction(
             await ada.command("dataset add", {"name": "annika", "zip": broken})
             await ada.wait_for(lambda m: "What to do" in m.text, timeout=60)
             left = [message.text for message in await ada.messages()]
-            monkeypatch.setattr("bot.discord.answers.TOKEN_MINUTES", 0.0)
+            monkeypatch.setattr("bot.discord.answers.answers.TOKEN_MINUTES", 0.0)
             await ada.command("dataset check", {"zip": archive})
             late = await ada.wait_for(lambda m: "annika, checked" in m.text, timeout=60)
 

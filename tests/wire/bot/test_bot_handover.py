@@ -12,7 +12,7 @@ from typing import Any
 import discord
 import pytest
 
-from bot.discord.interaction_claims import Claimed
+from bot.discord.copies.interaction_claims import Claimed
 from bot.sandbox.client.models import Message
 from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.server import SandboxServer

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot.discord.card_keeper import CardKeeper
+from bot.discord.cards.card_keeper import CardKeeper
 from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.server import SandboxServer
 from storage.local.leases import LEASE_SECONDS, FileLeases

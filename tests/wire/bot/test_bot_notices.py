@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bot.discord.notices import NoticeTeller
+from bot.discord.cards.notices import NoticeTeller
 from bot.hosting.bot import RunningBot
 from bot.hosting.local import LocalInstallation
 from bot.sandbox.server import SandboxServer

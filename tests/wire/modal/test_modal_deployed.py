@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pytest
 from modal_proto import api_pb2
 
+from tests.resource_table import functions_table, table
 from tests.wire.modal.installation import ROOT
 from tests.wire.modal.loopback.api import Loopback
 from training.deployment.image_pins import MUSUBI_COMMANDS, PACKAGES, TORCH
@@ -19,7 +20,6 @@ from training.deployment.resources import (
     Resources,
     ServerResources,
 )
-from training.resource_table import functions_table, table
 
 README = (ROOT / "README.md").read_text("utf-8")
 NAMES: tuple[FunctionName, ...] = tuple(FUNCTIONS)

@@ -123,9 +123,15 @@ class GroupPlan:
         return sum(group.batches for group in self.groups)
 
 
-def tokens(item: Item) -> int:
+def token_count(size: Size, frames: int) -> int:
     """Return how many tokens the transformer sees: latent frames times patches of 16 x 16."""
-    return ((item.frames - 1) // 4 + 1) * (item.bucket_width // STEP) * (item.bucket_height // STEP)
+    width, height = size
+    return ((frames - 1) // 4 + 1) * (width // STEP) * (height // STEP)
+
+
+def tokens(item: Item) -> int:
+    """Return how many tokens the transformer sees of an item."""
+    return token_count((item.bucket_width, item.bucket_height), item.frames)
 
 
 def plan_of(groups: Sequence[Group], samples: Sequence[Sample]) -> GroupPlan:

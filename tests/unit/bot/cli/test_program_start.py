@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.cli.hosting.serve import sandbox, serve
 from bot.cli.options import Home
-from bot.cli.sandbox import sandbox, serve
 
 
 @pytest.fixture(autouse=True)

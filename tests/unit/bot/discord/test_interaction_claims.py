@@ -8,7 +8,7 @@ import discord
 from discord import app_commands
 
 import bot.discord
-from bot.discord.interaction_claims import Claimed
+from bot.discord.copies.interaction_claims import Claimed
 
 # What the library asks before it handles an interaction, and a subclass can answer.
 HANDLERS: tuple[type, ...] = (

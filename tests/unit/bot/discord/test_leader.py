@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.discord.leader import Leader, Timing
+from bot.discord.copies.leader import Leader, Timing
 from storage.local.leases import FileLeases
 from training.ports import Grant
 

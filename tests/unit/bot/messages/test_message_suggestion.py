@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.discord.run_buttons import run_buttons
+from bot.discord.buttons.runs import run_buttons
 from bot.messages.lists import retried_card
 from bot.messages.run_card import run_card
 from bot.messages.suggestion_text import fix_with_option, retry_label

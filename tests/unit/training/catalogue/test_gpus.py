@@ -1,4 +1,4 @@
-"""The cards that a run can ask for: one list, and what a run takes on each."""
+"""The GPUs that a run can ask for: one list, and what a run takes on each."""
 
 from datetime import date
 from types import MappingProxyType
@@ -7,7 +7,7 @@ import pytest
 
 from bot.messages.gpu_text import priced
 from tests.specs import groups, spec
-from training.catalogue.gpus import GPUS, find_gpu, require_there
+from training.catalogue.gpus import GPUS, find_gpu, require_same_gpu
 from training.catalogue.models import MODELS, find_model
 from training.deployment.resources import FUNCTIONS, KNOWN_GPUS
 from training.errors import NotFoundError, RequestError
@@ -50,11 +50,11 @@ def test_another_gpu_is_refused_with_those_that_there_are(text: str) -> None:
     assert all(name in caught.value.fix for name in GPUS)
 
 
-def test_a_machine_with_one_card_gives_no_other() -> None:
-    require_there("h100", "H100")
+def test_a_machine_with_one_gpu_gives_no_other() -> None:
+    require_same_gpu("h100", "H100")
 
     with pytest.raises(RequestError, match=r"trains on an H100.*cannot have an H200"):
-        require_there("H200", "H100")
+        require_same_gpu("H200", "H100")
 
 
 @pytest.mark.parametrize("gpu", GPUS)

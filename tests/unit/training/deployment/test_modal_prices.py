@@ -38,7 +38,7 @@ class Account:
         return ModalPrices(self.read, lambda: self.at, wait_seconds=ENOUGH)
 
 
-def test_every_card_has_its_rate() -> None:
+def test_every_gpu_has_its_rate() -> None:
     assert list(RATES) == list(GPUS)
 
 

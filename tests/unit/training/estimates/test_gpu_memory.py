@@ -25,18 +25,18 @@ def own(frames: int, resolution: str = "[1280, 720]", batch: int = 1) -> GroupPl
     ).plan
 
 
-def refusal(model: str, plan: GroupPlan, card: str, *, is_own: bool = True) -> RequestError:
+def refusal(model: str, plan: GroupPlan, gpu: str, *, is_own: bool = True) -> RequestError:
     with pytest.raises(RequestError) as raised:
-        refuse_too_large(find_model(model), plan, card, is_own_toml=is_own)
+        refuse_too_large(find_model(model), plan, gpu, is_own_toml=is_own)
     return raised.value
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
-def test_the_guides_groups_fit_the_guides_card(model: Model) -> None:
+def test_the_guides_groups_fit_the_guides_gpu(model: Model) -> None:
     refuse_too_large(model, plan_groups(SET, model.resolution), model.gpu, is_own_toml=False)
 
 
-def test_the_measured_card_gives_the_measured_figure() -> None:
+def test_the_measured_gpu_gives_the_measured_figure() -> None:
     """33 GB at 21,600 tokens with weights in fp8, on an H100."""
     (need,) = needs(find_model("wan21-t2v-14b"), own(21), "H100")
 
@@ -46,12 +46,12 @@ def test_the_measured_card_gives_the_measured_figure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "frames", "card"),
+    ("model", "frames", "gpu"),
     [("wan21-t2v-14b", 21, "A100-80GB"), ("wan22-t2v-vanilla", 21, "H100"),
      ("wan21-t2v-1-3b", 21, "H100"), ("wan21-t2v-14b", 81, "H100")],
 )  # fmt: skip
-def test_what_was_not_measured_is_called_rough(model: str, frames: int, card: str) -> None:
-    assert not needs(find_model(model), own(frames), card)[0].is_measured
+def test_what_was_not_measured_is_called_rough(model: str, frames: int, gpu: str) -> None:
+    assert not needs(find_model(model), own(frames), gpu)[0].is_measured
 
 
 def test_a_group_too_large_is_named_with_its_need_and_what_fits() -> None:
@@ -96,14 +96,14 @@ def test_a_batch_multiplies_what_a_step_holds() -> None:
     assert four == 4 * one
 
 
-def test_no_larger_card_is_named_where_there_is_none() -> None:
+def test_no_larger_gpu_is_named_where_there_is_none() -> None:
     error = refusal("wan22-i2v-vanilla", own(129, batch=4), "H100")
 
     assert "larger GPU" not in error.fix
     assert error.fix.startswith("What fits: ")
 
 
-def test_a_rehearsal_needs_no_card_and_real_training_the_one_that_is_named(
+def test_a_rehearsal_needs_no_gpu_and_real_training_the_one_that_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = find_model("wan21-t2v-14b")

@@ -35,7 +35,10 @@ OWN = '[[datasets]]\nvideo_directory = "v"\nenable_bucket = true\ntarget_frames 
 
 
 def drafted(
-    of: Report = SET, card: str | None = None, engine: EngineName = "rehearsal", **wishes: Any
+    of: Report = SET,
+    default_gpu: str | None = None,
+    engine: EngineName = "rehearsal",
+    **wishes: Any,
 ) -> RunSpec:
     settings = {name: str(wishes.pop(name)) for name in ITEM_NAMES if name in wishes}
     request = TrainRequest(model="wan21-i2v-720p", dataset="annika", settings=settings, **wishes)
@@ -43,7 +46,7 @@ def drafted(
         DatasetRef(name="annika", number=1, version=of.version),
         Requester(guild="1", by="7"),
     )
-    return draft_spec(request, origin, engine, ref=ref, report=of, card=card)
+    return draft_spec(request, origin, engine, ref=ref, report=of, default_gpu=default_gpu)
 
 
 def with_configs(*texts: str) -> Report:
@@ -98,20 +101,20 @@ def test_remarks_are_about_the_toml_of_the_run() -> None:
     assert "toml-source-fps" in [f.code for f in remarks(OWN, SET)]
 
 
-def test_what_the_card_cannot_hold_is_refused_where_the_card_is_known() -> None:
+def test_what_the_gpu_cannot_hold_is_refused_where_the_gpu_is_known() -> None:
     with pytest.raises(RequestError, match="unmeasured, rough"):
-        drafted(card="L4")
+        drafted(default_gpu="L4")
 
-    assert drafted(card="H100").steps_per_epoch == 5
-    assert drafted(card=None).steps_per_epoch == 5
+    assert drafted(default_gpu="H100").steps_per_epoch == 5
+    assert drafted(default_gpu=None).steps_per_epoch == 5
 
 
 def test_the_gpu_that_is_asked_for_is_the_one_that_must_hold_the_groups() -> None:
     with pytest.raises(RequestError, match="an L4 has 22 GiB"):
-        drafted(gpu="l4", card="H100", engine="musubi")
+        drafted(gpu="l4", default_gpu="H100", engine="musubi")
 
-    assert drafted(gpu="h100", card="L4", engine="musubi").gpu == "H100"
-    assert drafted(card="H100", engine="musubi").gpu is None
+    assert drafted(gpu="h100", default_gpu="L4", engine="musubi").gpu == "H100"
+    assert drafted(default_gpu="H100", engine="musubi").gpu is None
 
 
 def test_a_rehearsal_may_ask_for_a_gpu_that_would_be_too_small() -> None:
@@ -124,7 +127,7 @@ def test_an_unknown_gpu_is_refused_whatever_trains(engine: EngineName) -> None:
         drafted(gpu="GTX", engine=engine)
 
 
-def test_a_machine_whose_card_is_known_refuses_another(tmp_path: Path) -> None:
+def test_a_machine_whose_gpu_is_known_refuses_another(tmp_path: Path) -> None:
     local = LocalInstallation(Settings(home=tmp_path, gpu="H100"))
     ref, origin = (
         DatasetRef(name="annika", number=1, version=SET.version),

@@ -42,7 +42,8 @@ def make_python(folder: Path) -> Path:
         packages = Path(sysconfig.get_path("purelib"))
         own = folder / packages.relative_to(sys.prefix)
         own.mkdir(parents=True)
-        (own / "host.pth").write_text(f"{packages}\n")
+        hosts = [path for path in sys.path if Path(path).name == packages.name]
+        (own / "host.pth").write_text("".join(f"{path}\n" for path in hosts))
     return python
 
 

@@ -6,12 +6,12 @@ from typing import Literal, Self
 
 import discord
 
-from bot.discord.answers import Interaction, answer, answer_error, guild_of
-from bot.discord.dataset_answer import send_checked, send_stored, table_file
-from bot.discord.embed import to_embed
-from bot.discord.interaction_claims import Claimed
-from bot.discord.long_answer import LongAnswer
-from bot.discord.run_buttons import ServiceClient
+from bot.discord.answers.answers import Interaction, answer, answer_error, guild_of
+from bot.discord.answers.dataset_answer import send_checked, send_stored, table_file
+from bot.discord.answers.embed import to_embed
+from bot.discord.answers.long_answer import LongAnswer
+from bot.discord.buttons.runs import ServiceClient
+from bot.discord.copies.interaction_claims import Claimed
 from bot.messages.check_text import captions_card
 from bot.messages.removal_text import removal_card, removed_card
 from bot.service.dataset_views import CheckedDataset, StoredDataset

@@ -10,8 +10,8 @@ import aiohttp
 import discord
 from discord import app_commands
 
-from bot.discord.answers import Interaction, answer_error
-from bot.discord.leader import Leader, Timing
+from bot.discord.answers.answers import Interaction, answer_error
+from bot.discord.copies.leader import Leader, Timing
 from training.errors import RequestError, TrainingError
 from training.ports import Claims
 

@@ -9,18 +9,13 @@ from pathlib import Path
 import discord
 from discord import app_commands
 
-from bot.discord.answers import Interaction, answer, answer_error, guild_of
-from bot.discord.attachment_file import save_attachment
-from bot.discord.caption_commands import add_caption_commands
-from bot.discord.completion import Complete
-from bot.discord.dataset_answer import report_file, send_stored
-from bot.discord.dataset_buttons import (
-    ask_to_remove,
-    show_checked,
-    show_stored,
-    stored_buttons,
-)
-from bot.discord.long_answer import LongAnswer
+from bot.discord.answers.answers import Interaction, answer, answer_error, guild_of
+from bot.discord.answers.attachment_file import save_attachment
+from bot.discord.answers.dataset_answer import report_file, send_stored
+from bot.discord.answers.long_answer import LongAnswer
+from bot.discord.buttons.datasets import ask_to_remove, show_checked, show_stored, stored_buttons
+from bot.discord.commands.captions import add_caption_commands
+from bot.discord.commands.completion import Complete
 from bot.messages.dataset_text import dataset_list
 from bot.service.datasets import Mode
 from bot.service.service import Service

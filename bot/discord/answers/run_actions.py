@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 
 import discord
 
-from bot.discord.answers import Interaction, answer, guild_of, requester_of
-from bot.discord.embed import to_embed
+from bot.discord.answers.answers import Interaction, answer, guild_of, requester_of
+from bot.discord.answers.embed import to_embed
 from bot.messages.lists import cancelled_card, download_card, resumed_card, retried_card
 from bot.service.service import Service
 from training.errors import RequestError

@@ -7,7 +7,7 @@ from datetime import timedelta
 import discord
 from discord.utils import utcnow
 
-from bot.discord.embed import to_embed
+from bot.discord.answers.embed import to_embed
 from bot.messages.card import Card
 from bot.messages.error_text import error_card, unexpected_text
 from training.errors import RequestError, TrainingError

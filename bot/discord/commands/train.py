@@ -7,9 +7,9 @@ from typing import Any, Literal, get_args
 import discord
 from discord import app_commands
 
-from bot.discord.answers import Interaction, answer, guild_of, requester_of
-from bot.discord.completion import Complete, fixed, gpu_names
-from bot.discord.run_actions import ShowRun
+from bot.discord.answers.answers import Interaction, answer, guild_of, requester_of
+from bot.discord.answers.run_actions import ShowRun
+from bot.discord.commands.completion import Complete, fixed, gpu_names
 from bot.messages.plan_text import plan_card
 from bot.service.service import Service
 from training.catalogue.models import MODELS, Model

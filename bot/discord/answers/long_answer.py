@@ -9,8 +9,8 @@ from typing import Self
 import aiohttp
 import discord
 
-from bot.discord.answers import Interaction, channel_of, is_expired
-from bot.discord.embed import to_embed
+from bot.discord.answers.answers import Interaction, channel_of, is_expired
+from bot.discord.answers.embed import to_embed
 from bot.messages.card import Card
 from bot.messages.check_text import looking_text
 

@@ -8,9 +8,9 @@ from typing import Any
 import discord
 from discord import app_commands
 
-from bot.discord.answers import Interaction, answer, guild_of
-from bot.discord.completion import Complete
-from bot.discord.run_actions import ShowRun, cancel_run, resume_run, send_links
+from bot.discord.answers.answers import Interaction, answer, guild_of
+from bot.discord.answers.run_actions import ShowRun, cancel_run, resume_run, send_links
+from bot.discord.commands.completion import Complete
 from bot.messages.lists import models_card, runs_card
 from bot.messages.run_card import run_card
 from bot.service.service import Service

@@ -5,10 +5,10 @@ import io
 import discord
 from discord import app_commands
 
-from bot.discord.answers import Interaction, guild_of
-from bot.discord.completion import Complete
-from bot.discord.dataset_buttons import send_captions, show_stored
-from bot.discord.embed import to_embed
+from bot.discord.answers.answers import Interaction, guild_of
+from bot.discord.answers.embed import to_embed
+from bot.discord.buttons.datasets import send_captions, show_stored
+from bot.discord.commands.completion import Complete
 from bot.messages.difference_text import difference_card, difference_text
 from bot.service.service import Service
 from training.dataset.captions.table import TABLE_LIMIT_BYTES

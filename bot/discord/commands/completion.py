@@ -5,7 +5,7 @@ from typing import Any
 
 from discord import app_commands
 
-from bot.discord.answers import Interaction, guild_of
+from bot.discord.answers.answers import Interaction, guild_of
 from bot.messages.gpu_text import priced
 from bot.service.service import Service
 from training.catalogue.gpus import GPUS

@@ -6,8 +6,8 @@ from pathlib import Path
 import discord
 from discord import app_commands
 
-from bot.discord.answers import Interaction, answer, guild_of
-from bot.discord.completion import Complete
+from bot.discord.answers.answers import Interaction, answer, guild_of
+from bot.discord.commands.completion import Complete
 from bot.messages.checkpoint_text import (
     LARGER_FILES,
     checkpoint_card,

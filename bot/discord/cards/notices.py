@@ -6,7 +6,7 @@ import logging
 import aiohttp
 import discord
 
-from bot.discord.embed import to_embed
+from bot.discord.answers.embed import to_embed
 from bot.messages.notice_text import clean_up_card
 from training.operations.notices import notices
 from training.ports import Store

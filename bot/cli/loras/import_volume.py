@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import CycloptsError, Parameter
 
-from bot.cli.checkpoint import ServerHome
+from bot.cli.loras.checkpoint import ServerHome
 from bot.cli.options import OPERATOR, Json
 from bot.cli.output import console, errors, fetched, plain, print_json
 from bot.messages.figures import size

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from bot.cli.datasets.zips import look_at
 from bot.cli.options import (
     REQUESTER,
     DatasetName,
@@ -17,7 +18,6 @@ from bot.cli.options import (
     engine_for,
 )
 from bot.cli.output import console, print_json
-from bot.cli.zips import look_at
 from bot.messages.figures import duration
 from bot.messages.gpu_text import asked_gpu, basis
 from bot.messages.plan_text import memory_text
@@ -79,8 +79,8 @@ def _as_json(spec: RunSpec, planner: Planner, cost: Estimate) -> dict[str, Any]:
             {
                 "group": need.group.name,
                 "gib": round(need.gib, 1),
-                "gpu": need.card,
-                "gpu_gib": need.card_gib,
+                "gpu": need.gpu,
+                "gpu_gib": need.gpu_gib,
                 "measured": need.is_measured,
             }
             for need in needs(planner.model, planner.groups, cost.gpu.name)

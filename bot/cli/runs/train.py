@@ -13,6 +13,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from bot.cli.datasets.zips import look_at, stored_dataset
 from bot.cli.options import (
     GUILD,
     REQUESTER,
@@ -26,7 +27,6 @@ from bot.cli.options import (
     engine_for,
 )
 from bot.cli.output import console, print_json
-from bot.cli.zips import look_at, stored_dataset
 from bot.hosting.local import LocalInstallation
 from bot.installation import Installation
 from bot.messages.suggestion_text import fix_with_option

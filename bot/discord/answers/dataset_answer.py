@@ -4,7 +4,7 @@ import io
 
 import discord
 
-from bot.discord.long_answer import LongAnswer
+from bot.discord.answers.long_answer import LongAnswer
 from bot.messages.card import Card
 from bot.messages.check_text import checked_card
 from bot.messages.dataset_text import dataset_card

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from bot.cli.datasets.zips import require_file
 from bot.cli.options import Home, Json, Trigger
 from bot.cli.output import console, counted, print_json
-from bot.cli.zips import require_file
 from bot.messages.contact_sheet import draw_sheet
 from bot.messages.dataset_text import report_text
 from training.dataset.inspect import TooSlowError

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from bot.cli.datasets.zips import require_file
 from bot.cli.options import GUILD, OPERATOR, Home, Json, Trigger
 from bot.cli.output import console, counted, print_json
-from bot.cli.zips import require_file
 from bot.installation import Installation
 from bot.messages.dataset_text import report_text
 from bot.messages.difference_text import difference_text

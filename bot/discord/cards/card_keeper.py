@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import aiohttp
 import discord
 
-from bot.discord.embed import to_embed
-from bot.discord.run_buttons import run_buttons
+from bot.discord.answers.embed import to_embed
+from bot.discord.buttons.runs import run_buttons
 from bot.messages.card import Card
 from bot.messages.lists import ended_ping
 from bot.messages.run_card import run_card
