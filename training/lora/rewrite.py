@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from training.files.atomic import whole_file
+from training.files.atomic import atomic_file
 from training.files.safetensors_header import TensorHeader, header_bytes
 from training.lora.contents import ALPHA, MUSUBI_PREFIX, Contents
 
@@ -66,7 +66,7 @@ class _Piece:
 
 def _write(source: Path, target: Path, pieces: list[_Piece], metadata: Mapping[str, str]) -> None:
     described = ((piece.name, piece.dtype, piece.shape, piece.size) for piece in pieces)
-    with source.open("rb") as old, whole_file(target) as new:
+    with source.open("rb") as old, atomic_file(target) as new:
         new.write(header_bytes(described, metadata))
         for piece in pieces:
             if isinstance(piece.data, bytes):
