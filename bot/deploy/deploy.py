@@ -28,7 +28,7 @@ from training.errors import BackendError, RequestError, TrainingError
 from training.estimates.prices import LISTED, MachinePrices, live_machine_prices
 from training.files.code_path import python_path
 from training.pipeline.advance import open_runs
-from training.pipeline.leases import held
+from training.pipeline.leases import hold_lease
 from training.pipeline.runtime import Runtime, now
 from training.ports import Leases
 
@@ -125,7 +125,7 @@ def alone(leases: Leases) -> Generator[None]:
             "Wait until that is over, then deploy again.",
         )
 
-    with held(leases, "deploy", wait=refuse):
+    with hold_lease(leases, "deploy", wait=refuse):
         yield
 
 

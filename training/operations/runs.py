@@ -15,7 +15,7 @@ from training.operations.initial_weights import InitialWeights
 from training.operations.retry import rest_of, with_suggestion
 from training.operations.run_drafts import Requester, draft_spec
 from training.pipeline.advance import open_runs, request_advance, stop_stages
-from training.pipeline.leases import held
+from training.pipeline.leases import hold_lease
 from training.pipeline.run_view import RunSummary, RunView, damaged_summary, view_run
 from training.pipeline.runtime import Runtime
 from training.ports import RunIndex
@@ -129,7 +129,7 @@ class Runs:
         """Store the run that goes on with an old one; no two do at the same time."""
         if (earlier := self._requested(origin)) is not None:
             return self._store_spec(earlier) or earlier
-        with held(self._house.leases, f"resume/{origin.guild}/{name}"):
+        with hold_lease(self._house.leases, f"resume/{origin.guild}/{name}"):
             old = self._house.log(origin.guild, name).load()
             spec = draft(old)
             self._house.require_engine(old.spec)
