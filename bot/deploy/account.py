@@ -8,12 +8,11 @@ from typing import Literal, cast
 import modal
 import modal.config
 import modal.exception
-from grpclib.exceptions import StreamTerminatedError
 
+from training.backends.modal.errors import ANY_FAILURE
 from training.errors import BackendError, RequestError
 
 SecretState = Literal["there", "missing", "lacks keys"]
-_FAILED = (modal.exception.Error, StreamTerminatedError)
 
 
 @contextmanager
@@ -41,7 +40,7 @@ def asking() -> Generator[None]:
         raise RequestError(
             f"Modal cannot be asked: {error}", "Correct that; see `modal profile list`."
         ) from error
-    except _FAILED as error:
+    except ANY_FAILURE as error:
         raise BackendError(
             f"Modal does not answer: {error}",
             "Look at status.modal.com and at this machine's network, then try again.",

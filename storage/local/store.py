@@ -3,12 +3,14 @@
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from storage.keys import checked
+from training.files.atomic import atomic_write, sync_directory
 from training.ports import StoredFile, unwatched
 
 
@@ -41,7 +43,7 @@ class FolderStore:
         target = self._target(key)
         temporary = self._write_temporary(data)
         temporary.replace(target)
-        _sync_folder(target.parent)
+        sync_directory(target.parent)
 
     def create(self, key: str, data: bytes) -> bool:
         """Store `data` at `key` if nothing is there; return whether this call stored it."""
@@ -54,7 +56,7 @@ class FolderStore:
             return False
         finally:
             temporary.unlink()
-        _sync_folder(target.parent)
+        sync_directory(target.parent)
         return True
 
     def append(self, key: str, data: bytes) -> None:
@@ -133,7 +135,7 @@ class FolderStore:
             if target.is_dir():
                 return False
             raise
-        _sync_folder(target.parent)
+        sync_directory(target.parent)
         return True
 
     def delete(self, key: str) -> None:
@@ -154,16 +156,9 @@ class FolderStore:
         return target
 
     def _write_temporary(self, data: bytes) -> Path:
-        descriptor, name = tempfile.mkstemp(dir=self._temporary)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            Path(name).unlink()
-            raise
-        return Path(name)
+        path = self._temporary / uuid.uuid4().hex
+        atomic_write(path, data)
+        return path
 
 
 def _stored(key: str, path: Path) -> StoredFile:
@@ -177,11 +172,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

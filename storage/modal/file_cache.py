@@ -3,11 +3,14 @@
 import hashlib
 import shutil
 import threading
-import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
+
+from cachetools import LRUCache
+
+from training.files.atomic import atomic_file
 
 MIB, GIB = 1 << 20, 1 << 30
 FETCHED_BYTES = 40 * GIB
@@ -48,13 +51,8 @@ class FetchedFiles:
 
     def _fetch(self, path: Path, fetch: Callable[[BinaryIO], object]) -> None:
         path.parent.mkdir(exist_ok=True)
-        partial = path.with_name(f".{uuid.uuid4().hex}.partial")
-        try:
-            with partial.open("wb") as file:
-                fetch(file)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with atomic_file(path, durable=False) as file:
+            fetch(file)
 
     def _note(self, path: Path) -> None:
         """Note that a copy was asked for, and make room for it."""
@@ -68,34 +66,26 @@ class FetchedFiles:
 
 
 class KnownFiles:
-    """The newest few by key; what was not asked for the longest goes first."""
+    """Contents of the files read most recently, by key; the least recently used are dropped."""
 
     def __init__(self, kept_bytes: int = KNOWN_BYTES) -> None:
-        self._kept_bytes, self._size_bytes = kept_bytes, 0
-        self._files: OrderedDict[str, bytes] = OrderedDict()
+        self._files: LRUCache[str, bytes] = LRUCache(kept_bytes, getsizeof=len)
         self._lock = threading.Lock()
 
     def get(self, key: str) -> bytes | None:
-        """Return the content of a file, None when it is not known."""
+        """Return the content of a file, None if it is not known."""
         with self._lock:
-            if key in self._files:
-                self._files.move_to_end(key)
             return self._files.get(key)
 
     def put(self, key: str, data: bytes) -> None:
-        """Know a file; its content replaces what was known."""
+        """Remember the content of a file, unless it is larger than the whole cache."""
         with self._lock:
-            self._remove(key)
-            self._files[key] = data
-            self._size_bytes += len(data)
-            while self._size_bytes > self._kept_bytes:
-                self._remove(next(iter(self._files)))
+            self._files.pop(key, None)
+            if len(data) <= self._files.maxsize:
+                self._files[key] = data
 
     def forget(self, prefix: str) -> None:
-        """Forget a file, or all below a folder."""
+        """Forget a file, or every file of a folder."""
         with self._lock:
             for key in [key for key in self._files if f"{key}/".startswith(f"{prefix}/")]:
-                self._remove(key)
-
-    def _remove(self, key: str) -> None:
-        self._size_bytes -= len(self._files.pop(key, b""))
+                del self._files[key]

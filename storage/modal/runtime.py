@@ -12,7 +12,6 @@ import modal
 
 from storage.modal.board import ModalBoard
 from storage.modal.claims import ModalClaims
-from storage.modal.errors import UNREACHABLE
 from storage.modal.leases import ModalLeases
 from storage.modal.mounts import Mounts
 from storage.modal.shared_dict import PATIENCE_SECONDS, ModalDict
@@ -20,6 +19,7 @@ from storage.modal.store import VolumeStore
 from storage.modal.volume_api import Volume
 from training.backends.modal.backend import ModalBackend
 from training.backends.modal.call_records import CallRecords, Placement
+from training.backends.modal.errors import UNREACHABLE
 from training.catalogue.models import Model, find_model
 from training.deployment.image_pins import MUSUBI_FOLDER, MUSUBI_PYTHON
 from training.deployment.modal_prices import ModalPrices
@@ -31,6 +31,7 @@ from training.pipeline.runtime import Runtime
 from training.pipeline.settings import StageSettings
 from training.ports import Call, Engine
 from training.rehearsal.engine import RehearsalEngine
+from training.remedies import Deploy
 from training.runs.event_log import RunLog
 from training.vocabulary import EngineName
 
@@ -143,9 +144,9 @@ def _advance(deployment: Deployment, guild: str, run: str) -> None:
         advance.spawn(guild, run)
     except modal.exception.NotFoundError as error:
         raise BackendError(
-            f"{run} is stored, but its stages are not deployed, so that nothing moves it.",
-            "Whoever runs the bot deploys them; it then starts by itself: "
-            f"`lorabot deploy --app {deployment.name}`.",
+            f"{run} is stored, but it cannot start: the stages are not deployed.",
+            "The operator deploys them; the run then starts by itself.",
+            Deploy(app=deployment.name),
         ) from error
     except UNREACHABLE:
         logger.warning("run %s: the next tick moves it, Modal did not answer", run, exc_info=True)

@@ -1,29 +1,39 @@
-"""A `modal.Dict` as a `SharedDict`: patient with a network that fails for a moment."""
+"""A `modal.Dict` as a `SharedDict` that retries while Modal does not answer."""
 
 import logging
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import modal
-import modal.exception
+from tenacity import (
+    Retrying,
+    before_sleep_log,
+    retry_if_exception_type,
+    stop_before_delay,
+    wait_exponential,
+)
 
-from storage.modal.errors import UNREACHABLE
+from training.backends.modal.errors import as_file_errors
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 15.0
-_LONGEST_PAUSE_SECONDS = 4.0
-_REFUSED = (modal.exception.AuthError, modal.exception.PermissionDeniedError)
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 4.0
+_REMOVED = "a Dict of this installation was removed. Restart what uses it to make a new one"
 logger = logging.getLogger(__name__)
 
 
 class ModalDict:
-    """One named Dict, for code without an event loop.
+    """One named Dict, for synchronous code.
 
     Args:
         entries: The Dict.
-        patience_seconds: How long a call is tried again while Modal does not answer; the client
-            itself tries for about a second.
+        patience_seconds: How long a call is retried while Modal does not answer; the client
+            itself retries for about a second.
+
+    Every method may raise:
+        ConnectionError: Modal could not be reached in that time.
+        PermissionError: It refuses the token of this installation.
+        FileNotFoundError: The Dict was removed.
     """
 
     def __init__(self, entries: modal.Dict, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -31,51 +41,28 @@ class ModalDict:
         self._patience_seconds = patience_seconds
 
     def get(self, key: str) -> object | None:
-        """Return the value of `key`, None when there is none."""
-        return self._ask(lambda: self._entries.get(key))
+        return self._ask(key, lambda: self._entries.get(key))
 
     def put(self, key: str, value: object, *, skip_if_exists: bool = False) -> bool:
-        """Store a value; return False if `skip_if_exists` is asked for and there may be one."""
-        return self._ask(lambda: self._entries.put(key, value, skip_if_exists=skip_if_exists))
+        return self._ask(key, lambda: self._entries.put(key, value, skip_if_exists=skip_if_exists))
 
     def pop(self, key: str) -> object | None:
-        """Remove `key` and return its value, None when there is none."""
-        return self._ask(lambda: self._entries.pop(key, None))
+        return self._ask(key, lambda: self._entries.pop(key, None))
 
     def contains(self, key: str) -> bool:
-        """Return whether `key` has a value."""
-        return self._ask(lambda: self._entries.contains(key))
+        return self._ask(key, lambda: self._entries.contains(key))
 
     def items(self) -> list[tuple[str, object]]:
-        """Return all keys with their values, in no order; slow when there are many."""
-        return self._ask(lambda: list(self._entries.items()))
+        return self._ask("all entries", lambda: list(self._entries.items()))
 
-    def _ask(self, call: Callable[[], T]) -> T:
-        """Call Modal, again and again while it cannot be reached.
-
-        Raises:
-            ConnectionError: It could not be reached for the whole time.
-            PermissionError: It refuses the token of this installation.
-            FileNotFoundError: The Dict was removed.
-        """
-        gives_up_at = time.monotonic() + self._patience_seconds
-        pause = 0.25
-        while True:
-            try:
+    def _ask(self, key: str, call: Callable[[], T]) -> T:
+        for attempt in Retrying(
+            retry=retry_if_exception_type(ConnectionError),
+            stop=stop_before_delay(self._patience_seconds),
+            wait=wait_exponential(_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS),
+            before_sleep=before_sleep_log(logger, logging.WARNING),
+            reraise=True,
+        ):
+            with attempt, as_file_errors(key, missing=_REMOVED):
                 return call()
-            except _REFUSED as error:
-                raise PermissionError(
-                    f"Modal refuses this installation's token: {error}."
-                    " Make a new one with `modal token new`."
-                ) from error
-            except modal.exception.NotFoundError as error:
-                raise FileNotFoundError(
-                    f"A Dict of this installation was removed from Modal: {error}."
-                    " Restart what uses it: it makes a new one."
-                ) from error
-            except UNREACHABLE as error:
-                if time.monotonic() + pause > gives_up_at:
-                    raise ConnectionError(f"Modal did not answer: {error!r}") from error
-                logger.warning("Modal did not answer, trying again: %r", error)
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        raise AssertionError("retrying ends by a return or an error")

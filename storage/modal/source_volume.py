@@ -5,8 +5,8 @@ from typing import BinaryIO, cast
 
 import modal
 
-from storage.modal.errors import translated
 from storage.modal.volume_api import EntryType, Volume, counting
+from training.backends.modal.errors import as_file_errors
 from training.registry.guide_volumes import SourceFile
 
 
@@ -24,7 +24,7 @@ class SourceVolume:
             FileNotFoundError: There is no such Volume.
             ConnectionError: Modal does not answer.
         """
-        with translated(self.name):
+        with as_file_errors(self.name):
             found = self._volume.listdir("/", recursive=True)
         kept = (entry for entry in found if entry.type == EntryType.FILE)
         return [SourceFile(entry.path.strip("/"), entry.size) for entry in kept]
@@ -36,5 +36,5 @@ class SourceVolume:
             FileNotFoundError: It is no longer there.
             ConnectionError: Modal does not answer.
         """
-        with translated(path):
+        with as_file_errors(path):
             self._volume.read_file_into_fileobj(path, target, counting(watch))

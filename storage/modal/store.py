@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from storage.keys import checked
-from storage.modal.errors import translated
 from storage.modal.file_cache import FetchedFiles, KnownFiles
 from storage.modal.mounts import TEMPORARY, Mounts, remove
 from storage.modal.volume_api import EntryType, Volume, VolumeEntry, counting
 from training import store_keys
+from training.backends.modal.errors import as_file_errors
 from training.pipeline.leases import hold_lease
 from training.ports import Leases, StoredFile, unwatched
 from training.store_keys import Area
@@ -69,7 +69,7 @@ class VolumeStore:
         is_written_once = store_keys.is_written_once(key)
         if is_written_once and (known := self._known.get(key)) is not None:
             return known
-        with translated(key):
+        with as_file_errors(key):
             data = b"".join(self._volume(key).read_file(key))
         if is_written_once:
             self._known.put(key, data)
@@ -77,7 +77,7 @@ class VolumeStore:
 
     def write(self, key: str, data: bytes) -> None:
         """Store `data` at `key`, replacing what was there."""
-        with translated(key), self._volume(key).batch_upload(force=True) as batch:
+        with as_file_errors(key), self._volume(key).batch_upload(force=True) as batch:
             batch.put_file(io.BytesIO(data), f"/{key}")
         self._known.forget(key)
 
@@ -123,7 +123,7 @@ class VolumeStore:
 
     def walk(self, prefix: str) -> Iterator[StoredFile]:
         """Yield every file below `prefix`, at any depth."""
-        with suppress(FileNotFoundError), translated(prefix):
+        with suppress(FileNotFoundError), as_file_errors(prefix):
             for entry in self._volume(prefix).listdir(f"/{prefix}", recursive=True):
                 if entry.type == EntryType.FILE:
                     written_at = datetime.fromtimestamp(entry.mtime, UTC)
@@ -133,7 +133,7 @@ class VolumeStore:
         """Remove what writers left unfinished before a time, and return how many bytes it had."""
         freed = 0
         for area, volume in self._volumes.items():
-            with suppress(FileNotFoundError), translated(area):
+            with suppress(FileNotFoundError), as_file_errors(area):
                 for entry in volume.listdir(f"/{TEMPORARY}", recursive=True):
                     if entry.type == EntryType.FILE and entry.mtime < before.timestamp():
                         volume.remove_file(f"/{entry.path.strip('/')}")
@@ -155,7 +155,7 @@ class VolumeStore:
         if self._is_mounted and self._mounts.remove(key):
             # Left to a later commit, it would take what others store here until then.
             self._commit(store_keys.area(key))
-        with suppress(FileNotFoundError), translated(key):
+        with suppress(FileNotFoundError), as_file_errors(key):
             self._volume(key).remove_file(f"/{key}", recursive=True)
 
     def fetch(self, key: str, watch: Callable[[int], None] = unwatched) -> Path:
@@ -170,7 +170,7 @@ class VolumeStore:
         if self._is_mounted and _shows(self._mounts.path(key), entry):
             return self._mounts.path(key)
         volume = self._volume(key)
-        with translated(key):
+        with as_file_errors(key):
             return self._fetched.get(
                 key,
                 f"{entry.mtime} {entry.size}",
@@ -186,7 +186,7 @@ class VolumeStore:
         if not self._is_mounted:
             return
         try:
-            with translated(key):
+            with as_file_errors(key):
                 self._volume(key).reload()
         except RuntimeError as error:
             if _OPEN_FILES not in str(error):
@@ -215,7 +215,7 @@ class VolumeStore:
             self._commit(area)
 
     def _upload(self, area: Area, sources: Mapping[str, Path]) -> None:
-        with translated(area), self._volumes[area].batch_upload(force=True) as batch:
+        with as_file_errors(area), self._volumes[area].batch_upload(force=True) as batch:
             for key, source in sources.items():
                 if source.is_dir():
                     batch.put_directory(source, f"/{key}")
@@ -225,7 +225,7 @@ class VolumeStore:
     def _commit(self, area: Area) -> None:
         time.sleep(random.uniform(0.0, self._jitter_seconds))
         try:
-            with translated(area):
+            with as_file_errors(area):
                 self._volumes[area].commit()
         except RuntimeError as error:
             # Modal reloads after it has committed, and cannot while files are open.
@@ -236,7 +236,7 @@ class VolumeStore:
     def _entries(self, key: str, area: Area | None = None) -> Sequence[VolumeEntry]:
         volume = self._volumes[area or store_keys.area(key)]
         try:
-            with translated(key):
+            with as_file_errors(key):
                 return volume.listdir(f"/{checked(key)}")
         except FileNotFoundError:
             return ()

@@ -19,16 +19,16 @@ class VolumeEntry(Protocol):
     """One entry of a listing; `path` begins at the root of the Volume."""
 
     @property
-    def path(self) -> str: ...  # noqa: D102
+    def path(self) -> str: ...
 
     @property
-    def type(self) -> int: ...  # noqa: D102
+    def type(self) -> int: ...
 
     @property
-    def mtime(self) -> int: ...  # noqa: D102
+    def mtime(self) -> int: ...
 
     @property
-    def size(self) -> int: ...  # noqa: D102
+    def size(self) -> int: ...
 
 
 class Batch(Protocol):
@@ -46,7 +46,7 @@ class Batch(Protocol):
 class Advance(Protocol):
     """Is told how many bytes more there are."""
 
-    def __call__(self, *, advance: int) -> None: ...  # noqa: D102
+    def __call__(self, *, advance: int) -> None: ...
 
 
 class Volume(Protocol):

@@ -1,13 +1,13 @@
 """The list of what a repaired dataset consists of, written last and checked before use."""
 
 import hashlib
-import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from training.dataset.report import REPAIR_VERSION, Sample
 from training.errors import DatasetError
+from training.files.atomic import atomic_write
 
 MANIFEST = "manifest.json"
 MEDIA_FOLDERS = ("images", "videos")
@@ -50,7 +50,8 @@ def describe_file(folder: Path, name: str) -> ManifestFile:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest as the last file of a repaired set."""
-    write_durably(folder / MANIFEST, (manifest.model_dump_json(indent=1) + "\n").encode())
+    text = manifest.model_dump_json(indent=1) + "\n"
+    atomic_write(folder / MANIFEST, text.encode(), shared=True)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -91,16 +92,6 @@ def verify_manifest(folder: Path) -> Manifest:
             if f"{media}/{path.name}" not in listed:
                 raise _broken(f"{media}/{path.name}", "does not belong there")
     return manifest
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file that is either complete under its name or not there."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _broken(name: str, problem: str) -> DatasetError:

@@ -1,6 +1,5 @@
 """Writing the repaired set: what the report promised, the same bytes for the same zip."""
 
-import os
 import shutil
 import tempfile
 from collections import deque
@@ -18,13 +17,13 @@ from training.dataset.manifest import (
     describe_file,
     read_manifest,
     verify_manifest,
-    write_durably,
     write_manifest,
 )
 from training.dataset.report import Report, Sample
 from training.dataset.zip.archive import Archive, open_archive
 from training.dataset.zip.member_names import Member
 from training.errors import DatasetError
+from training.files.atomic import atomic_file, atomic_write
 
 CHECK_AGAIN = "Check the dataset again with the zip that it was made from."
 
@@ -147,11 +146,9 @@ def _settle(
             "Export it again from your editor, or take it out of the zip.",
         )
     target = partial / sample.name
-    hidden = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    shutil.copyfile(written, hidden)  # the scratch folder may be on another disk
-    with hidden.open("rb") as file:
-        os.fsync(file.fileno())
-    hidden.replace(target)
+    # Copied, because the scratch folder may be on another disk.
+    with written.open("rb") as converted, atomic_file(target, shared=True) as stream:
+        shutil.copyfileobj(converted, stream)
     written.unlink()
     source.unlink()
 
@@ -159,7 +156,7 @@ def _settle(
 def _finish(partial: Path, report: Report) -> Manifest:
     for sample in report.samples:
         caption = partial / Path(sample.name).with_suffix(".txt")
-        write_durably(caption, f"{sample.caption}\n".encode())
+        atomic_write(caption, f"{sample.caption}\n".encode(), shared=True)
     for stray in partial.glob("*/.*.partial"):  # of an interrupted repair
         stray.unlink()
     names = sorted(

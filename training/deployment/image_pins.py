@@ -9,6 +9,7 @@ UV = "0.9.9"
 PACKAGES = (
     "aiohttp==3.14.5",
     "av==18.1.0",
+    "cachetools==8.0.2",
     "cyclopts==5.5.2",
     "discord.py==2.7.1",
     "httpx==0.28.1",
@@ -26,6 +27,7 @@ PACKAGES = (
     "pydantic-settings==2.16.3",
     "rich==15.0.0",
     "safetensors==0.8.0",
+    "tenacity==9.2.1",
     "tomli-w==1.2.0",
 )
 

@@ -1,6 +1,6 @@
-"""Durable writes: files and directories that get their name only when complete and synced.
+"""Files and directories that appear under their name only when complete and on disk.
 
-Only the standard library is imported, because this also runs in musubi-tuner's environment.
+Standard library only: this also runs inside musubi-tuner's environment.
 """
 
 import os
@@ -13,48 +13,50 @@ from typing import BinaryIO
 _PARTIAL = ".partial"
 
 
+def atomic_write(path: Path, data: bytes, *, shared: bool = False) -> None:
+    """Write `data` to `path`; see `atomic_file`."""
+    with atomic_file(path, shared=shared) as stream:
+        stream.write(data)
+
+
 @contextmanager
-def atomic_file(path: Path) -> Generator[BinaryIO]:
-    """Open a temporary file that is renamed to `path` at the end, or deleted on failure."""
-    partial = _partial(path)
+def atomic_file(path: Path, *, shared: bool = False, durable: bool = True) -> Generator[BinaryIO]:
+    """Yield a stream that becomes `path` at the end; a failure leaves nothing behind.
+
+    Args:
+        path: The file; one that exists is replaced.
+        shared: Several processes may write it at once.
+        durable: Wait until the bytes are on disk.
+    """
+    partial = path.with_name(f".{path.name}{f'.{os.getpid()}' if shared else ''}{_PARTIAL}")
     try:
         with partial.open("wb") as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, replacing what is there."""
-    with atomic_file(path) as stream:
-        stream.write(data)
-
-
-def copy_atomically(source: Path, target: Path) -> None:
-    """Copy a file to `target`, replacing what is there."""
-    with source.open("rb") as original, atomic_file(target) as stream:
-        shutil.copyfileobj(original, stream)
-
-
 def link_or_copy(source: Path, target: Path) -> None:
     """Hard-link a file that never changes to `target`; copy it where links are impossible."""
-    partial = _partial(target)
+    partial = target.with_name(f".{target.name}.link{_PARTIAL}")
     partial.unlink(missing_ok=True)
     try:
         partial.hardlink_to(source)
     except OSError:
-        copy_atomically(source, target)
+        with source.open("rb") as original, atomic_file(target) as stream:
+            shutil.copyfileobj(original, stream)
     else:
         partial.replace(target)
 
 
-def symlink_atomically(link: Path, target: Path | str) -> None:
+def atomic_symlink(link: Path, target: Path | str) -> None:
     """Point `link` at `target`, replacing what is there; parent directories are created."""
     link.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(link)
+    partial = link.with_name(f".{link.name}.{os.getpid()}{_PARTIAL}")
     partial.unlink(missing_ok=True)
     partial.symlink_to(target)
     partial.replace(link)
@@ -62,9 +64,9 @@ def symlink_atomically(link: Path, target: Path | str) -> None:
 
 @contextmanager
 def atomic_path(path: Path) -> Generator[Path]:
-    """Yield a temporary path with the same file name, for a writer that opens the file itself.
+    """Yield a path with the same file name, for a writer that opens the file itself.
 
-    The file is renamed to `path` at the end, or deleted on failure.
+    The file becomes `path` at the end; a failure leaves nothing behind.
     """
     with _partial_directory(path) as partial:
         yield partial / path.name
@@ -74,7 +76,7 @@ def atomic_path(path: Path) -> Generator[Path]:
 
 @contextmanager
 def atomic_directory(path: Path) -> Generator[Path]:
-    """Yield a temporary directory that is renamed to `path` at the end, or deleted on failure."""
+    """Yield a directory that becomes `path` at the end; a failure leaves nothing behind."""
     with _partial_directory(path) as partial:
         yield partial
         for file in partial.iterdir():
@@ -83,7 +85,7 @@ def atomic_directory(path: Path) -> Generator[Path]:
 
 
 def remove_partials(directory: Path, name: str) -> None:
-    """Delete what a killed writer left of files and directories whose names start with `name`."""
+    """Remove the partial files and directories of killed writers whose names start with `name`."""
     for left in directory.glob(f".{name}*{_PARTIAL}"):
         if left.is_dir():
             shutil.rmtree(left)
@@ -92,35 +94,30 @@ def remove_partials(directory: Path, name: str) -> None:
 
 
 def remove_directory(path: Path) -> None:
-    """Delete a directory; if killed, nothing half-deleted is left under its name."""
+    """Remove a directory; if killed midway, no half of it stays under its name."""
     aside = path.with_name(f".{path.name}.old{_PARTIAL}")
     path.rename(aside)
     shutil.rmtree(aside)
 
 
 def sync_file(path: Path) -> None:
-    """Make the bytes of a file durable."""
+    """Wait until the bytes of a file are on disk."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
 
 
-def sync_directory(path: Path) -> None:
-    """Make the renames in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def sync_directory(folder: Path) -> None:
+    """Wait until the names of the files in `folder` are on disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _partial(path: Path) -> Path:
-    # Two processes that write the same file must not write into each other's.
-    return path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
-
-
 @contextmanager
 def _partial_directory(path: Path) -> Generator[Path]:
-    partial = _partial(path)
+    partial = path.with_name(f".{path.name}{_PARTIAL}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -133,7 +130,7 @@ def _replace_directory(path: Path, partial: Path) -> None:
     if not path.exists():
         partial.rename(path)
         return
-    # A directory cannot be renamed over a full one; the old one steps aside for a moment.
+    # A directory cannot be renamed over a full one, so the old one is moved aside first.
     aside = path.with_name(f".{path.name}.old{_PARTIAL}")
     path.rename(aside)
     partial.rename(path)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from training.errors import MergeError
+from training.files.atomic import atomic_write, sync_directory
 from training.merge.base_files import BaseFiles
 from training.merge.kernel import reserve
 from training.merge.layout import FileLayout
@@ -38,7 +39,7 @@ class Staging:
         if self._base.index is not None:
             self._partial.mkdir()
             name = self._base.path.name if self._output == self._root else self._output.name
-            _write_durably(self._partial / name, self._base.index)
+            atomic_write(self._partial / name, self._base.index)
         for file in self._base.files:
             with self.path_of(file).open("xb") as stream:
                 reserve(stream.fileno(), file.size_bytes)
@@ -56,11 +57,11 @@ class Staging:
 
     def publish(self, receipt: Receipt) -> None:
         """Let the output appear, after its receipt: there is never one without a receipt."""
-        _write_durably(self._receipt, receipt.to_json().encode())
+        atomic_write(self._receipt, receipt.to_json().encode())
         if self._base.index is not None:
-            _sync_folder(self._partial)
+            sync_directory(self._partial)
         self._partial.rename(self._root)
-        _sync_folder(self._root.parent)
+        sync_directory(self._root.parent)
 
     def discard(self) -> None:
         """Remove what is not published."""
@@ -132,23 +133,3 @@ def _lock(path: Path) -> int | None:
         return descriptor
     os.close(descriptor)
     return None
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,6 +20,7 @@ from training.pipeline.run_view import RunSummary, RunView, damaged_summary, vie
 from training.pipeline.runtime import Runtime
 from training.ports import RunIndex
 from training.registry.datasets import Datasets
+from training.remedies import DownloadRun, ResumeRun, ShowRuns, StartRun
 from training.runs import events as ev
 from training.runs.event_log import REQUEST, DamagedRunError
 from training.runs.spec import DatasetRef, RunSpec, TrainRequest
@@ -100,7 +101,8 @@ class Runs:
             if not old.status.is_final or old.status is RunStatus.SUCCEEDED:
                 raise RequestError(
                     f"{name} is {old.status.value}, so there is nothing to resume.",
-                    "Only a failed or cancelled run can be resumed; start another with /train.",
+                    "Start another run.",
+                    StartRun(),
                 )
             return self._rest_of(old, origin)
 
@@ -118,7 +120,8 @@ class Runs:
             if old.suggestion is None:
                 raise RequestError(
                     f"No change of settings is known to help {name} ({old.status.value}).",
-                    "Go on with it with /resume, or start another run with /train.",
+                    "Resume it as it is, or start another run.",
+                    ResumeRun(run=name),
                 )
             report = self._house.report(old.spec)
             return with_suggestion(self._rest_of(old, origin), old.suggestion, report)
@@ -139,7 +142,11 @@ class Runs:
     def _require_not_gone_on(self, old: RunSpec) -> None:
         for guild, name in open_runs(self._house, old.guild):
             if self._house.log(guild, name).spec().continues == old.name:
-                raise RequestError(f"{name} goes on with {old.name} already.", "See it in /runs.")
+                raise RequestError(
+                    f"{name} continues {old.name} already.",
+                    "Wait for it to end.",
+                    ShowRuns(run=name),
+                )
 
     def _rest_of(self, old: Run, origin: Requester) -> RunSpec:
         asked = {"requested_by": origin.by, "channel": origin.channel}
@@ -171,7 +178,8 @@ class Runs:
         if run.status.is_final:
             raise RequestError(
                 f"{name} has ended already ({run.status.value}), so there is nothing to cancel.",
-                "What it saved can be had with /download.",
+                "Download what it saved.",
+                DownloadRun(run=name),
             )
         log.append_alone(REQUEST, ev.CancelRequested(at=self._house.clock(), by=by))
         try:

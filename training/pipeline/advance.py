@@ -14,6 +14,7 @@ from training.pipeline.plan import PlannedStage
 from training.pipeline.run_view import view_of
 from training.pipeline.runtime import Runtime
 from training.ports import Call, CallStatus, call_name
+from training.remedies import StartRun, suggested
 from training.runs import events as ev
 from training.runs.event_log import ADVANCE, RunLog, Writer
 from training.runs.events import Event, StageBody, StageEvent
@@ -94,7 +95,9 @@ class _Advance:
             self.runtime.require_engine(run.spec)
             stages = self.runtime.planner(run.spec).stages()
         except RequestError as error:
-            ended = ev.RunFailed(at=self.runtime.clock(), cause=error.cause, fix=error.fix)
+            ended = ev.RunFailed(
+                at=self.runtime.clock(), cause=error.cause, fix=error.fix, remedy=error.remedy
+            )
             return self._stop(run, ended)
         except (FileNotFoundError, ValidationError) as error:
             return self._end(run, _damaged(self.runtime, error))
@@ -172,7 +175,7 @@ class _Advance:
             body = ev.StageSubmitted(handle=self.runtime.backend.submit(call))
         except BackendError as error:
             logger.exception("run %s: %s cannot be started", call.run, call.key)
-            body = ev.StageFailed(cause=error.cause, fix=error.fix)
+            body = ev.StageFailed(cause=error.cause, fix=error.fix, remedy=error.remedy)
         else:
             logger.info("run %s: %s attempt %d submitted", call.run, call.key, call.attempt)
         return self._append(run, self._stage_event(call.key, call.attempt, body))
@@ -190,12 +193,13 @@ class _Advance:
         causes = " ".join(f"{_what_failed(key)}: {state.cause}" for key, state in failed)
         good = [key.expert for key, s in states.items() if key.stage == "publish" and _is_done(s)]
         kept = f" The {' and '.join(str(e) for e in good)} expert's files are kept." if good else ""
-        suggestions = [s.suggestion for _, s in failed if s.suggestion is not None]
+        first = failed[0][1]
+        suggestions = (suggested(state.remedy) for _, state in failed)
         end = ev.RunFailed(
             at=self.runtime.clock(),
             cause=f"{causes}{kept}",
-            fix=failed[0][1].fix,
-            suggestion=suggestions[0] if suggestions else None,
+            fix=first.fix,
+            remedy=next(filter(None, suggestions), first.remedy),
         )
         return self._end(run, end)
 
@@ -228,7 +232,8 @@ def _damaged(runtime: Runtime, error: Exception) -> ev.RunFailed:
     return ev.RunFailed(
         at=runtime.clock(),
         cause="The run's files were removed or damaged, so it cannot continue.",
-        fix="Start it again with /train; remaining checkpoints are kept.",
+        fix="Start another run; remaining checkpoints are kept.",
+        remedy=StartRun(),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-from training.errors import StageError, TrainingError
+from training.errors import TrainingError
 from training.pipeline.advance import lease_name, request_advance
 from training.pipeline.leases import heartbeat, hold_lease
 from training.pipeline.log_tail import end_of
@@ -226,8 +226,7 @@ def _attempt(context: StageContext, function: StageFunction) -> StageStatus:
         return _end(context, ev.StageStopped(reason=str(error)))
     except TrainingError as error:
         logger.warning("run %s: %s failed: %s", name, key, error)
-        suggestion = error.suggestion if isinstance(error, StageError) else None
-        failed = ev.StageFailed(cause=error.cause, fix=error.fix, suggestion=suggestion)
+        failed = ev.StageFailed(cause=error.cause, fix=error.fix, remedy=error.remedy)
         return _end(context, failed)
     except OSError as error:
         logger.exception("run %s: %s failed", name, key)

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from training.remedies import Remedy
 from training.runs.training_events import CheckpointSaved, EpochEnded, StateSaved, Warned
-from training.suggestions import Suggestion
 from training.vocabulary import StageKey
 
 
@@ -42,7 +42,7 @@ class StageFailed:
 
     cause: str
     fix: str
-    suggestion: Suggestion | None = None
+    remedy: Remedy | None = None
     kind: Literal["failed"] = "failed"
 
 
@@ -106,15 +106,12 @@ class RunSucceeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFailed:
-    """A stage failed and nothing else of the run can continue.
-
-    `suggestion` is a changed setting with which another run may succeed.
-    """
+    """A stage failed and nothing else of the run can continue."""
 
     at: datetime
     cause: str
     fix: str
-    suggestion: Suggestion | None = None
+    remedy: Remedy | None = None
     kind: Literal["run_failed"] = "run_failed"
 
 

@@ -6,11 +6,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import assert_never
 
+from training.remedies import Remedy, Suggestion, about_run, suggested
 from training.runs import events as ev
 from training.runs.events import Event, StageEvent
 from training.runs.spec import RunSpec
 from training.runs.training_events import CheckpointSaved, EpochEnded, StateSaved, Warned
-from training.suggestions import Suggestion
 from training.vocabulary import ExpertName, StageKey, Trouble
 
 
@@ -54,7 +54,7 @@ class StageState:
     note: str = ""
     cause: str = ""
     fix: str = ""
-    suggestion: Suggestion | None = None
+    remedy: Remedy | None = None
     progressed_attempt: int = 0
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -97,13 +97,18 @@ class Run:
     cancel_requested_at: datetime | None = None
     cause: str = ""
     fix: str = ""
-    suggestion: Suggestion | None = None
+    remedy: Remedy | None = None
     ended_at: datetime | None = None
 
     @property
     def cancel_requested(self) -> bool:
         """Whether somebody asked to cancel it."""
         return self.cancel_requested_at is not None
+
+    @property
+    def suggestion(self) -> Suggestion | None:
+        """The changed setting with which a failed run may succeed, if one is known."""
+        return suggested(self.remedy)
 
     def stage(self, key: StageKey) -> StageState:
         """Return the state of one stage; a stage without events is pending."""
@@ -137,7 +142,7 @@ def apply(run: Run, event: Event) -> Run:
                 status=RunStatus.FAILED,
                 cause=event.cause,
                 fix=event.fix,
-                suggestion=event.suggestion,
+                remedy=about_run(event.remedy, run.spec.name),
                 ended_at=event.at,
             )
         case ev.RunCancelled():
@@ -180,7 +185,7 @@ def _next_stage(before: StageState, event: StageEvent) -> StageState:
                 _moved(stage, StageStatus.FAILED),
                 cause=body.cause,
                 fix=body.fix,
-                suggestion=body.suggestion,
+                remedy=body.remedy,
                 ended_at=event.at,
             )
         case ev.StageStopped() | ev.StageLost():

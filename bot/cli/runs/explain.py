@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from bot.cli.options import Json
 from bot.cli.output import console, errors, print_json
-from bot.messages.suggestion_text import suggestion_option, suggestion_words
+from bot.messages.remedy_text import suggestion_option, suggestion_words
 from training.errors import NotFoundError, RequestError
 from training.musubi.failures import TAIL_BYTES, Failure, explain
 from training.musubi.last_words import last_step

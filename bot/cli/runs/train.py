@@ -29,9 +29,9 @@ from bot.cli.options import (
 from bot.cli.output import console, print_json
 from bot.hosting.local import LocalInstallation
 from bot.installation import Installation
-from bot.messages.suggestion_text import fix_with_option
 from training.errors import StageError
 from training.pipeline.run_view import RunView
+from training.remedies import ResumeRun
 from training.runs.state import RunStatus, StageStatus
 from training.store_keys import RunKeys
 
@@ -76,11 +76,9 @@ def _follow_to_end(local: Installation, name: str, place: Home, *, json: bool) -
     if json:
         print_json(view.summary().model_dump(mode="json"))
     if view.run.status is RunStatus.FAILED:
-        raise StageError(view.run.cause, fix_with_option(view.run.fix, view.run.suggestion))
+        raise StageError(view.run.cause, view.run.fix, view.run.remedy)
     if view.run.status is RunStatus.CANCELLED:
-        raise StageError(
-            f"{name} was cancelled.", f"Go on with lorabot resume {name}{place.words}."
-        )
+        raise StageError(f"{name} was cancelled.", "Resume it to go on.", ResumeRun(run=name))
     if not json:
         _print_files(local, view, place)
 

@@ -7,8 +7,8 @@ first, so it does not matter who dies in between, or how many submit or start it
 import logging
 import time
 import uuid
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 import modal
@@ -23,8 +23,10 @@ from training.backends.modal.call_records import (
     Placement,
     to_plain,
 )
+from training.backends.modal.errors import as_connection_errors
 from training.errors import BackendError
 from training.ports import Call, CallState, CallStatus, Grant, Leases
+from training.remedies import Deploy
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +174,7 @@ class ModalBackend:
         else:
             # Its function would end by itself; this saves a container from being started for it.
             logger.info("run %s: %s works already", placed.call.run, placed.call.key)
-            with _asking():
+            with as_connection_errors():
                 spawned.cancel()
         return True
 
@@ -180,7 +182,7 @@ class ModalBackend:
         call, placement = placed.call, placed.placement
         # Looked up each time: the next deployment may have another function of this name.
         function = _deployed(self._app, placement.function)
-        with _asking():
+        with as_connection_errors():
             try:
                 if placement.gpu is not None:
                     function = function.with_options(gpu=placement.gpu)
@@ -189,7 +191,8 @@ class ModalBackend:
                 raise BackendError(
                     f"What is deployed on Modal as {self._app} has no function"
                     f" {placement.function}, which {call.key} needs.",
-                    "Deploy the version that this bot is of: lorabot deploy.",
+                    "The operator deploys the version that this bot has.",
+                    Deploy(),
                 ) from error
             except modal.exception.InvalidError as error:
                 raise BackendError(
@@ -209,7 +212,7 @@ def _status(call_id: str) -> CallStatus:
     """Return how a spawned function stands, whatever it returned or raised."""
     if call_id == NEVER:
         return CallStatus.ENDED
-    with _asking():
+    with as_connection_errors():
         try:
             _found(call_id).get(timeout=0)
         except BaseException as error:
@@ -248,22 +251,9 @@ def _deployed(app: str, function: str) -> modal.Function[..., object, object]:
 def _kill(call_id: str) -> None:
     if _status(call_id) is CallStatus.RUNNING:
         logger.warning("%s does not stop and is killed", call_id)
-        with _asking(), suppress(modal.exception.NotFoundError):
+        with as_connection_errors(), suppress(modal.exception.NotFoundError):
             _found(call_id).cancel(terminate_containers=True)
 
 
 def _found(call_id: str) -> modal.FunctionCall[object]:
     return modal.FunctionCall.from_id(call_id)
-
-
-@contextmanager
-def _asking() -> Generator[None]:
-    """Turn what the client raises when it learns nothing into what the ports promise.
-
-    Raises:
-        ConnectionError: Modal did not answer, or refused; a later call may succeed.
-    """
-    try:
-        yield
-    except (modal.exception.Error, StreamTerminatedError) as error:
-        raise ConnectionError(f"Modal did not answer: {error!r}") from error

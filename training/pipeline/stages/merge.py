@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from training import store_keys
 from training.catalogue.models import WeightFile
-from training.files.atomic import symlink_atomically
+from training.files.atomic import atomic_symlink
 from training.merge.receipt import Receipt, address
 from training.merge.request import MergeProgress, MergeRequest
 from training.pipeline.stage_runner import StageContext, StageResult
@@ -47,7 +47,7 @@ def link_merged(context: StageContext, name: ExpertName) -> None:
     expert = context.spec.expert(name)
     if expert.speed_lora is not None:
         merged = _inputs(context, expert).merged_key
-        symlink_atomically(context.planner.dit(expert), context.path(merged))
+        atomic_symlink(context.planner.dit(expert), context.path(merged))
 
 
 @dataclass(frozen=True, slots=True)

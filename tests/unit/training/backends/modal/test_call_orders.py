@@ -7,6 +7,7 @@ import pytest
 
 from storage.modal.leases import ModalLeases
 from tests.memory_dict import MemoryDict
+from training.backends.modal import backend as backend_module
 from training.backends.modal.backend import ModalBackend
 from training.backends.modal.call_records import CallRecords, Placement
 from training.ports import Call, CallStatus
@@ -47,7 +48,7 @@ def test_a_call_that_is_started_between_two_looks_is_not_gone(
     placed = Placement("train", "H100")
     backend = ModalBackend("app", records, leases, lambda _: placed, gpu_limit=1)
     monkeypatch.setattr(backend, "_spawn", spawn)
-    monkeypatch.setattr(backend, "_status", running)
+    monkeypatch.setattr(backend_module, "_status", running)
     call = Call(guild="1", run="mine", key=TRAIN, attempt=1, device="gpu", gpu=None)
     records.add(call, placed)
     records.enter(call.name, 0.0)
