@@ -3,26 +3,23 @@
 import logging
 from collections.abc import Callable, Iterator
 
-from pydantic import ValidationError
-
 from training import store_keys
 from training.catalogue.gpus import require_same_gpu
 from training.catalogue.models import find_model
 from training.dataset.report import Report
-from training.errors import NotFoundError, RequestError
-from training.files.parallel import each
+from training.errors import RequestError
 from training.operations.initial_weights import InitialWeights
 from training.operations.retry import rest_of, with_suggestion
 from training.operations.run_drafts import Requester, draft_spec
+from training.operations.run_list import RunList
 from training.pipeline.advance import open_runs, request_advance, stop_stages
-from training.pipeline.leases import held
-from training.pipeline.run_view import RunSummary, RunView, damaged_summary, view_run
+from training.pipeline.leases import hold_lease
 from training.pipeline.runtime import Runtime
 from training.ports import RunIndex
 from training.registry.datasets import Datasets
 from training.remedies import DownloadRun, ResumeRun, ShowRuns, StartRun
 from training.runs import events as ev
-from training.runs.event_log import REQUEST, DamagedRunError
+from training.runs.event_log import REQUEST
 from training.runs.spec import DatasetRef, RunSpec, TrainRequest
 from training.runs.state import Run, RunStatus
 from training.store_keys import RunKeys
@@ -32,12 +29,11 @@ _MAX_SUFFIX = 10_000
 logger = logging.getLogger(__name__)
 
 
-class Runs:
+class Runs(RunList):
     """Starts, cancels and shows the runs of guilds."""
 
     def __init__(self, runtime: Runtime, index: RunIndex) -> None:
-        self._runtime = runtime
-        self._index = index
+        super().__init__(runtime, index)
         self._datasets = Datasets(runtime.store)
         self.initial_weights = InitialWeights(runtime)
 
@@ -132,7 +128,7 @@ class Runs:
         """Store the run that goes on with an old one; no two do at the same time."""
         if (earlier := self._requested(origin)) is not None:
             return self._store_spec(earlier) or earlier
-        with held(self._runtime.leases, f"resume/{origin.guild}/{name}"):
+        with hold_lease(self._runtime.leases, f"resume/{origin.guild}/{name}"):
             old = self._runtime.log(origin.guild, name).load()
             spec = draft(old)
             self._runtime.require_engine(old.spec)
@@ -189,64 +185,6 @@ class Runs:
             logger.warning("run %s: whoever advances it asks its stages", name, exc_info=True)
         request_advance(self._runtime, guild, name)
         return log.load()
-
-    def view(self, guild: str, name: str) -> RunView:
-        """Return one run as it stands now.
-
-        Raises:
-            NotFoundError: The guild has no such run.
-        """
-        return view_run(self._runtime, guild, name)
-
-    def names(self, guild: str) -> list[str]:
-        """Return the names of all runs of a guild."""
-        return list(self._found(guild))
-
-    def _found(self, guild: str) -> dict[str, bool]:
-        """Return the runs of a guild by name, and whether each may be open."""
-        store = self._runtime.store
-        names = store.names(store_keys.runs(guild))
-        # The marker is made before a run and goes when it has ended: without one, it is stored.
-        marked = set(store.names(store_keys.OPEN_RUNS))
-        unsure = [name for name in names if RunKeys(guild, name).marker in marked]
-        exist = each(lambda name: store.exists(RunKeys(guild, name).spec), unsure)
-        are_stored = dict(zip(unsure, exist, strict=True))
-        return {name: name in are_stored for name in names if are_stored.get(name, True)}
-
-    def summaries(self, guild: str) -> list[RunSummary]:
-        """Return all runs of a guild, newest first; ended ones come from the index."""
-        runs = self._found(guild).items()
-        found = each(lambda run: self._summary(guild, run[0], may_be_open=run[1]), runs)
-        return sorted(found, key=lambda summary: summary.created_at, reverse=True)
-
-    def rebuild_index(self) -> None:
-        """Forget the index; the next listing fills it from the run folders."""
-        self._index.clear()
-
-    def _summary(self, guild: str, name: str, *, may_be_open: bool) -> RunSummary:
-        known = self._index.get(guild, name)
-        if known is not None:
-            return RunSummary.model_validate_json(known)
-        summary = None if may_be_open else self._kept_summary(guild, name)
-        is_final = summary is not None
-        if summary is None:
-            try:
-                view = self.view(guild, name)
-            except (DamagedRunError, NotFoundError) as error:
-                return damaged_summary(name, error.cause)
-            summary, is_final = view.summary(), view.run.status.is_final
-        if is_final:
-            self._index.put(guild, name, summary.model_dump_json().encode())
-        return summary
-
-    def _kept_summary(self, guild: str, name: str) -> RunSummary | None:
-        """Return what was kept of a run when it ended; None of one that ended without."""
-        try:
-            return RunSummary.model_validate_json(
-                self._runtime.store.read(RunKeys(guild, name).ended)
-            )
-        except (FileNotFoundError, ValidationError):
-            return None
 
     def _requested(self, origin: Requester) -> RunSpec | None:
         if not origin.token:

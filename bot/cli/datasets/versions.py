@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from bot.cli.datasets.zips import require_file
-from bot.cli.options import GUILD, OPERATOR, Home, Json, Trigger
+from bot.cli.home import GUILD, OPERATOR, Home
 from bot.cli.output import console, counted, print_json
+from bot.cli.parameters import Json, StoredName, Trigger
 from bot.messages.dataset_text import report_text
 from bot.messages.difference_text import difference_text
 from training.dataset.difference import Difference
@@ -22,7 +23,6 @@ from training.runs.spec import name_from_file
 Prefix = Annotated[
     bool, Parameter(help="Put the trigger word first in captions that lack it.", negative=())
 ]
-StoredName = Annotated[str, Parameter(help="A dataset's name, or name@version.")]
 
 
 def add(
@@ -38,7 +38,6 @@ def add(
     prefix: Prefix = False,
     home: Home | None = None,
 ) -> None:
-    """Store a zip as a dataset, or as a new version of one."""
     require_file(zip_file)
     if prefix and trigger is None:
         raise RequestError("--prefix needs to know the word.", "Name it with --trigger.")
@@ -76,7 +75,6 @@ def captions(
     out: Annotated[Path | None, Parameter(help="Write the table here instead of printing.")] = None,
     home: Home | None = None,
 ) -> None:
-    """Print the captions as a table, or make a version with an edited one."""
     local = (home or Home()).open()
     if file is None and not prefix:
         _write(local.datasets.captions(GUILD, dataset)[1], out)
@@ -98,7 +96,6 @@ def captions(
 def diff(
     old: StoredName, new: StoredName, /, *, json: Json = False, home: Home | None = None
 ) -> None:
-    """Say what changed from one version of a dataset to another."""
     local = (home or Home()).open()
     before, after, found = local.datasets.difference(GUILD, old, new)
     if json:
