@@ -13,7 +13,7 @@ from training.catalogue.models import MODELS, Expert, Model, find_model
 from training.files.safetensors_header import read_header
 from training.musubi.progress import CacheProgress, CheckpointSaved
 from training.rehearsal.__main__ import main
-from training.rehearsal.shape import adapter_modules
+from training.rehearsal.model.shape import adapter_modules
 
 pytestmark = [pytest.mark.musubi, pytest.mark.timeout(900)]
 

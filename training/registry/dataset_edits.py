@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.dataset.captions.table import ReadTable, read_table
-from training.dataset.combine import Combined, ZipPart, combine
+from training.dataset.zip.combine import (Combined, ZipPart, combine)
 from training.dataset.inspect import inspect_zip
 from training.dataset.recaption import check_trigger, prefixed
 from training.dataset.report import Media, Report

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from training.rehearsal import tensor_file
-from training.rehearsal.shape import TEXT_WIDTH
+from training.rehearsal.model.shape import TEXT_WIDTH
 from training.rehearsal.tensor_file import Floats, Raw
 
 _MAX_TOKENS = 512  # Wan's text length

@@ -12,7 +12,7 @@ from training.musubi.progress import CacheProgress
 from training.rehearsal import tensor_file
 from training.rehearsal.__main__ import main
 from training.rehearsal.options import CACHE_LATENTS, CACHE_TEXT
-from training.rehearsal.weights import write_weights
+from training.rehearsal.model.weights import write_weights
 
 
 class Case:

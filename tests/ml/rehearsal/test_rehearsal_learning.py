@@ -16,7 +16,7 @@ from training.musubi.progress import (
 )
 from training.rehearsal import tensor_file
 from training.rehearsal.__main__ import main
-from training.rehearsal.shape import adapter_modules
+from training.rehearsal.model.shape import adapter_modules
 
 # Keys of a file that musubi-tuner v0.3.4 wrote with this command line's options.
 MUSUBI_KEYS = """

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from training.dataset.frame_rate import FPS, longest_4n1
+from training.dataset.decoding.frame_rate import (FPS, longest_4n1)
 
 Extraction = Literal["head", "chunk", "slide", "uniform", "full"]
 Window = tuple[int, int]  # first frame and number of frames, at 16 fps

@@ -21,7 +21,7 @@ from training.dataset.decoding.image_looks import (
     perceptual_hash,
 )
 from training.dataset.facts import Note
-from training.dataset.frame_rate import FPS
+from training.dataset.decoding.frame_rate import FPS
 
 Levels = NDArray[np.float32]
 # Of a short side of 480 pixels. Standing photographs with noise of 10 levels, and what encoding

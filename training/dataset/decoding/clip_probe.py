@@ -21,15 +21,7 @@ from training.dataset.decoding.clip_reader import (
 from training.dataset.decoding.image import HDR_TRANSFERS
 from training.dataset.decoding.image_looks import Look
 from training.dataset.facts import MediaFacts, Note, UnreadableError
-from training.dataset.frame_rate import (
-    FPS,
-    at_16fps,
-    frames_at_16fps,
-    is_16fps,
-    is_variable,
-    length_us,
-    longest_4n1,
-)
+from training.dataset.decoding.frame_rate import (FPS, at_16fps, frames_at_16fps, is_16fps, is_variable, length_us, longest_4n1)
 from training.dataset.limits import Limits
 from training.dataset.zip.members import CONVERTED_CLIPS
 

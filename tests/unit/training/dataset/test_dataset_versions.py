@@ -12,7 +12,7 @@ from PIL import Image
 from storage.local.store import FolderStore
 from tests import media
 from training import store_keys
-from training.dataset.combine import ZipPart, combine
+from training.dataset.zip.combine import (ZipPart, combine)
 from training.dataset.decoding.thumbnail import BOX, Thumbnail
 from training.dataset.difference import compare
 from training.dataset.inspect import inspect_zip

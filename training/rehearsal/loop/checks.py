@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from training.files.safetensors_header import TensorHeader
-from training.rehearsal.failure import MusubiError
-from training.rehearsal.shape import InChannels, tensor_shapes
+from training.rehearsal.musubi_error import MusubiError
+from training.rehearsal.model.shape import (InChannels, tensor_shapes)
 from training.rehearsal.tensor_file import read_header
 
 # Files repackaged for ComfyUI may carry it before every name; musubi accepts both.

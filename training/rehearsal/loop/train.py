@@ -20,18 +20,19 @@ from training.musubi.progress import (
     TrainingStarted,
 )
 from training.musubi.state import Position, Reason, TrainingState
-from training.rehearsal import checks, console
-from training.rehearsal.adapter import Adapter
-from training.rehearsal.dataset_config import read_datasets
-from training.rehearsal.items import TrainingItems
-from training.rehearsal.loss import FlowMatchingLoss
-from training.rehearsal.metadata import Counts, run_metadata
-from training.rehearsal.model import TinyWan
-from training.rehearsal.optimizer import AdamW
-from training.rehearsal.saving import RehearsalSaver, load_adapter, load_state
-from training.rehearsal.schedule import Schedule
+from training.rehearsal.loop import checks
+from training.rehearsal import console
+from training.rehearsal.model.adapter import Adapter
+from training.rehearsal.data.datasets import read_datasets
+from training.rehearsal.data.items import TrainingItems
+from training.rehearsal.loop.loss import FlowMatchingLoss
+from training.rehearsal.loop.metadata import (Counts, run_metadata)
+from training.rehearsal.model.transformer import TinyWan
+from training.rehearsal.loop.optimizer import AdamW
+from training.rehearsal.loop.saving import (RehearsalSaver, load_adapter, load_state)
+from training.rehearsal.loop.schedule import Schedule
 from training.rehearsal.stop import StopRequest
-from training.rehearsal.timesteps import TimestepSampler
+from training.rehearsal.loop.timesteps import TimestepSampler
 
 logger = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.rehearsal import tensor_file
-from training.rehearsal.failure import MusubiError
-from training.rehearsal.media import Clip, Pixels
-from training.rehearsal.shape import IMAGE_TOKENS, IMAGE_WIDTH
+from training.rehearsal.musubi_error import MusubiError
+from training.rehearsal.data.media import (Clip, Pixels)
+from training.rehearsal.model.shape import (IMAGE_TOKENS, IMAGE_WIDTH)
 from training.rehearsal.tensor_file import Floats, Raw
-from training.rehearsal.weights import VAE_KEY
+from training.rehearsal.model.weights import VAE_KEY
 
 _TEMPORAL_STRIDE = 4
 _MASK_CHANNELS = 4
