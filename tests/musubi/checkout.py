@@ -22,7 +22,7 @@ from training.musubi.progress import ProgressEvent, StepDone
 from training.pipeline.child_process import Listener, run_command
 from training.pipeline.stage_runner import StageInterruptedError
 from training.rehearsal import tensor_file
-from training.rehearsal.model.shape import (BLOCKS, FFN_WIDTH, HEADS, IMAGE_WIDTH, WIDTH)
+from training.rehearsal.model.shape import BLOCKS, FFN_WIDTH, HEADS, IMAGE_WIDTH, WIDTH
 from training.rehearsal.model.weights import write_weights
 from training.runs.hyperparameters import resolve_expert
 

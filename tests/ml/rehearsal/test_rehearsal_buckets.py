@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from training.rehearsal.bucket import Buckets, Size
+from training.rehearsal.data.bucket import Buckets, Size
 from training.rehearsal.data.datasets import read_datasets
 from training.rehearsal.data.media import extract
 

@@ -11,8 +11,8 @@ from tests.ml.rehearsal.workspace import Workspace, run_observed, write_media
 from training.musubi.progress import CacheProgress
 from training.rehearsal import tensor_file
 from training.rehearsal.__main__ import main
-from training.rehearsal.options import CACHE_LATENTS, CACHE_TEXT
 from training.rehearsal.model.weights import write_weights
+from training.rehearsal.options import CACHE_LATENTS, CACHE_TEXT
 
 
 class Case:

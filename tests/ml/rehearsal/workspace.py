@@ -13,8 +13,8 @@ from tests.media import jpeg, mp4
 from training.musubi.progress import ProgressEvent, StepDone
 from training.musubi.progress_reader import read_events
 from training.rehearsal.__main__ import main
-from training.rehearsal.options import CACHE_LATENTS, CACHE_TEXT, TRAIN
 from training.rehearsal.model.weights import write_weights
+from training.rehearsal.options import CACHE_LATENTS, CACHE_TEXT, TRAIN
 
 Task = Literal["t2v-14B", "i2v-14B", "t2v-A14B", "i2v-A14B"]
 DATE = {"SOURCE_DATE_EPOCH": "1767225600"}

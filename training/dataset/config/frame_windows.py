@@ -10,8 +10,6 @@ from typing import Literal
 
 import numpy as np
 
-from training.dataset.decoding.frame_rate import (FPS, longest_4n1)
-
 Extraction = Literal["head", "chunk", "slide", "uniform", "full"]
 Window = tuple[int, int]  # first frame and number of frames, at 16 fps
 
@@ -81,3 +79,11 @@ def _starts(last: int, target: int, extract: Extract) -> list[int]:
             return [int(start) for start in np.linspace(0, last, extract.sample, dtype=int)]
         case _:
             return [0]
+
+
+FPS = 16
+
+
+def longest_4n1(frames: int) -> int:
+    """Return the largest 4N+1 that is at most `frames`; Wan's VAE packs frames by four."""
+    return (frames - 1) // 4 * 4 + 1

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from training.musubi.progress import CacheProgress, ProgressWriter
 from training.rehearsal import console, tensor_file
-from training.rehearsal.data.datasets import (Dataset, read_datasets)
+from training.rehearsal.data.datasets import Dataset, read_datasets
+from training.rehearsal.data.encoders import Encoder, encode_caption
+from training.rehearsal.data.items import LATENT_SUFFIX, TEXT_SUFFIX
+from training.rehearsal.data.media import Clip, MediaSample, find_samples, load_clips
 from training.rehearsal.musubi_error import MusubiError
-from training.rehearsal.data.items import (LATENT_SUFFIX, TEXT_SUFFIX)
-from training.rehearsal.data.encoders import Encoder
-from training.rehearsal.data.media import (Clip, MediaSample, find_samples, load_clips)
-from training.rehearsal.texts import encode_caption
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.rehearsal.bucket import Buckets, Size
-from training.rehearsal.data.datasets import (Dataset, round_frames)
+from training.rehearsal.data.bucket import Buckets, Size
+from training.rehearsal.data.datasets import Dataset, round_frames
 from training.rehearsal.musubi_error import MusubiError
 
 Pixels = NDArray[np.uint8]

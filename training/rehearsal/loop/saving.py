@@ -20,10 +20,10 @@ from training.musubi.state import (
     step_state_name,
 )
 from training.rehearsal import console, tensor_file
-from training.rehearsal.model.adapter import Adapter
-from training.rehearsal.musubi_error import MusubiError
 from training.rehearsal.loop.metadata import file_metadata
 from training.rehearsal.loop.optimizer import AdamW
+from training.rehearsal.model.adapter import Adapter
+from training.rehearsal.musubi_error import MusubiError
 from training.rehearsal.tensor_file import DType
 
 logger = logging.getLogger(__name__)

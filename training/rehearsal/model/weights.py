@@ -11,7 +11,15 @@ import numpy as np
 
 from training.files.atomic import atomic_file
 from training.rehearsal import tensor_file
-from training.rehearsal.model.shape import (LATENT_CHANNELS, PATCH_AREA, WIDTH, InChannels, adapter_modules, module_widths, tensor_shapes)
+from training.rehearsal.model.shape import (
+    LATENT_CHANNELS,
+    PATCH_AREA,
+    WIDTH,
+    InChannels,
+    adapter_modules,
+    module_widths,
+    tensor_shapes,
+)
 from training.rehearsal.tensor_file import DType, Floats, Raw
 
 Role = Literal["dit", "vae", "t5", "clip", "speed_lora"]
