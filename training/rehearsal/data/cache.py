@@ -6,13 +6,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from training.musubi.progress import CacheProgress, ProgressWriter
+from training.musubi.progress import ProgressWriter
 from training.rehearsal import console, tensor_file
 from training.rehearsal.data.datasets import Dataset, read_datasets
 from training.rehearsal.data.encoders import Encoder, encode_caption
 from training.rehearsal.data.items import LATENT_SUFFIX, TEXT_SUFFIX
 from training.rehearsal.data.media import Clip, MediaSample, find_samples, load_clips
 from training.rehearsal.musubi_error import MusubiError
+from training.runs.training_events import CacheProgress
 
 logger = logging.getLogger(__name__)
 

@@ -14,14 +14,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from training.musubi.progress import (
-    EXIT_STOPPED,
-    EpochEnded,
-    ProgressWriter,
-    StepDone,
-    Stopped,
-    TrainingStarted,
-)
+from training.musubi.progress import EXIT_STOPPED, ProgressWriter
 from training.musubi.state import Position, Reason, TrainingState
 from training.rehearsal import console
 from training.rehearsal.data.datasets import read_datasets
@@ -35,6 +28,12 @@ from training.rehearsal.loop.schedule import Schedule
 from training.rehearsal.loop.timesteps import TimestepSampler
 from training.rehearsal.model.adapter import Adapter
 from training.rehearsal.model.transformer import TinyWan
+from training.runs.training_events import (
+    EpochEnded,
+    StepDone,
+    Stopped,
+    TrainingStarted,
+)
 
 logger = logging.getLogger(__name__)
 
