@@ -5,7 +5,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bot.sandbox.payloads.objects import user_payload
+from bot.sandbox.payloads import user_payload
 from bot.sandbox.wire import EPHEMERAL, LOADING, ApiError, Json, invalid, unknown
 from bot.sandbox.world.attachments import FilePart
 from bot.sandbox.world.changes import Changes

@@ -13,7 +13,7 @@ from bot.sandbox.gateway.events import GatewayEvents
 from bot.sandbox.gateway.gateway import Gateway
 from bot.sandbox.guard import FILE_HEADERS, HEADERS, Guard, guarding
 from bot.sandbox.interactions import Interactions
-from bot.sandbox.payloads.messages import Views
+from bot.sandbox.payloads import Views
 from bot.sandbox.people.api import PersonApi
 from bot.sandbox.people.outbox import Outbox
 from bot.sandbox.people.people import People

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from bot.sandbox.payloads.messages import Views
-from bot.sandbox.payloads.objects import (
+from bot.sandbox.payloads import (
+    Views,
     channel_payload,
     member_payload,
     thread_payload,

@@ -12,7 +12,7 @@ from typing import Any, cast
 from aiohttp import ClientConnectionResetError, WSMsgType, web
 
 from bot.sandbox.gateway.events import PRIVILEGED_INTENTS, Event, ready_payload
-from bot.sandbox.payloads.objects import guild_create_payload
+from bot.sandbox.payloads import guild_create_payload
 from bot.sandbox.wire import Json
 from bot.sandbox.world.world import World
 

@@ -8,15 +8,9 @@ from typing import Any, cast
 from aiohttp import BodyPartReader, web
 
 from bot.sandbox.interactions import Interaction, Interactions
-from bot.sandbox.payloads.messages import Views
-from bot.sandbox.payloads.objects import (
-    channel_payload,
-    roles_payload,
-    thread_payload,
-    user_payload,
-)
+from bot.sandbox.payloads import Views, channel_payload, roles_payload, thread_payload, user_payload
+from bot.sandbox.people.outbox import Place
 from bot.sandbox.people.people import People
-from bot.sandbox.people.place import Place
 from bot.sandbox.people.stream import Stream, interaction_view
 from bot.sandbox.wire import ApiError, Json
 from bot.sandbox.world.attachments import FilePart

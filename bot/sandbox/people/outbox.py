@@ -1,19 +1,23 @@
 """Sends interactions of people to the bot over the gateway."""
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from bot.sandbox.faults import Faults
 from bot.sandbox.gateway.events import Event
 from bot.sandbox.gateway.gateway import Gateway
 from bot.sandbox.interactions import Interaction, Interactions
-from bot.sandbox.payloads.messages import Views
-from bot.sandbox.payloads.objects import channel_payload, interaction_member, user_payload
+from bot.sandbox.payloads import Views, channel_payload, interaction_member, user_payload
 from bot.sandbox.wire import MAX_FILE_BYTES, Json
 from bot.sandbox.world.permissions import permissions_in
 from bot.sandbox.world.world import World
 
-if TYPE_CHECKING:
-    from bot.sandbox.people.place import Place
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Who acts and where."""
+
+    user: Json
+    channel: Json
 
 
 class Outbox:
@@ -33,7 +37,7 @@ class Outbox:
     def send(
         self,
         kind: int,
-        place: "Place",
+        place: Place,
         data: Json,
         message: Json | None = None,
         *,

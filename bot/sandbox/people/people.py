@@ -6,8 +6,7 @@ from typing import Any
 from bot.sandbox import interactions as types
 from bot.sandbox.interactions import Interaction
 from bot.sandbox.people.options import OptionReader, find_command, nested, option_specs
-from bot.sandbox.people.outbox import Outbox
-from bot.sandbox.people.place import Place
+from bot.sandbox.people.outbox import Outbox, Place
 from bot.sandbox.people.resolved import Resolved
 from bot.sandbox.wire import Json
 from bot.sandbox.world import commands as kinds

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bot.sandbox.payloads.messages import Views
-from bot.sandbox.payloads.objects import (
+from bot.sandbox.payloads import (
+    Views,
     channel_payload,
     interaction_member,
     role_payload,

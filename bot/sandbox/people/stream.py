@@ -8,8 +8,7 @@ from typing import Any
 from aiohttp import ClientConnectionResetError, web
 
 from bot.sandbox.interactions import Interaction, Interactions
-from bot.sandbox.payloads.messages import Views
-from bot.sandbox.payloads.objects import thread_payload
+from bot.sandbox.payloads import Views, thread_payload
 from bot.sandbox.people.people import People
 from bot.sandbox.wire import Json
 from bot.sandbox.world.changes import Change

@@ -3,7 +3,7 @@
 from typing import Any
 
 from bot.sandbox.gateway.gateway import IDENTIFIES_PER_DAY, Gateway
-from bot.sandbox.payloads.objects import (
+from bot.sandbox.payloads import (
     application_payload,
     channel_payload,
     guild_payload,

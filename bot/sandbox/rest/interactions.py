@@ -1,7 +1,7 @@
 """REST routes of interactions: the callback and the webhook of its token."""
 
 from bot.sandbox.interactions import MESSAGE, UPDATE, Interaction, Interactions
-from bot.sandbox.payloads.messages import Views
+from bot.sandbox.payloads import Views
 from bot.sandbox.rest.dispatch import RestCall, RestReply, Route
 from bot.sandbox.wire import Json
 

@@ -1,6 +1,6 @@
 """REST routes of channels: messages, pins, typing, threads."""
 
-from bot.sandbox.payloads.messages import Views
+from bot.sandbox.payloads import Views
 from bot.sandbox.rest.dispatch import RestCall, RestReply, Route
 from bot.sandbox.rest.rate_limits import RateLimits
 from bot.sandbox.wire import ApiError, Json, created_at, invalid

@@ -1,6 +1,6 @@
 """REST routes of channels and threads themselves."""
 
-from bot.sandbox.payloads.objects import channel_payload, thread_member_payload, thread_payload
+from bot.sandbox.payloads import channel_payload, thread_member_payload, thread_payload
 from bot.sandbox.rest.dispatch import RestCall, RestReply, Route
 from bot.sandbox.wire import ApiError, Json, unknown
 from bot.sandbox.world import permission_bits
