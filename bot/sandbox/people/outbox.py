@@ -1,4 +1,4 @@
-"""Sends interactions of people to the bot over the gateway."""
+"""Sends people's interactions to the bot over the gateway."""
 
 from dataclasses import dataclass
 
@@ -8,20 +8,19 @@ from bot.sandbox.gateway.gateway import Gateway
 from bot.sandbox.interactions import Interaction, Interactions
 from bot.sandbox.payloads import Views, channel_payload, interaction_member, user_payload
 from bot.sandbox.wire import MAX_FILE_BYTES, Json
-from bot.sandbox.world.permissions import permissions_in
 from bot.sandbox.world.world import World
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Who acts and where."""
+    """A user and the channel they act in."""
 
     user: Json
     channel: Json
 
 
 class Outbox:
-    """Opens an interaction and dispatches INTERACTION_CREATE to live sessions."""
+    """Creates interactions and dispatches INTERACTION_CREATE to connected sessions."""
 
     def __init__(
         self,
@@ -43,7 +42,7 @@ class Outbox:
         *,
         name: str = "",
     ) -> Interaction:
-        """Send an interaction; without a live session it fails at once."""
+        """Send an interaction; it fails at once if no session is connected."""
         user_id = place.user["id"]
         interaction = self._interactions.open(kind, user_id, place.channel, data, message)
         interaction.name = name or interaction.name
@@ -59,7 +58,7 @@ class Outbox:
 
     def _payload(self, interaction: Interaction) -> Json:
         channel, world = interaction.channel, self._world
-        bits = permissions_in(world, interaction.user_id, channel)
+        bits = world.permissions(interaction.user_id, channel)
         shown = channel_payload(world, channel) | {"permissions": str(bits)}
         payload: Json = {
             "id": interaction.id,
@@ -71,7 +70,7 @@ class Outbox:
             "channel": shown,
             "channel_id": channel["id"],
             "locale": "en-US",
-            "app_permissions": str(permissions_in(world, world.bot["id"], channel)),
+            "app_permissions": str(world.permissions(world.bot["id"], channel)),
             "entitlements": [],
             "attachment_size_limit": MAX_FILE_BYTES,
         }
