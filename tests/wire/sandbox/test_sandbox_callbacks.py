@@ -142,7 +142,7 @@ async def test_a_select_sends_what_a_person_chose(
 ) -> None:
     await raw.send(components=[{"type": 1, "components": [SELECT]}])
     message = (await ada.messages())[0]
-    with pytest.raises(RequestError, match="not among the options"):
+    with pytest.raises(RequestError, match="not one of the options"):
         await ada.select(message, "epoch", ["40"])
     with pytest.raises(RequestError, match="Between 1 and 2"):
         await ada.select(message, "epoch", ["10", "20", "30"])
