@@ -10,9 +10,8 @@ from pathlib import Path
 
 from training.errors import MergeError
 from training.files.atomic import atomic_write, sync_directory
-from training.merge.base_files import BaseFiles
-from training.merge.kernel import reserve
-from training.merge.layout import FileLayout
+from training.merge.disk.file_io import reserve
+from training.merge.inputs.files import BaseFiles, FileLayout
 from training.merge.receipt import Receipt, receipt_path
 
 logger = logging.getLogger(__name__)

@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from training.errors import MergeError
-from training.merge.base_files import BaseFiles, read_base
-from training.merge.layout import listed
+from training.merge.disk.file_io import tensor_sha256
+from training.merge.inputs.files import BaseFiles, listed, read_base
 from training.merge.receipt import Receipt, fold_digests
-from training.merge.transfer import tensor_sha256
 
 _FIX = "Delete the merged model and its receipt, and merge again."
 

@@ -15,11 +15,11 @@ from tests.ml.merge.merge_models import (
 )
 from training.errors import MergeError
 from training.files.hashing import file_sha256
-from training.merge.input_hashes import combined_sha256
-from training.merge.layout import read_layout
+from training.merge.inputs.files import read_layout
+from training.merge.inputs.hashes import combined_sha256
+from training.merge.merge import merge, verify
 from training.merge.receipt import Receipt, address, read_receipt, receipt_path
 from training.merge.request import MergeProgress, MergeRequest
-from training.merge.stream import merge, verify
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from tests.ml.merge.merge_models import (
     write_inputs,
 )
 from training.errors import MergeError
-from training.merge.plan import plan_merge
+from training.merge.merge import merge
+from training.merge.planning.plan import plan_merge
 from training.merge.request import MergeProgress
-from training.merge.stream import merge
 
 LORA = adapter().keys(Style())
 KEYS = sorted(LORA)

@@ -15,13 +15,13 @@ from tests.ml.merge.merge_models import (
     write_inputs,
 )
 from training.errors import MergeError
+from training.merge.merge import merge, verify
 from training.merge.receipt import Receipt, read_receipt, receipt_path
 from training.merge.request import MergeProgress
-from training.merge.stream import merge, verify
 
 # Processes that are forked from a clean one that has imported torch already.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tests.ml.merge.merge_models", "training.merge.writing"])
+_PROCESSES.set_forkserver_preload(["tests.ml.merge.merge_models", "training.merge.tensors.writing"])
 
 COMPLETE = ["merged.safetensors", "merged.safetensors.receipt.json"]
 

@@ -17,8 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from training.merge.kernel import start_writeback
-from training.merge.transfer import write_at
+from training.merge.disk.file_io import start_writeback, write_at
 
 _PAGE = 4096  # a multiple of every disk's sector size, and what the page cache divides by
 _MOST_ALIGNED = 16  # no number is larger, so what begins at a multiple may hold any

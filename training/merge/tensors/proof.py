@@ -7,8 +7,8 @@ from torch import Tensor
 
 from training.errors import MergeError
 from training.files.safetensors_header import TensorEntry
-from training.merge.deltas import DTYPES, Delta, byte_view
-from training.merge.transfer import read_at
+from training.merge.disk.file_io import read_at
+from training.merge.tensors.deltas import DTYPES, Delta, byte_view
 
 _SAMPLED_COLUMNS = 256
 # What an fp32 sum of up to a few hundred products may be off by, relative to its terms.

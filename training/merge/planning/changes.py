@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from training.errors import MergeError
 from training.files.safetensors_header import TensorEntry
-from training.merge.layout import FileLayout, listed, read_scalar
-from training.merge.names import LoraKeyPart
+from training.merge.inputs.files import FileLayout, listed, read_scalar
+from training.merge.planning.names import LoraKeyPart
 
 _FLOATS = frozenset({"BF16", "F16", "F32", "F64"})
 _MERGEABLE = frozenset({"BF16", "F16", "F32"})

@@ -9,10 +9,9 @@ from fnmatch import fnmatchcase
 
 from training.errors import MergeError
 from training.files.safetensors_header import TensorEntry
-from training.merge.base_files import BaseFiles, read_base
-from training.merge.changes import Change, ModuleParts, build_changes
-from training.merge.layout import FileLayout, listed, read_layout
-from training.merge.names import LoraKeyPart, ModuleNames, refused_kind, split_key
+from training.merge.inputs.files import BaseFiles, FileLayout, listed, read_base, read_layout
+from training.merge.planning.changes import Change, ModuleParts, build_changes
+from training.merge.planning.names import LoraKeyPart, ModuleNames, refused_kind, split_key
 from training.merge.request import MergeRequest
 
 _BLOCK_MODULE = re.compile(r"(?P<blocks>(?:\w+_)?blocks)\.\d+\.(?P<kind>.+)")

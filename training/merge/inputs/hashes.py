@@ -7,8 +7,7 @@ from threading import Event
 from typing import Literal, Self
 
 from training.files.hashing import file_sha256
-from training.merge.base_files import BaseFiles
-from training.merge.layout import FileLayout
+from training.merge.inputs.files import BaseFiles, FileLayout
 from training.merge.request import MergeRequest
 
 

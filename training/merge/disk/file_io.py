@@ -5,6 +5,8 @@ error instead of killing the program, network volumes get large requests, and co
 the page cache costs a twentieth of the merge.
 """
 
+import ctypes
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -53,3 +55,35 @@ def tensor_sha256(path: Path, spec: TensorEntry) -> str:
         for chunk in tensor_chunks(file.fileno(), spec, lambda size: buffer[:size]):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_SYNC_FILE_RANGE_WRITE = 2
+
+
+def reserve(descriptor: int, size_bytes: int) -> None:
+    """Give the file its full size, with blocks on the disk where the file system can.
+
+    A full disk then shows at once, and writing is about twice as fast. `os.posix_fallocate`
+    would write to every block where the file system cannot reserve them.
+
+    Raises:
+        OSError: There is no room.
+    """
+    start, length = ctypes.c_longlong(0), ctypes.c_longlong(size_bytes)
+    if _libc.fallocate(descriptor, 0, start, length) == 0:
+        return
+    code = ctypes.get_errno()
+    if code not in (errno.EOPNOTSUPP, errno.ENOSYS):
+        raise OSError(code, os.strerror(code))
+    os.truncate(descriptor, size_bytes)
+
+
+def start_writeback(descriptor: int, offset: int, size_bytes: int) -> None:
+    """Ask the kernel to write a part of the file to the disk now; do not wait for it.
+
+    Otherwise the disk idles during the merge and all of the output is left to the last fsync.
+    A hint: whether it was taken does not matter, the fsync waits for every byte either way.
+    """
+    start, length = ctypes.c_longlong(offset), ctypes.c_longlong(size_bytes)
+    _libc.sync_file_range(descriptor, start, length, _SYNC_FILE_RANGE_WRITE)

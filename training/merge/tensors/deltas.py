@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from training.files.safetensors_header import TensorEntry
-from training.merge.changes import Change, PairChange
-from training.merge.layout import FileLayout
-from training.merge.transfer import read_at
+from training.merge.disk.file_io import read_at
+from training.merge.inputs.files import FileLayout
+from training.merge.planning.changes import Change, PairChange
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -10,15 +10,15 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from training.errors import MergeError
-from training.merge.input_hashes import InputHashes
+from training.merge.inputs.hashes import InputHashes
 from training.merge.output import Staging, exclusive, is_taken, output_root, refuse_unfit
-from training.merge.plan import MergePlan, plan_merge
+from training.merge.planning.plan import MergePlan, plan_merge
 from training.merge.receipt import MERGE_VERSION, Receipt, fold_digests, read_receipt, receipt_path
 from training.merge.request import MergeProgress, MergeRequest
 from training.merge.verify import check_outline, header_sha256, verify
 
 if TYPE_CHECKING:
-    from training.merge.worker import WrittenTensor
+    from training.merge.tensors.writing import WrittenTensor
 
 __all__ = ["MergeProgress", "MergeRequest", "Receipt", "merge", "verify"]
 
@@ -74,7 +74,7 @@ def _make(
 ) -> Receipt:
     # Here rather than above: planning and verifying need no torch, and while it loads for a
     # second or two the inputs are being hashed already.
-    from training.merge.writing import write_tensors  # noqa: PLC0415
+    from training.merge.tensors.writing import write_tensors  # noqa: PLC0415
 
     started = time.monotonic()
     staging = Staging(plan.base, request.output)
