@@ -162,7 +162,7 @@ def test_a_receipt_of_fewer_layers_than_expected_is_none(request_: MergeRequest)
 def test_what_is_no_receipt_is_named_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(bytes(range(256)))
 
-    with pytest.raises(MergeError, match="cannot be read as a merge's receipt") as caught:
+    with pytest.raises(MergeError, match="cannot be read as a receipt of a merge") as caught:
         read_receipt(tmp_path / "binary")
     with pytest.raises(MergeError, match=r"There is no receipt at .*nothing") as missing:
         read_receipt(tmp_path / "nothing")

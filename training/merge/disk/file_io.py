@@ -1,8 +1,8 @@
-"""Exact reads and writes at a place in a file; less than was asked for is an error.
+"""Reads and writes at an offset of a file, and two Linux calls that Python lacks.
 
 Plain reads rather than a memory map: a file that shrinks or a disk that fails then raises an
-error instead of killing the program, network volumes get large requests, and copying out of
-the page cache costs a twentieth of the merge.
+error instead of killing the process, and network volumes get large requests. Copying out of the
+page cache costs a twentieth of the merge.
 """
 
 import ctypes
@@ -15,15 +15,11 @@ from pathlib import Path
 from training.files.safetensors_header import TensorEntry
 
 COPY_BYTES = 1 << 19
-Room = Callable[[int], memoryview]  # gives memory for so many bytes
+Room = Callable[[int], memoryview]  # returns memory for that many bytes
 
 
 def read_at(descriptor: int, buffer: memoryview, offset: int) -> None:
-    """Fill `buffer` from the file, starting at byte `offset`.
-
-    Raises:
-        OSError: The file ends before that.
-    """
+    """Fill `buffer` from byte `offset` of the file; `OSError` if the file is too short."""
     done = 0
     while done < len(buffer):
         count = os.preadv(descriptor, [buffer[done:]], offset + done)
@@ -40,7 +36,7 @@ def write_at(descriptor: int, data: memoryview, offset: int) -> None:
 
 
 def tensor_chunks(descriptor: int, spec: TensorEntry, room: Room) -> Iterator[memoryview]:
-    """Yield the tensor's bytes in order, each chunk in memory that `room` gave."""
+    """Yield the tensor's bytes in order, in memory from `room`."""
     for done in range(0, spec.size_bytes, COPY_BYTES):
         chunk = room(min(COPY_BYTES, spec.size_bytes - done))
         read_at(descriptor, chunk, spec.start + done)
@@ -48,7 +44,7 @@ def tensor_chunks(descriptor: int, spec: TensorEntry, room: Room) -> Iterator[me
 
 
 def tensor_sha256(path: Path, spec: TensorEntry) -> str:
-    """Return the SHA-256 of the tensor's bytes in the file at `path`."""
+    """Return the SHA-256 of the tensor's bytes."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(COPY_BYTES))
     with path.open("rb", buffering=0) as file:
@@ -62,13 +58,10 @@ _SYNC_FILE_RANGE_WRITE = 2
 
 
 def reserve(descriptor: int, size_bytes: int) -> None:
-    """Give the file its full size, with blocks on the disk where the file system can.
+    """Give the file its full size and, if the file system can, reserve its blocks.
 
-    A full disk then shows at once, and writing is about twice as fast. `os.posix_fallocate`
-    would write to every block where the file system cannot reserve them.
-
-    Raises:
-        OSError: There is no room.
+    A full disk then raises `OSError` at once, and writing is about twice as fast. Where blocks
+    cannot be reserved, `os.posix_fallocate` would write to every one of them.
     """
     start, length = ctypes.c_longlong(0), ctypes.c_longlong(size_bytes)
     if _libc.fallocate(descriptor, 0, start, length) == 0:
@@ -80,10 +73,9 @@ def reserve(descriptor: int, size_bytes: int) -> None:
 
 
 def start_writeback(descriptor: int, offset: int, size_bytes: int) -> None:
-    """Ask the kernel to write a part of the file to the disk now; do not wait for it.
+    """Ask the kernel to start writing part of the file to disk.
 
-    Otherwise the disk idles during the merge and all of the output is left to the last fsync.
-    A hint: whether it was taken does not matter, the fsync waits for every byte either way.
+    Otherwise the disk idles during the merge and the final fsync has to write all of the output.
     """
     start, length = ctypes.c_longlong(offset), ctypes.c_longlong(size_bytes)
     _libc.sync_file_range(descriptor, start, length, _SYNC_FILE_RANGE_WRITE)

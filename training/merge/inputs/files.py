@@ -1,4 +1,4 @@
-"""Where the tensors of a safetensors file lie, read from its header alone."""
+"""The input files of a merge, described by their safetensors headers."""
 
 import os
 import struct
@@ -30,7 +30,7 @@ _SCALAR_FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class FileLayout:
-    """One file: its header's bytes, its tensors in file order, and what it was when read."""
+    """One file: its raw header, its tensors in file order, and a stamp to detect changes."""
 
     path: Path
     header: bytes
@@ -39,7 +39,7 @@ class FileLayout:
     stamp: tuple[int, int, int]
 
     def is_unchanged(self) -> bool:
-        """Tell whether the file is still the one whose header was read."""
+        """Return whether the file is still the one whose header was read."""
         return _stamp(self.path.stat()) == self.stamp
 
 
@@ -64,10 +64,10 @@ def read_layout(path: Path) -> FileLayout:
 
 
 def read_scalar(file: FileLayout, spec: TensorEntry) -> float:
-    """Return the one number that `spec` holds, whatever its dtype.
+    """Return the single number in `spec`, whatever its dtype.
 
     Raises:
-        MergeError: It holds no single number, or its dtype is not a plain number's.
+        MergeError: It is not a single number, or its dtype is unknown.
     """
     with file.path.open("rb") as stream:
         raw = os.pread(stream.fileno(), spec.size_bytes, spec.start)
@@ -77,12 +77,12 @@ def read_scalar(file: FileLayout, spec: TensorEntry) -> float:
         return float(struct.unpack(_SCALAR_FORMATS[spec.dtype], raw)[0])
     raise MergeError(
         f"{spec.name} is {spec.dtype} of shape {list(spec.shape)}, not a single number.",
-        "Use the LoRA as its authors published it.",
+        "Use the original LoRA file.",
     )
 
 
 def listed(names: Collection[str]) -> str:
-    """Return the first few of `names` and how many more there are."""
+    """Return the first few of `names` and the number of the others."""
     first = ", ".join(sorted(names)[:_LISTED])
     more = len(names) - _LISTED
     return f"{first} and {more} more" if more > 0 else first
@@ -98,7 +98,7 @@ class _Index(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class BaseFiles:
-    """A base model on disk; `index` is the index JSON of a model in several files."""
+    """A base model on disk; `index` is the index JSON of a sharded model."""
 
     path: Path
     files: tuple[FileLayout, ...]
@@ -106,17 +106,17 @@ class BaseFiles:
 
     @property
     def tensors(self) -> Iterator[tuple[FileLayout, TensorEntry]]:
-        """Every tensor with its file, in the order in which they are stored."""
+        """Every tensor with its file, in storage order."""
         return ((file, spec) for file in self.files for spec in file.tensors)
 
     @property
     def data_bytes(self) -> int:
-        """Size of all tensors together."""
+        """Total size of all tensors."""
         return sum(spec.size_bytes for _, spec in self.tensors)
 
 
 def read_base(path: Path) -> BaseFiles:
-    """Return the files of the model at `path`: a file, an index JSON, or the folder of one.
+    """Return the files of the model at `path`: a file, an index JSON, or its folder.
 
     Raises:
         MergeError: A file is missing or damaged, or index and files disagree.
@@ -146,7 +146,7 @@ def _index_in(folder: Path) -> Path:
     found = sorted(folder.glob("*.index.json"))
     if len(found) != 1:
         raise MergeError(
-            f"{folder} holds {len(found)} index files; a model in several files has one.",
+            f"{folder} has {len(found)} index files; a sharded model has one.",
             "Name the safetensors file or the index JSON itself.",
         )
     return found[0]

@@ -1,4 +1,4 @@
-"""All tensors of one merge, made by several threads; each thread owns one tensor at a time."""
+"""Writing all tensors of a merge with several threads, one tensor per thread at a time."""
 
 import hashlib
 from collections.abc import Callable, Generator, Sequence
@@ -24,16 +24,12 @@ from training.merge.tensors.proof import sample_errors
 
 
 class StoppedError(Exception):
-    """The merge has been given up while this tensor was written."""
+    """The merge was aborted while this tensor was being written."""
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenTensor:
-    """What is known of a tensor once it is in the output.
-
-    Attributes:
-        change: Root mean square of what was added to it.
-    """
+    """A tensor of the output; `change` is the root mean square of what was added to it."""
 
     spec: TensorEntry
     sha256: str
@@ -44,13 +40,13 @@ class WrittenTensor:
 
     @property
     def is_layer(self) -> bool:
-        """Whether it counts as a merged layer: a weight matrix that changed."""
+        """Whether this is a merged layer: a weight matrix that changed."""
         return self.is_changed and len(self.spec.shape) >= 2
 
 
 @dataclass(frozen=True, slots=True)
 class TensorWork:
-    """One tensor to be written; `change` is None where it is copied as it is."""
+    """One tensor to write; it is copied if `change` is None."""
 
     file: FileLayout
     spec: TensorEntry
@@ -58,10 +54,10 @@ class TensorWork:
     target: Path
 
     def write(self, lora: FileLayout, stop: Event, disk: Executor) -> WrittenTensor:
-        """Write the tensor, in pieces so that `stop` ends it soon, by the threads of `disk`.
+        """Write the tensor piece by piece, with the threads of `disk`.
 
         Raises:
-            MergeError: The result is not finite, or not what was written.
+            MergeError: The result is not finite or was written incorrectly.
             StoppedError: `stop` was set.
         """
         merge = TensorMerge(self.spec, self.change, lora) if self.change else None
@@ -99,10 +95,10 @@ def write_tensors(
     workers: int,
     on_progress: Callable[[MergeProgress], None],
 ) -> list[WrittenTensor]:
-    """Write every tensor of the output; return what was written, in file order.
+    """Write every tensor of the output and return them in file order.
 
     Raises:
-        MergeError: The LoRA or a result holds NaN or infinite values.
+        MergeError: The LoRA or a result has NaN or infinite values.
     """
     work = [
         TensorWork(file, spec, plan.changes.get(spec.name), staging.path_of(file))
@@ -124,7 +120,7 @@ def write_tensors(
 
 @contextmanager
 def stopping(stop: Event) -> Generator[None]:
-    """Set `stop` when the block fails or is interrupted, so that its threads end soon."""
+    """Set `stop` if the block fails or is interrupted, so that its threads end soon."""
     try:
         yield
     except BaseException:
@@ -134,7 +130,7 @@ def stopping(stop: Event) -> Generator[None]:
 
 @contextmanager
 def _pool(workers: int) -> Generator[ThreadPoolExecutor]:
-    """Yield a pool whose threads each calculate alone: the tensors are divided among them."""
+    """Yield a pool whose threads use one core each, because the tensors are divided among them."""
     before = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(workers, "merge", torch.set_num_threads, (1,)) as pool:
@@ -150,7 +146,7 @@ def _refuse_unusable(plan: MergePlan, pool: ThreadPoolExecutor) -> None:
     names = [found for part in pool.map(check, plan.changes) for found in part]
     if names:
         raise MergeError(
-            f"{len(names)} tensors of {plan.lora.path.name} hold NaN or infinite values: "
+            f"{len(names)} tensors of {plan.lora.path.name} have NaN or infinite values: "
             f"{listed(names)}.",
             "Fetch the LoRA again; if its SHA-256 is right, its training failed.",
         )
