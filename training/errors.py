@@ -1,28 +1,33 @@
-"""The failures a user can act on; each carries a cause and a fix in plain words."""
+"""Failures that a user can act on: a cause and a fix in plain words, and what helps as data."""
 
-from training.suggestions import Suggestion
+from training.remedies import Remedy
 
 
 class TrainingError(Exception):
-    """A failure the user can act on; anything else that is raised is a bug.
+    """A failure that the user can act on; anything else that is raised is a bug.
 
-    Both texts live in `args`, so that the error survives pickling between processes.
+    `args` holds all three parts, so that the error survives pickling between processes.
+
+    Attributes:
+        cause: What happened.
+        fix: What to do; names no command of a front end.
+        remedy: The action that `fix` speaks of, where a front end has a command for it.
     """
 
-    def __init__(self, cause: str, fix: str) -> None:
-        super().__init__(cause, fix)
-        self.cause, self.fix = cause, fix
+    def __init__(self, cause: str, fix: str, remedy: Remedy | None = None) -> None:
+        super().__init__(cause, fix, remedy)
+        self.cause, self.fix, self.remedy = cause, fix, remedy
 
     def __str__(self) -> str:
         return f"{self.cause} {self.fix}"
 
 
 class RequestError(TrainingError):
-    """What was asked for cannot be done as asked."""
+    """The request cannot be done as asked."""
 
 
 class NotFoundError(TrainingError):
-    """The dataset, run, model or checkpoint that was named does not exist here."""
+    """The named dataset, run, model or checkpoint does not exist here."""
 
 
 class DatasetError(TrainingError):
@@ -34,19 +39,12 @@ class MergeError(TrainingError):
 
 
 class AdapterError(TrainingError):
-    """A LoRA file is damaged, or does not fit what it is meant for."""
+    """A LoRA file is damaged or does not fit its purpose."""
 
 
 class StageError(TrainingError):
-    """A stage of a run failed for a reason that a user or operator can change.
-
-    `suggestion` is a changed setting with which another run may succeed.
-    """
-
-    def __init__(self, cause: str, fix: str, suggestion: Suggestion | None = None) -> None:
-        super().__init__(cause, fix)
-        self.suggestion = suggestion
+    """A stage of a run failed for a reason that a user or operator can change."""
 
 
 class BackendError(TrainingError):
-    """Stages cannot be started where they are to run, until somebody changes something there."""
+    """The backend cannot start stages until somebody changes its setup."""

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import sys
 import unicodedata
 from collections.abc import Callable, Generator
@@ -21,40 +20,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from bot.messages.remedy_text import terminal_command
 from training.errors import TrainingError
-
-# Only what the command line can do too; the rest stays as it is typed in chat.
-_COMMANDS = {
-    "/dataset add": "lorabot add",
-    "/dataset check": "lorabot check",
-    "/dataset diff": "lorabot diff",
-    "/train": "lorabot train",
-    "/runs": "lorabot runs",
-    "/status": "lorabot runs",
-    "/checkpoint list": "lorabot checkpoint list",
-    "/resume": "lorabot resume",
-    "/cancel": "lorabot cancel",
-    "/download": "lorabot download",
-}
-_NAMED = "|".join(re.escape(command) for command in _COMMANDS)
-# Not in the middle of a path: what follows a letter, or is followed by another part of one.
-_COMMAND = re.compile(rf"(?<![\w./])({_NAMED})(?![\w/-])((?: [a-z][\w-]*:[^\s,;]+)*)")
-_OPTION = re.compile(r" ([a-z][\w-]*):")
-
-
-def for_terminal(text: str, place: str = "") -> str:
-    """Return a text with the commands of the chat as they are typed on a terminal.
-
-    Args:
-        text: What is said.
-        place: The options that name the installation, with a space before them.
-    """
-
-    def typed(found: re.Match[str]) -> str:
-        return _COMMANDS[found[1]] + place + _OPTION.sub(r" --\1 ", found[2])
-
-    return _COMMAND.sub(typed, text)
-
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -70,11 +37,13 @@ def print_error(error: TrainingError, place: str = "") -> None:
 
     Args:
         error: The failure.
-        place: The options that named the installation, for commands that are to be typed.
+        place: The options that name the installation, appended to a suggested command.
     """
-    errors.print(f"[bold red]error:[/] {plain(for_terminal(error.cause, place))}", style=None)
+    errors.print(f"[bold red]error:[/] {plain(error.cause)}", style=None)
     if error.fix:
-        errors.print(f"  {plain(for_terminal(error.fix, place))}")
+        errors.print(f"  {plain(error.fix)}")
+    if (command := terminal_command(error.remedy, place)) is not None:
+        errors.print(f"  {plain(command)}")
 
 
 def _finite(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from bot.messages.remedy_text import terminal_command
 from training.errors import TrainingError
 
 Status = Literal["fine", "failed", "not checked"]
@@ -30,7 +31,8 @@ def failed(check: str, text: str, fix: str) -> CheckResult:
 
 def refused(check: str, error: TrainingError) -> CheckResult:
     """Return that something failed for the reason of an error."""
-    return failed(check, error.cause, error.fix)
+    command = terminal_command(error.remedy)
+    return failed(check, error.cause, f"{error.fix} {command}" if command else error.fix)
 
 
 def unchecked(check: str, why: str) -> CheckResult:

@@ -18,11 +18,9 @@ from training.backends.local.queue import LocalBackend
 from training.catalogue.models import Model
 from training.errors import RequestError
 from training.musubi.checkout import commit_of
-from training.musubi.engine import MusubiEngine
 from training.musubi.launcher.hooks import MUSUBI_COMMIT
 from training.pipeline.runtime import Runtime
 from training.ports import Engine
-from training.rehearsal.engine import RehearsalEngine
 from training.vocabulary import EngineName
 
 
@@ -68,9 +66,20 @@ class LocalInstallation(Installation):
             RequestError: musubi-tuner is asked for and its folder is not set.
         """
         if name == "rehearsal":
+            from training.rehearsal.engine import RehearsalEngine
+
             return RehearsalEngine()
+        from training.musubi.engine import MusubiEngine
+
         checkout, python = musubi_checkout(self.settings)
         return MusubiEngine(checkout, python, self.settings.state_seconds)
+
+    def load(self) -> None:
+        """Import what commands use, the engines among it."""
+        super().load()
+        self.engine("rehearsal")
+        with suppress(RequestError):
+            self.engine("musubi")
 
     def gpu(self, _model: Model, engine: EngineName) -> str | None:
         """Return the card that an engine trains on; a rehearsal runs on the CPU."""

@@ -3,6 +3,7 @@
 from bot.messages.card import Card, Colour
 from bot.messages.check_text import refused_card
 from bot.messages.markdown import cut, escape
+from bot.messages.remedy_text import chat_fix
 from training.errors import TrainingError
 from training.registry.dataset_draft import DatasetRefusedError
 
@@ -16,7 +17,7 @@ def error_card(error: TrainingError) -> Card:
         return refused_card(error.report)
     parts = [cut(escape(error.cause), _CAUSE_LIMIT)]
     if error.fix:
-        parts.append(f"**What to do:** {cut(escape(error.fix), _FIX_LIMIT)}")
+        parts.append(f"**What to do:** {chat_fix(error.fix, error.remedy, _FIX_LIMIT)}")
     return Card(title="That did not work", description="\n\n".join(parts), colour=Colour.BAD)
 
 

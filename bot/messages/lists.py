@@ -7,14 +7,14 @@ from typing import Protocol
 from bot.messages.card import DESCRIPTION_LIMIT, TOTAL_LIMIT, VALUE_LIMIT, Card, Colour, Field
 from bot.messages.figures import bar, count, rate, size
 from bot.messages.markdown import cut, escape, join_lines, length, one_line
+from bot.messages.remedy_text import changed_text
 from bot.messages.run_card import REHEARSAL, made_by
 from bot.messages.stage_line import DONE, FAILED, STOPPED, WAITING, WORKING
-from bot.messages.suggestion_text import changed_text
 from training.catalogue.models import Model
 from training.pipeline.run_view import RunSummary, RunView
+from training.remedies import Suggestion
 from training.runs.spec import RunSpec
 from training.runs.state import RunStatus
-from training.suggestions import Suggestion
 from training.vocabulary import ExpertName
 
 _SYMBOLS: Mapping[str, str] = MappingProxyType(

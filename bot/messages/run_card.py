@@ -10,8 +10,8 @@ from bot.messages.expert_field import files_field, progress_field
 from bot.messages.figures import about, duration, listed
 from bot.messages.gpu_text import asked_gpu
 from bot.messages.markdown import cut, escape, join_lines
+from bot.messages.remedy_text import chat_fix, items_text
 from bot.messages.stage_line import FAILED, stage_line, stage_title
-from bot.messages.suggestion_text import items_text
 from training.catalogue.models import find_model
 from training.pipeline.run_view import RunView
 from training.runs.state import RunStatus, StageStatus
@@ -97,7 +97,7 @@ def _outcome(view: RunView) -> list[str]:
             )
             return ["", f"Stopped on request. {files}"]
         case RunStatus.FAILED:
-            fix = f"**What to do:** {escape(run.fix)}" if run.fix else ""
+            fix = f"**What to do:** {chat_fix(run.fix, run.remedy)}" if run.fix else ""
             return ["", f"**What happened:** {cut(escape(run.cause), _CAUSE_LIMIT)}", fix]
         case RunStatus.QUEUED | RunStatus.RUNNING if run.cancel_requested:
             return ["", "Cancelling: the stage that is at work stops first. Checkpoints are kept."]

@@ -31,6 +31,7 @@ from training.pipeline.runtime import Runtime
 from training.pipeline.settings import StageSettings
 from training.ports import Call, Engine
 from training.rehearsal.engine import RehearsalEngine
+from training.remedies import Deploy
 from training.runs.event_log import RunLog
 from training.vocabulary import EngineName
 
@@ -143,9 +144,9 @@ def _advance(deployment: Deployment, guild: str, run: str) -> None:
         advance.spawn(guild, run)
     except modal.exception.NotFoundError as error:
         raise BackendError(
-            f"{run} is stored, but the stages are not deployed, so it cannot start.",
-            "Whoever runs the bot deploys them; it then starts by itself: "
-            f"`lorabot deploy --app {deployment.name}`.",
+            f"{run} is stored, but it cannot start: the stages are not deployed.",
+            "The operator deploys them; the run then starts by itself.",
+            Deploy(app=deployment.name),
         ) from error
     except UNREACHABLE:
         logger.warning("run %s: Modal is away; the next tick advances it", run, exc_info=True)

@@ -16,10 +16,10 @@ from training.errors import AdapterError, NotFoundError, RequestError, TrainingE
 from training.files.safetensors_header import read_header
 from training.operations.retry import rest_of, with_suggestion
 from training.operations.run_drafts import Requester
+from training.remedies import FewerFrames
 from training.runs.spec import ExpertChoice, RunSpec, TrainRequest
 from training.runs.state import Run, RunStatus
 from training.store_keys import RunKeys
-from training.suggestions import FewerFrames
 from training.vocabulary import ExpertName
 
 PAIR, REQUESTER = "wan22-t2v-vanilla", Requester(guild=GUILD, by="7", channel="5")

@@ -15,7 +15,7 @@ from training.dataset.config.buckets import Size
 from training.dataset.config.group import Group, GroupPlan, token_count
 from training.dataset.config.guide_groups import LONG_FRAMES, SHORT_FRAMES, SIZES
 from training.errors import RequestError
-from training.suggestions import FewerFrames, LowerResolution, Suggestion, SwapBlocks, UseFp8
+from training.remedies import FewerFrames, LowerResolution, Suggestion, SwapBlocks, UseFp8
 from training.vocabulary import Resolution
 
 GIB = 2**30  # bytes

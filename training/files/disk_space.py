@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from training.errors import StageError
+from training.remedies import ResumeRun
 
 NOTHING_LOST = "What was fetched is kept, and the next attempt goes on from there."
 
@@ -18,7 +19,8 @@ def require_room(folder: Path, need_bytes: int, what: str) -> None:
     if free_bytes < need_bytes:
         raise StageError(
             f"The disk has {_size(free_bytes)} left, and {what} needs {_size(need_bytes)}.",
-            f"Free space on the disk of {folder} and go on with /resume. {NOTHING_LOST}",
+            f"Free space on the disk of {folder}, then resume the run. {NOTHING_LOST}",
+            ResumeRun(),
         )
 
 
@@ -26,7 +28,8 @@ def disk_full(folder: Path, what: str) -> StageError:
     """Return the failure of a disk that was filled while `what` was written."""
     return StageError(
         f"The disk is full, and {what} is not complete.",
-        f"Free space on the disk of {folder} and go on with /resume. {NOTHING_LOST}",
+        f"Free space on the disk of {folder}, then resume the run. {NOTHING_LOST}",
+        ResumeRun(),
     )
 
 

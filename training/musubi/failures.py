@@ -13,7 +13,7 @@ from training.musubi.known_failures.files import FILES
 from training.musubi.known_failures.machine import MACHINE
 from training.musubi.known_failures.options import OPTIONS
 from training.musubi.last_words import LastWords, last_words, shell_verdict
-from training.suggestions import CacheAgain, Suggestion
+from training.remedies import CacheAgain, Suggestion
 
 UNKNOWN = "unknown"
 TAIL_BYTES = 1024 * 1024  # of a log: an exception that lists a model's keys fills a tenth

@@ -14,6 +14,7 @@ from huggingface_hub.errors import (
 from training.catalogue.models import WeightFile
 from training.errors import StageError
 from training.files.disk_space import NOTHING_LOST
+from training.remedies import ResumeRun
 
 _TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 
@@ -25,11 +26,13 @@ def explain(error: Exception, weight: WeightFile, endpoint: str) -> StageError:
     if isinstance(error, OfflineModeIsEnabled):
         return StageError(
             f"{weight.file} is not there yet, and HF_HUB_OFFLINE forbids to fetch it.",
-            "Unset HF_HUB_OFFLINE and go on with /resume.",
+            "Unset HF_HUB_OFFLINE, then resume the run.",
+            ResumeRun(),
         )
     return StageError(
         f"{weight.file} could not be fetched from {endpoint}: {_first_line(error)}",
-        f"Check the network and go on with /resume. {NOTHING_LOST}",
+        f"Check the network, then resume the run. {NOTHING_LOST}",
+        ResumeRun(),
     )
 
 
@@ -40,7 +43,8 @@ def _refused(error: HfHubHTTPError, weight: WeightFile, endpoint: str) -> StageE
         return StageError(
             f"The storage behind the Hub refuses {weight.file} of {weight.repo} (HTTP {status}): "
             "its link holds for a while only.",
-            f"Go on with /resume, which asks for a new one. {NOTHING_LOST}",
+            f"Resume the run to get a new link. {NOTHING_LOST}",
+            ResumeRun(),
         )
     match error:
         case GatedRepoError():
@@ -72,7 +76,8 @@ def _refused(error: HfHubHTTPError, weight: WeightFile, endpoint: str) -> StageE
         case _:
             return StageError(
                 f"The Hub answered HTTP {status} for {weight.file} of {weight.repo}.",
-                f"Go on with /resume in a few minutes. {NOTHING_LOST}",
+                f"Resume the run in a few minutes. {NOTHING_LOST}",
+                ResumeRun(),
             )
 
 
@@ -80,7 +85,8 @@ def damaged(weight: WeightFile) -> StageError:
     """Return the failure of a download whose bytes are not those of the Hub."""
     return StageError(
         f"{weight.file} arrived damaged: its hash is not the one that the Hub names.",
-        "Go on with /resume to fetch it again; if it fails again, look for a proxy in between.",
+        "Resume the run to fetch it again. If that fails too, look for a proxy in between.",
+        ResumeRun(),
     )
 
 

@@ -7,6 +7,7 @@ from training.operations.runs import Runs
 from training.pipeline.advance import open_runs
 from training.pipeline.runtime import Runtime
 from training.registry.datasets import Datasets, DatasetVersion
+from training.remedies import RemoveDataset
 from training.runs.event_log import DamagedRunError
 from training.runs.spec import DatasetRef, parse_reference
 
@@ -88,7 +89,8 @@ class DatasetRemovals:
             raise RequestError(
                 f"{name} is not as it was when the question was asked: its newest version is "
                 f"{there.ref} now. Nothing was removed.",
-                f"Ask again with /dataset remove name:{name}.",
+                "Ask again to see what would be removed now.",
+                RemoveDataset(name=name),
             )
         numbers = {version.number for version in self._datasets.versions(guild, name)}
         self._refuse_open(guild, name, numbers)

@@ -4,10 +4,7 @@ from typing import assert_never
 
 from training.dataset.report import Report
 from training.pipeline.plan import steps_per_epoch
-from training.runs.spec import ExpertSpec, RunSpec
-from training.runs.state import Run, StageStatus
-from training.runs.training_items import cut_run
-from training.suggestions import (
+from training.remedies import (
     CacheAgain,
     FewerFrames,
     LowerResolution,
@@ -16,6 +13,9 @@ from training.suggestions import (
     UseFp8,
     keeps_items,
 )
+from training.runs.spec import ExpertSpec, RunSpec
+from training.runs.state import Run, StageStatus
+from training.runs.training_items import cut_run
 from training.vocabulary import StageKey
 
 

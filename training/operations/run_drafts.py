@@ -11,6 +11,7 @@ from training.errors import RequestError
 from training.estimates.gpu_memory import refuse_too_large
 from training.pipeline.plan import steps_per_epoch
 from training.pipeline.runtime import now
+from training.remedies import AddDataset
 from training.runs.spec import (
     DatasetRef,
     RunSpec,
@@ -57,7 +58,8 @@ def draft_spec(
     if (reason := suits(report, needs_video=model.i2v)) is not None:
         raise RequestError(
             f"{ref} does not suit {model.name}: {reason}",
-            "Add clips with /dataset add, or choose a text-to-video model.",
+            "Add clips to it, or choose a text-to-video model.",
+            AddDataset(name=ref.name),
         )
     if request.name is not None:
         check_name("run", request.name)

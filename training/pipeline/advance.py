@@ -14,6 +14,7 @@ from training.pipeline.plan import PlannedStage
 from training.pipeline.run_view import view_of
 from training.pipeline.runtime import Runtime
 from training.ports import Call, CallStatus, call_name
+from training.remedies import StartRun, suggested
 from training.runs import events as ev
 from training.runs.event_log import ADVANCE, RunLog, Writer
 from training.runs.events import Event
@@ -93,7 +94,9 @@ class _Advance:
             self.runtime.require_engine(run.spec)
             stages = self.runtime.planner(run.spec).stages()
         except RequestError as error:
-            ended = ev.RunFailed(at=self.runtime.clock(), cause=error.cause, fix=error.fix)
+            ended = ev.RunFailed(
+                at=self.runtime.clock(), cause=error.cause, fix=error.fix, remedy=error.remedy
+            )
             return self._stop(run, ended)
         except (FileNotFoundError, ValidationError) as error:
             return self._end(run, _damaged(self.runtime, error))
@@ -177,7 +180,12 @@ class _Advance:
         except BackendError as error:
             logger.exception("run %s: %s cannot be started", spec.name, stage.key)
             failed = ev.StageFailed(
-                at=at, key=stage.key, attempt=attempt, cause=error.cause, fix=error.fix
+                at=at,
+                key=stage.key,
+                attempt=attempt,
+                cause=error.cause,
+                fix=error.fix,
+                remedy=error.remedy,
             )
             return self._append(run, failed)
         logger.info("run %s: %s attempt %d submitted", spec.name, stage.key, attempt)
@@ -198,12 +206,13 @@ class _Advance:
         causes = " ".join(f"{_what_failed(key)}: {state.cause}" for key, state in failed)
         good = [key.expert for key, s in states.items() if key.stage == "publish" and _is_done(s)]
         kept = f" The {' and '.join(str(e) for e in good)} expert's files are kept." if good else ""
-        suggestions = [s.suggestion for _, s in failed if s.suggestion is not None]
+        first = failed[0][1]
+        suggestions = (suggested(state.remedy) for _, state in failed)
         end = ev.RunFailed(
             at=self.runtime.clock(),
             cause=f"{causes}{kept}",
-            fix=failed[0][1].fix,
-            suggestion=suggestions[0] if suggestions else None,
+            fix=first.fix,
+            remedy=next(filter(None, suggestions), first.remedy),
         )
         return self._end(run, end)
 
@@ -233,7 +242,8 @@ def _damaged(runtime: Runtime, error: Exception) -> ev.RunFailed:
     return ev.RunFailed(
         at=runtime.clock(),
         cause="The run's own files were removed or damaged, so that it cannot go on.",
-        fix="Start it again with /train; checkpoints that are still there are kept.",
+        fix="Start another run; checkpoints that are still there are kept.",
+        remedy=StartRun(),
     )
 
 

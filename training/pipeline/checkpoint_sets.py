@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from training.errors import NotFoundError
 from training.pipeline.run_view import RunView
+from training.remedies import ResumeRun, ShowRuns
 from training.runs.state import Checkpoint, Run
 from training.vocabulary import ExpertName
 
@@ -61,9 +62,11 @@ def require_checkpoints(view: RunView) -> None:
         if view.run.status.is_final:
             raise NotFoundError(
                 f"{view.spec.name} has no checkpoint: it ended before one was saved.",
-                "Go on with it with /resume, or start it again with /train.",
+                "Resume it, or start another run.",
+                ResumeRun(run=view.spec.name),
             )
         raise NotFoundError(
             f"{view.spec.name} has no checkpoint yet ({view.run.status.value}).",
-            "The first one comes after the first save-every epochs; see /status.",
+            "The first one is saved after save-every epochs.",
+            ShowRuns(run=view.spec.name),
         )

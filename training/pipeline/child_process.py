@@ -19,6 +19,7 @@ from training.musubi.failures import TAIL_BYTES, explain
 from training.musubi.progress import EXIT_STOPPED, ProgressEvent
 from training.musubi.progress_reader import read_events
 from training.pipeline.stage_runner import StageInterruptedError
+from training.remedies import ResumeRun
 
 # Of the 30 s that a stage has on Modal, the rest is for keeping what the program has saved.
 STOP_SECONDS = 20.0
@@ -138,7 +139,8 @@ def _judge(
     failure = explain(_end_of(log, start), code, memory)
     if failure is None:
         raise ValueError(f"exit code {code} is a failure")
-    raise StageError(failure.cause, failure.fix, failure.suggestion)
+    remedy = failure.suggestion or (ResumeRun() if failure.resumable else None)
+    raise StageError(failure.cause, failure.fix, remedy)
 
 
 def _end_of(log: Path, start: int) -> str:

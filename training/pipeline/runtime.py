@@ -12,6 +12,7 @@ from training.errors import RequestError
 from training.estimates.prices import PriceList, listed_prices
 from training.pipeline.plan import Planner
 from training.ports import Backend, Board, Engine, Leases, Store
+from training.remedies import StartRun
 from training.runs.event_log import RunLog
 from training.runs.spec import RunSpec
 from training.runs.training_items import cut_run
@@ -62,7 +63,8 @@ class Runtime:
             raise RequestError(
                 f"{spec.name} was started with {spec.engine}, and what is deployed here now trains "
                 f"with {self.only_engine}.",
-                "Start another with /train; its checkpoints are kept.",
+                "Start another run; the checkpoints of this one are kept.",
+                StartRun(),
             )
 
     def log(self, guild: str, run: str) -> RunLog:

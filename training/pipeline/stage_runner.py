@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-from training.errors import StageError, TrainingError
+from training.errors import TrainingError
 from training.pipeline.advance import lease_name, request_advance
 from training.pipeline.leases import heartbeat, held
 from training.pipeline.log_tail import end_of
@@ -233,7 +233,7 @@ def _attempt(context: StageContext, function: StageFunction) -> StageStatus:
                 attempt=attempt,
                 cause=error.cause,
                 fix=error.fix,
-                suggestion=error.suggestion if isinstance(error, StageError) else None,
+                remedy=error.remedy,
             ),
         )
     except ConnectionError as error:

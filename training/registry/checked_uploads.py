@@ -13,6 +13,7 @@ from training import store_keys
 from training.errors import NotFoundError
 from training.ports import Store
 from training.registry.dataset_draft import DatasetDraft, read_draft, write_draft
+from training.remedies import AddDataset
 
 KEPT_HOURS = 24
 MOST_KEPT = 10  # of a guild; a further one replaces the oldest
@@ -70,7 +71,8 @@ class CheckedUploads:
             raise NotFoundError(
                 f"This upload is not kept any more: what was only checked stays {KEPT_HOURS} hours "
                 f"and only the newest {MOST_KEPT} do.",
-                "Send the zip again with /dataset add.",
+                "Upload the zip again.",
+                AddDataset(),
             )
         draft = read_draft(self._store, folder, by=upload.by, file_name=upload.file_name)
         return upload.name, replace(draft, trigger=upload.trigger)

@@ -27,6 +27,7 @@ from training.registry.dataset_draft import (
     refuse_unusable,
     write_draft,
 )
+from training.remedies import AddDataset
 from training.runs.spec import DatasetRef, check_name, parse_reference
 
 __all__ = ["DatasetRefusedError", "refuse_unusable"]
@@ -161,8 +162,10 @@ class Datasets:
         name, number = parse_reference(reference)
         numbers = self._numbers(guild, name)
         if not numbers:
-            have = ", ".join(self.names(guild)) or "none yet: add one with /dataset add"
-            raise NotFoundError(f"There is no dataset called {name!r} here.", f"Datasets: {have}.")
+            have = ", ".join(self.names(guild))
+            fix = f"Choose one of: {have}." if have else "There are none yet; add one."
+            remedy = None if have else AddDataset(name=name)
+            raise NotFoundError(f"There is no dataset called {name!r} here.", fix, remedy)
         if number is not None and number not in numbers:
             have = ", ".join(f"{name}@{n}" for n in numbers)
             raise NotFoundError(f"{name} has no version {number}.", f"Choose one of: {have}.")

@@ -21,6 +21,7 @@ from training.lora.origin import proven_expert, read_origin, unproven
 from training.lora.rewrite import as_musubi_names
 from training.ports import Store
 from training.rehearsal.shape import adapter_widths
+from training.remedies import AddLora, RemoveLora
 from training.runs.spec import check_name, is_name, name_from_file
 from training.vocabulary import EngineName, ExpertName, Widths
 
@@ -81,7 +82,8 @@ class Checkpoints:
         if name in self.names(guild):
             raise RequestError(
                 f"There is a checkpoint called {name!r} already.",
-                "Choose another name, or remove that one first with checkpoint remove.",
+                "Choose another name, or remove that one first.",
+                RemoveLora(name=name),
             )
         contents = open_adapter(file)
         trained = _expert(contents, found, expert)
@@ -139,10 +141,12 @@ class Checkpoints:
                 return StoredLora.model_validate_json(self._store.read(key))
         except FileNotFoundError:
             pass
-        have = ", ".join(self.names(guild)) or "none yet: add one with checkpoint add"
+        have = ", ".join(self.names(guild))
+        there = f"Choose one of: {have}." if have else "None is stored yet; add one."
         raise NotFoundError(
             f"There is no checkpoint called {name[:80]!r} here.",
-            f"Checkpoints: {have}. One of a run is named like run-name/high-e20.",
+            f"{there} A checkpoint of a run is named like run-name/high-e20.",
+            None if have else AddLora(),
         )
 
     def file(self, guild: str, name: str) -> Path:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from training.errors import NotFoundError, TrainingError
 from training.ports import Store
+from training.remedies import ShowRuns, StartRun
 from training.runs.events import Event
 from training.runs.spec import RunSpec, is_name
 from training.runs.state import Run, fold
@@ -54,7 +55,9 @@ class RunLog:
             NotFoundError: The guild has no run of that name.
         """
         unknown = NotFoundError(
-            f"There is no run called {self.run_name[:80]!r} here.", "See /runs for the names."
+            f"There is no run called {self.run_name[:80]!r} here.",
+            "Choose one of the runs that are listed.",
+            ShowRuns(),
         )
         if not is_name(self.run_name):
             raise unknown
@@ -107,7 +110,8 @@ class RunLog:
     def _damaged(self) -> DamagedRunError:
         return DamagedRunError(
             f"The record of the run {self.run_name} is damaged and cannot be read.",
-            "Its checkpoints are still in its folder; start it again with /train.",
+            "Its checkpoints are still in its folder. Start another run.",
+            StartRun(),
         )
 
     def _writers(self) -> Iterator[Writer]:

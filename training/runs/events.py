@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from training.suggestions import Suggestion
+from training.remedies import Remedy
 from training.vocabulary import StageKey, Trouble
 
 
@@ -103,7 +103,7 @@ class StageFailed:
     attempt: int
     cause: str
     fix: str
-    suggestion: Suggestion | None = None
+    remedy: Remedy | None = None
     kind: Literal["stage_failed"] = "stage_failed"
 
 
@@ -147,15 +147,12 @@ class RunSucceeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFailed:
-    """At least one stage failed and nothing of the run is left to do.
-
-    `suggestion` is a changed setting with which another run may succeed.
-    """
+    """At least one stage failed and nothing else of the run is left to do."""
 
     at: datetime
     cause: str
     fix: str
-    suggestion: Suggestion | None = None
+    remedy: Remedy | None = None
     kind: Literal["run_failed"] = "run_failed"
 
 

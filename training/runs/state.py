@@ -6,10 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import assert_never
 
+from training.remedies import Remedy, Suggestion, about_run, suggested
 from training.runs import events as ev
 from training.runs.events import Event, StageEvent
 from training.runs.spec import RunSpec
-from training.suggestions import Suggestion
 from training.vocabulary import ExpertName, StageKey, Trouble
 
 
@@ -53,7 +53,7 @@ class StageState:
     note: str = ""
     cause: str = ""
     fix: str = ""
-    suggestion: Suggestion | None = None
+    remedy: Remedy | None = None
     progressed_attempt: int = 0
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -96,13 +96,18 @@ class Run:
     cancel_requested_at: datetime | None = None
     cause: str = ""
     fix: str = ""
-    suggestion: Suggestion | None = None
+    remedy: Remedy | None = None
     ended_at: datetime | None = None
 
     @property
     def cancel_requested(self) -> bool:
         """Whether somebody has asked it to stop."""
         return self.cancel_requested_at is not None
+
+    @property
+    def suggestion(self) -> Suggestion | None:
+        """The changed setting with which a failed run may succeed, if one is known."""
+        return suggested(self.remedy)
 
     def stage(self, key: StageKey) -> StageState:
         """Return the state of one stage; a stage without events is pending."""
@@ -136,7 +141,7 @@ def apply(run: Run, event: Event) -> Run:
                 status=RunStatus.FAILED,
                 cause=event.cause,
                 fix=event.fix,
-                suggestion=event.suggestion,
+                remedy=about_run(event.remedy, run.spec.name),
                 ended_at=event.at,
             )
         case ev.RunCancelled():
@@ -185,7 +190,7 @@ def _next_stage(before: StageState, event: StageEvent) -> StageState:
                 failed,
                 cause=event.cause,
                 fix=event.fix,
-                suggestion=event.suggestion,
+                remedy=event.remedy,
                 ended_at=event.at,
             )
         case ev.StageStopped() | ev.StageLost():

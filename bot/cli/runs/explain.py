@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from bot.cli.options import Json
 from bot.cli.output import console, errors, print_json
-from bot.messages.suggestion_text import suggestion_option, suggestion_words
+from bot.cli.parameters import Json
+from bot.messages.remedy_text import suggestion_option, suggestion_words
 from training.errors import NotFoundError, RequestError
-from training.musubi.failures import TAIL_BYTES, Failure, explain
+from training.musubi.failures import TAIL_BYTES, Failure
+from training.musubi.failures import explain as find_failure
 from training.musubi.plain_log import PlainLog
 from training.musubi.progress import StepDone
 
@@ -23,7 +24,7 @@ _ENCODINGS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
-def explain_log(
+def explain(
     log: Annotated[Path, Parameter(name="LOG", help="What musubi-tuner printed.")],
     /,
     *,
@@ -32,9 +33,8 @@ def explain_log(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Tell why a training or caching failed; exit code 1 when its log shows no failure."""
     text = _end_of(log)
-    failure = explain(text, exit_code)
+    failure = find_failure(text, exit_code)
     if json:
         print_json(_as_json(failure) if failure is not None else None)
     if failure is None:

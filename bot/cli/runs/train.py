@@ -13,54 +13,32 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from bot.cli.datasets.zips import look_at, stored_dataset
-from bot.cli.options import (
-    GUILD,
-    REQUESTER,
-    DatasetName,
-    Engine,
-    Home,
-    Json,
-    ModelName,
-    RunName,
-    RunSettings,
-    engine_for,
-)
+from bot.cli.datasets.zips import stored_dataset
+from bot.cli.home import GUILD, Home
 from bot.cli.output import console, print_json
+from bot.cli.parameters import Json, RunName
+from bot.cli.runs.options import REQUESTER, RunOptions
 from bot.hosting.local import LocalInstallation
 from bot.installation import Installation
-from bot.messages.suggestion_text import fix_with_option
 from training.errors import StageError
 from training.pipeline.run_view import RunView
+from training.remedies import ResumeRun
 from training.runs.state import RunStatus, StageStatus
 from training.store_keys import RunKeys
 
 
-def train(
-    *,
-    model: ModelName,
-    dataset: DatasetName,
-    settings: RunSettings | None = None,
-    engine: Engine = None,
-    json: Json = False,
-    home: Home | None = None,
-) -> None:
-    """Train on a dataset and follow the run to its end; Ctrl-C leaves it running."""
+def train(*, options: RunOptions, json: Json = False, home: Home | None = None) -> None:
     place = home or Home()
     local = place.open()
-    chosen = engine_for(local, engine)
-    local.engine(chosen)
-    settings = settings or RunSettings()
-    request = settings.request(model, dataset)
     # Checked before the zip is stored: a refused command changes nothing.
-    ref, report = look_at(local, dataset, settings.media)
-    local.runs.draft_for(request, REQUESTER, chosen, ref=ref, report=report)
-    stored = request.model_copy(update={"dataset": stored_dataset(local, dataset, ref)})
-    _follow_to_end(local, local.runs.start(stored, REQUESTER, chosen).name, place, json=json)
+    draft = options.draft(local)
+    dataset = stored_dataset(local, options.dataset, draft.ref)
+    request = draft.request.model_copy(update={"dataset": dataset})
+    spec = local.runs.start(request, REQUESTER, draft.spec.engine)
+    _follow_to_end(local, spec.name, place, json=json)
 
 
 def resume(run: RunName, /, *, json: Json = False, home: Home | None = None) -> None:
-    """Go on with a failed or cancelled run, and follow it to its end; Ctrl-C leaves it running."""
     place = home or Home()
     local = place.open()
     _follow_to_end(local, local.runs.resume(run, REQUESTER).name, place, json=json)
@@ -76,11 +54,9 @@ def _follow_to_end(local: Installation, name: str, place: Home, *, json: bool) -
     if json:
         print_json(view.summary().model_dump(mode="json"))
     if view.run.status is RunStatus.FAILED:
-        raise StageError(view.run.cause, fix_with_option(view.run.fix, view.run.suggestion))
+        raise StageError(view.run.cause, view.run.fix, view.run.remedy)
     if view.run.status is RunStatus.CANCELLED:
-        raise StageError(
-            f"{name} was cancelled.", f"Go on with lorabot resume {name}{place.words}."
-        )
+        raise StageError(f"{name} was cancelled.", "Resume it to go on.", ResumeRun(run=name))
     if not json:
         _print_files(local, view, place)
 

@@ -8,7 +8,7 @@ import discord
 from bot.discord.answers.answers import answer_error
 from bot.discord.answers.run_actions import cancel_run, resume_run, send_links, try_again
 from bot.discord.copies.interaction_claims import Claimed, ClaimingClient
-from bot.messages.suggestion_text import retry_label
+from bot.messages.remedy_text import retry_label
 from bot.service.service import Service
 from training.pipeline.run_view import RunView
 from training.runs.state import RunStatus

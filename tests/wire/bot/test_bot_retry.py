@@ -6,7 +6,7 @@ import pytest
 
 from bot.hosting.local import LocalInstallation
 from tests.wire.bot.chat import Chat
-from training.suggestions import FewerFrames
+from training.remedies import FewerFrames
 
 T2V = "wan21-t2v-1-3b"
 # Python runs this file before everything else: the trainer of a clip that is too long for the GPU

@@ -15,6 +15,7 @@ from tests.wire.hub.hub_server import COMMIT, HubState
 from training.catalogue.models import WeightFile
 from training.errors import StageError
 from training.musubi.hub import Hub
+from training.remedies import ResumeRun
 
 REPO = "owner/model"
 WEIGHT = WeightFile(REPO, "split_files/base.safetensors")
@@ -222,7 +223,7 @@ def test_a_link_of_the_storage_that_ran_out_is_no_matter_of_the_token(
     error = refusal(hub, WEIGHT, tmp_path / "base")
 
     assert "HF_TOKEN" not in f"{error}"
-    assert "/resume" in error.fix
+    assert error.remedy == ResumeRun()
     server.link_ends = False
     hub.obtain(WEIGHT, tmp_path / "base", ignore)
     assert (tmp_path / "base").read_bytes() == LARGE

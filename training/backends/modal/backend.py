@@ -26,6 +26,7 @@ from training.backends.modal.call_records import (
 from training.backends.modal.errors import as_connection_errors
 from training.errors import BackendError
 from training.ports import Call, CallState, CallStatus, Grant, Leases
+from training.remedies import Deploy
 
 logger = logging.getLogger(__name__)
 
@@ -188,9 +189,10 @@ class ModalBackend:
                 return function.spawn(to_plain(call))
             except modal.exception.NotFoundError as error:
                 raise BackendError(
-                    f"The app {self._app} on Modal has no function {placement.function}, which"
-                    f" {call.key} needs.",
-                    "Deploy the version that this bot runs: lorabot deploy.",
+                    f"What is deployed on Modal as {self._app} has no function"
+                    f" {placement.function}, which {call.key} needs.",
+                    "The operator deploys the version that this bot has.",
+                    Deploy(),
                 ) from error
             except modal.exception.InvalidError as error:
                 raise BackendError(

@@ -149,7 +149,7 @@ FILES: Mapping[str, Rule] = {
         "is a dataset TOML for the trainer",
         "are dataset TOMLs for the trainer",
         "",
-        "Not used unless a run asks for it, with /train dataset-config:from-zip.",
+        "Not used unless a run sets dataset-config to from-zip.",
     ),
     "other-file": left_out(
         "is neither image, clip nor caption",

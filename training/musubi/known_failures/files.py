@@ -2,7 +2,7 @@
 
 from training.musubi.known_failures.entry import KnownFailure
 
-_MODEL_FILE = "Put the file that `lorabot models` names back in its place, then go on with the run."
+_MODEL_FILE = "Put the model's own file back in its place, then resume the run."
 _WEIGHTS = "Have the operator fetch the weights of this model again, then go on with the run."
 _DATASET = "Correct the dataset, upload it as a new version and start a run on that."
 _CACHES = "Make the caches of this dataset again, then go on with the run."

@@ -30,7 +30,7 @@ MACHINE: tuple[KnownFailure, ...] = (
         r"No space left on device|StorageFull|Disk quota exceeded"
         r"|PytorchStreamWriter failed writing|unexpected pos \d+ vs \d+",
         "The disk is full: {line}",
-        "Free space on it, then go on with /resume; what was saved before is whole.",
+        "Free space on it, then resume the run. What was saved before is complete.",
         resumable=True,
     ),
     KnownFailure(
@@ -83,7 +83,7 @@ MACHINE: tuple[KnownFailure, ...] = (
         "stopped",
         r"^KeyboardInterrupt|died with <Signals\.SIG(INT|TERM)",
         "The program was stopped from outside before it was done.",
-        "Go on with /resume: it starts from the newest training state.",
+        "Resume the run: it starts from the newest training state.",
         resumable=True,
     ),
     KnownFailure(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from training.errors import StageError
 from training.pipeline.stages.cache_making import is_complete
+from training.remedies import ResumeRun
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,8 @@ def clean(folder: Path, places: set[str]) -> None:
         if not is_complete(folder / place):
             raise StageError(
                 f"The cache file {place} is missing or damaged.",
-                "Go on with /resume: what is missing is cached again.",
+                "Resume the run; what is missing is cached again.",
+                ResumeRun(),
             )
 
 

@@ -8,6 +8,7 @@ from training import store_keys
 from training.dataset.repair import repair
 from training.errors import StageError
 from training.pipeline.stage_runner import StageContext, StageResult
+from training.remedies import AddDataset
 
 
 def run(context: StageContext) -> StageResult:
@@ -29,7 +30,8 @@ def _require_upload(context: StageContext) -> None:
     if not context.runtime.store.exists(f"{folder}/{store_keys.ORIGINAL}"):
         raise StageError(
             f"The dataset {used} was removed, and nothing that was repaired of it is left.",
-            "Add it again with /dataset add and start another run.",
+            "Add the dataset again, then start another run.",
+            AddDataset(name=used.name),
         )
 
 

@@ -8,7 +8,7 @@ from tests.specs import report
 from training.dataset.config.group import GroupPlan, tokens
 from training.dataset.config.guide_groups import plan_groups
 from training.estimates.gpu_memory import USUAL_SHAPES, MemoryUse, TrainingShape, lighter, shapes_of
-from training.suggestions import FewerFrames, LowerResolution, SwapBlocks, UseFp8, keeps_items
+from training.remedies import FewerFrames, LowerResolution, SwapBlocks, UseFp8, keeps_items
 
 
 def peak(groups: GroupPlan) -> int:

@@ -10,7 +10,7 @@ from training.estimates.gpu_memory import MemoryUse, TrainingShape
 from training.musubi.failures import ENTRIES, Failure, explain
 from training.musubi.known_failures.entry import KnownFailure
 from training.musubi.launcher.hooks import HookError
-from training.suggestions import CacheAgain, FewerFrames, LowerResolution, SwapBlocks
+from training.remedies import CacheAgain, FewerFrames, LowerResolution, SwapBlocks
 
 GOOD = [name for name, code in EXIT_CODES.items() if code == 0]
 

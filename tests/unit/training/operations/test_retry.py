@@ -10,9 +10,7 @@ from training.errors import RequestError
 from training.musubi.engine import MusubiEngine
 from training.operations.retry import rest_of, with_suggestion
 from training.pipeline.plan import Planner, steps_per_epoch
-from training.runs.spec import RunSpec, TrainRequest, requested_items
-from training.runs.state import Run
-from training.suggestions import (
+from training.remedies import (
     CacheAgain,
     FewerFrames,
     LowerResolution,
@@ -20,6 +18,8 @@ from training.suggestions import (
     SwapBlocks,
     UseFp8,
 )
+from training.runs.spec import RunSpec, TrainRequest, requested_items
+from training.runs.state import Run
 
 HIGH_LOW = "wan22-t2v-vanilla"
 

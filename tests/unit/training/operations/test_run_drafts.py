@@ -188,7 +188,7 @@ def test_a_dataset_toml_in_a_zip_is_found_and_offered(archive: Path) -> None:
     assert found.configs == (FoundConfig(file="my.toml", text=OWN),)
     (offer,) = [finding for finding in found.findings if finding.code == "toml-found"]
     assert (offer.file, offer.severity) == ("my.toml", "info")
-    assert "dataset-config:from-zip" in offer.fix
+    assert "dataset-config to from-zip" in offer.fix
     assert [f.file for f in found.findings if f.code == "toml-unused"] == ["other.toml"]
 
 

@@ -14,7 +14,7 @@ from training.estimates.gpu_memory import MemoryUse, TrainingShape
 from training.pipeline.child_process import Listener, run_command
 from training.pipeline.log_tail import end_of
 from training.pipeline.stage_runner import StageInterruptedError
-from training.suggestions import CacheAgain, FewerFrames, LowerResolution
+from training.remedies import CacheAgain, FewerFrames, LowerResolution, ResumeRun
 
 OOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.43 GiB."
 
@@ -72,16 +72,16 @@ def test_the_trainers_own_log_tells_the_stages_error(tmp_path: Path) -> None:
     error = failed(tmp_path, code)
 
     assert "caches were made for text to video" in error.cause
-    assert error.suggestion == CacheAgain()
-    assert pickle.loads(pickle.dumps(error)).suggestion == CacheAgain()
+    assert error.remedy == CacheAgain()
+    assert pickle.loads(pickle.dumps(error)).remedy == CacheAgain()
 
 
 def test_what_is_suggested_depends_on_what_the_run_uses(tmp_path: Path) -> None:
     code = f"raise type('OutOfMemoryError', (RuntimeError,), {{}})({OOM!r})"
     short = MemoryUse(shapes=(TrainingShape((1280, 720), 9),))
 
-    assert failed(tmp_path, code).suggestion == FewerFrames(max_frames=13)
-    assert failed(tmp_path, code, short).suggestion == LowerResolution(resolution="480p")
+    assert failed(tmp_path, code).remedy == FewerFrames(max_frames=13)
+    assert failed(tmp_path, code, short).remedy == LowerResolution(resolution="480p")
 
 
 def test_only_the_log_of_this_attempt_counts(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_only_the_log_of_this_attempt_counts(tmp_path: Path) -> None:
 
     assert "exit code 3" in error.cause
     assert "all is lost" in error.cause
-    assert error.suggestion is None
+    assert error.remedy == ResumeRun()
 
 
 def test_a_killed_program_is_started_again_rather_than_failed(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_a_guild_sees_and_removes_its_own_only(checkpoints: Checkpoints, high: P
         with pytest.raises(NotFoundError, match="no checkpoint called 'mine'"):
             act(OTHER, "mine")
     assert checkpoints.remove(GUILD, "mine").name == "mine"
-    with pytest.raises(NotFoundError, match="none yet"):
+    with pytest.raises(NotFoundError, match="None is stored yet"):
         checkpoints.find(GUILD, "mine")
 
 

@@ -4,12 +4,10 @@ import pytest
 
 from bot.discord.buttons.runs import run_buttons
 from bot.messages.lists import retried_card
+from bot.messages.remedy_text import retry_label, suggestion_option
 from bot.messages.run_card import run_card
-from bot.messages.suggestion_text import fix_with_option, retry_label
 from tests.unit.bot.messages.run_examples import NOW, a_spec, a_view
-from training.runs import events as ev
-from training.runs.hyperparameters import ITEM_NAMES, SETTING_NAMES, ItemSettings, option
-from training.suggestions import (
+from training.remedies import (
     CacheAgain,
     FewerFrames,
     LowerResolution,
@@ -17,6 +15,8 @@ from training.suggestions import (
     SwapBlocks,
     UseFp8,
 )
+from training.runs import events as ev
+from training.runs.hyperparameters import ITEM_NAMES, SETTING_NAMES, ItemSettings, option
 
 ALL: list[Suggestion] = [
     FewerFrames(max_frames=13),
@@ -28,7 +28,7 @@ ALL: list[Suggestion] = [
 
 
 def failure(suggestion: Suggestion | None) -> ev.RunFailed:
-    return ev.RunFailed(at=NOW, cause="It broke.", fix="Mend it.", suggestion=suggestion)
+    return ev.RunFailed(at=NOW, cause="It broke.", fix="Mend it.", remedy=suggestion)
 
 
 @pytest.mark.parametrize("suggestion", ALL, ids=lambda s: s.kind)
@@ -50,7 +50,7 @@ async def test_without_a_suggestion_there_is_only_resume() -> None:
 
 @pytest.mark.parametrize("suggestion", ALL, ids=lambda s: s.kind)
 def test_the_command_line_is_told_an_option_that_exists(suggestion: Suggestion) -> None:
-    told = fix_with_option("Mend it.", suggestion)
+    told = suggestion_option(suggestion) or ""
 
     known = {f"--{option(name)}" for name in (*SETTING_NAMES, *ITEM_NAMES)}
     named = {word for word in told.split() if word.startswith("--")}

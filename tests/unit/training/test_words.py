@@ -1,0 +1,86 @@
+"""The domain does not know who is talking: no text of it names a command of a front end."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+# A slash command as people type it; a path has something before the slash or another after it.
+COMMAND = re.compile(
+    r"(?<![\w./{}-])/(?:train|resume|cancel|status|runs|models|download|dataset|checkpoint)(?![\w/-]|\.\w)"
+)
+# The program's name in a sentence. A literal without a space is an identifier: the name of an app,
+# a folder or tag (lorabot-code), the prefix of a key (lorabot.), a word in a list of arguments.
+# Environment variables are LORABOT_..., which operators need to read.
+PROGRAM = re.compile(r"\blorabot\b(?!/)")
+
+
+def literals(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield every string of a file but its docstrings; one of several parts comes as one."""
+    tree = ast.parse(path.read_text("utf-8"))
+    skipped: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                skipped.add(first.value)
+        elif isinstance(node, ast.JoinedStr):
+            skipped.update(node.values)
+            yield node.lineno, "".join(_text(part) for part in node.values)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in skipped:
+            yield node.lineno, node.value
+
+
+def _text(part: ast.expr) -> str:
+    return str(part.value) if isinstance(part, ast.Constant) else "{}"
+
+
+def speaks_of_a_front_end(text: str) -> bool:
+    names_program = " " in text and PROGRAM.search(text) is not None
+    return names_program or COMMAND.search(text) is not None
+
+
+def test_no_text_of_the_domain_names_a_command() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {text!r}"
+        for package in ("training", "storage")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for line, text in literals(path)
+        if speaks_of_a_front_end(text)
+    ]
+
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Go on with /resume.",
+        "Start it again with `/train`; nothing is lost.",
+        "/dataset add",
+        "Deploy it again: lorabot deploy --app team",
+        "Run lorabot.",
+    ],
+)
+def test_a_command_in_a_text_is_noticed(text: str) -> None:
+    assert speaks_of_a_front_end(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lorabot",
+        "LORABOT_GPU",
+        "lorabot-code",
+        "{}/runs",
+        "/mnt/lorabot/{}",
+        "run/train",
+        "/dataset.toml",
+    ],
+)
+def test_paths_and_identifiers_are_no_commands(text: str) -> None:
+    assert not speaks_of_a_front_end(text)
