@@ -22,7 +22,7 @@ from storage.modal.mounts import TEMPORARY, Mounts, remove
 from storage.modal.volume_api import EntryType, Volume, VolumeEntry, counting
 from training import store_keys
 from training.backends.modal.errors import as_file_errors
-from training.pipeline.leases import held
+from training.pipeline.leases import hold_lease
 from training.ports import Leases, StoredFile, unwatched
 from training.store_keys import Area
 
@@ -80,7 +80,7 @@ class VolumeStore:
         self._known.forget(key)
 
     def create(self, key: str, data: bytes) -> bool:
-        with held(self._leases, f"create/{key}"):
+        with hold_lease(self._leases, f"create/{key}"):
             if self.exists(key):
                 return False
             self.write(key, data)
@@ -133,7 +133,7 @@ class VolumeStore:
         return freed
 
     def put_tree(self, key: str, source: Path) -> bool:
-        with held(self._leases, f"create/{key}"):
+        with hold_lease(self._leases, f"create/{key}"):
             if self.exists(key):
                 return False
             self._take_in({key: source})

@@ -13,7 +13,7 @@ from training.operations.retry import rest_of, with_suggestion
 from training.operations.run_drafts import Requester, draft_spec
 from training.operations.run_list import RunList
 from training.pipeline.advance import open_runs, request_advance, stop_stages
-from training.pipeline.leases import held
+from training.pipeline.leases import hold_lease
 from training.pipeline.runtime import Runtime
 from training.ports import RunIndex
 from training.registry.datasets import Datasets
@@ -128,7 +128,7 @@ class Runs(RunList):
         """Store the run that goes on with an old one; no two do at the same time."""
         if (earlier := self._requested(origin)) is not None:
             return self._store_spec(earlier) or earlier
-        with held(self._runtime.leases, f"resume/{origin.guild}/{name}"):
+        with hold_lease(self._runtime.leases, f"resume/{origin.guild}/{name}"):
             old = self._runtime.log(origin.guild, name).load()
             spec = draft(old)
             self._runtime.require_engine(old.spec)
