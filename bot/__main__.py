@@ -1,4 +1,7 @@
-"""The operator's command line, `lorabot` or `python -m bot`."""
+"""The operator's command line, `lorabot` or `python -m bot`.
+
+Commands are named by import path, so that only the one that runs is imported.
+"""
 
 import logging
 import sqlite3
@@ -6,53 +9,84 @@ import sys
 
 from cyclopts import App, CycloptsError
 
-from bot.cli.datasets.check import check
-from bot.cli.datasets.versions import add, captions, diff
-from bot.cli.hosting.demo import demo
-from bot.cli.hosting.deploy import deploy
-from bot.cli.hosting.doctor import doctor
-from bot.cli.hosting.serve import sandbox, serve
-from bot.cli.loras.checkpoint import checkpoint
-from bot.cli.loras.import_volume import import_volume
-from bot.cli.loras.merge import merge
-from bot.cli.models import models
-from bot.cli.options import Home
 from bot.cli.output import errors, print_error
-from bot.cli.runs.explain import explain_log
-from bot.cli.runs.plan import plan
-from bot.cli.runs.runs import cancel, download, runs
-from bot.cli.runs.train import resume, train
 from training.errors import TrainingError
 
 USAGE, REFUSED = 2, 1
 _INSTALLATION = ("--home", "--backend", "--app")
+_COMMANDS = {
+    "bot.cli.hosting.serve:sandbox": """Open a chat page with the bot in your browser.
+
+        Everything works as on Discord, without any account.""",
+    "bot.cli.hosting.serve:serve": "Run the bot on Discord. Needs LORABOT_DISCORD_TOKEN.",
+    "bot.cli.hosting.demo:demo": """Play a whole session in chat and verify every file it leaves.
+
+        Needs no account.""",
+    "bot.cli.models:models": "List the models you can train, with their defaults.",
+    "bot.cli.datasets.check:check": "Check the zip of a dataset and report what is wrong with it.",
+    "bot.cli.datasets.versions:add": "Store a zip as a dataset, or as a new version of one.",
+    "bot.cli.datasets.versions:captions": """Print the captions of a dataset, or change them.
+
+        --file and --prefix store the changed captions as a new version.""",
+    "bot.cli.datasets.versions:diff": "Show what changed between two versions of a dataset.",
+    "bot.cli.runs.plan:plan": """Show what a run would do, how long it takes and what it costs.
+
+        Lists the stages, the exact commands and the number of steps. Starts nothing.""",
+    "bot.cli.runs.train:train": """Train a LoRA and follow the run until it ends.
+
+        Ctrl-C stops following; the run continues.""",
+    "bot.cli.runs.runs:runs": "List all runs, newest first.",
+    "bot.cli.runs.train:resume": """Resume a failed or cancelled run and follow it until it ends.
+
+        Ctrl-C stops following; the run continues.""",
+    "bot.cli.runs.runs:cancel": "Stop a run. Its checkpoints are kept.",
+    "bot.cli.runs.download:download": """Copy the checkpoints of a run into a folder.
+
+        A ComfyUI workflow that loads them comes with them.""",
+    "bot.cli.runs.explain:explain": """Explain why a training or caching failed, from its log.
+
+        Exit code 1 if the log shows no failure.""",
+    "bot.cli.loras.checkpoint:checkpoint": "Manage the LoRA files that runs can start from.",
+    "bot.cli.loras.merge:merge": """Merge a LoRA into a base model, or verify an earlier merge.
+
+        A receipt records every merged layer. If any part of the LoRA does not fit, nothing is
+        written.""",
+    "bot.cli.loras.import_volume:import_volume": """Import datasets and LoRA files from the guide's
+        Modal Volumes.
+
+        They are copied into your Modal deployment, or to this machine with --backend local.
+        Each dataset is checked like an upload. The Volumes are only read.""",
+    "bot.cli.hosting.deploy:deploy": """Deploy the bot to Modal, or update a deployment.
+
+        Checks the token and the secrets first, then deploys the stages, then the bot. Modal's own
+        output goes to stderr.""",
+    "bot.cli.hosting.doctor:doctor": """Check this machine, Modal and Discord.
+
+        Changes nothing and prints no token. --backend local skips Modal. Exit code 1 if a check
+        fails.""",
+}
 
 app = App(
     name="lorabot",
     help=(
-        "Train LoRA adapters for the Wan 2.1 and 2.2 video models from a chat command.\n\n"
-        "Without any account: `lorabot sandbox` opens a chat page in the browser, "
-        "`lorabot train` does the same from the terminal. Both rehearse on a tiny stand-in model."
+        "Train LoRAs for the Wan 2.1 and 2.2 video models from a chat command.\n\n"
+        "To try it without any account, run `lorabot sandbox` for a chat page in your browser, or "
+        "`lorabot train` in the terminal. Both train a tiny stand-in model."
     ),
     help_format="markdown",
 )
-for command in (serve, sandbox, demo, models, check, add, captions, diff, plan, train, runs):
-    app.command(command)
-for command in (resume, cancel, download, merge, import_volume, deploy, doctor):
-    app.command(command)
-app.command(explain_log, name="explain")
-app.command(checkpoint)
+for path, text in _COMMANDS.items():
+    app.command(path, help=text)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command line; exit codes: 0 fine, 1 refused or failed, 2 usage."""
+    """Run one command line. Exit codes: 0 success, 1 refused or failed, 2 wrong usage."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     given = _in_order(sys.argv[1:] if arguments is None else arguments)
-    place = ""
+    options = ""
     try:
         command, bound, _ = app.parse_args(given, exit_on_error=False, print_error=False)
-        home = bound.arguments.get("home")
-        place = home.words if isinstance(home, Home) else ""
+        options = getattr(bound.arguments.get("home"), "words", "")
         command(*bound.args, **bound.kwargs)
         sys.exit(0)
     except CycloptsError as error:
@@ -60,18 +94,19 @@ def main(arguments: list[str] | None = None) -> None:
         errors.print("See lorabot --help, or --help of the command.")
         sys.exit(USAGE)
     except TrainingError as error:
-        print_error(error, place)
+        print_error(error, options)
         sys.exit(REFUSED)
     except ConnectionError as error:
         print_error(TrainingError(f"A connection failed: {error}.", "Try again in a moment."))
         sys.exit(REFUSED)
     except (OSError, sqlite3.Error) as error:
-        print_error(TrainingError(f"The machine refused: {error}.", "Mend that and try again."))
+        fix = "Check the path, its permissions and the free disk space, then try again."
+        print_error(TrainingError(f"The system reported an error: {error}.", fix))
         sys.exit(REFUSED)
 
 
 def _in_order(arguments: list[str]) -> list[str]:
-    """Return a command line with what names the installation after the command, as it is read."""
+    """Move options such as `--home` from before the command to behind it, where it takes them."""
     count = 0
     while count < len(arguments) and arguments[count].split("=")[0] in _INSTALLATION:
         count += 1 if "=" in arguments[count] else 2

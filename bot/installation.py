@@ -1,15 +1,20 @@
 """What the bot and the command line work on, wherever its runs execute."""
 
 import secrets
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from bot.settings import Settings
-from training.operations.runs import Runs
+from training.operations.run_list import RunList
 from training.pipeline.runtime import Runtime
 from training.ports import Claims, Engine, RunIndex
-from training.registry.datasets import Datasets
-from training.registry.loras import Checkpoints
 from training.store_keys import GUILDS
 from training.vocabulary import EngineName
+
+if TYPE_CHECKING:
+    from training.operations.runs import Runs
+    from training.registry.datasets import Datasets
+    from training.registry.loras import Checkpoints
 
 _LINK_SECRET = "bot/link-secret"
 
@@ -21,16 +26,41 @@ class Installation:
         settings: What its operator has set.
         runtime: The adapters that its runs work with.
         claims: Who of several copies of the bot does what.
-        runs, datasets, checkpoints: What people have on it.
+        run_list, runs, datasets, checkpoints: What people have on it.
     """
 
     def __init__(
         self, settings: Settings, runtime: Runtime, claims: Claims, index: RunIndex
     ) -> None:
         self.settings, self.runtime, self.claims = settings, runtime, claims
-        self.runs = Runs(runtime, index)
-        self.datasets = Datasets(runtime.store, settings.limits)
-        self.checkpoints = Checkpoints(runtime.store)
+        self.run_list = RunList(runtime, index)
+        self._index = index
+
+    @cached_property
+    def runs(self) -> "Runs":
+        """The runs of all guilds."""
+        from training.operations.runs import Runs
+
+        return Runs(self.runtime, self._index)
+
+    @cached_property
+    def datasets(self) -> "Datasets":
+        """The datasets of all guilds."""
+        from training.registry.datasets import Datasets
+
+        return Datasets(self.runtime.store, self.settings.limits)
+
+    @cached_property
+    def checkpoints(self) -> "Checkpoints":
+        """The LoRA files that people have uploaded."""
+        from training.registry.loras import Checkpoints
+
+        return Checkpoints(self.runtime.store)
+
+    def load(self) -> None:
+        """Import what commands use, so that the first command does not wait for it."""
+        for name in ("runs", "datasets", "checkpoints"):
+            getattr(self, name)
 
     def engine(self, name: EngineName) -> Engine:
         """Return the engine called `name`.

@@ -1,7 +1,7 @@
 """What the environment says, read once and checked."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, ValidationError, field_validator
 
@@ -9,9 +9,8 @@ from training.catalogue.gpus import GPUS
 from training.deployment.names import DEFAULT_APP, DEFAULT_GPU_STAGES, STAGES_SUFFIX, Deployment
 from training.errors import RequestError
 from training.pipeline.settings import PREFIX, StageSettings
-from training.vocabulary import EngineName
+from training.vocabulary import BackendName, EngineName
 
-BackendName = Literal["local", "modal"]
 # Modal's names have up to 63 characters, and those of a deployment end in up to 9 more.
 _APP_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,53}$"
 _URL: TypeAdapter[HttpUrl] = TypeAdapter(HttpUrl)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+BackendName = Literal["local", "modal"]
 EngineName = Literal["rehearsal", "musubi"]
 ExpertName = Literal["main", "high", "low"]
 Resolution = Literal["480p", "720p"]

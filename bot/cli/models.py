@@ -5,8 +5,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.table import Table
 
-from bot.cli.options import Home, Json
+from bot.cli.home import Home
 from bot.cli.output import console, print_json
+from bot.cli.parameters import Json
 from bot.messages.figures import rate
 from training.catalogue.models import MODELS, SOURCES, Expert, Model, SpeedLora, WeightFile
 
@@ -14,7 +15,6 @@ Markdown = Annotated[bool, Parameter(help="Print the table of the README.", nega
 
 
 def models(*, json: Json = False, markdown: Markdown = False, home: Home | None = None) -> None:
-    """List the models that can be trained, with their defaults."""
     del home  # taken for uniformity: the catalogue is the same everywhere
     if json:
         print_json([as_json(model) for model in MODELS])

@@ -17,12 +17,11 @@ from storage.local.store import FolderStore
 from training.backends.local.queue import LocalBackend
 from training.catalogue.models import Model
 from training.errors import RequestError
+from training.files.code_path import python_path
 from training.musubi.checkout import commit_of
-from training.musubi.engine import MusubiEngine
 from training.musubi.launcher.hooks import MUSUBI_COMMIT
 from training.pipeline.runtime import Runtime
 from training.ports import Engine
-from training.rehearsal.engine import RehearsalEngine
 from training.vocabulary import EngineName
 
 
@@ -68,9 +67,20 @@ class LocalInstallation(Installation):
             RequestError: musubi-tuner is asked for and its folder is not set.
         """
         if name == "rehearsal":
+            from training.rehearsal.engine import RehearsalEngine
+
             return RehearsalEngine()
+        from training.musubi.engine import MusubiEngine
+
         checkout, python = musubi_checkout(self.settings)
         return MusubiEngine(checkout, python, self.settings.state_seconds)
+
+    def load(self) -> None:
+        """Import what commands use, the engines among it."""
+        super().load()
+        self.engine("rehearsal")
+        with suppress(RequestError):
+            self.engine("musubi")
 
     def gpu(self, _model: Model, engine: EngineName) -> str | None:
         """Return the card that an engine trains on; a rehearsal runs on the CPU."""
@@ -160,11 +170,9 @@ def musubi_checkout(settings: Settings) -> tuple[Path, Path]:
 
 def worker_environment(settings: Settings) -> dict[str, str]:
     """Return the environment of the worker service: this one's, with this program's code."""
-    root = str(Path(__file__).parents[2])
-    inherited = os.environ.get("PYTHONPATH")
     environment = {
         **os.environ,
-        "PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root,
+        "PYTHONPATH": python_path(),
         "LORABOT_GPU_SLOTS": str(settings.gpu_slots),
         "LORABOT_CPU_SLOTS": str(settings.cpu_slots),
     }

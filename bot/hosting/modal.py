@@ -30,7 +30,9 @@ def open_hosted(
     port = environment.get(SERVER_PORT_VARIABLE, BOT.port)
     read = Settings.read(scratch_folder())
     hosted = {"web_host": "0.0.0.0", "web_port": int(port), "web_url": read.web_url or url}
-    return ModalInstallation(read.model_copy(update=hosted), deployment)
+    installation = ModalInstallation(read.model_copy(update=hosted), deployment)
+    installation.load()
+    return installation
 
 
 def require_health(url: str | None) -> None:

@@ -22,7 +22,7 @@ from storage.modal.mounts import TEMPORARY, Mounts, remove
 from storage.modal.volume_api import EntryType, Volume, VolumeEntry, counting
 from training import store_keys
 from training.backends.modal.errors import as_file_errors
-from training.pipeline.leases import held
+from training.pipeline.leases import hold_lease
 from training.ports import Leases, StoredFile, unwatched
 from training.store_keys import Area
 
@@ -83,7 +83,7 @@ class VolumeStore:
 
     def create(self, key: str, data: bytes) -> bool:
         """Store `data` at `key` if nothing is there; return whether this call stored it."""
-        with held(self._leases, f"create/{key}"):
+        with hold_lease(self._leases, f"create/{key}"):
             if self.exists(key):
                 return False
             self.write(key, data)
@@ -142,7 +142,7 @@ class VolumeStore:
 
     def put_tree(self, key: str, source: Path) -> bool:
         """Store the folder at `source` under `key` whole, unless something is there."""
-        with held(self._leases, f"create/{key}"):
+        with hold_lease(self._leases, f"create/{key}"):
             if self.exists(key):
                 return False
             self._take_in({key: source})

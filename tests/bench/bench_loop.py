@@ -27,7 +27,7 @@ from bot.discord.answers.dataset_answer import send_stored
 from bot.discord.answers.embed import to_embed
 from bot.discord.answers.long_answer import LongAnswer
 from bot.discord.buttons.datasets import stored_buttons
-from bot.hosting.bot import spare_what_is_loaded
+from bot.hosting.bot import load_and_freeze
 from bot.hosting.local import LocalInstallation
 from bot.service.service import Service
 from bot.settings import Settings
@@ -51,8 +51,9 @@ def main() -> None:
     )
     options = parser.parse_args()
     sys.stdout.write(hardware())
-    spare_what_is_loaded()  # as `lorabot serve` begins
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
+        # As `lorabot serve` begins.
+        load_and_freeze(LocalInstallation(Settings(home=Path(scratch) / "home")))
         clips = footage(options.folder or Path(scratch) / "footage", 12)
         archive = large_zip(clips, Path(scratch) / "large.zip", options.gigabytes)
         with _timed_callbacks() as busy, _serving(Path(scratch)) as address:

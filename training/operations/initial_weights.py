@@ -1,13 +1,12 @@
 """What `resume-from` names: a stored LoRA file, or a checkpoint of an earlier run."""
 
-import os
 import re
-import shutil
 from pathlib import Path
 
 from training import store_keys
 from training.catalogue.models import Expert, Model, find_model
 from training.errors import NotFoundError, RequestError
+from training.files.atomic import link_or_copy
 from training.files.hashing import file_sha256
 from training.files.parallel import AT_ONCE, each
 from training.lora.contents import Contents, read_contents
@@ -74,7 +73,7 @@ class InitialWeights:
                 )
             target = store.staging_path(key)
             target.parent.mkdir(parents=True, exist_ok=True)
-            _copy(source, target)
+            link_or_copy(source, target)
             store.keep(key)
 
     def names(self, guild: str, typed: str = "") -> dict[str, str]:
@@ -216,14 +215,3 @@ def _require_settings(contents: Contents, name: str, expert: ExpertSpec) -> None
             f"{settings.alpha:g}, which would change its strength.",
             f"Give alpha:{each}{alpha:g}.",
         )
-
-
-def _copy(source: Path, target: Path) -> None:
-    partial = target.with_name(f".{target.name}.partial")
-    partial.unlink(missing_ok=True)
-    try:
-        # Stored files are never written again: a second name costs neither time nor space.
-        os.link(source, partial)
-    except OSError:
-        shutil.copyfile(source, partial)
-    partial.replace(target)

@@ -3,26 +3,23 @@
 import logging
 from collections.abc import Callable, Iterator
 
-from pydantic import ValidationError
-
 from training import store_keys
 from training.catalogue.gpus import require_same_gpu
 from training.catalogue.models import find_model
 from training.dataset.report import Report
-from training.errors import NotFoundError, RequestError
-from training.files.parallel import each
+from training.errors import RequestError
 from training.operations.initial_weights import InitialWeights
 from training.operations.retry import rest_of, with_suggestion
 from training.operations.run_drafts import Requester, draft_spec
+from training.operations.run_list import RunList
 from training.pipeline.advance import open_runs, request_advance, stop_stages
-from training.pipeline.leases import held
-from training.pipeline.run_view import RunSummary, RunView, damaged_summary, view_run
+from training.pipeline.leases import hold_lease
 from training.pipeline.runtime import Runtime
 from training.ports import RunIndex
 from training.registry.datasets import Datasets
 from training.remedies import DownloadRun, ResumeRun, ShowRuns, StartRun
 from training.runs import events as ev
-from training.runs.event_log import REQUEST, DamagedRunError
+from training.runs.event_log import REQUEST
 from training.runs.spec import DatasetRef, RunSpec, TrainRequest
 from training.runs.state import Run, RunStatus
 from training.store_keys import RunKeys
@@ -32,12 +29,11 @@ _MAX_SUFFIX = 10_000
 logger = logging.getLogger(__name__)
 
 
-class Runs:
+class Runs(RunList):
     """Starts, cancels and shows the runs of guilds."""
 
     def __init__(self, runtime: Runtime, index: RunIndex) -> None:
-        self._house = runtime
-        self._index = index
+        super().__init__(runtime, index)
         self._datasets = Datasets(runtime.store)
         self.starts = InitialWeights(runtime)
 
@@ -69,7 +65,7 @@ class Runs:
             RequestError: A setting, the name or the dataset does not fit.
             AdapterError: What it starts from does not fit the model.
         """
-        gpu, only = self._house.gpu(find_model(request.model), engine), self._house.only_gpu
+        gpu, only = self._runtime.gpu(find_model(request.model), engine), self._runtime.only_gpu
         if request.gpu is not None and only is not None and engine == "musubi":
             require_same_gpu(request.gpu, only)
         spec = draft_spec(request, origin, engine, ref=ref, report=report, default_gpu=gpu)
@@ -123,7 +119,7 @@ class Runs:
                     "Resume it as it is, or start another run.",
                     ResumeRun(run=name),
                 )
-            report = self._house.report(old.spec)
+            report = self._runtime.report(old.spec)
             return with_suggestion(self._rest_of(old, origin), old.suggestion, report)
 
         return self._go_on(name, origin, draft)
@@ -132,16 +128,16 @@ class Runs:
         """Store the run that goes on with an old one; no two do at the same time."""
         if (earlier := self._requested(origin)) is not None:
             return self._store_spec(earlier) or earlier
-        with held(self._house.leases, f"resume/{origin.guild}/{name}"):
-            old = self._house.log(origin.guild, name).load()
+        with hold_lease(self._runtime.leases, f"resume/{origin.guild}/{name}"):
+            old = self._runtime.log(origin.guild, name).load()
             spec = draft(old)
-            self._house.require_engine(old.spec)
+            self._runtime.require_engine(old.spec)
             self._require_not_gone_on(old.spec)
             return self._store(spec, origin, is_name_given=False)
 
     def _require_not_gone_on(self, old: RunSpec) -> None:
-        for guild, name in open_runs(self._house, old.guild):
-            if self._house.log(guild, name).spec().continues == old.name:
+        for guild, name in open_runs(self._runtime, old.guild):
+            if self._runtime.log(guild, name).spec().continues == old.name:
                 raise RequestError(
                     f"{name} continues {old.name} already.",
                     "Wait for it to end.",
@@ -150,15 +146,15 @@ class Runs:
 
     def _rest_of(self, old: Run, origin: Requester) -> RunSpec:
         asked = {"requested_by": origin.by, "channel": origin.channel}
-        return rest_of(old).model_copy(update={"created_at": self._house.clock(), **asked})
+        return rest_of(old).model_copy(update={"created_at": self._runtime.clock(), **asked})
 
     def _store(self, draft: RunSpec, origin: Requester, *, is_name_given: bool) -> RunSpec:
         for name in _names(draft.name, is_given=is_name_given):
-            if self._house.store.exists(RunKeys(origin.guild, name).spec):
+            if self._runtime.store.exists(RunKeys(origin.guild, name).spec):
                 continue
             spec = self._claim(draft.model_copy(update={"name": name}), origin)
             if (stored := self._store_spec(spec)) is not None:
-                request_advance(self._house, stored.guild, stored.name)
+                request_advance(self._runtime, stored.guild, stored.name)
                 return stored
             self._unclaim(origin)
         raise RequestError(
@@ -173,7 +169,7 @@ class Runs:
             NotFoundError: The guild has no such run.
             RequestError: The run has ended already.
         """
-        log = self._house.log(guild, name)
+        log = self._runtime.log(guild, name)
         run = log.load()
         if run.status.is_final:
             raise RequestError(
@@ -181,78 +177,20 @@ class Runs:
                 "Download what it saved.",
                 DownloadRun(run=name),
             )
-        log.append_alone(REQUEST, ev.CancelRequested(at=self._house.clock(), by=by))
+        log.append_alone(REQUEST, ev.CancelRequested(at=self._runtime.clock(), by=by))
         try:
             # At once: whoever advances the run may take a while to come, and a GPU is paid for.
-            stop_stages(self._house, run)
+            stop_stages(self._runtime, run)
         except OSError:
             logger.warning("run %s: whoever advances it asks its stages", name, exc_info=True)
-        request_advance(self._house, guild, name)
+        request_advance(self._runtime, guild, name)
         return log.load()
-
-    def view(self, guild: str, name: str) -> RunView:
-        """Return one run as it stands now.
-
-        Raises:
-            NotFoundError: The guild has no such run.
-        """
-        return view_run(self._house, guild, name)
-
-    def names(self, guild: str) -> list[str]:
-        """Return the names of all runs of a guild."""
-        return list(self._found(guild))
-
-    def _found(self, guild: str) -> dict[str, bool]:
-        """Return the runs of a guild by name, and whether each may be open."""
-        store = self._house.store
-        names = store.names(store_keys.runs(guild))
-        # The marker is made before a run and goes when it has ended: without one, it is stored.
-        marked = set(store.names(store_keys.OPEN_RUNS))
-        unsure = [name for name in names if RunKeys(guild, name).marker in marked]
-        exist = each(lambda name: store.exists(RunKeys(guild, name).spec), unsure)
-        are_stored = dict(zip(unsure, exist, strict=True))
-        return {name: name in are_stored for name in names if are_stored.get(name, True)}
-
-    def summaries(self, guild: str) -> list[RunSummary]:
-        """Return all runs of a guild, newest first; ended ones come from the index."""
-        runs = self._found(guild).items()
-        found = each(lambda run: self._summary(guild, run[0], may_be_open=run[1]), runs)
-        return sorted(found, key=lambda summary: summary.created_at, reverse=True)
-
-    def rebuild_index(self) -> None:
-        """Forget the index; the next listing fills it from the run folders."""
-        self._index.clear()
-
-    def _summary(self, guild: str, name: str, *, may_be_open: bool) -> RunSummary:
-        known = self._index.get(guild, name)
-        if known is not None:
-            return RunSummary.model_validate_json(known)
-        summary = None if may_be_open else self._kept_summary(guild, name)
-        is_final = summary is not None
-        if summary is None:
-            try:
-                view = self.view(guild, name)
-            except (DamagedRunError, NotFoundError) as error:
-                return damaged_summary(name, error.cause)
-            summary, is_final = view.summary(), view.run.status.is_final
-        if is_final:
-            self._index.put(guild, name, summary.model_dump_json().encode())
-        return summary
-
-    def _kept_summary(self, guild: str, name: str) -> RunSummary | None:
-        """Return what was kept of a run when it ended; None of one that ended without."""
-        try:
-            return RunSummary.model_validate_json(
-                self._house.store.read(RunKeys(guild, name).ended)
-            )
-        except (FileNotFoundError, ValidationError):
-            return None
 
     def _requested(self, origin: Requester) -> RunSpec | None:
         if not origin.token:
             return None
         try:
-            data = self._house.store.read(store_keys.request(origin.guild, origin.token))
+            data = self._runtime.store.read(store_keys.request(origin.guild, origin.token))
         except FileNotFoundError:
             return None
         return RunSpec.model_validate_json(data)
@@ -261,17 +199,17 @@ class Runs:
         """Tie the request to this spec; if it arrived twice, both go on with the first's."""
         if origin.token:
             key = store_keys.request(origin.guild, origin.token)
-            if not self._house.store.create(key, spec.model_dump_json().encode()):
+            if not self._runtime.store.create(key, spec.model_dump_json().encode()):
                 return self._requested(origin) or spec
         return spec
 
     def _unclaim(self, origin: Requester) -> None:
         if origin.token:
-            self._house.store.delete(store_keys.request(origin.guild, origin.token))
+            self._runtime.store.delete(store_keys.request(origin.guild, origin.token))
 
     def _store_spec(self, spec: RunSpec) -> RunSpec | None:
         """Store a spec; None when another run has taken its name meanwhile."""
-        store = self._house.store
+        store = self._runtime.store
         data = spec.model_dump_json(indent=2).encode()
         key = spec.keys.spec
         if not store.exists(key):
@@ -287,7 +225,7 @@ class Runs:
     def _report(self, spec: RunSpec) -> Report:
         if spec.continues is not None:
             # The dataset may have been removed since; the old run kept its report.
-            return self._house.report(spec.model_copy(update={"name": spec.continues}))
+            return self._runtime.report(spec.model_copy(update={"name": spec.continues}))
         version = self._datasets.find(spec.guild, str(spec.dataset))
         return self._datasets.report(spec.guild, version)
 

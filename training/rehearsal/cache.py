@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from training.musubi.progress import CacheProgress, ProgressWriter
+from training.musubi.progress import ProgressWriter
 from training.rehearsal import console, tensor_file
 from training.rehearsal.dataset_config import Dataset, read_datasets
 from training.rehearsal.failure import MusubiError
@@ -14,6 +14,7 @@ from training.rehearsal.items import LATENT_SUFFIX, TEXT_SUFFIX
 from training.rehearsal.latents import Encoder
 from training.rehearsal.media import Clip, MediaSample, find_samples, load_clips
 from training.rehearsal.texts import encode_caption
+from training.runs.training_events import CacheProgress
 
 logger = logging.getLogger(__name__)
 

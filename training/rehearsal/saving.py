@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from training.files.atomic import atomic_directory, atomic_file, remove_directory, remove_partials
-from training.musubi.progress import CheckpointSaved, ProgressWriter, StateSaved
+from training.musubi.progress import ProgressWriter
 from training.musubi.state import (
     STATE_FILE,
     TrainingState,
@@ -25,6 +25,7 @@ from training.rehearsal.failure import MusubiError
 from training.rehearsal.metadata import file_metadata
 from training.rehearsal.optimizer import AdamW
 from training.rehearsal.tensor_file import DType
+from training.runs.training_events import CheckpointSaved, StateSaved
 
 logger = logging.getLogger(__name__)
 

@@ -11,14 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from training.musubi.progress import (
-    EXIT_STOPPED,
-    EpochEnded,
-    ProgressWriter,
-    StepDone,
-    Stopped,
-    TrainingStarted,
-)
+from training.musubi.progress import EXIT_STOPPED, ProgressWriter
 from training.musubi.state import Position, Reason, TrainingState
 from training.rehearsal import checks, console
 from training.rehearsal.adapter import Adapter
@@ -32,6 +25,12 @@ from training.rehearsal.saving import RehearsalSaver, load_adapter, load_state
 from training.rehearsal.schedule import Schedule
 from training.rehearsal.stop import StopRequest
 from training.rehearsal.timesteps import TimestepSampler
+from training.runs.training_events import (
+    EpochEnded,
+    StepDone,
+    Stopped,
+    TrainingStarted,
+)
 
 logger = logging.getLogger(__name__)
 

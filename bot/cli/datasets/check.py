@@ -6,8 +6,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from bot.cli.datasets.zips import require_file
-from bot.cli.options import Home, Json, Trigger
+from bot.cli.home import Home
 from bot.cli.output import console, counted, print_json
+from bot.cli.parameters import Json, Trigger
 from bot.messages.contact_sheet import draw_sheet
 from bot.messages.dataset_text import report_text
 from training.dataset.inspect import TooSlowError
@@ -33,7 +34,6 @@ def check(
     json: Json = False,
     home: Home | None = None,
 ) -> None:
-    """Inspect a dataset's zip: its samples, and what is wrong with them."""
     require_file(zip_file)
     if repair is not None:
         _require_empty(repair)

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from bot.cli.datasets.zips import require_file
-from bot.cli.options import GUILD, OPERATOR, Home, Json, Trigger
+from bot.cli.home import GUILD, OPERATOR, Home
 from bot.cli.output import console, counted, print_json
+from bot.cli.parameters import Json, StoredName, Trigger
 from bot.installation import Installation
 from bot.messages.dataset_text import report_text
 from bot.messages.difference_text import difference_text
@@ -24,7 +25,6 @@ from training.runs.spec import name_from_file
 Prefix = Annotated[
     bool, Parameter(help="Put the trigger word first in captions that lack it.", negative=())
 ]
-StoredName = Annotated[str, Parameter(help="A dataset's name, or name@version.")]
 
 
 def add(
@@ -40,7 +40,6 @@ def add(
     prefix: Prefix = False,
     home: Home | None = None,
 ) -> None:
-    """Store a zip as a dataset, or as a new version of one."""
     require_file(zip_file)
     if prefix and trigger is None:
         raise RequestError("--prefix needs to know the word.", "Name it with --trigger.")
@@ -78,7 +77,6 @@ def captions(
     out: Annotated[Path | None, Parameter(help="Write the table here instead of printing.")] = None,
     home: Home | None = None,
 ) -> None:
-    """Print the captions as a table, or make a version with an edited one."""
     local = (home or Home()).open()
     if file is None and not prefix:
         version = local.datasets.find(GUILD, dataset)
@@ -101,7 +99,6 @@ def captions(
 def diff(
     old: StoredName, new: StoredName, /, *, json: Json = False, home: Home | None = None
 ) -> None:
-    """Say what changed from one version of a dataset to another."""
     local = (home or Home()).open()
     before, after = local.datasets.find(GUILD, old), local.datasets.find(GUILD, new)
     if not json:

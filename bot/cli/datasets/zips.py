@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bot.cli.options import GUILD, OPERATOR
+from bot.cli.home import GUILD, OPERATOR
 from bot.installation import Installation
 from training.dataset.inspect import inspect_zip
 from training.dataset.original import used_as

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from bot.cli.options import Home
+from bot.cli.home import Home
 from bot.cli.output import console
 from bot.demo.play import on_this_machine, play
 
@@ -14,7 +14,6 @@ Out = Annotated[Path, Parameter(help="Folder for the results; an earlier demo's 
 
 
 def demo(*, out: Out = Path("demo-output"), home: Home | None = None) -> None:
-    """Play the main job through chat, without any account, and check all that it leaves."""
     (home or Home()).this_machine("demo")
     scene = on_this_machine(home.home if home is not None else None)
     asyncio.run(play(out, console, scene))

@@ -7,8 +7,11 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.table import Table
 
-from bot.cli.options import Home, Json
+from bot.cli.home import Home
 from bot.cli.output import console, errors, plain, print_json
+from bot.cli.parameters import Json
+from bot.deploy.deploy import current_prices
+from bot.deploy.deploy import deploy as deploy_to_modal
 from bot.doctor.chat import DISCORD, DiscordAccount, DiscordRefusedError
 from bot.messages.deploy_text import idle_text, next_text
 from bot.messages.figures import duration
@@ -29,19 +32,13 @@ Trainer = Annotated[
 
 
 def deploy(*, engine: Trainer = None, json: Json = False, home: Home | None = None) -> None:
-    """Deploy to Modal, or deploy again: checks first, then the stages, then the bot.
-
-    What Modal prints goes to stderr. A missing token or secret is told before anything is done.
-    """
     place = home or Home()
     if place.backend == "local":
         raise RequestError("lorabot deploy brings the bot to Modal.", "Leave out --backend local.")
     settings = replace(place, backend="modal").settings()
     environment = {**os.environ, **({ENGINE_VARIABLE: engine} if engine is not None else {})}
-    from bot.deploy.deploy import current_prices, deploy  # noqa: PLC0415  # imports Modal's client
-
     name = settings.modal_app
-    done = deploy(name, environment, lambda line: errors.print(plain(line)))
+    done = deploy_to_modal(name, environment, lambda line: errors.print(plain(line)))
     prices, application = current_prices(), _application(settings)
     costs = idle_costs(prices)
     if json:

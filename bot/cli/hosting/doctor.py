@@ -4,8 +4,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from bot.cli.options import Home, Json
+from bot.cli.home import Home
 from bot.cli.output import console, errors, plain, print_json
+from bot.cli.parameters import Json
+from bot.deploy.checks import modal_findings
 from bot.doctor.chat import chat_findings
 from bot.doctor.finding import CheckResult, Status, unchecked
 from bot.doctor.machine import machine_findings
@@ -15,10 +17,6 @@ _WIDTH = max(map(len, _STYLES))
 
 
 def doctor(*, json: Json = False, home: Home | None = None) -> None:
-    """Check this machine, Modal and Discord one by one; exit code 1 when something fails.
-
-    Nothing is changed, and no token is printed. --backend local leaves Modal out.
-    """
     found: list[CheckResult] = []
     for finding in _findings(home or Home()):
         found.append(finding)
@@ -38,8 +36,6 @@ def _findings(home: Home) -> Iterator[CheckResult]:
     if home.backend == "local":
         yield unchecked("Modal", "left out with --backend local")
     else:
-        from bot.deploy.checks import modal_findings  # noqa: PLC0415  # imports Modal's client
-
         yield from modal_findings(settings.deployment, is_wanted=settings.backend == "modal")
     yield from chat_findings(settings)
 

@@ -9,9 +9,9 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from bot.cli.options import Home
+from bot.cli.home import Home
 from bot.cli.output import console
-from bot.hosting.bot import RunningBot, running_bot, spare_what_is_loaded
+from bot.hosting.bot import RunningBot, load_and_freeze, running_bot
 from bot.hosting.local import LocalInstallation
 from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxServer
@@ -29,10 +29,9 @@ Browser = Annotated[bool, Parameter(help="Open the page in the browser.")]
 
 
 def sandbox(*, port: Port = 8484, browser: Browser = True, home: Home | None = None) -> None:
-    """Open a chat page with the bot in it: everything as on Discord, without any account."""
     logging.getLogger("bot").setLevel(logging.INFO)
     local = LocalInstallation((home or Home()).this_machine("sandbox"))
-    spare_what_is_loaded()
+    load_and_freeze(local)
     asyncio.run(_sandbox(local, port, browser))
 
 
@@ -58,11 +57,10 @@ async def _sandbox(local: LocalInstallation, port: int, opens_browser: bool) -> 
 
 
 def serve(*, home: Home | None = None) -> None:
-    """Run the bot on Discord; needs LORABOT_DISCORD_TOKEN."""
     logging.getLogger("bot").setLevel(logging.INFO)
     local = LocalInstallation((home or Home()).this_machine("serve"))
     token = local.settings.require_discord_token()
-    spare_what_is_loaded()
+    load_and_freeze(local)
     asyncio.run(_serve(local, token))
 
 

@@ -7,9 +7,10 @@ from typing import Annotated
 
 from cyclopts import CycloptsError, Parameter
 
-from bot.cli.loras.checkpoint import ServerHome
-from bot.cli.options import OPERATOR, Json
+from bot.cli.home import OPERATOR, ServerHome
 from bot.cli.output import console, errors, fetched, plain, print_json
+from bot.cli.parameters import Json
+from bot.deploy.operator import open_source
 from bot.messages.figures import size
 from bot.service.guide_import import Binding, GuideImport, Outcome, Source
 from training.catalogue.models import find_model
@@ -55,27 +56,22 @@ def import_volume(
     *names: Annotated[str, Parameter(help="What to import; names of --list.")],
     what: What | None = None,
     json: Json = False,
-    place: ServerHome | None = None,
+    home: ServerHome | None = None,
 ) -> None:
-    """Copy datasets and LoRA files of the guide's Volumes into a deployment on Modal.
-
-    Each dataset is checked as an upload is. The Volumes are only read. With --backend local the
-    copies go to this machine, with --server to a chat server's datasets.
-    """
     what = what or What()
     if sum((what.all, what.list, bool(names))) != 1:
         raise CycloptsError(msg="Say what to import: names, or --all; --list shows what there is.")
     if what.model is not None:
         find_model(what.model)
-    place = place or ServerHome()
-    place = replace(place, backend=place.backend or "modal")
-    place.settings()
+    home = home or ServerHome()
+    home = replace(home, backend=home.backend or "modal")
+    home.settings()
     volumes = _look(what, is_quiet=json)
     if what.list:
         _list(volumes, is_json=json)
         return
     chosen = _choose(volumes, names)
-    importer = GuideImport(place.open(), place.guild, OPERATOR)
+    importer = GuideImport(home.open(), home.guild, OPERATOR)
     binding = Binding(what.model, what.expert)
     outcomes: list[Outcome] = []
     for source, item in chosen:
@@ -96,8 +92,6 @@ def _look(what: What, *, is_quiet: bool) -> list[_Volume]:
     Raises:
         NotFoundError: Neither is there.
     """
-    from bot.deploy.operator import open_source  # noqa: PLC0415  # imports Modal's client
-
     volumes: list[_Volume] = []
     for name, find in ((what.datasets, find_datasets), (what.checkpoints, find_checkpoints)):
         source = open_source(name)

@@ -10,8 +10,9 @@ from typing import Annotated
 from cyclopts import CycloptsError, Parameter
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bot.cli.options import Home, Json
+from bot.cli.home import Home
 from bot.cli.output import console, print_json
+from bot.cli.parameters import Json
 from bot.messages.figures import size
 from training.errors import MergeError, RequestError
 from training.merge.receipt import Receipt, read_receipt, receipt_path
@@ -43,10 +44,6 @@ class MergeOptions:
 def merge(
     *, options: MergeOptions | None = None, json: Json = False, home: Home | None = None
 ) -> None:
-    """Merge a LoRA into a base model with proof, or verify an earlier merge.
-
-    Every layer must be accounted for: when anything does not fit, there is no output.
-    """
     (home or Home()).this_machine("merge")
     given = options or MergeOptions()
     if given.verify is not None:

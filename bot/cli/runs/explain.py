@@ -9,13 +9,13 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from bot.cli.options import Json
 from bot.cli.output import console, errors, print_json
+from bot.cli.parameters import Json
 from bot.messages.remedy_text import suggestion_option, suggestion_words
 from training.errors import NotFoundError, RequestError
-from training.musubi.failures import TAIL_BYTES, Failure, explain
-from training.musubi.plain_log import PlainLog
-from training.musubi.progress import StepDone
+from training.musubi.failures import TAIL_BYTES, Failure
+from training.musubi.failures import explain as find_failure
+from training.musubi.last_words import last_step
 
 # By a file's first bytes: what PowerShell writes of a program's output.
 _ENCODINGS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
@@ -23,7 +23,7 @@ _ENCODINGS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
-def explain_log(
+def explain(
     log: Annotated[Path, Parameter(name="LOG", help="What musubi-tuner printed.")],
     /,
     *,
@@ -32,17 +32,16 @@ def explain_log(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Tell why a training or caching failed; exit code 1 when its log shows no failure."""
     text = _end_of(log)
-    failure = explain(text, exit_code)
+    failure = find_failure(text, exit_code)
     if json:
         print_json(_as_json(failure) if failure is not None else None)
     if failure is None:
         errors.print(f"{log} shows no failure; --exit-code tells what a log cannot.", markup=False)
     elif not json:
         _print(failure)
-    if not json and (last := _last_step(text)) is not None:
-        console.print(f"It came to step {last.step} of {last.total_steps}.", markup=False)
+    if not json and (last := last_step(text)) is not None:
+        console.print(f"It came to step {last[0]} of {last[1]}.", markup=False)
     if failure is None:
         sys.exit(1)
 
@@ -69,13 +68,6 @@ def _end_of(log: Path) -> str:
     if "\0" in text:
         raise RequestError(f"{log} is not a text file.", "Give what musubi-tuner printed.")
     return _ESCAPES.sub("", text)
-
-
-def _last_step(text: str) -> StepDone | None:
-    """Return the last step that musubi-tuner's own output tells of, None before the first."""
-    log = PlainLog()
-    events = [*log.feed(text.encode()), *log.close()]
-    return next((event for event in reversed(events) if isinstance(event, StepDone)), None)
 
 
 def _as_json(failure: Failure) -> dict[str, Any]:

@@ -6,18 +6,10 @@ from typing import Any
 
 from rich.table import Table
 
-from bot.cli.datasets.zips import look_at
-from bot.cli.options import (
-    REQUESTER,
-    DatasetName,
-    Engine,
-    Home,
-    Json,
-    ModelName,
-    RunSettings,
-    engine_for,
-)
+from bot.cli.home import Home
 from bot.cli.output import console, print_json
+from bot.cli.parameters import Json
+from bot.cli.runs.options import RunOptions
 from bot.messages.figures import duration
 from bot.messages.gpu_text import asked_gpu, basis
 from bot.messages.plan_text import memory_text
@@ -30,31 +22,18 @@ from training.runs.spec import RunSpec
 from training.runs.training_items import cut_run, remarks
 
 
-def plan(
-    *,
-    model: ModelName,
-    dataset: DatasetName,
-    settings: RunSettings | None = None,
-    engine: Engine = None,
-    json: Json = False,
-    home: Home | None = None,
-) -> None:
-    """Show the stages, the exact commands, the steps an epoch, the time and the cost of a run."""
+def plan(*, options: RunOptions, json: Json = False, home: Home | None = None) -> None:
     local = (home or Home()).open()
-    settings = settings or RunSettings()
-    request = settings.request(model, dataset)
-    ref, report = look_at(local, dataset, settings.media)
-    spec = local.runs.draft_for(
-        request, REQUESTER, engine_for(local, engine), ref=ref, report=report
-    )
-    groups = cut_run(report, spec)
+    draft = options.draft(local)
+    spec = draft.spec
+    groups = cut_run(draft.report, spec)
     planner = Planner(spec, groups, local.engine(spec.engine), local.runtime.store)
     prices = local.runtime.prices()
     cost = estimate(find_model(spec.model), groups, spec.experts, gpu=spec.gpu, prices=prices)
     if json:
         print_json(_as_json(spec, planner, cost))
     else:
-        _print(spec, planner, cost, remarks(spec.dataset_toml, report))
+        _print(spec, planner, cost, remarks(spec.dataset_toml, draft.report))
 
 
 def _as_json(spec: RunSpec, planner: Planner, cost: Estimate) -> dict[str, Any]:

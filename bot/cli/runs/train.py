@@ -13,20 +13,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from bot.cli.datasets.zips import look_at, stored_dataset
-from bot.cli.options import (
-    GUILD,
-    REQUESTER,
-    DatasetName,
-    Engine,
-    Home,
-    Json,
-    ModelName,
-    RunName,
-    RunSettings,
-    engine_for,
-)
+from bot.cli.datasets.zips import stored_dataset
+from bot.cli.home import GUILD, Home
 from bot.cli.output import console, print_json
+from bot.cli.parameters import Json, RunName
+from bot.cli.runs.options import REQUESTER, RunOptions
 from bot.hosting.local import LocalInstallation
 from bot.installation import Installation
 from training.errors import StageError
@@ -36,31 +27,18 @@ from training.runs.state import RunStatus, StageStatus
 from training.store_keys import RunKeys
 
 
-def train(
-    *,
-    model: ModelName,
-    dataset: DatasetName,
-    settings: RunSettings | None = None,
-    engine: Engine = None,
-    json: Json = False,
-    home: Home | None = None,
-) -> None:
-    """Train on a dataset and follow the run to its end; Ctrl-C leaves it running."""
+def train(*, options: RunOptions, json: Json = False, home: Home | None = None) -> None:
     place = home or Home()
     local = place.open()
-    chosen = engine_for(local, engine)
-    local.engine(chosen)
-    settings = settings or RunSettings()
-    request = settings.request(model, dataset)
     # Checked before the zip is stored: a refused command changes nothing.
-    ref, report = look_at(local, dataset, settings.media)
-    local.runs.draft_for(request, REQUESTER, chosen, ref=ref, report=report)
-    stored = request.model_copy(update={"dataset": stored_dataset(local, dataset, ref)})
-    _follow_to_end(local, local.runs.start(stored, REQUESTER, chosen).name, place, json=json)
+    draft = options.draft(local)
+    dataset = stored_dataset(local, options.dataset, draft.ref)
+    request = draft.request.model_copy(update={"dataset": dataset})
+    spec = local.runs.start(request, REQUESTER, draft.spec.engine)
+    _follow_to_end(local, spec.name, place, json=json)
 
 
 def resume(run: RunName, /, *, json: Json = False, home: Home | None = None) -> None:
-    """Go on with a failed or cancelled run, and follow it to its end; Ctrl-C leaves it running."""
     place = home or Home()
     local = place.open()
     _follow_to_end(local, local.runs.resume(run, REQUESTER).name, place, json=json)

@@ -8,8 +8,6 @@ Source: `load_video` in `dataset/media_utils.py` and `VideoDataset` in
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from training.dataset.frame_rate import FPS, longest_4n1
 
 Extraction = Literal["head", "chunk", "slide", "uniform", "full"]
@@ -78,6 +76,8 @@ def _starts(last: int, target: int, extract: Extract) -> list[int]:
         case "slide":
             return list(range(0, last + 1, extract.stride))
         case "uniform" if extract.sample > 1:
-            return [int(start) for start in np.linspace(0, last, extract.sample, dtype=int)]
+            # What the trainer's `np.linspace(0, last, sample, dtype=int)` gives.
+            step = last / (extract.sample - 1)
+            return [*(int(number * step) for number in range(extract.sample - 1)), last]
         case _:
             return [0]

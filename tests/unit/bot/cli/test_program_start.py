@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.cli.home import Home
 from bot.cli.hosting.serve import sandbox, serve
-from bot.cli.options import Home
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from bot.cli.options import RunSettings
+from bot.cli.runs.options import RunSettings
 from training.catalogue.weights import COMMITS
 from training.errors import RequestError
 from training.runs.hyperparameters import (

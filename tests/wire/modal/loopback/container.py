@@ -3,16 +3,16 @@
 import asyncio
 import os
 import signal
-import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from modal_proto import api_pb2
 
-from tests.wire.modal.loopback import container_init
 from tests.wire.modal.loopback.definitions import FunctionRecord
+from tests.wire.modal.loopback.starter import Process, Starter
 from tests.wire.modal.loopback.work import Input
 
 # Reads one output to its end; the flag tells whether it is the one for errors.
@@ -64,7 +64,7 @@ class Container:
     failure: api_pb2.GenericResult | None = None
     exit_code: int | None = None
     printed: list[str] = field(default_factory=list[str])
-    process: asyncio.subprocess.Process | None = None
+    process: Process | None = None
     task: asyncio.Task[None] | None = None
 
     @property
@@ -100,26 +100,46 @@ class Container:
 
     def signal(self, number: int) -> None:
         """Send a signal to the container's main process, as Modal's worker does."""
-        if self.process is not None and self.process.returncode is None:
+        if self.process is not None:
             self.process.send_signal(number)
 
     def kill(self) -> None:
         """Kill every process of the container at once."""
         self.signal(signal.SIGHUP)
 
-    async def run(self, python: Path, env: Mapping[str, str], keep: Keep) -> None:
+    async def run(self, starter: Starter, env: Mapping[str, str], keep: Keep) -> None:
         """Run the container's process until it ends, handing on what it prints."""
-        self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", container_init.__file__, str(os.getpid())),
-            *(str(python), "-m", "modal._container_entrypoint"),
-            env=env,
-            cwd=self.root / "root",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        await asyncio.gather(keep(self.process.stdout, False), keep(self.process.stderr, True))
-        self.exit_code = await self.process.wait()
+        streams = starter.start(self.root / "root", env)
+        async with (
+            _reading(streams.status) as status,
+            _reading(streams.out) as out,
+            _reading(streams.err) as err,
+        ):
+            self.process = await _first_process(status)
+            await asyncio.gather(keep(out, False), keep(err, True))
+            # Nothing is reported by a first process that was killed itself.
+            self.exit_code = int(await status.readline() or 128 + signal.SIGKILL)
+            self.process.close()
+
+
+async def _first_process(status: asyncio.StreamReader) -> Process:
+    """Return the process that a new container reports first; kill it if nobody waits any more."""
+    line = asyncio.ensure_future(status.readline())
+    try:
+        return Process(int(await asyncio.shield(line)))
+    except asyncio.CancelledError:
+        Process(int(await line)).send_signal(signal.SIGHUP)
+        raise
+
+
+@asynccontextmanager
+async def _reading(file: int) -> AsyncGenerator[asyncio.StreamReader]:
+    """Read what comes from a pipe."""
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    pipe = os.fdopen(file, "rb", buffering=0)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
+    try:
+        yield reader
+    finally:
+        transport.close()

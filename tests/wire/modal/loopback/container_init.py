@@ -1,14 +1,25 @@
-"""The first process of a container: no process of the container outlives it.
+"""Starts containers: forks the first process of each, which no process of the container outlives.
 
-It stands for the PID namespace of a real container. Run by its path with the standard library
-alone: `python -I -S container_init.py COMMAND...`. SIGINT, SIGTERM and SIGUSR1 go on to the
-command; SIGHUP, which the kernel also sends when the control plane dies, kills the container.
+Run by its path with the interpreter of the containers and a socket as its standard input:
+`python container_init.py FOLDER`. It imports Modal's client once; a container begins with that
+import done and with nothing else in common. When the socket closes, it removes FOLDER, which holds
+the interpreter, and ends; the kernel then tells every container to end.
+
+The first process stands for the PID namespace of a real container. SIGINT, SIGTERM and SIGUSR1 go
+on to the container's program; SIGHUP, which the kernel also sends when the control plane dies,
+kills the container.
 """
 
 import contextlib
 import ctypes
+import gc
+import importlib
+import json
 import os
+import runpy
+import shutil
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -16,6 +27,14 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+PROGRAM = "modal._container_entrypoint"
+# They read nothing of a container's environment when they are imported. NumPy, torch and
+# huggingface_hub do, so they are not among them.
+PRELOADED = (
+    *("modal", "modal._runtime.user_code_imports", "aiohttp", "discord", "httpx", "psutil"),
+    *("pydantic", "pydantic.main", "pydantic.type_adapter", "pydantic_settings"),
+)
+REQUEST_BYTES = 1 << 17
 
 
 def prctl(option: int, value: int) -> None:
@@ -54,8 +73,7 @@ def kill_all() -> None:
     while living := descendants():
         for pid in living:
             forward(pid, signal.SIGKILL)
-        while reap():
-            pass
+        reap_all()
         time.sleep(0.002)
 
 
@@ -65,54 +83,97 @@ def forward(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def reap() -> int:
-    """Take one ended child off the table; return 0 when there is none."""
-    try:
-        return os.waitpid(-1, os.WNOHANG)[0]
-    except ChildProcessError:
-        return 0
+def reap_all() -> None:
+    """Take the children that have ended off the table."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
-def start(command: list[str]) -> int:
-    """Start the command and return its process id."""
+def supervise(child: int, status: int) -> None:
+    """Be the first process of a container until its program ends, and report how, as a shell."""
+
+    def end(code: int) -> None:
+        kill_all()
+        with contextlib.suppress(BrokenPipeError):
+            os.write(status, b"%d\n" % code)
+        os._exit(0)
+
+    signal.signal(signal.SIGHUP, lambda _signal, _frame: end(128 + signal.SIGKILL))
+    for number in FORWARDED:
+        signal.signal(number, lambda received, _frame: forward(child, received))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (*FORWARDED, signal.SIGHUP))
+    while True:
+        pid, result = os.waitpid(-1, 0)
+        if pid == child:
+            code = os.waitstatus_to_exitcode(result)
+            end(code if code >= 0 else 128 - code)
+
+
+def open_streams(out: int, err: int) -> None:
+    """Read nothing and write to the pipes of the control plane."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (out, 1), (err, 2)):
+        os.dup2(source, target)
+        os.close(source)
+
+
+def begin(starter: int, status: int, out: int, err: int) -> None:
+    """Become the first process of a container; return in the process of its program."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*FORWARDED, signal.SIGHUP))
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    prctl(PR_SET_PDEATHSIG, signal.SIGHUP)
+    if os.getppid() != starter:  # died before the kernel was told
+        os._exit(1)
+    open_streams(out, err)
     init = os.getpid()
-    pid = os.fork()
-    if pid:
-        return pid
+    os.write(status, b"%d\n" % init)
+    child = os.fork()
+    if child:
+        supervise(child, status)
+    os.close(status)
     # A shell's background job ignores SIGINT, and its children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (*FORWARDED, signal.SIGHUP))
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != init:
         os._exit(1)
-    os.execv(command[0], command)
-    raise AssertionError  # execv does not return
 
 
-def main(parent: int, command: list[str]) -> int:
-    """Run the command as a container; return its exit status as a shell does."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, (*FORWARDED, signal.SIGHUP))
-    prctl(PR_SET_CHILD_SUBREAPER, 1)
-    prctl(PR_SET_PDEATHSIG, signal.SIGHUP)
-    if os.getppid() != parent:  # died before the kernel was told
-        return 1
-    child = start(command)
+def run(folder: str, env: dict[str, str]) -> None:
+    """Run the program as `python -m` does in a folder and with an environment of its own."""
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(folder)
+    sys.path[:0] = [folder, *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
+    sys.argv[:] = [PROGRAM]
+    runpy.run_module(PROGRAM, run_name="__main__", alter_sys=True)
 
-    def kill(_signal: int, _frame: object) -> None:
-        kill_all()
-        os._exit(128 + signal.SIGKILL)
 
-    signal.signal(signal.SIGHUP, kill)
-    for number in FORWARDED:
-        signal.signal(number, lambda received, _frame: forward(child, received))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (*FORWARDED, signal.SIGHUP))
-    while True:
-        pid, status = os.waitpid(-1, 0)
-        if pid == child:
-            kill_all()
-            code = os.waitstatus_to_exitcode(status)
-            return code if code >= 0 else 128 - code
+def main(python_folder: str) -> None:
+    """Start a container for each request; in each container, run its program."""
+    sys.path.pop(0)  # the folder of this file
+    for name in PRELOADED:
+        importlib.import_module(name)
+    gc.freeze()
+    starter = os.getpid()
+    signal.signal(signal.SIGCHLD, lambda _signal, _frame: reap_all())
+    with socket.socket(fileno=0) as control:
+        while True:
+            request, files, _, _ = socket.recv_fds(control, REQUEST_BYTES, 3)
+            if not request:
+                shutil.rmtree(python_folder, ignore_errors=True)
+                return
+            if not os.fork():
+                break
+            for file in files:
+                os.close(file)
+        control.detach()  # its number becomes the standard input
+    begin(starter, *files)
+    run(**json.loads(request))
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))
+    main(sys.argv[1])

@@ -21,7 +21,7 @@ from tests.wire.modal.loopback.layout import Layouts
 from tests.wire.modal.loopback.listings import Listings
 from tests.wire.modal.loopback.logs import Logs
 from tests.wire.modal.loopback.names import Names
-from tests.wire.modal.loopback.provision import Provision, make_python
+from tests.wire.modal.loopback.provision import Provision
 from tests.wire.modal.loopback.queues import Queues
 from tests.wire.modal.loopback.rpc import Caller, Router
 from tests.wire.modal.loopback.rpc_server import RpcServer
@@ -29,6 +29,7 @@ from tests.wire.modal.loopback.scheduler import Scheduler
 from tests.wire.modal.loopback.schedules import Schedules
 from tests.wire.modal.loopback.servers import Servers
 from tests.wire.modal.loopback.settings import Clock, Settings
+from tests.wire.modal.loopback.starter import starter
 from tests.wire.modal.loopback.state import State
 from tests.wire.modal.loopback.tasks import Tasks
 from tests.wire.modal.loopback.volume_rpcs import Volumes
@@ -126,7 +127,7 @@ class ControlPlane:
             mounts=self.mounts,
             blobs=self.blobs,
             volumes=self.volumes,
-            python=make_python(self.state.root / "python"),
+            starter=starter(),
         )
 
     def _parts(self) -> list[object]:

@@ -120,7 +120,7 @@ class Launcher:
             env = self.provision.env(container, url) | {"TMPDIR": str(short / "tmp")}
             limit = container.definition.startup_timeout_secs
             asyncio.get_running_loop().call_later(limit, self._give_up, container)
-            await container.run(self.provision.python, env, partial(self._keep, container))
+            await container.run(self.provision.starter, env, partial(self._keep, container))
         finally:
             await server.stop()
         for view in views.values():

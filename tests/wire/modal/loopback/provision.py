@@ -2,21 +2,18 @@
 
 import os
 import shutil
-import sys
-import sysconfig
 from dataclasses import dataclass
-from pathlib import Path
 
 from modal_proto import api_pb2
 
 from tests.wire.modal.loopback.apps import Apps
 from tests.wire.modal.loopback.assets import Images, Mounts, Secrets
 from tests.wire.modal.loopback.blobs import Blobs
-from tests.wire.modal.loopback.client_env import HOST_VARIABLES, PYTHON_WARNINGS
 from tests.wire.modal.loopback.container import Container
 from tests.wire.modal.loopback.layout import Layouts
 from tests.wire.modal.loopback.names import ENVIRONMENT
 from tests.wire.modal.loopback.settings import Settings
+from tests.wire.modal.loopback.starter import CONTAINER_ENV, Starter, host_env
 from tests.wire.modal.loopback.volume_rpcs import Volumes
 from tests.wire.modal.loopback.volumes import View
 
@@ -25,26 +22,6 @@ SERVER_PORT = "LORABOT_SERVER_PORT"
 ARGUMENTS = "arguments"
 # Modal limits these to the cores that a function asks for.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
-def make_python(folder: Path) -> Path:
-    """Make an interpreter with the host's packages but none of its editable installs.
-
-    The line of a `.pth` file adds a folder without reading the `.pth` files in it: a container
-    finds the sources that were mounted, never those of the checkout.
-    """
-    python = folder / "bin" / "python"
-    if not python.exists():
-        python.parent.mkdir(parents=True)
-        base = Path(sys.executable).resolve()
-        python.symlink_to(base)
-        (folder / "pyvenv.cfg").write_text(f"home = {base.parent}\n")
-        packages = Path(sysconfig.get_path("purelib"))
-        own = folder / packages.relative_to(sys.prefix)
-        own.mkdir(parents=True)
-        hosts = [path for path in sys.path if Path(path).name == packages.name]
-        (own / "host.pth").write_text("".join(f"{path}\n" for path in hosts))
-    return python
 
 
 @dataclass(frozen=True)
@@ -63,7 +40,7 @@ class Provision:
     mounts: Mounts
     blobs: Blobs
     volumes: Volumes
-    python: Path
+    starter: Starter
 
     async def fill(self, container: Container) -> dict[str, View]:
         """Fill the root folder of a container; return its views of volumes by volume id."""
@@ -86,8 +63,8 @@ class Provision:
 
     def env(self, container: Container, url: str) -> dict[str, str]:
         """Return the whole environment of a container that reaches the control plane at `url`."""
-        env = {name: os.environ[name] for name in HOST_VARIABLES if name in os.environ}
-        env["PATH"] = f"{self.python.parent}:{env.get('PATH', os.defpath)}"
+        env = host_env()
+        env["PATH"] = f"{self.starter.python.parent}:{env.get('PATH', os.defpath)}"
         env |= self.images.env(container.definition.image_id)
         env |= self.settings.container_env
         for secret_id in container.definition.secret_ids:
@@ -98,7 +75,7 @@ class Provision:
             env |= dict.fromkeys(THREADS, threads)
         if container.port:
             env[SERVER_PORT] = str(container.port)
-        return env | {
+        own = {
             "MODAL_SERVER_URL": url,
             "MODAL_CONTAINER_ARGUMENTS_PATH": str(container.root / ARGUMENTS),
             "MODAL_TASK_ID": container.id,
@@ -108,16 +85,12 @@ class Provision:
             "MODAL_ENVIRONMENT": ENVIRONMENT,
             "MODAL_CLOUD_PROVIDER": "CLOUD_PROVIDER_LOOPBACK",
             "MODAL_REGION": "loopback",
-            "MODAL_IS_REMOTE": "1",
-            "MODAL_CONFIG_PATH": "/nonexistent",
             "MODAL_HEARTBEAT_INTERVAL": "1",
             "PYTHONPATH": str(container.root / "root"),
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONWARNINGS": PYTHON_WARNINGS,
             "HOME": str(container.root / "root"),
             MOUNT_ROOT: str(container.root),
         }
+        return env | own | CONTAINER_ENV
 
     def _arguments(self, container: Container) -> api_pb2.ContainerArguments:
         app = self.apps.get(container.function.app_id)

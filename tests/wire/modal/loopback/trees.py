@@ -8,6 +8,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.wire.modal.loopback.names import new_id
+
 FICLONE = 0x40049409  # linux/fs.h: share the blocks until one side writes
 
 
@@ -54,10 +56,15 @@ def _stamp(its: os.stat_result) -> Stamp:
     return Stamp(its.st_size, its.st_mtime_ns, its.st_ctime_ns, its.st_ino)
 
 
-def copy(source: Path, target: Path) -> None:
+def copy(source: Path, target: Path, staging: Path | None = None) -> None:
     """Copy a file or make a folder, replacing what is there; a later write to one never shows.
 
     A file that vanishes meanwhile is left out.
+
+    Args:
+        source: What is copied.
+        target: Where the copy lies when it is complete.
+        staging: Where it lies before, by default beside `target`, where others may see it.
     """
     if source.is_dir() and not source.is_symlink():
         if target.is_symlink() or target.is_file():
@@ -67,7 +74,7 @@ def copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.is_dir() and not target.is_symlink():
         shutil.rmtree(target)
-    fresh = target.with_name(f".{target.name}.copying")
+    fresh = (staging or target.parent) / f".{target.name}.{new_id('cp')}"
     with contextlib.suppress(FileNotFoundError):
         if source.is_symlink():
             fresh.symlink_to(source.readlink())

@@ -171,7 +171,7 @@ class Volumes:
         async with volume.lock:
             volume.check_room(sizes)
             for path, content in contents.items():
-                await asyncio.to_thread(trees.copy, content, volume.path(path))
+                await asyncio.to_thread(trees.copy, content, volume.path(path), volume.staging)
                 volume.path(path).touch()
         return Empty()
 
@@ -201,7 +201,7 @@ class Volumes:
                 if source.is_dir() and not request.recursive:
                     raise GRPCError(Status.INVALID_ARGUMENT, f"{source.name} is a directory")
                 into = target / source.name if target.is_dir() else target
-                await asyncio.to_thread(_copy_tree, source, into)
+                await asyncio.to_thread(_copy_tree, source, into, volume.staging)
         return Empty()
 
     def _add(self, volume_id: str, name: str) -> None:
@@ -230,11 +230,11 @@ def _read(path: Path, start: int, length: int) -> bytes:
         return file.read(length)
 
 
-def _copy_tree(source: Path, target: Path) -> None:
-    trees.copy(source, target)
+def _copy_tree(source: Path, target: Path, staging: Path) -> None:
+    trees.copy(source, target, staging)
     if source.is_dir():
         for path in trees.scan(source):
-            trees.copy(source / path, target / path)
+            trees.copy(source / path, target / path, staging)
 
 
 def _entry(volume: Volume, path: Path) -> api_pb2.FileEntry:

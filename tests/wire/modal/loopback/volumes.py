@@ -29,6 +29,11 @@ class Volume:
     limit_bytes: int | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    @property
+    def staging(self) -> Path:
+        """A folder beside the files: nobody sees what is half written."""
+        return self.files.parent
+
     def path(self, inside: str) -> Path:
         """Return where a path of the volume lies.
 
@@ -133,7 +138,7 @@ class View:
             _delete(self._committed / path)
             del self.seen[path]
         for path in written:
-            trees.copy(self.path / path, self._committed / path)
+            trees.copy(self.path / path, self._committed / path, self.volume.staging)
         committed = trees.scan(self._committed)
         for path in written:
             if path in committed:
