@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from bot.deploy.account import labels, rates, server_url, workspace
 from bot.deploy.checks import (
@@ -27,8 +26,9 @@ from training.deployment.names import DISCORD_KEYS, Deployment
 from training.deployment.resources import BOT
 from training.errors import BackendError, RequestError, TrainingError
 from training.estimates.prices import LISTED, MachinePrices, live_machine_prices
+from training.files.code_path import python_path
 from training.pipeline.advance import open_runs
-from training.pipeline.leases import held
+from training.pipeline.leases import hold_lease
 from training.pipeline.runtime import Runtime, now
 from training.ports import Leases
 
@@ -125,7 +125,7 @@ def alone(leases: Leases) -> Generator[None]:
             "Wait until that is over, then deploy again.",
         )
 
-    with held(leases, "deploy", wait=refuse):
+    with hold_lease(leases, "deploy", wait=refuse):
         yield
 
 
@@ -182,8 +182,6 @@ def _deploy_app(module: str, environment: Mapping[str, str], tell: Callable[[str
 
 def _environment(deployment: Deployment, told: RememberedSettings) -> dict[str, str]:
     """Return the environment of `modal deploy`: this one's, with what is told and this code."""
-    root = str(Path(__file__).parents[2])
-    inherited = os.environ.get("PYTHONPATH")
     named = {name: value for name, value in deployment.variables().items() if value is not None}
     # Containers have the token from a secret; what deploys has no use for it.
     others = {*VARIABLES, "LORABOT_DISCORD_TOKEN"}
@@ -191,7 +189,7 @@ def _environment(deployment: Deployment, told: RememberedSettings) -> dict[str, 
         **{name: value for name, value in os.environ.items() if name not in others},
         **told.variables,
         **named,
-        "PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root,
+        "PYTHONPATH": python_path(),
     }
 
 

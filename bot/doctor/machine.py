@@ -19,6 +19,7 @@ from bot.messages.figures import size
 from bot.settings import Settings
 from training.deployment.image_pins import PACKAGES, PYTHON
 from training.errors import RequestError
+from training.files.code_path import CODE_ROOT
 from training.musubi.checkout import commit_of
 
 _OLDEST_PYTHON = (3, 11)
@@ -73,7 +74,7 @@ def _packages() -> CheckResult:
 
 def _requirements() -> list[Requirement]:
     """Return what the project depends on: as its source says, or as it was installed."""
-    source = Path(__file__).parents[2] / "pyproject.toml"
+    source = CODE_ROOT / "pyproject.toml"
     if source.is_file():
         listed: list[str] = tomllib.loads(source.read_text("utf-8"))["project"]["dependencies"]
     else:

@@ -17,6 +17,7 @@ from storage.local.store import FolderStore
 from training.backends.local.queue import LocalBackend
 from training.catalogue.models import Model
 from training.errors import RequestError
+from training.files.code_path import python_path
 from training.musubi.checkout import commit_of
 from training.musubi.launcher.hooks import MUSUBI_COMMIT
 from training.pipeline.runtime import Runtime
@@ -169,11 +170,9 @@ def musubi_checkout(settings: Settings) -> tuple[Path, Path]:
 
 def worker_environment(settings: Settings) -> dict[str, str]:
     """Return the environment of the worker service: this one's, with this program's code."""
-    root = str(Path(__file__).parents[2])
-    inherited = os.environ.get("PYTHONPATH")
     environment = {
         **os.environ,
-        "PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root,
+        "PYTHONPATH": python_path(),
         "LORABOT_GPU_SLOTS": str(settings.gpu_slots),
         "LORABOT_CPU_SLOTS": str(settings.cpu_slots),
     }

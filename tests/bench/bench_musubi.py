@@ -21,7 +21,8 @@ from tests.bench.musubi_training import SHAPES, Training, inputs
 from training.catalogue.models import find_model
 from training.errors import StageError
 from training.musubi.engine import MusubiEngine
-from training.musubi.progress import EXIT_STOPPED, ProgressEvent, StateSaved, StepDone
+from training.musubi.progress import EXIT_STOPPED
+from training.runs.training_events import ProgressEvent, StateSaved, StepDone
 from training.vocabulary import ExpertName
 
 _PATHS: dict[str, tuple[str, ExpertName]] = {

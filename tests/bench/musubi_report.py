@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.musubi_run import Watched
-from training.musubi.progress import StepDone, TrainingStarted, Warned
+from training.runs.training_events import StepDone, TrainingStarted, Warned
 
 _GIB, _MIB_PER_GIB = 2**30, 1024
 

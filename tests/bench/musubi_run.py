@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 
-from training.musubi.progress import ProgressEvent
 from training.musubi.progress_reader import read_events
 from training.pipeline.child_process import start_command
+from training.runs.training_events import ProgressEvent
 
 _SAMPLE_SECONDS = 0.25
 _ANONYMOUS = re.compile(r"^RssAnon:\s+(\d+) kB", re.MULTILINE)

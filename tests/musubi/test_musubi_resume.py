@@ -12,8 +12,14 @@ import pytest
 
 from tests.musubi.checkout import ITEMS, Checkout, Outcome, names, tensors
 from training.catalogue.models import find_model
-from training.musubi.progress import ProgressEvent, StateSaved, StepDone, Stopped, Warned
 from training.musubi.state import read_state
+from training.runs.training_events import (
+    ProgressEvent,
+    StateSaved,
+    StepDone,
+    Stopped,
+    Warned,
+)
 
 pytestmark = [pytest.mark.musubi, pytest.mark.timeout(900)]
 

@@ -22,10 +22,11 @@ from training.pipeline.runtime import Runtime
 from training.pipeline.stage_runner import run_stage
 from training.ports import Call, CallState, CallStatus, Extent, Obtained
 from training.registry.dataset_draft import Upload
-from training.rehearsal.shape import adapter_widths
+from training.rehearsal.model.shape import adapter_widths
 from training.runs import events as ev
 from training.runs.spec import TrainRequest
 from training.runs.state import RunStatus
+from training.runs.training_events import CheckpointSaved, EpochEnded
 from training.vocabulary import Widths
 
 pytestmark = [pytest.mark.musubi, pytest.mark.timeout(900)]
@@ -124,15 +125,20 @@ def test_a_run_is_trained_by_musubi_stopped_resumed_and_published(
     line.work(runtime, lambda call: call.key.stage == "train" and call.attempt == 1)
 
     log = runtime.log("local", name)
-    events = [event for event in log.events() if getattr(event, "key", None)]
-    trained = [event for event in events if str(getattr(event, "key", "")) == "train-main"]
-    started = [e for e in trained if isinstance(e, ev.StageStarted) and e.resumed_step is not None]
-    epochs = [event.epoch for event in trained if isinstance(event, ev.EpochEnded)]
-    saved = [event for event in trained if isinstance(event, ev.CheckpointSaved)]
+    events = [event for event in log.events() if isinstance(event, ev.StageEvent)]
+    bodies = [(event.attempt, event.body) for event in events if str(event.key) == "train-main"]
+    trained = [body for _, body in bodies]
+    started = [
+        (attempt, body.resumed_step)
+        for attempt, body in bodies
+        if isinstance(body, ev.StageStarted) and body.resumed_step is not None
+    ]
+    epochs = [event.epoch for event in trained if isinstance(event, EpochEnded)]
+    saved = [event for event in trained if isinstance(event, CheckpointSaved)]
     run = log.load()
     assert run.status is RunStatus.SUCCEEDED, run.cause
-    assert [e.attempt for e in started] == [1, 2]
-    assert (started[1].resumed_step or 0) >= 2
+    assert [attempt for attempt, _ in started] == [1, 2]
+    assert started[1][1] >= 2
     assert [event.reason for event in trained if isinstance(event, ev.StageStopped)]
     assert epochs == [1, 2, 3, 4]
     assert [event.is_final for event in saved] == [False, False, False, True]

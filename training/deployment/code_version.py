@@ -3,10 +3,10 @@
 import hashlib
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import get_args
 
 from training.deployment.names import Deployment
+from training.files.code_path import CODE_ROOT
 from training.vocabulary import EngineName
 
 CODE_LABEL, ENGINE_LABEL, DEPLOY_LABEL = "lorabot-code", "lorabot-engine", "lorabot-deploy"
@@ -14,7 +14,6 @@ CODE_LABEL, ENGINE_LABEL, DEPLOY_LABEL = "lorabot-code", "lorabot-engine", "lora
 FOLDERS_NOT_SENT = ("__pycache__", "page", "openapi")
 STAGES_CODE = ("training", "storage")
 BOT_CODE = ("bot", *STAGES_CODE)
-_ROOT = Path(__file__).parents[2]
 
 
 @cache
@@ -22,8 +21,8 @@ def code_version(*packages: str) -> str:
     """Return a name for the content of these packages; another content has another name."""
     digest = hashlib.sha256()
     for package in packages:
-        for path in sorted((_ROOT / package).rglob("*")):
-            inside = path.relative_to(_ROOT)
+        for path in sorted((CODE_ROOT / package).rglob("*")):
+            inside = path.relative_to(CODE_ROOT)
             if path.is_file() and not set(FOLDERS_NOT_SENT) & set(inside.parts):
                 content = hashlib.sha256(path.read_bytes()).hexdigest()
                 digest.update(f"{inside.as_posix()} {content}\n".encode())

@@ -40,6 +40,28 @@ def atomic_file(path: Path, *, shared: bool = False, durable: bool = True) -> Ge
         partial.unlink(missing_ok=True)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Hard-link a file that never changes to `target`; copy it where links are impossible."""
+    partial = target.with_name(f".{target.name}.link{_PARTIAL}")
+    partial.unlink(missing_ok=True)
+    try:
+        partial.hardlink_to(source)
+    except OSError:
+        with source.open("rb") as original, atomic_file(target) as stream:
+            shutil.copyfileobj(original, stream)
+    else:
+        partial.replace(target)
+
+
+def atomic_symlink(link: Path, target: Path | str) -> None:
+    """Point `link` at `target`, replacing what is there; parent directories are created."""
+    link.parent.mkdir(parents=True, exist_ok=True)
+    partial = link.with_name(f".{link.name}.{os.getpid()}{_PARTIAL}")
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(target)
+    partial.replace(link)
+
+
 @contextmanager
 def atomic_path(path: Path) -> Generator[Path]:
     """Yield a path with the same file name, for a writer that opens the file itself.
@@ -48,7 +70,7 @@ def atomic_path(path: Path) -> Generator[Path]:
     """
     with _partial_directory(path) as partial:
         yield partial / path.name
-        _sync_file(partial / path.name)
+        sync_file(partial / path.name)
         (partial / path.name).replace(path)
 
 
@@ -58,7 +80,7 @@ def atomic_directory(path: Path) -> Generator[Path]:
     with _partial_directory(path) as partial:
         yield partial
         for file in partial.iterdir():
-            _sync_file(file)
+            sync_file(file)
         _replace_directory(path, partial)
 
 
@@ -76,6 +98,12 @@ def remove_directory(path: Path) -> None:
     aside = path.with_name(f".{path.name}.old{_PARTIAL}")
     path.rename(aside)
     shutil.rmtree(aside)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the bytes of a file are on disk."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
 
 
 def sync_directory(folder: Path) -> None:
@@ -107,8 +135,3 @@ def _replace_directory(path: Path, partial: Path) -> None:
     path.rename(aside)
     partial.rename(path)
     shutil.rmtree(aside)
-
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())

@@ -31,7 +31,7 @@ from huggingface_hub.utils import (
 
 from training.catalogue.models import WeightFile
 from training.errors import StageError
-from training.files.atomic import atomic_write
+from training.files.atomic import atomic_symlink, atomic_write
 from training.files.disk_space import disk_full, require_room
 from training.files.hashing import file_sha256
 from training.musubi.hub_errors import damaged, explain, other_file
@@ -191,11 +191,7 @@ def link_file(cache: Path, weight: WeightFile, commit: str, stored: Path) -> Non
     """
     repo = cache / f"models--{weight.repo.replace('/', '--')}"
     link = repo / "snapshots" / commit / weight.file
-    link.parent.mkdir(parents=True, exist_ok=True)
-    temporary = link.with_name(f".{link.name}.{os.getpid()}.link")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(os.path.relpath(stored, link.parent))
-    temporary.replace(link)
+    atomic_symlink(link, os.path.relpath(stored, link.parent))
     reference = repo / "refs" / "main"
     reference.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(reference, commit.encode(), shared=True)

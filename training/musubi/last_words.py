@@ -29,7 +29,7 @@ _LAUNCHER = re.compile(r"^subprocess\.CalledProcessError: Command .*?(?P<verdict
 # Raised while everything is torn down, after what went wrong.
 _AFTERMATH = ("Exception ignored in", "Error in atexit")
 _FINISHED = "model saved."
-_STEP = re.compile(r"steps: .*\| *(\d+)/\d+ \[")
+_STEP = re.compile(r"steps: [^\r\n]*?\| *(\d+)/(\d+) \[[^\r\n\]]*avr_loss=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,12 @@ class LastWords:
         """Return its first line, cut to what can be shown."""
         first = next(iter(self.exception.strip().splitlines()), "")
         return first if len(first) <= _SHOWN else f"{first[:_SHOWN]}…"
+
+
+def last_step(log: str) -> tuple[int, int] | None:
+    """Return the last step that musubi-tuner printed and the total; None before the first."""
+    found = ((int(bar[1]), int(bar[2])) for bar in _STEP.finditer(log))
+    return max(found, default=None)
 
 
 def last_words(log: str) -> LastWords | None:
@@ -82,10 +88,10 @@ def _line_before(text: str, position: int) -> str:
 
 def _went_on(before: str, after: str) -> bool:
     """Return whether a training coped: it took more steps after a traceback, or came to its end."""
-    earlier = max((int(step) for step in _STEP.findall(before)), default=0)
-    later = {int(step) for step in _STEP.findall(after)}
+    earlier = last_step(before) or (0, 0)
+    later = {int(bar[1]) for bar in _STEP.finditer(after)}
     # The bar is drawn once more when the program ends, with a step that was not shown before.
-    return _FINISHED in after or len([step for step in later if step > earlier]) > 1
+    return _FINISHED in after or len([step for step in later if step > earlier[0]]) > 1
 
 
 def _usage(text: str) -> LastWords | None:

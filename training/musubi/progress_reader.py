@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from training.musubi.progress import ProgressEvent
+from training.runs.training_events import ProgressEvent
 
 _EVENT: TypeAdapter[ProgressEvent] = TypeAdapter(
     Annotated[ProgressEvent, Field(discriminator="kind")]

@@ -1,4 +1,4 @@
-"""`advance`: look at a run's folder, start what can start, end what is over. Short, idempotent."""
+"""`advance`: read a run's folder, start what can start, end what is over. Short and idempotent."""
 
 import logging
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from training import store_keys
 from training.errors import BackendError, RequestError
 from training.files.parallel import each
-from training.pipeline.leases import OvertakenError, Turn, take_turn
+from training.pipeline.leases import OvertakenError, RunLease, acquire_run_lease
 from training.pipeline.plan import PlannedStage
 from training.pipeline.run_view import view_of
 from training.pipeline.runtime import Runtime
@@ -17,16 +17,16 @@ from training.ports import Call, CallStatus, call_name
 from training.remedies import StartRun, suggested
 from training.runs import events as ev
 from training.runs.event_log import ADVANCE, RunLog, Writer
-from training.runs.events import Event
+from training.runs.events import Event, StageBody, StageEvent
 from training.runs.state import Run, StageState, StageStatus, apply
 from training.store_keys import RunKeys
 from training.vocabulary import StageKey, StageName
 
 logger = logging.getLogger(__name__)
 
-# Attempts in a row that leave nothing to go on from before the stage is given up.
+# Attempts in a row without progress after which a stage is given up.
 FRUITLESS_ATTEMPTS = 4
-# Longer than the lease of a dead one keeps others out.
+# Longer than a dead holder's lease lives.
 _PATIENCE_SECONDS = 30.0
 _ALIVE = (StageStatus.SUBMITTED, StageStatus.RUNNING)
 
@@ -37,7 +37,7 @@ def lease_name(guild: str, run: str, key: StageKey) -> str:
 
 
 def stop_stages(runtime: Runtime, run: Run) -> None:
-    """Ask all that works for a run to stop; to be repeated while something does."""
+    """Ask every live stage of a run to stop; repeat while any is alive."""
     for key, stage in run.stages.items():
         if stage.status in _ALIVE:
             name = call_name(run.spec.guild, run.spec.name, key, stage.attempt)
@@ -45,7 +45,7 @@ def stop_stages(runtime: Runtime, run: Run) -> None:
 
 
 def request_advance(runtime: Runtime, guild: str, name: str) -> None:
-    """Have a run moved on: by whom the house names for it, or here and now."""
+    """Advance the run, remotely if the runtime has a remote advancer."""
     if runtime.remote_advance is not None:
         runtime.remote_advance(guild, name)
     else:
@@ -53,35 +53,36 @@ def request_advance(runtime: Runtime, guild: str, name: str) -> None:
 
 
 def advance(runtime: Runtime, guild: str, name: str, *, waits: bool = False) -> Run:
-    """Move a run as far as it can go now and return it.
+    """Advance a run as far as it can go now and return it.
 
-    Two calls at once are safe: the second sees the run's lease taken and returns what it reads.
-    What has just been written may have come too late for the first, so that a call which nothing
-    else follows soon must wait for its turn.
+    Concurrent calls are safe: the second finds the run's lease taken and returns what it reads.
+    The first may have read the log too early to see the second's news, so a caller that no other
+    call will follow soon must wait for the lease.
     """
     log = runtime.log(guild, name)
     run = log.load()
     if run.status.is_final:
-        # Its end may have been cut off between the last two writes.
+        # A crash may have come between the final event and this deletion.
         runtime.store.delete(log.keys.open)
         return run
-    turn = take_turn(runtime.leases, f"{guild}/{name}", _PATIENCE_SECONDS if waits else 0.0)
-    if turn is None:
+    patience_seconds = _PATIENCE_SECONDS if waits else 0.0
+    lease = acquire_run_lease(runtime.leases, f"{guild}/{name}", patience_seconds)
+    if lease is None:
         return run
     try:
-        return _Advance(runtime, log, turn).go(log.load())
+        return _Advance(runtime, log, lease).go(log.load())
     except OvertakenError:
-        logger.warning("run %s: somebody else took over advancing it", name)
+        logger.warning("run %s: another process took over advancing it", name)
         return log.load()
     finally:
-        runtime.leases.release(turn.grant)
+        runtime.leases.release(lease.grant)
 
 
 @dataclass(slots=True)
 class _Advance:
     runtime: Runtime
     log: RunLog
-    turn: Turn
+    lease: RunLease
     writer: Writer | None = None
 
     def go(self, run: Run) -> Run:
@@ -107,7 +108,7 @@ class _Advance:
         return self._finish(run, stages)
 
     def _find_lost(self, run: Run) -> Run:
-        """Mark the attempts that ended without saying so."""
+        """Mark attempts that ended without reporting it."""
         found = False
         for key, stage in run.stages.items():
             if stage.status not in _ALIVE:
@@ -123,24 +124,24 @@ class _Advance:
             name = lease_name(self.log.guild, self.log.run_name, key)
             self.runtime.leases.revoke(name, attempt=stage.attempt)
             logger.warning("run %s: %s attempt %d is gone", run.spec.name, key, stage.attempt)
-            self._write(ev.StageLost(at=self.runtime.clock(), key=key, attempt=stage.attempt))
+            self._write(self._stage_event(key, stage.attempt, ev.StageLost()))
         return self.log.load() if found else run
 
     def _stop(self, run: Run, end: Event) -> Run:
-        """Stop all that works for a run, and end it when nothing does any more."""
+        """Stop every stage of a run, and end the run once none is alive."""
         stop_stages(self.runtime, run)
         run = self._find_lost(run)
         if any(stage.status in _ALIVE for stage in run.stages.values()):
             return run
-        self._withdraw_unnoted(run)
+        self._cancel_unrecorded(run)
         return self._end(run, end)
 
-    def _withdraw_unnoted(self, run: Run) -> None:
-        """Cancel what was submitted by one who died before noting it."""
+    def _cancel_unrecorded(self, run: Run) -> None:
+        """Cancel calls whose submitter died before recording them."""
         try:
             stages = self.runtime.planner(run.spec).stages()
         except (FileNotFoundError, ValidationError):
-            return  # a run that nobody could have submitted anything for
+            return  # without its files nothing of this run can have been submitted
         for stage in stages:
             if _can_start(run, stage):
                 self.runtime.backend.cancel(self._next_call(run, stage).name)
@@ -149,16 +150,11 @@ class _Advance:
         for key, stage in run.stages.items():
             fruitless = stage.attempt - stage.progressed_attempt
             if stage.status is StageStatus.INTERRUPTED and fruitless >= FRUITLESS_ATTEMPTS:
-                run = self._append(
-                    run,
-                    ev.StageFailed(
-                        at=self.runtime.clock(),
-                        key=key,
-                        attempt=stage.attempt,
-                        cause=f"{key} was interrupted {fruitless} times without getting further.",
-                        fix="Look at its log for what stops it, then start the run again.",
-                    ),
+                failed = ev.StageFailed(
+                    cause=f"{key} was interrupted {fruitless} times without making progress.",
+                    fix="Find the reason in its log, then start the run again.",
                 )
+                run = self._append(run, self._stage_event(key, stage.attempt, failed))
         return run
 
     def _next_call(self, run: Run, stage: PlannedStage) -> Call:
@@ -173,28 +169,19 @@ class _Advance:
         )
 
     def _submit(self, run: Run, stage: PlannedStage) -> Run:
-        spec, call, at = run.spec, self._next_call(run, stage), self.runtime.clock()
-        attempt = call.attempt
+        call = self._next_call(run, stage)
+        body: StageBody
         try:
-            handle = self.runtime.backend.submit(call)
+            body = ev.StageSubmitted(handle=self.runtime.backend.submit(call))
         except BackendError as error:
-            logger.exception("run %s: %s cannot be started", spec.name, stage.key)
-            failed = ev.StageFailed(
-                at=at,
-                key=stage.key,
-                attempt=attempt,
-                cause=error.cause,
-                fix=error.fix,
-                remedy=error.remedy,
-            )
-            return self._append(run, failed)
-        logger.info("run %s: %s attempt %d submitted", spec.name, stage.key, attempt)
-        return self._append(
-            run, ev.StageSubmitted(at=at, key=stage.key, attempt=attempt, handle=handle)
-        )
+            logger.exception("run %s: %s cannot be started", call.run, call.key)
+            body = ev.StageFailed(cause=error.cause, fix=error.fix, remedy=error.remedy)
+        else:
+            logger.info("run %s: %s attempt %d submitted", call.run, call.key, call.attempt)
+        return self._append(run, self._stage_event(call.key, call.attempt, body))
 
     def _finish(self, run: Run, stages: tuple[PlannedStage, ...]) -> Run:
-        """End the run when nothing of it is alive or can start any more."""
+        """End the run if none of its stages is alive or can start."""
         states = {stage.key: run.stage(stage.key) for stage in stages}
         if any(state.status in _ALIVE for state in states.values()):
             return run
@@ -218,21 +205,24 @@ class _Advance:
 
     def _end(self, run: Run, event: Event) -> Run:
         run = self._append(run, event)
-        # What lists show: they read one file of an ended run, not all its events.
+        # For lists: they read this one file of an ended run instead of all its events.
         summary = view_of(self.runtime, run).summary().model_dump_json().encode()
         self.runtime.store.write(run.spec.keys.ended, summary)
         self.runtime.store.delete(run.spec.keys.open)
         logger.info("run %s: %s", run.spec.name, run.status)
         return run
 
+    def _stage_event(self, key: StageKey, attempt: int, body: StageBody) -> StageEvent:
+        return StageEvent(at=self.runtime.clock(), key=key, attempt=attempt, body=body)
+
     def _append(self, run: Run, event: Event) -> Run:
         self._write(event)
         return apply(run, event)
 
     def _write(self, event: Event) -> None:
-        self.turn.require()
+        self.lease.require()
         if self.writer is None:
-            # A file of its own for every call that writes: one writer a file.
+            # A new file for every call that writes, so that each file has one writer.
             self.writer = Writer(name=ADVANCE, attempt=self.log.next_attempt(ADVANCE))
         self.log.append(self.writer, event)
 
@@ -241,8 +231,8 @@ def _damaged(runtime: Runtime, error: Exception) -> ev.RunFailed:
     logger.error("a run's own files are damaged", exc_info=error)
     return ev.RunFailed(
         at=runtime.clock(),
-        cause="The run's own files were removed or damaged, so that it cannot go on.",
-        fix="Start another run; checkpoints that are still there are kept.",
+        cause="The run's files were removed or damaged, so it cannot continue.",
+        fix="Start another run; remaining checkpoints are kept.",
         remedy=StartRun(),
     )
 
@@ -273,9 +263,9 @@ def _what_failed(key: StageKey) -> str:
 
 
 def open_runs(runtime: Runtime, guild: str | None = None) -> list[tuple[str, str]]:
-    """Return (guild, run) of every stored run that has not ended, or of one guild's."""
+    """Return (guild, run) of every stored run that has not ended, of one guild or all."""
     parts = (marker.partition("~") for marker in runtime.store.names(store_keys.OPEN_RUNS))
     marked = [(owner, name) for owner, _, name in parts if guild in (None, owner)]
-    # Made before the run itself: one whose request was cut off in between is none.
+    # The marker comes before the run; a request cut off in between left no run.
     are_stored = each(lambda run: runtime.store.exists(RunKeys(*run).spec), marked)
     return [run for run, is_stored in zip(marked, are_stored, strict=True) if is_stored]

@@ -16,10 +16,11 @@ from typing import BinaryIO
 from training.errors import StageError
 from training.estimates.gpu_memory import MemoryUse
 from training.musubi.failures import TAIL_BYTES, explain
-from training.musubi.progress import EXIT_STOPPED, ProgressEvent
+from training.musubi.progress import EXIT_STOPPED
 from training.musubi.progress_reader import read_events
 from training.pipeline.stage_runner import StageInterruptedError
 from training.remedies import ResumeRun
+from training.runs.training_events import ProgressEvent
 
 # Of the 30 s that a stage has on Modal, the rest is for keeping what the program has saved.
 STOP_SECONDS = 20.0

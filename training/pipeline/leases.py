@@ -1,4 +1,4 @@
-"""Holding a lease while something is done that only one may do at a time."""
+"""Holding leases: for work that only one process may do at a time."""
 
 import logging
 import threading
@@ -13,35 +13,37 @@ from training.ports import Grant, Leases
 
 logger = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 4.0
+# A lease lives for 20 s; this long after it was renewed it is ours without asking again.
+SURE_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 
 
 def wait_a_moment() -> None:
-    """Let some time pass before a lease is asked for again."""
+    """Sleep before trying to acquire a lease again."""
     sleep(_POLL_SECONDS)
 
 
-def nothing_to_do() -> None:
-    """Go on although a lease was lost: what is done under it is safe to be done twice."""
+def ignore_loss() -> None:
+    """Continue although the lease was lost; for work that is safe to do twice."""
 
 
 @contextmanager
-def held(
+def hold_lease(
     leases: Leases,
     name: str,
     *,
     holder: str | None = None,
     wait: Callable[[], None] = wait_a_moment,
-    on_lost: Callable[[], None] = nothing_to_do,
+    on_lost: Callable[[], None] = ignore_loss,
 ) -> Generator[None]:
-    """Hold a lease while the body runs; wait while another holds it.
+    """Hold a lease while the body runs; wait while another holder has it.
 
     Args:
-        leases: Where it is.
-        name: Its name.
-        holder: Who asks; without one, somebody whom nobody else is.
-        wait: Called between two tries; what it raises ends the waiting.
-        on_lost: Called when the lease was lost in the middle.
+        leases: The leases.
+        name: Name of the lease.
+        holder: Unique name of the holder; made up if not given.
+        wait: Called between two tries; an exception ends the waiting.
+        on_lost: Called if the lease is lost while the body runs.
     """
     asking = holder or uuid.uuid4().hex
     while (grant := leases.acquire(name, holder=asking)) is None:
@@ -50,13 +52,13 @@ def held(
         with heartbeat(leases, grant, on_lost):
             yield
     finally:
-        # Afterwards: a renewal that came later would take the release for a loss.
+        # After the heartbeat: a later renewal would take the release for a loss.
         leases.release(grant)
 
 
 @contextmanager
 def heartbeat(leases: Leases, grant: Grant, on_lost: Callable[[], None]) -> Generator[None]:
-    """Renew a lease while the body runs; say once that it was lost."""
+    """Renew a lease while the body runs; call `on_lost` once if it is lost."""
     done = threading.Event()
 
     def beat() -> None:
@@ -64,7 +66,7 @@ def heartbeat(leases: Leases, grant: Grant, on_lost: Callable[[], None]) -> Gene
             try:
                 is_held = leases.renew(grant)
             except OSError:
-                # Whoever takes the lease meanwhile is met by the next renewal that gets through.
+                # If another takes the lease meanwhile, the next successful renewal finds out.
                 logger.warning("the lease %s could not be renewed", grant.name, exc_info=True)
                 continue
             if not is_held:
@@ -80,24 +82,20 @@ def heartbeat(leases: Leases, grant: Grant, on_lost: Callable[[], None]) -> Gene
         thread.join()
 
 
-# How long a lease that was taken or renewed is ours without another look, of 20 s.
-SURE_SECONDS = 5.0
-
-
 class OvertakenError(Exception):
-    """The run's lease went to another, who now writes what happens to the run."""
+    """Another process holds the run's lease now and writes its events."""
 
 
 @dataclass(slots=True)
-class Turn:
-    """The run's lease, held since a moment ago."""
+class RunLease:
+    """The lease on advancing a run."""
 
     leases: Leases
     grant: Grant
     renewed_at: float
 
     def require(self) -> None:
-        """Raise when another may have begun to advance the run.
+        """Raise if another process may have begun to advance the run.
 
         Raises:
             OvertakenError: The lease is lost.
@@ -110,13 +108,13 @@ class Turn:
         self.renewed_at = now
 
 
-def take_turn(leases: Leases, name: str, patience_seconds: float) -> Turn | None:
-    """Return the turn at a run; None when another kept it for all this time."""
+def acquire_run_lease(leases: Leases, name: str, patience_seconds: float) -> RunLease | None:
+    """Return the lease on advancing a run; None if another kept it for `patience_seconds`."""
     gives_up_at, holder = time.monotonic() + patience_seconds, uuid.uuid4().hex
     while True:
         asked_at = time.monotonic()
         if (grant := leases.acquire(name, holder=holder)) is not None:
-            return Turn(leases, grant, asked_at)
+            return RunLease(leases, grant, asked_at)
         if asked_at >= gives_up_at:
             return None
         wait_a_moment()

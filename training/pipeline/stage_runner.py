@@ -11,14 +11,14 @@ from time import monotonic
 
 from training.errors import TrainingError
 from training.pipeline.advance import lease_name, request_advance
-from training.pipeline.leases import heartbeat, held
+from training.pipeline.leases import heartbeat, hold_lease
 from training.pipeline.log_tail import end_of
 from training.pipeline.plan import Planner
 from training.pipeline.runtime import Runtime
 from training.ports import Board, Call, Grant
 from training.runs import events as ev
 from training.runs.event_log import RunLog, Writer
-from training.runs.events import StageEvent, TrainingWarned
+from training.runs.events import StageBody, StageEvent
 from training.runs.spec import RunSpec
 from training.runs.state import Run, StageStatus
 from training.store_keys import RunKeys
@@ -88,7 +88,7 @@ class StageContext:
         self._require_grant()
         self.runtime.store.keep(*keys)
 
-    def emit(self, event: StageEvent | TrainingWarned) -> None:
+    def emit(self, body: StageBody) -> None:
         """Write an event, unless a newer attempt has taken over.
 
         Raises:
@@ -96,7 +96,7 @@ class StageContext:
         """
         with self._write_lock:
             self._require_grant()
-            self._log.append(Writer(name=str(self.key), attempt=self.attempt), event)
+            _append(self._log, self.runtime, self.key, self.attempt, body)
 
     def report_progress(self, data: bytes, *, is_last: bool = False) -> None:
         """Show the newest progress; all but the last may be dropped."""
@@ -125,7 +125,7 @@ class StageContext:
     def shared(self, name: str, key: str) -> Generator[None]:
         """Hold a lease on what several runs make at or below `key`; wait while another makes it."""
         leases, holder = self.runtime.leases, self.grant.holder
-        with held(leases, name, holder=holder, wait=self._wait, on_lost=self.stopping.set):
+        with hold_lease(leases, name, holder=holder, wait=self._wait, on_lost=self.stopping.set):
             self.runtime.store.refresh(key)
             yield
 
@@ -180,6 +180,12 @@ def run_stage(
     return status
 
 
+def _append(log: RunLog, runtime: Runtime, key: StageKey, attempt: int, body: StageBody) -> None:
+    """Append to the event file of one attempt of a stage."""
+    event = StageEvent(at=runtime.clock(), key=key, attempt=attempt, body=body)
+    log.append(Writer(name=str(key), attempt=attempt), event)
+
+
 def _was_cut_off(runtime: Runtime, log: RunLog, run: Run, call: Call) -> bool:
     """Return whether the attempt has worked before, in a container that is gone; and say so.
 
@@ -189,10 +195,8 @@ def _was_cut_off(runtime: Runtime, log: RunLog, run: Run, call: Call) -> bool:
     if stage.attempt != call.attempt or stage.status is not StageStatus.RUNNING:
         return False
     logger.warning("run %s: %s attempt %d was cut off", call.run, call.key, call.attempt)
-    stopped = ev.StageStopped(
-        at=runtime.clock(), key=call.key, attempt=call.attempt, reason="its machine was taken away"
-    )
-    log.append(Writer(name=str(call.key), attempt=call.attempt), stopped)
+    stopped = ev.StageStopped(reason="its machine was taken away")
+    _append(log, runtime, call.key, call.attempt, stopped)
     return True
 
 
@@ -209,61 +213,30 @@ def _is_over(run: Run, call: Call) -> bool:
 
 
 def _attempt(context: StageContext, function: StageFunction) -> StageStatus:
-    key, attempt, clock = context.key, context.attempt, context.runtime.clock
+    key, name = context.key, context.spec.name
     try:
-        context.emit(ev.StageStarted(at=clock(), key=key, attempt=attempt))
+        context.emit(ev.StageStarted())
         result = function(context)
-        context.emit(
-            ev.StageSucceeded(
-                at=clock(), key=key, attempt=attempt, reused=result.reused, note=result.note
-            )
-        )
+        context.emit(ev.StageSucceeded(reused=result.reused, note=result.note))
     except StageInterruptedError as error:
-        logger.warning("run %s: %s stopped: %s", context.spec.name, key, error)
-        return _last_word(
-            context, ev.StageStopped(at=clock(), key=key, attempt=attempt, reason=str(error))
-        )
-    except TrainingError as error:
-        logger.warning("run %s: %s failed: %s", context.spec.name, key, error)
-        return _last_word(
-            context,
-            ev.StageFailed(
-                at=clock(),
-                key=key,
-                attempt=attempt,
-                cause=error.cause,
-                fix=error.fix,
-                remedy=error.remedy,
-            ),
-        )
+        logger.warning("run %s: %s stopped: %s", name, key, error)
+        return _end(context, ev.StageStopped(reason=str(error)))
     except ConnectionError as error:
-        logger.exception("run %s: %s lost touch", context.spec.name, key)
-        return _last_word(
-            context, ev.StageStopped(at=clock(), key=key, attempt=attempt, reason=str(error))
-        )
+        logger.exception("run %s: %s lost its connection", name, key)
+        return _end(context, ev.StageStopped(reason=str(error)))
+    except TrainingError as error:
+        logger.warning("run %s: %s failed: %s", name, key, error)
+        failed = ev.StageFailed(cause=error.cause, fix=error.fix, remedy=error.remedy)
+        return _end(context, failed)
     except OSError as error:
-        logger.exception("run %s: %s failed", context.spec.name, key)
-        return _last_word(
-            context,
-            ev.StageFailed(
-                at=clock(),
-                key=key,
-                attempt=attempt,
-                cause=f"The machine refused: {_refusal(error)}.",
-                fix="Free disk space or repair what it names, then start the run again.",
-            ),
-        )
+        logger.exception("run %s: %s failed", name, key)
+        cause = f"The machine reported: {_refusal(error)}."
+        fix = "Free disk space or repair what it names, then start the run again."
+        return _end(context, ev.StageFailed(cause=cause, fix=fix))
     except Exception as error:
-        _last_word(
-            context,
-            ev.StageFailed(
-                at=clock(),
-                key=key,
-                attempt=attempt,
-                cause=f"An unexpected error stopped {key}: {type(error).__name__}: {error}.",
-                fix="This is a bug; the operator finds the traceback in the stage's log.",
-            ),
-        )
+        cause = f"An unexpected error stopped {key}: {type(error).__name__}: {error}."
+        fix = "This is a bug; the operator finds the traceback in the stage's log."
+        _end(context, ev.StageFailed(cause=cause, fix=fix))
         raise
     return StageStatus.SUCCEEDED
 
@@ -274,10 +247,10 @@ def _refusal(error: OSError) -> str:
     return f"{Path(error.filename).name}: {reason}" if error.filename else reason
 
 
-def _last_word(context: StageContext, event: ev.StageStopped | ev.StageFailed) -> StageStatus:
+def _end(context: StageContext, end: ev.StageStopped | ev.StageFailed) -> StageStatus:
     try:
-        context.emit(event)
+        context.emit(end)
     except StageInterruptedError:
         logger.warning("run %s: %s was taken over", context.spec.name, context.key)
-    stopped = isinstance(event, ev.StageStopped)
+    stopped = isinstance(end, ev.StageStopped)
     return StageStatus.INTERRUPTED if stopped else StageStatus.FAILED

@@ -1,15 +1,15 @@
 """The engine that rehearses a run: musubi's command lines on a tiny model, on CPU, in seconds."""
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from training.catalogue.models import Model, WeightFile
+from training.files.code_path import python_path
 from training.files.hashing import file_sha256
 from training.ports import Extent, Obtained
-from training.rehearsal.shape import adapter_widths
-from training.rehearsal.weights import Role, write_weights
+from training.rehearsal.model.shape import adapter_widths
+from training.rehearsal.model.weights import Role, write_weights
 from training.vocabulary import Widths
 
 # Fixed file times make the same seed give the same bytes; any constant would do.
@@ -28,10 +28,11 @@ class RehearsalEngine:
 
     def environment(self) -> Mapping[str, str]:
         """Return what the command's environment needs beyond the stage's own."""
-        root = str(Path(__file__).parents[2])
-        inherited = os.environ.get("PYTHONPATH")
-        path = f"{root}{os.pathsep}{inherited}" if inherited else root
-        return {"SOURCE_DATE_EPOCH": _EPOCH_SECONDS, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}
+        return {
+            "SOURCE_DATE_EPOCH": _EPOCH_SECONDS,
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": python_path(),
+        }
 
     def modules(self, model: Model) -> Widths:
         """Return the modules of the tiny model that carry an adapter."""

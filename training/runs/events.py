@@ -1,131 +1,90 @@
-"""What can happen to a run: the events that its log holds and its state is folded from."""
+"""What can happen to a run: the events in its log, from which its state is folded."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from training.remedies import Remedy
-from training.vocabulary import StageKey, Trouble
+from training.runs.training_events import CheckpointSaved, EpochEnded, StateSaved, Warned
+from training.vocabulary import StageKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageSubmitted:
-    """The backend took the stage's attempt and gave a handle for it."""
+    """The backend accepted the attempt and returned a handle for it."""
 
-    at: datetime
-    key: StageKey
-    attempt: int
     handle: str
-    kind: Literal["stage_submitted"] = "stage_submitted"
+    kind: Literal["submitted"] = "submitted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageStarted:
-    """An attempt of the stage holds its lease and works."""
+    """The attempt holds the stage's lease and is working."""
 
-    at: datetime
-    key: StageKey
-    attempt: int
     resumed_step: int | None = None
-    kind: Literal["stage_started"] = "stage_started"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochEnded:
-    """Training finished an epoch; `loss` is the average over it."""
-
-    at: datetime
-    key: StageKey
-    attempt: int
-    epoch: int
-    step: int
-    loss: float | None
-    kind: Literal["epoch_ended"] = "epoch_ended"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckpointSaved:
-    """A checkpoint is complete under its final name; `file` is relative to the run's folder."""
-
-    at: datetime
-    key: StageKey
-    attempt: int
-    file: str
-    epoch: int
-    step: int
-    size_bytes: int
-    is_final: bool
-    kind: Literal["checkpoint_saved"] = "checkpoint_saved"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateSaved:
-    """A training state is complete, so that a later attempt can go on from `step`."""
-
-    at: datetime
-    key: StageKey
-    attempt: int
-    epoch: int
-    step: int
-    kind: Literal["state_saved"] = "state_saved"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingWarned:
-    """Training goes on, but will probably lead to nothing; said once in an attempt."""
-
-    at: datetime
-    key: StageKey
-    attempt: int
-    trouble: Trouble
-    step: int
-    kind: Literal["training_warned"] = "training_warned"
+    kind: Literal["started"] = "started"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageSucceeded:
-    """The stage's result is stored; `reused` when it was there already; `note` for people."""
+    """The stage's result is stored; `reused` if it was already there."""
 
-    at: datetime
-    key: StageKey
-    attempt: int
     reused: bool = False
     note: str = ""
-    kind: Literal["stage_succeeded"] = "stage_succeeded"
+    kind: Literal["succeeded"] = "succeeded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageFailed:
-    """The stage ended for a reason that another attempt would meet again."""
+    """The stage failed in a way that another attempt would repeat."""
 
-    at: datetime
-    key: StageKey
-    attempt: int
     cause: str
     fix: str
     remedy: Remedy | None = None
-    kind: Literal["stage_failed"] = "stage_failed"
+    kind: Literal["failed"] = "failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageStopped:
-    """The stage was interrupted (a signal, a killed trainer); the next attempt goes on."""
+    """The attempt was interrupted (a signal, a killed trainer); the next attempt continues."""
 
-    at: datetime
-    key: StageKey
-    attempt: int
     reason: str
-    kind: Literal["stage_stopped"] = "stage_stopped"
+    kind: Literal["stopped"] = "stopped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageLost:
-    """The attempt ended without a word: its container or process is gone."""
+    """The attempt's container or process disappeared without reporting an end."""
+
+    kind: Literal["lost"] = "lost"
+
+
+StageBody = Annotated[
+    StageSubmitted
+    | StageStarted
+    | EpochEnded
+    | CheckpointSaved
+    | StateSaved
+    | Warned
+    | StageSucceeded
+    | StageFailed
+    | StageStopped
+    | StageLost,
+    Field(discriminator="kind"),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageEvent:
+    """Something that happened in one attempt of a stage."""
 
     at: datetime
     key: StageKey
     attempt: int
-    kind: Literal["stage_lost"] = "stage_lost"
+    body: StageBody
+    kind: Literal["stage"] = "stage"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +106,7 @@ class RunSucceeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFailed:
-    """At least one stage failed and nothing else of the run is left to do."""
+    """A stage failed and nothing else of the run can continue."""
 
     at: datetime
     cause: str
@@ -164,15 +123,4 @@ class RunCancelled:
     kind: Literal["run_cancelled"] = "run_cancelled"
 
 
-StageEvent = (
-    StageSubmitted
-    | StageStarted
-    | EpochEnded
-    | CheckpointSaved
-    | StateSaved
-    | StageSucceeded
-    | StageFailed
-    | StageStopped
-    | StageLost
-)
-Event = StageEvent | TrainingWarned | CancelRequested | RunSucceeded | RunFailed | RunCancelled
+Event = StageEvent | CancelRequested | RunSucceeded | RunFailed | RunCancelled

@@ -10,6 +10,7 @@ from training.remedies import Remedy, Suggestion, about_run, suggested
 from training.runs import events as ev
 from training.runs.events import Event, StageEvent
 from training.runs.spec import RunSpec
+from training.runs.training_events import CheckpointSaved, EpochEnded, StateSaved, Warned
 from training.vocabulary import ExpertName, StageKey, Trouble
 
 
@@ -19,31 +20,31 @@ class RunStatus(StrEnum):
     QUEUED = "queued"  # stored; no stage has started yet
     RUNNING = "running"  # at least one stage has started
     SUCCEEDED = "succeeded"  # every expert is trained and published
-    FAILED = "failed"  # a stage failed for good; what the other expert made stays
+    FAILED = "failed"  # a stage failed for good; the other expert's files stay
     CANCELLED = "cancelled"  # stopped on request
 
     @property
     def is_final(self) -> bool:
-        """Return whether nothing more will happen to the run."""
+        """Whether nothing more will happen to the run."""
         return self in (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
 
 
 class StageStatus(StrEnum):
-    """Where one stage of a run stands, in the order in which one attempt passes through."""
+    """Where a stage stands, in the order in which an attempt passes through."""
 
     PENDING = "pending"  # not handed to the backend yet
-    SUBMITTED = "submitted"  # waits for its turn at the backend
+    SUBMITTED = "submitted"  # queued at the backend
     RUNNING = "running"  # an attempt holds its lease
-    INTERRUPTED = "interrupted"  # the attempt is over; the next one goes on
+    INTERRUPTED = "interrupted"  # the attempt is over; the next one continues
     FAILED = "failed"
     SUCCEEDED = "succeeded"
 
 
 @dataclass(frozen=True, slots=True)
 class StageState:
-    """What is known of one stage: the newest attempt and how it stands.
+    """A stage's newest attempt.
 
-    `progressed_attempt` is the newest attempt that left something a later one can go on from.
+    `progressed_attempt` is the newest attempt that left something to continue from.
     """
 
     status: StageStatus = StageStatus.PENDING
@@ -61,9 +62,9 @@ class StageState:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Adapter weights on disk, complete; `file` is relative to the run's folder.
+    """Complete adapter weights on disk; `file` is relative to the run's folder.
 
-    What `publish` says of a file replaces what the trainer said, whichever is read first.
+    What `publish` reports about a file replaces the trainer's report, whichever is read first.
     """
 
     file: str
@@ -76,7 +77,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class ExpertState:
-    """How far one expert's training is, from durable events."""
+    """How far an expert's training is, from durable events."""
 
     epoch: int = 0
     step: int = 0
@@ -87,7 +88,7 @@ class ExpertState:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run and all that came of it so far."""
+    """A run and everything that has happened to it."""
 
     spec: RunSpec
     status: RunStatus = RunStatus.QUEUED
@@ -101,7 +102,7 @@ class Run:
 
     @property
     def cancel_requested(self) -> bool:
-        """Whether somebody has asked it to stop."""
+        """Whether somebody asked to cancel it."""
         return self.cancel_requested_at is not None
 
     @property
@@ -119,7 +120,7 @@ class Run:
 
 
 def fold(spec: RunSpec, events: Iterable[Event]) -> Run:
-    """Return the run that `events`, in (attempt, sequence) order, lead to."""
+    """Return the run after `events`, given in (attempt, sequence) order."""
     run = Run(spec)
     for event in events:
         run = apply(run, event)
@@ -127,7 +128,7 @@ def fold(spec: RunSpec, events: Iterable[Event]) -> Run:
 
 
 def apply(run: Run, event: Event) -> Run:
-    """Return `run` after `event`. The first final event wins; what follows it is ignored."""
+    """Return `run` after `event`; the first final event wins and later events are ignored."""
     if run.status.is_final:
         return run
     match event:
@@ -146,96 +147,104 @@ def apply(run: Run, event: Event) -> Run:
             )
         case ev.RunCancelled():
             return replace(run, status=RunStatus.CANCELLED, ended_at=event.at)
-        case ev.TrainingWarned():
-            return _with_training(run, event)
+        case ev.StageEvent():
+            return _with_training(_apply_to_stage(run, event), event)
         case _:
-            return _apply_to_stage(run, event)
+            assert_never(event)
 
 
 def _apply_to_stage(run: Run, event: StageEvent) -> Run:
     before = run.stage(event.key)
-    if event.attempt >= before.attempt:
-        after = _next_stage(before, event)
-        waiting = after.status in (StageStatus.PENDING, StageStatus.SUBMITTED)
-        status = run.status if waiting else RunStatus.RUNNING
-        run = replace(run, status=status, stages={**run.stages, event.key: after})
-    return _with_training(run, event)
+    # A warning says nothing about the stage itself.
+    if event.attempt < before.attempt or isinstance(event.body, Warned):
+        return run
+    after = _next_stage(before, event)
+    waiting = after.status in (StageStatus.PENDING, StageStatus.SUBMITTED)
+    status = run.status if waiting else RunStatus.RUNNING
+    return replace(run, status=status, stages={**run.stages, event.key: after})
 
 
 def _next_stage(before: StageState, event: StageEvent) -> StageState:
-    """Return the stage after `event`; within one attempt the status only ever moves on.
+    """Return the stage after `event`; within an attempt the status only moves forward.
 
-    Events of several writers may be read in another order than they happened in, so that every
-    step here gives the same result in any order.
+    Events of several writers may be read in another order than they happened in, so every step
+    here gives the same result in any order.
     """
-    stage = before
-    if event.attempt > before.attempt:
-        stage = StageState(
-            attempt=event.attempt,
-            progressed_attempt=before.progressed_attempt,
-            started_at=before.started_at,
-        )
-    match event:
+    stage, body = _at_attempt(before, event.attempt), event.body
+    match body:
         case ev.StageSubmitted():
-            return replace(_moved(stage, StageStatus.SUBMITTED), handle=event.handle)
+            return replace(_moved(stage, StageStatus.SUBMITTED), handle=body.handle)
         case ev.StageStarted():
             since = min(stage.started_at or event.at, event.at)
             return replace(_moved(stage, StageStatus.RUNNING), started_at=since)
         case ev.StageSucceeded():
             done = _moved(stage, StageStatus.SUCCEEDED)
-            return replace(done, reused=event.reused, note=event.note, ended_at=event.at)
+            return replace(done, reused=body.reused, note=body.note, ended_at=event.at)
         case ev.StageFailed():
-            failed = _moved(stage, StageStatus.FAILED)
             return replace(
-                failed,
-                cause=event.cause,
-                fix=event.fix,
-                remedy=event.remedy,
+                _moved(stage, StageStatus.FAILED),
+                cause=body.cause,
+                fix=body.fix,
+                remedy=body.remedy,
                 ended_at=event.at,
             )
         case ev.StageStopped() | ev.StageLost():
             return _moved(stage, StageStatus.INTERRUPTED)
-        case ev.EpochEnded() | ev.StateSaved() | ev.CheckpointSaved():
+        case EpochEnded() | StateSaved() | CheckpointSaved():
             return replace(stage, progressed_attempt=event.attempt)
+        case Warned():
+            return stage
         case _:
-            assert_never(event)
+            assert_never(body)
+
+
+def _at_attempt(before: StageState, attempt: int) -> StageState:
+    if attempt == before.attempt:
+        return before
+    return StageState(
+        attempt=attempt,
+        progressed_attempt=before.progressed_attempt,
+        started_at=before.started_at,
+    )
 
 
 def _moved(stage: StageState, status: StageStatus) -> StageState:
     order = list(StageStatus)
-    later = max(stage.status, status, key=order.index)
-    return replace(stage, status=later)
+    return replace(stage, status=max(stage.status, status, key=order.index))
 
 
-def _with_training(run: Run, event: StageEvent | ev.TrainingWarned) -> Run:
-    """Return `run` with what a training event says of its expert; a name counts once."""
-    name = event.key.expert
+def _with_training(run: Run, event: StageEvent) -> Run:
+    """Return `run` with what a training event says of its expert; a file counts once."""
+    name, body = event.key.expert, event.body
     if name is None:
         return run
     state = run.expert(name)
-    match event:
-        case ev.EpochEnded():
-            if event.step < state.step:
+    match body:
+        case EpochEnded():
+            if body.step < state.step:
                 return run
-            state = replace(state, epoch=event.epoch, step=event.step, loss=event.loss)
-        case ev.CheckpointSaved():
-            is_published = event.key.stage == "publish"
-            known = (old for old in state.checkpoints if old.file == event.file)
-            if not is_published and any(old.is_published for old in known):
-                return run
+            state = replace(state, epoch=body.epoch, step=body.step, loss=body.loss)
+        case CheckpointSaved():
             saved = Checkpoint(
-                event.file,
-                event.epoch,
-                event.step,
-                event.size_bytes,
-                event.is_final,
-                is_published,
+                body.path,
+                body.epoch,
+                body.step,
+                body.size_bytes,
+                body.is_final,
+                is_published=event.key.stage == "publish",
             )
-            others = tuple(old for old in state.checkpoints if old.file != event.file)
-            ordered = sorted((*others, saved), key=lambda c: (c.step, c.is_final))
-            state = replace(state, checkpoints=tuple(ordered))
-        case ev.TrainingWarned():
-            state = replace(state, troubles=tuple(sorted({*state.troubles, event.trouble})))
+            state = _with_checkpoint(state, saved)
+        case Warned():
+            state = replace(state, troubles=tuple(sorted({*state.troubles, body.trouble})))
         case _:
             return run
     return replace(run, experts={**run.experts, name: state})
+
+
+def _with_checkpoint(state: ExpertState, saved: Checkpoint) -> ExpertState:
+    known = [old for old in state.checkpoints if old.file == saved.file]
+    if not saved.is_published and any(old.is_published for old in known):
+        return state
+    others = (old for old in state.checkpoints if old.file != saved.file)
+    ordered = sorted((*others, saved), key=lambda c: (c.step, c.is_final))
+    return replace(state, checkpoints=tuple(ordered))

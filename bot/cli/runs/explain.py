@@ -15,8 +15,7 @@ from bot.messages.remedy_text import suggestion_option, suggestion_words
 from training.errors import NotFoundError, RequestError
 from training.musubi.failures import TAIL_BYTES, Failure
 from training.musubi.failures import explain as find_failure
-from training.musubi.plain_log import PlainLog
-from training.musubi.progress import StepDone
+from training.musubi.last_words import last_step
 
 # By a file's first bytes: what PowerShell writes of a program's output.
 _ENCODINGS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
@@ -41,8 +40,8 @@ def explain(
         errors.print(f"{log} shows no failure; --exit-code tells what a log cannot.", markup=False)
     elif not json:
         _print(failure)
-    if not json and (last := _last_step(text)) is not None:
-        console.print(f"It came to step {last.step} of {last.total_steps}.", markup=False)
+    if not json and (last := last_step(text)) is not None:
+        console.print(f"It came to step {last[0]} of {last[1]}.", markup=False)
     if failure is None:
         sys.exit(1)
 
@@ -69,13 +68,6 @@ def _end_of(log: Path) -> str:
     if "\0" in text:
         raise RequestError(f"{log} is not a text file.", "Give what musubi-tuner printed.")
     return _ESCAPES.sub("", text)
-
-
-def _last_step(text: str) -> StepDone | None:
-    """Return the last step that musubi-tuner's own output tells of, None before the first."""
-    log = PlainLog()
-    events = [*log.feed(text.encode()), *log.close()]
-    return next((event for event in reversed(events) if isinstance(event, StepDone)), None)
 
 
 def _as_json(failure: Failure) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from training.musubi.launcher.program import main
-from training.musubi.progress import ProgressEvent, StepDone
 from training.musubi.progress_reader import read_events
+from training.runs.training_events import ProgressEvent, StepDone
 
 STANDIN = Path(__file__).parent / "standin"
 TRAIN, LATENTS, TEXT = (

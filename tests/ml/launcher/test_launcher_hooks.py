@@ -10,7 +10,7 @@ import pytest
 import training.musubi.launcher
 from tests.ml.launcher.launched import LATENTS, STANDIN, TEXT, TRAIN, run
 from training.musubi.launcher.hooks import MUSUBI_COMMIT, HookError, with_start_values
-from training.musubi.progress import CacheProgress
+from training.runs.training_events import CacheProgress
 
 PACKAGE = "src/musubi_tuner"
 TRAINER = f"{PACKAGE}/training/trainer_base.py"

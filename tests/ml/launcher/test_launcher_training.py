@@ -9,7 +9,8 @@ import pytest
 
 from tests.ml.launcher.launched import TRAIN, Ended, launched, run
 from training.files.safetensors_header import read_header
-from training.musubi.progress import (
+from training.musubi.state import read_state
+from training.runs.training_events import (
     CheckpointSaved,
     CheckpointStarted,
     EpochEnded,
@@ -20,7 +21,6 @@ from training.musubi.progress import (
     TrainingStarted,
     Warned,
 )
-from training.musubi.state import read_state
 
 STEPS = 15  # three epochs of five
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.examples import examples
-from training.merge.direct import StreamWriter
+from training.merge.disk.stream_writer import StreamWriter
 
 _PAGE = 4096
 

@@ -18,7 +18,10 @@ from tests.ml.rehearsal.workspace import (
     run_observed,
     steps,
 )
-from training.musubi.progress import (
+from training.musubi.state import read_state
+from training.rehearsal import tensor_file
+from training.rehearsal.__main__ import main
+from training.runs.training_events import (
     CheckpointSaved,
     ProgressEvent,
     StateSaved,
@@ -26,9 +29,6 @@ from training.musubi.progress import (
     Stopped,
     TrainingStarted,
 )
-from training.musubi.state import read_state
-from training.rehearsal import tensor_file
-from training.rehearsal.__main__ import main
 
 STOPPED = 75
 

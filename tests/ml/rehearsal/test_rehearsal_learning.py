@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from tests.ml.rehearsal.workspace import DATE, Task, Workspace, losses, observed
-from training.musubi.progress import (
+from training.rehearsal import tensor_file
+from training.rehearsal.__main__ import main
+from training.rehearsal.model.shape import adapter_modules
+from training.runs.training_events import (
     CheckpointSaved,
     EpochEnded,
     StateSaved,
     TrainingStarted,
 )
-from training.rehearsal import tensor_file
-from training.rehearsal.__main__ import main
-from training.rehearsal.shape import adapter_modules
 
 # Keys of a file that musubi-tuner v0.3.4 wrote with this command line's options.
 MUSUBI_KEYS = """

@@ -16,6 +16,7 @@ from training.runs.event_log import ADVANCE
 from training.runs.events import Event
 from training.runs.spec import RunSpec
 from training.runs.state import fold
+from training.runs.training_events import CheckpointSaved, EpochEnded
 from training.vocabulary import StageKey
 
 OPEN, ENDED, DATASETS, VERSIONS = 10, 60, 12, 3
@@ -53,13 +54,20 @@ def _write_run(root: Path, spec: RunSpec, *, is_open: bool) -> None:
     """Write the files that a run of five stages leaves, or one that trains."""
     folder = root / spec.name
     for number, key in enumerate(stage_keys(spec), 1):
-        submitted = ev.StageSubmitted(at=_BEGAN, key=key, attempt=1, handle=f"{spec.name}-{key}")
+        submitted = ev.StageEvent(
+            at=_BEGAN, key=key, attempt=1, body=ev.StageSubmitted(handle=f"{spec.name}-{key}")
+        )
         _write_events(folder, f"{ADVANCE}-{number}", submitted)
         if is_open and key.stage == "train":
             _write_events(folder, f"{key}-1", *_training(key))
             break
-        started = ev.StageStarted(at=_BEGAN, key=key, attempt=1)
-        _write_events(folder, f"{key}-1", started, ev.StageSucceeded(at=_BEGAN, key=key, attempt=1))
+        started = ev.StageEvent(at=_BEGAN, key=key, attempt=1, body=ev.StageStarted())
+        _write_events(
+            folder,
+            f"{key}-1",
+            started,
+            ev.StageEvent(at=_BEGAN, key=key, attempt=1, body=ev.StageSucceeded()),
+        )
     if not is_open:
         _write_events(folder, "train-main-2", *map(_checkpoint, range(1, 6)))
         _write_events(folder, f"{ADVANCE}-9", ev.RunSucceeded(at=_BEGAN))
@@ -69,8 +77,10 @@ def _write_run(root: Path, spec: RunSpec, *, is_open: bool) -> None:
 
 
 def _training(key: StageKey) -> list[Event]:
-    started = ev.StageStarted(at=_BEGAN, key=key, attempt=1)
-    ended = ev.EpochEnded(at=_BEGAN, key=key, attempt=1, epoch=1, step=10, loss=0.1)
+    started = ev.StageEvent(at=_BEGAN, key=key, attempt=1, body=ev.StageStarted())
+    ended = ev.StageEvent(
+        at=_BEGAN, key=key, attempt=1, body=EpochEnded(epoch=1, step=10, loss=0.1)
+    )
     return [started, ended]
 
 
@@ -81,15 +91,17 @@ def _summary(spec: RunSpec) -> str:
 
 
 def _checkpoint(epoch: int) -> Event:
-    return ev.CheckpointSaved(
+    return ev.StageEvent(
         at=_BEGAN,
         key=StageKey("train", "main"),
         attempt=2,
-        file=f"checkpoints/main/lora-e{epoch}.safetensors",
-        epoch=epoch,
-        step=10 * epoch,
-        size_bytes=1,
-        is_final=True,
+        body=CheckpointSaved(
+            path=f"checkpoints/main/lora-e{epoch}.safetensors",
+            epoch=epoch,
+            step=10 * epoch,
+            size_bytes=1,
+            is_final=True,
+        ),
     )
 
 

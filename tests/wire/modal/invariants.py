@@ -18,14 +18,14 @@ from training.files.hashing import file_sha256
 from training.pipeline.run_view import metrics
 from training.ports import Call
 from training.runs.events import (
-    CheckpointSaved,
+    StageEvent,
     StageFailed,
     StageStarted,
     StageStopped,
     StageSucceeded,
-    StateSaved,
 )
 from training.runs.state import Run, RunStatus, StageStatus
+from training.runs.training_events import CheckpointSaved, StateSaved
 from training.store_keys import RunKeys
 from training.vocabulary import ExpertName, StageKey
 
@@ -84,9 +84,9 @@ def check_nothing_is_lost(installation: Installation, run: Run) -> None:
     for path, data in installation.seen.items():
         assert path.read_bytes().startswith(data), f"{path.name} lost events"
     folder = installation.committed("runs") / RunKeys(GUILD, run.spec.name).folder
-    told = [its for its in installation.events(run.spec.name) if isinstance(its, CheckpointSaved)]
-    for event in told:
-        assert (folder / event.file).is_file(), f"{event.file} is gone"
+    for event in _stage_events(installation, run.spec.name):
+        if isinstance(event.body, CheckpointSaved):
+            assert (folder / event.body.path).is_file(), f"{event.body.path} is gone"
     for expert in run.spec.experts:
         state = run.expert(expert.name)
         for checkpoint in state.checkpoints:
@@ -160,9 +160,9 @@ def check_every_end_is_told(installation: Installation, found: Iterable[Executio
             continue
         call = execution.call
         ends = {
-            ENDS[type(its)]
-            for its in installation.events(call.run)
-            if isinstance(its, StageSucceeded | StageFailed | StageStopped)
+            ENDS[type(its.body)]
+            for its in _stage_events(installation, call.run)
+            if isinstance(its.body, StageSucceeded | StageFailed | StageStopped)
             and (its.key, its.attempt) == (call.key, call.attempt)
         }
         assert execution.returned in ends, f"{call.name} returned {execution.returned}: {ends}"
@@ -186,25 +186,27 @@ def started_attempts(installation: Installation, name: str, key: StageKey) -> li
     """Return the attempts of a stage that began to work, in the order in which they did."""
     found = [
         its
-        for its in installation.events(name)
-        if isinstance(its, StageStarted) and its.key == key and its.resumed_step is None
+        for its in _stage_events(installation, name)
+        if isinstance(its.body, StageStarted) and its.key == key and its.body.resumed_step is None
     ]
     return [its.attempt for its in sorted(found, key=lambda its: its.at)]
 
 
 def resumed_step(installation: Installation, run: str, attempt: int) -> int:
     """Return the step that an attempt went on from; 0 when it began anew."""
-    found = (its for its in installation.events(run) if isinstance(its, StageStarted))
-    steps = [
-        its.resumed_step for its in found if its.attempt == attempt and its.key.stage == "train"
-    ]
-    return max(step or 0 for step in steps)
+    found = (its for its in _stage_events(installation, run) if its.key.stage == "train")
+    started = (its.body for its in found if its.attempt == attempt)
+    return max(its.resumed_step or 0 for its in started if isinstance(its, StageStarted))
 
 
 def saved_steps(installation: Installation, run: str, attempt: int) -> list[int]:
     """Return the steps of the training states that an attempt saved."""
-    found = (its for its in installation.events(run) if isinstance(its, StateSaved))
-    return [its.step for its in found if its.attempt == attempt]
+    found = (its.body for its in _stage_events(installation, run) if its.attempt == attempt)
+    return [its.step for its in found if isinstance(its, StateSaved)]
+
+
+def _stage_events(installation: Installation, run: str) -> list[StageEvent]:
+    return [its for its in installation.events(run) if isinstance(its, StageEvent)]
 
 
 def _check_published(installation: Installation, run: Run, expert: ExpertName) -> None:
@@ -247,8 +249,8 @@ def _ended(installation: Installation, execution: Execution) -> float:
     """
     ends = [execution.attempt.ended or float("inf")]
     since_start = time.time() - time.monotonic()
-    for event in installation.events(execution.call.run):
-        if not isinstance(event, StageSucceeded | StageFailed | StageStopped):
+    for event in _stage_events(installation, execution.call.run):
+        if not isinstance(event.body, StageSucceeded | StageFailed | StageStopped):
             continue
         if (event.key, event.attempt) == (execution.call.key, execution.call.attempt):
             told = event.at.timestamp() - since_start

@@ -18,6 +18,7 @@ from training import store_keys
 from training.operations.clean_up import CleanUp, Freed
 from training.operations.notices import announce
 from training.runs import events as ev
+from training.runs.training_events import CheckpointSaved
 from training.store_keys import RunKeys
 from training.vocabulary import StageKey
 
@@ -121,15 +122,11 @@ async def until_no_notice_is_left(hosted: Hosting) -> None:
 
 def add_trained_run(hosted: Hosting, name: str) -> None:
     at = datetime.now(UTC)
-    saved = ev.CheckpointSaved(
+    saved = ev.StageEvent(
         at=at,
         key=TRAIN,
         attempt=1,
-        file=FILE,
-        epoch=1,
-        step=10,
-        size_bytes=len(CONTENT),
-        is_final=True,
+        body=CheckpointSaved(path=FILE, epoch=1, step=10, size_bytes=len(CONTENT), is_final=True),
     )
     hosted.add_run(name, saved)
     hosted.runtime.runtime.store.write(f"{RunKeys(hosted.guild, name).folder}/{FILE}", CONTENT)

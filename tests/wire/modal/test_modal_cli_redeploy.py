@@ -18,7 +18,7 @@ from tests.wire.modal.sandbox_thread import SandboxThread
 from training.deployment.names import HUB_SECRET, Deployment
 from training.operations.run_drafts import Requester
 from training.operations.runs import Runs
-from training.pipeline.leases import held
+from training.pipeline.leases import hold_lease
 from training.registry.dataset_draft import Upload
 from training.registry.datasets import Datasets
 from training.runs.spec import TrainRequest
@@ -119,7 +119,7 @@ def test_an_app_of_somebody_else_is_not_replaced(operator: Loopback) -> None:
 @pytest.mark.usefixtures("deployed")
 def test_two_do_not_deploy_at_once(operator: Loopback) -> None:
     leases = open_runtime(Deployment(name="team")).runtime.leases
-    with held(leases, "deploy"):
+    with hold_lease(leases, "deploy"):
         result = lorabot(*DEPLOY)
 
     assert (result.code, result.out) == (1, "")

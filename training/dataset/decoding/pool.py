@@ -8,7 +8,6 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -16,8 +15,8 @@ from pydantic import ValidationError
 
 from training.dataset.decoding.messages import DecoderReply, DecoderRequest
 from training.dataset.limits import MIB, Limits
+from training.files.code_path import CODE_ROOT
 
-PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 # Each takes 70 to 80 MiB while it looks at 1280 x 720, and an inspection stays under 300 MiB.
 MOST_LOOKING = 3
 MOST_CONVERTING = 16
@@ -126,7 +125,7 @@ def start_worker(limits: Limits) -> subprocess.Popen[str]:
     """Start a decoding process."""
     environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
     # One BLAS thread: more only cost start-up time and address space here.
-    environment |= {"PYTHONPATH": str(PACKAGE_ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    environment |= {"PYTHONPATH": str(CODE_ROOT), "OPENBLAS_NUM_THREADS": "1"}
     settings = [f"{name}={value}" for name, value in asdict(limits).items()]
     return subprocess.Popen(
         [sys.executable, "-m", "training.dataset.decoding.worker", *settings],
@@ -134,7 +133,7 @@ def start_worker(limits: Limits) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=environment,
-        cwd=PACKAGE_ROOT,
+        cwd=CODE_ROOT,
         text=True,
         encoding="utf-8",
     )

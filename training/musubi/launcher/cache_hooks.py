@@ -7,7 +7,8 @@ from typing import Any
 
 from training.files.atomic import atomic_path
 from training.musubi.launcher.hooks import Function, HookPoint
-from training.musubi.progress import EXIT_STOPPED, CacheProgress, ProgressWriter
+from training.musubi.progress import EXIT_STOPPED, ProgressWriter
+from training.runs.training_events import CacheProgress
 
 ENCODE_MEDIA = HookPoint("musubi_tuner.cache_latents", "encode_datasets", ("datasets",))
 ENCODE_TEXT = HookPoint(

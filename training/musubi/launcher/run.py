@@ -15,16 +15,15 @@ from training.musubi.launcher.batches import Batches
 from training.musubi.launcher.randomness import States
 from training.musubi.launcher.saving import CheckpointSaver
 from training.musubi.launcher.trouble import TroubleWatch
-from training.musubi.progress import (
-    EXIT_STOPPED,
+from training.musubi.progress import EXIT_STOPPED, ProgressWriter
+from training.musubi.state import Position, Reason, TrainingState, step_state_name
+from training.runs.training_events import (
     EpochEnded,
-    ProgressWriter,
     StepDone,
     Stopped,
     TrainingStarted,
     Warned,
 )
-from training.musubi.state import Position, Reason, TrainingState, step_state_name
 
 UP_WEIGHT = ".lora_up.weight"
 

@@ -8,13 +8,9 @@ from typing import Any
 from training.files.atomic import atomic_directory, atomic_path, remove_partials
 from training.musubi.launcher import randomness
 from training.musubi.launcher.randomness import States
-from training.musubi.progress import (
-    CheckpointSaved,
-    CheckpointStarted,
-    ProgressWriter,
-    StateSaved,
-)
+from training.musubi.progress import ProgressWriter
 from training.musubi.state import STATE_FILE, Position, TrainingState
+from training.runs.training_events import CheckpointSaved, CheckpointStarted, StateSaved
 
 # Bound methods of musubi-tuner's and accelerate's objects, which are not installed here.
 SaveState = Callable[..., Any]

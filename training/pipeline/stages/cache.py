@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from training import store_keys
 from training.dataset.manifest import read_manifest
 from training.errors import StageError
-from training.musubi.progress import CacheProgress, ProgressEvent
 from training.pipeline.child_process import Listener, run_command
 from training.pipeline.stage_runner import StageContext, StageResult
 from training.pipeline.stages.cache_keys import CacheFile, Encoders, cache_files
 from training.pipeline.stages.cache_links import assemble, clean
 from training.pipeline.stages.cache_making import CacheMaking
 from training.pipeline.stages.fetch import sha256_of, show_tokenizers
+from training.runs.training_events import CacheProgress, ProgressEvent
 from training.store_keys import CacheKind
 from training.vocabulary import StageKey
 

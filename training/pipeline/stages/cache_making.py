@@ -5,7 +5,6 @@ later attempt keeps what a killed one had finished.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -14,6 +13,7 @@ import tomli_w
 
 from training.dataset.config.toml_file import GENERAL, render_listed_toml
 from training.errors import StageError
+from training.files.atomic import sync_file
 from training.files.safetensors_header import read_header
 from training.pipeline.stages.cache_keys import CacheFile
 from training.ports import Store
@@ -84,8 +84,7 @@ class CacheMaking:
     def _take(self, path: Path, target: Path) -> bool:
         if not is_complete(path):
             return False
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        sync_file(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
         return True

@@ -3,10 +3,10 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 from training import store_keys
 from training.catalogue.models import WeightFile
+from training.files.atomic import atomic_symlink
 from training.merge.receipt import Receipt, address
 from training.merge.request import MergeProgress, MergeRequest
 from training.pipeline.stage_runner import StageContext, StageResult
@@ -47,7 +47,7 @@ def link_merged(context: StageContext, name: ExpertName) -> None:
     expert = context.spec.expert(name)
     if expert.speed_lora is not None:
         merged = _inputs(context, expert).merged_key
-        _link(context.planner.dit(expert), context.path(merged))
+        atomic_symlink(context.planner.dit(expert), context.path(merged))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def _inputs(context: StageContext, expert: ExpertSpec) -> _Inputs:
 
 
 def _merge(context: StageContext, inputs: _Inputs) -> Receipt:
-    from training.merge.stream import merge  # noqa: PLC0415  # imports torch
+    from training.merge.merge import merge  # noqa: PLC0415  # imports torch
 
     planner = context.planner
     if planner.model.speed_lora is None:
@@ -106,11 +106,3 @@ def _expert(context: StageContext) -> ExpertSpec:
     if context.key.expert is None:
         raise ValueError("merge is a stage of one expert")
     return context.spec.expert(context.key.expert)
-
-
-def _link(name: Path, target: Path) -> None:
-    name.parent.mkdir(parents=True, exist_ok=True)
-    temporary = name.with_suffix(".link")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target)
-    temporary.replace(name)

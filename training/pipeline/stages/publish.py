@@ -10,8 +10,8 @@ from training.lora.rewrite import with_metadata
 from training.pipeline.stage_runner import StageContext, StageResult
 from training.pipeline.stages.checkpoint_metadata import completed_metadata
 from training.pipeline.stages.merge import receipt_hash
-from training.runs import events as ev
 from training.runs.state import Checkpoint
+from training.runs.training_events import CheckpointSaved
 from training.vocabulary import ExpertName
 
 
@@ -80,15 +80,12 @@ def _complete(
         with_metadata(contents.header, metadata, path)
         context.keep(f"{run}/{checkpoint.file}")
     context.emit(
-        ev.CheckpointSaved(
-            at=context.runtime.clock(),
-            key=context.key,
-            attempt=context.attempt,
-            file=checkpoint.file,
+        CheckpointSaved(
+            path=checkpoint.file,
             epoch=checkpoint.epoch,
             step=checkpoint.step,
-            size_bytes=path.stat().st_size,
             is_final=checkpoint.is_final,
+            size_bytes=path.stat().st_size,
         )
     )
     return path

@@ -1,11 +1,14 @@
-"""What a training tells while it runs: events, metrics, files to keep, the newest progress."""
+"""Records what a trainer reports: events, metrics, checkpoints, states, the latest progress."""
 
 import json
-from dataclasses import asdict
-from pathlib import Path, PurePosixPath
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Self
 
-from training.musubi.progress import (
+from training.musubi.state import superseded_states
+from training.pipeline.stage_runner import StageContext
+from training.runs.events import StageStarted
+from training.runs.training_events import (
     CheckpointSaved,
     EpochEnded,
     ProgressEvent,
@@ -14,21 +17,18 @@ from training.musubi.progress import (
     TrainingStarted,
     Warned,
 )
-from training.musubi.state import superseded_states
-from training.pipeline.stage_runner import StageContext
-from training.runs import events as ev
 
 
 class Recorder:
-    """Keeps what the trainer of one expert makes, then says so; and follows its steps.
+    """Stores what one expert's trainer makes, then writes the event, and reports its steps.
 
     Args:
         context: The attempt that trains.
-        checkpoints: Key of the folder that checkpoints and training states are kept in.
-        output_name: What their names begin with.
+        checkpoints: Key of the folder for checkpoints and training states.
+        output_name: Prefix of their names.
 
     Attributes:
-        log: Where what the trainer prints is to go.
+        log: File for the trainer's output.
     """
 
     def __init__(self, context: StageContext, checkpoints: str, output_name: str) -> None:
@@ -45,78 +45,47 @@ class Recorder:
 
     def __exit__(self, *exception: object) -> None:
         self._metrics.close()
-        # Of an attempt that was taken over, too: no other writes these files.
+        # Also after a newer attempt took over: only this one writes these files.
         self._context.runtime.store.keep(*self._written)
 
     def take(self, event: ProgressEvent) -> None:
-        """Follow one event of the trainer."""
-        key, attempt, at = self._context.key, self._context.attempt, self._context.runtime.clock()
+        """Record one event of the trainer."""
         match event:
             case TrainingStarted():
-                self._context.emit(
-                    ev.StageStarted(at=at, key=key, attempt=attempt, resumed_step=event.step)
-                )
+                self._context.emit(StageStarted(resumed_step=event.step))
             case StepDone():
                 self._step(event)
             case EpochEnded():
                 loss = self._last.average_loss if self._last else None
-                self._context.emit(
-                    ev.EpochEnded(
-                        at=at,
-                        key=key,
-                        attempt=attempt,
-                        epoch=event.epoch,
-                        step=event.step,
-                        loss=loss,
-                    )
-                )
+                self._context.emit(replace(event, loss=loss))
             case CheckpointSaved():
-                self._context.emit(self._checkpoint(event))
+                size_bytes = Path(event.path).stat().st_size
+                path = self._keep(event.path)
+                self._context.emit(replace(event, path=path, size_bytes=size_bytes))
             case StateSaved():
-                self._state(event)
-                self._context.emit(
-                    ev.StateSaved(
-                        at=at, key=key, attempt=attempt, epoch=event.epoch, step=event.step
-                    )
-                )
+                path = self._keep(event.path)
+                self._delete_superseded_states()
+                self._context.emit(replace(event, path=path))
             case Warned():
-                self._context.emit(
-                    ev.TrainingWarned(
-                        at=at, key=key, attempt=attempt, trouble=event.trouble, step=event.step
-                    )
-                )
+                self._context.emit(event)
             case _:
                 pass
 
-    def _checkpoint(self, event: CheckpointSaved) -> ev.CheckpointSaved:
-        path = Path(event.path)
-        size_bytes = path.stat().st_size
-        stored = f"{self._checkpoints}/{path.name}"
+    def _keep(self, path: str) -> str:
+        """Store a file or folder that the trainer made; return its path in the run's folder."""
+        stored = f"{self._checkpoints}/{Path(path).name}"
         self._context.keep(stored, *self._written)
-        run = self._context.spec.keys.folder
-        return ev.CheckpointSaved(
-            at=self._context.runtime.clock(),
-            key=self._context.key,
-            attempt=self._context.attempt,
-            file=PurePosixPath(stored).relative_to(run).as_posix(),
-            epoch=event.epoch,
-            step=event.step,
-            size_bytes=size_bytes,
-            is_final=event.is_final,
-        )
+        return stored.removeprefix(f"{self._context.spec.keys.folder}/")
 
-    def _state(self, event: StateSaved) -> None:
-        """Keep a training state, and remove those that are not needed any more."""
-        self._context.keep(f"{self._checkpoints}/{Path(event.path).name}", *self._written)
+    def _delete_superseded_states(self) -> None:
         stored = self._context.path(self._checkpoints)
         for old in superseded_states(stored, self._output_name):
             self._context.runtime.store.delete(f"{self._checkpoints}/{old.name}")
 
     def _step(self, event: StepDone) -> None:
         self._last = event
-        if event.loss is not None and event.learning_rate is not None:
-            metric = {"step": event.step, "loss": event.loss, "learning_rate": event.learning_rate}
-            # One write a step: what a killed stage has read of its trainer is not lost with it.
-            self._metrics.write(json.dumps(metric).encode() + b"\n")
+        metric = {"step": event.step, "loss": event.loss, "learning_rate": event.learning_rate}
+        # Unbuffered, one write per step: a killed stage loses nothing that it has read.
+        self._metrics.write(json.dumps(metric).encode() + b"\n")
         is_last = event.step == event.total_steps
         self._context.report_progress(json.dumps(asdict(event)).encode(), is_last=is_last)

@@ -9,6 +9,7 @@ from training.runs import events as ev
 from training.runs.events import Event
 from training.runs.spec import DatasetRef, RunSpec, TrainRequest, resolve_experts
 from training.runs.state import fold
+from training.runs.training_events import CheckpointSaved
 from training.vocabulary import EngineName, StageKey
 
 START = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
@@ -55,38 +56,46 @@ def a_view(
 
 
 def submitted(key: StageKey, attempt: int = 1) -> Event:
-    return ev.StageSubmitted(at=START, key=key, attempt=attempt, handle=f"{key}-{attempt}")
+    return ev.StageEvent(
+        at=START, key=key, attempt=attempt, body=ev.StageSubmitted(handle=f"{key}-{attempt}")
+    )
 
 
 def started(key: StageKey, attempt: int = 1) -> Event:
-    return ev.StageStarted(at=START, key=key, attempt=attempt)
+    return ev.StageEvent(at=START, key=key, attempt=attempt, body=ev.StageStarted())
 
 
 def stopped(key: StageKey, attempt: int = 1) -> Event:
-    return ev.StageStopped(at=START, key=key, attempt=attempt, reason="a signal")
+    return ev.StageEvent(
+        at=START, key=key, attempt=attempt, body=ev.StageStopped(reason="a signal")
+    )
 
 
 def succeeded(key: StageKey, note: str = "", *, reused: bool = False, attempt: int = 1) -> Event:
-    return ev.StageSucceeded(at=START, key=key, attempt=attempt, reused=reused, note=note)
+    return ev.StageEvent(
+        at=START, key=key, attempt=attempt, body=ev.StageSucceeded(reused=reused, note=note)
+    )
 
 
 def failed(key: StageKey, cause: str, fix: str) -> Event:
-    return ev.StageFailed(at=START, key=key, attempt=1, cause=cause, fix=fix)
+    return ev.StageEvent(at=START, key=key, attempt=1, body=ev.StageFailed(cause=cause, fix=fix))
 
 
 def saved(spec: RunSpec, key: StageKey, epoch: int, *, is_final: bool = False) -> Event:
     if key.expert is None:
         raise ValueError("checkpoints belong to an expert")
     number = "" if is_final else f"-{epoch:06d}"
-    return ev.CheckpointSaved(
+    return ev.StageEvent(
         at=START,
         key=key,
         attempt=1,
-        file=f"checkpoints/{key.expert}/{spec.output_name(key.expert)}{number}.safetensors",
-        epoch=epoch,
-        step=epoch * spec.steps_per_epoch,
-        size_bytes=158_000_000,
-        is_final=is_final,
+        body=CheckpointSaved(
+            path=f"checkpoints/{key.expert}/{spec.output_name(key.expert)}{number}.safetensors",
+            epoch=epoch,
+            step=epoch * spec.steps_per_epoch,
+            size_bytes=158_000_000,
+            is_final=is_final,
+        ),
     )
 
 

@@ -26,6 +26,7 @@ from tests.unit.bot.messages.run_examples import (
 from training.catalogue.models import MODELS
 from training.pipeline.run_view import Progress, RunView
 from training.runs import events as ev
+from training.runs.training_events import Warned
 from training.vocabulary import StageKey, Trouble
 
 HIGH, LOW = StageKey("train", "high"), StageKey("train", "low")
@@ -142,8 +143,12 @@ def test_a_training_that_leads_nowhere_is_told_at_once_and_in_the_end(
     trouble: Trouble, told: str
 ) -> None:
     spec = a_spec()
-    warned = ev.TrainingWarned(at=START, key=LOW, attempt=1, trouble=trouble, step=3)
-    again = ev.TrainingWarned(at=START, key=LOW, attempt=2, trouble=trouble, step=3)
+    warned = ev.StageEvent(
+        at=START, key=LOW, attempt=1, body=Warned(trouble=trouble, step=3, epoch=1)
+    )
+    again = ev.StageEvent(
+        at=START, key=LOW, attempt=2, body=Warned(trouble=trouble, step=3, epoch=1)
+    )
 
     live = card_of(a_view(spec, started(HIGH), started(LOW), warned, again))
     final = card_of(a_view(spec, *trained(spec), warned, ended()))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from bot.web.archive import Stored, ZipMember, stream_zip
+from bot.service.downloads.archive import Stored, ZipMember, stream_zip
 from storage.local.store import FolderStore
 
 MIB = 1 << 20

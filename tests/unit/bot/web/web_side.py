@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import httpx
 
-from bot.web.links import LinkSigner
+from bot.service.downloads.links import LinkSigner
 from storage.local.store import FolderStore
 from tests.specs import spec
 from training.runs import events as ev
 from training.runs.event_log import RunLog, Writer
+from training.runs.training_events import CheckpointSaved
 from training.store_keys import RunKeys
 from training.vocabulary import ExpertName, StageKey
 
@@ -37,14 +38,12 @@ class Web:
         log = RunLog(self.store, guild, RUN)
         for file, epoch in saved:
             expert: ExpertName = "high" if "/high/" in file else "low"
-            event = ev.CheckpointSaved(
+            event = ev.StageEvent(
                 at=run.created_at,
                 key=StageKey("train", expert),
                 attempt=1,
-                file=file,
-                epoch=epoch,
-                step=epoch,
-                size_bytes=1,
-                is_final=False,
+                body=CheckpointSaved(
+                    path=file, epoch=epoch, step=epoch, size_bytes=1, is_final=False
+                ),
             )
             log.append(Writer(name=f"train-{expert}", attempt=1), event)

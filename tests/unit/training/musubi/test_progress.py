@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from training.musubi.progress import (
+from training.musubi.progress import ProgressWriter
+from training.musubi.progress_reader import parse_line, read_events
+from training.runs.training_events import (
     CacheProgress,
     CheckpointSaved,
     CheckpointStarted,
     EpochEnded,
     ProgressEvent,
-    ProgressWriter,
     StateSaved,
     StepDone,
     Stopped,
     TrainingStarted,
     Warned,
 )
-from training.musubi.progress_reader import parse_line, read_events
 
 EVENTS: list[ProgressEvent] = [
     CacheProgress(done=3, total=12),

@@ -7,7 +7,7 @@ import pytest
 
 import training.pipeline.leases
 from storage.local.leases import FileLeases
-from training.pipeline.leases import held
+from training.pipeline.leases import hold_lease
 from training.ports import Grant
 
 
@@ -53,7 +53,7 @@ class SlowToRelease(FileLeases):
 def test_a_lease_that_is_out_of_reach_for_a_moment_is_not_lost(tmp_path: Path) -> None:
     leases, lost = OutOfReach(tmp_path, failures=3), threading.Event()
 
-    with held(leases, "merge", on_lost=lost.set):
+    with hold_lease(leases, "merge", on_lost=lost.set):
         assert leases.is_back.wait(10)
 
     assert not lost.is_set()
@@ -62,7 +62,7 @@ def test_a_lease_that_is_out_of_reach_for_a_moment_is_not_lost(tmp_path: Path) -
 def test_giving_a_lease_back_is_not_taken_for_losing_it(tmp_path: Path) -> None:
     leases, lost = SlowToRelease(tmp_path), threading.Event()
 
-    with held(leases, "merge", on_lost=lost.set):
+    with hold_lease(leases, "merge", on_lost=lost.set):
         pass
 
     assert not lost.is_set()
@@ -72,6 +72,6 @@ def test_giving_a_lease_back_is_not_taken_for_losing_it(tmp_path: Path) -> None:
 def test_a_lost_lease_is_told_once(tmp_path: Path) -> None:
     leases, lost = FileLeases(tmp_path), threading.Event()
 
-    with held(leases, "merge", on_lost=lost.set):
+    with hold_lease(leases, "merge", on_lost=lost.set):
         leases.revoke("merge", attempt=1)
         assert lost.wait(10)

@@ -1,6 +1,5 @@
 """The fold of a run's events."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import given
@@ -10,6 +9,7 @@ from tests.specs import spec
 from training.runs import events as ev
 from training.runs.events import Event, StageEvent
 from training.runs.state import RunStatus, StageStatus, fold
+from training.runs.training_events import CheckpointSaved
 from training.vocabulary import StageKey
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -17,27 +17,31 @@ TRAIN = StageKey("train", "main")
 
 
 def submitted(attempt: int) -> StageEvent:
-    return ev.StageSubmitted(at=AT, key=TRAIN, attempt=attempt, handle=str(attempt))
+    return ev.StageEvent(
+        at=AT, key=TRAIN, attempt=attempt, body=ev.StageSubmitted(handle=str(attempt))
+    )
 
 
 def started(attempt: int) -> StageEvent:
-    return ev.StageStarted(at=AT, key=TRAIN, attempt=attempt)
+    return ev.StageEvent(at=AT, key=TRAIN, attempt=attempt, body=ev.StageStarted())
 
 
 def lost(attempt: int) -> StageEvent:
-    return ev.StageLost(at=AT, key=TRAIN, attempt=attempt)
+    return ev.StageEvent(at=AT, key=TRAIN, attempt=attempt, body=ev.StageLost())
 
 
-def saved(attempt: int, epoch: int) -> StageEvent:
-    return ev.CheckpointSaved(
+def saved(attempt: int, epoch: int, *, key: StageKey = TRAIN, size_bytes: int = 1) -> StageEvent:
+    return ev.StageEvent(
         at=AT,
-        key=TRAIN,
+        key=key,
         attempt=attempt,
-        file=f"checkpoints/main/x-{epoch}.safetensors",
-        epoch=epoch,
-        step=epoch * 10,
-        size_bytes=1,
-        is_final=False,
+        body=CheckpointSaved(
+            path=f"checkpoints/main/x-{epoch}.safetensors",
+            epoch=epoch,
+            step=epoch * 10,
+            size_bytes=size_bytes,
+            is_final=False,
+        ),
     )
 
 
@@ -48,7 +52,7 @@ def test_a_stored_run_is_queued_until_a_stage_starts() -> None:
 
 
 def test_what_publish_says_of_a_file_counts_in_any_order() -> None:
-    published = replace(saved(1, 5), key=StageKey("publish", "main"), size_bytes=9)
+    published = saved(1, 5, key=StageKey("publish", "main"), size_bytes=9)
 
     for events in ([saved(1, 5), published], [published, saved(2, 5)]):
         (checkpoint,) = fold(spec("wan21-t2v-14b"), events).expert("main").checkpoints
@@ -93,7 +97,7 @@ _STORY: list[Event] = [
     submitted(2),
     started(2),
     saved(2, 10),
-    ev.StageSucceeded(at=AT, key=TRAIN, attempt=2),
+    ev.StageEvent(at=AT, key=TRAIN, attempt=2, body=ev.StageSucceeded()),
 ]
 
 

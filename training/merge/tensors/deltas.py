@@ -1,0 +1,120 @@
+"""The change that a LoRA makes to one tensor, row by row; tensors are viewed as [out, rest]."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+import torch
+from torch import Tensor
+
+from training.files.safetensors_header import TensorEntry
+from training.merge.disk.file_io import read_at
+from training.merge.inputs.files import FileLayout
+from training.merge.planning.changes import Change, PairChange
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+DTYPES = {
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+}
+
+
+class Delta(Protocol):
+    """The change of a tensor of shape [rows, columns]."""
+
+    columns: int
+
+    def add_rows(self, rows: slice, target: Tensor) -> None:
+        """Add the given rows of the change to `target`; all rows once, in any order."""
+        ...
+
+    def root_mean_square(self) -> float:
+        """Return the RMS of the whole change; call after all rows have been added."""
+        ...
+
+    def exact(self, row: int, columns: slice) -> tuple[Tensor, Tensor]:
+        """Return part of one row in fp64, and the sum of its terms' magnitudes."""
+        ...
+
+
+class LowRankDelta:
+    """The product of a LoRA pair, `scale * up @ down`."""
+
+    def __init__(self, up: Tensor, down: Tensor, scale: float) -> None:
+        # Scaled here: where `addmm` applies `alpha` depends on the processor and the number of
+        # rows, so blocks of rows would round differently from the whole matrix.
+        self._up, self._down = up.flatten(1) * scale, down.flatten(1)
+        self.columns = self._down.shape[1]
+
+    def add_rows(self, rows: slice, target: Tensor) -> None:
+        # One pass over `target`; storing the product and adding it later takes three.
+        torch.addmm(target, self._up[rows], self._down, out=target)
+
+    def root_mean_square(self) -> float:
+        """Return the RMS of the whole change.
+
+        The sum of squares of `up @ down` follows from two small [r, r] matrices.
+        """
+        up, down = self._up.double(), self._down.double()
+        squares = ((up.T @ up) * (down @ down.T)).sum().clamp(min=0)
+        return math.sqrt(squares / (len(up) * self.columns))
+
+    def exact(self, row: int, columns: slice) -> tuple[Tensor, Tensor]:
+        up, down = self._up[row].double(), self._down[:, columns].double()
+        return up @ down, up.abs() @ down.abs()
+
+
+class FullDelta:
+    """A difference of the tensor's own shape, times `scale`.
+
+    Read block by block: it is as large as the tensor itself.
+    """
+
+    def __init__(self, path: Path, diff: TensorEntry, scale: float) -> None:
+        self._path, self._diff, self._scale = path, diff, scale
+        rows = diff.shape[0] if len(diff.shape) > 1 else 1
+        self.columns = diff.elements // max(1, rows)
+        self._squares = 0.0
+
+    def add_rows(self, rows: slice, target: Tensor) -> None:
+        values = load_part(self._path, self._diff, rows.start * self.columns, target.numel())
+        values = values.view_as(target).to(target.dtype)
+        target.add_(values, alpha=self._scale)
+        self._squares += float(values.double().square().sum())
+
+    def root_mean_square(self) -> float:
+        return abs(self._scale) * math.sqrt(self._squares / max(1, self._diff.elements))
+
+    def exact(self, row: int, columns: slice) -> tuple[Tensor, Tensor]:
+        first, count = row * self.columns + columns.start, columns.stop - columns.start
+        values = load_part(self._path, self._diff, first, count).double() * self._scale
+        return values, values.abs()
+
+
+def load_delta(change: Change, lora: FileLayout, dtype: torch.dtype) -> Delta:
+    """Return a change; the factors of a LoRA pair are loaded and converted to `dtype`."""
+    if isinstance(change, PairChange):
+        down, up = (
+            load_part(lora.path, part, 0, part.elements).view(part.shape).to(dtype)
+            for part in change.parts
+        )
+        return LowRankDelta(up, down, change.scale)
+    return FullDelta(lora.path, change.diff, change.scale)
+
+
+def load_part(path: Path, spec: TensorEntry, first: int, count: int) -> Tensor:
+    """Return `count` values of a tensor, starting at element `first`."""
+    values = torch.empty(count, dtype=DTYPES[spec.dtype])
+    with path.open("rb", buffering=0) as file:
+        read_at(file.fileno(), byte_view(values), spec.start + first * values.element_size())
+    return values
+
+
+def byte_view(values: Tensor) -> memoryview:
+    """Return the bytes of a contiguous tensor, without a copy."""
+    flat = values.flatten().view(torch.uint8).numpy()
+    return memoryview(cast("Buffer", flat))  # numpy declares the buffer protocol from 3.12 on

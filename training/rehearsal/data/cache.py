@@ -1,0 +1,145 @@
+"""The two cache scripts: what samples look like and what their captions say, as files."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from training.musubi.progress import ProgressWriter
+from training.rehearsal import console, tensor_file
+from training.rehearsal.data.datasets import Dataset, read_datasets
+from training.rehearsal.data.encoders import Encoder, encode_caption
+from training.rehearsal.data.items import LATENT_SUFFIX, TEXT_SUFFIX
+from training.rehearsal.data.media import Clip, MediaSample, find_samples, load_clips
+from training.rehearsal.musubi_error import MusubiError
+from training.runs.training_events import CacheProgress
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = {"architecture": "wan", "format_version": "1.0.1"}
+
+# Caches one sample and yields the paths of its files, whether written now or found.
+_CacheSample = Callable[[Dataset, Path, MediaSample], Iterator[Path]]
+
+
+def cache_latents(args: argparse.Namespace, progress: ProgressWriter) -> None:
+    """Run `wan_cache_latents.py`."""
+    datasets = _open_datasets(args)
+    if args.debug_mode is not None:
+        raise MusubiError("ValueError: The rehearsal has no --debug_mode.", "Leave it out.")
+    if args.vae is None:
+        raise MusubiError("AssertionError: vae checkpoint is required", "Add --vae.")
+    with_clip = args.clip is not None
+    if with_clip:
+        _require_file(args.clip)
+    logger.info("Loading VAE model from %s", args.vae)
+    encoder = Encoder(Path(args.vae), is_image_to_video=args.i2v or with_clip, with_clip=with_clip)
+
+    def cache_sample(dataset: Dataset, directory: Path, sample: MediaSample) -> Iterator[Path]:
+        # Read before decoding, and even though it is not stored here: musubi stops at a missing
+        # caption in this script already.
+        sample.read_caption()
+        for clip in load_clips(dataset, sample):
+            path = directory / latent_name(clip)
+            if not (args.skip_existing and path.exists()):
+                tensor_file.write(path, encoder.encode(clip), _latent_metadata(clip))
+            yield path
+
+    _cache_all(args, datasets, cache_sample, LATENT_SUFFIX, progress)
+
+
+def cache_text(args: argparse.Namespace, progress: ProgressWriter) -> None:
+    """Run `wan_cache_text_encoder_outputs.py`."""
+    datasets = _open_datasets(args)
+    logger.info("Loading T5: %s", args.t5)
+    _require_file(args.t5)
+    logger.info("Encoding with T5")
+
+    def cache_sample(dataset: Dataset, directory: Path, sample: MediaSample) -> Iterator[Path]:
+        del dataset
+        path = directory / f"{sample.path.stem}{TEXT_SUFFIX}"
+        caption = sample.read_caption()
+        if not (args.skip_existing and path.exists()):
+            tensor_file.write(path, encode_caption(caption), {"caption1": caption, **_FORMAT})
+        yield path
+
+    _cache_all(args, datasets, cache_sample, TEXT_SUFFIX, progress)
+
+
+def latent_name(clip: Clip) -> str:
+    """Return the name of a clip's latent cache file."""
+    width, height = clip.original
+    return f"{clip.stem}_{width:04d}x{height:04d}{LATENT_SUFFIX}"
+
+
+def _latent_metadata(clip: Clip) -> dict[str, str]:
+    width, height = clip.original
+    metadata = {"width": str(width), "height": str(height), **_FORMAT}
+    if clip.frame_count is not None:
+        metadata["frame_count"] = str(clip.frame_count)
+    return metadata
+
+
+def _open_datasets(args: argparse.Namespace) -> list[Dataset]:
+    logger.info("Load dataset config from %s", args.dataset_config)
+    return read_datasets(Path(args.dataset_config))
+
+
+def _require_file(path: str) -> None:
+    if not Path(path).is_file():
+        raise MusubiError(
+            f"FileNotFoundError: [Errno 2] No such file or directory: '{path}'",
+            "Fetch the weights first.",
+        )
+
+
+def _cache_all(
+    args: argparse.Namespace,
+    datasets: list[Dataset],
+    cache_sample: _CacheSample,
+    suffix: str,
+    progress: ProgressWriter,
+) -> None:
+    found = [_find(dataset) for dataset in datasets]
+    total, done = sum(map(len, found)), 0
+    progress.write(CacheProgress(done=0, total=total))
+    for index, (dataset, samples) in enumerate(zip(datasets, found, strict=True)):
+        logger.info("Encoding dataset [%d]", index)
+        directory = _cache_directory(dataset)
+        before = set(directory.glob(f"*{suffix}"))
+        written: set[Path] = set()
+        for sample in samples:
+            directory.mkdir(parents=True, exist_ok=True)
+            written.update(cache_sample(dataset, directory, sample))
+            done += 1
+            console.show_items(done)
+            progress.write(CacheProgress(done=done, total=total))
+        sys.stderr.write("\n")
+        _clean_up(before - written, keep=args.keep_cache)
+
+
+def _find(dataset: Dataset) -> list[MediaSample]:
+    kind = "images" if dataset.is_image else "videos"
+    logger.info("glob %s in %s", kind, dataset.directory or dataset.jsonl_file)
+    samples = find_samples(dataset)
+    logger.info("found %d %s", len(samples), kind)
+    return samples
+
+
+def _cache_directory(dataset: Dataset) -> Path:
+    if dataset.cache_directory is None:
+        raise MusubiError(
+            "AssertionError: cache_directory is required",
+            "Give the dataset a cache_directory.",
+        )
+    return Path(dataset.cache_directory)
+
+
+def _clean_up(stale: set[Path], *, keep: bool) -> None:
+    for path in sorted(stale):
+        if keep:
+            logger.info("Keep cache file not in the dataset: %s", path)
+        else:
+            path.unlink()
+            logger.info("Removed old cache file: %s", path)

@@ -1,0 +1,129 @@
+"""Stand-ins for Wan's VAE and CLIP: cheap, deterministic, and true to names and shapes.
+
+A latent pixel is a linear projection of twelve averages: the four quarters of its 8 x 8 pixels,
+red, green and blue, over its four frames (the first latent frame holds one). It carries what is
+seen and where, which is all that a rehearsal has to learn.
+"""
+
+import hashlib
+import re
+from functools import cache, lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.rehearsal import tensor_file
+from training.rehearsal.data.media import Clip, Pixels
+from training.rehearsal.model.shape import IMAGE_TOKENS, IMAGE_WIDTH, TEXT_WIDTH
+from training.rehearsal.model.weights import VAE_KEY
+from training.rehearsal.musubi_error import MusubiError
+from training.rehearsal.tensor_file import Floats, Raw
+
+_TEMPORAL_STRIDE = 4
+_MASK_CHANNELS = 4
+_CLIP_GRID = 16  # 16 x 16 patch tokens and one for the whole image
+
+
+class Encoder:
+    """Turns clips into the tensors of a latent cache file.
+
+    Args:
+        vae: A VAE stand-in (`weights.write_weights`); its weights decide the latents.
+        is_image_to_video: Store the first frame's latent with its mask as well.
+        with_clip: Store the first frame's CLIP tokens as well.
+    """
+
+    def __init__(self, vae: Path, *, is_image_to_video: bool, with_clip: bool) -> None:
+        header = tensor_file.read_header(vae)
+        if VAE_KEY not in header.tensors:
+            raise MusubiError(
+                "NotImplementedError: Cannot copy out of meta tensor; no data!",
+                f"{vae} is no VAE of the rehearsal: check --vae.",
+            )
+        self._projection = tensor_file.floats(header, VAE_KEY)
+        self._is_image_to_video = is_image_to_video
+        self._with_clip = with_clip
+
+    def encode(self, clip: Clip) -> dict[str, Raw]:
+        """Return the tensors under musubi's names, `latents_{F}x{H}x{W}_bfloat16` and so on."""
+        latents = self._project(clip.frames)
+        shape = "x".join(str(side) for side in latents.shape[1:])
+        tensors = {f"latents_{shape}_bfloat16": tensor_file.encode(latents, "BF16")}
+        if self._is_image_to_video:
+            image = self._first_frame(clip.frames, latents)
+            tensors[f"latents_image_{shape}_bfloat16"] = tensor_file.encode(image, "BF16")
+        if self._with_clip:
+            # musubi names it after the latents' type, but stores float16.
+            tensors["clip_bfloat16"] = tensor_file.encode(_clip_tokens(clip.frames[0]), "F16")
+        return tensors
+
+    def _project(self, frames: Pixels) -> Floats:
+        """Return latents [16, t, h, w] of frames [t', rows, columns, rgb]."""
+        count, rows, columns, _ = frames.shape
+        first, rest = frames[:1].astype(np.float32), frames[1:]
+        groups = rest.reshape(count // _TEMPORAL_STRIDE, _TEMPORAL_STRIDE, rows, columns, 3)
+        averages = _normalized(np.concatenate([first, groups.mean(axis=1, dtype=np.float32)]))
+        quarters = averages.reshape(len(averages), rows // 2, 2, columns // 2, 2, 3)
+        features = quarters.transpose(2, 4, 5, 0, 1, 3).reshape(len(self._projection[0]), -1)
+        shape = (-1, len(averages), rows // 2, columns // 2)
+        return (self._projection @ features).reshape(shape)
+
+    def _first_frame(self, frames: Pixels, latents: Floats) -> Floats:
+        """Return [20, t, h, w]: four mask channels and the latent of image, then grey frames."""
+        image = np.zeros((_MASK_CHANNELS + len(latents), *latents.shape[1:]), np.float32)
+        image[:_MASK_CHANNELS, 0] = 1.0
+        image[_MASK_CHANNELS:, :1] = self._project(frames[:1])
+        return image
+
+
+def _clip_tokens(frame: Pixels) -> Floats:
+    """Return [257, 1280]: mean colours of the whole frame and of a 16 x 16 grid, projected."""
+    rows, columns = _edges(frame.shape[0]), _edges(frame.shape[1])
+    values = _normalized(frame)
+    # reduceat needs no cell to be empty; a frame of few pixels repeats some of them instead.
+    sums = np.add.reduceat(np.add.reduceat(values, rows[:-1], axis=0), columns[:-1], axis=1)
+    counts = np.maximum(np.diff(rows), 1)[:, None, None] * np.maximum(np.diff(columns), 1)[:, None]
+    grid = (sums / counts).reshape(-1, 3)
+    colours = np.concatenate([grid.mean(axis=0, keepdims=True), grid]).astype(np.float32)
+    return colours @ _clip_projection() + _clip_positions()
+
+
+def _normalized(pixels: Pixels | Floats) -> Floats:
+    """Return pixels of 0..255 as -1..1."""
+    return (pixels / np.float32(127.5) - np.float32(1.0)).astype(np.float32)
+
+
+def _edges(side: int) -> NDArray[np.int64]:
+    return np.linspace(0, side, _CLIP_GRID + 1).astype(np.int64)
+
+
+@cache
+def _clip_projection() -> Floats:
+    return np.random.Generator(np.random.PCG64(1)).standard_normal((3, IMAGE_WIDTH), np.float32)
+
+
+@cache
+def _clip_positions() -> Floats:
+    random = np.random.Generator(np.random.PCG64(2))
+    return random.standard_normal((IMAGE_TOKENS, IMAGE_WIDTH), np.float32)
+
+
+_MAX_TOKENS = 512  # Wan's text length
+TEXT_KEY = "varlen_t5_bfloat16"
+
+_END = "</s>"
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+def encode_caption(caption: str) -> dict[str, Raw]:
+    """Return the tensors of a text cache file: `varlen_t5_bfloat16` [tokens, 4096]."""
+    words = _TOKEN.findall(caption.casefold())[: _MAX_TOKENS - 1]
+    tokens = np.stack([_vector(word) for word in (*words, _END)])
+    return {TEXT_KEY: tensor_file.encode(tokens, "BF16")}
+
+
+@lru_cache(maxsize=4096)
+def _vector(word: str) -> Floats:
+    seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:16], "big")
+    return np.random.Generator(np.random.PCG64(seed)).standard_normal(TEXT_WIDTH, np.float32)

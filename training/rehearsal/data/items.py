@@ -1,0 +1,156 @@
+"""What training reads: the cache files of all datasets, in shuffled batches of one shape."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from training.files.safetensors_header import TensorEntry
+from training.rehearsal.data.bucket import Buckets, Size
+from training.rehearsal.data.datasets import Dataset
+from training.rehearsal.data.encoders import TEXT_KEY
+from training.rehearsal.musubi_error import MusubiError
+from training.rehearsal.tensor_file import read_header
+
+logger = logging.getLogger(__name__)
+
+LATENT_SUFFIX = "_wan.safetensors"
+TEXT_SUFFIX = "_wan_te.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class RehearsalItem:
+    """One latent cache file with its text cache file, and where their tensors lie."""
+
+    latent_path: Path
+    text_path: Path
+    latents: TensorEntry
+    image: TensorEntry | None
+    clip_key: str | None
+
+
+_Bucket = tuple[int, ...]
+
+
+class TrainingItems:
+    """All items of a run, grouped as musubi groups them.
+
+    Raises:
+        MusubiError: There is no item, or one lacks what the task needs.
+    """
+
+    def __init__(self, datasets: Sequence[Dataset], *, seed: int, image: bool, clip: bool) -> None:
+        self._seed = seed
+        self._groups: list[tuple[list[RehearsalItem], int]] = []
+        for dataset in datasets:
+            grouped = _group(dataset)
+            for bucket, items in sorted(grouped.items()):
+                logger.info("bucket: %s, count: %d", bucket, len(items))
+                self._groups.append((items, dataset.batch_size))
+        self.count = sum(len(items) for items, _ in self._groups)
+        if not self.count:
+            raise MusubiError(
+                "ValueError: No training items found in the dataset. Please ensure that the "
+                "latent/Text Encoder cache has been created beforehand.",
+                "Run both cache scripts on the same dataset config first.",
+            )
+        for items, _ in self._groups:
+            _require(items, image=image, clip=clip)
+        self.batches_per_epoch = len(self.batches(0))
+        logger.info("total batches: %d", self.batches_per_epoch)
+
+    def batches(self, epoch: int) -> list[list[RehearsalItem]]:
+        """Return one epoch's batches, in an order that depends on seed and epoch alone."""
+        random = np.random.default_rng([self._seed, epoch])
+        batches: list[list[RehearsalItem]] = []
+        for items, size in self._groups:
+            order = [items[int(index)] for index in random.permutation(len(items))]
+            batches += [order[start : start + size] for start in range(0, len(order), size)]
+        return [batches[int(index)] for index in random.permutation(len(batches))]
+
+
+def _group(dataset: Dataset) -> dict[_Bucket, list[RehearsalItem]]:
+    if dataset.cache_directory is None:
+        raise MusubiError(
+            "AssertionError: cache_directory is required", "Give the dataset a cache_directory."
+        )
+    buckets = Buckets(
+        dataset.resolution, enable=dataset.enable_bucket, no_upscale=dataset.bucket_no_upscale
+    )
+    grouped: dict[_Bucket, list[RehearsalItem]] = {}
+    for path in sorted(Path(dataset.cache_directory).glob(f"*{LATENT_SUFFIX}")):
+        stem, size, frames = _parse_name(path, is_image=dataset.is_image)
+        text_path = path.with_name(f"{stem}{TEXT_SUFFIX}")
+        if not text_path.exists():
+            logger.warning("Text encoder output cache file not found: %s", text_path)
+            continue
+        bucket = (*buckets.choose(size), *frames)
+        grouped.setdefault(bucket, []).extend([_open(path, text_path)] * dataset.num_repeats)
+    return grouped
+
+
+def _parse_name(path: Path, *, is_image: bool) -> tuple[str, Size, tuple[int, ...]]:
+    """Return stem, size and (for clips) frames of a name like `a_00000-021_0960x0544_wan...`."""
+    parts = path.name.split("_")
+    try:
+        width, height = map(int, parts[-2].split("x"))
+        if is_image:
+            return "_".join(parts[:-2]), (width, height), ()
+        _, frames = map(int, parts[-3].split("-"))
+    except ValueError as error:
+        raise MusubiError(
+            f"ValueError: {error}", f"{path} is no latent cache of this kind of dataset."
+        ) from error
+    return "_".join(parts[:-3]), (width, height), (frames,)
+
+
+def _open(latent_path: Path, text_path: Path) -> RehearsalItem:
+    stored = read_header(latent_path).tensors
+    names = {_short(name): name for name in stored}
+    if "latents" not in names:
+        raise _missing("latents", "wan_cache_latents.py")
+    if TEXT_KEY not in read_header(text_path).tensors:
+        raise _missing("t5", "wan_cache_text_encoder_outputs.py")
+    latents = stored[names["latents"]]
+    if latents.dtype != "BF16":
+        raise MusubiError(
+            f"ValueError: The rehearsal reads bfloat16 latents, not {latents.dtype}.",
+            "Leave --vae_dtype out and run wan_cache_latents.py again.",
+        )
+    image = stored[names["latents_image"]] if "latents_image" in names else None
+    return RehearsalItem(latent_path, text_path, latents, image, names.get("clip"))
+
+
+def _short(name: str) -> str:
+    """Return a cached tensor's name without its size and type."""
+    return name.rsplit("_", 2 if name.startswith("latents_") else 1)[0]
+
+
+def _require(items: Sequence[RehearsalItem], *, image: bool, clip: bool) -> None:
+    for item in items:
+        if image and item.image is None:
+            raise _missing("latents_image", "wan_cache_latents.py with --i2v")
+        if clip and item.clip_key is None:
+            raise _missing("clip", "wan_cache_latents.py with --clip")
+
+
+def _missing(key: str, script: str) -> MusubiError:
+    return MusubiError(f"KeyError: '{key}'", f"Run {script} again.")
+
+
+def check_equal_shapes(batch: Sequence[RehearsalItem]) -> None:
+    """Refuse a batch of unequal latents, which only a dataset without buckets gives.
+
+    Raises:
+        MusubiError: Two shapes differ.
+    """
+    first = batch[0].latents.shape
+    for index, item in enumerate(batch):
+        if item.latents.shape != first:
+            raise MusubiError(
+                "RuntimeError: stack expects each tensor to be equal size, but got "
+                f"{list(first)} at entry 0 and {list(item.latents.shape)} at entry {index}",
+                "Set enable_bucket = true.",
+            )

@@ -1,0 +1,240 @@
+"""Finds, decodes and cuts images and clips as musubi-tuner does, at a quarter of the size.
+
+The stand-in VAE averages 4 x 4 pixels anyway; scaling while decoding makes that cheap.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+from PIL import Image
+
+from training.rehearsal.data.bucket import Buckets, Size
+from training.rehearsal.data.datasets import Dataset, round_frames
+from training.rehearsal.musubi_error import MusubiError
+
+Pixels = NDArray[np.uint8]
+PIXELS_PER_CELL = 4
+
+_TARGET_FPS = 16.0
+_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif"}
+_VIDEO_SUFFIXES = {".mp4", ".webm", ".avi", ".mkv", ".mov", ".flv", ".wmv", ".m4v", ".mpg", ".mpeg"}
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSample:
+    """One image or clip of a dataset, and where its caption is."""
+
+    path: Path
+    caption: str | None
+    caption_path: str
+
+    def read_caption(self) -> str:
+        """Return the caption.
+
+        Raises:
+            MusubiError: There is no caption file.
+        """
+        if self.caption is not None:
+            return self.caption
+        try:
+            return Path(self.caption_path).read_text(encoding="utf-8").strip()
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise MusubiError(
+                f"FileNotFoundError: [Errno 2] No such file or directory: '{self.caption_path}'",
+                f"Write a caption for {self.path.name}.",
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What is encoded: scaled frames [t, rows, columns, rgb], its bucket and its cache's stem."""
+
+    frames: Pixels
+    bucket: Size
+    stem: str
+    original: Size
+    frame_count: int | None
+
+
+def find_samples(dataset: Dataset) -> list[MediaSample]:
+    """Return the dataset's media by name; images without a caption file are left out."""
+    if dataset.jsonl_file is not None:
+        return _from_jsonl(Path(dataset.jsonl_file), is_image=dataset.is_image)
+    directory = Path(cast("str", dataset.directory))
+    suffixes = _IMAGE_SUFFIXES if dataset.is_image else _VIDEO_SUFFIXES
+    allowed = suffixes | {suffix.upper() for suffix in suffixes}
+    paths = sorted(p for p in _list(directory) if p.suffix in allowed)
+    extension = dataset.caption_extension
+    samples = [
+        MediaSample(path, None, str(path.with_suffix(extension)) if extension else "")
+        for path in paths
+    ]
+    if dataset.is_image and extension:
+        return [sample for sample in samples if Path(sample.caption_path).is_file()]
+    return samples
+
+
+def _list(directory: Path) -> list[Path]:
+    return list(directory.iterdir()) if directory.is_dir() else []
+
+
+def _from_jsonl(path: Path, *, is_image: bool) -> list[MediaSample]:
+    key = "image_path" if is_image else "video_path"
+    samples: list[MediaSample] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        fields = cast("dict[str, str]", json.loads(line))
+        try:
+            samples.append(MediaSample(Path(fields[key]), fields["caption"], ""))
+        except KeyError as error:
+            raise MusubiError(f"KeyError: {error}", f"Correct the lines of {path}.") from error
+    return samples
+
+
+def load_clips(dataset: Dataset, sample: MediaSample) -> Iterator[Clip]:
+    """Yield what one sample gives to the latent cache; a clip that is too short gives nothing.
+
+    Raises:
+        MusubiError: The media cannot be decoded, or the frame extraction is unknown.
+    """
+    if dataset.is_image:
+        yield _load_image(dataset, sample)
+        return
+    frames, bucket = _load_video(dataset, sample.path)
+    for start, count in extract(dataset, len(frames)):
+        stem = f"{sample.path.stem}_{start:05d}-{count:03d}"
+        # musubi measures a video after it was scaled, so that its file is named by the bucket.
+        yield Clip(frames[start : start + count], bucket, stem, bucket, count)
+
+
+def _load_image(dataset: Dataset, sample: MediaSample) -> Clip:
+    buckets = Buckets(
+        dataset.resolution, enable=dataset.enable_bucket, no_upscale=dataset.bucket_no_upscale
+    )
+    try:
+        with Image.open(sample.path) as image:
+            original = image.size
+            bucket = _checked(buckets.choose(original), sample.path)
+            cover = _cover(original, bucket)
+            image.draft("RGB", cover)
+            small = image.convert("RGB").resize(cover, Image.Resampling.BOX)
+    except OSError as error:
+        raise MusubiError(f"OSError: {error}", f"Replace or remove {sample.path}.") from error
+    frames = _crop(np.asarray(small), bucket)[np.newaxis]
+    return Clip(frames, bucket, sample.path.stem, original, None)
+
+
+def _load_video(dataset: Dataset, path: Path) -> tuple[Pixels, Size]:
+    buckets = Buckets(dataset.resolution)
+    limit = _frames_needed(dataset)
+    frames: list[Pixels] = []
+    bucket: Size = (0, 0)
+    try:
+        with av.open(str(path)) as container:
+            container.streams.video[0].thread_type = "AUTO"
+            for frame in _at_target_rate(container.decode(video=0), dataset.source_fps):
+                if limit is not None and len(frames) >= limit:
+                    break
+                if not frames:
+                    bucket = _checked(buckets.choose((frame.width, frame.height)), path)
+                frames.append(_scale(frame, bucket))
+    except (FFmpegError, IndexError) as error:
+        raise MusubiError(
+            f"av.error.InvalidDataError: {error}: '{path}'", f"Replace or remove {path}."
+        ) from error
+    if not frames:
+        raise MusubiError("IndexError: list index out of range", f"{path} holds no frame.")
+    return np.stack(frames), bucket
+
+
+def _frames_needed(dataset: Dataset) -> int | None:
+    if dataset.frame_extraction == "head":
+        return max(dataset.target_frames)
+    return dataset.max_frames if dataset.frame_extraction == "full" else None
+
+
+def _at_target_rate(frames: Iterator[VideoFrame], fps: float | None) -> Iterator[VideoFrame]:
+    """Drop frames so that `fps` becomes the model's 16; none is ever shown twice."""
+    previous = -1
+    position = 0.0
+    for frame in frames:
+        index = int(position)
+        position += 1.0 if fps is None else _TARGET_FPS / fps
+        if index != previous:
+            previous = index
+            yield frame
+
+
+def extract(dataset: Dataset, frames: int) -> list[tuple[int, int]]:
+    """Return (first frame, frames) of every piece that a clip of `frames` frames gives.
+
+    Raises:
+        MusubiError: The dataset's frame extraction is unknown.
+    """
+    lengths = [length for length in dataset.target_frames if length <= frames]
+    match dataset.frame_extraction:
+        case "head":
+            return [(0, length) for length in lengths]
+        case "chunk":
+            return [
+                (start, length)
+                for length in lengths
+                for start in range(0, frames - length + 1, length)
+            ]
+        case "slide":
+            return [
+                (start, length)
+                for length in lengths
+                for start in range(0, frames - length + 1, dataset.frame_stride)
+            ]
+        case "uniform":
+            return [
+                (int(start), length)
+                for length in lengths
+                for start in np.linspace(0, frames - length, dataset.frame_sample, dtype=int)
+            ]
+        case "full":
+            return [(0, round_frames(min(frames, dataset.max_frames)))]
+        case other:
+            raise MusubiError(
+                f"ValueError: frame_extraction {other} is not supported",
+                "Use head, chunk, slide, uniform or full.",
+            )
+
+
+def _checked(bucket: Size, path: Path) -> Size:
+    if min(bucket) < 2 * PIXELS_PER_CELL:
+        raise MusubiError(
+            f"ValueError: Image or video size too small: {path}", f"Replace or remove {path}."
+        )
+    return bucket
+
+
+def _cover(original: Size, bucket: Size) -> Size:
+    """Return the size at which the media covers the bucket, in cells of the stand-in VAE."""
+    scale = max(Fraction(bucket[0], original[0]), Fraction(bucket[1], original[1]))
+    width, height = (
+        max(round(side * scale / PIXELS_PER_CELL), limit // PIXELS_PER_CELL)
+        for side, limit in zip(original, bucket, strict=True)
+    )
+    return width, height
+
+
+def _scale(frame: VideoFrame, bucket: Size) -> Pixels:
+    width, height = _cover((frame.width, frame.height), bucket)
+    small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
+    return _crop(cast("Pixels", small.to_ndarray()), bucket)
+
+
+def _crop(pixels: Pixels, bucket: Size) -> Pixels:
+    columns, rows = bucket[0] // PIXELS_PER_CELL, bucket[1] // PIXELS_PER_CELL
+    top, left = (pixels.shape[0] - rows) // 2, (pixels.shape[1] - columns) // 2
+    return pixels[top : top + rows, left : left + columns]
