@@ -23,7 +23,11 @@ MOST_LINES = 600
 # What musubi-tuner's environment runs: it has none of our dependencies, only its own.
 RUNS_BESIDE_MUSUBI = ("training.musubi.launcher", "training.vocabulary")
 MUSUBI_BRINGS = ("musubi_tuner", "numpy", "torch")
-TOP_LEVEL = {"bot", "training", "storage", "tests", "pyproject.toml", "README.md", "Makefile"}
+TOP_LEVEL = {"bot", "training", "storage", "tests", "pyproject.toml", "Makefile"} | {
+    "README.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+}
 
 Modules = Mapping[str, Path]
 Imports = Mapping[str, set[str]]
