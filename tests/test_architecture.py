@@ -205,6 +205,16 @@ def test_every_folder_with_code_is_a_package() -> None:
     assert not [folder for folder in folders if not (folder / "__init__.py").exists()]
 
 
+def test_no_public_class_name_is_used_twice() -> None:
+    homes: dict[str, list[str]] = {}
+    for module, path in modules(ROOT).items():
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module)
+
+    assert not {name: where for name, where in homes.items() if len(where) > 1}
+
+
 def test_what_runs_beside_musubi_needs_the_standard_library_alone() -> None:
     graph = imports(modules(ROOT))
     waiting = [module for module in graph if module.startswith(RUNS_BESIDE_MUSUBI)]
