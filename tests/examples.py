@@ -7,4 +7,4 @@ USUAL = 100  # hypothesis' own default
 
 def examples(usual: int) -> int:
     """Return the number for a test that usually takes `usual` examples."""
-    return usual * settings.default.max_examples // USUAL
+    return usual * settings().max_examples // USUAL
