@@ -10,7 +10,8 @@ from discord import app_commands
 
 from bot.discord.answers.answers import Interaction, answer_error
 from bot.discord.buttons.datasets import DatasetButton
-from bot.discord.buttons.runs import RunButton, ServiceClient
+from bot.discord.buttons.named_button import ServiceClient
+from bot.discord.buttons.runs import RunButton
 from bot.discord.cards.card_keeper import CardKeeper
 from bot.discord.cards.notices import NoticeTeller
 from bot.discord.commands.checkpoints import checkpoint_group

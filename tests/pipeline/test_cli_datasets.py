@@ -66,7 +66,7 @@ def test_a_set_that_cannot_be_used_is_not_repaired(run: Run, tmp_path: Path) -> 
 
     assert code == 1
     assert "a.png has no caption" in stdout
-    assert "a.zip cannot be trained on as it is: 1 finding above, marked [error]." in stderr
+    assert "a.zip cannot be used yet: 1 finding marked [error] above." in stderr
     assert not (tmp_path / "set").exists()
 
 

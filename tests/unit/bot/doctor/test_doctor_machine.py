@@ -97,7 +97,7 @@ def test_real_training_needs_room_for_weights(
 def test_a_folder_that_is_no_checkout_is_told(settings: Settings, tmp_path: Path) -> None:
     found = look(settings.model_copy(update={"musubi_dir": tmp_path}))
 
-    assert "no musubi-tuner checkout" in found["musubi-tuner"].text
+    assert "not a musubi-tuner checkout" in found["musubi-tuner"].text
     assert found["GPU"].status == "not checked"
 
 
