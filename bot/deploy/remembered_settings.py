@@ -55,9 +55,7 @@ class RememberedSettings:
         ]
         if self.kept:
             texts = ", ".join(f"{name}={value}" for name, value in self.kept.items())
-            lines.append(
-                f"Kept from the last deploy: {texts}. Set one to an empty value to reset it."
-            )
+            lines.append(f"Kept from the last deploy: {texts}. Set one to nothing to reset it.")
         return lines
 
     def deployment(self, name: str) -> Deployment:

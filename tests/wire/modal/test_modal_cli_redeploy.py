@@ -50,7 +50,7 @@ def test_what_was_deployed_before_stays_unless_it_is_named(
 
     assert again.code == other.code == 0
     assert again.json()["engine"] == other.json()["engine"] == "rehearsal"
-    assert "before: LORABOT_ENGINE=rehearsal, LORABOT_TEAM_ROLE=lora team." in again.err
+    assert "last deploy: LORABOT_ENGINE=rehearsal, LORABOT_TEAM_ROLE=lora team." in again.err
     for variables in kept:
         assert variables["LORABOT_ENGINE"] == "rehearsal"
         assert variables["LORABOT_CLIP_SECONDS"] == "200"

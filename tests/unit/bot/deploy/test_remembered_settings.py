@@ -24,7 +24,7 @@ def test_what_is_not_named_stays_and_what_is_set_to_nothing_goes() -> None:
     assert told.lines() == [
         "LORABOT_GPU_STAGES changes from 2 to 3.",
         "LORABOT_TEAM_ROLE changes from team to its default.",
-        "Kept from the last deploy: LORABOT_ENGINE=rehearsal. Set one to an empty value to reset it.",
+        "Kept from the last deploy: LORABOT_ENGINE=rehearsal. Set one to nothing to reset it.",
     ]
 
 
