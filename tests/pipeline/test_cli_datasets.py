@@ -119,7 +119,7 @@ def test_captions_go_out_as_a_table_and_come_back_as_a_version(
 
     assert "annika@1" in stored
     assert "[warning] too-few-samples" in stored
-    assert "That is twice@1 already" in again
+    assert "Identical to twice@1" in again
     assert all(row[1].startswith("ohwx") for row in rows[1:])
     assert "annika@2: annika@1 with 1 caption edited; of the table only file" in edited
     assert "not my notes" in edited

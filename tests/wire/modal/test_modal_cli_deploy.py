@@ -145,7 +145,7 @@ def test_a_function_with_other_resources_is_named_with_the_difference(operator: 
 @pytest.mark.usefixtures("deployed")
 def test_a_bot_of_another_engine_than_its_stages_is_told(operator: Loopback) -> None:
     with _changed(operator, another_engine) as finding:
-        assert "with musubi, and its stages" in finding("bot's app")["text"]
+        assert "uses musubi, but the deployed stages" in finding("bot's app")["text"]
         assert finding("bot's app")["fix"] == "lorabot deploy --app team"
 
 
