@@ -80,7 +80,7 @@ def _merge(request: MergeRequest) -> Receipt:
             "Merging needs torch, which is not installed.",
             "Install it: pip install 'wan-lora-bot[local]'.",
         )
-    from training.merge.stream import merge as merge_files  # noqa: PLC0415  # imports torch
+    from training.merge.merge import merge as merge_files  # noqa: PLC0415  # imports torch
 
     with _bar("merging") as show:
 
