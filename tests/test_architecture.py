@@ -1,6 +1,7 @@
 """The rules of the tree, read from the source."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -165,6 +166,18 @@ def test_modal_stays_in_its_adapters() -> None:
     )
 
     assert not outside(importers("modal"), *allowed)
+
+
+def test_threads_meet_the_event_loop_in_the_service_only() -> None:
+    calls = re.compile(r"to_thread|run_in_executor|run_coroutine_threadsafe|call_soon_threadsafe")
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if calls.search(path.read_text("utf-8"))
+    }
+
+    assert found == {"bot/service/threads.py"}
 
 
 def test_nothing_imports_in_a_circle() -> None:

@@ -9,6 +9,7 @@ from bot.hosting.bot import RunningBot, running_bot
 from bot.hosting.startup_report import StartWord, key
 from bot.installation import Installation
 from bot.sandbox.connect import point_discord_at
+from bot.service.threads import in_thread
 from training.deployment.names import Deployment
 
 # Threads mostly wait for the store; a small container has only 5 by default.
@@ -70,7 +71,7 @@ class HostedBot:
     async def _tell(self, word: StartWord) -> None:
         board, data = self._installation.runtime.board, word.model_dump_json().encode()
         try:
-            await asyncio.to_thread(board.show, key(self._deployment.deploy), data)
+            await in_thread(board.show, key(self._deployment.deploy), data)
         except OSError:
             logger.warning("the startup report could not be stored", exc_info=True)
 

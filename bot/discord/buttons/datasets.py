@@ -13,8 +13,9 @@ from bot.discord.answers.long_answer import LongAnswer
 from bot.discord.buttons.named_button import NamedButton, ServiceClient
 from bot.messages.check_text import captions_card
 from bot.messages.removal_text import removal_card, removed_card
-from bot.service.dataset_views import CheckedDataset, StoredDataset
+from bot.service.datasets import CheckedDataset, StoredDataset
 from bot.service.service import Service
+from bot.service.threads import in_thread
 from training.dataset.report import Media
 from training.errors import RequestError
 
@@ -76,7 +77,7 @@ def stored_buttons(guild: str, stored: StoredDataset) -> discord.ui.View:
         actions.append("prefix")
     if stored.version.media == "original":
         actions.append("repaired")
-    elif stored.looked.no_original is None:
+    elif stored.looked.can_keep_original:
         actions.append("original")
     return _buttons(guild, str(stored.version.ref), *actions, "captions", "remove")
 
@@ -92,7 +93,7 @@ def checked_buttons(guild: str, checked: CheckedDataset) -> discord.ui.View:
     actions.append("store")
     if checked.looked.needs_prefix:
         actions.append("store-prefix")
-    if checked.looked.no_original is None:
+    if checked.looked.can_keep_original:
         actions.append("store-original")
     return _buttons(guild, checked.token or "", *actions)
 
@@ -133,7 +134,9 @@ async def show_checked(interaction: Interaction, checked: CheckedDataset, long: 
 
 async def send_captions(interaction: Interaction, service: Service, reference: str) -> None:
     """Send the captions of a version as a table, visible to the user only."""
-    version, table = await service.datasets.captions(guild_of(interaction), reference)
+    version, table = await in_thread(
+        service.installation.datasets.captions, guild_of(interaction), reference
+    )
     await interaction.followup.send(
         embed=to_embed(captions_card(version)),
         file=table_file(str(version.ref), table),
@@ -144,7 +147,7 @@ async def send_captions(interaction: Interaction, service: Service, reference: s
 async def ask_to_remove(interaction: Interaction, service: Service, reference: str) -> None:
     """Ask the user to confirm a removal, listing everything it deletes."""
     guild = guild_of(interaction)
-    removal = await service.datasets.removal(guild, reference)
+    removal = await in_thread(service.datasets.removals.ask, guild, reference)
     # Names the newest version, so that one added after the question is not removed with it.
     action: Action = "remove-all" if removal.is_whole else "remove-now"
     await interaction.followup.send(
@@ -161,10 +164,14 @@ async def _act(action: Action, interaction: Interaction, service: Service, about
         case "remove":
             await ask_to_remove(interaction, service, about)
         case "remove-now":
-            removed = await service.datasets.remove(guild_of(interaction), about)
+            removed = await in_thread(
+                service.datasets.removals.remove, guild_of(interaction), about
+            )
             await answer(interaction, removed_card(removed))
         case "remove-all":
-            removed = await service.datasets.remove_all(guild_of(interaction), about)
+            removed = await in_thread(
+                service.datasets.removals.remove_all, guild_of(interaction), about
+            )
             await answer(interaction, removed_card(removed))
         case _:
             await show_stored(interaction, await _stored(action, interaction, service, about))
@@ -177,8 +184,8 @@ async def _stored(
     datasets, guild, by = service.datasets, guild_of(interaction), str(interaction.user.id)
     media: Media = "original" if action.endswith("original") else "repaired"
     if action == "prefix":
-        return await datasets.prefix(guild, about, trigger=None, by=by)
+        return await datasets.edit(datasets.edits.prefix, guild, about, trigger=None, by=by)
     if not action.startswith("store"):
-        return await datasets.choose_media(guild, about, media, by=by)
+        return await datasets.edit(datasets.edits.choose_media, guild, about, media, by=by)
     is_prefixed = action == "store-prefix"
     return await datasets.use_checked(guild, about, media=media, is_prefixed=is_prefixed, by=by)
