@@ -77,7 +77,8 @@ def removed_checkpoint_card(record: StoredLora) -> Card:
 def usage(record: StoredLora) -> str:
     """Return the options that start a training from a checkpoint."""
     each = "" if record.expert == "main" else f"{record.expert}="
-    alpha = f" alpha:{each}{record.alpha:g}" if record.alpha != record.rank else ""
+    expert = "" if record.expert == "main" else f"{record.expert}."
+    alpha = f" settings:{expert}alpha={record.alpha:g}" if record.alpha != record.rank else ""
     start = f"resume-from:{each}{record.name}"
     return f"/train model:{record.model} {start} rank:{each}{record.rank}{alpha}"
 

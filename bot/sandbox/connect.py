@@ -1,4 +1,4 @@
-"""Points the unmodified discord.py at a sandbox instead of Discord."""
+"""Points discord.py at a sandbox instead of Discord."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,10 +11,9 @@ from discord.http import Route
 
 @contextmanager
 def point_discord_at(base_url: str) -> Generator[None]:
-    """Let discord.py talk to the sandbox at `base_url` ("http://127.0.0.1:PORT") while inside.
+    """Redirect discord.py to `base_url` ("http://127.0.0.1:PORT") inside the block.
 
-    The addresses are global to the library: everything that talks to the sandbox, the last
-    request included, belongs inside.
+    The addresses are global to the library, so keep every request, the last included, inside.
     """
     parts = urlsplit(base_url)
     before = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY

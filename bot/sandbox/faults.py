@@ -1,4 +1,4 @@
-"""Faults on demand: what a network and a service do to a bot on a bad day."""
+"""Faults on demand: dropped sockets, outages, delays, errors, duplicates, deletions."""
 
 import asyncio
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from bot.sandbox.world.world import THREADS, World
 
 @dataclass(slots=True)
 class Faults:
-    """Switches for tests and demonstrations; all are off at the start."""
+    """Fault switches for tests and demos, all off by default."""
 
     gateway: Gateway
     messages: Messages
@@ -24,27 +24,24 @@ class Faults:
     duplicates: int = 0
 
     def drop_sockets(self) -> None:
-        """Cut every gateway connection without a close frame; sessions can be resumed."""
         self.gateway.drop_sockets()
 
     def invalidate_sessions(self) -> None:
-        """Make the bot identify anew."""
         self.gateway.invalidate_sessions()
 
     def ask_to_reconnect(self) -> None:
-        """Ask the bot to reconnect and resume, as before maintenance."""
         self.gateway.ask_to_reconnect()
 
     def fall_silent(self, *, is_on: bool) -> None:
-        """Start or end leaving heartbeats unanswered, as a connection that died unnoticed."""
+        """Stop or resume answering heartbeats, like a half-open connection."""
         self.gateway.acknowledges = not is_on
 
     def fail_next(self, count: int, status: int = 500) -> None:
-        """Answer the next `count` REST requests of the bot with this status."""
+        """Fail the bot's next `count` REST requests with this status."""
         self.failing, self.status = count, status
 
     def delay(self, seconds: float) -> None:
-        """Answer every later REST request this much later; 0 ends it."""
+        """Delay every REST response from now on; 0 turns it off."""
         self.delay_seconds = seconds
 
     def duplicate_next_interaction(self) -> None:
@@ -52,31 +49,30 @@ class Faults:
         self.duplicates += 1
 
     def outage(self, *, is_on: bool) -> None:
-        """Start or end an outage: no gateway, every REST request answered 503."""
+        """Start or end an outage: no gateway, and 503 for every REST request."""
         self.gateway.accepts = not is_on
         if is_on:
             self.gateway.drop_sockets()
 
     def delete_message(self, message_id: str) -> None:
-        """Delete a message as a moderator would, behind the bot's back."""
+        """Delete a message as a moderator would."""
         self.messages.delete(self.messages.find(message_id))
 
     def delete_channel(self, channel_id: str) -> None:
-        """Delete a channel or thread as a moderator would."""
         channel = self.world.channel(channel_id)
         self.world.forget_channel(channel_id)
         is_thread = channel["type"] in THREADS
         self.changes.publish("thread_delete" if is_thread else "channel_delete", channel)
 
     def take_duplicate(self) -> bool:
-        """Return whether the interaction being sent goes out twice."""
+        """Return whether to send the current interaction twice."""
         if self.duplicates:
             self.duplicates -= 1
             return True
         return False
 
     async def strike(self) -> None:
-        """Delay and refuse the REST request being handled, as switched on."""
+        """Apply the active faults to the REST request being handled."""
         if self.delay_seconds:
             await asyncio.sleep(self.delay_seconds)
         if not self.gateway.accepts:

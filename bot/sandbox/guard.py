@@ -1,4 +1,4 @@
-"""Who may talk to the sandbox: this machine only, its own page, and whoever has the secret."""
+"""Access control: this machine, the sandbox's own page, and the page's secret."""
 
 import hmac
 
@@ -17,14 +17,12 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-
-
-# An uploaded file is shown, never run: a page among the uploads must not reach the sandbox's own.
+# Uploads are displayed but sandboxed: an uploaded page must not reach the chat page.
 FILE_HEADERS = {**HEADERS, "Content-Security-Policy": "sandbox; default-src 'none'"}
 
 
 class Guard:
-    """Checks Host and Origin of every request, and the secret of a person's requests."""
+    """Checks Host and Origin on every request and the secret on the page's API."""
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
@@ -34,19 +32,15 @@ class Guard:
         return {f"{name}:{self.port}" for name in _LOCAL_NAMES}
 
     def refusal(self, request: web.Request) -> web.Response | None:
-        """Return why a request is not served, or None."""
-        # A name that merely resolves to this machine (DNS rebinding) is not ours.
+        """Return the refusal of a request, or None to serve it."""
+        # Guards against DNS rebinding: a foreign name may resolve to this machine.
         if request.headers.get("Host") not in self._hosts():
-            return _refused(421, "Wrong host.", "Use the link shown at the start.")
+            return _refused(421, "Wrong host.", "Open the link printed at startup.")
         origin = request.headers.get("Origin")
         if origin is not None and origin not in {f"http://{host}" for host in self._hosts()}:
             return _refused(403, "Wrong origin.", "Open the sandbox's own page.")
         if request.path.startswith("/sandbox/api/") and not self._knows_secret(request):
-            body = {
-                "cause": "The secret is missing or wrong.",
-                "fix": "Use the link shown at start.",
-            }
-            return web.json_response(body, status=401)
+            return _refused(401, "Missing or wrong secret.", "Open the link printed at startup.")
         return None
 
     def _knows_secret(self, request: web.Request) -> bool:
@@ -59,7 +53,7 @@ def _refused(status: int, cause: str, fix: str) -> web.Response:
 
 
 def guarding(guard: Guard) -> Middleware:
-    """Return the middleware that applies a guard."""
+    """Return the middleware that applies `guard`."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:

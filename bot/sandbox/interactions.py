@@ -1,11 +1,11 @@
-"""Interactions: sent to the bot, answered once within 3 s, followed up for 15 minutes."""
+"""Interaction lifecycle: acknowledged once within 3 s, followed up for 15 minutes."""
 
 import asyncio
 import secrets
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bot.sandbox.payloads.objects import user_payload
+from bot.sandbox.payloads import user_payload
 from bot.sandbox.wire import EPHEMERAL, LOADING, ApiError, Json, invalid, unknown
 from bot.sandbox.world.attachments import FilePart
 from bot.sandbox.world.changes import Changes
@@ -28,7 +28,7 @@ Status = Literal["pending", "deferred", "answered", "modal", "failed"]
 
 @dataclass(slots=True, kw_only=True)
 class Interaction:
-    """One interaction of a person and how far its answer has come."""
+    """One interaction and the state of its response."""
 
     id: str
     token: str
@@ -42,7 +42,7 @@ class Interaction:
     status: Status = "pending"
     response_type: int | None = None
     original_id: str | None = None
-    answer_id: str | None = None  # the first message that a person can read
+    answer_id: str | None = None  # first message with content, not a deferral
     message_ids: set[str] = field(default_factory=set[str])
     choices: list[Json] = field(default_factory=list[Json])
     modal: Json | None = None
@@ -50,7 +50,7 @@ class Interaction:
 
 
 class Interactions:
-    """All interactions of this run of the sandbox."""
+    """All interactions since the sandbox started."""
 
     def __init__(self, world: World, messages: Messages, changes: Changes) -> None:
         self._world, self._messages, self._changes = world, messages, changes
@@ -60,7 +60,7 @@ class Interactions:
     def open(
         self, kind: int, user_id: str, channel: Json, data: Json, message: Json | None = None
     ) -> Interaction:
-        """Make an interaction and start its 3 seconds."""
+        """Create an interaction and start its 3-second timer."""
         interaction = Interaction(
             id=self._world.ids.next(),
             token=secrets.token_urlsafe(48),
@@ -78,12 +78,12 @@ class Interactions:
         return interaction
 
     def expire(self, interaction: Interaction) -> None:
-        """Tell the person that nothing came, if nothing came."""
+        """Fail an interaction that is still unanswered."""
         if interaction.status == "pending":
             self._advance(interaction, "failed")
 
     def get(self, interaction_id: str) -> Interaction:
-        """Return an interaction by id; raises the API's 404."""
+        """Return an interaction; raises the API's 404."""
         if found := self._by_id.get(interaction_id):
             return found
         raise unknown("interaction")
@@ -91,7 +91,7 @@ class Interactions:
     def answer(
         self, interaction_id: str, token: str, body: Json, uploads: dict[int, FilePart]
     ) -> Json:
-        """Take the bot's answer; return the body of the `with_response` form."""
+        """Handle the bot's callback; return the body for `with_response`."""
         interaction = self.get(interaction_id)
         if not secrets.compare_digest(interaction.token, token):
             raise unknown("interaction")
@@ -191,7 +191,7 @@ class Interactions:
         self._changes.publish("interaction", {"id": interaction.id, "user": interaction.user_id})
 
     def response_body(self, interaction: Interaction) -> Json:
-        """Return the callback's answer, without the message, which the route adds."""
+        """Return the callback's response body; the route adds the message."""
         body: Json = {"id": interaction.id, "type": interaction.type}
         message_id = interaction.original_id
         if message_id is not None:
@@ -202,7 +202,7 @@ class Interactions:
         return {"interaction": body}
 
     def by_token(self, application_id: str, token: str) -> Interaction:
-        """Return the acknowledged interaction of a webhook token; raises the API's errors."""
+        """Return the acknowledged interaction for a webhook token; raises the API's errors."""
         interaction = self._by_token.get(token)
         if interaction is None or application_id != self._world.application_id:
             raise ApiError(401, 50027, "Invalid Webhook Token")
@@ -213,7 +213,7 @@ class Interactions:
         return interaction
 
     def follow_up(self, interaction: Interaction, body: Json, uploads: dict[int, FilePart]) -> Json:
-        """Send one more message; the first after a deferral takes the place of that message."""
+        """Send a follow-up; the first one after a deferral fills the deferred message."""
         original = interaction.original_id
         if interaction.response_type == DEFER and interaction.status == "deferred" and original:
             return self.edit(interaction, original, body, uploads)
@@ -224,7 +224,6 @@ class Interactions:
     def edit(
         self, interaction: Interaction, message_id: str, body: Json, uploads: dict[int, FilePart]
     ) -> Json:
-        """Change one of the interaction's own messages."""
         message = self.own_message(interaction, message_id)
         is_answer = bool(message["flags"] & LOADING)
         edited = self._messages.edit(message, body, uploads, is_answer=is_answer)
@@ -233,12 +232,11 @@ class Interactions:
         return edited
 
     def own_message(self, interaction: Interaction, message_id: str) -> Json:
-        """Return a message of this interaction, `@original` or by id; raises the API's 404."""
+        """Return a message of this interaction by id or `@original`; raises the API's 404."""
         found: Any = interaction.original_id if message_id == "@original" else message_id
         if found not in interaction.message_ids:
             raise unknown("Message")
         return self._messages.find(found)
 
     def delete(self, interaction: Interaction, message_id: str) -> None:
-        """Delete one of the interaction's own messages."""
         self._messages.delete(self.own_message(interaction, message_id))

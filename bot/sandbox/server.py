@@ -1,4 +1,4 @@
-"""The sandbox: a Discord-compatible server on this machine, and a chat page for people."""
+"""The sandbox server: a local Discord stand-in for bots and a chat page for people."""
 
 import errno
 import secrets
@@ -13,7 +13,7 @@ from bot.sandbox.gateway.events import GatewayEvents
 from bot.sandbox.gateway.gateway import Gateway
 from bot.sandbox.guard import FILE_HEADERS, HEADERS, Guard, guarding
 from bot.sandbox.interactions import Interactions
-from bot.sandbox.payloads.messages import Views
+from bot.sandbox.payloads import Views
 from bot.sandbox.people.api import PersonApi
 from bot.sandbox.people.outbox import Outbox
 from bot.sandbox.people.people import People
@@ -38,7 +38,7 @@ _PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript
 
 
 class SandboxServer:
-    """One sandbox with its own world, kept in the folder `home`."""
+    """One sandbox, with its state in the folder `home`."""
 
     def __init__(
         self, home: Path, *, clock: Clock = time.time, page_secret: str | None = None
@@ -65,32 +65,32 @@ class SandboxServer:
         self._people = People(
             self.world, self.commands, self.messages, self._threads, self.attachments, outbox
         )
-        self._stream = Stream(self.world, self.views, self._people, self.interactions)
+        self._stream = Stream(self.world, self.views, self.interactions)
         self._guard = Guard(self.secret)
         self._runner: web.AppRunner | None = None
 
     @property
     def base_url(self) -> str:
-        """The address of the server, without a path."""
+        """The server's address, without a path."""
         return f"http://{_HOST}:{self.port}"
 
     @property
     def api_base(self) -> str:
-        """What stands for https://discord.com/api/v10."""
+        """Replaces https://discord.com/api/v10."""
         return self.base_url + PREFIX
 
     @property
     def gateway_url(self) -> str:
-        """What stands for wss://gateway.discord.gg/."""
+        """Replaces wss://gateway.discord.gg/."""
         return f"ws://{_HOST}:{self.port}/gateway"
 
     @property
     def page_url(self) -> str:
-        """The page's address for a browser, with the secret in its fragment."""
+        """The chat page's address, with the secret in the fragment."""
         return f"{self.base_url}/sandbox/#{self.secret}"
 
     async def start(self, port: int = 0) -> None:
-        """Listen on this machine only.
+        """Listen on 127.0.0.1.
 
         Raises:
             SandboxError: The port is taken.
@@ -105,8 +105,7 @@ class SandboxServer:
             if error.errno != errno.EADDRINUSE:
                 raise
             raise SandboxError(
-                f"Port {port} is taken by another program.",
-                "Choose another port, or end the other program.",
+                f"Port {port} is already in use.", "Choose another port, or stop the other program."
             ) from error
         self.port = site.port or port
         self._guard.port = self.port
@@ -114,7 +113,7 @@ class SandboxServer:
         self.gateway.url = self.gateway_url
 
     async def stop(self) -> None:
-        """End every connection and close the world's file."""
+        """Close all connections and the database."""
         self._stream.close()
         await self.gateway.close()
         if self._runner is not None:

@@ -1,15 +1,15 @@
-"""The vocabulary of the wire: JSON, times, ids and the errors of the API."""
+"""Wire basics: JSON, timestamps, snowflake ids, API errors."""
 
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-# JSON as it travels; its shape is checked against the OpenAPI description, not by the type checker.
+# Validated against the OpenAPI document, not by the type checker.
 Json = dict[str, Any]
 Clock = Callable[[], float]
 
-EPOCH_MS = 1_420_070_400_000  # first millisecond of 2015, where the ids start to count
+EPOCH_MS = 1_420_070_400_000  # 2015-01-01, the epoch of Discord's ids
 EPHEMERAL, LOADING, COMPONENTS_V2 = 1 << 6, 1 << 7, 1 << 15
 SUPPRESS_EMBEDS, SILENT = 1 << 2, 1 << 12
 MAX_FILE_BYTES = 10 * 1024 * 1024
@@ -17,17 +17,17 @@ MAX_REQUEST_BYTES = 25 * 1024 * 1024
 
 
 def objects(value: Any) -> list[Json]:
-    """Return a list of JSON objects, empty where the field is null or missing."""
+    """Return a list field, empty if null or missing."""
     return value or []
 
 
 def inner(record: Json, key: str) -> Json:
-    """Return an object inside a record, empty where the field is null or missing."""
+    """Return an object field, empty if null or missing."""
     return record.get(key) or {}
 
 
 class ApiError(Exception):
-    """A refusal in the API's own form: HTTP status, numeric code, message, errors by field."""
+    """An API error: HTTP status, numeric code, message, errors by field."""
 
     def __init__(self, status: int, code: int, message: str, errors: Json | None = None) -> None:
         super().__init__(status, code, message, errors)
@@ -36,7 +36,6 @@ class ApiError(Exception):
         self.extra: Json = {}
 
     def body(self) -> Json:
-        """Return the JSON body of the refusal."""
         body: Json = {"message": self.message, "code": self.code, **self.extra}
         return body | {"errors": self.errors} if self.errors else body
 
@@ -63,30 +62,29 @@ _UNKNOWN = {
 
 
 def unknown(what: str) -> ApiError:
-    """Return the 404 for a thing that does not exist."""
+    """Return the 404 for a missing `what`."""
     return ApiError(404, _UNKNOWN[what], f"Unknown {what}")
 
 
 def isoformat(seconds: float) -> str:
-    """Return a time in the form of the API, with microseconds and offset."""
+    """Return a timestamp in the API's format, with microseconds and offset."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
 
 
 class Snowflakes:
-    """Ids that grow with the clock and never repeat, also not over a restart."""
+    """Generates increasing ids from the clock, unique across restarts."""
 
     def __init__(self, clock: Clock, last: int = 0) -> None:
         self._clock, self._last = clock, last
 
     def next(self) -> str:
-        """Return a new id."""
         now = (int(self._clock() * 1000) - EPOCH_MS) << 22
         self._last = max(now, self._last + 1)
         return str(self._last)
 
 
 def created_at(snowflake: str) -> float:
-    """Return when an id was made, in seconds."""
+    """Return an id's creation time in Unix seconds."""
     return ((int(snowflake) >> 22) + EPOCH_MS) / 1000
 
 
@@ -94,7 +92,7 @@ _USER, _ROLE = re.compile(r"<@!?(\d+)>"), re.compile(r"<@&(\d+)>")
 
 
 def mentioned(content: str) -> tuple[list[str], list[str], bool]:
-    """Return the users, roles and whether everyone is named in `content`."""
+    """Return the mentioned user ids, role ids, and whether everyone is mentioned."""
     users = list(dict.fromkeys(_USER.findall(content)))
     roles = list(dict.fromkeys(_ROLE.findall(content)))
     return users, roles, "@everyone" in content or "@here" in content

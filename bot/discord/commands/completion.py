@@ -6,6 +6,7 @@ from typing import Any
 from discord import app_commands
 
 from bot.discord.answers.answers import Interaction, guild_of
+from bot.discord.commands.settings_text import complete_settings
 from bot.messages.gpu_text import priced
 from bot.service.service import Service
 from training.catalogue.gpus import GPUS
@@ -80,11 +81,16 @@ def gpu_names(service: Service) -> Complete:
     return complete
 
 
-def fixed(values: tuple[str, ...]) -> Complete:
-    """Complete one of a few known values; others may be typed."""
+def settings_texts() -> Complete:
+    """Complete the last key or value of the text `settings`."""
 
     async def complete(_interaction: Interaction, typed: str) -> Choices:
-        return _choices({value: value for value in values}, typed)
+        found = complete_settings(typed)
+        return [
+            app_commands.Choice(name=shown[:_MAX_TEXT], value=text)
+            for text, shown in found.items()
+            if len(text) <= _MAX_TEXT
+        ][:_MAX_CHOICES]
 
     return complete
 

@@ -1,4 +1,4 @@
-"""What a person sees, as small values: messages, attachments, choices, interactions."""
+"""What a person sees: messages, attachments, suggestions, interactions."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +12,7 @@ Status = Literal["deferred", "answered", "modal", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A suggestion for an option."""
+    """An autocomplete suggestion."""
 
     name: str
     value: str | int | float
@@ -20,7 +20,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file at a message."""
+    """A file attached to a message."""
 
     id: str
     filename: str
@@ -31,7 +31,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A message as one person sees it; `raw` is the whole of it."""
+    """A message as one person sees it; `raw` is the full payload."""
 
     id: str
     channel_id: str
@@ -51,19 +51,19 @@ class Message:
 
     @property
     def buttons(self) -> dict[str, Json]:
-        """The buttons by their label, or by custom id where they have none."""
+        """Buttons by label, else by custom id or URL."""
         found = [c for _, c in walk(self.components, "") if c["type"] == 2]
         return {c.get("label") or c.get("custom_id") or c["url"]: c for c in found}
 
     @property
     def selects(self) -> dict[str, Json]:
-        """The selects by their custom id."""
+        """Selects by custom id."""
         found = [c for _, c in walk(self.components, "") if c["type"] in (3, 5, 6, 7, 8)]
         return {c["custom_id"]: c for c in found}
 
     @property
     def text(self) -> str:
-        """Everything readable: content, text components and embeds, one part a line."""
+        """All text: content, text components and embeds, one part per line."""
         parts: list[Any] = [self.content]
         parts += [c.get("content") for _, c in walk(self.components, "")]
         for embed in self.embeds:
@@ -76,7 +76,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Modal:
-    """A dialog that the bot opened."""
+    """A modal opened by the bot."""
 
     interaction_id: str
     title: str
@@ -85,12 +85,12 @@ class Modal:
 
     @property
     def inputs(self) -> dict[str, Json]:
-        """The inputs by their custom id."""
+        """Inputs by custom id."""
         return {c["custom_id"]: c for _, c in walk(self.components, "") if c.get("custom_id")}
 
     @property
     def labels(self) -> dict[str, str]:
-        """The custom id of each input by the label that a person reads."""
+        """Custom ids by label."""
         found: dict[str, str] = {}
         for _, component in walk(self.components, ""):
             inner = component.get("component") or component
@@ -101,7 +101,7 @@ class Modal:
 
 @dataclass(frozen=True, slots=True)
 class InteractionResult:
-    """What a person started and how the bot acknowledged it."""
+    """An interaction and how the bot acknowledged it."""
 
     id: str
     channel_id: str
@@ -112,7 +112,7 @@ class InteractionResult:
 
 
 def message_of(raw: Json) -> Message:
-    """Return the message that the interface describes."""
+    """Parse a message."""
     edited = raw["edited_timestamp"]
     return Message(
         id=raw["id"],
@@ -139,7 +139,7 @@ def _attachment(raw: Json) -> Attachment:
 
 
 def interaction_of(raw: Json) -> InteractionResult:
-    """Return the interaction that the interface describes."""
+    """Parse an interaction."""
     modal: Json | None = raw["modal"]
     opened = None
     if modal is not None:

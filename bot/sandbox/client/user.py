@@ -1,4 +1,4 @@
-"""A person in the sandbox, driven from Python over the same interface as the page."""
+"""A sandbox user driven from Python, through the same HTTP API as the chat page."""
 
 import asyncio
 import json
@@ -28,14 +28,19 @@ Files = Sequence[tuple[str, Path]]
 
 
 class NoResponseError(RequestError):
-    """The bot did not answer within 3 seconds, or not at all."""
+    """The bot did not respond in time."""
 
 
 class SandboxUser:
-    """One person in one channel; `page_url` carries the secret.
+    """One person in one channel.
 
-    The names are resolved at the first use. `channel` may be the name of a channel or of a
-    thread, or the id of either.
+    Names are resolved on first use.
+
+    Args:
+        page_url: The chat page's address, secret included.
+        user: Name or id.
+        guild: Name or id.
+        channel: Name or id of a channel or thread.
     """
 
     def __init__(
@@ -67,18 +72,17 @@ class SandboxUser:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections."""
         await self._http.aclose()
 
     async def command(
         self, name: str, options: Mapping[str, Option] | None = None, *, channel: str | None = None
     ) -> InteractionResult:
-        """Run a slash command, e.g. "dataset add"; a `Path` is uploaded as attachment.
+        """Run a slash command, e.g. "dataset add"; a `Path` is uploaded.
 
-        Returns once the bot has acknowledged it, or 3 seconds are over (`status` "failed").
+        Returns once the bot acknowledges it or 3 seconds pass (`status` "failed").
 
         Raises:
-            RequestError: A chat client would not have sent it.
+            RequestError: A chat client would refuse to send it.
         """
         given = options or {}
         values = {key: value for key, value in given.items() if not isinstance(value, Path)}
@@ -93,13 +97,13 @@ class SandboxUser:
         typed: str,
         options: Mapping[str, str | int | float | bool] | None = None,
     ) -> list[Choice]:
-        """Return the suggestions for an option while `typed` stands in it."""
+        """Return the suggestions for an option that contains `typed`."""
         fields: Json = {"name": name, "option": option, "typed": typed}
         fields["options"] = dict(options or {})
         return (await self._act("autocomplete", fields)).choices
 
     async def press(self, message: Message, label_or_custom_id: str) -> InteractionResult:
-        """Press a button, named by its label or its custom id."""
+        """Press a button by label or custom id."""
         button = message.buttons.get(label_or_custom_id, {})
         custom_id = button.get("custom_id", label_or_custom_id)
         return await self._component(message, custom_id, None)
@@ -119,7 +123,7 @@ class SandboxUser:
     async def submit(
         self, modal: Modal, values: Mapping[str, Option | Sequence[str] | Sequence[Path]]
     ) -> InteractionResult:
-        """Send a dialog; values by custom id or label, a `Path` or several for a file input."""
+        """Submit a modal; `values` are by custom id or label, one or more `Path`s for files."""
         fields: Json = {"interaction": modal.interaction_id, "values": {}}
         files: list[tuple[str, Path]] = []
         for key, value in values.items():
@@ -132,34 +136,32 @@ class SandboxUser:
         return await self._act("submit", fields, files)
 
     async def context(self, command: str, message: Message) -> InteractionResult:
-        """Run a context-menu command on a message."""
         fields: Json = {"command": command, "message": message.id}
         return await self._act("menu", fields, channel=message.channel_id)
 
     async def post(
         self, text: str, attachments: Sequence[Path] = (), *, channel: str | None = None
     ) -> Message:
-        """Post an ordinary message."""
         files = [("files", path) for path in attachments]
         body = await self._send("post", {"content": text}, files, channel=channel)
         return message_of(body)
 
     async def open_thread(self, message: Message, name: str) -> str:
-        """Open a thread on a message and return its id."""
+        """Start a thread on a message; return its id."""
         fields: Json = {"message": message.id, "name": name}
         return str((await self._send("thread", fields, (), channel=message.channel_id))["id"])
 
     async def messages(self, *, thread: str | None = None) -> list[Message]:
-        """Return what this person sees in the channel, or in a thread by name or id."""
+        """Return the messages this user sees in the channel, or in a thread by name or id."""
         user, channel = await self._where(thread)
         body = await self._get("messages", user=user, channel=channel)
         return [message_of(raw) for raw in body["messages"]]
 
     async def reply(self, interaction: InteractionResult, *, timeout: float = 20) -> Message:  # noqa: ASYNC109
-        """Return the first answer to an interaction that is more than a deferral.
+        """Wait for the first response to an interaction that is not a deferral.
 
         Raises:
-            NoResponseError: The bot did not answer.
+            NoResponseError: The bot did not respond.
         """
 
         def is_answer(event: Json) -> Json | None:
@@ -184,10 +186,10 @@ class SandboxUser:
         raise NotFoundError("The message is gone.", "Reload the channel.")
 
     async def wait_for(self, predicate: Callable[[Message], bool], timeout: float = 20) -> Message:  # noqa: ASYNC109
-        """Return a message that fits, now or as soon as one does, in any channel one sees.
+        """Wait for a matching message in any visible channel, existing ones included.
 
         Raises:
-            TimeoutError: None came in time.
+            TimeoutError: Nothing matched in time.
         """
         async with asyncio.timeout(timeout), self._events() as events:
             for message in reversed(await self._feed()):
@@ -198,12 +200,11 @@ class SandboxUser:
                     message = message_of(event["message"])
                     if predicate(message):
                         return message
-        raise NotFoundError("The sandbox ended its stream.", "Start the sandbox again.")
+        raise NotFoundError("The sandbox closed the stream.", "Restart the sandbox.")
 
     async def download(self, attachment: Attachment | str) -> bytes:
-        """Return the bytes behind an attachment or a link."""
         url = attachment if isinstance(attachment, str) else attachment.url
-        # Without the secret: a signed link must work for whoever holds it.
+        # No secret: a signed link must work for anyone who holds it.
         async with httpx.AsyncClient(timeout=30.0) as http:
             response = await http.get(url)
         if response.is_error:
@@ -211,7 +212,7 @@ class SandboxUser:
         return response.content
 
     async def commands(self) -> list[Json]:
-        """Return the commands that this person finds in the channel."""
+        """Return the commands available to this user in the channel."""
         user, channel = await self._where()
         found: list[Json] = (await self._get("commands", user=user, channel=channel))["commands"]
         return found
@@ -231,7 +232,7 @@ class SandboxUser:
                 await response.aread()
                 _refuse(response)
             events = _events_of(response)
-            await anext(events)  # "ready": whatever happens from here on is streamed
+            await anext(events)  # "ready": everything after it is streamed
             yield events
 
     async def _where(self, channel: str | None = None) -> tuple[str, str]:
@@ -239,7 +240,7 @@ class SandboxUser:
             return self._ids
         user, guild, own = self._names
         user_id = _user_id(await self._get("world"), user)
-        # Asked for again as that user: others see other channels.
+        # Queried again as that user: visible channels differ by user.
         world = await self._get("world", user=user_id)
         found = user_id, _channel_id(world, guild, channel or own)
         self._ids = self._ids or (found if channel is None else None)
@@ -254,7 +255,7 @@ class SandboxUser:
         user, here = await self._where(channel)
         payload = json.dumps({"user": user, "channel": here, **fields})
         uploads = [(name, await asyncio.to_thread(_named_bytes, file)) for name, file in files]
-        # As a part of its own, so that the request is multipart with and without files.
+        # A separate part makes the request multipart even without files.
         response = await self._http.post(path, files=[("payload", (None, payload)), *uploads])
         return _refuse(response)
 
@@ -284,11 +285,11 @@ def _user_id(world: Json, name: str) -> str:
     for user in world["users"]:
         if name in (user["id"], user["global_name"]):
             return str(user["id"])
-    raise NotFoundError(f"There is no person '{name}'.", "Use Ada, Ben or Cleo.")
+    raise NotFoundError(f"There is no user '{name}'.", "Use Ada, Ben or Cleo.")
 
 
 def _channel_id(world: Json, guild: str, name: str) -> str:
-    # Newest first: of several threads with one name, the last one is meant.
+    # Newest first, so that a repeated thread name means the latest.
     for found in world["guilds"]:
         if guild in (found["id"], found["name"]):
             for channel in [*found["channels"], *reversed(found["threads"])]:
@@ -296,4 +297,6 @@ def _channel_id(world: Json, guild: str, name: str) -> str:
                     return str(channel["id"])
     if any(name == channel["id"] for channel in world["dms"]):
         return name
-    raise NotFoundError(f"There is no channel '{name}' in '{guild}'.", "Look at the page.")
+    raise NotFoundError(
+        f"There is no channel '{name}' in '{guild}'.", "Open the chat page to see the channels."
+    )

@@ -1,9 +1,9 @@
-"""What the bot is told of a change: the event, its data, and the intents that ask for it."""
+"""Gateway events: changes in the world as the bot receives them, by intent."""
 
 from dataclasses import dataclass
 
-from bot.sandbox.payloads.messages import Views
-from bot.sandbox.payloads.objects import (
+from bot.sandbox.payloads import (
+    Views,
     channel_payload,
     member_payload,
     thread_payload,
@@ -11,8 +11,7 @@ from bot.sandbox.payloads.objects import (
 )
 from bot.sandbox.wire import Json
 from bot.sandbox.world.changes import Change
-from bot.sandbox.world.permission_bits import VIEW_CHANNEL
-from bot.sandbox.world.permissions import permissions_in
+from bot.sandbox.world.permissions import VIEW_CHANNEL
 from bot.sandbox.world.world import World
 
 GUILDS, GUILD_MEMBERS, PRESENCES = 1 << 0, 1 << 1, 1 << 8
@@ -25,7 +24,7 @@ _CONTENT_FIELDS: Json = {"content": "", "embeds": [], "attachments": [], "compon
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One gateway event; without `intents` every session receives it."""
+    """One gateway event; `intents` of 0 means every session receives it."""
 
     name: str
     data: Json
@@ -34,14 +33,14 @@ class Event:
     hides_content: bool = False
 
     def data_for(self, intents: int) -> Json:
-        """Return the data that a session with these intents may see."""
+        """Return the data visible to a session with these intents."""
         if self.hides_content and not intents & MESSAGE_CONTENT:
             return self.data | _CONTENT_FIELDS
         return self.data
 
 
 def ready_payload(world: World, session_id: str, gateway_url: str) -> Json:
-    """Return the data of READY."""
+    """Return the data of the READY event."""
     return {
         "v": 10,
         "user": user_payload(world.bot) | {"verified": True, "mfa_enabled": True, "email": None},
@@ -56,13 +55,13 @@ def ready_payload(world: World, session_id: str, gateway_url: str) -> Json:
 
 
 class GatewayEvents:
-    """Turns changes of the world into gateway events."""
+    """Converts changes to gateway events."""
 
     def __init__(self, world: World, views: Views) -> None:
         self._world, self._views = world, views
 
     def of(self, change: Change) -> Event | None:
-        """Return the event for a change, or None where the bot is told nothing."""
+        """Return the event for a change, or None if the bot gets none."""
         kind, record = change.kind, change.record
         if kind.startswith("message_"):
             return self._message(kind, record)
@@ -79,7 +78,7 @@ class GatewayEvents:
     def _sees(self, channel: Json | None) -> bool:
         if channel is None:
             return False
-        bits = permissions_in(self._world, self._world.bot["id"], channel)
+        bits = self._world.permissions(self._world.bot["id"], channel)
         return bool(bits & VIEW_CHANNEL)
 
     def _message(self, kind: str, message: Json) -> Event | None:
@@ -130,6 +129,6 @@ class GatewayEvents:
     def _member(self, record: Json) -> Event:
         guild_id, user_id = record["guild_id"], record["user_id"]
         data = member_payload(self._world, guild_id, user_id) | {"guild_id": guild_id}
-        # A bot hears about itself without the members intent.
+        # A bot receives updates about itself without the members intent.
         intents = 0 if user_id == self._world.bot["id"] else GUILD_MEMBERS
         return Event(name="GUILD_MEMBER_UPDATE", data=data, intents=intents)

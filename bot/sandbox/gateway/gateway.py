@@ -1,4 +1,4 @@
-"""The gateway: sessions over WebSockets, with resume, replay and every close code."""
+"""The gateway: WebSocket sessions with heartbeats, resume, replay and close codes."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from typing import Any, cast
 from aiohttp import ClientConnectionResetError, WSMsgType, web
 
 from bot.sandbox.gateway.events import PRIVILEGED_INTENTS, Event, ready_payload
-from bot.sandbox.payloads.objects import guild_create_payload
+from bot.sandbox.payloads import guild_create_payload
 from bot.sandbox.wire import Json
 from bot.sandbox.world.world import World
 
@@ -28,14 +28,14 @@ _RESUME_SECONDS = 300  # how long a session without a socket can be resumed
 _DAY = 24 * 60 * 60
 
 
-class _Closing(Exception):  # noqa: N818 - it ends a connection on purpose
+class _Close(Exception):  # noqa: N818 - ends a connection deliberately
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(code, reason)
         self.code, self.reason = code, reason
 
 
 class Connection:
-    """One socket: what is queued is written in order, compressed if the client asked for it."""
+    """One WebSocket: payloads are sent in order, compressed if the client asked."""
 
     def __init__(self, request: web.Request, socket: web.WebSocketResponse) -> None:
         self.socket, self._transport = socket, request.transport
@@ -45,16 +45,15 @@ class Connection:
         self.received: deque[float] = deque()
 
     def send(self, payload: Json) -> None:
-        """Queue a payload; nothing is lost while the socket lives."""
+        """Queue a payload."""
         self._queue.put_nowait(payload)
 
     async def write(self) -> None:
-        """Write what is queued until the socket ends."""
         try:
             while True:
                 await self._write_one(json.dumps(await self._queue.get()))
         except (ClientConnectionResetError, ConnectionResetError):
-            logger.debug("The socket was gone before everything was written.")
+            logger.debug("The socket closed before everything was sent.")
 
     async def _write_one(self, text: str) -> None:
         if self._deflate is None:
@@ -64,14 +63,14 @@ class Connection:
         await self.socket.send_bytes(data)
 
     def abort(self) -> None:
-        """Cut the line as a failing network does: no close frame."""
+        """Drop the connection without a close frame, as a network failure does."""
         if self._transport is not None:
             self._transport.abort()
 
 
 @dataclass(slots=True)
 class Session:
-    """What the gateway knows of a client, with the events that it may have missed."""
+    """A client's session, with recent events for replay."""
 
     id: str
     intents: int
@@ -81,7 +80,7 @@ class Session:
     detached_at: float = 0.0
 
     def push(self, name: str, data: Json) -> None:
-        """Number an event, keep it for a replay, and send it if somebody is there."""
+        """Number and keep an event; send it if the client is connected."""
         self.sequence += 1
         payload: Json = {"op": DISPATCH, "t": name, "s": self.sequence, "d": data}
         self.events.append(payload)
@@ -89,13 +88,13 @@ class Session:
             self.connection.send(payload)
 
     def missed_since(self, sequence: int) -> list[Json] | None:
-        """Return the events after `sequence`, or None if they are no longer kept."""
+        """Return the events after `sequence`, or None if some were discarded."""
         missed = [event for event in self.events if event["s"] > sequence]
         return missed if len(missed) == self.sequence - sequence else None
 
 
 class Gateway:
-    """Every session of the bot, and the WebSocket endpoint."""
+    """The bot's sessions and the WebSocket endpoint."""
 
     def __init__(self, world: World, token: str) -> None:
         self._world, self._token = world, token
@@ -108,22 +107,21 @@ class Gateway:
 
     @property
     def is_live(self) -> bool:
-        """Whether some session has a socket right now."""
+        """Whether any session is connected."""
         return any(session.connection for session in self.sessions.values())
 
     @property
     def identifies_left(self) -> int:
-        """How many IDENTIFY the bot has left today."""
+        """IDENTIFYs left in the last 24 hours' budget."""
         while self._identifies and self._identifies[0] < self._world.clock() - _DAY:
             self._identifies.popleft()
         return IDENTIFIES_PER_DAY - len(self._identifies)
 
     def count_identify(self) -> None:
-        """Count one IDENTIFY of today."""
         self._identifies.append(self._world.clock())
 
     def dispatch(self, event: Event) -> None:
-        """Send an event to the sessions that asked for it, or keep it for their return."""
+        """Send an event to subscribed sessions; disconnected ones replay it on resume."""
         for session in self.sessions.values():
             if event.intents and not session.intents & event.intents:
                 continue
@@ -132,13 +130,13 @@ class Gateway:
             session.push(event.name, event.data_for(session.intents))
 
     def drop_sockets(self) -> None:
-        """Cut every socket without a word; the sessions can be resumed."""
+        """Drop every connection without a close frame; sessions stay resumable."""
         for connection in list(self._connections):
             self._detach(connection)
             connection.abort()
 
     def invalidate_sessions(self) -> None:
-        """Forget every session and tell the clients to identify again."""
+        """Delete every session and tell clients to identify again."""
         self.sessions.clear()
         for connection in self._connections:
             connection.send({"op": INVALID_SESSION, "d": False})
@@ -149,12 +147,12 @@ class Gateway:
             connection.send({"op": RECONNECT, "d": None})
 
     async def close(self) -> None:
-        """Close every socket; clients see that the server goes away."""
+        """Close every socket with code 1001, going away."""
         for connection in list(self._connections):
             await connection.socket.close(code=1001, message=b"going away")
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Handle one WebSocket from HELLO to its end."""
+        """Handle one WebSocket from HELLO to close."""
         if not self.accepts:
             return web.Response(status=503)
         socket = web.WebSocketResponse(max_msg_size=16 * 1024, compress=False)
@@ -165,8 +163,8 @@ class Gateway:
         connection.send({"op": HELLO, "d": {"heartbeat_interval": self.heartbeat_seconds * 1000}})
         try:
             await self._read(connection)
-        except _Closing as closing:
-            await socket.close(code=closing.code, message=closing.reason.encode())
+        except _Close as close:
+            await socket.close(code=close.code, message=close.reason.encode())
         finally:
             self._detach(connection)
             writer.cancel()
@@ -183,18 +181,18 @@ class Gateway:
     async def _read(self, connection: Connection) -> None:
         while True:
             try:
-                # A client that misses a heartbeat and a half is a zombie.
+                # Discord drops a client that misses a heartbeat.
                 message = await connection.socket.receive(timeout=self.heartbeat_seconds * 1.5)
             except TimeoutError as error:
-                raise _Closing(4009, "Session timed out.") from error
+                raise _Close(4009, "Session timed out.") from error
             if message.type is not WSMsgType.TEXT:
-                self._note_farewell(connection)
+                self._end_session_if_closed(connection)
                 return
             self._limit(connection)
             self._handle(connection, _decoded(message.data))
 
-    def _note_farewell(self, connection: Connection) -> None:
-        # A client that closes with 1000 or 1001 gives its session up.
+    def _end_session_if_closed(self, connection: Connection) -> None:
+        # Closing with 1000 or 1001 ends the session.
         if connection.socket.close_code in (1000, 1001):
             gone = [s.id for s in self.sessions.values() if s.connection is connection]
             for session_id in gone:
@@ -206,23 +204,23 @@ class Gateway:
         while connection.received[0] < now - 60:
             connection.received.popleft()
         if len(connection.received) > _PAYLOADS_PER_MINUTE:
-            raise _Closing(4008, "Rate limited.")
+            raise _Close(4008, "Rate limited.")
 
     def _handle(self, connection: Connection, payload: Json) -> None:
         op, data = payload.get("op"), payload.get("d")
         if op == HEARTBEAT:
             if not self.acknowledges:
                 return
-            # As over a network: discord.py notes when it sent a heartbeat only after sending it.
+            # Not at once: discord.py records the send time only after the send returns.
             loop = asyncio.get_running_loop()
             loop.call_later(_ACK_SECONDS, connection.send, {"op": HEARTBEAT_ACK})
         elif op in (IDENTIFY, RESUME):
             handle = self._identify if op == IDENTIFY else self._resume
             handle(connection, _as_object(data))
         elif op not in (PRESENCE, VOICE, MEMBERS):
-            raise _Closing(4001, "Unknown opcode.")
+            raise _Close(4001, "Unknown opcode.")
         elif not self._session_of(connection):
-            raise _Closing(4003, "Not authenticated.")
+            raise _Close(4003, "Not authenticated.")
 
     def _session_of(self, connection: Connection) -> Session | None:
         found = (s for s in self.sessions.values() if s.connection is connection)
@@ -230,16 +228,16 @@ class Gateway:
 
     def _identify(self, connection: Connection, data: Json) -> None:
         if self._session_of(connection):
-            raise _Closing(4005, "Already authenticated.")
+            raise _Close(4005, "Already authenticated.")
         if data.get("token", "").removeprefix("Bot ") != self._token or self.identifies_left <= 0:
-            raise _Closing(4004, "Authentication failed.")
+            raise _Close(4004, "Authentication failed.")
         if data.get("shard", [0, 1]) != [0, 1]:
-            raise _Closing(4010, "Invalid shard.")
+            raise _Close(4010, "Invalid shard.")
         intents = data.get("intents")
         if not isinstance(intents, int) or intents < 0 or intents >> 26:
-            raise _Closing(4013, "Invalid intent(s).")
+            raise _Close(4013, "Invalid intent(s).")
         if intents & PRIVILEGED_INTENTS:
-            raise _Closing(4014, "Disallowed intent(s).")
+            raise _Close(4014, "Disallowed intent(s).")
         self.count_identify()
         self._forget_stale()
         session = Session(secrets.token_hex(16), intents, connection=connection)
@@ -257,7 +255,7 @@ class Gateway:
 
     def _resume(self, connection: Connection, data: Json) -> None:
         if data.get("token", "").removeprefix("Bot ") != self._token:
-            raise _Closing(4004, "Authentication failed.")
+            raise _Close(4004, "Authentication failed.")
         session = self.sessions.get(str(data.get("session_id")))
         missed = self._missed(session, data.get("seq"))
         if session is None or missed is None:
@@ -272,7 +270,7 @@ class Gateway:
         if session is None:
             return None
         if not isinstance(sequence, int) or sequence > session.sequence:
-            raise _Closing(4007, "Invalid seq.")
+            raise _Close(4007, "Invalid seq.")
         if self._is_stale(session):
             del self.sessions[session.id]
             return None
@@ -283,11 +281,11 @@ def _decoded(text: str) -> Json:
     try:
         payload = json.loads(text)
     except json.JSONDecodeError as error:
-        raise _Closing(4002, "Error while decoding payload.") from error
+        raise _Close(4002, "Error while decoding payload.") from error
     return _as_object(payload)
 
 
 def _as_object(data: Any) -> Json:
     if not isinstance(data, dict):
-        raise _Closing(4002, "Error while decoding payload.")
+        raise _Close(4002, "Error while decoding payload.")
     return cast("Json", data)

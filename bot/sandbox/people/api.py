@@ -1,4 +1,4 @@
-"""The HTTP interface of a person: the page and the Python client speak it."""
+"""The HTTP API behind the chat page and the Python client."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -8,15 +8,9 @@ from typing import Any, cast
 from aiohttp import BodyPartReader, web
 
 from bot.sandbox.interactions import Interaction, Interactions
-from bot.sandbox.payloads.messages import Views
-from bot.sandbox.payloads.objects import (
-    channel_payload,
-    roles_payload,
-    thread_payload,
-    user_payload,
-)
+from bot.sandbox.payloads import Views, channel_payload, roles_payload, thread_payload, user_payload
+from bot.sandbox.people.outbox import Place
 from bot.sandbox.people.people import People
-from bot.sandbox.people.place import Place
 from bot.sandbox.people.stream import Stream, interaction_view
 from bot.sandbox.wire import ApiError, Json
 from bot.sandbox.world.attachments import FilePart
@@ -29,13 +23,13 @@ BASE = "/sandbox/api"
 
 @dataclass(slots=True)
 class Form:
-    """A person's request: fields, and files by the name of what they fill."""
+    """A parsed request: fields, and files by option or input name."""
 
     fields: Json
     files: dict[str, list[FilePart]] = field(default_factory=dict[str, list[FilePart]])
 
     def text(self, name: str) -> str:
-        """Return a field that must be there."""
+        """Return a required text field."""
         value = self.fields.get(name)
         if not isinstance(value, str):
             raise RequestError(f"The field '{name}' is missing.", "Send it as text.")
@@ -58,7 +52,7 @@ class PersonApi:
         self._views, self._interactions, self._stream = views, interactions, stream
 
     def install(self, app: web.Application) -> None:
-        """Add the routes to the web application."""
+        """Add the routes to `app`."""
         reads = {
             "world": self.world,
             "commands": self.commands,
@@ -85,7 +79,7 @@ class PersonApi:
         return self._people.place(form.text("user"), form.text("channel"))
 
     def world(self, form: Form) -> Json:
-        """Return users, and the guilds with the channels and threads that the user sees."""
+        """Return all users, and the guilds, channels and threads the user can see."""
         users = [user_payload(user) for user in self._world.users.values()]
         people = [str(user["id"]) for user in users if not user["bot"]]
         asked = str(form.fields.get("user"))
@@ -106,82 +100,74 @@ class PersonApi:
         return {"users": users, "guilds": guilds, "dms": self._shown(user_id, dms)}
 
     def _shown(self, user_id: str, channels: list[Json]) -> list[Json]:
-        seen = [channel for channel in channels if self._people.sees(user_id, channel)]
+        seen = [channel for channel in channels if self._world.sees(user_id, channel)]
         return [channel_payload(self._world, channel) for channel in seen]
 
     def commands(self, form: Form) -> Json:
-        """Return the commands that the user finds in the channel."""
+        """Return the commands available to the user in the channel."""
         return {"commands": self._people.commands(self._place(form))}
 
     def messages(self, form: Form) -> Json:
-        """Return what the user sees in a channel or thread, oldest first."""
+        """Return the newest messages of a channel or thread, oldest first."""
         place = self._place(form)
         found = self._messages.seen_by(place.user["id"], {place.channel["id"]})
         shown = found[-200:]
         if form.fields.get("starter") and place.channel["id"] in self._messages:
-            # What a thread hangs on is shown above it, as a client does.
+            # Clients show the message a thread was started on above the thread.
             shown = [self._messages.find(place.channel["id"]), *shown]
         return {"messages": [self._views.message(message) for message in shown]}
 
     def feed(self, form: Form) -> Json:
-        """Return the newest messages of all the user's channels, oldest first."""
+        """Return the newest messages across the user's channels, oldest first."""
         user_id = form.text("user")
-        ids = {c["id"] for c in self._world.channels.values() if self._people.sees(user_id, c)}
+        ids = {c["id"] for c in self._world.channels.values() if self._world.sees(user_id, c)}
         found = self._messages.seen_by(user_id, ids)
         return {"messages": [self._views.message(message) for message in found[-500:]]}
 
     def interaction(self, form: Form) -> Json:
-        """Return how far the answer to an interaction has come."""
+        """Return the state of the user's interaction."""
         return interaction_view(self._own(form))
 
     def _own(self, form: Form) -> Interaction:
         interaction = self._interactions.get(form.text("interaction"))
         if interaction.user_id != form.text("user"):
-            raise NotFoundError("That is another person's.", "Use your own.")
+            raise NotFoundError("That interaction is another user's.", "Use one of your own.")
         return interaction
 
     def command(self, form: Form) -> Interaction:
-        """Run a slash command."""
         files = {name: uploads[0] for name, uploads in form.files.items()}
         options: Json = form.fields.get("options") or {}
         return self._people.run(self._place(form), form.text("name"), options, files)
 
     def autocomplete(self, form: Form) -> Interaction:
-        """Ask for suggestions."""
         options: Json = form.fields.get("options") or {}
         names = form.text("name"), form.text("option"), form.text("typed")
         return self._people.complete(self._place(form), *names, options)
 
     def component(self, form: Form) -> Interaction:
-        """Press a button or choose in a select."""
         ids = form.text("message"), form.text("custom_id")
         return self._people.use(self._place(form), *ids, form.fields.get("values"))
 
     def submit(self, form: Form) -> Interaction:
-        """Send a filled-in dialog."""
         opened = self._own(form)
         values: Json = form.fields.get("values") or {}
         return self._people.submit(self._place(form), opened, values, form.files)
 
     def menu(self, form: Form) -> Interaction:
-        """Run a context-menu command on a message."""
         return self._people.menu(self._place(form), form.text("command"), form.text("message"))
 
     def post(self, form: Form) -> Json:
-        """Post an ordinary message."""
         uploads = [upload for several in form.files.values() for upload in several]
         message = self._people.post(self._place(form), form.text("content"), uploads)
         return self._views.message(message)
 
     def thread(self, form: Form) -> Json:
-        """Open a thread on a message."""
         name = form.text("name").strip()
         return thread_payload(
             self._people.open_thread(self._place(form), form.text("message"), name)
         )
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        """Stream what happens."""
         return await self._stream.serve(request, request.query.get("user", ""))
 
     def _acting(self, act: Callable[[Form], Interaction]) -> "_Handler":
@@ -190,7 +176,7 @@ class PersonApi:
                 interaction = act(await _form(request))
             except (TrainingError, ApiError) as error:
                 return _refused(error)
-            # A client shows nothing until the bot has answered, or 3 seconds are over.
+            # Like a client, wait until the bot acknowledges or 3 seconds pass.
             await interaction.acknowledged.wait()
             return web.json_response(interaction_view(interaction))
 
@@ -232,9 +218,9 @@ def _fields(text: bytes) -> Json:
     try:
         loaded: Any = json.loads(text)
     except ValueError as error:
-        raise RequestError("The request is no JSON.", "Send an object.") from error
+        raise RequestError("The request is not valid JSON.", "Send a JSON object.") from error
     if not isinstance(loaded, dict):
-        raise RequestError("The request is no JSON object.", "Send an object.")
+        raise RequestError("The request is not a JSON object.", "Send a JSON object.")
     return cast("Json", loaded)
 
 

@@ -1,4 +1,4 @@
-"""A person's options for a command, checked and typed as a chat client does before it sends."""
+"""Command options, validated and typed as a chat client does before sending."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,12 +13,12 @@ Resolver = Callable[[int, str], None]
 
 
 def find_command(commands: list[Json], name: str) -> tuple[Json, list[Json]]:
-    """Return the command and the path of sub-commands that `name` ("dataset add") spells."""
+    """Return the command and sub-command path of `name`, e.g. "dataset add"."""
     first, *rest = name.split()
     found = [c for c in commands if c["type"] == kinds.CHAT_INPUT and c["name"] == first]
     if not found:
         raise NotFoundError(f"There is no command /{first} here.", "Type / to see the commands.")
-    # A guild's own command hides the global one of the same name.
+    # A guild command hides the global one of the same name.
     command = found[-1]
     path: list[Json] = []
     options: list[Json] = command["options"]
@@ -35,25 +35,25 @@ def find_command(commands: list[Json], name: str) -> tuple[Json, list[Json]]:
 
 
 def option_specs(command: Json, path: list[Json]) -> list[Json]:
-    """Return the options of the command or of the sub-command at the end of the path."""
+    """Return the options of the command, or of the last sub-command in the path."""
     return path[-1].get("options", []) if path else command["options"]
 
 
 def nested(path: list[Json], values: list[Json]) -> list[Json]:
-    """Return option values wrapped in their sub-commands, as the wire has them."""
+    """Wrap option values in their sub-commands, as the API nests them."""
     for part in reversed(path):
         values = [{"name": part["name"], "type": part["type"], "options": values}]
     return values
 
 
 class OptionReader:
-    """Turns given values into wire options; collects what `resolved` must explain."""
+    """Converts values to API options and passes ids to `resolve`."""
 
     def __init__(self, uploads: Mapping[str, FilePart], resolve: Resolver) -> None:
         self._uploads, self._resolve = uploads, resolve
 
     def read(self, specs: list[Json], given: Mapping[str, Any]) -> list[Json]:
-        """Return the wire options; raises RequestError where a client would not send."""
+        """Return the API options; raises RequestError if a client would refuse to send them."""
         known = {spec["name"] for spec in specs}
         names = [*given, *self._uploads]
         if strange := [name for name in names if name not in known]:
@@ -69,7 +69,7 @@ class OptionReader:
             elif given.get(name) is not None:
                 values.append(_wire(spec, self._checked(spec, given[name])))
             elif spec.get("required"):
-                raise RequestError(f"The option '{name}' is missing.", f"Fill in '{name}'.")
+                raise RequestError(f"The option '{name}' is required.", f"Fill in '{name}'.")
         if sum(len(str(value["value"])) for value in values) > _MOST_CHARACTERS:
             raise RequestError("The command is too long.", "Shorten the options.")
         return values
@@ -109,7 +109,7 @@ def _typed(spec: Json, value: Any) -> Any:
         if kind == kinds.NUMBER:
             return float(str(value))
     except ValueError as error:
-        raise RequestError(f"'{value}' is no number.", f"Give '{name}' a number.") from error
+        raise RequestError(f"'{value}' is not a number.", f"Give '{name}' a number.") from error
     if kind == kinds.BOOLEAN:
         words = {"true": True, "false": False}
         if str(value).lower() not in words:

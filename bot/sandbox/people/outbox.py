@@ -1,23 +1,26 @@
-"""Sends interactions of people to the bot over the gateway."""
+"""Sends people's interactions to the bot over the gateway."""
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from bot.sandbox.faults import Faults
 from bot.sandbox.gateway.events import Event
 from bot.sandbox.gateway.gateway import Gateway
 from bot.sandbox.interactions import Interaction, Interactions
-from bot.sandbox.payloads.messages import Views
-from bot.sandbox.payloads.objects import channel_payload, interaction_member, user_payload
+from bot.sandbox.payloads import Views, channel_payload, interaction_member, user_payload
 from bot.sandbox.wire import MAX_FILE_BYTES, Json
-from bot.sandbox.world.permissions import permissions_in
 from bot.sandbox.world.world import World
 
-if TYPE_CHECKING:
-    from bot.sandbox.people.place import Place
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A user and the channel they act in."""
+
+    user: Json
+    channel: Json
 
 
 class Outbox:
-    """Opens an interaction and dispatches INTERACTION_CREATE to live sessions."""
+    """Creates interactions and dispatches INTERACTION_CREATE to connected sessions."""
 
     def __init__(
         self,
@@ -33,13 +36,13 @@ class Outbox:
     def send(
         self,
         kind: int,
-        place: "Place",
+        place: Place,
         data: Json,
         message: Json | None = None,
         *,
         name: str = "",
     ) -> Interaction:
-        """Send an interaction; without a live session it fails at once."""
+        """Send an interaction; it fails at once if no session is connected."""
         user_id = place.user["id"]
         interaction = self._interactions.open(kind, user_id, place.channel, data, message)
         interaction.name = name or interaction.name
@@ -55,7 +58,7 @@ class Outbox:
 
     def _payload(self, interaction: Interaction) -> Json:
         channel, world = interaction.channel, self._world
-        bits = permissions_in(world, interaction.user_id, channel)
+        bits = world.permissions(interaction.user_id, channel)
         shown = channel_payload(world, channel) | {"permissions": str(bits)}
         payload: Json = {
             "id": interaction.id,
@@ -67,7 +70,7 @@ class Outbox:
             "channel": shown,
             "channel_id": channel["id"],
             "locale": "en-US",
-            "app_permissions": str(permissions_in(world, world.bot["id"], channel)),
+            "app_permissions": str(world.permissions(world.bot["id"], channel)),
             "entitlements": [],
             "attachment_size_limit": MAX_FILE_BYTES,
         }

@@ -1,4 +1,4 @@
-"""What a person can do in the sandbox; refuses what a chat client would not let them do."""
+"""What people can do; refuses what a chat client would refuse."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,25 +6,23 @@ from typing import Any
 from bot.sandbox import interactions as types
 from bot.sandbox.interactions import Interaction
 from bot.sandbox.people.options import OptionReader, find_command, nested, option_specs
-from bot.sandbox.people.outbox import Outbox
-from bot.sandbox.people.place import Place
+from bot.sandbox.people.outbox import Outbox, Place
 from bot.sandbox.people.resolved import Resolved
 from bot.sandbox.wire import Json
 from bot.sandbox.world import commands as kinds
 from bot.sandbox.world import components as parts
-from bot.sandbox.world import permission_bits
-from bot.sandbox.world import permissions as may
+from bot.sandbox.world import permissions
 from bot.sandbox.world.attachments import Attachments, FilePart
 from bot.sandbox.world.commands import Commands
 from bot.sandbox.world.message_rules import MAX_CONTENT
 from bot.sandbox.world.messages import MessageDraft, Messages
 from bot.sandbox.world.threads import Threads
-from bot.sandbox.world.world import World
+from bot.sandbox.world.world import World, needed_to_send
 from training.errors import NotFoundError, RequestError
 
 
 class People:
-    """Runs commands, presses buttons, fills dialogs and posts as one of the users."""
+    """Runs commands, uses components, submits modals and posts for a user."""
 
     def __init__(
         self,
@@ -39,25 +37,17 @@ class People:
         self._threads, self._attachments, self._outbox = threads, attachments, outbox
 
     def place(self, user_id: str, channel_id: str) -> Place:
-        """Return a person in a channel that they can see."""
+        """Return a user in a channel they can see; raises NotFoundError."""
         user, channel = self._world.users.get(user_id), self._world.channels.get(channel_id)
         if user is None or user["bot"]:
-            raise NotFoundError("There is no such person here.", "Choose one of the users.")
-        if channel is None or not self.sees(user_id, channel):
-            raise NotFoundError("There is no such channel here.", "Choose one of the channels.")
+            raise NotFoundError("There is no such user.", "Choose one of the users.")
+        if channel is None or not self._world.sees(user_id, channel):
+            raise NotFoundError("There is no such channel.", "Choose one of the channels.")
         return Place(user, channel)
 
-    def sees(self, user_id: str, channel: Json) -> bool:
-        """Whether a person sees a channel."""
-        if "guild_id" not in channel:
-            return channel["recipient"] == user_id
-        return bool(
-            may.permissions_in(self._world, user_id, channel) & permission_bits.VIEW_CHANNEL
-        )
-
     def commands(self, place: Place) -> list[Json]:
-        """Return the commands that the person finds in the channel."""
-        bits = may.permissions_in(self._world, place.user["id"], place.channel)
+        """Return the commands available to the user in the channel."""
+        bits = self._world.permissions(place.user["id"], place.channel)
         found = self._commands.usable_in(place.channel.get("guild_id"))
         own = {(c["name"], c["type"]) for c in found if c.get("guild_id")}
         shown = [c for c in found if c.get("guild_id") or (c["name"], c["type"]) not in own]
@@ -66,7 +56,6 @@ class People:
     def run(
         self, place: Place, name: str, given: Mapping[str, Any], uploads: Mapping[str, FilePart]
     ) -> Interaction:
-        """Run a slash command."""
         command, path = find_command(self.commands(place), name)
         resolved = self._resolved(place)
         reader = OptionReader(uploads, resolved.add)
@@ -81,7 +70,7 @@ class People:
     def complete(
         self, place: Place, name: str, option: str, typed: str, given: Mapping[str, Any]
     ) -> Interaction:
-        """Ask for the suggestions of an option while it is being typed."""
+        """Request suggestions for the option being typed."""
         command, path = find_command(self.commands(place), name)
         specs = option_specs(command, path)
         spec = next((one for one in specs if one["name"] == option), None)
@@ -97,7 +86,6 @@ class People:
         return self._outbox.send(types.AUTOCOMPLETE, place, data)
 
     def menu(self, place: Place, name: str, message_id: str) -> Interaction:
-        """Run a context-menu command on a message."""
         found = [
             c for c in self.commands(place) if c["type"] == kinds.MESSAGE_MENU and c["name"] == name
         ]
@@ -111,13 +99,15 @@ class People:
     def use(
         self, place: Place, message_id: str, custom_id: str, values: list[str] | None
     ) -> Interaction:
-        """Press a button, or choose values of a select."""
+        """Press a button, or choose values in a select."""
         message = self._visible(place, message_id)
         component = parts.find(message["components"], custom_id)
         if component is None:
-            raise NotFoundError("The message has no such button.", "Choose one it shows.")
+            raise NotFoundError(
+                "The message has no such button.", "Choose a button on the message."
+            )
         if component.get("disabled"):
-            raise RequestError("The button cannot be pressed now.", "Wait until it is enabled.")
+            raise RequestError("The button is disabled.", "Wait until it is enabled.")
         data: Json = {"custom_id": custom_id, "component_type": component["type"]}
         data["id"] = component["id"]
         if component["type"] in parts.SELECTS:
@@ -136,9 +126,9 @@ class People:
         values: Mapping[str, Any],
         uploads: Mapping[str, list[FilePart]],
     ) -> Interaction:
-        """Send a filled-in dialog."""
+        """Submit a modal."""
         if opened.modal is None or opened.user_id != place.user["id"]:
-            raise NotFoundError("That dialog is not open.", "Run the command again.")
+            raise NotFoundError("That form is no longer open.", "Run the command again.")
         resolved = self._resolved(place)
         filled = resolved.fill(opened.modal, values, uploads)
         data: Json = {"custom_id": opened.modal["custom_id"], "components": filled}
@@ -146,8 +136,7 @@ class People:
         return self._outbox.send(types.MODAL_SUBMIT, place, data, opened.message)
 
     def post(self, place: Place, content: str, uploads: list[FilePart]) -> Json:
-        """Post an ordinary message."""
-        may.require(self._world, place.user["id"], place.channel, may.sending_in(place.channel))
+        self._world.require(place.user["id"], place.channel, needed_to_send(place.channel))
         if len(content) > MAX_CONTENT:
             raise RequestError("The message is too long.", f"Use at most {MAX_CONTENT} characters.")
         if any(upload.is_too_large for upload in uploads):
@@ -162,13 +151,13 @@ class People:
         return self._messages.create(draft)
 
     def open_thread(self, place: Place, message_id: str, name: str) -> Json:
-        """Open a thread on a message that all can see; return the thread."""
-        may.require(
-            self._world, place.user["id"], place.channel, permission_bits.CREATE_PUBLIC_THREADS
-        )
+        """Start a thread on a non-ephemeral message; return the thread."""
+        self._world.require(place.user["id"], place.channel, permissions.CREATE_PUBLIC_THREADS)
         message = self._visible(place, message_id)
         if message["ephemeral_for"]:
-            raise RequestError("Only you see this message.", "Open the thread on another one.")
+            raise RequestError(
+                "Only you can see this message.", "Start the thread on another message."
+            )
         return self._threads.open_on(place.channel, message, {"name": name}, place.user["id"])
 
     def _resolved(self, place: Place) -> Resolved:
@@ -179,7 +168,7 @@ class People:
         for message in seen:
             if message["id"] == message_id:
                 return message
-        raise NotFoundError("The message is not there any more.", "Reload the channel.")
+        raise NotFoundError("The message no longer exists.", "Reload the channel.")
 
 
 def _head(command: Json) -> Json:
@@ -191,6 +180,6 @@ def _head(command: Json) -> Json:
 
 def _is_permitted(command: Json, bits: int) -> bool:
     needed = command["default_member_permissions"]
-    if needed is None or bits & permission_bits.ADMINISTRATOR:
+    if needed is None or bits & permissions.ADMINISTRATOR:
         return True
     return int(needed) != 0 and int(needed) & bits == int(needed)

@@ -1,10 +1,10 @@
-"""What an interaction carries besides ids: users, roles, channels, files, filled inputs."""
+"""Resolved data of an interaction: the objects behind the ids it carries."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from bot.sandbox.payloads.messages import Views
-from bot.sandbox.payloads.objects import (
+from bot.sandbox.payloads import (
+    Views,
     channel_payload,
     interaction_member,
     role_payload,
@@ -14,7 +14,6 @@ from bot.sandbox.wire import ApiError, Json
 from bot.sandbox.world import commands as kinds
 from bot.sandbox.world import components as parts
 from bot.sandbox.world.attachments import Attachments, FilePart
-from bot.sandbox.world.permissions import permissions_in
 from bot.sandbox.world.world import World
 from training.errors import NotFoundError, RequestError
 
@@ -23,7 +22,7 @@ _OF_SELECT = {5: kinds.USER, 6: kinds.ROLE, 7: kinds.MENTIONABLE, 8: kinds.CHANN
 
 
 class Resolved:
-    """Collects the `resolved` part of one interaction."""
+    """Builds the `resolved` field of one interaction."""
 
     def __init__(self, world: World, attachments: Attachments, views: Views, channel: Json) -> None:
         self._world, self._attachments = world, attachments
@@ -31,18 +30,18 @@ class Resolved:
         self._found: Json = {}
 
     def data(self) -> Json:
-        """Return `{"resolved": …}`, or nothing where nothing was named."""
+        """Return `{"resolved": …}`, or an empty dict if nothing was added."""
         return {"resolved": self._found} if self._found else {}
 
     def add(self, kind: int, thing_id: str) -> None:
-        """Explain an id of an option; raises if the person could not have chosen it."""
+        """Add the object behind an option's id; raises NotFoundError if it does not exist."""
         try:
             self._add(kind, thing_id)
         except ApiError as error:
             raise NotFoundError(f"{error.message}: {thing_id}.", "Choose one offered.") from error
 
     def add_selected(self, component_type: int, value: str) -> None:
-        """Explain a value of a select of users, roles or channels."""
+        """Add the object behind a value of a user, role or channel select."""
         if component_type in _OF_SELECT:
             self.add(_OF_SELECT[component_type], value)
 
@@ -54,7 +53,7 @@ class Resolved:
         return str(record["id"])
 
     def add_message(self, message: Json) -> None:
-        """Explain the message that a context-menu command is run on."""
+        """Add the target of a context-menu command."""
         self._put("messages", message["id"], self._views.message(message))
 
     def _put(self, section: str, thing_id: str, payload: Json) -> None:
@@ -74,18 +73,18 @@ class Resolved:
             self._put("roles", thing_id, role_payload(role, 1))
         elif kind == kinds.CHANNEL:
             channel = self._world.channel(thing_id)
-            bits = permissions_in(self._world, self._world.bot["id"], channel)
+            bits = self._world.permissions(self._world.bot["id"], channel)
             shown = channel_payload(self._world, channel) | {"permissions": str(bits)}
             self._put("channels", thing_id, shown)
 
     def fill(
         self, modal: Json, values: Mapping[str, Any], uploads: Mapping[str, list[FilePart]]
     ) -> list[Json]:
-        """Return the components of a submitted dialog; raises where a client would not send."""
+        """Return the submitted components; raises RequestError if a client would refuse."""
         known = {component["custom_id"] for component in parts.inputs_of(modal)}
         if strange := [name for name in (*values, *uploads) if name not in known]:
             raise RequestError(
-                f"The dialog has no input '{strange[0]}'.", f"It has: {', '.join(sorted(known))}."
+                f"The form has no input '{strange[0]}'.", f"It has: {', '.join(sorted(known))}."
             )
         return [self._filled(one, values, uploads) for one in parts.numbered(modal["components"])]
 

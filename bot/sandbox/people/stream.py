@@ -1,4 +1,4 @@
-"""The live stream of a person's page: server-sent events of what that person may see."""
+"""Live updates for the chat page: server-sent events, filtered by what the user can see."""
 
 import asyncio
 import json
@@ -8,9 +8,7 @@ from typing import Any
 from aiohttp import ClientConnectionResetError, web
 
 from bot.sandbox.interactions import Interaction, Interactions
-from bot.sandbox.payloads.messages import Views
-from bot.sandbox.payloads.objects import thread_payload
-from bot.sandbox.people.people import People
+from bot.sandbox.payloads import Views, thread_payload
 from bot.sandbox.wire import Json
 from bot.sandbox.world.changes import Change
 from bot.sandbox.world.world import World
@@ -22,23 +20,20 @@ _CHANNEL_KINDS = ("thread_create", "thread_update", "thread_delete")
 
 
 class Stream:
-    """Turns changes into events for every open page."""
+    """Sends changes to every open page."""
 
-    def __init__(
-        self, world: World, views: Views, people: People, interactions: Interactions
-    ) -> None:
+    def __init__(self, world: World, views: Views, interactions: Interactions) -> None:
         self._world, self._views = world, views
-        self._people, self._interactions = people, interactions
+        self._interactions = interactions
         self._open: dict[asyncio.Queue[Json | None], str] = {}
 
     def tell(self, change: Change) -> None:
-        """Queue a change for every person whom it concerns."""
+        """Queue a change for every user who may see it."""
         for queue, user_id in self._open.items():
             if event := self._event(change, user_id):
                 queue.put_nowait(event)
 
     def close(self) -> None:
-        """End every stream."""
         for queue in self._open:
             queue.put_nowait(None)
 
@@ -52,7 +47,7 @@ class Stream:
             shown = interaction_view(self._interactions.get(record["id"]))
             return {"kind": kind, "interaction": shown}
         if kind in _CHANNEL_KINDS:
-            if kind != "thread_delete" and not self._people.sees(user_id, record):
+            if kind != "thread_delete" and not self._world.sees(user_id, record):
                 return None
             return {"kind": kind, "thread": thread_payload(record)}
         if kind == "typing":
@@ -63,7 +58,7 @@ class Stream:
         channel = self._world.channels.get(message["channel_id"])
         if message["ephemeral_for"] not in (None, user_id):
             return None
-        if channel is None or not self._people.sees(user_id, channel):
+        if channel is None or not self._world.sees(user_id, channel):
             return None
         if kind == "message_delete":
             shown: Json = {"id": message["id"], "channel_id": message["channel_id"]}
@@ -71,7 +66,7 @@ class Stream:
         return {"kind": kind, "message": self._views.message(message)}
 
     async def serve(self, request: web.Request, user_id: str) -> web.StreamResponse:
-        """Write events until the page goes away or the server stops."""
+        """Write events until the page disconnects or the server stops."""
         response = web.StreamResponse(headers={"Cache-Control": "no-store"})
         response.content_type = "text/event-stream"
         await response.prepare(request)
@@ -82,7 +77,7 @@ class Stream:
             while (event := await _next(queue)) is not None:
                 await response.write(_written(event))
         except (ClientConnectionResetError, ConnectionResetError):
-            logger.debug("A page went away.")
+            logger.debug("A page disconnected.")
         finally:
             del self._open[queue]
         return response
@@ -96,12 +91,12 @@ async def _next(queue: asyncio.Queue[Json | None]) -> Json | None:
 
 
 def _written(event: Json) -> bytes:
-    # An empty event is written as a comment: it keeps the line alive and is no event.
+    # An empty event becomes a comment, which keeps the connection alive.
     return f"data: {json.dumps(event)}\n\n".encode() if event else b": alive\n\n"
 
 
 def interaction_view(interaction: Interaction) -> Json:
-    """Return what the person who started an interaction may know of it."""
+    """Return the parts of an interaction that its user may see."""
     shown: dict[str, Any] = {"id": interaction.id, "status": interaction.status}
     shown |= {"channel_id": interaction.channel["id"], "message_id": interaction.answer_id}
     return shown | {"modal": interaction.modal, "choices": interaction.choices}

@@ -1,9 +1,9 @@
-"""REST routes of the bot itself: account, application, commands, guilds, gateway."""
+"""REST routes for the bot's account, application, commands and guilds."""
 
 from typing import Any
 
 from bot.sandbox.gateway.gateway import IDENTIFIES_PER_DAY, Gateway
-from bot.sandbox.payloads.objects import (
+from bot.sandbox.payloads import (
     application_payload,
     channel_payload,
     guild_payload,
@@ -14,8 +14,7 @@ from bot.sandbox.payloads.objects import (
 )
 from bot.sandbox.rest.dispatch import RestCall, RestReply, Route
 from bot.sandbox.wire import ApiError, Json
-from bot.sandbox.world import permission_bits
-from bot.sandbox.world import permissions as may
+from bot.sandbox.world import permissions
 from bot.sandbox.world.changes import Changes
 from bot.sandbox.world.commands import Commands
 from bot.sandbox.world.world import World
@@ -24,7 +23,7 @@ _DAY_MS = 86_400_000
 
 
 class ApplicationRoutes:
-    """What the bot asks about itself and its guilds, and how it registers commands."""
+    """Handlers for users, applications, commands, guilds and gateway discovery."""
 
     def __init__(
         self, world: World, commands: Commands, gateway: Gateway, changes: Changes
@@ -33,7 +32,6 @@ class ApplicationRoutes:
         self._gateway, self._changes = gateway, changes
 
     def routes(self) -> list[Route]:
-        """Return the routes."""
         return [*self._own_routes(), *self._command_routes(), *self._guild_routes()]
 
     def _own_routes(self) -> list[Route]:
@@ -77,27 +75,22 @@ class ApplicationRoutes:
         ]
 
     def user(self, call: RestCall) -> RestReply:
-        """Return a user."""
         return RestReply(user_payload(self._world.user(call.path["user_id"])))
 
     def guilds(self, _: RestCall) -> RestReply:
-        """Return the guilds the bot is in."""
         bot = self._world.bot["id"]
         return RestReply([_partial_guild(guild, bot) for guild in self._world.guilds.values()])
 
     def open_dm(self, call: RestCall) -> RestReply:
-        """Return the direct-message channel with a user."""
         recipient = str(call.body.get("recipient_id"))
         if recipient == self._world.bot["id"]:
             raise ApiError(400, 50007, "Cannot send messages to this user")
         return RestReply(channel_payload(self._world, self._world.dm_with(recipient)))
 
     def application(self, _: RestCall) -> RestReply:
-        """Return the bot's application."""
         return RestReply(application_payload(self._world))
 
     def gateway_bot(self, _: RestCall) -> RestReply:
-        """Return where the gateway is and how many sessions are left."""
         limit: Json = {"total": IDENTIFIES_PER_DAY, "remaining": self._gateway.identifies_left}
         limit |= {"reset_after": _DAY_MS, "max_concurrency": 1}
         return RestReply({"url": self._gateway.url, "shards": 1, "session_start_limit": limit})
@@ -111,29 +104,24 @@ class ApplicationRoutes:
         return guild_id
 
     def list_commands(self, call: RestCall) -> RestReply:
-        """Return the commands of a scope."""
         return RestReply(self._commands.of(self._scope(call)))
 
     def replace_commands(self, call: RestCall) -> RestReply:
-        """Register exactly these commands."""
+        """Replace all commands of the scope."""
         return RestReply(self._commands.replace(self._scope(call), call.body or []))
 
     def create_command(self, call: RestCall) -> RestReply:
-        """Register one command."""
         command, is_new = self._commands.upsert(self._scope(call), call.body)
         return RestReply(command, 201 if is_new else 200)
 
     def get_command(self, call: RestCall) -> RestReply:
-        """Return one command."""
         return RestReply(self._commands.get(self._scope(call), call.path["command_id"]))
 
     def edit_command(self, call: RestCall) -> RestReply:
-        """Change one command."""
         scope, command_id = self._scope(call), call.path["command_id"]
         return RestReply(self._commands.edit(scope, command_id, call.body))
 
     def delete_command(self, call: RestCall) -> RestReply:
-        """Remove one command."""
         self._commands.delete(self._scope(call), call.path["command_id"])
         return RestReply()
 
@@ -141,34 +129,30 @@ class ApplicationRoutes:
         return self._world.guild(call.path["guild_id"])
 
     def guild(self, call: RestCall) -> RestReply:
-        """Return a guild."""
         guild = self._guild(call)
         count = len(guild["members"])
         counts = {"approximate_member_count": count, "approximate_presence_count": count}
         return RestReply(guild_payload(guild) | (counts if call.query.get("with_counts") else {}))
 
     def channels(self, call: RestCall) -> RestReply:
-        """Return the channels of a guild."""
         found = self._world.channels_of(self._guild(call)["id"])
         return RestReply([channel_payload(self._world, channel) for channel in found])
 
     def roles(self, call: RestCall) -> RestReply:
-        """Return the roles of a guild."""
         return RestReply(roles_payload(self._guild(call)))
 
     def members(self, call: RestCall) -> RestReply:
-        """Refuse the member list, as for every bot without the members intent."""
         self._guild(call)
+        # Listing members needs the privileged members intent.
         raise ApiError(403, 50001, "Missing Access")
 
     def member(self, call: RestCall) -> RestReply:
-        """Return one member."""
         return RestReply(member_payload(self._world, self._guild(call)["id"], call.path["user_id"]))
 
     def _set_role(self, call: RestCall, *, is_given: bool) -> RestReply:
         guild, role_id, user_id = self._guild(call), call.path["role_id"], call.path["user_id"]
         channel = self._world.channels_of(guild["id"])[0]
-        may.require(self._world, self._world.bot["id"], channel, permission_bits.MANAGE_ROLES)
+        self._world.require(self._world.bot["id"], channel, permissions.MANAGE_ROLES)
         self._world.role(guild["id"], role_id)
         member = self._world.member(guild["id"], user_id)
         others: list[Any] = [one for one in member["roles"] if one != role_id]
@@ -179,6 +163,6 @@ class ApplicationRoutes:
 
 
 def _partial_guild(guild: Json, bot: str) -> Json:
-    bits = may.granted(guild, guild["members"][bot], bot)
+    bits = permissions.role_permissions(guild, bot)
     shown: Json = {"id": guild["id"], "name": guild["name"], "icon": None, "banner": None}
     return shown | {"owner": False, "permissions": str(bits), "features": []}

@@ -1,4 +1,4 @@
-"""The REST side: one path for every request, from faults and limits to the checked answer."""
+"""The REST pipeline: faults, authorization, rate limits, schema checks, response."""
 
 import json
 import logging
@@ -29,7 +29,7 @@ _FILE_FIELD = re.compile(r"^files\[(\d+)\]$")
 
 @dataclass(frozen=True, slots=True)
 class RestCall:
-    """One request of the bot, parsed and checked."""
+    """One parsed and validated request."""
 
     path: dict[str, str]
     query: dict[str, str]
@@ -39,14 +39,13 @@ class RestCall:
 
 @dataclass(frozen=True, slots=True)
 class RestReply:
-    """What a route answers; a body of None is 204."""
+    """A handler's response; a body of None means 204."""
 
     body: Any = None
     status: int = 0
 
     @property
     def code(self) -> int:
-        """The HTTP status."""
         return self.status or (204 if self.body is None else 200)
 
 
@@ -55,7 +54,7 @@ Handler = Callable[[RestCall], RestReply]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A described operation and what handles it."""
+    """An operation of the OpenAPI document and its handler."""
 
     method: str
     template: str
@@ -64,15 +63,15 @@ class Route:
 
 
 class Rest:
-    """Serves routes: faults, authorization, limits, checks, answer, headers."""
+    """Runs every request through the pipeline."""
 
     def __init__(self, token: str, limits: RateLimits, faults: Faults) -> None:
         self._token, self._limits, self._faults = token, limits, faults
-        self.mistakes: list[str] = []  # answers of the sandbox that differ from the description
+        self.mistakes: list[str] = []  # our own responses that break the schema
 
     def install(self, app: web.Application, routes: list[Route]) -> None:
-        """Add the routes to the web application; whatever is left answers 404."""
-        # A literal such as `@original` must be tried before a parameter in its place.
+        """Add the routes to the web application; all other paths return 404."""
+        # aiohttp takes the first match, so `@original` must come before `{message_id}`.
         for route in sorted(routes, key=lambda one: "{" in one.template.rsplit("/", 1)[-1]):
             handler = self._bound(route, official().operation(route.method, route.template))
             app.router.add_route(route.method, PREFIX + route.template, handler)
@@ -103,7 +102,7 @@ class Rest:
     ) -> web.StreamResponse:
         if mistake := check_response(operation, reply.code, reply.body):
             self.mistakes.append(mistake)
-            logger.error("The sandbox answers wrongly: %s", mistake)
+            logger.error("Sandbox response breaks the schema: %s", mistake)
         if reply.body is None:
             return web.Response(status=reply.code, headers=headers)
         return _json(reply.body, reply.code, headers)
@@ -120,7 +119,7 @@ async def _not_found(_: web.Request) -> web.StreamResponse:
 
 
 def _json(body: Any, status: int, headers: dict[str, str]) -> web.StreamResponse:
-    # Clients compare the content type literally, so no charset may follow it.
+    # discord.py compares the content type literally: no charset suffix.
     return web.Response(
         body=json.dumps(body).encode(),
         status=status,

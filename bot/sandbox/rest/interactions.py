@@ -1,7 +1,7 @@
-"""REST routes of interactions: the callback and the webhook of its token."""
+"""REST routes that answer interactions: the callback and the token's webhook."""
 
 from bot.sandbox.interactions import MESSAGE, UPDATE, Interaction, Interactions
-from bot.sandbox.payloads.messages import Views
+from bot.sandbox.payloads import Views
 from bot.sandbox.rest.dispatch import RestCall, RestReply, Route
 from bot.sandbox.wire import Json
 
@@ -9,13 +9,12 @@ _HOOK = "/webhooks/{webhook_id}/{webhook_token}"
 
 
 class InteractionRoutes:
-    """How the bot answers; the token in the path is the authorization."""
+    """Handlers authorized by the interaction token in the path."""
 
     def __init__(self, interactions: Interactions, views: Views) -> None:
         self._interactions, self._views = interactions, views
 
     def routes(self) -> list[Route]:
-        """Return the routes."""
         callback = "/interactions/{interaction_id}/{interaction_token}/callback"
         routes = [
             Route("POST", callback, self.answer, False),
@@ -31,7 +30,7 @@ class InteractionRoutes:
         return routes
 
     def answer(self, call: RestCall) -> RestReply:
-        """Take the first answer to an interaction."""
+        """Handle the callback, the first response to an interaction."""
         interaction_id, token = call.path["interaction_id"], call.path["interaction_token"]
         body = self._interactions.answer(interaction_id, token, call.body, call.uploads)
         if call.query.get("with_response", "").lower() not in ("1", "true"):
@@ -40,7 +39,7 @@ class InteractionRoutes:
 
     def _with_resource(self, interaction_id: str, body: Json) -> Json:
         interaction = self._interactions.get(interaction_id)
-        # Only an answer that is or changes a message at once comes with that message.
+        # Deferrals, choices and modals have no message to return yet.
         if interaction.response_type not in (MESSAGE, UPDATE):
             return body
         message = self._interactions.own_message(interaction, "@original")
@@ -49,7 +48,6 @@ class InteractionRoutes:
         return body | {"resource": resource}
 
     def follow_up(self, call: RestCall) -> RestReply:
-        """Send a further message, or fill the deferred one."""
         interaction = self._of(call)
         message = self._interactions.follow_up(interaction, call.body, call.uploads)
         if call.query.get("wait", "true").lower() in ("0", "false"):
@@ -57,18 +55,15 @@ class InteractionRoutes:
         return RestReply(self._views.message(message))
 
     def get(self, call: RestCall) -> RestReply:
-        """Return one of the interaction's messages."""
         message = self._interactions.own_message(self._of(call), _message_id(call))
         return RestReply(self._views.message(message))
 
     def edit(self, call: RestCall) -> RestReply:
-        """Edit one of the interaction's messages."""
         interaction = self._of(call)
         found = self._interactions.edit(interaction, _message_id(call), call.body, call.uploads)
         return RestReply(self._views.message(found))
 
     def delete(self, call: RestCall) -> RestReply:
-        """Delete one of the interaction's messages."""
         self._interactions.delete(self._of(call), _message_id(call))
         return RestReply()
 

@@ -1,23 +1,22 @@
-"""REST routes of channels: messages, pins, typing, threads."""
+"""REST routes for messages, pins and the typing indicator."""
 
-from bot.sandbox.payloads.messages import Views
+from bot.sandbox.payloads import Views
 from bot.sandbox.rest.dispatch import RestCall, RestReply, Route
 from bot.sandbox.rest.rate_limits import RateLimits
 from bot.sandbox.wire import ApiError, Json, created_at, invalid
-from bot.sandbox.world import permission_bits
-from bot.sandbox.world import permissions as may
+from bot.sandbox.world import permissions
 from bot.sandbox.world.changes import Changes
 from bot.sandbox.world.messages import MessageDraft, Messages
 from bot.sandbox.world.threads import Threads
-from bot.sandbox.world.world import DM, World
+from bot.sandbox.world.world import DM, World, needed_to_send
 
 _MOST_PINS = 250
-_NONCE_SECONDS = 300  # how long a repeated nonce gives the same message
+_NONCE_SECONDS = 300  # a repeated nonce returns the first message for this long
 _MESSAGE = "/channels/{channel_id}/messages/{message_id}"
 
 
 class MessageRoutes:
-    """What the bot does with messages."""
+    """Handlers under /channels/{id}/messages, /pins and /typing."""
 
     def __init__(
         self,
@@ -32,7 +31,6 @@ class MessageRoutes:
         self._views, self._changes, self._limits = views, changes, limits
 
     def routes(self) -> list[Route]:
-        """Return the routes."""
         pins = "/channels/{channel_id}/messages/pins"
         return [
             Route("POST", "/channels/{channel_id}/messages", self.create),
@@ -55,7 +53,7 @@ class MessageRoutes:
 
     def _channel(self, call: RestCall, *needed: int) -> Json:
         channel = self._world.channel(call.path["channel_id"])
-        may.require(self._world, self._bot_id, channel, *needed)
+        self._world.require(self._bot_id, channel, *needed)
         return channel
 
     def _message(self, call: RestCall, *needed: int) -> Json:
@@ -63,11 +61,10 @@ class MessageRoutes:
         return self._messages.get(channel["id"], call.path["message_id"])
 
     def create(self, call: RestCall) -> RestReply:
-        """Send a message."""
         body: Json = call.body
         channel = self._world.channel(call.path["channel_id"])
-        needed = [may.sending_in(channel)] + [permission_bits.ATTACH_FILES] * bool(call.uploads)
-        self._channel(call, *needed, *[permission_bits.EMBED_LINKS] * bool(body.get("embeds")))
+        needed = [needed_to_send(channel)] + [permissions.ATTACH_FILES] * bool(call.uploads)
+        self._channel(call, *needed, *[permissions.EMBED_LINKS] * bool(body.get("embeds")))
         if channel["type"] == DM and not self._world.user(channel["recipient"])["dms_open"]:
             raise ApiError(403, 50007, "Cannot send messages to this user")
         if sent := self._sent_before(channel, body):
@@ -84,7 +81,7 @@ class MessageRoutes:
         return RestReply(self._views.message(self._messages.create(draft)))
 
     def _sent_before(self, channel: Json, body: Json) -> Json | None:
-        """Return the message that this request already made, if its nonce is enforced."""
+        """Return the message an earlier request with the same enforced nonce created."""
         nonce = body.get("nonce")
         if nonce is None or not body.get("enforce_nonce"):
             return None
@@ -111,9 +108,9 @@ class MessageRoutes:
     def listed(self, call: RestCall) -> RestReply:
         """Return messages, newest first, by `limit`, `before`, `after`, `around`."""
         channel = self._channel(call)
-        bits = may.permissions_in(self._world, self._bot_id, channel)
-        if not bits & permission_bits.READ_HISTORY:
-            return RestReply([])  # as documented: no error, no messages
+        bits = self._world.permissions(self._bot_id, channel)
+        if not bits & permissions.READ_HISTORY:
+            return RestReply([])  # Discord documents an empty list here, not an error
         limit = int(call.query.get("limit", "50"))
         found = self._messages.listed(channel["id"])
         if before := call.query.get("before"):
@@ -126,8 +123,7 @@ class MessageRoutes:
         return RestReply([self._views.message(m) for m in reversed(found[-limit:])])
 
     def get(self, call: RestCall) -> RestReply:
-        """Return one message."""
-        return RestReply(self._views.message(self._message(call, permission_bits.READ_HISTORY)))
+        return RestReply(self._views.message(self._message(call, permissions.READ_HISTORY)))
 
     def edit(self, call: RestCall) -> RestReply:
         """Edit one of the bot's own messages."""
@@ -139,16 +135,15 @@ class MessageRoutes:
         return RestReply(self._views.message(edited))
 
     def delete(self, call: RestCall) -> RestReply:
-        """Delete a message; another's needs the permission to manage messages."""
+        """Delete a message; deleting someone else's needs Manage Messages."""
         message = self._message(call)
         if message["author_id"] != self._bot_id:
-            self._channel(call, permission_bits.MANAGE_MESSAGES)
+            self._channel(call, permissions.MANAGE_MESSAGES)
         self._messages.delete(message)
         return RestReply()
 
     def typing(self, call: RestCall) -> RestReply:
-        """Show that the bot is typing."""
-        channel = self._channel(call, permission_bits.SEND_MESSAGES)
+        channel = self._channel(call, permissions.SEND_MESSAGES)
         record = {"channel_id": channel["id"], "user_id": self._bot_id}
         if "guild_id" in channel:
             record["guild_id"] = channel["guild_id"]
@@ -156,7 +151,7 @@ class MessageRoutes:
         return RestReply()
 
     def pins(self, call: RestCall) -> RestReply:
-        """Return pinned messages, the newest pin first."""
+        """Return pinned messages, newest pin first."""
         channel = self._channel(call)
         items = [
             {"pinned_at": at, "message": self._views.message(self._messages.find(message_id))}
@@ -165,19 +160,17 @@ class MessageRoutes:
         return RestReply({"items": items, "has_more": False})
 
     def old_pins(self, call: RestCall) -> RestReply:
-        """Return pinned messages in the older form."""
+        """Return pinned messages in the deprecated format, a plain list."""
         return RestReply([item["message"] for item in self.pins(call).body["items"]])
 
     def pin(self, call: RestCall) -> RestReply:
-        """Pin a message."""
         return self._set_pin(call, is_pinned=True)
 
     def unpin(self, call: RestCall) -> RestReply:
-        """Unpin a message."""
         return self._set_pin(call, is_pinned=False)
 
     def _set_pin(self, call: RestCall, *, is_pinned: bool) -> RestReply:
-        message = self._message(call, permission_bits.PIN_MESSAGES)
+        message = self._message(call, permissions.PIN_MESSAGES)
         channel = self._channel(call)
         if is_pinned and len(channel["pins"]) >= _MOST_PINS:
             raise ApiError(400, 30003, f"Maximum number of pins reached ({_MOST_PINS})")

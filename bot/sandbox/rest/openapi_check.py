@@ -1,4 +1,4 @@
-"""Checks requests and answers against Discord's official OpenAPI description."""
+"""Validates requests and responses against Discord's official OpenAPI document."""
 
 import copy
 import json
@@ -15,13 +15,13 @@ from bot.sandbox.wire import ApiError, Json
 
 logger = logging.getLogger(__name__)
 
-# Numbers are accepted where an id is expected: clients send both, and so does the real API.
+# Requests may carry ids as numbers; Discord accepts both.
 _ID_IN_REQUEST: Json = {"type": ["string", "integer"]}
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One described parameter of the path or the query."""
+    """One path or query parameter."""
 
     name: str
     is_in_path: bool
@@ -29,7 +29,7 @@ class Parameter:
     schema: Draft202012Validator
 
     def problem(self, text: str) -> Json | None:
-        """Return what is wrong with a given value, or None."""
+        """Return the field error for a value, or None if it is valid."""
         value = _coerced(self.kind, text)
         error = next(self.schema.iter_errors(value), None)
         return None if error is None else _explain(error)
@@ -37,7 +37,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One described route: what may be sent and what comes back."""
+    """Validators for one route's parameters, body and responses."""
 
     name: str
     body: Draft202012Validator | None
@@ -47,7 +47,7 @@ class Operation:
 
 
 class Description:
-    """The described operations by method and path template."""
+    """Operations by method and path template, compiled on first use."""
 
     def __init__(self, document: Json) -> None:
         self._answers: Json = document["components"]["schemas"]
@@ -58,7 +58,11 @@ class Description:
         self._operations: dict[tuple[str, str], Operation] = {}
 
     def operation(self, method: str, template: str) -> Operation:
-        """Return the operation; a route that is not described is a mistake of the sandbox."""
+        """Return the operation.
+
+        Raises:
+            KeyError: The document has no such route.
+        """
         key = (method, template)
         if key not in self._operations:
             self._operations[key] = self._build(method, template)
@@ -80,7 +84,7 @@ class Description:
         )
 
     def _parameter(self, described: Json) -> Parameter:
-        # Ids stand in a path as text, so they are checked as the answers' ids are.
+        # Path ids are text, so the stricter response schema applies.
         schema: Json = described["schema"]
         validator = _validator(schema, self._answers) or Draft202012Validator(True)
         is_in_path = described["in"] == "path"
@@ -111,13 +115,13 @@ def _validator(schema: Json | None, schemas: Json) -> Draft202012Validator | Non
 
 @cache
 def official() -> Description:
-    """Return Discord's own description, the part that the sandbox serves."""
+    """Return the part of Discord's document that the sandbox implements."""
     path = files("bot.sandbox").joinpath("openapi/discord.json")
     return Description(json.loads(path.read_text("utf-8")))
 
 
 def check_parameters(operation: Operation, path: dict[str, str], query: dict[str, str]) -> None:
-    """Raise error 50035 for a path or query value that is not as described."""
+    """Raise error 50035 for an invalid path or query value."""
     errors: Json = {}
     for parameter in operation.parameters:
         given = (path if parameter.is_in_path else query).get(parameter.name)
@@ -128,7 +132,7 @@ def check_parameters(operation: Operation, path: dict[str, str], query: dict[str
 
 
 def check_request(operation: Operation, body: Any) -> None:
-    """Raise error 50035 where the body differs from what is described."""
+    """Raise error 50035 for a body that breaks the schema."""
     if operation.body is None:
         return
     if body is None and not operation.body_required:
@@ -142,9 +146,9 @@ def check_request(operation: Operation, body: Any) -> None:
 
 
 def check_response(operation: Operation, status: int, body: Any) -> str | None:
-    """Return what is wrong with an answer of the sandbox itself, or None."""
+    """Return how a sandbox response breaks the schema, or None."""
     if status not in operation.responses:
-        return f"{operation.name} answers {status}, which is not described."
+        return f"{operation.name} returns undocumented status {status}."
     validator = operation.responses[status]
     if validator is None or body is None:
         return None
@@ -155,7 +159,7 @@ def check_response(operation: Operation, status: int, body: Any) -> str | None:
 
 
 def _leaves(error: ValidationError) -> list[ValidationError]:
-    """Return the innermost errors: of a union, those of the variant that was meant."""
+    """Return the innermost errors; for a union, those of the closest variant."""
     context = list(error.context or ())
     if not context:
         return [error]
@@ -167,7 +171,7 @@ def _leaves(error: ValidationError) -> list[ValidationError]:
 
 
 def _distance(errors: list[ValidationError]) -> tuple[int, int]:
-    # A wrong `type` field, or the wrong JSON type, says that another variant was meant.
+    # A mismatched `type` field or JSON type means the sender meant another variant.
     is_other = sum(_is_other_variant(error) for error in errors)
     return is_other, len(errors)
 

@@ -1,4 +1,4 @@
-"""Rate limits: buckets by route and major parameter, the global one, and edits of old messages."""
+"""Rate limits: per route and major parameter, global, and for edits of old messages."""
 
 import hashlib
 from collections import deque
@@ -10,7 +10,7 @@ GLOBAL_PER_SECOND = 50
 OLD_AFTER_SECONDS = 60 * 60
 _OLD_EDITS, _OLD_WINDOW = 3, 6.0
 _DEFAULT = (50, 1.0)
-# What the real API has been seen to allow: requests, seconds.
+# Observed on Discord, which does not publish them: requests, seconds.
 _KNOWN = {
     "POST /channels/{channel_id}/messages": (5, 5.0),
     "PATCH /channels/{channel_id}/messages/{message_id}": (5, 5.0),
@@ -35,7 +35,7 @@ class _Bucket:
 
 @dataclass(slots=True)
 class RateLimits:
-    """Counts requests; `headers` tells the client, `ApiError` 429 refuses."""
+    """Counts requests and raises 429 over the limit."""
 
     clock: Clock
     _buckets: dict[str, _Bucket] = field(default_factory=dict[str, _Bucket])
@@ -43,7 +43,7 @@ class RateLimits:
     _old_edits: dict[str, deque[float]] = field(default_factory=dict[str, deque[float]])
 
     def take(self, route: str, parameters: dict[str, str]) -> dict[str, str]:
-        """Count one request; return its rate-limit headers, or raise 429."""
+        """Count one request and return its rate-limit headers; raises 429."""
         if not route.startswith(("POST /interactions", "POST /webhooks", "PATCH /webhooks")):
             self._take_global()
         now = self.clock()
@@ -57,7 +57,7 @@ class RateLimits:
         return self._headers(route, bucket, now)
 
     def take_old_edit(self, channel_id: str, message_id: str) -> None:
-        """Raise error 30046 for the fourth edit in 6 s of messages older than an hour."""
+        """Raise error 30046 on the fourth edit in 6 s of messages older than an hour."""
         now = self.clock()
         if now - created_at(message_id) <= OLD_AFTER_SECONDS:
             return
@@ -103,6 +103,6 @@ def _limited(seconds: float, headers: dict[str, str]) -> ApiError:
     error = ApiError(429, 0, "You are being rate limited.")
     extra: Json = {"retry_after": wait, "global": False}
     error.extra = extra
-    # Clients tell a limit of the API from one of the edge by the header `Via`.
+    # Without `Via`, discord.py takes a 429 for a Cloudflare ban.
     error.headers = headers | {"Retry-After": str(max(1, round(wait))), "Via": "1.1 sandbox"}
     return error

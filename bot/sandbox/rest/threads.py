@@ -1,10 +1,9 @@
-"""REST routes of channels and threads themselves."""
+"""REST routes for channels and threads."""
 
-from bot.sandbox.payloads.objects import channel_payload, thread_member_payload, thread_payload
+from bot.sandbox.payloads import channel_payload, thread_member_payload, thread_payload
 from bot.sandbox.rest.dispatch import RestCall, RestReply, Route
 from bot.sandbox.wire import ApiError, Json, unknown
-from bot.sandbox.world import permission_bits
-from bot.sandbox.world import permissions as may
+from bot.sandbox.world import permissions
 from bot.sandbox.world.changes import Changes
 from bot.sandbox.world.messages import Messages
 from bot.sandbox.world.threads import Threads, check_name
@@ -12,7 +11,7 @@ from bot.sandbox.world.world import DM, PRIVATE_THREAD, THREADS, World
 
 
 class ThreadRoutes:
-    """What the bot does with channels and threads."""
+    """Handlers for reading, editing, creating, joining and leaving."""
 
     def __init__(
         self, world: World, messages: Messages, threads: Threads, changes: Changes
@@ -21,7 +20,6 @@ class ThreadRoutes:
         self._threads, self._changes = threads, changes
 
     def routes(self) -> list[Route]:
-        """Return the routes."""
         channel = "/channels/{channel_id}"
         return [
             Route("GET", channel, self.get),
@@ -39,20 +37,19 @@ class ThreadRoutes:
 
     def _channel(self, call: RestCall, *needed: int) -> Json:
         channel = self._world.channel(call.path["channel_id"])
-        may.require(self._world, self._world.bot["id"], channel, *needed)
+        self._world.require(self._world.bot["id"], channel, *needed)
         return channel
 
     def get(self, call: RestCall) -> RestReply:
-        """Return a channel or thread."""
         return RestReply(channel_payload(self._world, self._channel(call)))
 
     def edit(self, call: RestCall) -> RestReply:
-        """Rename, archive or lock a thread; other channels stay as they are."""
+        """Rename, archive or lock a thread; other channels are refused."""
         thread = self._channel(call)
         if thread["type"] not in THREADS:
             raise ApiError(403, 50013, "Missing Permissions")
         if thread["owner_id"] != self._world.bot["id"]:
-            self._channel(call, permission_bits.MANAGE_THREADS)
+            self._channel(call, permissions.MANAGE_THREADS)
         body: Json = call.body
         if thread["archived"] and body.get("archived") is not False:
             raise ApiError(400, 50083, "Thread is archived")
@@ -66,26 +63,24 @@ class ThreadRoutes:
         return RestReply(thread_payload(thread))
 
     def delete(self, call: RestCall) -> RestReply:
-        """Delete a thread, or close a direct-message channel."""
+        """Delete a channel or thread; a direct message is only closed."""
         channel = self._channel(call)
         shown = channel_payload(self._world, channel)
         if channel["type"] == DM:
             return RestReply(shown)
-        self._channel(call, permission_bits.MANAGE_THREADS)
+        self._channel(call, permissions.MANAGE_THREADS)
         self._world.forget_channel(channel["id"])
         kind = "thread_delete" if channel["type"] in THREADS else "channel_delete"
         self._changes.publish(kind, channel)
         return RestReply(shown)
 
     def create(self, call: RestCall) -> RestReply:
-        """Open a thread that hangs on no message."""
+        """Create a thread that is not attached to a message."""
         body: Json = call.body
         kind = body.get("type") or PRIVATE_THREAD
         private = kind == PRIVATE_THREAD
         needed = (
-            permission_bits.CREATE_PRIVATE_THREADS
-            if private
-            else permission_bits.CREATE_PUBLIC_THREADS
+            permissions.CREATE_PRIVATE_THREADS if private else permissions.CREATE_PUBLIC_THREADS
         )
         parent = self._channel(call, needed)
         thread_id, owner = self._world.ids.next(), str(self._world.bot["id"])
@@ -93,8 +88,8 @@ class ThreadRoutes:
         return RestReply(self._with_member(thread), 201)
 
     def create_from_message(self, call: RestCall) -> RestReply:
-        """Open the thread of a message; it has the message's id."""
-        parent = self._channel(call, permission_bits.CREATE_PUBLIC_THREADS)
+        """Create a thread on a message; it takes the message's id."""
+        parent = self._channel(call, permissions.CREATE_PUBLIC_THREADS)
         message = self._messages.get(parent["id"], call.path["message_id"])
         thread = self._threads.open_on(parent, message, call.body, self._world.bot["id"])
         return RestReply(self._with_member(thread), 201)
@@ -104,7 +99,6 @@ class ThreadRoutes:
         return thread_payload(thread) | {"member": member}
 
     def members(self, call: RestCall) -> RestReply:
-        """Return who has joined a thread."""
         thread = self._thread(call)
         return RestReply([thread_member_payload(thread, one) for one in thread["member_ids"]])
 
@@ -112,7 +106,6 @@ class ThreadRoutes:
         return call.path.get("user_id") or str(self._world.bot["id"])
 
     def join(self, call: RestCall) -> RestReply:
-        """Add the bot or a person to a thread."""
         thread, user_id = self._thread(call), self._who(call)
         self._world.member(thread["guild_id"], user_id)
         thread["member_ids"].setdefault(user_id, self._world.now())
@@ -121,7 +114,6 @@ class ThreadRoutes:
         return RestReply()
 
     def leave(self, call: RestCall) -> RestReply:
-        """Take the bot or a person out of a thread."""
         thread, user_id = self._thread(call), self._who(call)
         if thread["member_ids"].pop(user_id, None) is None:
             raise unknown("Member")
@@ -136,7 +128,6 @@ class ThreadRoutes:
         return thread
 
     def active(self, call: RestCall) -> RestReply:
-        """Return the open threads of a guild."""
         threads = self._world.threads_of(self._world.guild(call.path["guild_id"])["id"])
         bot_id = self._world.bot["id"]
         open_ones = [thread for thread in threads if not thread["archived"]]

@@ -1,4 +1,4 @@
-"""What the sandbox remembers over a restart: records in one SQLite file."""
+"""Persistence: JSON records in one SQLite file."""
 
 import json
 import secrets
@@ -13,11 +13,11 @@ Kind = Literal["user", "guild", "channel", "message", "command", "file"]
 
 
 class SandboxError(TrainingError):
-    """The sandbox cannot be started here."""
+    """The sandbox cannot start."""
 
 
 class WorldArchive:
-    """Records by kind and id; every change is on disk when the call returns."""
+    """Records by kind and id; each write is committed before the call returns."""
 
     def __init__(self, home: Path) -> None:
         # The folder holds the bot's token.
@@ -30,12 +30,12 @@ class WorldArchive:
         except sqlite3.DatabaseError as error:
             self._db.close()
             raise SandboxError(
-                f"The folder {home} cannot be used: {error}.",
-                "End the sandbox that uses it, or choose another folder.",
+                f"Cannot use the folder {home}: {error}.",
+                "Stop the other sandbox that uses it, or choose another folder.",
             ) from error
 
     def _prepare(self) -> None:
-        # Held until `close`: two sandboxes in one folder would give out the same ids.
+        # Locked until `close`: two sandboxes in one folder would issue the same ids.
         self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
@@ -54,22 +54,22 @@ class WorldArchive:
         )
 
     def delete(self, kind: Kind, record_id: str) -> None:
-        """Forget a record; forgetting twice is no error."""
+        """Delete a record, if it exists."""
         self._db.execute("DELETE FROM record WHERE kind = ? AND id = ?", (kind, record_id))
 
     def all(self, kind: Kind) -> dict[str, Json]:
-        """Return every record of a kind by id, oldest id first."""
+        """Return all records of a kind by id, oldest first."""
         rows = self._db.execute("SELECT id, body FROM record WHERE kind = ?", (kind,))
         found = {str(row[0]): json.loads(row[1]) for row in rows}
         return dict(sorted(found.items(), key=lambda item: int(item[0])))
 
     def newest_id(self) -> int:
-        """Return the largest id ever stored, so that new ids follow it."""
+        """Return the largest stored id; new ids must exceed it."""
         row = self._db.execute("SELECT MAX(CAST(id AS INTEGER)) FROM record").fetchone()
         return int(row[0] or 0)
 
     def token(self, name: str) -> str:
-        """Return a random secret that stays the same for this home."""
+        """Return a random secret, created once per home folder."""
         row = self._db.execute(
             "SELECT body FROM record WHERE kind = 'token' AND id = ?", (name,)
         ).fetchone()
@@ -80,5 +80,4 @@ class WorldArchive:
         return value
 
     def close(self) -> None:
-        """Close the file; the archive cannot be used afterwards."""
         self._db.close()

@@ -1,4 +1,4 @@
-"""Uploaded files: kept in the home folder and served under signed links that expire."""
+"""Uploaded files, stored in the home folder and served through expiring signed links."""
 
 import hashlib
 import hmac
@@ -19,19 +19,18 @@ LINK_SECONDS = 24 * 60 * 60
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """A file as it arrived in a multipart request."""
+    """A file from a multipart request."""
 
     filename: str
     content: bytes
 
     @property
     def is_too_large(self) -> bool:
-        """Whether the file is over what one file may have, 10 MiB."""
         return len(self.content) > MAX_FILE_BYTES
 
 
 class Attachments:
-    """Stores uploads, signs their links and checks the links that come back."""
+    """Stores uploads; signs and verifies their links."""
 
     def __init__(self, archive: WorldArchive, ids: Snowflakes, clock: Clock) -> None:
         self._archive, self._ids, self._clock = archive, ids, clock
@@ -40,7 +39,6 @@ class Attachments:
         self.base_url = ""
 
     def store(self, upload: FilePart, channel_id: str, *, description: str | None = None) -> Json:
-        """Keep a file and return its record."""
         record: Json = {"id": self._ids.next(), "channel_id": channel_id}
         record["filename"] = _safe_name(upload.filename)
         record["size"] = len(upload.content)
@@ -53,11 +51,10 @@ class Attachments:
         return record
 
     def record(self, attachment_id: str) -> Json | None:
-        """Return what is known of a stored file."""
         return self._records.get(attachment_id)
 
     def payload(self, record: Json, *, is_ephemeral: bool = False) -> Json:
-        """Return an attachment with freshly signed links."""
+        """Return the attachment object with freshly signed links."""
         url = self.sign(record)
         optional = ("content_type", "description", "width", "height")
         shown = {key: record[key] for key in optional if record.get(key) is not None}
@@ -66,7 +63,7 @@ class Attachments:
         return shown | {"ephemeral": True} if is_ephemeral else shown
 
     def sign(self, record: Json) -> str:
-        """Return a link that works for a day."""
+        """Return a link that is valid for a day."""
         path = f"/attachments/{record['channel_id']}/{record['id']}/{quote(record['filename'])}"
         expires = f"{int(self._clock()) + LINK_SECONDS:x}"
         issued = f"{int(self._clock()):x}"
@@ -74,7 +71,7 @@ class Attachments:
         return f"{self.base_url}{path}?ex={expires}&is={issued}&hm={signature}&"
 
     def open(self, url: str) -> tuple[Json, Path] | None:
-        """Return record and file behind a link, or None if it is forged or has expired."""
+        """Return the record and file behind a link, or None if forged or expired."""
         parts = urlsplit(url)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         expires, issued = query.get("ex", ""), query.get("is", "")
@@ -94,7 +91,7 @@ class Attachments:
 
 
 def _safe_name(name: str) -> str:
-    # The API keeps letters, digits, dot, dash and underscore and replaces the rest.
+    # Discord keeps letters, digits, dots, dashes and underscores and replaces the rest.
     return re.sub(r"[^\w.\-]+", "_", name.rsplit("/", maxsplit=1)[-1]).lstrip(".") or "file"
 
 

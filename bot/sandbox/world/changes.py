@@ -1,4 +1,4 @@
-"""What happened in the world, told to whoever listens: the gateway and the people's pages."""
+"""Change notifications from the world to the gateway and the chat pages."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,23 +25,21 @@ ChangeKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change; `record` is the stored record, not yet dressed for anybody."""
+    """One change; `record` is the stored record, not an API payload."""
 
     kind: ChangeKind
     record: Json
 
 
 class Changes:
-    """Tells every listener of every change, in order and at once."""
+    """Calls every listener synchronously, in order of registration."""
 
     def __init__(self) -> None:
         self._listeners: list[Callable[[Change], None]] = []
 
     def listen(self, listener: Callable[[Change], None]) -> None:
-        """Call `listener` for every later change."""
         self._listeners.append(listener)
 
     def publish(self, kind: ChangeKind, record: Json) -> None:
-        """Tell everybody."""
         for listener in self._listeners:
             listener(Change(kind, record))

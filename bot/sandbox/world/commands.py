@@ -1,4 +1,4 @@
-"""The registered commands: what the bot may register, and who sees which."""
+"""Registered application commands and the rules Discord has for them."""
 
 import re
 from typing import Any
@@ -19,7 +19,7 @@ _DAY = 24 * 60 * 60
 
 
 class Commands:
-    """Global and guild commands by id."""
+    """Global and guild commands."""
 
     def __init__(self, archive: WorldArchive, world: World, changes: Changes) -> None:
         self._archive, self._world, self._changes = archive, world, changes
@@ -27,26 +27,26 @@ class Commands:
         self._created: dict[str | None, list[float]] = {}
 
     def of(self, guild_id: str | None) -> list[Json]:
-        """Return the commands of one scope: a guild, or None for the global ones."""
+        """Return the commands of a guild, or the global ones for None."""
         return [c for c in self._all.values() if c.get("guild_id") == guild_id]
 
     def usable_in(self, guild_id: str | None) -> list[Json]:
-        """Return what a person finds in a guild: its own commands and the global ones.
+        """Return a guild's own and all global commands.
 
-        Without a guild, in direct messages, only global commands that allow it are found.
+        None means direct messages: global commands that allow them.
         """
         everywhere = [c for c in self.of(None) if guild_id or _works_in_dm(c)]
         return everywhere + (self.of(guild_id) if guild_id else [])
 
     def get(self, guild_id: str | None, command_id: str) -> Json:
-        """Return one command of a scope; raises the API's 404."""
+        """Return one command; raises the API's 404."""
         command = self._all.get(command_id)
         if command is None or command.get("guild_id") != guild_id:
             raise unknown("application command")
         return command
 
     def replace(self, guild_id: str | None, bodies: list[Json]) -> list[Json]:
-        """Register exactly these commands in a scope; one that stays keeps its id."""
+        """Replace a scope's commands; those with the same name and type keep their id."""
         for index, body in enumerate(bodies):
             check_command(body, str(index))
         _check_set(bodies)
@@ -61,7 +61,7 @@ class Commands:
         return kept
 
     def upsert(self, guild_id: str | None, body: Json) -> tuple[Json, bool]:
-        """Register one command; return it and whether it is new."""
+        """Create or overwrite a command by name and type; return it and whether it is new."""
         check_command(body, "")
         key = (body["name"], body.get("type") or CHAT_INPUT)
         existing = next((c for c in self.of(guild_id) if (c["name"], c["type"]) == key), None)
@@ -73,7 +73,6 @@ class Commands:
         return command, existing is None
 
     def edit(self, guild_id: str | None, command_id: str, body: Json) -> Json:
-        """Change fields of one command."""
         command = self.get(guild_id, command_id)
         merged = command | body
         check_command(merged, "")
@@ -82,7 +81,6 @@ class Commands:
         return written
 
     def delete(self, guild_id: str | None, command_id: str) -> None:
-        """Remove one command."""
         self._forget(self.get(guild_id, command_id))
         self._changes.publish("commands", {"guild_id": guild_id})
 
@@ -145,7 +143,7 @@ def _check_set(bodies: list[Json]) -> None:
 
 
 def check_command(body: Json, path: str) -> None:
-    """Raise error 50035 for a command that the API refuses beyond its schema."""
+    """Raise error 50035 for rules that the OpenAPI schema does not express."""
     if (body.get("type") or CHAT_INPUT) != CHAT_INPUT:
         if body.get("options") or body.get("description"):
             text = "Context menu commands cannot have a description or options"

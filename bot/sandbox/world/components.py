@@ -1,4 +1,4 @@
-"""Buttons, selects and dialogs: what may be sent, and finding one that a person uses."""
+"""Message components and modals: lookup, defaults and Discord's rules."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +13,7 @@ _MAX_ROWS, _MAX_COMPONENTS, _MAX_V2_TEXT = 5, 40, 4000
 
 
 def walk(components: list[Json], path: str) -> Iterator[tuple[str, Json]]:
-    """Yield every component, nested ones too, with its path for error messages."""
+    """Yield every component, nested ones included, with its path for error messages."""
     for index, component in enumerate(components):
         here = f"{path}.{index}"
         yield here, component
@@ -24,13 +24,13 @@ def walk(components: list[Json], path: str) -> Iterator[tuple[str, Json]]:
 
 
 def find(components: list[Json], custom_id: str) -> Json | None:
-    """Return the component that has this custom id."""
+    """Return the component with this custom id, or None."""
     found = (c for _, c in walk(components, "") if c.get("custom_id") == custom_id)
     return next(found, None)
 
 
 def numbered(components: list[Json]) -> list[Json]:
-    """Return the components as the API answers them: every one with an `id`, no nulls."""
+    """Return components as the API returns them: with ids and defaults, without nulls."""
     taken = {c["id"] for _, c in walk(components, "") if c.get("id")}
     free = (number for number in range(1, 1000) if number not in taken)
     return [_numbered(component, free) for component in components]
@@ -50,7 +50,7 @@ def _numbered(component: Json, free: Iterator[int]) -> Json:
     return result
 
 
-# What the API fills in where a request leaves it out.
+# Defaults that the API fills in.
 _DEFAULTS: dict[int, Json] = {
     **{kind: {"min_values": 1, "max_values": 1} for kind in SELECTS},
     11: {"description": None, "spoiler": False},
@@ -62,7 +62,7 @@ _ITEM_DEFAULTS: Json = {"description": None, "spoiler": False}
 
 
 def check_components(components: list[Json], *, is_v2: bool) -> None:
-    """Raise error 50035 for what the described schema cannot say about components."""
+    """Raise error 50035 for rules that the OpenAPI schema does not express."""
     if not is_v2:
         if len(components) > _MAX_ROWS:
             raise invalid(
@@ -151,25 +151,25 @@ def _bounds(component: Json) -> tuple[int, int]:
 
 
 def check_selection(component: Json, values: list[str]) -> str | None:
-    """Return why a client would not let a person send these values, or None."""
+    """Return why a client would refuse this selection, or None."""
     low, high = _bounds(component)
     is_optional = component.get("required") is False and not values
     if not is_optional and not low <= len(values) <= high:
-        return f"Between {low} and {high} values must be chosen, not {len(values)}."
+        return f"Choose {low} to {high} values, not {len(values)}."
     if component["type"] in (STRING_SELECT, 21, 22):
         allowed = {option["value"] for option in objects(component.get("options"))}
         if missing := [value for value in values if value not in allowed]:
-            return f"'{missing[0]}' is not among the options."
+            return f"'{missing[0]}' is not one of the options."
     return None
 
 
 def inputs_of(modal: Json) -> list[Json]:
-    """Return the inputs of a dialog in order, whatever wraps them."""
+    """Return the inputs of a modal in order, unwrapped."""
     return [c for _, c in walk(modal["components"], "components") if c.get("custom_id")]
 
 
 def check_modal(modal: Json) -> None:
-    """Raise error 50035 for a dialog that a client could not show."""
+    """Raise error 50035 for a modal that a client could not show."""
     top: list[Any] = modal["components"]
     if len(top) > _MAX_ROWS:
         text = "Must be between 1 and 5 in length."

@@ -1,4 +1,4 @@
-"""The limits of a message that the described schema does not state."""
+"""Message rules that the OpenAPI schema does not express, and mention parsing."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _LINK_SCHEMES = ("http://", "https://")
 
 
 def check_message(body: Json, *, flags: int) -> None:
-    """Raise the API's error for a message body that the real API refuses."""
+    """Raise the error Discord gives for an invalid message body."""
     content = body.get("content") or ""
     if len(content) > MAX_CONTENT:
         text = f"Must be {MAX_CONTENT} or fewer in length."
@@ -31,7 +31,7 @@ def check_message(body: Json, *, flags: int) -> None:
 
 
 def check_not_empty(message: Json) -> None:
-    """Raise error 50006 for a message that shows nothing."""
+    """Raise error 50006 for a message without any visible part."""
     if not any(message[key] for key in ("content", "embeds", "components", "attachment_ids")):
         raise ApiError(400, 50006, "Cannot send an empty message")
 
@@ -78,7 +78,7 @@ def _check_allowed_mentions(allowed: Json) -> None:
 
 
 def mentions_in(content: str, allowed: Json | None) -> Json:
-    """Return who is really notified: named in the content and allowed to be."""
+    """Return who is notified: mentioned in the content and allowed by `allowed`."""
     users, roles, everyone = mentioned(content)
     if allowed is not None:
         parse: list[str] = allowed.get("parse") or []

@@ -1,4 +1,4 @@
-"""Messages: made, edited, deleted, listed, and shown to whom they concern."""
+"""The message store."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,8 +16,7 @@ from bot.sandbox.wire import (
     objects,
     unknown,
 )
-from bot.sandbox.world import permission_bits
-from bot.sandbox.world import permissions as may
+from bot.sandbox.world import permissions
 from bot.sandbox.world.archive import WorldArchive
 from bot.sandbox.world.attachments import Attachments, FilePart
 from bot.sandbox.world.changes import Changes
@@ -30,7 +29,7 @@ _SENDABLE_FLAGS = SUPPRESS_EMBEDS | SILENT | COMPONENTS_V2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageDraft:
-    """A message about to be made: the sender's body and what the server adds to it."""
+    """A message to create: the sender's body plus what the server adds."""
 
     channel: Json
     author_id: str
@@ -42,7 +41,7 @@ class MessageDraft:
 
 
 class Messages:
-    """All messages by id; ephemeral ones are forgotten at a restart, as the client does."""
+    """All messages by id; ephemeral ones do not survive a restart."""
 
     def __init__(
         self, archive: WorldArchive, world: World, attachments: Attachments, changes: Changes
@@ -52,7 +51,7 @@ class Messages:
         self._all = archive.all("message")
 
     def create(self, draft: MessageDraft) -> Json:
-        """Check and store a message, tell everybody, return its record."""
+        """Validate, store and announce a message; return its record."""
         body = draft.body
         flags = draft.flags | ((body.get("flags") or 0) & _SENDABLE_FLAGS)
         check_message(body, flags=flags)
@@ -75,7 +74,7 @@ class Messages:
     def edit(
         self, message: Json, body: Json, uploads: dict[int, FilePart], *, is_answer: bool = False
     ) -> Json:
-        """Change what `body` names; the first answer to a deferred one is no edit."""
+        """Update the fields in `body`; filling a deferred answer does not count as an edit."""
         draft = message | {"flags": message["flags"] & ~LOADING if is_answer else message["flags"]}
         if body.get("flags") is not None:
             kept = draft["flags"] & ~_SENDABLE_FLAGS
@@ -94,35 +93,34 @@ class Messages:
         return message_id in self._all
 
     def touch(self, message: Json) -> None:
-        """Store and announce a message whose record was changed in place."""
+        """Store and announce a record that was changed in place."""
         self._save(message)
         self._changes.publish("message_update", message)
 
     def delete(self, message: Json) -> None:
-        """Remove a message for everybody."""
         self._all.pop(message["id"], None)
         self._archive.delete("message", message["id"])
         self._changes.publish("message_delete", message)
 
     def get(self, channel_id: str, message_id: str) -> Json:
-        """Return a message that all in the channel can see; raises the API's 404."""
+        """Return a non-ephemeral message of a channel; raises the API's 404."""
         found = self._all.get(message_id)
         if found is None or found["channel_id"] != channel_id or found["ephemeral_for"]:
             raise unknown("Message")
         return found
 
     def find(self, message_id: str) -> Json:
-        """Return any message, ephemeral ones too; raises the API's 404."""
+        """Return any message, ephemeral ones included; raises the API's 404."""
         if found := self._all.get(message_id):
             return found
         raise unknown("Message")
 
     def listed(self, channel_id: str) -> list[Json]:
-        """Return the messages of a channel that all can see, oldest first."""
+        """Return the non-ephemeral messages of a channel, oldest first."""
         return [m for m in self.seen_by(None, {channel_id}) if not m["ephemeral_for"]]
 
     def seen_by(self, user_id: str | None, channel_ids: set[str]) -> list[Json]:
-        """Return what a person sees in these channels, oldest first."""
+        """Return what a user sees in these channels, oldest first."""
         return [
             message
             for message in self._all.values()
@@ -155,10 +153,10 @@ class Messages:
             message["attachment_ids"] = self._attach(message, body.get("attachments"), uploads)
 
     def _permitted(self, message: Json, named: Json) -> Json:
-        """Return the mentions without those that the author may not make."""
+        """Drop the mentions that the author has no permission to make."""
         channel = self._world.channel(message["channel_id"])
-        bits = may.permissions_in(self._world, message["author_id"], channel)
-        if "guild_id" not in channel or bits & permission_bits.MENTION_EVERYONE:
+        bits = self._world.permissions(message["author_id"], channel)
+        if "guild_id" not in channel or bits & permissions.MENTION_EVERYONE:
             return named
         roles = self._world.guild(channel["guild_id"])["roles"]
         open_roles = {role["id"] for role in roles if role["mentionable"]}
@@ -190,7 +188,7 @@ class Messages:
 
 
 def refuse_large(uploads: dict[int, FilePart]) -> None:
-    """Raise 413 for a file over 10 MiB."""
+    """Raise error 40005 for a file over 10 MiB."""
     if any(upload.is_too_large for upload in uploads.values()):
         raise ApiError(413, 40005, "Request entity too large")
 

@@ -1,70 +1,60 @@
-"""Who may do what: the permission bits and how roles and overwrites add up."""
+"""Discord's permission bits, and how roles and channel overwrites combine."""
 
-from typing import TYPE_CHECKING
+from bot.sandbox.wire import Json
 
-from bot.sandbox.wire import ApiError, Json
-from bot.sandbox.world.permission_bits import (
-    ADMINISTRATOR,
-    ALL,
-    EVERYONE_MAY,
-    SEND_IN_THREADS,
-    SEND_MESSAGES,
-    VIEW_CHANNEL,
+ADMINISTRATOR = 1 << 3
+VIEW_CHANNEL = 1 << 10
+SEND_MESSAGES = 1 << 11
+MANAGE_MESSAGES = 1 << 13
+EMBED_LINKS = 1 << 14
+ATTACH_FILES = 1 << 15
+READ_HISTORY = 1 << 16
+MENTION_EVERYONE = 1 << 17
+MANAGE_ROLES = 1 << 28
+USE_COMMANDS = 1 << 31
+MANAGE_THREADS = 1 << 34
+CREATE_PUBLIC_THREADS = 1 << 35
+CREATE_PRIVATE_THREADS = 1 << 36
+SEND_IN_THREADS = 1 << 38
+PIN_MESSAGES = 1 << 51
+ALL = (1 << 53) - 1
+EVERYONE_MAY = (
+    VIEW_CHANNEL
+    | SEND_MESSAGES
+    | EMBED_LINKS
+    | ATTACH_FILES
+    | READ_HISTORY
+    | USE_COMMANDS
+    | CREATE_PUBLIC_THREADS
+    | CREATE_PRIVATE_THREADS
+    | SEND_IN_THREADS
+    | PIN_MESSAGES
 )
 
-if TYPE_CHECKING:
-    from bot.sandbox.world.world import World
 
-
-def permissions_in(world: "World", user_id: str, channel: Json) -> int:
-    """Return the permission bits of a user in a channel; a thread has its parent's."""
-    if "guild_id" not in channel:
-        return EVERYONE_MAY
-    guild = world.guild(channel["guild_id"])
-    member = guild["members"].get(user_id)
-    if member is None:
-        return 0
-    bits = granted(guild, member, user_id)
-    if bits & ADMINISTRATOR:
-        return ALL
-    if parent := channel.get("parent_id"):
-        channel = world.channels.get(parent, channel)
-    return _overwritten(bits, guild, member, user_id, channel)
-
-
-def granted(guild: Json, member: Json, user_id: str) -> int:
-    """Return the permission bits that the roles of a member add up to."""
+def role_permissions(guild: Json, user_id: str) -> int:
+    """Return the permission bits that a member's roles add up to."""
     if guild["owner_id"] == user_id:
         return ALL
     bits = 0
+    own = guild["members"][user_id]["roles"]
     for role in guild["roles"]:
-        if role["id"] == guild["id"] or role["id"] in member["roles"]:
+        if role["id"] == guild["id"] or role["id"] in own:
             bits |= int(role["permissions"])
     return bits
 
 
-def _overwritten(bits: int, guild: Json, member: Json, user_id: str, channel: Json) -> int:
-    # The order is the API's: everyone first, then all roles together, the member last.
-    overwrites = channel.get("permission_overwrites", [])
-    for ids in ({guild["id"]}, set(member["roles"]), {user_id}):
+def apply_overwrites(bits: int, guild: Json, user_id: str, channel: Json) -> int:
+    """Return `bits` after the channel's overwrites, in Discord's order.
+
+    That is @everyone first, then all of the member's roles together, then the member.
+    """
+    own = set(guild["members"][user_id]["roles"])
+    for ids in ({guild["id"]}, own, {user_id}):
         allow = deny = 0
-        for overwrite in overwrites:
+        for overwrite in channel.get("permission_overwrites", []):
             if overwrite["id"] in ids:
                 allow |= int(overwrite["allow"])
                 deny |= int(overwrite["deny"])
         bits = bits & ~deny | allow
     return bits
-
-
-def require(world: "World", user_id: str, channel: Json, *needed: int) -> None:
-    """Raise the API's 403 unless the user has every permission in the channel."""
-    bits = permissions_in(world, user_id, channel)
-    if not bits & VIEW_CHANNEL:
-        raise ApiError(403, 50001, "Missing Access")
-    if any(not bits & need for need in needed):
-        raise ApiError(403, 50013, "Missing Permissions")
-
-
-def sending_in(channel: Json) -> int:
-    """Return the permission that writing in this channel needs."""
-    return SEND_IN_THREADS if channel["type"] in (10, 11, 12) else SEND_MESSAGES

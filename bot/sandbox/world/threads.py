@@ -1,4 +1,4 @@
-"""Threads: opened by the bot or a person, and woken by whoever writes in them."""
+"""Creating threads, and unarchiving them on a new message."""
 
 from bot.sandbox.wire import ApiError, Json, invalid
 from bot.sandbox.world.changes import Changes
@@ -10,13 +10,13 @@ _HAS_THREAD = 1 << 5
 
 
 class Threads:
-    """Opens and wakes threads, by the same rules for everybody."""
+    """Creates threads for the bot and for people by the same rules."""
 
     def __init__(self, world: World, messages: Messages, changes: Changes) -> None:
         self._world, self._messages, self._changes = world, messages, changes
 
     def open_on(self, parent: Json, message: Json, body: Json, owner_id: str) -> Json:
-        """Open the thread of a message; it has the message's id. Raises the API's errors."""
+        """Create a thread on a message, under the message's id; raises the API's errors."""
         if message["id"] in self._world.channels:
             raise ApiError(400, 160004, "A thread has already been created for this message")
         thread = self.open(parent, message["id"], PUBLIC_THREAD, body, owner_id)
@@ -25,7 +25,7 @@ class Threads:
         return thread
 
     def open(self, parent: Json, thread_id: str, kind: int, body: Json, owner_id: str) -> Json:
-        """Open a thread in a text channel. Raises the API's errors."""
+        """Create a thread in a text channel; raises the API's errors."""
         if parent["type"] != TEXT:
             raise ApiError(400, 50024, "Cannot execute action on this channel type")
         check_name(body["name"])
@@ -45,7 +45,7 @@ class Threads:
         return thread
 
     def wake(self, channel: Json) -> None:
-        """Take a thread out of the archive because somebody writes in it; a locked one stays."""
+        """Unarchive a thread before a message is sent; raises error 50083 if it is locked."""
         if channel["type"] not in THREADS or not channel["archived"]:
             return
         if channel["locked"]:
@@ -56,7 +56,7 @@ class Threads:
 
 
 def check_name(name: str) -> None:
-    """Raise error 50035 for a name that is empty or over 100 characters."""
+    """Raise error 50035 unless a name has 1 to 100 characters."""
     if not name.strip() or len(name) > 100:
         text = "Must be between 1 and 100 in length."
         raise invalid("name", "BASE_TYPE_BAD_LENGTH", text)

@@ -124,14 +124,18 @@ async def test_requests_that_cannot_be_met_change_nothing(
     assert "name of a run" in await ada.refused("train", model=t2v, dataset="annika", name="a/b")
     assert "one of: B200" in await ada.refused("train", model=t2v, dataset="annika", gpu="GTX")
     lightning = {"model": "wan22-t2v-lightning", "dataset": "annika"}
-    assert "owner/repo:path" in await ada.refused("train", **lightning, lightning_file="a/b")
+    lightning["settings"] = "lightning-file=a/b"
+    assert "owner/repo:path" in await ada.refused("train", **lightning)
     toml = tmp_path / "own.toml"
     toml.write_text("[[datasets]]\nvideo_directory = 'v'\ntarget_frame = [9]\n")
     own = await ada.refused("train", model=t2v, dataset="annika", dataset_toml=toml)
     assert "Is target_frames meant?" in own
     config = {"model": t2v, "dataset": "annika", "dataset_config": "from-zip"}
     assert "no dataset TOML" in await ada.refused("train", **config)
-    assert "single frame" in await ada.refused("train", model=i2v, dataset="annika", max_frames="1")
+    still = {"model": i2v, "dataset": "annika", "settings": "max-frames=1"}
+    assert "single frame" in await ada.refused("train", **still)
+    unknown = await ada.refused("train", model=t2v, dataset="annika", settings="alfa=8")
+    assert "Did you mean alpha?" in unknown
     assert "no run called" in await ada.refused("cancel", run_name="nobody")
     assert "no run called" in await ada.refused("download", run_name="../../etc")
     assert "no run called" in await ada.refused("status", run_name="nobody")
@@ -156,7 +160,11 @@ async def test_a_run_takes_frames_resolution_or_a_toml_of_its_own(
 
     own = await ada.ask("train", model=model, dataset="annika", name="own", dataset_toml=toml)
     await ada.ask(
-        "train", model=model, dataset="annika", name="short", max_frames="9", resolution="480p"
+        "train",
+        model=model,
+        dataset="annika",
+        name="short",
+        settings="max-frames=9, resolution=480p",
     )
 
     assert "has no source_fps" in own.text

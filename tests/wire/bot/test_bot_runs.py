@@ -94,7 +94,9 @@ async def test_lists_show_status_and_removal(ada: Chat, archive: Path) -> None:
     assert log.filename == "train-main-1.txt"
     assert "model saved" in (await ada.user.download(log.url)).decode()
     completed = await ada.user.autocomplete("train", "dataset", "ann", {"model": T2V})
+    setting = await ada.user.autocomplete("train", "settings", "fp8=y", {"model": T2V})
     assert [choice.value for choice in completed] == ["annika"]
+    assert [choice.value for choice in setting] == ["fp8=yes"]
     names = await ada.user.autocomplete("download", "run-name", "mi")
     assert [choice.value for choice in names] == ["mine"]
     question = await ada.ask("dataset remove", name="annika")

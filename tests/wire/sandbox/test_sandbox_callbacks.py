@@ -142,9 +142,9 @@ async def test_a_select_sends_what_a_person_chose(
 ) -> None:
     await raw.send(components=[{"type": 1, "components": [SELECT]}])
     message = (await ada.messages())[0]
-    with pytest.raises(RequestError, match="not among the options"):
+    with pytest.raises(RequestError, match="not one of the options"):
         await ada.select(message, "epoch", ["40"])
-    with pytest.raises(RequestError, match="Between 1 and 2"):
+    with pytest.raises(RequestError, match="Choose 1 to 2"):
         await ada.select(message, "epoch", ["10", "20", "30"])
 
     task = asyncio.create_task(ada.select(message, "epoch", ["10", "30"]))

@@ -158,10 +158,10 @@ async def test_an_interaction_delivered_twice_is_answered_once(
     [
         ("nothing", {}, "no command"),
         ("dataset", {}, "is a group"),
-        ("train", {"dataset": "x"}, "'model' is missing"),
+        ("train", {"dataset": "x"}, "'model' is required"),
         ("train", {"model": "wan3", "dataset": "x"}, "not offered"),
         ("train", {"model": "wan21", "dataset": "x", "epochs": 101}, "out of range"),
-        ("train", {"model": "wan21", "dataset": "x", "epochs": "many"}, "no number"),
+        ("train", {"model": "wan21", "dataset": "x", "epochs": "many"}, "not a number"),
         ("train", {"model": "wan21", "dataset": "x", "colour": "red"}, "no option 'colour'"),
         ("dataset add", {"file": "text"}, "needs a file"),
     ],

@@ -7,7 +7,7 @@ from sandbox_raw import RawBot
 
 from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.world import permission_bits
+from bot.sandbox.world import permissions
 from training.errors import RequestError
 
 
@@ -23,22 +23,22 @@ MESSAGES = "/channels/{channel}/messages"
 @pytest.mark.parametrize(
     ("bit", "method", "template", "body"),
     [
-        (permission_bits.SEND_MESSAGES, "POST", MESSAGES, {"content": "x"}),
-        (permission_bits.EMBED_LINKS, "POST", MESSAGES, {"embeds": [{"title": "x"}]}),
+        (permissions.SEND_MESSAGES, "POST", MESSAGES, {"content": "x"}),
+        (permissions.EMBED_LINKS, "POST", MESSAGES, {"embeds": [{"title": "x"}]}),
         (
-            permission_bits.CREATE_PUBLIC_THREADS,
+            permissions.CREATE_PUBLIC_THREADS,
             "POST",
             MESSAGES + "/{message}/threads",
             {"name": "talk"},
         ),
         (
-            permission_bits.CREATE_PRIVATE_THREADS,
+            permissions.CREATE_PRIVATE_THREADS,
             "POST",
             "/channels/{channel}/threads",
             {"name": "talk", "type": 12},
         ),
-        (permission_bits.PIN_MESSAGES, "PUT", MESSAGES + "/pins/{message}", None),
-        (permission_bits.READ_HISTORY, "GET", MESSAGES + "/{message}", None),
+        (permissions.PIN_MESSAGES, "PUT", MESSAGES + "/pins/{message}", None),
+        (permissions.READ_HISTORY, "GET", MESSAGES + "/{message}", None),
     ],
 )
 async def test_what_a_channel_denies_is_forbidden(
@@ -63,18 +63,18 @@ async def test_files_and_threads_need_permissions_of_their_own(
     _, thread = await raw.call("POST", opening, {"name": "talk"})
     inside = f"/channels/{thread['id']}/messages"
 
-    deny(server, raw.channel, permission_bits.ATTACH_FILES)
+    deny(server, raw.channel, permissions.ATTACH_FILES)
     assert (await raw.upload("a.txt", b"a", content="x"))[1]["code"] == 50013
-    deny(server, raw.channel, permission_bits.SEND_IN_THREADS)
+    deny(server, raw.channel, permissions.SEND_IN_THREADS)
     assert (await raw.call("POST", inside, {"content": "x"}))[1]["code"] == 50013
-    deny(server, raw.channel, permission_bits.VIEW_CHANNEL)
+    deny(server, raw.channel, permissions.VIEW_CHANNEL)
     assert (await raw.call("POST", inside, {"content": "x"}))[1]["code"] == 50001
 
 
 async def test_without_history_a_channel_looks_empty(raw: RawBot, server: SandboxServer) -> None:
     await raw.send(content="card")
 
-    deny(server, raw.channel, permission_bits.READ_HISTORY)
+    deny(server, raw.channel, permissions.READ_HISTORY)
 
     assert await raw.call("GET", f"/channels/{raw.channel}/messages") == (200, [])
 
@@ -99,7 +99,7 @@ async def test_anothers_thread_is_changed_only_by_who_manages_threads(
     assert (await raw.call("DELETE", path))[1]["code"] == 50013
 
     bot_role = next(r for r in server.world.guilds[raw.guild]["roles"] if r["managed"])
-    bot_role["permissions"] = str(int(bot_role["permissions"]) | permission_bits.MANAGE_THREADS)
+    bot_role["permissions"] = str(int(bot_role["permissions"]) | permissions.MANAGE_THREADS)
     assert (await raw.call("PATCH", path, {"archived": True}))[0] == 200
     assert (await raw.call("PATCH", path, {"name": "late"}))[1]["code"] == 50083
 
@@ -109,7 +109,7 @@ async def test_a_person_may_do_only_what_the_channel_allows(
 ) -> None:
     message = await ada.post("hello")
 
-    deny(server, raw.channel, permission_bits.CREATE_PUBLIC_THREADS | permission_bits.SEND_MESSAGES)
+    deny(server, raw.channel, permissions.CREATE_PUBLIC_THREADS | permissions.SEND_MESSAGES)
 
     with pytest.raises(RequestError, match="50013"):
         await ben.open_thread(message, "talk")

@@ -28,7 +28,7 @@ async def test_a_person_opens_a_thread_and_the_bot_answers_in_it(
     assert [m.content for m in await ada.messages()] == ["my clips"]
 
 
-async def test_a_message_takes_one_thread_and_a_whisper_none(
+async def test_a_message_takes_one_thread_and_an_ephemeral_one_none(
     bot: TinyBot, ada: SandboxUser
 ) -> None:
     message = await ada.post("hello")
@@ -37,7 +37,7 @@ async def test_a_message_takes_one_thread_and_a_whisper_none(
 
     with pytest.raises(RequestError, match="160004"):
         await ada.open_thread(message, "second")
-    with pytest.raises(RequestError, match="Only you see"):
+    with pytest.raises(RequestError, match="Only you can see"):
         await ada.open_thread(whisper, "secret")
     with pytest.raises(RequestError, match="Invalid Form Body"):
         await ada.open_thread(await ada.post("other"), "x" * 101)

@@ -1,12 +1,13 @@
-"""How users, guilds, channels and threads look on the wire."""
+"""API payloads of users, guilds, channels, threads and messages."""
 
 from bot.sandbox.wire import Json
-from bot.sandbox.world.permissions import permissions_in
+from bot.sandbox.world.attachments import Attachments
+from bot.sandbox.world.messages import is_ephemeral
 from bot.sandbox.world.world import DM, THREADS, World
 
 
 def user_payload(user: Json) -> Json:
-    """Return a user as the API shows it."""
+    """Return a user object."""
     return {
         "id": user["id"],
         "username": user["username"],
@@ -25,13 +26,13 @@ def user_payload(user: Json) -> Json:
 
 
 def self_payload(user: Json) -> Json:
-    """Return the bot's own user, with what only the account itself may see."""
+    """Return the bot's own user, private fields included."""
     private = {"mfa_enabled": True, "locale": "en-US", "verified": True, "email": None}
     return user_payload(user) | private
 
 
 def member_payload(world: World, guild_id: str, user_id: str) -> Json:
-    """Return a member of a guild with the user inside."""
+    """Return a guild member object with its user."""
     member = world.member(guild_id, user_id)
     return {
         "user": user_payload(world.user(user_id)),
@@ -50,7 +51,7 @@ def member_payload(world: World, guild_id: str, user_id: str) -> Json:
 
 
 def role_payload(role: Json, position: int) -> Json:
-    """Return a role as the API shows it."""
+    """Return a role object."""
     colors = {"primary_color": 0, "secondary_color": None, "tertiary_color": None}
     return {
         "id": role["id"],
@@ -74,7 +75,7 @@ def roles_payload(guild: Json) -> list[Json]:
 
 
 def channel_payload(world: World, channel: Json) -> Json:
-    """Return any channel, thread or direct-message channel as the API shows it."""
+    """Return a channel object: text channel, thread or direct message."""
     if channel["type"] in THREADS:
         return thread_payload(channel)
     shared = {key: channel.get(key) for key in ("id", "type", "last_message_id")} | {"flags": 0}
@@ -94,7 +95,7 @@ def channel_payload(world: World, channel: Json) -> Json:
 
 
 def thread_payload(thread: Json) -> Json:
-    """Return a thread as the API shows it."""
+    """Return a thread object."""
     metadata: Json = {
         "archived": thread["archived"],
         "archive_timestamp": thread["archive_timestamp"],
@@ -114,13 +115,13 @@ def thread_payload(thread: Json) -> Json:
 
 
 def thread_member_payload(thread: Json, user_id: str) -> Json:
-    """Return one member of a thread."""
+    """Return a thread member object."""
     joined = thread["member_ids"][user_id]
     return {"id": thread["id"], "user_id": user_id, "join_timestamp": joined, "flags": 0}
 
 
 def guild_payload(guild: Json) -> Json:
-    """Return a guild as REST shows it, without channels and members."""
+    """Return a guild object, without channels and members."""
     empty = dict.fromkeys(_EMPTY_GUILD_FIELDS)
     return empty | {
         "id": guild["id"],
@@ -171,10 +172,9 @@ _EMPTY_GUILD_FIELDS = (
 
 
 def guild_create_payload(world: World, guild: Json) -> Json:
-    """Return a guild as the gateway sends it after READY, with channels and threads.
+    """Return the data of GUILD_CREATE, with channels and open threads.
 
-    Of the members only the bot itself is sent: that is all that a bot without the members
-    intent receives.
+    The bot is the only member listed: the others need the members intent.
     """
     bot_id = world.bot["id"]
     return guild_payload(guild) | {
@@ -194,14 +194,14 @@ def guild_create_payload(world: World, guild: Json) -> Json:
 
 
 def interaction_member(world: World, channel: Json, user_id: str) -> Json:
-    """Return the member who interacts, with their permissions in that channel."""
-    bits = permissions_in(world, user_id, channel)
+    """Return a member with their permissions in a channel, as interactions carry it."""
+    bits = world.permissions(user_id, channel)
     member = member_payload(world, channel["guild_id"], user_id)
     return member | {"permissions": str(bits)}
 
 
 def application_payload(world: World) -> Json:
-    """Return the bot's application."""
+    """Return the application object."""
     owner = next(user for user in world.users.values() if not user["bot"])
     empty = ("icon", "interactions_endpoint_url", "role_connections_verification_url", "team")
     return dict.fromkeys(empty) | {
@@ -225,3 +225,118 @@ def application_payload(world: World) -> Json:
         "eligible_oauth2_scopes": [],
         "integration_types_config": {"0": {}},
     }
+
+
+_COPIED = (
+    "id",
+    "channel_id",
+    "type",
+    "content",
+    "timestamp",
+    "edited_timestamp",
+    "flags",
+    "pinned",
+    "mention_everyone",
+    "mention_roles",
+    "tts",
+)
+_OPTIONAL = (
+    "webhook_id",
+    "application_id",
+    "interaction",
+    "interaction_metadata",
+    "message_reference",
+    "nonce",
+)
+
+
+class Views:
+    """Builds message payloads, signing attachment links on each call."""
+
+    def __init__(self, world: World, attachments: Attachments) -> None:
+        self._world, self._attachments = world, attachments
+
+    def message(self, message: Json) -> Json:
+        """Return a message object."""
+        files = self._files(message)
+        links = _Links(files)
+        shown = {key: message[key] for key in _COPIED}
+        shown |= {key: message[key] for key in _OPTIONAL if message.get(key) is not None}
+        shown["author"] = user_payload(self._world.user(message["author_id"]))
+        shown["mentions"] = self._mentions(message)
+        shown["embeds"] = [links.embed(embed) for embed in message["embeds"]]
+        shown["components"] = [links.component(one) for one in message["components"]]
+        shown["attachments"] = [file for file in files if file["filename"] not in links.used]
+        if thread := self._world.channels.get(message["id"]):
+            shown["thread"] = thread_payload(thread)
+        return shown
+
+    def gateway_message(self, message: Json) -> Json:
+        """Return a message object with the guild and member fields of gateway events."""
+        shown = self.message(message)
+        if guild_id := message["guild_id"]:
+            shown["guild_id"] = guild_id
+            member = member_payload(self._world, guild_id, message["author_id"])
+            del member["user"]
+            shown["member"] = member
+        return shown
+
+    def _mentions(self, message: Json) -> list[Json]:
+        known = [self._world.users.get(user_id) for user_id in message["mentions"]]
+        return [user_payload(user) for user in known if user]
+
+    def _files(self, message: Json) -> list[Json]:
+        records = [self._attachments.record(one) for one in message["attachment_ids"]]
+        ephemeral = is_ephemeral(message)
+        return [self._attachments.payload(r, is_ephemeral=ephemeral) for r in records if r]
+
+
+class _Links:
+    """Replaces `attachment://` links with signed ones and records the files used."""
+
+    def __init__(self, files: list[Json]) -> None:
+        self._files = {file["filename"]: file for file in files}
+        self.used: set[str] = set()
+
+    def resolved(self, media: Json) -> Json:
+        """Return an embed's media object with a signed link."""
+        file = self._file(media)
+        if file is None:
+            return media
+        sizes = {key: file[key] for key in ("width", "height") if key in file}
+        return {"url": file["url"], "proxy_url": file["url"], **sizes}
+
+    def embed(self, embed: Json) -> Json:
+        """Return an embed with signed image links."""
+        pictures = {key: embed[key] for key in ("image", "thumbnail") if key in embed}
+        return embed | {key: self.resolved(media) for key, media in pictures.items()}
+
+    def component(self, component: Json) -> Json:
+        """Return a component with signed media links, nested ones included."""
+        shown = dict(component)
+        if "components" in shown:
+            shown["components"] = [self.component(child) for child in shown["components"]]
+        if "accessory" in shown:
+            shown["accessory"] = self.component(shown["accessory"])
+        if "items" in shown:
+            shown["items"] = [item | self._media(item["media"]) for item in shown["items"]]
+        if "media" in shown:
+            shown |= self._media(shown["media"])
+        if "file" in shown:
+            file = self._file(shown["file"]) or {"filename": "", "size": 0}
+            shown |= {"name": file["filename"], "size": file["size"]}
+            shown["file"] = self._media(shown["file"])["media"]
+        return shown
+
+    def _media(self, media: Json) -> Json:
+        # The schema requires an id here; nothing refers to it.
+        shown: Json = {"id": "0", "proxy_url": media["url"]} | self.resolved(media)
+        return {"media": shown}
+
+    def _file(self, media: Json) -> Json | None:
+        url = str(media.get("url", ""))
+        file = self._files.get(url.removeprefix("attachment://"))
+        if file is None or not url.startswith("attachment://"):
+            return None
+        self.used.add(file["filename"])
+        return file
