@@ -13,7 +13,7 @@ from safetensors.numpy import (
 
 from training.catalogue.models import find_model
 from training.lora.modules import modules_of
-from training.rehearsal.shape import adapter_widths
+from training.rehearsal.model.shape import adapter_widths
 from training.vocabulary import Widths
 
 Style = Literal["musubi", "lightning", "peft"]

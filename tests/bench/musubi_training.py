@@ -14,7 +14,7 @@ from training.lora.fit import require_fit, require_values
 from training.musubi.commands import BaseFile, TrainNetwork, Weights
 from training.musubi.engine import MusubiEngine
 from training.rehearsal.engine import RehearsalEngine
-from training.rehearsal.shape import BLOCKS, FFN_WIDTH, HEADS, WIDTH
+from training.rehearsal.model.shape import BLOCKS, FFN_WIDTH, HEADS, WIDTH
 from training.runs.hyperparameters import resolve_expert
 
 _SHIM = Path(__file__).parents[1] / "musubi/shim"

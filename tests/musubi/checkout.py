@@ -21,8 +21,8 @@ from training.musubi.engine import MusubiEngine
 from training.pipeline.child_process import Listener, run_command
 from training.pipeline.stage_runner import StageInterruptedError
 from training.rehearsal import tensor_file
-from training.rehearsal.shape import BLOCKS, FFN_WIDTH, HEADS, IMAGE_WIDTH, WIDTH
-from training.rehearsal.weights import write_weights
+from training.rehearsal.model.shape import BLOCKS, FFN_WIDTH, HEADS, IMAGE_WIDTH, WIDTH
+from training.rehearsal.model.weights import write_weights
 from training.runs.hyperparameters import resolve_expert
 from training.runs.training_events import ProgressEvent, StepDone
 

@@ -8,7 +8,7 @@ from tests.musubi.checkout import Checkout
 from training.catalogue.models import Model
 from training.files.safetensors_header import read_header
 from training.rehearsal.__main__ import main
-from training.rehearsal.weights import Role, write_weights
+from training.rehearsal.model.weights import Role, write_weights
 
 SNAPSHOT = Path(__file__).with_name("musubi-layouts.json")
 

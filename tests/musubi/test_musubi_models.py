@@ -12,7 +12,7 @@ from tests.musubi.layouts import describe_caches, describe_run, read_snapshot, r
 from training.catalogue.models import MODELS, Expert, Model, find_model
 from training.files.safetensors_header import read_header
 from training.rehearsal.__main__ import main
-from training.rehearsal.shape import adapter_modules
+from training.rehearsal.model.shape import adapter_modules
 from training.runs.training_events import CacheProgress, CheckpointSaved
 
 pytestmark = [pytest.mark.musubi, pytest.mark.timeout(900)]

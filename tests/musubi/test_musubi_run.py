@@ -22,7 +22,7 @@ from training.pipeline.runtime import Runtime
 from training.pipeline.stage_runner import run_stage
 from training.ports import Call, CallState, CallStatus, Extent, Obtained
 from training.registry.dataset_draft import Upload
-from training.rehearsal.shape import adapter_widths
+from training.rehearsal.model.shape import adapter_widths
 from training.runs import events as ev
 from training.runs.spec import TrainRequest
 from training.runs.state import RunStatus

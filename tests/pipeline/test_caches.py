@@ -12,8 +12,8 @@ from training.operations.run_drafts import Requester
 from training.pipeline.run_view import metrics
 from training.pipeline.stages.cache_making import is_complete
 from training.registry.dataset_edits import DatasetEdits
-from training.rehearsal.dataset_config import read_datasets
-from training.rehearsal.items import TrainingItems
+from training.rehearsal.data.datasets import read_datasets
+from training.rehearsal.data.items import TrainingItems
 from training.runs.spec import RunSpec
 from training.runs.state import StageStatus
 from training.vocabulary import StageKey

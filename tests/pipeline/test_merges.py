@@ -9,7 +9,7 @@ import pytest
 from tests.pipeline.home import GUILD, Home
 from tests.pipeline.lorabot import Lorabot
 from training.files.safetensors_header import read_header
-from training.rehearsal.weights import write_weights
+from training.rehearsal.model.weights import write_weights
 from training.runs.state import RunStatus
 from training.store_keys import RunKeys
 from training.vocabulary import StageKey

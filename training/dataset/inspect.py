@@ -13,11 +13,19 @@ from training.dataset.config.zip_toml import find_configs, note_configs
 from training.dataset.decoding.messages import DecoderReply, Probe, Shrink
 from training.dataset.decoding.pool import MOST_LOOKING, Pool
 from training.dataset.decoding.thumbnail import Thumbnail, spread
-from training.dataset.facts import MediaFacts, Note
 from training.dataset.findings.findings import Noted, by_gravity, fold
 from training.dataset.findings.whole_set import judge_set
 from training.dataset.limits import Limits
-from training.dataset.report import Finding, FoundConfig, Kind, Report, Sample, content_id
+from training.dataset.report import (
+    Finding,
+    FoundConfig,
+    Kind,
+    MediaFacts,
+    Note,
+    Report,
+    Sample,
+    content_id,
+)
 from training.dataset.zip.archive import Archive, MemberDamagedError, open_archive
 from training.dataset.zip.members import Layout, Medium, Names, lay_out
 from training.errors import DatasetError

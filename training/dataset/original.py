@@ -6,8 +6,7 @@ trainer is told one frame rate for each folder, so clips lie in one folder for e
 
 from collections.abc import Sequence
 
-from training.dataset.config.frame_windows import kept_frames
-from training.dataset.frame_rate import FPS
+from training.dataset.config.frame_windows import FPS, kept_frames
 from training.dataset.report import Finding, Media, Report, Sample, content_id
 from training.errors import DatasetError
 

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from training.dataset.captions.caption import LONGEST_TOKENS, estimated_tokens, holds_trigger, tidy
-from training.dataset.facts import Note
 from training.dataset.findings.findings import Noted, by_gravity, fold
 from training.dataset.findings.whole_set import equal_captions, without_trigger
-from training.dataset.report import Finding, Kind, Report, Sample, content_id
+from training.dataset.report import Finding, Kind, Note, Report, Sample, content_id
 from training.errors import RequestError
 
 LONGEST_TRIGGER = 60  # characters

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.dataset.captions.table import ReadTable, read_table
-from training.dataset.combine import Combined, ZipPart, combine
 from training.dataset.inspect import inspect_zip
 from training.dataset.recaption import check_trigger, prefixed
 from training.dataset.report import Media, Report
+from training.dataset.zip.combine import Combined, ZipPart, combine
 from training.dataset.zip.member_names import printable
 from training.errors import RequestError
 from training.registry.dataset_draft import OnProgress, Upload, no_progress, refuse_unusable

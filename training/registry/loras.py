@@ -20,7 +20,7 @@ from training.lora.modules import modules_of
 from training.lora.origin import proven_expert, read_origin, unproven
 from training.lora.rewrite import as_musubi_names
 from training.ports import Store
-from training.rehearsal.shape import adapter_widths
+from training.rehearsal.model.shape import adapter_widths
 from training.remedies import AddLora, RemoveLora
 from training.runs.spec import check_name, is_name, name_from_file
 from training.vocabulary import EngineName, ExpertName, Widths

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from training.musubi.progress import ProgressWriter
 from training.rehearsal import console, options
-from training.rehearsal.failure import MusubiError
+from training.rehearsal.musubi_error import MusubiError
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +42,10 @@ def _run(script: str, arguments: Sequence[str], environment: Mapping[str, str]) 
     progress = ProgressWriter.from_environment(environment)
     # Torch takes longer to import than the cache scripts run, and training decodes no media.
     if script == options.TRAIN:
-        from training.rehearsal.train import train  # noqa: PLC0415
+        from training.rehearsal.loop.train import train  # noqa: PLC0415
 
         return train(args, progress, environment)
-    from training.rehearsal import cache  # noqa: PLC0415
+    from training.rehearsal.data import cache  # noqa: PLC0415
 
     run = cache.cache_latents if script == options.CACHE_LATENTS else cache.cache_text
     run(args, progress)

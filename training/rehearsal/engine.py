@@ -8,8 +8,8 @@ from training.catalogue.models import Model, WeightFile
 from training.files.code_path import python_path
 from training.files.hashing import file_sha256
 from training.ports import Extent, Obtained
-from training.rehearsal.shape import adapter_widths
-from training.rehearsal.weights import Role, write_weights
+from training.rehearsal.model.shape import adapter_widths
+from training.rehearsal.model.weights import Role, write_weights
 from training.vocabulary import Widths
 
 # Fixed file times make the same seed give the same bytes; any constant would do.

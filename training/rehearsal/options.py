@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
-from training.rehearsal.failure import MusubiError
+from training.rehearsal.musubi_error import MusubiError
 
 CACHE_LATENTS = "wan_cache_latents.py"
 CACHE_TEXT = "wan_cache_text_encoder_outputs.py"

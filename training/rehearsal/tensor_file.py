@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from training.files import safetensors_header
 from training.files.atomic import atomic_file
 from training.files.safetensors_header import TensorHeader, header_bytes
-from training.rehearsal.failure import MusubiError
+from training.rehearsal.musubi_error import MusubiError
 
 DType = Literal["BF16", "F16", "F32", "I64"]
 Floats = NDArray[np.float32]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from training.rehearsal.bucket import Buckets, Size
-from training.rehearsal.dataset_config import read_datasets
-from training.rehearsal.media import extract
+from training.rehearsal.data.bucket import Buckets, Size
+from training.rehearsal.data.datasets import read_datasets
+from training.rehearsal.data.media import extract
 
 
 @pytest.mark.parametrize(

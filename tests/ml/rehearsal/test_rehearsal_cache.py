@@ -10,8 +10,8 @@ from tests.media import jpeg, mp4, png
 from tests.ml.rehearsal.workspace import Workspace, run_observed, write_media
 from training.rehearsal import tensor_file
 from training.rehearsal.__main__ import main
+from training.rehearsal.model.weights import write_weights
 from training.rehearsal.options import CACHE_LATENTS, CACHE_TEXT
-from training.rehearsal.weights import write_weights
 from training.runs.training_events import CacheProgress
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.ml.rehearsal.workspace import DATE, Task, Workspace, losses, observed
 from training.rehearsal import tensor_file
 from training.rehearsal.__main__ import main
-from training.rehearsal.shape import adapter_modules
+from training.rehearsal.model.shape import adapter_modules
 from training.runs.training_events import (
     CheckpointSaved,
     EpochEnded,

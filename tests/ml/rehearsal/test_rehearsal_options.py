@@ -97,8 +97,8 @@ def test_a_config_file_gives_values_that_the_line_overrides(tmp_path: Path) -> N
 
 def test_reading_options_and_weights_needs_no_torch() -> None:
     code = (
-        "import sys, training.rehearsal.options, training.rehearsal.weights, "
-        "training.rehearsal.shape, training.rehearsal.cache, training.musubi.progress; "
+        "import sys, training.rehearsal.options, training.rehearsal.model.weights, "
+        "training.rehearsal.model.shape, training.rehearsal.data.cache, training.musubi.progress; "
         "sys.exit('torch' in sys.modules)"
     )
 

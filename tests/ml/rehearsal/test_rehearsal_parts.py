@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from training.rehearsal import tensor_file
+from training.rehearsal.loop.schedule import Schedule
+from training.rehearsal.loop.timesteps import TimestepSampler
+from training.rehearsal.model.shape import adapter_modules, tensor_shapes
+from training.rehearsal.model.weights import write_weights
 from training.rehearsal.options import TRAIN, build_parser
-from training.rehearsal.schedule import Schedule
-from training.rehearsal.shape import adapter_modules, tensor_shapes
-from training.rehearsal.timesteps import TimestepSampler
-from training.rehearsal.weights import write_weights
 
 
 def schedule(*line: str, total: int = 100) -> Schedule:

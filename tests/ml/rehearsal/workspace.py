@@ -12,8 +12,8 @@ from typing import Literal
 from tests.media import jpeg, mp4
 from training.musubi.progress_reader import read_events
 from training.rehearsal.__main__ import main
+from training.rehearsal.model.weights import write_weights
 from training.rehearsal.options import CACHE_LATENTS, CACHE_TEXT, TRAIN
-from training.rehearsal.weights import write_weights
 from training.runs.training_events import ProgressEvent, StepDone
 
 Task = Literal["t2v-14B", "i2v-14B", "t2v-A14B", "i2v-A14B"]

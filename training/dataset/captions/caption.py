@@ -5,7 +5,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from training.dataset.facts import Note
+from training.dataset.report import Note
 
 BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32"),

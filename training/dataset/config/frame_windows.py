@@ -8,8 +8,6 @@ Source: `load_video` in `dataset/media_utils.py` and `VideoDataset` in
 from dataclasses import dataclass
 from typing import Literal
 
-from training.dataset.frame_rate import FPS, longest_4n1
-
 Extraction = Literal["head", "chunk", "slide", "uniform", "full"]
 Window = tuple[int, int]  # first frame and number of frames, at 16 fps
 
@@ -81,3 +79,11 @@ def _starts(last: int, target: int, extract: Extract) -> list[int]:
             return [*(int(number * step) for number in range(extract.sample - 1)), last]
         case _:
             return [0]
+
+
+FPS = 16
+
+
+def longest_4n1(frames: int) -> int:
+    """Return the largest 4N+1 that is at most `frames`; Wan's VAE packs frames by four."""
+    return (frames - 1) // 4 * 4 + 1

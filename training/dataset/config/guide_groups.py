@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from training.dataset.config.buckets import Size
-from training.dataset.config.frame_windows import Extract
+from training.dataset.config.frame_windows import Extract, longest_4n1
 from training.dataset.config.group import Group, GroupPlan, plan_of
-from training.dataset.frame_rate import longest_4n1
 from training.dataset.report import Report, Sample
 from training.vocabulary import Resolution
 

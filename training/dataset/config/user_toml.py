@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from training.dataset.config.frame_windows import Extract, windows
+from training.dataset.config.frame_windows import Extract, longest_4n1, windows
 from training.dataset.config.group import Group, GroupPlan, plan_of
 from training.dataset.config.user_toml_findings import Remarks
 from training.dataset.config.user_toml_tables import Table, read_tables, section_of, where
-from training.dataset.frame_rate import longest_4n1
 from training.dataset.report import Finding, Report, Sample
 
 _DEFAULT_RESOLUTION = [960, 544]  # of musubi-tuner

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from training.dataset.config.user_toml_tables import LARGEST_BYTES, looks_like_config
-from training.dataset.facts import Note
-from training.dataset.report import FoundConfig
+from training.dataset.report import FoundConfig, Note
 from training.dataset.zip.archive import Archive, MemberDamagedError
 from training.dataset.zip.members import Layout
 

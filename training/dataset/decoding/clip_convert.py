@@ -12,9 +12,10 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from training.dataset.config.frame_windows import FPS
 from training.dataset.decoding.clip_alpha import flattened, has_alpha
 from training.dataset.decoding.clip_reader import FrameShape, open_clip, shape_of, timed_frames
-from training.dataset.frame_rate import FPS, at_16fps
+from training.dataset.decoding.frame_rate import at_16fps
 
 BT709, LIMITED_RANGE, FULL_RANGE = 1, 1, 2  # numbers of ITU-T H.273, as PyAV has them
 UNTAGGED_HD_HEIGHT = 720  # players take untagged clips from this height on as BT.709

@@ -10,6 +10,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 from PIL import Image
 
+from training.dataset.config.frame_windows import FPS
 from training.dataset.decoding.image_looks import (
     LOOKED_AT_SIDE,
     Look,
@@ -20,8 +21,7 @@ from training.dataset.decoding.image_looks import (
     is_blurred,
     perceptual_hash,
 )
-from training.dataset.facts import Note
-from training.dataset.frame_rate import FPS
+from training.dataset.report import Note
 
 Levels = NDArray[np.float32]
 # Of a short side of 480 pixels. Standing photographs with noise of 10 levels, and what encoding

@@ -8,6 +8,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from training.dataset.config.frame_windows import FPS, longest_4n1
 from training.dataset.decoding.clip_alpha import OPAQUE, drops_alpha, flattened, has_alpha
 from training.dataset.decoding.clip_looks import ClipWatch
 from training.dataset.decoding.clip_reader import (
@@ -18,19 +19,17 @@ from training.dataset.decoding.clip_reader import (
     shape_of,
     timed_frames,
 )
-from training.dataset.decoding.image import HDR_TRANSFERS
-from training.dataset.decoding.image_looks import Look
-from training.dataset.facts import MediaFacts, Note, UnreadableError
-from training.dataset.frame_rate import (
-    FPS,
+from training.dataset.decoding.frame_rate import (
     at_16fps,
     frames_at_16fps,
     is_16fps,
     is_variable,
     length_us,
-    longest_4n1,
 )
+from training.dataset.decoding.image import HDR_TRANSFERS
+from training.dataset.decoding.image_looks import Look
 from training.dataset.limits import Limits
+from training.dataset.report import MediaFacts, Note, UnreadableError
 from training.dataset.zip.members import CONVERTED_CLIPS
 
 FPS_TOLERANCE = 0.05

@@ -17,7 +17,7 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from training.dataset.facts import UnreadableError
+from training.dataset.report import UnreadableError
 
 # Play lists and image sequences can name other files and addresses: only plain containers.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpeg,mpegts,mpegvideo"

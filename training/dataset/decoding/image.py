@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from training.dataset.decoding.image_looks import look_at_image
-from training.dataset.facts import MediaFacts, Note, UnreadableError
 from training.dataset.limits import Limits
+from training.dataset.report import MediaFacts, Note, UnreadableError
 
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # numbers of ITU-T H.273
 _BY_START = {

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.dataset.facts import Note
+from training.dataset.report import Note
 
 Luma = NDArray[np.uint8]  # [h, w], 0 is black and 255 white
 Numbers = NDArray[np.float64]

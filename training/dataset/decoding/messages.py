@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from training.dataset.decoding.thumbnail import Thumbnail
-from training.dataset.facts import MediaFacts
-from training.dataset.report import Kind
+from training.dataset.report import Kind, MediaFacts
 
 
 class Probe(BaseModel):

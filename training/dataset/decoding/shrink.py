@@ -8,9 +8,8 @@ from training.dataset.decoding.clip_alpha import flattened, has_alpha
 from training.dataset.decoding.clip_reader import open_clip, shape_of
 from training.dataset.decoding.image import open_image, upright_rgb
 from training.dataset.decoding.thumbnail import BOX, Thumbnail
-from training.dataset.facts import UnreadableError
 from training.dataset.limits import Limits
-from training.dataset.report import Kind
+from training.dataset.report import Kind, UnreadableError
 
 
 def shrink(path: Path, kind: Kind, limits: Limits) -> Thumbnail:

@@ -1,7 +1,7 @@
 """The decoding process: the only place where media from a stranger is opened.
 
 It runs with bounded memory and without the environment's secrets, and may die without harm.
-Started by `training.dataset.pool`; reads requests on stdin and answers on stdout.
+Started by `training.dataset.decoding.pool`; reads requests on stdin and answers on stdout.
 """
 
 import gc
@@ -22,8 +22,8 @@ from training.dataset.decoding.messages import (
     Shrink,
 )
 from training.dataset.decoding.shrink import shrink
-from training.dataset.facts import MediaFacts, UnreadableError
 from training.dataset.limits import Limits
+from training.dataset.report import MediaFacts, UnreadableError
 
 
 def answer(request: DecoderRequest, limits: Limits) -> DecoderReply:

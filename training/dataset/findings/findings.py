@@ -4,9 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from training.dataset.facts import Note
 from training.dataset.findings.codes import RULES
-from training.dataset.report import Finding, Kind
+from training.dataset.report import Finding, Kind, Note
 
 SHOWN_FILES = 8
 GRAVITY = ("error", "warning", "info")

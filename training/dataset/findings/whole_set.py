@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from training.dataset.captions.caption import holds_trigger
 from training.dataset.config.buckets import bucket_of, enlargement
 from training.dataset.config.guide_groups import CLIPS_UNIFORM
-from training.dataset.facts import MediaFacts, Note
 from training.dataset.findings.findings import Noted, whole_set
-from training.dataset.report import Finding, Kind, Sample
+from training.dataset.report import Finding, Kind, MediaFacts, Note, Sample
 
 FEWEST_SAMPLES = 5
 FEWEST_TO_COMPARE = 3

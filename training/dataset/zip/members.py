@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from training.dataset.facts import Note
-from training.dataset.report import Kind
+from training.dataset.report import Kind, Note
 from training.dataset.zip.member_names import Member
 
 # As in musubi-tuner's dataset/media_utils.py, and what is turned into these.

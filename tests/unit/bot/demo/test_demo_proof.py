@@ -16,7 +16,7 @@ from tests.adapters import tensors, widths, write_adapter
 from tests.specs import spec
 from training.errors import AdapterError
 from training.pipeline.run_view import Metric
-from training.rehearsal.weights import write_weights
+from training.rehearsal.model.weights import write_weights
 
 
 def metrics(first: float, last: float, steps: int = 100) -> list[Metric]:

@@ -23,13 +23,12 @@ from tests.unit.training.dataset.flawed_media import VP9, walk
 from training.dataset.decoding import pool as pool_module
 from training.dataset.decoding.messages import Probe
 from training.dataset.decoding.pool import Pool
-from training.dataset.facts import MediaFacts
 from training.dataset.findings.codes import RULES
 from training.dataset.findings.findings import Noted
 from training.dataset.findings.whole_set import judge_set
 from training.dataset.inspect import TooSlowError, inspect_zip
 from training.dataset.limits import GIB, MIB, Limits
-from training.dataset.report import Sample
+from training.dataset.report import MediaFacts, Sample
 from training.dataset.zip.archive import open_archive
 from training.dataset.zip.members import Names, lay_out
 from training.errors import DatasetError

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.dataset.config.buckets import bucket_of
+from training.dataset.config.frame_windows import longest_4n1
 from training.dataset.config.group import Item, tokens
 from training.dataset.config.guide_groups import IMAGES, plan_groups, suits
 from training.dataset.config.toml_file import render_toml
-from training.dataset.frame_rate import longest_4n1
 from training.dataset.report import Report, Sample
 
 GUIDE = """

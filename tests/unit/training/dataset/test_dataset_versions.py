@@ -12,13 +12,13 @@ from PIL import Image
 from storage.local.store import FolderStore
 from tests import media
 from training import store_keys
-from training.dataset.combine import ZipPart, combine
 from training.dataset.decoding.thumbnail import BOX, Thumbnail
 from training.dataset.difference import compare
 from training.dataset.inspect import inspect_zip
 from training.dataset.limits import Limits
 from training.dataset.original import as_original, why_not_original
 from training.dataset.report import Report, Sample
+from training.dataset.zip.combine import ZipPart, combine
 from training.errors import DatasetError, NotFoundError
 from training.registry import checked_uploads
 from training.registry.checked_uploads import MOST_KEPT, CheckedUploads

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.rehearsal.failure import MusubiError
-from training.rehearsal.schedule import parse_values
+from training.rehearsal.loop.schedule import parse_values
+from training.rehearsal.musubi_error import MusubiError
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from training.lora.modules import file_name
-from training.rehearsal.failure import MusubiError
-from training.rehearsal.shape import adapter_modules, module_widths
+from training.rehearsal.model.shape import adapter_modules, module_widths
+from training.rehearsal.musubi_error import MusubiError
 from training.rehearsal.tensor_file import Floats
 
 

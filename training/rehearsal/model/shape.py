@@ -85,3 +85,7 @@ def _norms(block: str, *, clip: bool) -> dict[str, tuple[int, ...]]:
     shapes[f"{block}.norm3.bias"] = (WIDTH,)
     shapes[f"{block}.modulation"] = (1, 6, WIDTH)
     return shapes
+
+
+# Files repackaged for ComfyUI may carry it before every name; musubi accepts both.
+KEY_PREFIX = "model.diffusion_model."

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.rehearsal.failure import MusubiError
+from training.rehearsal.musubi_error import MusubiError
 from training.rehearsal.tensor_file import Floats
 
 logger = logging.getLogger(__name__)

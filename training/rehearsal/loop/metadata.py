@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from training.rehearsal.dataset_config import Dataset
+from training.rehearsal.data.datasets import Dataset
 from training.rehearsal.tensor_file import Raw, serialize
 
 _COPIED = (

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from training.rehearsal.failure import MusubiError
+from training.rehearsal.musubi_error import MusubiError
 
 logger = logging.getLogger(__name__)
 

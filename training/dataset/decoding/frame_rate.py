@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TypeVar
 
-FPS = 16
+from training.dataset.config.frame_windows import FPS
+
 STEP_US = 62_500  # microseconds from frame to frame at 16 fps, exactly
 JITTER_US = 2_100  # containers that count in milliseconds round every time stamp
 Item = TypeVar("Item")
@@ -36,11 +37,6 @@ def at_16fps(timed: Iterable[tuple[int, Item]], count: int | None = None) -> Ite
 def frames_at_16fps(length_us: int) -> int:
     """Return how many frames a clip of this length has at 16 fps, at least 1."""
     return max(1, (2 * length_us * FPS + 1_000_000) // 2_000_000)
-
-
-def longest_4n1(frames: int) -> int:
-    """Return the largest 4N+1 that is at most `frames`; Wan's VAE packs frames by four."""
-    return (frames - 1) // 4 * 4 + 1
 
 
 def length_us(times_us: Sequence[int], last_duration_us: int | None) -> int:

@@ -5,18 +5,20 @@ red, green and blue, over its four frames (the first latent frame holds one). It
 seen and where, which is all that a rehearsal has to learn.
 """
 
-from functools import cache
+import hashlib
+import re
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.rehearsal import tensor_file
-from training.rehearsal.failure import MusubiError
-from training.rehearsal.media import Clip, Pixels
-from training.rehearsal.shape import IMAGE_TOKENS, IMAGE_WIDTH
+from training.rehearsal.data.media import Clip, Pixels
+from training.rehearsal.model.shape import IMAGE_TOKENS, IMAGE_WIDTH, TEXT_WIDTH
+from training.rehearsal.model.weights import VAE_KEY
+from training.rehearsal.musubi_error import MusubiError
 from training.rehearsal.tensor_file import Floats, Raw
-from training.rehearsal.weights import VAE_KEY
 
 _TEMPORAL_STRIDE = 4
 _MASK_CHANNELS = 4
@@ -105,3 +107,23 @@ def _clip_projection() -> Floats:
 def _clip_positions() -> Floats:
     random = np.random.Generator(np.random.PCG64(2))
     return random.standard_normal((IMAGE_TOKENS, IMAGE_WIDTH), np.float32)
+
+
+_MAX_TOKENS = 512  # Wan's text length
+TEXT_KEY = "varlen_t5_bfloat16"
+
+_END = "</s>"
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+def encode_caption(caption: str) -> dict[str, Raw]:
+    """Return the tensors of a text cache file: `varlen_t5_bfloat16` [tokens, 4096]."""
+    words = _TOKEN.findall(caption.casefold())[: _MAX_TOKENS - 1]
+    tokens = np.stack([_vector(word) for word in (*words, _END)])
+    return {TEXT_KEY: tensor_file.encode(tokens, "BF16")}
+
+
+@lru_cache(maxsize=4096)
+def _vector(word: str) -> Floats:
+    seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:16], "big")
+    return np.random.Generator(np.random.PCG64(seed)).standard_normal(TEXT_WIDTH, np.float32)

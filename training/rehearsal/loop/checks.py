@@ -4,12 +4,10 @@ import argparse
 from pathlib import Path
 
 from training.files.safetensors_header import TensorHeader
-from training.rehearsal.failure import MusubiError
-from training.rehearsal.shape import InChannels, tensor_shapes
+from training.rehearsal.model.shape import KEY_PREFIX, InChannels, tensor_shapes
+from training.rehearsal.musubi_error import MusubiError
 from training.rehearsal.tensor_file import read_header
 
-# Files repackaged for ComfyUI may carry it before every name; musubi accepts both.
-KEY_PREFIX = "model.diffusion_model."
 _DTYPE_KEY = "blocks.0.cross_attn.k.weight"
 _MIXED_PRECISIONS = {"F16": "fp16", "BF16": "bf16"}
 _SHOWN_KEYS = 8

@@ -10,9 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.rehearsal.adapter import Adapter
-from training.rehearsal.checks import KEY_PREFIX
-from training.rehearsal.shape import BLOCKS, HEADS, IMAGE_TOKENS, TIME_WIDTH, WIDTH
+from training.rehearsal.model.adapter import Adapter
+from training.rehearsal.model.shape import (
+    BLOCKS,
+    HEADS,
+    IMAGE_TOKENS,
+    KEY_PREFIX,
+    TIME_WIDTH,
+    WIDTH,
+)
 from training.rehearsal.tensor_file import floats, read_header
 
 _HEAD_WIDTH = WIDTH // HEADS

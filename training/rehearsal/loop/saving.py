@@ -20,10 +20,10 @@ from training.musubi.state import (
     step_state_name,
 )
 from training.rehearsal import console, tensor_file
-from training.rehearsal.adapter import Adapter
-from training.rehearsal.failure import MusubiError
-from training.rehearsal.metadata import file_metadata
-from training.rehearsal.optimizer import AdamW
+from training.rehearsal.loop.metadata import file_metadata
+from training.rehearsal.loop.optimizer import AdamW
+from training.rehearsal.model.adapter import Adapter
+from training.rehearsal.musubi_error import MusubiError
 from training.rehearsal.tensor_file import DType
 from training.runs.training_events import CheckpointSaved, StateSaved
 

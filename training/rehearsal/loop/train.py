@@ -3,28 +3,31 @@
 import argparse
 import logging
 import math
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
+from typing import Self
 
 import numpy as np
 import torch
 
 from training.musubi.progress import EXIT_STOPPED, ProgressWriter
 from training.musubi.state import Position, Reason, TrainingState
-from training.rehearsal import checks, console
-from training.rehearsal.adapter import Adapter
-from training.rehearsal.dataset_config import read_datasets
-from training.rehearsal.items import TrainingItems
-from training.rehearsal.loss import FlowMatchingLoss
-from training.rehearsal.metadata import Counts, run_metadata
-from training.rehearsal.model import TinyWan
-from training.rehearsal.optimizer import AdamW
-from training.rehearsal.saving import RehearsalSaver, load_adapter, load_state
-from training.rehearsal.schedule import Schedule
-from training.rehearsal.stop import StopRequest
-from training.rehearsal.timesteps import TimestepSampler
+from training.rehearsal import console
+from training.rehearsal.data.datasets import read_datasets
+from training.rehearsal.data.items import TrainingItems
+from training.rehearsal.loop import checks
+from training.rehearsal.loop.loss import FlowMatchingLoss
+from training.rehearsal.loop.metadata import Counts, run_metadata
+from training.rehearsal.loop.optimizer import AdamW
+from training.rehearsal.loop.saving import RehearsalSaver, load_adapter, load_state
+from training.rehearsal.loop.schedule import Schedule
+from training.rehearsal.loop.timesteps import TimestepSampler
+from training.rehearsal.model.adapter import Adapter
+from training.rehearsal.model.transformer import TinyWan
 from training.runs.training_events import (
     EpochEnded,
     StepDone,
@@ -33,6 +36,31 @@ from training.runs.training_events import (
 )
 
 logger = logging.getLogger(__name__)
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopRequest:
+    """Set by SIGTERM and SIGINT while it is open; the running step is finished all the same."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
+
+    def __enter__(self) -> Self:
+        for number in _STOP_SIGNALS:
+            signal.signal(number, self._set)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _set(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        logger.info("Received %s: saving the state after this step", signal.Signals(number).name)
+        self.is_set = True
+
 
 _DEFAULT_RANK = 4
 _DEFAULT_SEED = 0

@@ -11,7 +11,7 @@ import numpy as np
 
 from training.files.atomic import atomic_file
 from training.rehearsal import tensor_file
-from training.rehearsal.shape import (
+from training.rehearsal.model.shape import (
     LATENT_CHANNELS,
     PATCH_AREA,
     WIDTH,

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from training.musubi.progress import ProgressWriter
 from training.rehearsal import console, tensor_file
-from training.rehearsal.dataset_config import Dataset, read_datasets
-from training.rehearsal.failure import MusubiError
-from training.rehearsal.items import LATENT_SUFFIX, TEXT_SUFFIX
-from training.rehearsal.latents import Encoder
-from training.rehearsal.media import Clip, MediaSample, find_samples, load_clips
-from training.rehearsal.texts import encode_caption
+from training.rehearsal.data.datasets import Dataset, read_datasets
+from training.rehearsal.data.encoders import Encoder, encode_caption
+from training.rehearsal.data.items import LATENT_SUFFIX, TEXT_SUFFIX
+from training.rehearsal.data.media import Clip, MediaSample, find_samples, load_clips
+from training.rehearsal.musubi_error import MusubiError
 from training.runs.training_events import CacheProgress
 
 logger = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.rehearsal.bucket import Buckets, Size
-from training.rehearsal.dataset_config import Dataset, round_frames
-from training.rehearsal.failure import MusubiError
+from training.rehearsal.data.bucket import Buckets, Size
+from training.rehearsal.data.datasets import Dataset, round_frames
+from training.rehearsal.musubi_error import MusubiError
 
 Pixels = NDArray[np.uint8]
 PIXELS_PER_CELL = 4

@@ -5,7 +5,7 @@ import ast
 import math
 from collections.abc import Callable
 
-from training.rehearsal.failure import MusubiError
+from training.rehearsal.musubi_error import MusubiError
 
 # transformers' default; musubi's --lr_scheduler_min_lr_ratio does not reach `polynomial`.
 _POLYNOMIAL_END = 1e-7

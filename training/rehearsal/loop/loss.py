@@ -15,12 +15,12 @@ from torch.nn import functional as F
 
 from training.files.safetensors_header import TensorEntry
 from training.rehearsal import tensor_file
-from training.rehearsal.adapter import Adapter
-from training.rehearsal.items import RehearsalItem, check_equal_shapes
-from training.rehearsal.model import TinyWan
+from training.rehearsal.data.encoders import TEXT_KEY
+from training.rehearsal.data.items import RehearsalItem, check_equal_shapes
+from training.rehearsal.loop.timesteps import TIMESTEPS, TimestepSampler
+from training.rehearsal.model.adapter import Adapter
+from training.rehearsal.model.transformer import TinyWan
 from training.rehearsal.tensor_file import Floats
-from training.rehearsal.texts import TEXT_KEY
-from training.rehearsal.timesteps import TIMESTEPS, TimestepSampler
 
 # Of tens of thousands that a real clip has: enough for a steady loss, few enough for a step to
 # take some milliseconds.

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from training.files.safetensors_header import TensorEntry
-from training.rehearsal.bucket import Buckets, Size
-from training.rehearsal.dataset_config import Dataset
-from training.rehearsal.failure import MusubiError
+from training.rehearsal.data.bucket import Buckets, Size
+from training.rehearsal.data.datasets import Dataset
+from training.rehearsal.data.encoders import TEXT_KEY
+from training.rehearsal.musubi_error import MusubiError
 from training.rehearsal.tensor_file import read_header
-from training.rehearsal.texts import TEXT_KEY
 
 logger = logging.getLogger(__name__)
 
