@@ -14,7 +14,7 @@ from training.vocabulary import EngineName
 if TYPE_CHECKING:
     from training.operations.runs import Runs
     from training.registry.datasets import Datasets
-    from training.registry.loras import Checkpoints
+    from training.registry.loras import Loras
 
 _LINK_SECRET = "bot/link-secret"
 
@@ -26,7 +26,7 @@ class Installation:
         settings: What its operator has set.
         runtime: The adapters that its runs work with.
         claims: Who of several copies of the bot does what.
-        run_list, runs, datasets, checkpoints: What people have on it.
+        run_list, runs, datasets, loras: What people have on it.
     """
 
     def __init__(
@@ -51,15 +51,15 @@ class Installation:
         return Datasets(self.runtime.store, self.settings.limits)
 
     @cached_property
-    def checkpoints(self) -> "Checkpoints":
-        """The LoRA files that people have uploaded."""
-        from training.registry.loras import Checkpoints
+    def loras(self) -> "Loras":
+        """The uploaded LoRA files."""
+        from training.registry.loras import Loras
 
-        return Checkpoints(self.runtime.store)
+        return Loras(self.runtime.store)
 
     def load(self) -> None:
         """Import what commands use, so that the first command does not wait for it."""
-        for name in ("runs", "datasets", "checkpoints"):
+        for name in ("runs", "datasets", "loras"):
             getattr(self, name)
 
     def engine(self, name: EngineName) -> Engine:

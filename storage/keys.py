@@ -1,13 +1,13 @@
-"""Keys of a store: relative paths that lead nowhere else."""
+"""Validation of store keys: relative paths that stay inside the store."""
 
 from pathlib import PurePosixPath
 
 
 def checked(key: str) -> PurePosixPath:
-    """Return `key` as a path below a store's root.
+    """Return `key` as a path below the store's root.
 
     Raises:
-        ValueError: The key is absolute, empty or climbs out of the store.
+        ValueError: The key is absolute, empty or escapes the store.
     """
     pure = PurePosixPath(key)
     if pure.is_absolute() or not pure.parts or ".." in pure.parts:

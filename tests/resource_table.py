@@ -1,4 +1,4 @@
-"""The table of the deployed Functions that README holds: `python -m tests.resource_table`."""
+"""The table of the deployed Functions in bot/deploy/README.md: `python -m tests.resource_table`."""
 
 import sys
 from collections.abc import Mapping

@@ -1,6 +1,7 @@
 """The rules of the tree, read from the source."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,11 @@ MOST_LINES = 600
 # What musubi-tuner's environment runs: it has none of our dependencies, only its own.
 RUNS_BESIDE_MUSUBI = ("training.musubi.launcher", "training.vocabulary")
 MUSUBI_BRINGS = ("musubi_tuner", "numpy", "torch")
-TOP_LEVEL = {"bot", "training", "storage", "tests", "pyproject.toml", "README.md", "Makefile"}
+TOP_LEVEL = {"bot", "training", "storage", "tests", "pyproject.toml", "Makefile"} | {
+    "README.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+}
 
 Modules = Mapping[str, Path]
 Imports = Mapping[str, set[str]]
@@ -163,6 +168,18 @@ def test_modal_stays_in_its_adapters() -> None:
     assert not outside(importers("modal"), *allowed)
 
 
+def test_threads_meet_the_event_loop_in_the_service_only() -> None:
+    calls = re.compile(r"to_thread|run_in_executor|run_coroutine_threadsafe|call_soon_threadsafe")
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if calls.search(path.read_text("utf-8"))
+    }
+
+    assert found == {"bot/service/threads.py"}
+
+
 def test_nothing_imports_in_a_circle() -> None:
     assert circles(ROOT) == []
 
@@ -203,6 +220,16 @@ def test_every_folder_with_code_is_a_package() -> None:
     folders = {path.parent for path in modules(ROOT).values()}
 
     assert not [folder for folder in folders if not (folder / "__init__.py").exists()]
+
+
+def test_no_public_class_name_is_used_twice() -> None:
+    homes: dict[str, list[str]] = {}
+    for module, path in modules(ROOT).items():
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module)
+
+    assert not {name: where for name, where in homes.items() if len(where) > 1}
 
 
 def test_what_runs_beside_musubi_needs_the_standard_library_alone() -> None:

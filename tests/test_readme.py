@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from bot.cli.models import markdown_table
 from bot.messages.invite import PERMISSIONS, invite_link
 from bot.settings import Settings
@@ -12,6 +14,11 @@ from training.estimates.prices import LISTED
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+LIMIT_BYTES = 15 * 1024
+DOCUMENTS = sorted(
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    + [path for name in ("bot", "training", "storage") for path in (ROOT / name).rglob("README.md")]
+)
 
 
 def test_the_table_of_models_is_that_of_the_catalogue() -> None:
@@ -39,21 +46,31 @@ def test_the_cost_of_an_idle_deployment_is_that_of_its_figures() -> None:
     assert f"${costs['bot']:.2f} for the bot" in README
 
 
-def test_every_setting_of_the_environment_that_is_named_exists() -> None:
-    named = set(re.findall(r"LORABOT_([A-Z_]+)", README)) - {"PICTURES"}
-
-    assert {name.lower() for name in named} <= set(Settings.model_fields)
+def test_the_readme_stays_short() -> None:
+    assert len(README.encode()) <= LIMIT_BYTES
 
 
-def test_every_link_leads_to_a_file() -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+class TestDocument:
+    def test_every_setting_of_the_environment_exists(self, path: Path) -> None:
+        named = set(re.findall(r"LORABOT_([A-Z_]+)", path.read_text("utf-8"))) - {"PICTURES"}
 
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+        assert {name.lower() for name in named} <= set(Settings.model_fields)
 
+    def test_every_link_leads_to_a_file(self, path: Path) -> None:
+        links: list[str] = re.findall(r"\]\((?!http)([^)#]+)", path.read_text("utf-8"))
 
-def test_every_make_target_that_is_named_exists() -> None:
-    makefile = (ROOT / "Makefile").read_text("utf-8")
-    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+        assert [link for link in links if not (path.parent / link).exists()] == []
 
-    assert set(re.findall(r"\bmake ([a-z-]+)", README)) <= targets
+    def test_every_path_of_the_tree_exists(self, path: Path) -> None:
+        named: list[str] = re.findall(
+            r"(?<![\w./-])(?:bot|training|storage|tests)/[\w./-]+", path.read_text("utf-8")
+        )
+
+        assert [name for name in named if not (ROOT / name.rstrip(".")).exists()] == []
+
+    def test_every_make_target_exists(self, path: Path) -> None:
+        makefile = (ROOT / "Makefile").read_text("utf-8")
+        targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+
+        assert set(re.findall(r"\bmake ([a-z-]+)", path.read_text("utf-8"))) <= targets

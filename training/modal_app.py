@@ -1,7 +1,7 @@
-"""The stages as Functions on Modal: images, Volumes, resources, and one call each; no logic.
+"""The stages as Functions on Modal: images, Volumes, resources and one call each; no logic.
 
-`LORABOT_MODAL_APP` names the deployment, `LORABOT_ENGINE` what trains; both, and the settings of
-stages, are read when it is deployed and travel with every Function.
+`LORABOT_MODAL_APP` names the deployment and `LORABOT_ENGINE` the engine. Both, and the stage
+settings, are read at deploy time and passed to every Function.
 """
 
 import functools
@@ -26,7 +26,7 @@ _VOLUMES = {
     for area in DEPLOYMENT.areas
 }
 _CPU, _MERGE = stage_image(), merge_image()
-# A rehearsal calculates on the CPU, with the interpreter of its container.
+# The rehearsal engine trains on the CPU, with the container's own interpreter.
 _GPU = gpu_image() if DEPLOYMENT.engine == "musubi" else _MERGE
 app = modal.App(
     DEPLOYMENT.stages_app,
@@ -47,7 +47,7 @@ def _options(name: FunctionName, image: modal.Image) -> dict[str, Any]:
         "schedule": modal.Cron(resources.cron) if resources.cron else None,
         "volumes": {DEPLOYMENT.mount_path(area): _VOLUMES[area] for area in resources.areas},
         "env": {**DEPLOYMENT.variables(), **chosen(STAGE_VARIABLES, os.environ)},
-        # Every call begins with the Volumes as they are, and leaves nothing to the next one.
+        # Each call gets a fresh container: current Volumes, and nothing left by the previous call.
         "single_use_containers": resources.idle_seconds == 0,
         "scaledown_window": resources.idle_seconds or None,
     }
@@ -55,7 +55,7 @@ def _options(name: FunctionName, image: modal.Image) -> dict[str, Any]:
 
 @app.function(**_options("advance", _CPU))
 def advance(guild: str, run: str) -> None:
-    """Move one run as far as it can go now."""
+    """Advance one run."""
     from training.backends.modal.functions import advance_one
 
     parts = _opened()
@@ -64,7 +64,7 @@ def advance(guild: str, run: str) -> None:
 
 @app.function(**_options("tick", _CPU))
 def tick() -> None:
-    """Move every open run, and start what waits for a free GPU."""
+    """Advance every open run and start calls that wait for a free GPU."""
     from training.backends.modal.functions import advance_all
 
     parts = _opened()
@@ -73,7 +73,7 @@ def tick() -> None:
 
 @app.function(**_options("clean_up", _CPU))
 def clean_up() -> None:
-    """Remove what is temporary and old, and what can be made again and was not used."""
+    """Remove old temporary files, and unused files that can be recreated."""
     from training.operations.clean_up import clean_up as clean
     from training.operations.notices import announce
 
@@ -101,7 +101,7 @@ def merge(call: dict[str, Any]) -> str:
 
 @app.function(**_options("publish", _CPU))
 def publish(call: dict[str, Any]) -> str:
-    """Check checkpoints and complete what they say of themselves."""
+    """Check checkpoints and complete their metadata."""
     return _stage(call)
 
 
@@ -138,7 +138,7 @@ def _stage(call: dict[str, Any]) -> str:
 
 @functools.cache
 def _opened(*, has_mounts: bool = False) -> "ModalRuntime":
-    """Return the adapters; a container that is called again knows what it has read already."""
+    """Return the adapters; a reused container keeps what it has cached."""
     from storage.modal.runtime import open_runtime
     from training.pipeline.logging_setup import log_to_stderr
 

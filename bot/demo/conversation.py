@@ -1,6 +1,5 @@
 """A person who types commands, and the conversation that comes of it, as text."""
 
-import asyncio
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from rich.console import Console
 from bot.messages.card import Colour
 from bot.sandbox.client.models import Message
 from bot.sandbox.client.user import Option, SandboxUser
+from bot.service.threads import in_thread
 from training.errors import TrainingError
 
 TEAM_ROLE = "lora-team"
@@ -79,7 +79,7 @@ class Person:
     async def download(self, url: str, target: Path) -> None:
         """Follow a link that the bot handed out."""
         data = await self._user.download(url)
-        await asyncio.to_thread(target.write_bytes, data)
+        await in_thread(target.write_bytes, data)
 
     def _say(self, who: str, text: str) -> None:
         self._write(who, text)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from bot.service.threads import in_thread
 from training.pipeline.run_view import RunView
 from training.vocabulary import StageKey
 
@@ -36,7 +37,7 @@ async def _keep_showing(
     tasks: dict[str, TaskID] = {}
     said: set[str] = set()
     while True:
-        for view in await asyncio.to_thread(views):
+        for view in await in_thread(views):
             for expert in view.spec.experts:
                 state = view.expert(expert.name)
                 name = f"{view.spec.name} {expert.name}"

@@ -1,6 +1,5 @@
 """The demonstration: a team trains two LoRAs through chat and nothing else, and it is proven."""
 
-import asyncio
 import json
 import shutil
 import tempfile
@@ -28,6 +27,7 @@ from bot.hosting.local import LocalInstallation
 from bot.installation import Installation
 from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxServer
+from bot.service.threads import in_thread
 from bot.settings import Settings
 from training.pipeline.run_view import RunView, metrics
 from training.runs.event_log import events_as_json
@@ -58,7 +58,7 @@ async def play(out: Path, console: Console, scene: AbstractAsyncContextManager[S
         TrainingError: Something that is claimed is not so.
     """
     started = time.monotonic()
-    await asyncio.to_thread(_empty, out)
+    await in_thread(_empty, out)
     async with scene as ready:
         await _Demo(ready, out, console).play()
     console.print(f"[green]Everything is there and valid[/] after {_since(started)}; see {out}/")
@@ -68,7 +68,7 @@ async def play(out: Path, console: Console, scene: AbstractAsyncContextManager[S
 async def on_this_machine(home: Path | None = None) -> AsyncGenerator[Scene]:
     """Play with the bot of this machine, in a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="lorabot-demo-") as temporary:
-        place = await asyncio.to_thread(_fresh, home) if home is not None else Path(temporary)
+        place = await in_thread(_fresh, home) if home is not None else Path(temporary)
         local = LocalInstallation(Settings(home=place / "home", team_role=TEAM_ROLE))
         server = SandboxServer(local.home / "sandbox")
         await server.start()
@@ -106,7 +106,7 @@ class _Demo:
         return Person(self._page_url, name, guild, self._console)
 
     async def _add_dataset(self, ada: Person) -> None:
-        archive = await asyncio.to_thread(write_dataset, self._out / "annika.zip")
+        archive = await in_thread(write_dataset, self._out / "annika.zip")
         answer = await ada.type("dataset add", name="annika", zip=archive)
         for attachment in answer.attachments:
             await ada.download(attachment.url, self._out / "dataset-report.txt")
@@ -115,7 +115,7 @@ class _Demo:
         for model in _MODELS:
             await ada.type("train", model=model, dataset="annika")
         names = [f"annika-{model}" for model in _MODELS]
-        guild = await asyncio.to_thread(self._guild_of, names[0])
+        guild = await in_thread(self._guild_of, names[0])
 
         def views() -> list[RunView]:
             return [self._local.runs.view(guild, name) for name in names]
@@ -154,9 +154,9 @@ class _Demo:
         files = [folder / "checkpoints" / url.rsplit("/", 1)[-1] for url in links]
         for url, file in zip(links, files, strict=True):
             await ada.download(url, file)
-        view = await asyncio.to_thread(self._local.runs.view, guild, name)
-        await asyncio.to_thread(self._copy_records, view, folder)
-        await asyncio.to_thread(self._prove, view, folder, files)
+        view = await in_thread(self._local.runs.view, guild, name)
+        await in_thread(self._copy_records, view, folder)
+        await in_thread(self._prove, view, folder, files)
 
     def _copy_records(self, view: RunView, folder: Path) -> None:
         spec, store = view.spec, self._local.runtime.store

@@ -26,6 +26,7 @@ from bot.discord.commands.train import train_command
 from bot.discord.copies.interaction_claims import ClaimedTree, InteractionClaims
 from bot.discord.copies.leader import Leader, Timing
 from bot.service.service import Service
+from bot.service.threads import in_thread
 from training.errors import RequestError
 from training.ports import Claims, Leases, Store
 
@@ -166,10 +167,10 @@ class LoraBot(ServiceClient):
         text = json.dumps([application, payload], sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode()).hexdigest().encode()
         key = "bot/commands-sent"
-        known = await asyncio.to_thread(_read_or_none, self._store, key)
+        known = await in_thread(_read_or_none, self._store, key)
         if known != digest:
             await self.tree.sync()
-            await asyncio.to_thread(self._store.write, key, digest)
+            await in_thread(self._store.write, key, digest)
 
     async def _on_command_error(
         self, interaction: Interaction, error: app_commands.AppCommandError

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from bot.discord.client import ChatOptions, LoraBot
 from bot.discord.copies.leader import Timing
 from bot.installation import Installation
+from bot.service.downloads.links import LinkSigner
 from bot.service.service import Service
+from bot.service.threads import in_thread
 from bot.web.app import create_app
-from bot.web.links import LinkSigner
 from bot.web.server import WebServer
 from training.vocabulary import EngineName
 
@@ -61,7 +62,7 @@ async def running_bot(
         RequestError: The token is not that of a bot, or the web side's port is taken.
     """
     settings = local.settings
-    secret = await asyncio.to_thread(local.link_secret)
+    secret = await in_thread(local.link_secret)
     signer = LinkSigner(secret, hours=settings.link_hours)
     options = ChatOptions(
         team_role=settings.team_role,

@@ -9,6 +9,7 @@ from bot.hosting.bot import RunningBot, running_bot
 from bot.hosting.startup_report import StartWord, key
 from bot.installation import Installation
 from bot.sandbox.connect import point_discord_at
+from bot.service.threads import in_thread
 from training.deployment.names import Deployment
 
 # Threads wait for the store; by default a small container has 5 of them.
@@ -70,7 +71,7 @@ class HostedBot:
     async def _tell(self, word: StartWord) -> None:
         board, data = self._installation.runtime.board, word.model_dump_json().encode()
         try:
-            await asyncio.to_thread(board.show, key(self._deployment.deploy), data)
+            await in_thread(board.show, key(self._deployment.deploy), data)
         except OSError:
             logger.warning("how the bot started could not be told", exc_info=True)
 

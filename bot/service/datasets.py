@@ -1,40 +1,105 @@
-"""What the bot can do with datasets, for any chat platform."""
+"""What the bot does with datasets, for any chat platform."""
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Literal, ParamSpec, TypeVar
+from dataclasses import dataclass
+from typing import Concatenate, Literal, ParamSpec
 
 from bot.installation import Installation
-from bot.messages.dataset_text import report_text
-from bot.service.dataset_views import CheckedDataset, StoredDataset, look
-from training.dataset.captions.table import write_table
-from training.dataset.difference import Difference, compare
+from bot.service.threads import in_pool, in_thread
+from training.dataset.config.guide_groups import GroupPlan, plan_groups
+from training.dataset.original import why_not_original
 from training.dataset.report import Media, Report
-from training.operations.dataset_removal import DatasetRemovals, Removal
+from training.operations.dataset_removal import DatasetRemovals
 from training.registry.checked_uploads import CheckedUploads
-from training.registry.dataset_draft import OnProgress, Upload, no_progress, refuse_unusable
+from training.registry.dataset_draft import (
+    OnProgress,
+    Thumbnails,
+    Upload,
+    no_progress,
+    refuse_unusable,
+)
 from training.registry.dataset_edits import DatasetEdits
 from training.registry.datasets import DatasetVersion
 from training.runs.spec import check_name, parse_reference
 
 P = ParamSpec("P")
-T = TypeVar("T")
 Mode = Literal["new", "add", "replace"]
 LOOKS_AT_ONCE = 2  # each decodes on several cores
 
 
-class DatasetService:
-    """The use cases of datasets in one installation; everything is asked for within a guild."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """An inspected dataset.
 
-    def __init__(self, local: Installation) -> None:
-        self._local = local
-        self._datasets = local.datasets
-        self._edits = DatasetEdits(local.datasets)
-        self._checked = CheckedUploads(local.runtime.store)
-        self._removals = DatasetRemovals(local.runtime, local.datasets, local.runs)
-        # Threads of their own: many uploads at once leave those of all other commands free.
+    Attributes:
+        trigger: The word that every caption should contain.
+    """
+
+    report: Report
+    thumbnails: Thumbnails
+    trigger: str | None
+
+    @property
+    def groups(self) -> GroupPlan:
+        """How the samples would be grouped for training."""
+        return plan_groups(self.report)
+
+    @property
+    def can_keep_original(self) -> bool:
+        """Whether training on the uploaded media is possible and differs from the repaired."""
+        is_repaired = not all(sample.is_copied for sample in self.report.samples)
+        return is_repaired and why_not_original(self.report) is None
+
+    @property
+    def needs_prefix(self) -> str | None:
+        """The trigger word, if some captions lack it."""
+        return self.trigger if "trigger-missing" in self.report.codes() else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDataset:
+    """A stored version with its report.
+
+    Attributes:
+        same_as: An older version with the same content.
+        others: Numbers of the other versions.
+        is_new: This request stored it; otherwise the same content was stored before.
+    """
+
+    version: DatasetVersion
+    looked: Looked
+    same_as: str | None
+    others: tuple[int, ...]
+    is_new: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedDataset:
+    """An inspected dataset that was not stored.
+
+    Attributes:
+        token: Identifies the upload for a day; None for a stored version.
+        version: The stored version that was checked again, if any.
+    """
+
+    name: str
+    looked: Looked
+    token: str | None = None
+    version: DatasetVersion | None = None
+
+
+class DatasetService:
+    """The dataset use cases of one installation, each within a guild."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._datasets = installation.datasets
+        self._checked = CheckedUploads(installation.runtime.store)
+        self.edits = DatasetEdits(installation.datasets)
+        self.removals = DatasetRemovals(
+            installation.runtime, installation.datasets, installation.runs
+        )
+        # A pool of its own, so that many uploads leave threads for all other commands.
         self._looks = ThreadPoolExecutor(LOOKS_AT_ONCE, thread_name_prefix="look")
 
     async def add(
@@ -46,22 +111,22 @@ class DatasetService:
         mode: Mode = "new",
         on_progress: OnProgress = no_progress,
     ) -> StoredDataset:
-        """Store an upload as the next version of a dataset, by itself or with what is there."""
+        """Store an upload as the next version, alone or merged with the newest version."""
 
         def add() -> DatasetVersion:
             if mode == "new":
                 return self._datasets.add(guild, name, upload, on_progress)[0]
             is_replacing = mode == "replace"
-            return self._edits.extend(
+            return self.edits.extend(
                 guild, name, upload, is_replacing=is_replacing, on_progress=on_progress
             )
 
-        return await self._look(self._describe_change, guild, name, add)
+        return await in_pool(self._looks, self._changed, guild, name, add)
 
     async def check(
         self, guild: str, name: str, upload: Upload, on_progress: OnProgress = no_progress
     ) -> CheckedDataset:
-        """Look at an upload without making a dataset of it.
+        """Inspect an upload without storing it as a dataset.
 
         Raises:
             DatasetRefusedError: It cannot be used.
@@ -71,25 +136,27 @@ class DatasetService:
             check_name("dataset", name)
             draft = self._datasets.inspect(upload, on_progress)
             refuse_unusable(draft.report)
+            looked = Looked(report=draft.report, thumbnails=draft.thumbnails, trigger=draft.trigger)
             token = self._checked.keep(guild, name, draft)
-            looked = look(draft.report, draft.thumbnails, draft.trigger)
             return CheckedDataset(name=name, looked=looked, token=token)
 
-        return await self._look(check)
+        return await in_pool(self._looks, check)
 
     async def check_again(
         self, guild: str, reference: str, trigger: str | None, on_progress: OnProgress = no_progress
     ) -> CheckedDataset:
-        """Look at a stored version by today's rules."""
+        """Inspect a stored version by the current rules."""
 
         def check() -> CheckedDataset:
-            edits, datasets = self._edits, self._datasets
-            version, report = edits.check_again(guild, reference, trigger, on_progress)
-            word = trigger or version.trigger
-            looked = look(report, datasets.thumbnails(guild, version), word)
+            version, report = self.edits.check_again(guild, reference, trigger, on_progress)
+            looked = Looked(
+                report=report,
+                thumbnails=self._datasets.thumbnails(guild, version),
+                trigger=trigger or version.trigger,
+            )
             return CheckedDataset(name=version.name, looked=looked, version=version)
 
-        return await self._look(check)
+        return await in_pool(self._looks, check)
 
     async def use_checked(
         self, guild: str, token: str, *, media: Media, is_prefixed: bool, by: str
@@ -97,70 +164,30 @@ class DatasetService:
         """Store an upload that was checked.
 
         Raises:
-            NotFoundError: It is not kept any more.
+            NotFoundError: It has expired.
         """
-        name, draft = await _in_thread(self._checked.find, guild, token)
+        name, draft = await in_thread(self._checked.find, guild, token)
 
         def use() -> DatasetVersion:
             chosen = draft.with_prefix() if is_prefixed else draft
             return self._datasets.store(guild, name, chosen.with_media(media, by=by))
 
-        return await self._changed(guild, name, use)
+        return await in_thread(self._changed, guild, name, use)
 
-    async def choose_media(
-        self, guild: str, reference: str, media: Media, *, by: str
+    async def edit(
+        self,
+        edit: Callable[Concatenate[str, str, P], DatasetVersion],
+        guild: str,
+        reference: str,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> StoredDataset:
-        """Store a version that is trained on as repaired, or as uploaded."""
+        """Make a new version with one of the `edits`."""
 
-        def choose() -> DatasetVersion:
-            return self._edits.choose_media(guild, reference, media, by=by)
+        def change() -> DatasetVersion:
+            return edit(guild, reference, *args, **kwargs)
 
-        return await self._changed(guild, reference, choose)
-
-    async def prefix(
-        self, guild: str, reference: str, *, trigger: str | None, by: str
-    ) -> StoredDataset:
-        """Store a version with the trigger word in every caption."""
-
-        def prefix() -> DatasetVersion:
-            return self._edits.prefix(guild, reference, trigger=trigger, by=by)
-
-        return await self._changed(guild, reference, prefix)
-
-    async def recaption(
-        self, guild: str, reference: str, table: bytes, *, trigger: str | None, by: str
-    ) -> StoredDataset:
-        """Store a version with the captions of an edited table."""
-
-        def edit() -> DatasetVersion:
-            return self._edits.recaption(guild, reference, table, trigger=trigger, by=by)
-
-        return await self._changed(guild, reference, edit)
-
-    async def captions(self, guild: str, reference: str) -> tuple[DatasetVersion, bytes]:
-        """Return the captions of a version as a table."""
-
-        def table() -> tuple[DatasetVersion, bytes]:
-            version = self._datasets.find(guild, reference)
-            return version, write_table(self._datasets.draft(guild, version).report)
-
-        return await _in_thread(table)
-
-    async def difference(
-        self, guild: str, old: str, new: str
-    ) -> tuple[DatasetVersion, DatasetVersion, Difference]:
-        """Return what changed from one version to another."""
-
-        def difference() -> tuple[DatasetVersion, DatasetVersion, Difference]:
-            versions = self._datasets.find(guild, old), self._datasets.find(guild, new)
-            reports = [self._datasets.report(guild, version) for version in versions]
-            return (*versions, compare(*reports))
-
-        return await _in_thread(difference)
-
-    async def newest(self, guild: str) -> list[DatasetVersion]:
-        """Return the newest version of every dataset."""
-        return await _in_thread(self._datasets.newest, guild)
+        return await in_thread(self._changed, guild, reference, change)
 
     async def show(self, guild: str, reference: str) -> StoredDataset:
         """Return one version with its report."""
@@ -168,31 +195,9 @@ class DatasetService:
         def show() -> StoredDataset:
             return self._described(guild, self._datasets.find(guild, reference), is_new=False)
 
-        return await _in_thread(show)
+        return await in_thread(show)
 
-    async def text_of(self, report: Report) -> str:
-        """Return a whole report as plain text."""
-        return await _in_thread(report_text, report)
-
-    async def removal(self, guild: str, reference: str) -> Removal:
-        """Return what removing one version or a whole dataset would delete."""
-        return await _in_thread(self._removals.ask, guild, reference)
-
-    async def remove(self, guild: str, reference: str) -> list[DatasetVersion]:
-        """Remove one version, unless an open run reads it."""
-        return await _in_thread(self._removals.remove, guild, reference)
-
-    async def remove_all(self, guild: str, newest: str) -> list[DatasetVersion]:
-        """Remove a whole dataset whose newest version is the one named, unless it is read."""
-        return await _in_thread(self._removals.remove_all, guild, newest)
-
-    async def _changed(
-        self, guild: str, reference: str, change: Callable[[], DatasetVersion]
-    ) -> StoredDataset:
-        """Make a change in a thread and say whether it stored anything."""
-        return await _in_thread(self._describe_change, guild, reference, change)
-
-    def _describe_change(
+    def _changed(
         self, guild: str, reference: str, change: Callable[[], DatasetVersion]
     ) -> StoredDataset:
         name = parse_reference(reference)[0]
@@ -200,24 +205,19 @@ class DatasetService:
         version = change()
         return self._described(guild, version, is_new=version.number not in before)
 
-    async def _look(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do what decodes whole uploads, a few at a time; the others wait."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._looks, partial(function, *args, **kwargs))
-
     def _described(self, guild: str, version: DatasetVersion, *, is_new: bool) -> StoredDataset:
         datasets = self._datasets
-        report = datasets.report(guild, version)
         others = [o for o in datasets.versions(guild, version.name) if o.number != version.number]
         same = [str(other.ref) for other in others if other.version == version.version]
+        looked = Looked(
+            report=datasets.report(guild, version),
+            thumbnails=datasets.thumbnails(guild, version),
+            trigger=version.trigger,
+        )
         return StoredDataset(
             version=version,
-            looked=look(report, datasets.thumbnails(guild, version), version.trigger),
+            looked=looked,
             same_as=same[-1] if same else None,
             others=tuple(other.number for other in others),
             is_new=is_new,
         )
-
-
-async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    return await asyncio.to_thread(function, *args, **kwargs)

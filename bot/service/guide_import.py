@@ -100,7 +100,7 @@ class GuideImport:
     def _checkpoint(
         self, source: Source, found: FoundCheckpoint, binding: Binding, watch: Watch
     ) -> Outcome:
-        checkpoints, file = self._installation.checkpoints, found.file.pure.name
+        checkpoints, file = self._installation.loras, found.file.pure.name
         with suppress(NotFoundError):
             record = checkpoints.find(self._guild, found.name)
             if record.file_name != file:

@@ -1,40 +1,35 @@
-"""What the bot can do, for any chat platform: the one place where threads meet the event loop."""
+"""What the bot does with runs, for any chat platform."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from bot.installation import Installation
 from bot.service.datasets import DatasetService
-from bot.web.archive import ZipMember
-from bot.web.bundle import workflow_file
-from bot.web.links import LinkSigner
+from bot.service.downloads.archive import ZipMember
+from bot.service.downloads.bundle import workflow_file
+from bot.service.downloads.links import LinkSigner
+from bot.service.threads import in_thread
 from training.catalogue.models import find_model
 from training.dataset.config.group import GroupPlan
 from training.dataset.report import Finding
-from training.estimates.prices import PriceList
 from training.estimates.time_and_cost import Estimate, estimate
 from training.operations.run_drafts import Requester
 from training.pipeline.advance import open_runs, request_advance
 from training.pipeline.checkpoint_sets import require_checkpoints, sets
 from training.pipeline.child_process import STOP_SECONDS
-from training.pipeline.log_tail import LogTail, log_tail
 from training.pipeline.run_view import RunSummary, RunView
-from training.registry.loras import StoredLora, expert_named
 from training.runs.spec import RunSpec, TrainRequest
 from training.runs.training_items import remarks
 from training.vocabulary import EngineName
 
-P = ParamSpec("P")
-T = TypeVar("T")
 _FRESH_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class StartedRun:
-    """A stored run with what it is expected to take."""
+    """A stored run with its estimated time and cost."""
 
     spec: RunSpec
     estimate: Estimate
@@ -44,7 +39,7 @@ class StartedRun:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointLink:
-    """One file of a run with an address that expires."""
+    """An expiring link to one file of a run."""
 
     expert: str
     file_name: str
@@ -55,9 +50,12 @@ class CheckpointLink:
 
 @dataclass(frozen=True, slots=True)
 class DownloadLinks:
-    """What `/download` hands out.
+    """Everything that a run has to download.
 
-    `pairs` are zips of both experts by epoch; `workflow` is a file for ComfyUI.
+    Attributes:
+        archive: Link to a zip of all checkpoints.
+        pairs: Links to zips of both experts, by epoch.
+        workflow: A file for ComfyUI.
     """
 
     checkpoints: list[CheckpointLink]
@@ -67,144 +65,97 @@ class DownloadLinks:
 
 
 class Service:
-    """The use cases of one installation; everything is asked for within a guild.
+    """The use cases of one installation, each within a guild.
 
-    Attributes:
-        datasets: Those of datasets.
+    What needs nothing but a thread is called on `installation` through `in_thread`.
     """
 
-    def __init__(self, local: Installation, signer: LinkSigner, engine: EngineName) -> None:
-        self._local = local
+    def __init__(self, installation: Installation, signer: LinkSigner, engine: EngineName) -> None:
+        self.installation = installation
+        self.datasets = DatasetService(installation)
         self._signer = signer
         self._engine: EngineName = engine
-        self.datasets = DatasetService(local)
         self._listings: dict[str, asyncio.Task[list[RunSummary]]] = {}
         self._insisting = set[asyncio.Task[None]]()
 
-    async def add_checkpoint(
-        self, guild: str, file: Path, *, model: str, expert: str, name: str, by: str
-    ) -> StoredLora:
-        """Store a LoRA file that trainings can start from; empty texts stand for what is found."""
-        chosen = expert_named(expert) if expert else None
-        return await _in_thread(
-            self._local.checkpoints.add,
-            guild,
-            file,
-            model=model,
-            expert=chosen,
-            name=name or None,
-            by=by,
-        )
-
-    async def checkpoints(self, guild: str) -> list[StoredLora]:
-        """Return the LoRA files that trainings can start from."""
-        return await _in_thread(self._local.checkpoints.all, guild)
-
-    async def remove_checkpoint(self, guild: str, name: str) -> StoredLora:
-        """Remove a LoRA file; runs that started from it keep their own copy."""
-        return await _in_thread(self._local.checkpoints.remove, guild, name)
-
-    async def starting_points(self, guild: str, typed: str) -> dict[str, str]:
-        """Return what `resume-from` can name and fits what was typed, each with a description."""
-        return await _in_thread(self._local.runs.starts.names, guild, typed)
-
-    async def gpu_prices(self) -> PriceList:
-        """Return what each GPU that a run can ask for costs."""
-        return await _in_thread(self._local.runtime.prices)
-
-    async def train(self, request: TrainRequest, origin: Requester) -> StartedRun:
-        """Store a run and start it; the same interaction gives the same run."""
+    async def train(self, request: TrainRequest, requester: Requester) -> StartedRun:
+        """Store a run and start it; repeating an interaction returns the same run."""
 
         def start() -> StartedRun:
-            spec = self._local.runs.start(request, origin, self._engine)
-            report = self._local.runtime.report(spec)
-            groups = self._local.runtime.groups(spec)
+            spec = self.installation.runs.start(request, requester, self._engine)
+            runtime = self.installation.runtime
+            groups = runtime.groups(spec)
             cost = estimate(
                 find_model(spec.model),
                 groups,
                 spec.experts,
                 gpu=spec.gpu,
-                prices=self._local.runtime.prices(),
+                prices=runtime.prices(),
             )
-            return StartedRun(spec, cost, groups, remarks(spec.dataset_toml, report))
+            return StartedRun(spec, cost, groups, remarks(spec.dataset_toml, runtime.report(spec)))
 
-        return await _in_thread(start)
-
-    async def resume(self, run: str, origin: Requester) -> RunSpec:
-        """Store a new run that goes on where a failed or cancelled one stopped."""
-        return await _in_thread(self._local.runs.resume, run, origin)
-
-    async def try_again(self, run: str, origin: Requester) -> RunSpec:
-        """Store a new run of what a failed one lacks, changed as its failure suggests."""
-        return await _in_thread(self._local.runs.try_again, run, origin)
+        return await in_thread(start)
 
     async def cancel(self, guild: str, run: str, *, by: str) -> RunView:
-        """Ask a run to stop and return how it stands."""
+        """Ask a run to stop and return its state."""
 
         def cancel() -> RunView:
-            self._local.runs.cancel(guild, run, by=by)
-            return self._local.runs.view(guild, run)
+            self.installation.runs.cancel(guild, run, by=by)
+            return self.installation.runs.view(guild, run)
 
-        view = await _in_thread(cancel)
+        view = await in_thread(cancel)
         if not view.run.status.is_final:
             self._insist_later(guild, run)
         return view
 
     def _insist_later(self, guild: str, run: str) -> None:
-        """Have what was asked to stop, and does not, be killed as soon as that is due."""
+        """Advance a cancelled run once its stages may be killed."""
 
         async def insist() -> None:
             await asyncio.sleep(STOP_SECONDS)
-            await _in_thread(request_advance, self._local.runtime, guild, run)
+            await in_thread(request_advance, self.installation.runtime, guild, run)
 
         task = asyncio.create_task(insist(), name=f"end {run}")
         self._insisting.add(task)
         task.add_done_callback(self._insisting.discard)
 
     async def run(self, guild: str, name: str) -> RunView:
-        """Return one run as it stands now."""
-        return await _in_thread(self._local.runs.view, guild, name)
-
-    async def log_tail(self, view: RunView) -> LogTail | None:
-        """Return the last lines that a run's programs have printed, where there are any."""
-        return await _in_thread(log_tail, self._local.runtime, view.run)
-
-    async def runs(self, guild: str) -> list[RunSummary]:
-        """Return all runs, newest first."""
-        return await _in_thread(self._local.runs.summaries, guild)
+        """Return the current state of one run."""
+        return await in_thread(self.installation.runs.view, guild, name)
 
     async def run_states(self, guild: str, *, patience_seconds: float) -> dict[str, str]:
-        """Return the state of each run by name, newest first; only names when it takes too long.
+        """Return the state of each run by name, newest first; only names if that takes too long.
 
-        Who asks again within seconds, with every letter that they type, gets the same answer.
+        Requests within seconds of each other, as while somebody types, share one answer.
         """
         listing = self._listings.get(guild)
         if listing is None:
-            listing = asyncio.create_task(self.runs(guild), name=f"runs of {guild}")
+            summaries = in_thread(self.installation.runs.summaries, guild)
+            listing = asyncio.create_task(summaries, name=f"runs of {guild}")
             self._listings[guild] = listing
             listing.add_done_callback(lambda _task: self._forget_soon(guild))
         await asyncio.wait({listing}, timeout=patience_seconds)
         if listing.done():
             return {run.name: run.state for run in listing.result()}
-        return dict.fromkeys(await _in_thread(self._local.runs.names, guild), "")
+        return dict.fromkeys(await in_thread(self.installation.runs.names, guild), "")
 
     def _forget_soon(self, guild: str) -> None:
         loop = asyncio.get_running_loop()
         loop.call_later(_FRESH_SECONDS, self._listings.pop, guild)
 
     async def open_runs(self) -> list[tuple[str, str]]:
-        """Return (guild, run) of all runs that have not ended, and see that they are worked on."""
+        """Return (guild, run) of all open runs, and make sure that a worker advances them."""
 
         def tend() -> list[tuple[str, str]]:
-            found = open_runs(self._local.runtime)
+            found = open_runs(self.installation.runtime)
             if found:
-                self._local.ensure_worker()
+                self.installation.ensure_worker()
             return found
 
-        return await _in_thread(tend)
+        return await in_thread(tend)
 
     async def links(self, guild: str, run: str) -> DownloadLinks:
-        """Return links to the checkpoints of a run, and a workflow that loads the newest.
+        """Return links to a run's checkpoints, and a workflow that loads the newest.
 
         Raises:
             NotFoundError: The run does not exist or has no checkpoint.
@@ -229,7 +180,3 @@ class Service:
         }
         workflow = workflow_file(view.run)
         return DownloadLinks(links, self._signer.archive_link(guild, run), pairs, workflow)
-
-
-async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    return await asyncio.to_thread(function, *args, **kwargs)

@@ -1,14 +1,14 @@
 """The web side: checkpoints behind signed links, and health. Nothing is listed."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path, PurePosixPath
 
 from aiohttp import hdrs, web
 
-from bot.web.archive import ZipMember, stream_zip
-from bot.web.bundle import bundle
-from bot.web.links import LinkExpiredError, LinkForgedError, LinkSigner, Target
+from bot.service.downloads.archive import ZipMember, stream_zip
+from bot.service.downloads.bundle import bundle
+from bot.service.downloads.links import LinkExpiredError, LinkForgedError, LinkSigner, Target
+from bot.service.threads import in_thread
 from training.errors import NotFoundError, TrainingError
 from training.ports import Store
 from training.store_keys import RunKeys
@@ -66,7 +66,7 @@ class _Downloads:
         """Serve one file, or the part of it that is asked for, so that downloads can go on."""
         name = request.match_info["name"]
         target = self._signer.read(request.match_info["token"], name)
-        path = await asyncio.to_thread(self._existing, target)
+        path = await in_thread(self._existing, target)
         return web.FileResponse(
             path,
             headers={
@@ -79,7 +79,7 @@ class _Downloads:
         """Serve all checkpoints of a run, or those of one epoch, as one zip."""
         name = request.match_info["name"]
         target = self._signer.read_archive(request.match_info["token"], name)
-        members = await asyncio.to_thread(self._members, target)
+        members = await in_thread(self._members, target)
         response = web.StreamResponse(
             headers={
                 hdrs.CONTENT_DISPOSITION: _attachment(name),
@@ -90,7 +90,7 @@ class _Downloads:
         if request.method == hdrs.METH_HEAD:
             return response
         blocks = stream_zip(members)
-        while block := await asyncio.to_thread(next, blocks, b""):
+        while block := await in_thread(next, blocks, b""):
             await response.write(block)
         await response.write_eof()
         return response

@@ -1,4 +1,4 @@
-"""Claims as files of one machine: whoever creates the file first has the claim."""
+"""Claims as files on one machine: the first to create the file owns the claim."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ _PRUNE_SECONDS = 60 * 60
 
 
 class FileClaims:
-    """One empty file a claim; `clock` must be the same for all who share the folder."""
+    """One empty file per claim; everyone sharing the folder must use the same `clock`."""
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder
@@ -20,9 +20,9 @@ class FileClaims:
         folder.mkdir(parents=True, exist_ok=True)
 
     def claim(self, name: str) -> bool:
-        """Return True to exactly one of all who ask for `name`."""
+        """Return True to exactly one caller for each `name`."""
         is_first = self._create(hashlib.sha256(name.encode()).hexdigest()[:32])
-        # Afterwards: whoever waits for the next answer may be another copy.
+        # Pruned after the claim is settled, because another copy may be waiting for that.
         if self._clock() - self._pruned_at > _PRUNE_SECONDS:
             self._pruned_at = self._clock()
             self._prune()
@@ -40,11 +40,11 @@ class FileClaims:
         return True
 
     def _prune(self) -> None:
-        """Remove what is older than a day."""
+        """Remove claims older than a day."""
         oldest = self._clock() - KEPT_SECONDS
         for path in self._folder.iterdir():
             try:
                 if path.stat().st_mtime < oldest:
                     path.unlink()
             except FileNotFoundError:
-                continue  # another one prunes as well
+                continue  # another process prunes too

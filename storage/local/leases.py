@@ -1,4 +1,4 @@
-"""Leases as files of one machine: read, decided and written under an operating-system lock."""
+"""Leases as files on one machine, read and written under a file lock."""
 
 import fcntl
 import hashlib
@@ -28,7 +28,7 @@ class _Entry:
 
 
 class FileLeases:
-    """One small file a lease; `clock` must be the same for all who share the folder."""
+    """One small file per lease; everyone sharing the folder must use the same `clock`."""
 
     def __init__(
         self,
@@ -43,7 +43,6 @@ class FileLeases:
         folder.mkdir(parents=True, exist_ok=True)
 
     def acquire(self, name: str, *, holder: str, attempt: int = 1) -> Grant | None:
-        """Return a grant, or None while another holder's lease lives or a newer attempt held it."""
         with self._locked(name) as file:
             entry = _read(file)
             if entry is not None and entry.holder != holder and self._is_alive(entry):
@@ -55,7 +54,6 @@ class FileLeases:
             return grant
 
     def renew(self, grant: Grant) -> bool:
-        """Extend the lease; return False when it is no longer this grant's."""
         with self._locked(grant.name) as file:
             if not _is_held_by(_read(file), grant):
                 return False
@@ -63,14 +61,12 @@ class FileLeases:
             return True
 
     def release(self, grant: Grant) -> None:
-        """Give the lease back; one that is no longer this grant's stays as it is."""
         with self._locked(grant.name) as file:
             entry = _read(file)
             if entry is not None and _is_held_by(entry, grant):
                 self._expire(file, entry)
 
     def revoke(self, name: str, *, attempt: int) -> None:
-        """End the lease of an attempt that is known to be dead; a newer attempt's stays."""
         with self._locked(name) as file:
             entry = _read(file)
             if entry is not None and entry.attempt <= attempt:
@@ -84,7 +80,7 @@ class FileLeases:
         _replace(file, _Entry(grant.name, grant.holder, grant.attempt, expires_at))
 
     def _expire(self, file: BinaryIO, entry: _Entry) -> None:
-        # The attempt number stays, so that an older attempt never gets the lease again.
+        # The attempt number is kept, so that an older attempt cannot take the lease again.
         _replace(file, _Entry(entry.name, "", entry.attempt, 0.0))
 
     @contextmanager
@@ -97,7 +93,7 @@ class FileLeases:
 
 
 def _is_held_by(entry: _Entry | None, grant: Grant) -> bool:
-    # An expired lease that nobody took meanwhile is still the grant's.
+    # An expired lease still belongs to its grant until somebody else takes it.
     return entry is not None and (entry.holder, entry.attempt) == (grant.holder, grant.attempt)
 
 
@@ -109,11 +105,11 @@ def _read(file: BinaryIO) -> _Entry | None:
     try:
         return _Entry(**json.loads(data))
     except (ValueError, TypeError):
-        # Nobody can hold what nobody can read; every holder learns it at its next renewal.
-        logger.warning("the lease file %s was damaged and is free now", file.name)
+        # An unreadable lease has no holder; the former one learns that when it renews.
+        logger.warning("the lease file %s was damaged; the lease is free", file.name)
         return None
 
 
 def _replace(file: BinaryIO, entry: _Entry) -> None:
-    # Of one size, in one write: a kill leaves the old entry or the new one.
+    # Always the same size, in one write: a kill leaves either the old entry or the new one.
     os.pwrite(file.fileno(), json.dumps(asdict(entry)).encode().ljust(_RECORD_BYTES), 0)

@@ -1,4 +1,4 @@
-"""Summaries of ended runs in SQLite; a copy for speed, never the truth."""
+"""Summaries of ended runs in SQLite: a cache that can be rebuilt from the runs."""
 
 import logging
 import sqlite3
@@ -15,7 +15,7 @@ create table if not exists ended (
 
 
 class SqliteRunIndex:
-    """A `RunIndex` in one file."""
+    """A `RunIndex` in one SQLite file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -23,12 +23,11 @@ class SqliteRunIndex:
         try:
             self._create()
         except sqlite3.DatabaseError:
-            logger.warning("the index %s was damaged; it is filled again from the runs", path)
+            logger.warning("the index %s was damaged and is rebuilt from the runs", path)
             path.unlink()
             self._create()
 
     def get(self, guild: str, run: str) -> bytes | None:
-        """Return the summary of an ended run, None when it is not known."""
         with self._database() as database:
             row = database.execute(
                 "select summary from ended where guild = ? and run = ?", (guild, run)
@@ -36,12 +35,10 @@ class SqliteRunIndex:
         return row[0] if row else None
 
     def put(self, guild: str, run: str, summary: bytes) -> None:
-        """Keep the summary of an ended run."""
         with self._database() as database:
             database.execute("insert or replace into ended values (?, ?, ?)", (guild, run, summary))
 
     def clear(self) -> None:
-        """Forget everything."""
         with self._database() as database:
             database.execute("delete from ended")
 

@@ -1,4 +1,4 @@
-"""A `Store` in a folder of this machine."""
+"""A `Store` in a local folder."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from training.ports import StoredFile, unwatched
 
 
 class FolderStore:
-    """Keys are paths below one folder; every write is complete or not there."""
+    """Keys are paths below one folder; a write is complete or absent."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
@@ -23,34 +23,26 @@ class FolderStore:
 
     @property
     def _temporary(self) -> Path:
-        # On the same file system as everything else, so that a rename is atomic.
+        # On the same file system as the keys, so that renames are atomic.
         return self._root / ".tmp"
 
     def path(self, key: str) -> Path:
-        """Return the file or folder of `key`.
-
-        Raises:
-            ValueError: The key is absolute, empty or climbs out of the store.
-        """
         return self._root / checked(key)
 
     def read(self, key: str) -> bytes:
-        """Return the bytes at `key`; `FileNotFoundError` when there are none."""
         return self.path(key).read_bytes()
 
     def write(self, key: str, data: bytes) -> None:
-        """Store `data` at `key`, replacing what was there."""
         target = self._target(key)
         temporary = self._write_temporary(data)
         temporary.replace(target)
         sync_directory(target.parent)
 
     def create(self, key: str, data: bytes) -> bool:
-        """Store `data` at `key` if nothing is there; return whether this call stored it."""
         target = self._target(key)
         temporary = self._write_temporary(data)
         try:
-            # A hard link fails where a rename would replace: of two writers one wins.
+            # A hard link fails where a rename would replace, so only one of two writers wins.
             target.hardlink_to(temporary)
         except FileExistsError:
             return False
@@ -60,7 +52,6 @@ class FolderStore:
         return True
 
     def append(self, key: str, data: bytes) -> None:
-        """Add lines at the end of `key`; half a line that a crash left there is dropped."""
         with self._target(key).open("ab+") as file:
             file.seek(0)
             complete = file.read().rfind(b"\n") + 1
@@ -70,28 +61,23 @@ class FolderStore:
             os.fsync(file.fileno())
 
     def exists(self, key: str) -> bool:
-        """Return whether something is stored at `key` or under `key/`."""
         return self.path(key).exists()
 
     def names(self, prefix: str) -> list[str]:
-        """Return the sorted names directly under `prefix`, folders and files alike."""
         folder = self.path(prefix)
         return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
 
     def read_all(self, prefix: str) -> dict[str, bytes]:
-        """Return the bytes of every file directly under `prefix`, by name."""
         folder = self.path(prefix)
         files = sorted(folder.iterdir()) if folder.is_dir() else []
         return {file.name: file.read_bytes() for file in files if file.is_file()}
 
     def walk(self, prefix: str) -> Iterator[StoredFile]:
-        """Yield every file below `prefix`, at any depth."""
         for path in self.path(prefix).rglob("*"):
             if path.is_file() and not path.is_symlink():
                 yield _stored(path.relative_to(self._root).as_posix(), path)
 
     def sweep(self, before: datetime) -> int:
-        """Remove what writers left unfinished before a time, and return how many bytes it had."""
         freed = 0
         for path in self._temporary.iterdir():
             files = [path, *path.rglob("*")] if path.is_dir() else [path]
@@ -104,33 +90,28 @@ class FolderStore:
     def fetch(
         self,
         key: str,
-        watch: Callable[[int], None] = unwatched,  # noqa: ARG002  # nothing is copied
+        watch: Callable[[int], None] = unwatched,  # noqa: ARG002
     ) -> Path:
-        """Return the stored file itself.
-
-        Raises:
-            FileNotFoundError: Nothing is stored there.
-        """
+        """Return the stored file itself; nothing is copied."""
         path = self.path(key)
         if not path.is_file() or path.is_symlink():
             raise FileNotFoundError(key)
         return path
 
     def refresh(self, key: str) -> None:
-        """Do nothing: what others keep is seen at once."""
+        """Do nothing: changes by others are visible at once."""
 
     def staging_path(self, key: str) -> Path:
-        """Return the place of `key` itself: whoever makes it there names it when complete."""
+        """Return the final path of `key`; writers make it appear only when complete."""
         return self.path(key)
 
     def keep(self, *keys: str) -> None:
-        """Do nothing: what was made lies in its place already."""
+        """Do nothing: staged files are already in place."""
 
     def put_tree(self, key: str, source: Path) -> bool:
-        """Move the folder at `source` to `key` whole, unless something is there."""
         target = self._target(key)
         try:
-            source.rename(target)  # fails on a folder that holds anything
+            source.rename(target)  # fails if the target folder is not empty
         except OSError:
             if target.is_dir():
                 return False
@@ -139,12 +120,11 @@ class FolderStore:
         return True
 
     def delete(self, key: str) -> None:
-        """Remove `key` and all under it; nothing there is fine."""
         target = self.path(key)
         if target.is_dir():
-            # Renamed first: a reader sees all of it or nothing, never half a folder.
+            # Renamed first, so that a reader sees all of the folder or nothing.
             aside = Path(tempfile.mkdtemp(dir=self._temporary))
-            with suppress(FileNotFoundError):  # another removes it at the same time
+            with suppress(FileNotFoundError):  # somebody else is removing it too
                 target.rename(aside / target.name)
             shutil.rmtree(aside)
         else:

@@ -1,4 +1,4 @@
-"""A `Board` in a `modal.Dict`: one small value a stage, replaced every few seconds."""
+"""A `Board` in a `modal.Dict`: one small value per stage, replaced every few seconds."""
 
 import logging
 
@@ -8,22 +8,21 @@ logger = logging.getLogger(__name__)
 
 
 class ModalBoard:
-    """Every value is an entry of a Dict."""
+    """One Dict entry per key."""
 
-    # Each value is a call over the network from a container that is paid for.
+    # Each update is a network call from a container that is paid for.
     pause_seconds = 3.0
 
     def __init__(self, entries: SharedDict) -> None:
         self._entries = entries
 
     def show(self, key: str, data: bytes) -> None:
-        """Replace the value of `key`; one that cannot be shown is lost, as any may be."""
+        """Replace the value of `key`; updates may be lost."""
         try:
             self._entries.put(key, data.decode())
         except ConnectionError:
-            logger.warning("the progress %s could not be shown", key, exc_info=True)
+            logger.warning("the progress %s was not updated", key, exc_info=True)
 
     def read(self, key: str) -> bytes | None:
-        """Return the newest value of `key`, None when there is none."""
         value = self._entries.get(key)
         return str(value).encode() if value is not None else None

@@ -1,4 +1,4 @@
-"""Claims in a `modal.Dict`: whoever creates the key first has the claim."""
+"""Claims in a `modal.Dict`: the first to create the key owns the claim."""
 
 import uuid
 
@@ -6,17 +6,13 @@ from training.backends.modal.dict_port import SharedDict
 
 
 class ModalClaims:
-    """One key a claim; it vanishes after 7 days in which nobody asked for it again."""
+    """One key per claim; it expires after 7 days in which nobody claims it again."""
 
     def __init__(self, entries: SharedDict) -> None:
         self._entries = entries
 
     def claim(self, name: str) -> bool:
-        """Return True to exactly one of all who ask for `name`.
-
-        Raises:
-            OSError: The claims cannot be reached.
-        """
+        """Return True to exactly one caller for each `name`; `OSError` if Modal is unreachable."""
         key, mark = f"claim/{name}", uuid.uuid4().hex
-        # A first try whose answer was lost on the way may have created the key.
+        # A first attempt may have created the key and lost its answer.
         return self._entries.put(key, mark, skip_if_exists=True) or self._entries.get(key) == mark

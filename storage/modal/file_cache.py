@@ -1,4 +1,4 @@
-"""Copies of stored files on a local disk: the newest few, each whole."""
+"""Least-recently-used caches of stored files, on disk and in memory."""
 
 import hashlib
 import shutil
@@ -18,9 +18,9 @@ KNOWN_BYTES = 32 * MIB
 
 
 class FetchedFiles:
-    """Fetches every content once; what was not asked for the longest goes first.
+    """Fetches each file once and keeps it on disk; the least recently used are deleted.
 
-    A copy that goes while somebody reads it stays readable for them.
+    A file deleted while somebody reads it stays readable for them.
     """
 
     def __init__(self, folder: Path, kept_bytes: int = FETCHED_BYTES) -> None:
@@ -32,12 +32,12 @@ class FetchedFiles:
         folder.mkdir(parents=True)
 
     def get(self, key: str, version: str, fetch: Callable[[BinaryIO], object]) -> Path:
-        """Return a copy of `key` as it is in `version`, fetched unless it is there.
+        """Return a local copy of `key` at `version`, fetching it if necessary.
 
         Args:
-            key: What is fetched; the copy has its name.
+            key: What to fetch; the copy has the same file name.
             version: Changes whenever the content does.
-            fetch: Writes the content to a file; what it raises is raised, and nothing is kept.
+            fetch: Writes the content to a file. If it raises, nothing is kept.
         """
         address = hashlib.sha256(f"{key}\n{version}".encode()).hexdigest()[:32]
         path = self._folder / address / PurePosixPath(key).name
@@ -55,7 +55,7 @@ class FetchedFiles:
             fetch(file)
 
     def _note(self, path: Path) -> None:
-        """Note that a copy was asked for, and make room for it."""
+        """Mark a copy as recently used and delete old ones if the cache is full."""
         with self._lock:
             self._sizes[path] = path.stat().st_size
             self._sizes.move_to_end(path)

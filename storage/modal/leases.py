@@ -1,9 +1,9 @@
-"""Leases in a `modal.Dict`, which can create a key once but cannot compare and swap.
+"""Leases in a `modal.Dict`, which can create a key atomically but has no compare-and-swap.
 
-A lease is a chain of generations, each one key that exactly one client creates: whoever creates
-the next generation has changed the lease, and everybody else who saw the same newest generation
-fails to. So two clients never both hold the newest one, whatever the order of their calls. Only
-the time of expiry is written in place, by its owner, and only while nobody may take the lease yet.
+A lease is a chain of generations. Each generation is one key that exactly one client creates, so
+of all clients that saw the same newest generation only one can change the lease: two clients never
+both hold the newest one, whatever the order of their calls. Only the expiry is written in place, by
+the holder, and only while nobody else may take the lease yet.
 """
 
 import logging
@@ -16,8 +16,8 @@ from training.backends.modal.dict_port import SharedDict
 from training.ports import Grant
 
 LEASE_SECONDS = 20.0
-# Longer than any call is under way: a client that looked before a generation was there has come
-# to its end before that generation is removed.
+# Longer than any call takes: a client that looked before a generation existed has finished before
+# that generation is removed.
 KEPT_SECONDS = 600.0
 _SWEPT_AT_ONCE = 16
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One generation: who holds the lease (nobody: ""), until when, and since when it is there."""
+    """One generation: its holder ("" for nobody), its expiry and its creation time."""
 
     holder: str
     attempt: int
@@ -37,7 +37,7 @@ class _Entry:
         return is_anothers or self.attempt > attempt
 
     def is_held_by(self, grant: Grant) -> bool:
-        # An expired lease that nobody took meanwhile is still the grant's.
+        # An expired lease still belongs to its grant until somebody else takes it.
         return (self.holder, self.attempt) == (grant.holder, grant.attempt)
 
 
@@ -46,7 +46,7 @@ _NOBODY = _Entry(holder="", attempt=0, until=0.0, since=0.0)
 
 @dataclass(frozen=True, slots=True)
 class _Newest:
-    """The newest generation of a lease, as it was found by a search that began at `seen_at`."""
+    """The newest generation of a lease, found by a search that began at `seen_at`."""
 
     name: str
     generation: int
@@ -57,7 +57,7 @@ class _Newest:
 
 
 class ModalLeases:
-    """Leases whose entries all clients share; their clocks may differ by a tenth of `seconds`."""
+    """Leases shared by all clients, whose clocks may differ by a tenth of `seconds`."""
 
     def __init__(
         self,
@@ -69,11 +69,10 @@ class ModalLeases:
         self._entries = entries
         self._seconds = seconds
         self._clock = clock
-        # Of two renewals in one process, a slow one must not shorten what the later one promised.
+        # Of two renewals in one process, a slow one must not shorten the later one's expiry.
         self._renewing = threading.Lock()
 
     def acquire(self, name: str, *, holder: str, attempt: int = 1) -> Grant | None:
-        """Return a grant, or None while another holder's lease lives or a newer attempt held it."""
         while True:
             newest = self._newest(name)
             if newest.entry.keeps_out(holder, attempt, newest.seen_at):
@@ -82,7 +81,6 @@ class ModalLeases:
                 return Grant(name, holder, attempt)
 
     def renew(self, grant: Grant) -> bool:
-        """Extend the lease; return False when it is no longer this grant's."""
         with self._renewing:
             while True:
                 newest = self._newest(grant.name)
@@ -92,34 +90,32 @@ class ModalLeases:
                     return True
 
     def release(self, grant: Grant) -> None:
-        """Give the lease back; one that is no longer this grant's stays as it is."""
         while True:
             newest = self._newest(grant.name)
             if not newest.entry.is_held_by(grant) or self._append(newest, "", grant.attempt):
                 return
 
     def revoke(self, name: str, *, attempt: int) -> None:
-        """End the lease of an attempt that is known to be dead; a newer attempt's stays."""
         while True:
             newest = self._newest(name)
             entry = newest.entry
             if not entry.holder or entry.attempt > attempt:
                 return
-            # The attempt number stays, so that an older attempt never gets the lease again.
+            # The attempt number is kept, so that an older attempt cannot take the lease again.
             if self._append(newest, "", entry.attempt):
                 return
 
     def _newest(self, name: str) -> _Newest:
-        """Find the newest generation; 0 when there is none.
+        """Find the newest generation; 0 if there is none.
 
-        The clock is read first: what had expired by then had expired before it was read here.
+        The clock is read first, so that a lease that looks expired really was when it was read.
         """
         seen_at = self._clock()
         hinted, oldest = _hint(self._entries.get(_hint_key(name)))
         generation = max(hinted, 1)
         entry = self._read(name, generation)
         if entry is None and hinted:
-            # The hint came so late that its generation is gone, or nobody looked for 7 days.
+            # The hint is so old that its generation is gone, or nobody looked for 7 days.
             generation = max(self._generations(name), default=hinted)
             entry = self._read(name, generation)
         if entry is None:
@@ -129,11 +125,10 @@ class ModalLeases:
         return _Newest(name, generation, entry, seen_at, hinted, oldest)
 
     def _extend(self, newest: _Newest) -> bool:
-        """Move the expiry of a held generation; return False if somebody may be about to follow it.
+        """Extend a held generation in place; return False if that may be too late.
 
-        Whoever takes an expired lease has read it after its expiry. What is written before that
-        they all see; what is written later may come too late, and only a generation of its own is
-        then sure to keep them out.
+        A client that takes an expired lease has read it after the expiry. It sees every extension
+        written before that, but may miss a later one; only a new generation then keeps it out.
         """
         safe_until = newest.entry.until - self._seconds / 10
         if newest.seen_at >= safe_until:
@@ -143,27 +138,27 @@ class ModalLeases:
         return self._clock() < safe_until
 
     def _append(self, newest: _Newest, holder: str, attempt: int) -> bool:
-        """Create the generation after `newest`; return False if somebody else may have."""
+        """Create the generation after `newest`; return False if somebody else may have done so."""
         generation, now = newest.generation + 1, newest.seen_at
         entry = _Entry(holder, attempt, until=now + self._seconds if holder else now, since=now)
         if not self._create(_key(newest.name, generation), asdict(entry)):
             return False
         if self._clock() - now >= KEPT_SECONDS:
-            # After a sleep in the middle, what was created may have been there before, and removed.
+            # If this process slept, the key may have existed before and been removed meanwhile.
             return False
         oldest = self._sweep(newest)
         self._entries.put(_hint_key(newest.name), {"newest": generation, "oldest": oldest})
         return True
 
     def _create(self, key: str, value: dict[str, object]) -> bool:
-        # A first try whose answer was lost on the way may have created it.
+        # A first attempt may have created the key and lost its answer.
         return self._entries.put(key, value, skip_if_exists=True) or self._entries.get(key) == value
 
     def _sweep(self, newest: _Newest) -> int:
-        """Remove generations that were followed long ago; return the oldest that may be left."""
+        """Remove generations superseded long ago; return the oldest that may be left."""
         oldest = newest.oldest
         if newest.hinted - oldest < _SWEPT_AT_ONCE:
-            return oldest  # most leases come to an end before there is anything to remove
+            return oldest  # most leases end before there is anything to remove
         while oldest < min(newest.hinted, newest.oldest + _SWEPT_AT_ONCE):
             follower = self._read(newest.name, oldest + 1)
             if follower is not None and newest.seen_at - follower.since < KEPT_SECONDS:
@@ -190,7 +185,7 @@ class ModalLeases:
             }:
                 return _Entry(holder, attempt, until, since)
             case _:
-                # Nobody can hold what nobody can read; every holder learns it when it renews.
+                # An unreadable lease has no holder; the former one learns that when it renews.
                 logger.warning("generation %d of the lease %s cannot be read", generation, name)
                 return _NOBODY
 
@@ -204,7 +199,7 @@ def _hint_key(name: str) -> str:
 
 
 def _hint(value: object) -> tuple[int, int]:
-    """Return the generation that was the newest once, and the oldest that may be there."""
+    """Return a generation that once was the newest, and the oldest that may still exist."""
     match value:
         case {"newest": int(newest), "oldest": int(oldest)}:
             return newest, oldest

@@ -1,4 +1,4 @@
-"""Where a container has its Volumes, and how files get there whole."""
+"""Mounted Volumes of a container, and how complete files get into them."""
 
 import os
 import shutil
@@ -15,40 +15,32 @@ TEMPORARY = ".tmp"
 
 @dataclass(frozen=True, slots=True)
 class Mounts:
-    """The folders that a container has its Volumes mounted at."""
+    """Mount points of the Volumes, by area of the store."""
 
     folders: Mapping[Area, Path]
 
-    def folder(self, area: Area) -> Path:
-        """Return the folder that the Volume of an area is mounted at."""
-        return self.folders[area]
-
     def path(self, key: str) -> Path:
-        """Return where programs find what is stored at `key`."""
-        return self.folder(store_keys.area(key)) / PurePosixPath(key)
+        """Return the mounted path of `key`."""
+        return self.folders[store_keys.area(key)] / PurePosixPath(key)
 
     def take_in(self, key: str, source: Path) -> None:
-        """Copy a file or folder to `key`, where it appears only when all of it is there."""
-        folder = self.folder(store_keys.area(key)) / TEMPORARY / uuid.uuid4().hex
+        """Copy a file or folder to `key`, where it appears only when complete."""
+        folder = self.folders[store_keys.area(key)] / TEMPORARY / uuid.uuid4().hex
         folder.mkdir(parents=True)
         try:
             copy, target = folder / "new", self.path(key)
             _copy(source, copy)
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.is_dir():
-                # A folder cannot be renamed over a full one; the old one steps aside.
+                # A folder cannot be renamed over a full one, so the old one is moved aside first.
                 target.rename(folder / "old")
             copy.replace(target)
         finally:
             shutil.rmtree(folder)
 
-    def remove(self, key: str) -> bool:
-        """Remove a file or folder; return whether something was there."""
-        return remove(self.path(key))
-
 
 def remove(path: Path) -> bool:
-    """Remove a file or folder; return whether something was there."""
+    """Remove a file or folder; return whether it existed."""
     if path.is_dir():
         shutil.rmtree(path)
     elif path.exists():

@@ -1,4 +1,4 @@
-"""What a container, or an operator's machine, needs to work on a deployment on Modal."""
+"""The adapters of a deployment on Modal, for its containers and for an operator's machine."""
 
 import atexit
 import logging
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ModalRuntime:
-    """The adapters of one deployment."""
+    """A runtime on Modal, and the adapters that only Modal has."""
 
     runtime: Runtime
     backend: ModalBackend
@@ -54,9 +54,9 @@ def open_runtime(
     """Return the adapters of a deployment.
 
     Args:
-        deployment: Its names.
-        has_mounts: Whether this is a container that has the Volumes mounted.
-        settings: What the environment says of stages, where that was read already.
+        deployment: The names of its resources.
+        has_mounts: Whether this container has the Volumes mounted.
+        settings: Stage settings, if already read from the environment.
     """
     settings = settings or StageSettings()
     leases = ModalLeases(_dictionary(deployment, "leases"))
@@ -87,20 +87,20 @@ def open_runtime(
         limits=settings.limits,
         remote_advance=lambda guild, run: _advance(deployment, guild, run),
     )
-    # Whoever claims an interaction has 3 s to answer it: no time to wait for Modal.
+    # A claimed interaction must be answered within 3 s, so Modal is not waited for.
     claims = ModalClaims(_dictionary(deployment, "claims", patience_seconds=0.5))
     return ModalRuntime(runtime, backend, records, claims)
 
 
 def scratch_folder() -> Path:
-    """Return a folder of this process's own; an operator's machine is not left full of copies."""
+    """Return a temporary folder that is removed when this process exits."""
     folder = Path(tempfile.mkdtemp(prefix="lorabot-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
 def placement_of(call: Call, model: Model) -> Placement:
-    """Return the Function that runs a call, on the GPU that was asked for if one was."""
+    """Return the Function that runs a call, and the requested GPU if there is one."""
     return Placement(function_of(call.key.stage, model), call.gpu)
 
 
@@ -122,7 +122,7 @@ def _dictionary(
 
 
 def _volume(name: str) -> Volume:
-    # The library leaves its methods partly untyped; `Volume` says what is used of them.
+    # The library's methods are partly untyped; `Volume` types those that are used.
     return cast("Volume", modal.Volume.from_name(name, create_if_missing=True))
 
 
@@ -149,4 +149,4 @@ def _advance(deployment: Deployment, guild: str, run: str) -> None:
             Deploy(app=deployment.name),
         ) from error
     except UNREACHABLE:
-        logger.warning("run %s: the next tick moves it, Modal did not answer", run, exc_info=True)
+        logger.warning("run %s: Modal is away; the next tick advances it", run, exc_info=True)

@@ -1,4 +1,4 @@
-"""A Volume of somebody else's on Modal: its files are listed and read, and nothing else."""
+"""Read-only access to a Modal Volume that this project does not own."""
 
 from collections.abc import Callable
 from typing import BinaryIO, cast
@@ -11,30 +11,20 @@ from training.registry.guide_volumes import SourceFile
 
 
 class SourceVolume:
-    """Reads one named Volume; none is made where there is none."""
+    """One named Volume; it is not created if it does not exist."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._volume = cast("Volume", modal.Volume.from_name(name))
 
     def files(self) -> list[SourceFile]:
-        """Return all files of the Volume.
-
-        Raises:
-            FileNotFoundError: There is no such Volume.
-            ConnectionError: Modal does not answer.
-        """
+        """Return all files; `FileNotFoundError` if there is no such Volume."""
         with as_file_errors(self.name):
             found = self._volume.listdir("/", recursive=True)
         kept = (entry for entry in found if entry.type == EntryType.FILE)
         return [SourceFile(entry.path.strip("/"), entry.size) for entry in kept]
 
     def copy(self, path: str, target: BinaryIO, watch: Callable[[int], None]) -> None:
-        """Write a file's content to `target`, telling how many bytes are there.
-
-        Raises:
-            FileNotFoundError: It is no longer there.
-            ConnectionError: Modal does not answer.
-        """
+        """Write a file's content to `target`, reporting the bytes written so far."""
         with as_file_errors(path):
             self._volume.read_file_into_fileobj(path, target, counting(watch))

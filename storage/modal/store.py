@@ -1,9 +1,9 @@
-"""A `Store` in Modal Volumes: records through the Volumes' own interface, files through mounts.
+"""A `Store` in Modal Volumes: small records through the Volume API, large files through mounts.
 
-What one container writes to a mount, others see only after its commit and their reload, and no
-reload is possible while files are open. So records never go through a mount: they are written and
-read where they are stored. Stages find large files at their mounts, make new ones on a local disk
-and copy them over when complete; the bot, which has no mount, fetches copies.
+What a container writes to a mount becomes visible to others only after it commits and they reload,
+and a mount with open files cannot be reloaded. So records never go through a mount. Stages read
+large files from their mounts, create new ones on a local disk and copy them over when complete. The
+bot has no mounts and fetches copies.
 """
 
 import io
@@ -26,25 +26,25 @@ from training.pipeline.leases import hold_lease
 from training.ports import Leases, StoredFile, unwatched
 from training.store_keys import Area
 
-_READERS = 8  # requests at once
-_LINES = ".jsonl"  # of files that only ever grow: one of the same size is the same
-_OPEN_FILES = "open files"  # in what Modal says of a reload that was not possible
+_READERS = 8  # concurrent requests
+_LINES = ".jsonl"  # append-only files: the same size means the same content
+_OPEN_FILES = "open files"  # part of Modal's message when a mount cannot be reloaded
 logger = logging.getLogger(__name__)
 
 
 class VolumeStore:
-    """Keys in one Volume for each area of the store.
+    """One Volume for each area of the store.
+
+    Files of a run are cached, so that looking at an open run again costs one listing and the files
+    that have grown.
 
     Args:
         volumes: The Volume of each area.
-        leases: Decide who may store what is to be stored once.
-        mounts: Where the Volumes are mounted, in containers that have them.
-        is_mounted: Whether this is one of these containers.
+        leases: Make sure that `create` and `put_tree` store only once.
+        mounts: Where containers with mounts have the Volumes.
+        is_mounted: Whether this container has the mounts.
         scratch: A folder on a local disk.
-        jitter_seconds: The longest pause before a commit: Volumes stand few at a time.
-
-    What a run's files have told once is remembered, so that looking at an open run again costs one
-    listing and the files that have grown.
+        jitter_seconds: Longest pause before a commit; Volumes allow few at a time.
     """
 
     def __init__(
@@ -59,13 +59,12 @@ class VolumeStore:
     ) -> None:
         self._volumes, self._leases = volumes, leases
         self._mounts, self._is_mounted = mounts, is_mounted
-        self._staging_path = scratch / "workshop"
+        self._staging_path = scratch / "staging"
         self._jitter_seconds = jitter_seconds
         self._fetched = FetchedFiles(scratch / "fetched")
         self._known = KnownFiles()
 
     def read(self, key: str) -> bytes:
-        """Return the bytes at `key`; `FileNotFoundError` when there are none."""
         is_written_once = store_keys.is_written_once(key)
         if is_written_once and (known := self._known.get(key)) is not None:
             return known
@@ -76,13 +75,11 @@ class VolumeStore:
         return data
 
     def write(self, key: str, data: bytes) -> None:
-        """Store `data` at `key`, replacing what was there."""
         with as_file_errors(key), self._volume(key).batch_upload(force=True) as batch:
             batch.put_file(io.BytesIO(data), f"/{key}")
         self._known.forget(key)
 
     def create(self, key: str, data: bytes) -> bool:
-        """Store `data` at `key` if nothing is there; return whether this call stored it."""
         with hold_lease(self._leases, f"create/{key}"):
             if self.exists(key):
                 return False
@@ -90,9 +87,9 @@ class VolumeStore:
             return True
 
     def append(self, key: str, data: bytes) -> None:
-        """Add lines at the end of `key`; half a line that a crash left there is dropped.
+        """Append lines to `key`; a partial line left by a crash is dropped.
 
-        A file of a Volume is replaced as a whole; its one writer remembers what it wrote.
+        Files in a Volume can only be replaced; the single writer remembers what it wrote.
         """
         lines = self._known.get(key)
         if lines is None:
@@ -104,17 +101,14 @@ class VolumeStore:
         self._known.put(key, lines)
 
     def exists(self, key: str) -> bool:
-        """Return whether something is stored at `key` or under `key/`."""
         return bool(self._entries(key))
 
     def names(self, prefix: str) -> list[str]:
-        """Return the sorted names directly under `prefix`, folders and files alike."""
-        # Each area has a part of the guilds' folders.
+        # Every area has its own part of the guilds' folders.
         whole = self._volumes if prefix == store_keys.GUILDS else (store_keys.area(prefix),)
         return sorted({_name(entry) for area in whole for entry in self._below(prefix, area)})
 
     def read_all(self, prefix: str) -> dict[str, bytes]:
-        """Return the bytes of every file directly under `prefix`, by name."""
         files = [entry for entry in self._below(prefix) if entry.type == EntryType.FILE]
         with ThreadPoolExecutor(_READERS) as pool:
             contents = list(pool.map(self._read_entry, files))
@@ -122,7 +116,6 @@ class VolumeStore:
         return {_name(entry): data for entry, data in found if data is not None}
 
     def walk(self, prefix: str) -> Iterator[StoredFile]:
-        """Yield every file below `prefix`, at any depth."""
         with suppress(FileNotFoundError), as_file_errors(prefix):
             for entry in self._volume(prefix).listdir(f"/{prefix}", recursive=True):
                 if entry.type == EntryType.FILE:
@@ -130,7 +123,6 @@ class VolumeStore:
                     yield StoredFile(entry.path.strip("/"), entry.size, written_at)
 
     def sweep(self, before: datetime) -> int:
-        """Remove what writers left unfinished before a time, and return how many bytes it had."""
         freed = 0
         for area, volume in self._volumes.items():
             with suppress(FileNotFoundError), as_file_errors(area):
@@ -141,7 +133,6 @@ class VolumeStore:
         return freed
 
     def put_tree(self, key: str, source: Path) -> bool:
-        """Store the folder at `source` under `key` whole, unless something is there."""
         with hold_lease(self._leases, f"create/{key}"):
             if self.exists(key):
                 return False
@@ -149,21 +140,17 @@ class VolumeStore:
             return True
 
     def delete(self, key: str) -> None:
-        """Remove `key` and all under it, here in its workshop too; nothing there is fine."""
+        """Remove `key` and everything below it, its staged copy included."""
         self._known.forget(key)
         remove(self.staging_path(key))
-        if self._is_mounted and self._mounts.remove(key):
-            # Left to a later commit, it would take what others store here until then.
+        if self._is_mounted and remove(self._mounts.path(key)):
+            # Committed now: a later commit would also remove what others store here meanwhile.
             self._commit(store_keys.area(key))
         with suppress(FileNotFoundError), as_file_errors(key):
             self._volume(key).remove_file(f"/{key}", recursive=True)
 
     def fetch(self, key: str, watch: Callable[[int], None] = unwatched) -> Path:
-        """Return the mounted file, or a copy of one that the mount does not show as it is stored.
-
-        Raises:
-            FileNotFoundError: Nothing is stored there.
-        """
+        """Return the mounted file, or a fetched copy if the mount is not up to date."""
         entry = next((e for e in self._entries(key) if _is_file_at(e, key)), None)
         if entry is None:
             raise FileNotFoundError(key)
@@ -178,11 +165,11 @@ class VolumeStore:
             )
 
     def path(self, key: str) -> Path:
-        """Return where programs find what is stored at `key`, in a container with mounts."""
+        """Return the mounted path of `key`."""
         return self._mounts.path(key)
 
     def refresh(self, key: str) -> None:
-        """Reload the mount that has `key`, so that it shows what others have committed."""
+        """Reload the mount of `key` to show what others have committed."""
         if not self._is_mounted:
             return
         try:
@@ -194,11 +181,11 @@ class VolumeStore:
             raise ConnectionError(f"the Volume with {key} cannot be reloaded: {error}") from error
 
     def staging_path(self, key: str) -> Path:
-        """Return a place on the local disk."""
+        """Return a path on the local disk; `keep` copies it to the Volume."""
         return self._staging_path / checked(key)
 
     def keep(self, *keys: str) -> None:
-        """Copy what is in the workshops of the keys to the Volumes, and commit."""
+        """Copy staged files to the Volumes and commit."""
         made = {key: self.staging_path(key) for key in keys}
         self._take_in({key: place for key, place in made.items() if place.exists()})
 
@@ -228,7 +215,7 @@ class VolumeStore:
             with as_file_errors(area):
                 self._volumes[area].commit()
         except RuntimeError as error:
-            # Modal reloads after it has committed, and cannot while files are open.
+            # Modal reloads after a commit, which fails while files are open.
             if _OPEN_FILES not in str(error):
                 raise ConnectionError(f"the Volume of {area} was not committed") from error
             logger.debug("the Volume of %s was committed, not reloaded: %s", area, error)

@@ -1,4 +1,4 @@
-"""What this project uses of `modal.Volume`, typed: the library leaves these parts untyped."""
+"""Types for the parts of `modal.Volume` that are used here; the library leaves them untyped."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -9,14 +9,14 @@ from typing import BinaryIO, Protocol
 
 
 class EntryType(IntEnum):
-    """Kinds of entries; the numbers are those of `modal.volume.FileEntryType`."""
+    """Values of `modal.volume.FileEntryType`."""
 
     FILE = 1
     DIRECTORY = 2
 
 
 class VolumeEntry(Protocol):
-    """One entry of a listing; `path` begins at the root of the Volume."""
+    """One entry of a listing; `path` is relative to the root of the Volume."""
 
     @property
     def path(self) -> str: ...
@@ -32,64 +32,54 @@ class VolumeEntry(Protocol):
 
 
 class Batch(Protocol):
-    """Files that are stored together when the batch ends."""
+    """Files that are uploaded together when the batch ends."""
 
-    def put_file(self, local_file: Path | BytesIO, remote_path: str) -> None:
-        """Add a file."""
-        ...
+    def put_file(self, local_file: Path | BytesIO, remote_path: str) -> None: ...
 
-    def put_directory(self, local_path: Path, remote_path: str) -> None:
-        """Add all files of a folder."""
-        ...
+    def put_directory(self, local_path: Path, remote_path: str) -> None: ...
 
 
 class Advance(Protocol):
-    """Is told how many bytes more there are."""
+    """Receives the number of bytes transferred since the last call."""
 
     def __call__(self, *, advance: int) -> None: ...
 
 
 class Volume(Protocol):
-    """A Volume: its own interface, and the two calls that concern a mount of it."""
+    """A Volume: reads and writes of its own, and two calls for its mount."""
 
     def listdir(self, path: str, *, recursive: bool = False) -> Sequence[VolumeEntry]:
-        """Return the entries of a folder, or that of a file."""
+        """Return the entries of a folder, or the entry of a file."""
         ...
 
-    def read_file(self, path: str) -> Iterator[bytes]:
-        """Yield the blocks of a file."""
-        ...
+    def read_file(self, path: str) -> Iterator[bytes]: ...
 
     def read_file_into_fileobj(
         self, path: str, fileobj: BinaryIO, progress_cb: Advance | None = None
-    ) -> int:
-        """Write a file's content to an open file."""
-        ...
+    ) -> int: ...
 
     def batch_upload(self, *, force: bool = False) -> AbstractContextManager[Batch]:
-        """Store files; `force` replaces those that are there."""
+        """Upload files; `force` replaces existing ones."""
         ...
 
-    def remove_file(self, path: str, *, recursive: bool = False) -> None:
-        """Remove a file or folder."""
-        ...
+    def remove_file(self, path: str, *, recursive: bool = False) -> None: ...
 
     def commit(self) -> None:
-        """Store what was changed in this container's mount."""
+        """Persist changes made in this container's mount."""
         ...
 
     def reload(self) -> None:
-        """Show in this container's mount what others have stored."""
+        """Update this container's mount to the latest commit."""
         ...
 
 
 def counting(watch: Callable[[int], None]) -> Advance:
-    """Return what tells `watch` how many bytes there are by now."""
-    here_bytes = 0
+    """Return a callback that reports the total number of bytes to `watch`."""
+    total_bytes = 0
 
     def note(*, advance: int) -> None:
-        nonlocal here_bytes
-        here_bytes += advance
-        watch(here_bytes)
+        nonlocal total_bytes
+        total_bytes += advance
+        watch(total_bytes)
 
     return note

@@ -29,9 +29,9 @@ from bot.discord.answers.long_answer import LongAnswer
 from bot.discord.buttons.datasets import stored_buttons
 from bot.hosting.bot import load_and_freeze
 from bot.hosting.local import LocalInstallation
+from bot.service.downloads.links import LinkSigner
 from bot.service.service import Service
 from bot.settings import Settings
-from bot.web.links import LinkSigner
 from tests.bench.footage import footage, large_zip
 from tests.bench.hardware import hardware
 from training.registry.dataset_draft import Upload

@@ -13,7 +13,7 @@ from typing import Literal
 
 from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 
-from training.merge.stream import MergeRequest, merge
+from training.merge.merge import MergeRequest, merge
 
 Way = Literal["cp", "plain", "merge, base hash known", "merge"]
 WAYS: tuple[Way, ...] = ("cp", "plain", "merge, base hash known", "merge")

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ def spec(stages: Stages) -> RunSpec:
 
 def musubi(script: str, *arguments: str, **environment: str) -> Any:
     """Return what a script says that runs in musubi's environment."""
-    python = os.environ.get("LORABOT_MUSUBI_PYTHON", sys.executable)
+    python = os.environ.get("LORABOT_MUSUBI_PYTHON", f"{CHECKOUT}/.venv/bin/python")
     result = subprocess.run(
         [python, str(Path(__file__).with_name(script)), *arguments],
         env={**os.environ, "PYTHONPATH": f"{CHECKOUT}/src", **environment},

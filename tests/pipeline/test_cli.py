@@ -167,7 +167,7 @@ def test_what_is_refused_says_why_and_changes_nothing(here: Lorabot, archive: Pa
     assert "LORABOT_MUSUBI_DIR" in here.refused(*train, "wan21-t2v-14b", "--engine", "musubi")
     assert "no file" in here.refused("check", "nothing.zip")
     assert "no run called" in here.refused("download", "nobody", "--out", "x")
-    assert f"See lorabot runs --home {here.home} for the names." in here.refused("resume", "nobody")
+    assert f"lorabot runs --home {here.home}\n" in here.refused("resume", "nobody")
     assert "LORABOT_DISCORD_TOKEN" in here.refused("serve")
     assert not (here.home / "guilds").exists()
 

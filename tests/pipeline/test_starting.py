@@ -30,7 +30,7 @@ def stored(home: Home, folder: Path, expert: ExpertName, rank: int = 4) -> Path:
     """Store a LoRA called after its expert and return the file it was made of."""
     path = folder / f"{expert}.safetensors"
     write_adapter(path, tensors(widths(PAIR), rank=rank, up=0.01))
-    home.local.checkpoints.add(GUILD, path, model=PAIR, expert=expert, name=expert, by="7")
+    home.local.loras.add(GUILD, path, model=PAIR, expert=expert, name=expert, by="7")
     return path
 
 
@@ -58,7 +58,7 @@ def test_a_run_trains_on_from_the_values_of_its_own_copy(home: Home, tmp_path: P
     # With a rate this small, training changes no value by as much as a bit of bf16.
     asked = request("high=high", {"learning_rate": "1e-12"})
     spec = home.local.runs.start(asked, REQUESTER, "rehearsal")
-    home.local.checkpoints.remove(GUILD, "high")
+    home.local.loras.remove(GUILD, "high")
     view = home.finish(spec.name)
 
     assert view.run.status is RunStatus.SUCCEEDED, view.run.cause
@@ -99,7 +99,7 @@ def _from_that_run(home: Home, old: RunSpec) -> None:
     assert hashes == {
         name: next(iter(receipt["files"].values()))["sha256"] for name, receipt in receipts.items()
     }
-    names = home.local.runs.starts.names(GUILD)
+    names = home.local.runs.initial_weights.names(GUILD)
     assert {f"{old.name}/high-e1", f"{old.name}/low-e1"} <= set(names)
     for reference, said in (
         (f"{old.name}/e7", "no checkpoint of epoch 7"),
@@ -116,7 +116,7 @@ def _from_that_run(home: Home, old: RunSpec) -> None:
 def test_the_trainers_command_names_the_runs_copy(home: Home, tmp_path: Path) -> None:
     stored(home, tmp_path, "high")
     spec = draft(home, request("high=high"))
-    home.local.runs.starts.keep(spec)
+    home.local.runs.initial_weights.keep(spec)
     store = home.local.runtime.store
     report = home.local.datasets.report(GUILD, home.local.datasets.find(GUILD, "annika"))
     store.write(RunKeys(GUILD, spec.name).report, report.model_dump_json().encode())
@@ -172,7 +172,7 @@ def test_another_model_another_guild_and_another_engine_are_refused(
     real = write_adapter(
         tmp_path / "real.safetensors", tensors(widths("wan21-t2v-1-3b", "musubi"), rank=1)
     )
-    home.local.checkpoints.add(GUILD, real, model="wan21-t2v-1-3b", by="7")
+    home.local.loras.add(GUILD, real, model="wan21-t2v-1-3b", by="7")
     single: dict[str, object] = {"dataset": "annika", "settings": {"rank": "4"}}
 
     for model, name, said in (
@@ -192,7 +192,7 @@ def test_runs_that_follow_keep_what_the_first_one_started_from(
     first = home.local.runs.start(request("high", expert="high"), REQUESTER, "rehearsal")
     home.local.runs.cancel(GUILD, first.name, by="7")
     ended = home.finish(first.name).run
-    home.local.checkpoints.remove(GUILD, "high")
+    home.local.loras.remove(GUILD, "high")
     monkeypatch.setenv("LORABOT_STEP_DELAY", "0")
 
     second = home.local.runs.resume(first.name, REQUESTER)
@@ -215,15 +215,15 @@ def _with_fewer_frames(home: Home, old: Run) -> RunSpec:
     found = with_suggestion(rest_of(old), FewerFrames(max_frames=13), report)
     assert found.continues is None
     spec = found.model_copy(update={"name": "fewer-frames"})
-    home.local.runs.starts.keep(spec)
+    home.local.runs.initial_weights.keep(spec)
     return spec
 
 
 def test_a_file_that_was_changed_on_disk_is_not_started_from(home: Home, tmp_path: Path) -> None:
     stored(home, tmp_path, "high")
     spec = draft(home, request("high=high"))
-    file = home.local.checkpoints.file(GUILD, "high")
+    file = home.local.loras.file(GUILD, "high")
     file.write_bytes(file.read_bytes()[:-1] + b"\x01")
 
     with pytest.raises((RequestError, AdapterError), match="has changed"):
-        home.local.runs.starts.keep(spec)
+        home.local.runs.initial_weights.keep(spec)

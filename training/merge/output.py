@@ -1,4 +1,4 @@
-"""The output of a merge: hidden while it is written, visible only when complete, made once."""
+"""The output of a merge: hidden until it is complete, and written by one process at a time."""
 
 import fcntl
 import logging
@@ -10,19 +10,18 @@ from pathlib import Path
 
 from training.errors import MergeError
 from training.files.atomic import atomic_write, sync_directory
-from training.merge.base_files import BaseFiles
-from training.merge.kernel import reserve
-from training.merge.layout import FileLayout
+from training.merge.disk.file_io import reserve
+from training.merge.inputs.files import BaseFiles, FileLayout
 from training.merge.receipt import Receipt, receipt_path
 
 logger = logging.getLogger(__name__)
 
 
 class Staging:
-    """The hidden place where one output is written before it appears under its name.
+    """The hidden path where an output is written before it is published.
 
-    Its name does not change between attempts, so that the next attempt removes what a killed
-    one left. Only the holder of `exclusive(output_root(...))` may use it.
+    Its name is the same for every attempt, so that the next attempt removes what a killed one
+    left. Only the holder of `exclusive(output_root(...))` may use it.
     """
 
     def __init__(self, base: BaseFiles, output: Path) -> None:
@@ -34,7 +33,7 @@ class Staging:
         self._receipt = receipt_path(self._partial / output.name if is_inside else output)
 
     def create(self) -> None:
-        """Make room for every file and write its header, which is the base's own."""
+        """Reserve space for every file and write its header, a copy of the base's."""
         self.discard()
         if self._base.index is not None:
             self._partial.mkdir()
@@ -46,17 +45,17 @@ class Staging:
                 stream.write(file.header)
 
     def path_of(self, file: FileLayout) -> Path:
-        """Return where the output that belongs to this file of the base is written."""
+        """Return the staged path of the output for this file of the base."""
         return self._partial if self._base.index is None else self._partial / file.path.name
 
     def sync(self) -> None:
-        """Wait until every byte is on the disk."""
+        """Wait until every byte is on disk."""
         for file in self._base.files:
             with self.path_of(file).open("rb") as stream:
                 os.fsync(stream.fileno())
 
     def publish(self, receipt: Receipt) -> None:
-        """Let the output appear, after its receipt: there is never one without a receipt."""
+        """Publish the receipt, then the output, so that no output is without a receipt."""
         atomic_write(self._receipt, receipt.to_json().encode())
         if self._base.index is not None:
             sync_directory(self._partial)
@@ -64,7 +63,7 @@ class Staging:
         sync_directory(self._root.parent)
 
     def discard(self) -> None:
-        """Remove what is not published."""
+        """Remove everything unpublished."""
         if self._partial.is_dir():
             shutil.rmtree(self._partial)
         self._partial.unlink(missing_ok=True)
@@ -73,10 +72,10 @@ class Staging:
 
 
 def refuse_unfit(base: BaseFiles, lora: FileLayout, output: Path) -> None:
-    """Refuse an output that is an input, holds one, or is a folder where a file must be.
+    """Refuse an output that is an input, contains one, or is a folder instead of a file.
 
     Raises:
-        MergeError: It says which; nothing has been touched.
+        MergeError: Names the problem; nothing has been changed.
     """
     root = output_root(base, output).resolve()
     bases = {base.path.resolve(), *(file.path.resolve() for file in base.files)}
@@ -86,7 +85,7 @@ def refuse_unfit(base: BaseFiles, lora: FileLayout, output: Path) -> None:
         if root in paths:
             raise MergeError(f"{output} is the {kind} itself.", "Choose another output.")
         if any(root in path.parents for path in paths):
-            raise MergeError(f"{output} holds the {kind}.", "Choose another output.")
+            raise MergeError(f"{output} contains the {kind}.", "Choose another output.")
     if base.index is None and root.is_dir():
         raise MergeError(
             f"{output} is a folder, and the base is a single file.", "Name a file as output."
@@ -94,18 +93,18 @@ def refuse_unfit(base: BaseFiles, lora: FileLayout, output: Path) -> None:
 
 
 def output_root(base: BaseFiles, output: Path) -> Path:
-    """Return what appears as a whole: the file, or the folder of a model in several files."""
+    """Return the path that is published: the file, or the folder of a sharded model."""
     return output.parent if base.index is not None and output.suffix == ".json" else output
 
 
 def is_taken(root: Path) -> bool:
-    """Tell whether something is at `root`; an empty folder is nothing."""
+    """Return whether `root` exists and is not an empty folder."""
     return any(root.iterdir()) if root.is_dir() else root.exists()
 
 
 @contextmanager
 def exclusive(root: Path) -> Generator[None]:
-    """Hold the right to make `root`; wait while another process or thread holds it."""
+    """Hold the lock for writing `root`; wait while another process or thread holds it."""
     root.parent.mkdir(parents=True, exist_ok=True)
     path = root.with_name(f".{root.name}.lock")
     while (descriptor := _lock(path)) is None:
@@ -118,10 +117,10 @@ def exclusive(root: Path) -> Generator[None]:
 
 
 def _lock(path: Path) -> int | None:
-    """Return a locked descriptor of the file at `path`; None if it is no longer that file.
+    """Return a locked descriptor of the file at `path`; None if that file was replaced.
 
-    A holder deletes its file before it lets go, so a lock that was waited for may be one on a
-    deleted file, while a third party already holds the new one.
+    A holder deletes the lock file before it unlocks it. A lock that was waited for may therefore
+    be on a deleted file, while a third process already holds the new one.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:

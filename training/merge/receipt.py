@@ -1,4 +1,4 @@
-"""The record of a finished merge: what went in, what came out, and how that was checked."""
+"""The record of a finished merge: inputs, output and checks."""
 
 import hashlib
 import json
@@ -10,20 +10,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from training.errors import MergeError
 
-# Raised whenever the same inputs may give other bytes, so that no older output is reused.
+# Increased whenever the same inputs may give different bytes, so that old output is not reused.
 MERGE_VERSION = 3
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Receipt(BaseModel):
-    """What a merge did; its JSON is stored beside the output.
+    """A finished merge, stored as JSON beside the output.
 
-    `output_digest` is the SHA-256 over the binary SHA-256 of every tensor's bytes, in file
-    order; `header_sha256` covers names, shapes and dtypes the same way, file by file. For a
-    base in several files `base_sha256` is that of the lines `<sha256>  <name>`, as sha256sum
-    prints them. Errors and changes are absolute, in the units of the weights; `largest_change`
-    is the root mean square of the change of the tensor that changes most.
+    `output_digest` is the SHA-256 over the binary SHA-256 of every tensor's bytes, in file order;
+    `header_sha256` covers the files' headers in the same way. For a sharded base, `base_sha256` is
+    that of the lines `<sha256>  <name>` that sha256sum prints. Errors and changes are absolute, in
+    the units of the weights; `largest_change` is the root mean square of the change of the tensor
+    that changes most.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,10 +54,10 @@ class Receipt(BaseModel):
     @model_validator(mode="after")
     def _is_of_a_whole_merge(self) -> Self:
         if fold_digests(self.tensor_sha256.values()) != self.output_digest:
-            raise ValueError("output_digest is not that of the listed tensors")
+            raise ValueError("output_digest does not match the listed tensors")
         if self.layers_merged != self.layers_expected:
             merged = f"{self.layers_merged} of {self.layers_expected}"
-            raise ValueError(f"{merged} layers are not a whole merge")
+            raise ValueError(f"{merged} layers are not a complete merge")
         return self
 
     @property
@@ -67,22 +67,20 @@ class Receipt(BaseModel):
 
     @property
     def address(self) -> str:
-        """The content address of the output."""
         return address(self.base_sha256, self.lora_sha256, self.strength)
 
     def to_json(self) -> str:
-        """Return the text in which the receipt is stored."""
         return self.model_dump_json(indent=2) + "\n"
 
 
 def address(base_sha256: str, lora_sha256: str, strength: float) -> str:
-    """Return the name under which the merge of these inputs is stored and found again."""
+    """Return the content address of the merge of these inputs."""
     inputs = [MERGE_VERSION, base_sha256, lora_sha256, float(strength)]
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
 def receipt_path(output: Path) -> Path:
-    """Return where the receipt of `output` lies."""
+    """Return where the receipt of `output` is stored."""
     return output.with_name(f"{output.name}.receipt.json")
 
 
@@ -90,7 +88,7 @@ def read_receipt(path: Path) -> Receipt:
     """Return the receipt stored at `path`.
 
     Raises:
-        MergeError: There is none, or it has been changed or damaged.
+        MergeError: There is none, or it was modified or damaged.
     """
     try:
         return Receipt.model_validate_json(path.read_bytes())
@@ -102,7 +100,7 @@ def read_receipt(path: Path) -> Receipt:
     except (OSError, ValidationError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise MergeError(
-            f"{path} cannot be read as a merge's receipt ({reason}).",
+            f"{path} cannot be read as a receipt of a merge ({reason}).",
             "Delete the merged model and merge again.",
         ) from error
 

@@ -1,4 +1,4 @@
-"""What a merge is asked to do, and how far it has come."""
+"""The request for a merge, and its progress."""
 
 import re
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeRequest:
-    """One speed LoRA to be merged into one base model.
+    """A speed LoRA to merge into a base model.
 
     Attributes:
-        base: A safetensors file, or the index JSON (or the folder) of a model in several files.
+        base: A safetensors file, or the index JSON (or its folder) of a sharded model.
         lora: The LoRA's safetensors file.
-        output: Where the merged model appears once it is complete: a file, or for a base in
-            several files a folder (or the path of the new index in a folder of its own).
+        output: Where the merged model appears once complete: a file, or for a sharded base a
+            folder (or the path of the new index in its own folder).
         strength: Factor on every change of the LoRA.
-        expected: Modules such as `blocks.0.self_attn.q` that must all be changed. None means
-            every 2-D weight of the blocks whose module kind the LoRA covers.
-        expected_count: How many weight matrices must be changed.
+        expected: Modules such as `blocks.0.self_attn.q` that must all change. None means every
+            2-D weight of the blocks whose module kind the LoRA covers.
+        expected_count: How many weight matrices must change.
         known_unused: Names or `fnmatch` patterns of LoRA keys that may be skipped.
-        base_sha256: Hash of the base where it is known; otherwise it is computed.
-        lora_sha256: Hash of the LoRA where it is known; otherwise it is computed.
+        base_sha256: Hash of the base, if known; otherwise it is computed.
+        lora_sha256: Hash of the LoRA, if known; otherwise it is computed.
     """
 
     base: Path
@@ -43,7 +43,7 @@ class MergeRequest:
 
 @dataclass(frozen=True, slots=True)
 class MergeProgress:
-    """How much of the output is written; layers are the weight matrices that change."""
+    """Output written so far; layers are the weight matrices that change."""
 
     layers_done: int
     layers_total: int

@@ -1,4 +1,4 @@
-"""Whether a merged model is still, byte for byte, what its receipt says."""
+"""Verification of a merged model against its receipt, byte by byte."""
 
 import hashlib
 import os
@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from training.errors import MergeError
-from training.merge.base_files import BaseFiles, read_base
-from training.merge.layout import listed
+from training.merge.disk.file_io import tensor_sha256
+from training.merge.inputs.files import BaseFiles, listed, read_base
 from training.merge.receipt import Receipt, fold_digests
-from training.merge.transfer import tensor_sha256
 
 _FIX = "Delete the merged model and its receipt, and merge again."
 
@@ -19,19 +18,19 @@ OnBytes = Callable[[int, int], None]
 
 
 def _ignore(done: int, whole: int) -> None:
-    """Report to nobody."""
+    pass
 
 
 def verify(output: Path, receipt: Receipt, *, on_progress: OnBytes = _ignore) -> None:
-    """Read the whole of `output` and compare it with `receipt`.
+    """Read all of `output` and compare it with `receipt`.
 
     Args:
         output: The merged model.
         receipt: Its receipt.
-        on_progress: Called with the bytes of tensors that are read, and with those of all.
+        on_progress: Called with the bytes of tensors read so far, and with their total.
 
     Raises:
-        MergeError: It names what differs.
+        MergeError: Names what differs.
     """
     files = check_outline(output, receipt)
     tensors = list(files.tensors)
@@ -47,19 +46,19 @@ def verify(output: Path, receipt: Receipt, *, on_progress: OnBytes = _ignore) ->
     differing = [name for name, digest in written.items() if receipt.tensor_sha256[name] != digest]
     if differing:
         raise MergeError(
-            f"{len(differing)} of {len(tensors)} tensors of {output.name} are not what the "
-            f"receipt says: {listed(differing)}.",
+            f"{len(differing)} of {len(tensors)} tensors of {output.name} do not match "
+            f"the receipt: {listed(differing)}.",
             _FIX,
         )
     if fold_digests(found) != receipt.output_digest:
-        raise MergeError(f"The tensors of {output.name} are in another order.", _FIX)
+        raise MergeError(f"The tensors of {output.name} are in a different order.", _FIX)
 
 
 def check_outline(output: Path, receipt: Receipt) -> BaseFiles:
     """Compare sizes, names, shapes and dtypes with `receipt`, without reading the tensors.
 
     Raises:
-        MergeError: It names what differs.
+        MergeError: Names what differs.
     """
     try:
         files = read_base(output)
@@ -76,7 +75,7 @@ def check_outline(output: Path, receipt: Receipt) -> BaseFiles:
             _FIX,
         )
     if header_sha256(files) != receipt.header_sha256:
-        raise MergeError(f"Shapes or dtypes of {output.name} are not those merged.", _FIX)
+        raise MergeError(f"Shapes or dtypes of {output.name} are not those that were merged.", _FIX)
     return files
 
 

@@ -40,7 +40,7 @@ class DatasetRemovals:
     """Removes versions and whole datasets of guilds, unless an open run reads them."""
 
     def __init__(self, runtime: Runtime, datasets: Datasets, runs: Runs) -> None:
-        self._house = runtime
+        self._runtime = runtime
         self._datasets = datasets
         self._all_runs = runs
 
@@ -97,8 +97,8 @@ class DatasetRemovals:
         return self._datasets.remove(guild, name)
 
     def _refuse_open(self, guild: str, name: str, numbers: set[int]) -> None:
-        for found_guild, run in open_runs(self._house, guild):
-            used = self._house.log(found_guild, run).spec().dataset
+        for found_guild, run in open_runs(self._runtime, guild):
+            used = self._runtime.log(found_guild, run).spec().dataset
             if _is_of(used, name, numbers):
                 raise RequestError(
                     f"The run {run} is reading {used}, so it cannot be removed now.",
@@ -109,7 +109,7 @@ class DatasetRemovals:
         found: list[str] = []
         for run in self._all_runs.names(guild):
             try:
-                used = self._house.log(guild, run).spec().dataset
+                used = self._runtime.log(guild, run).spec().dataset
             except DamagedRunError:  # what it was trained on cannot be told any more
                 continue
             if _is_of(used, name, numbers):

@@ -12,7 +12,7 @@ from training.files.parallel import AT_ONCE, each
 from training.lora.contents import Contents, read_contents
 from training.lora.fit import require_fit, require_values
 from training.pipeline.runtime import Runtime
-from training.registry.loras import Checkpoints, engine_modules
+from training.registry.loras import Loras, engine_modules
 from training.runs.event_log import DamagedRunError
 from training.runs.hyperparameters import split_value
 from training.runs.spec import ExpertSpec, RunSpec, StartingPoint
@@ -29,8 +29,8 @@ class InitialWeights:
     """Resolves what experts start from, and keeps a run's own copy of it."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._house = runtime
-        self._checkpoints = Checkpoints(runtime.store)
+        self._runtime = runtime
+        self._checkpoints = Loras(runtime.store)
 
     def resolve(self, spec: RunSpec, text: str | None) -> RunSpec:
         """Return `spec` with what `text` says its experts start from, one value for all or each.
@@ -62,7 +62,7 @@ class InitialWeights:
         for expert in spec.experts:
             if expert.start is None:
                 continue
-            store = self._house.store
+            store = self._runtime.store
             key = spec.keys.initial_weights(expert.name, expert.start.sha256)
             if store.exists(key):
                 continue
@@ -87,7 +87,7 @@ class InitialWeights:
             for record in self._checkpoints.all(guild)
             if wanted in record.name
         }
-        store = self._house.store
+        store = self._runtime.store
         fitting = [run for run in reversed(store.names(store_keys.runs(guild))) if wanted in run]
         for first in range(0, len(fitting), AT_ONCE):
             if len(found) >= _ENOUGH:
@@ -99,10 +99,10 @@ class InitialWeights:
 
     def _checkpoints_of(self, guild: str, run: str) -> dict[str, str]:
         """Return what can be named of a run; nothing of one that is open or damaged."""
-        if not self._house.store.exists(RunKeys(guild, run).ended):
+        if not self._runtime.store.exists(RunKeys(guild, run).ended):
             return {}
         try:
-            state = self._house.log(guild, run).load()
+            state = self._runtime.log(guild, run).load()
         except DamagedRunError:
             return {}
         return {
@@ -161,12 +161,12 @@ class InitialWeights:
                 f"{name} is of the {match['expert']} expert; it cannot start {expert}.",
                 _own_expert(match["expert"], name, f"{match['run']}/e{match['epoch']}", expert),
             )
-        run = self._house.log(guild, match["run"]).load()
+        run = self._runtime.log(guild, match["run"]).load()
         saved = run.expert(expert).checkpoints
         for checkpoint in reversed(saved):
             if checkpoint.epoch == int(match["epoch"]):
                 folder = RunKeys(guild, match["run"]).folder
-                return self._house.store.fetch(f"{folder}/{checkpoint.file}")
+                return self._runtime.store.fetch(f"{folder}/{checkpoint.file}")
         have = ", ".join(f"e{c.epoch}" for c in saved) or "none"
         raise NotFoundError(
             f"{match['run']} has no checkpoint of epoch {match['epoch']} of its {expert} expert.",
@@ -177,7 +177,7 @@ class InitialWeights:
         if start.kept_by is not None:
             # The checkpoint may have been removed since; the old run kept its copy.
             kept = RunKeys(spec.guild, start.kept_by).initial_weights(expert, start.sha256)
-            return self._house.store.fetch(kept)
+            return self._runtime.store.fetch(kept)
         return self._named(spec.guild, expert, start.source)
 
 

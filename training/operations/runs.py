@@ -35,7 +35,7 @@ class Runs(RunList):
     def __init__(self, runtime: Runtime, index: RunIndex) -> None:
         super().__init__(runtime, index)
         self._datasets = Datasets(runtime.store)
-        self.starts = InitialWeights(runtime)
+        self.initial_weights = InitialWeights(runtime)
 
     def draft(self, request: TrainRequest, origin: Requester, engine: EngineName) -> RunSpec:
         """Return the spec that a request leads to, without storing anything.
@@ -69,7 +69,7 @@ class Runs(RunList):
         if request.gpu is not None and only is not None and engine == "musubi":
             require_same_gpu(request.gpu, only)
         spec = draft_spec(request, origin, engine, ref=ref, report=report, default_gpu=gpu)
-        return self.starts.resolve(spec, request.resume_from)
+        return self.initial_weights.resolve(spec, request.resume_from)
 
     def start(self, request: TrainRequest, origin: Requester, engine: EngineName) -> RunSpec:
         """Store a run and move it as far as it can go; the same token gives the same run.
@@ -218,7 +218,7 @@ class Runs(RunList):
                 store.create(spec.keys.unannounced, b"")
             report = self._report(spec)
             store.write(spec.keys.report, report.model_dump_json().encode())
-            self.starts.keep(spec)
+            self.initial_weights.keep(spec)
         is_ours = store.create(key, data) or store.read(key) == data
         return spec if is_ours else None
 

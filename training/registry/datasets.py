@@ -9,6 +9,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from training import store_keys
+from training.dataset.captions.table import write_table
+from training.dataset.difference import Difference, compare
 from training.dataset.limits import Limits
 from training.dataset.original import used_as
 from training.dataset.report import Media, Report
@@ -170,6 +172,26 @@ class Datasets:
             have = ", ".join(f"{name}@{n}" for n in numbers)
             raise NotFoundError(f"{name} has no version {number}.", f"Choose one of: {have}.")
         return self._read(guild, name, number if number is not None else numbers[-1])
+
+    def captions(self, guild: str, reference: str) -> tuple[DatasetVersion, bytes]:
+        """Return a version and its captions as a CSV table.
+
+        Raises:
+            NotFoundError: The guild has no such dataset or version.
+        """
+        version = self.find(guild, reference)
+        return version, write_table(self.draft(guild, version).report)
+
+    def difference(
+        self, guild: str, old: str, new: str
+    ) -> tuple[DatasetVersion, DatasetVersion, Difference]:
+        """Return two versions and what changed from one to the other.
+
+        Raises:
+            NotFoundError: The guild has no such dataset or version.
+        """
+        before, after = self.find(guild, old), self.find(guild, new)
+        return before, after, compare(self.report(guild, before), self.report(guild, after))
 
     def report(self, guild: str, version: DatasetVersion, media: Media | None = None) -> Report:
         """Return what was found in a version, for the media it is stored with, or for `media`.

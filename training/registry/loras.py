@@ -54,7 +54,7 @@ class StoredLora(BaseModel):
     added_by: str
 
 
-class Checkpoints:
+class Loras:
     """Adds, lists, finds and removes the LoRA files of guilds in one store."""
 
     def __init__(self, store: Store) -> None:

@@ -56,7 +56,7 @@ class RunLog:
         """
         unknown = NotFoundError(
             f"There is no run called {self.run_name[:80]!r} here.",
-            "Choose one of the runs that are listed.",
+            "Look up its name in the list of runs.",
             ShowRuns(),
         )
         if not is_name(self.run_name):

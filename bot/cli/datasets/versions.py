@@ -11,11 +11,9 @@ from bot.cli.datasets.zips import require_file
 from bot.cli.home import GUILD, OPERATOR, Home
 from bot.cli.output import console, counted, print_json
 from bot.cli.parameters import Json, StoredName, Trigger
-from bot.installation import Installation
 from bot.messages.dataset_text import report_text
 from bot.messages.difference_text import difference_text
-from training.dataset.captions.table import write_table
-from training.dataset.difference import compare
+from training.dataset.difference import Difference
 from training.errors import RequestError
 from training.registry.dataset_draft import Upload
 from training.registry.dataset_edits import DatasetEdits
@@ -79,8 +77,7 @@ def captions(
 ) -> None:
     local = (home or Home()).open()
     if file is None and not prefix:
-        version = local.datasets.find(GUILD, dataset)
-        _write(write_table(local.datasets.draft(GUILD, version).report), out)
+        _write(local.datasets.captions(GUILD, dataset)[1], out)
         return
     if file is not None and prefix:
         raise RequestError("--file and --prefix are two changes.", "Make one after the other.")
@@ -93,28 +90,26 @@ def captions(
         table = file.read_bytes()
         after = edits.recaption(GUILD, dataset, table, trigger=trigger, by=OPERATOR)
     _print_version(after)
-    _print_difference(local, before, after)
+    _print_difference(*local.datasets.difference(GUILD, str(before.ref), str(after.ref)))
 
 
 def diff(
     old: StoredName, new: StoredName, /, *, json: Json = False, home: Home | None = None
 ) -> None:
     local = (home or Home()).open()
-    before, after = local.datasets.find(GUILD, old), local.datasets.find(GUILD, new)
-    if not json:
-        _print_difference(local, before, after)
-        return
-    reports = [local.datasets.report(GUILD, version) for version in (before, after)]
-    print_json({"old": str(before.ref), "new": str(after.ref), **asdict(compare(*reports))})
+    before, after, found = local.datasets.difference(GUILD, old, new)
+    if json:
+        print_json({"old": str(before.ref), "new": str(after.ref), **asdict(found)})
+    else:
+        _print_difference(before, after, found)
 
 
 def _print_version(version: DatasetVersion) -> None:
     console.print(f"{version.ref}: {version.change}", markup=False)
 
 
-def _print_difference(local: Installation, old: DatasetVersion, new: DatasetVersion) -> None:
-    reports = [local.datasets.report(GUILD, version) for version in (old, new)]
-    console.print(difference_text(old, new, compare(*reports)), markup=False, end="")
+def _print_difference(old: DatasetVersion, new: DatasetVersion, found: Difference) -> None:
+    console.print(difference_text(old, new, found), markup=False, end="")
 
 
 def _write(table: bytes, out: Path | None) -> None:

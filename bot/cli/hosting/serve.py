@@ -15,6 +15,7 @@ from bot.hosting.bot import RunningBot, load_and_freeze, running_bot
 from bot.hosting.local import LocalInstallation
 from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxServer
+from bot.service.threads import in_thread
 
 _SANDBOX_EDIT_SECONDS = 1.0
 _SANDBOX_ROLE = "lora-team"
@@ -50,7 +51,7 @@ async def _sandbox(local: LocalInstallation, port: int, opens_browser: bool) -> 
                 console.print(f"  {server.page_url}", markup=False)
                 console.print("Whoever has this address can use it. Ctrl-C ends it.")
                 if opens_browser:
-                    await asyncio.to_thread(webbrowser.open, server.page_url)
+                    await in_thread(webbrowser.open, server.page_url)
                 await _until_told(bot)
     finally:
         await server.stop()

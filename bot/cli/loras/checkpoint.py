@@ -42,7 +42,7 @@ def add(
 ) -> None:
     """Check a LoRA file, bind it to a model and an expert, and store it."""
     home = home or ServerHome()
-    record = home.open().checkpoints.add(
+    record = home.open().loras.add(
         home.guild,
         file,
         model=binding.model,
@@ -60,7 +60,7 @@ def add(
 def list_(*, json: Json = False, home: ServerHome | None = None) -> None:
     """List the LoRA files that trainings can start from."""
     home = home or ServerHome()
-    found = home.open().checkpoints.all(home.guild)
+    found = home.open().loras.all(home.guild)
     if json:
         print_json([record.model_dump(mode="json") for record in found])
         return
@@ -75,5 +75,5 @@ def list_(*, json: Json = False, home: ServerHome | None = None) -> None:
 def remove(name: Name, /, *, home: ServerHome | None = None) -> None:
     """Remove one; runs that started from it keep their own copy."""
     home = home or ServerHome()
-    home.open().checkpoints.remove(home.guild, name)
+    home.open().loras.remove(home.guild, name)
     console.print(f"{name} is removed; runs that started from it keep their own copy.")

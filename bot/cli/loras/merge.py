@@ -76,7 +76,7 @@ def _merge(request: MergeRequest) -> Receipt:
             "A merge calculates with torch, which is not installed here.",
             "Install it: pip install 'wan-lora-bot[local]'.",
         )
-    from training.merge.stream import merge as merge_files  # noqa: PLC0415  # imports torch
+    from training.merge.merge import merge as merge_files  # noqa: PLC0415  # imports torch
 
     with _bar("merging") as show:
 

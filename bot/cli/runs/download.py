@@ -9,8 +9,8 @@ from cyclopts import Parameter
 from bot.cli.home import GUILD, Home
 from bot.cli.output import console, fetched
 from bot.cli.parameters import RunName
-from bot.web.archive import Stored, ZipMember, stream_zip
-from bot.web.bundle import READ_ME, bundle
+from bot.service.downloads.archive import Stored, ZipMember, stream_zip
+from bot.service.downloads.bundle import READ_ME, bundle
 from training.pipeline.checkpoint_sets import require_checkpoints
 
 _BLOCK_BYTES = 1 << 20

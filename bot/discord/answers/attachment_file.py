@@ -1,11 +1,11 @@
 """Fetching an attachment to disk, a block at a time."""
 
-import asyncio
 from pathlib import Path
 
 import aiohttp
 import discord
 
+from bot.service.threads import in_thread
 from training.errors import RequestError
 
 _BLOCK_BYTES = 1024 * 1024
@@ -29,7 +29,7 @@ async def save_attachment(attachment: discord.Attachment, target: Path) -> None:
         ):
             with target.open("wb", buffering=0) as file:
                 async for block in response.content.iter_chunked(_BLOCK_BYTES):
-                    await asyncio.to_thread(file.write, block)
+                    await in_thread(file.write, block)
     except (aiohttp.ClientError, TimeoutError) as error:
         raise RequestError(
             f"{attachment.filename} could not be fetched from Discord.", "Upload it again."

@@ -7,8 +7,10 @@ import discord
 from bot.discord.answers.long_answer import LongAnswer
 from bot.messages.card import Card
 from bot.messages.check_text import checked_card
-from bot.messages.dataset_text import dataset_card
-from bot.service.dataset_views import CheckedDataset, Looked, StoredDataset
+from bot.messages.contact_sheet import draw_sheet
+from bot.messages.dataset_text import dataset_card, report_text
+from bot.service.datasets import CheckedDataset, Looked, StoredDataset
+from bot.service.threads import in_thread
 
 SHEET = "contact-sheet.jpg"
 
@@ -52,8 +54,9 @@ def report_file(name: str, text: str) -> discord.File:
 async def _send(
     answer: LongAnswer, card: Card, looked: Looked, name: str, view: discord.ui.View
 ) -> None:
-    files = [report_file(name, looked.text)]
-    if looked.sheet is not None:
-        files.insert(0, discord.File(io.BytesIO(looked.sheet), filename=SHEET))
+    files = [report_file(name, await in_thread(report_text, looked.report))]
+    sheet = await in_thread(draw_sheet, looked.report, looked.thumbnails.images())
+    if sheet is not None:
+        files.insert(0, discord.File(io.BytesIO(sheet), filename=SHEET))
         card = card.with_image(f"attachment://{SHEET}")
     await answer.send(card, files, view)

@@ -8,6 +8,7 @@ from bot.discord.answers.answers import Interaction, answer, guild_of, requester
 from bot.discord.answers.embed import to_embed
 from bot.messages.lists import cancelled_card, download_card, resumed_card, retried_card
 from bot.service.service import Service
+from bot.service.threads import in_thread
 from training.errors import RequestError
 from training.pipeline.run_view import RunView
 
@@ -42,7 +43,7 @@ async def send_links(interaction: Interaction, service: Service, run: str) -> No
 
 async def resume_run(interaction: Interaction, service: Service, show: ShowRun, run: str) -> None:
     """Go on with a failed or cancelled run as a new one, and show its card."""
-    spec = await service.resume(run, requester_of(interaction))
+    spec = await in_thread(service.installation.runs.resume, run, requester_of(interaction))
     await answer(interaction, resumed_card(spec), ephemeral=True)
     await show(guild_of(interaction), spec.name)
 
@@ -53,7 +54,7 @@ async def try_again(interaction: Interaction, service: Service, show: ShowRun, r
     Raises:
         RequestError: Nothing was suggested for it.
     """
-    spec = await service.try_again(run, requester_of(interaction))
+    spec = await in_thread(service.installation.runs.try_again, run, requester_of(interaction))
     view = await service.run(guild_of(interaction), run)
     if view.run.suggestion is None:
         raise ValueError(f"{run} was started again without a suggestion")

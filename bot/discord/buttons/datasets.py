@@ -14,8 +14,9 @@ from bot.discord.buttons.runs import ServiceClient
 from bot.discord.copies.interaction_claims import Claimed
 from bot.messages.check_text import captions_card
 from bot.messages.removal_text import removal_card, removed_card
-from bot.service.dataset_views import CheckedDataset, StoredDataset
+from bot.service.datasets import CheckedDataset, StoredDataset
 from bot.service.service import Service
+from bot.service.threads import in_thread
 from training.dataset.report import Media
 from training.errors import RequestError
 
@@ -96,7 +97,7 @@ def stored_buttons(guild: str, stored: StoredDataset) -> discord.ui.View:
         actions.append("prefix")
     if stored.version.media == "original":
         actions.append("repaired")
-    elif stored.looked.no_original is None:
+    elif stored.looked.can_keep_original:
         actions.append("original")
     return _buttons(guild, str(stored.version.ref), *actions, "captions", "remove")
 
@@ -112,7 +113,7 @@ def checked_buttons(guild: str, checked: CheckedDataset) -> discord.ui.View:
     actions.append("store")
     if checked.looked.needs_prefix:
         actions.append("store-prefix")
-    if checked.looked.no_original is None:
+    if checked.looked.can_keep_original:
         actions.append("store-original")
     return _buttons(guild, checked.token or "", *actions)
 
@@ -153,7 +154,9 @@ async def show_checked(interaction: Interaction, checked: CheckedDataset, long: 
 
 async def send_captions(interaction: Interaction, service: Service, reference: str) -> None:
     """Send the captions of a version as a table, to whoever asked."""
-    version, table = await service.datasets.captions(guild_of(interaction), reference)
+    version, table = await in_thread(
+        service.installation.datasets.captions, guild_of(interaction), reference
+    )
     await interaction.followup.send(
         embed=to_embed(captions_card(version)),
         file=table_file(str(version.ref), table),
@@ -164,7 +167,7 @@ async def send_captions(interaction: Interaction, service: Service, reference: s
 async def ask_to_remove(interaction: Interaction, service: Service, reference: str) -> None:
     """Ask whoever wants something removed, naming what would go with it."""
     guild = guild_of(interaction)
-    removal = await service.datasets.removal(guild, reference)
+    removal = await in_thread(service.datasets.removals.ask, guild, reference)
     # The newest version goes along: one that comes after the question is not removed with it.
     action: Action = "remove-all" if removal.is_whole else "remove-now"
     await interaction.followup.send(
@@ -181,10 +184,14 @@ async def _act(action: Action, interaction: Interaction, service: Service, about
         case "remove":
             await ask_to_remove(interaction, service, about)
         case "remove-now":
-            removed = await service.datasets.remove(guild_of(interaction), about)
+            removed = await in_thread(
+                service.datasets.removals.remove, guild_of(interaction), about
+            )
             await answer(interaction, removed_card(removed))
         case "remove-all":
-            removed = await service.datasets.remove_all(guild_of(interaction), about)
+            removed = await in_thread(
+                service.datasets.removals.remove_all, guild_of(interaction), about
+            )
             await answer(interaction, removed_card(removed))
         case _:
             await show_stored(interaction, await _stored(action, interaction, service, about))
@@ -197,8 +204,8 @@ async def _stored(
     datasets, guild, by = service.datasets, guild_of(interaction), str(interaction.user.id)
     media: Media = "original" if action.endswith("original") else "repaired"
     if action == "prefix":
-        return await datasets.prefix(guild, about, trigger=None, by=by)
+        return await datasets.edit(datasets.edits.prefix, guild, about, trigger=None, by=by)
     if not action.startswith("store"):
-        return await datasets.choose_media(guild, about, media, by=by)
+        return await datasets.edit(datasets.edits.choose_media, guild, about, media, by=by)
     is_prefixed = action == "store-prefix"
     return await datasets.use_checked(guild, about, media=media, is_prefixed=is_prefixed, by=by)

@@ -16,6 +16,7 @@ from bot.messages.card import Card
 from bot.messages.lists import ended_ping
 from bot.messages.run_card import run_card
 from bot.service.service import Service
+from bot.service.threads import in_thread
 from training import store_keys
 from training.errors import NotFoundError, RequestError, TrainingError
 from training.pipeline.run_view import RunView
@@ -75,7 +76,7 @@ class CardKeeper:
     async def refresh(self) -> None:
         """Bring the card of every run up to date that is open or whose end was not told."""
         open_runs = await self._service.open_runs()
-        untold = await asyncio.to_thread(self._untold)
+        untold = await in_thread(self._untold)
         for guild, run in dict.fromkeys([*open_runs, *untold]):
             try:
                 await self.show(guild, run)
@@ -90,7 +91,7 @@ class CardKeeper:
         key = (guild, run)
         async with self._locks.setdefault(key, asyncio.Lock()):
             view = await self._service.run(guild, run)
-            record = await asyncio.to_thread(self._record, guild, run)
+            record = await in_thread(self._record, guild, run)
             if record is not None and record.is_told:
                 return
             channel = self._channel(view)
@@ -112,7 +113,7 @@ class CardKeeper:
             logger.warning("run %s: its channel is gone, so it has no card", view.spec.name)
         if view.run.status.is_final:
             known = record or CardRecord(*key, channel=0, message=0)
-            await asyncio.to_thread(self._save, replace(known, is_told=True))
+            await in_thread(self._save, replace(known, is_told=True))
 
     async def _post(self, channel: _Channel, view: RunView, instead_of: int = 0) -> CardRecord:
         try:
@@ -129,7 +130,7 @@ class CardKeeper:
             ) from error
         spec = view.spec
         record = CardRecord(spec.guild, spec.name, message.channel.id, message.id)
-        await asyncio.to_thread(self._save, record)
+        await in_thread(self._save, record)
         return record
 
     async def _edit(self, channel: _Channel, record: CardRecord, view: RunView) -> CardRecord:
@@ -162,7 +163,7 @@ class CardKeeper:
             mention_author=False,
             nonce=_nonce(view, "end"),
         )
-        await asyncio.to_thread(self._save, replace(record, is_told=True))
+        await in_thread(self._save, replace(record, is_told=True))
 
     def _is_due(self, key: tuple[str, str], record: CardRecord, view: RunView) -> bool:
         if view.run.status.is_final:

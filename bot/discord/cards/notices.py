@@ -8,6 +8,7 @@ import discord
 
 from bot.discord.answers.embed import to_embed
 from bot.messages.notice_text import clean_up_card
+from bot.service.threads import in_thread
 from training.operations.notices import notices
 from training.ports import Store
 
@@ -33,7 +34,7 @@ class NoticeTeller:
 
     async def tell(self) -> None:
         """Post what is to be told now; a notice whose channel is gone is dropped."""
-        for key, notice in await asyncio.to_thread(lambda: list(notices(self._store))):
+        for key, notice in await in_thread(lambda: list(notices(self._store))):
             channel = self._client.get_channel(int(notice.channel))
             if isinstance(channel, discord.TextChannel | discord.Thread):
                 try:
@@ -42,4 +43,4 @@ class NoticeTeller:
                     logger.warning("a notice could not be posted in %s", notice.channel)
             else:
                 logger.warning("the channel %s of a notice is gone", notice.channel)
-            await asyncio.to_thread(self._store.delete, key)
+            await in_thread(self._store.delete, key)

@@ -11,6 +11,7 @@ from bot.discord.buttons.datasets import send_captions, show_stored
 from bot.discord.commands.completion import Complete
 from bot.messages.difference_text import difference_card, difference_text
 from bot.service.service import Service
+from bot.service.threads import in_thread
 from training.dataset.captions.table import TABLE_LIMIT_BYTES
 from training.errors import RequestError
 
@@ -41,13 +42,15 @@ def add_caption_commands(
             return
         await interaction.response.defer(thinking=True)
         datasets, guild, by = service.datasets, guild_of(interaction), str(interaction.user.id)
-        before, _ = await datasets.captions(guild, name)
+        before = await in_thread(service.installation.datasets.find, guild, name)
         if file is None:
-            stored = await datasets.prefix(guild, name, trigger=trigger, by=by)
+            stored = await datasets.edit(datasets.edits.prefix, guild, name, trigger=trigger, by=by)
         else:
             _check(file, is_prefixed=prefix)
             table = await file.read()
-            stored = await datasets.recaption(guild, name, table, trigger=trigger, by=by)
+            stored = await datasets.edit(
+                datasets.edits.recaption, guild, name, table, trigger=trigger, by=by
+            )
         await show_stored(interaction, stored)
         if stored.is_new:
             refs = str(before.ref), str(stored.version.ref)
@@ -79,7 +82,9 @@ def _check(file: discord.Attachment, *, is_prefixed: bool) -> None:
 async def _send_difference(
     interaction: Interaction, service: Service, old: str, new: str, *, is_private: bool
 ) -> None:
-    found = await service.datasets.difference(guild_of(interaction), old, new)
+    found = await in_thread(
+        service.installation.datasets.difference, guild_of(interaction), old, new
+    )
     text = difference_text(*found)
     await interaction.followup.send(
         embed=to_embed(difference_card(*found)),

@@ -15,8 +15,10 @@ from bot.messages.checkpoint_text import (
     removed_checkpoint_card,
 )
 from bot.service.service import Service
+from bot.service.threads import in_thread
 from training.catalogue.models import MODELS
 from training.errors import RequestError
+from training.registry.loras import expert_named
 
 _MIB = 1024 * 1024
 _SUFFIX = ".safetensors"
@@ -53,12 +55,13 @@ def checkpoint_group(
         with tempfile.TemporaryDirectory(prefix="lorabot-upload-") as folder:
             saved = Path(folder) / Path(file.filename).name
             await file.save(saved)
-            record = await service.add_checkpoint(
+            record = await in_thread(
+                service.installation.loras.add,
                 guild_of(interaction),
                 saved,
                 model=model,
-                expert=expert,
-                name=name,
+                expert=expert_named(expert) if expert else None,
+                name=name or None,
                 by=str(interaction.user.id),
             )
         await answer(interaction, checkpoint_card(record))
@@ -67,7 +70,7 @@ def checkpoint_group(
     async def list_(interaction: Interaction) -> None:
         await interaction.response.defer(ephemeral=True)
         guild = guild_of(interaction)
-        found = await service.checkpoints(guild)
+        found = await in_thread(service.installation.loras.all, guild)
         await answer(interaction, checkpoint_list(found, guild), ephemeral=True)
 
     @group.command(name="remove", description="Remove one; runs that started from it are not hurt")
@@ -75,7 +78,7 @@ def checkpoint_group(
     @app_commands.autocomplete(name=checkpoint_names)
     async def remove(interaction: Interaction, name: str) -> None:
         await interaction.response.defer()
-        removed = await service.remove_checkpoint(guild_of(interaction), name)
+        removed = await in_thread(service.installation.loras.remove, guild_of(interaction), name)
         await answer(interaction, removed_checkpoint_card(removed))
 
     return group

@@ -9,6 +9,7 @@ from bot.discord.answers.answers import Interaction, guild_of
 from bot.discord.commands.settings_text import complete_settings
 from bot.messages.gpu_text import priced
 from bot.service.service import Service
+from bot.service.threads import in_thread
 from training.catalogue.gpus import GPUS
 
 Choices = list[app_commands.Choice[str]]
@@ -23,7 +24,7 @@ def dataset_names(service: Service) -> Complete:
     """Complete the name of a dataset."""
 
     async def complete(interaction: Interaction, typed: str) -> Choices:
-        versions = await service.datasets.newest(guild_of(interaction))
+        versions = await in_thread(service.installation.datasets.newest, guild_of(interaction))
         texts = {
             v.name: f"{v.name} ({v.images} images, {v.clips} clips, version {v.number})"
             for v in versions
@@ -50,7 +51,9 @@ def starting_points(service: Service) -> Complete:
 
     async def complete(interaction: Interaction, typed: str) -> Choices:
         before, equals, last = typed.rpartition("=")
-        found = await service.starting_points(guild_of(interaction), last)
+        found = await in_thread(
+            service.installation.runs.initial_weights.names, guild_of(interaction), last
+        )
         choices = _choices(found, last)
         return [
             app_commands.Choice(name=choice.name, value=value)
@@ -65,7 +68,7 @@ def checkpoint_names(service: Service) -> Complete:
     """Complete the name of a LoRA file that trainings can start from."""
 
     async def complete(interaction: Interaction, typed: str) -> Choices:
-        found = await service.checkpoints(guild_of(interaction))
+        found = await in_thread(service.installation.loras.all, guild_of(interaction))
         return _choices({c.name: f"{c.name} ({c.model}, {c.expert})" for c in found}, typed)
 
     return complete
@@ -75,7 +78,7 @@ def gpu_names(service: Service) -> Complete:
     """Complete the name of a GPU, each with its price."""
 
     async def complete(_interaction: Interaction, typed: str) -> Choices:
-        prices = await service.gpu_prices()
+        prices = await in_thread(service.installation.runtime.prices)
         return _choices({gpu: priced(gpu, prices) for gpu in GPUS}, typed)
 
     return complete

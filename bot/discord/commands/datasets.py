@@ -16,9 +16,10 @@ from bot.discord.answers.long_answer import LongAnswer
 from bot.discord.buttons.datasets import ask_to_remove, show_checked, show_stored, stored_buttons
 from bot.discord.commands.captions import add_caption_commands
 from bot.discord.commands.completion import Complete
-from bot.messages.dataset_text import dataset_list
+from bot.messages.dataset_text import dataset_list, report_text
 from bot.service.datasets import Mode
 from bot.service.service import Service
+from bot.service.threads import in_thread
 from training.errors import RequestError
 from training.registry.dataset_draft import DatasetRefusedError, Upload
 from training.runs.spec import name_from_file
@@ -133,7 +134,7 @@ def _add_lists(group: app_commands.Group, service: Service, dataset_names: Compl
     @group.command(name="list", description="All datasets of this server")
     async def list_(interaction: Interaction) -> None:
         await interaction.response.defer(ephemeral=True)
-        found = await service.datasets.newest(guild_of(interaction))
+        found = await in_thread(service.installation.datasets.newest, guild_of(interaction))
         await answer(interaction, dataset_list(found), ephemeral=True)
 
     @group.command(name="show", description="What a dataset holds and what was found in it")
@@ -196,5 +197,5 @@ async def _received(
         except DatasetRefusedError as error:
             # With the whole report, which the short answer only begins.
             name = attachment.filename.rsplit(".", 1)[0]
-            text = await intake.service.datasets.text_of(error.report)
+            text = await in_thread(report_text, error.report)
             await answer_error(interaction, error, report_file(name, text))

@@ -14,9 +14,10 @@ from bot.discord.commands.completion import Complete
 from bot.messages.lists import models_card, runs_card
 from bot.messages.run_card import run_card
 from bot.service.service import Service
+from bot.service.threads import in_thread
 from training.catalogue.models import MODELS
 from training.errors import NotFoundError
-from training.pipeline.log_tail import LogTail
+from training.pipeline.log_tail import LogTail, log_tail
 
 _Act = Callable[[Interaction, str], Coroutine[Any, Any, None]]
 
@@ -59,7 +60,7 @@ def _add_lists(tree: app_commands.CommandTree, service: Service) -> None:
     @app_commands.guild_only()
     async def runs(interaction: Interaction) -> None:
         await interaction.response.defer(ephemeral=True)
-        found = await service.runs(guild_of(interaction))
+        found = await in_thread(service.installation.runs.summaries, guild_of(interaction))
         await answer(interaction, runs_card(found), ephemeral=True)
 
 
@@ -74,7 +75,8 @@ def _add_status(tree: app_commands.CommandTree, service: Service, run_names: Com
         guild = guild_of(interaction)
         view = await service.run(guild, run_name or await _newest(service, guild))
         card = run_card(view, now=datetime.now(UTC))
-        await answer(interaction, card, ephemeral=True, file=_log(await service.log_tail(view)))
+        tail = await in_thread(log_tail, service.installation.runtime, view.run)
+        await answer(interaction, card, ephemeral=True, file=_log(tail))
 
 
 def _add_for_a_run(
@@ -99,7 +101,7 @@ def _log(tail: LogTail | None) -> discord.File | None:
 
 
 async def _newest(service: Service, guild: str) -> str:
-    found = await service.runs(guild)
+    found = await in_thread(service.installation.runs.summaries, guild)
     if not found:
         raise NotFoundError("There is no run here yet.", "Start one with /train.")
     return found[0].name

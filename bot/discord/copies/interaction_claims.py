@@ -12,6 +12,7 @@ from discord import app_commands
 
 from bot.discord.answers.answers import Interaction, answer_error
 from bot.discord.copies.leader import Leader, Timing
+from bot.service.threads import in_pool
 from training.errors import RequestError, TrainingError
 from training.ports import Claims
 
@@ -43,9 +44,7 @@ class InteractionClaims:
         self._note(interaction)
         try:
             async with asyncio.timeout(_CLAIM_SECONDS):
-                return await asyncio.get_running_loop().run_in_executor(
-                    self._threads, self._claims.claim, str(interaction.id)
-                )
+                return await in_pool(self._threads, self._claims.claim, str(interaction.id))
         except OSError:
             # Discord takes the first acknowledgement only, and every command begins with it.
             logger.warning("an interaction could not be claimed", exc_info=True)

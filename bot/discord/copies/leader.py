@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from bot.service.threads import in_pool
 from training.ports import Grant, Leases
 
 T = TypeVar("T")
@@ -146,7 +147,7 @@ class Leader:
             logger.warning("the lease of the bot was not released and will expire", exc_info=True)
 
     async def _call(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+        return await in_pool(self._thread, function)
 
 
 def _log_end(task: asyncio.Task[None]) -> None:

@@ -21,6 +21,7 @@ from bot.sandbox.client.models import (
     message_of,
 )
 from bot.sandbox.wire import Json
+from bot.service.threads import in_thread
 from training.errors import NotFoundError, RequestError
 
 Option = str | int | float | bool | Path
@@ -254,7 +255,7 @@ class SandboxUser:
     async def _send(self, path: str, fields: Json, files: Files, *, channel: str | None) -> Json:
         user, here = await self._where(channel)
         payload = json.dumps({"user": user, "channel": here, **fields})
-        uploads = [(name, await asyncio.to_thread(_named_bytes, file)) for name, file in files]
+        uploads = [(name, await in_thread(_named_bytes, file)) for name, file in files]
         # A separate part makes the request multipart even without files.
         response = await self._http.post(path, files=[("payload", (None, payload)), *uploads])
         return _refuse(response)

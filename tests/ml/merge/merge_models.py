@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
+from training.merge.merge import merge
 from training.merge.request import MergeProgress, MergeRequest
-from training.merge.stream import merge
 
 Tensors = dict[str, Tensor]
 SHAPES = {

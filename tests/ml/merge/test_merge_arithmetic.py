@@ -22,8 +22,8 @@ from tests.ml.merge.merge_models import (
     save_sharded,
     write_inputs,
 )
+from training.merge.merge import merge, verify
 from training.merge.request import MergeRequest
-from training.merge.stream import merge, verify
 
 STYLES = st.builds(
     Style,

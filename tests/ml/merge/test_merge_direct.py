@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.merge.direct import StreamWriter
+from training.merge.disk.stream_writer import StreamWriter
 
 _PAGE = 4096
 

@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 
 from tests.ml.merge.merge_models import request_in
-from training.merge.stream import merge
+from training.merge.merge import merge
 
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tests.ml.merge.merge_models", "training.merge.writing"])
+_PROCESSES.set_forkserver_preload(["tests.ml.merge.merge_models", "training.merge.tensors.writing"])
 _MOST_BYTES = 96 << 20  # of a difference of 160 MB
 
 

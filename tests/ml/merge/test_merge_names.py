@@ -4,7 +4,13 @@ import sys
 import pytest
 
 from training.errors import MergeError
-from training.merge.names import LoraKeyPart, ModuleNames, refused_kind, split_key, strip_prefix
+from training.merge.planning.names import (
+    LoraKeyPart,
+    ModuleNames,
+    refused_kind,
+    split_key,
+    strip_prefix,
+)
 
 MODULES = ModuleNames.of(
     ["blocks.0.self_attn.q.weight", "blocks.0.self_attn.q.bias", "patch_embedding.weight"]
@@ -89,6 +95,6 @@ def test_an_unknown_ending_is_not_guessed() -> None:
 
 
 def test_planning_and_verifying_need_no_torch() -> None:
-    code = "import training.merge.stream, sys; sys.exit('torch' in sys.modules)"
+    code = "import training.merge.merge, sys; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,8 +10,8 @@ from tests.ml.merge.merge_models import (
     write_inputs,
 )
 from training.errors import MergeError
+from training.merge.merge import merge, verify
 from training.merge.request import MergeRequest
-from training.merge.stream import merge, verify
 
 
 def contents(folder: Path) -> dict[Path, bytes]:

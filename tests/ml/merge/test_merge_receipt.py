@@ -15,11 +15,11 @@ from tests.ml.merge.merge_models import (
 )
 from training.errors import MergeError
 from training.files.hashing import file_sha256
-from training.merge.input_hashes import combined_sha256
-from training.merge.layout import read_layout
+from training.merge.inputs.files import read_layout
+from training.merge.inputs.hashes import combined_sha256
+from training.merge.merge import merge, verify
 from training.merge.receipt import Receipt, address, read_receipt, receipt_path
 from training.merge.request import MergeProgress, MergeRequest
-from training.merge.stream import merge, verify
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_a_receipt_of_fewer_layers_than_expected_is_none(request_: MergeRequest)
 def test_what_is_no_receipt_is_named_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(bytes(range(256)))
 
-    with pytest.raises(MergeError, match="cannot be read as a merge's receipt") as caught:
+    with pytest.raises(MergeError, match="cannot be read as a receipt of a merge") as caught:
         read_receipt(tmp_path / "binary")
     with pytest.raises(MergeError, match=r"There is no receipt at .*nothing") as missing:
         read_receipt(tmp_path / "nothing")

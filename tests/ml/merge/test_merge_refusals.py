@@ -21,9 +21,9 @@ from tests.ml.merge.merge_models import (
     write_inputs,
 )
 from training.errors import MergeError
-from training.merge.plan import plan_merge
+from training.merge.merge import merge
+from training.merge.planning.plan import plan_merge
 from training.merge.request import MergeProgress
-from training.merge.stream import merge
 
 LORA = adapter().keys(Style())
 KEYS = sorted(LORA)
@@ -156,7 +156,7 @@ def test_kinds_that_cannot_be_applied_are_refused_by_name(
 def test_a_file_without_any_lora_is_called_none(tmp_path: Path) -> None:
     error = refusal(tmp_path, base_model())
 
-    assert error.cause.startswith("lora.safetensors is no LoRA")
+    assert error.cause.startswith("lora.safetensors is not a LoRA")
     assert "--base" in error.fix
 
 
@@ -176,7 +176,7 @@ def test_values_that_are_no_numbers_are_found_by_name(tmp_path: Path, value: flo
 
     error = refusal(tmp_path, LORA | {PAIRS[3]: bad})
 
-    assert error.cause.startswith("1 tensors of lora.safetensors hold NaN or infinite values")
+    assert error.cause.startswith("1 tensors of lora.safetensors have NaN or infinite values")
     assert PAIRS[3] in error.cause
 
 
@@ -256,7 +256,7 @@ def test_a_base_that_changes_meanwhile_gives_no_output(tmp_path: Path) -> None:
         with request.base.open("ab") as file:
             file.write(b"x")
 
-    with pytest.raises(MergeError, match="was changed while it was merged"):
+    with pytest.raises(MergeError, match="changed during the merge"):
         merge(request, on_progress=disturb)
     assert list(request.output.parent.iterdir()) == []
 

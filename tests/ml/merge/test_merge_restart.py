@@ -1,5 +1,6 @@
 import multiprocessing
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +16,13 @@ from tests.ml.merge.merge_models import (
     write_inputs,
 )
 from training.errors import MergeError
+from training.merge.merge import merge, verify
 from training.merge.receipt import Receipt, read_receipt, receipt_path
 from training.merge.request import MergeProgress
-from training.merge.stream import merge, verify
 
 # Processes that are forked from a clean one that has imported torch already.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tests.ml.merge.merge_models", "training.merge.writing"])
+_PROCESSES.set_forkserver_preload(["tests.ml.merge.merge_models", "training.merge.tensors.writing"])
 
 COMPLETE = ["merged.safetensors", "merged.safetensors.receipt.json"]
 
@@ -85,14 +86,17 @@ def test_a_failure_at_the_very_end_leaves_nothing(
 ) -> None:
     write_inputs(tmp_path)
     request = request_in(tmp_path)
-    rename = Path.rename
 
-    def fail(self: Path, target: Path) -> Path:
-        if target.name == last:
-            raise OSError("the disk is gone")
-        return rename(self, target)
+    def failing(rename: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
+        def fail(self: Path, target: Path) -> Path:
+            if target.name == last:
+                raise OSError("the disk is gone")
+            return rename(self, target)
 
-    monkeypatch.setattr(Path, "rename", fail)
+        return fail
+
+    monkeypatch.setattr(Path, "rename", failing(Path.rename))
+    monkeypatch.setattr(Path, "replace", failing(Path.replace))
 
     with pytest.raises(MergeError, match="the disk is gone"):
         merge(request)
@@ -142,7 +146,7 @@ def test_an_output_of_other_inputs_is_neither_reused_nor_replaced(
     else:
         changed = replace(request, base=other / "base.safetensors")
 
-    with pytest.raises(MergeError, match=f"exists already .*another {what}"):
+    with pytest.raises(MergeError, match=f"already exists .*different {what}"):
         merge(changed)
     assert request.output.read_bytes() == before
 
@@ -153,7 +157,7 @@ def test_a_file_of_unknown_origin_is_not_taken_for_the_merge(tmp_path: Path) -> 
     merge(request)
     receipt_path(request.output).unlink()
 
-    with pytest.raises(MergeError, match="cannot be taken for this merge"):
+    with pytest.raises(MergeError, match="is not this merge"):
         merge(request)
 
 

@@ -21,7 +21,7 @@ from training.deployment.resources import (
     ServerResources,
 )
 
-README = (ROOT / "README.md").read_text("utf-8")
+README = (ROOT / "bot/deploy/README.md").read_text("utf-8")
 NAMES: tuple[FunctionName, ...] = tuple(FUNCTIONS)
 WITH_GPU: list[FunctionName] = [name for name, resources in FUNCTIONS.items() if resources.gpu]
 

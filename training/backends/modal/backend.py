@@ -1,7 +1,7 @@
-"""The `Backend` on Modal: one spawned function a call, GPU calls a few at once and in line.
+"""The `Backend` on Modal: one spawned function per call, and a queue for GPU calls.
 
-A call's handle is its own name. Which spawned function works on it is decided by who is noted
-first, so it does not matter who dies in between, or how many submit or start it at once.
+A call's handle is its name. The first spawned function to be registered works on it, so it does not
+matter if a process dies in between, or if several submit or start the same call.
 """
 
 import logging
@@ -31,10 +31,10 @@ from training.remedies import Deploy
 logger = logging.getLogger(__name__)
 
 GPU_LIMIT = 4
-# A stage looks for the request every 2 s and leaves what has not ended 22 s later by itself.
+# A stage checks for a stop request every 2 s, and gives up on its work 22 s after that.
 STOP_SECONDS = 24.0
 _PUMP = "pump"
-# How `FunctionCall.get` tells that a function came to an end otherwise than by its own doing.
+# What `FunctionCall.get` raises when a function ended without returning or raising.
 _ENDS = (
     modal.exception.DeserializationError,
     modal.exception.ExecutionError,
@@ -45,15 +45,15 @@ _ENDS = (
 
 
 class ModalBackend:
-    """Starts deployed functions of one app; each asks `CallRecords.register` before it works.
+    """Starts deployed functions of one app; each calls `CallRecords.register` before it works.
 
     Args:
         app: The name of the deployed app.
-        records: What is known of the calls.
-        leases: Let one at a time start what stands in line.
-        place: Says which function runs a call, on which GPU.
-        gpu_limit: How many GPU calls work at once, whatever their functions.
-        clock: The same for all who share the records, or nearly so.
+        records: The records of all calls.
+        leases: Let only one process at a time start queued calls.
+        place: Chooses the function and GPU of a call.
+        gpu_limit: How many GPU calls may run at once, over all functions.
+        clock: Roughly the same for everyone who shares the records.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ModalBackend:
         self._place, self._gpu_limit, self._clock = place, gpu_limit, clock
 
     def submit(self, call: Call) -> str:
-        """Start a CPU call, or put a GPU call in line and start what fits; return the handle.
+        """Start a CPU call, or queue a GPU call and start what fits; return the handle.
 
         Raises:
             BackendError: The deployed app has no function for it, or Modal refuses to start it.
@@ -87,19 +87,19 @@ class ModalBackend:
         return call.name
 
     def state(self, handle: str) -> CallState:
-        """Return how a call stands; one that waits for a container at Modal is running."""
+        """Return the state of a call; one that waits for a container at Modal counts as running."""
         call_id = self._records.spawned(handle)
         if call_id is None:
             if (waiting := self._state_in_line(handle)) is not None:
                 return waiting
-            # Taken out of line between the two looks, it was noted as started before that.
+            # If it left the queue between the two looks, it was registered before that.
             call_id = self._records.spawned(handle)
         return CallState(CallStatus.GONE if call_id is None else _status(call_id))
 
     def cancel(self, name: str) -> None:
-        """Take a call out of line, or ask its function to stop; kill one that does not.
+        """Dequeue a call, or ask its function to stop.
 
-        To be called again while the call lives: it is killed when it was asked long enough ago.
+        Call this again while the call is alive: it is killed once it has had `STOP_SECONDS`.
         """
         if self._records.find(name) is None:
             return
@@ -113,13 +113,13 @@ class ModalBackend:
             _kill(call_id)
 
     def pump(self) -> dict[str, BackendError]:
-        """Start the GPU calls that fit; return why some that stood in line cannot be started.
+        """Start the queued GPU calls that fit; return the errors of those that cannot be started.
 
-        One at a time does it: whoever comes meanwhile has it done once more.
+        Only one process pumps at a time. A process that comes meanwhile makes it pump once more.
         """
         failures: dict[str, BackendError] = {}
         if all(entry.is_started for entry in self._records.line()):
-            return failures  # what most of a day's looks come to
+            return failures  # the usual case
         self._records.want_pump()
         while grant := self._leases.acquire(_PUMP, holder=uuid.uuid4().hex):
             wanted = self._records.wanted()
@@ -147,7 +147,7 @@ class ModalBackend:
                 self._records.leave(entry.name)
 
     def _start_in_line(self, entry: InLine) -> bool:
-        """Start a call, unless its function was spawned but not noted; return whether it works."""
+        """Start a queued call that has not been spawned yet; return whether it is running."""
         is_new = self._records.spawned(entry.name) is None
         if is_new and not self._start(entry.name):
             self._records.leave(entry.name)
@@ -156,7 +156,7 @@ class ModalBackend:
         return is_new or self._is_busy(entry)
 
     def _is_busy(self, entry: InLine) -> bool:
-        """Return whether a started call still works; one that does not leaves the line."""
+        """Return whether a started call is still running; remove it from the queue if not."""
         call_id = self._records.spawned(entry.name)
         if call_id is not None and _status(call_id) is CallStatus.RUNNING:
             return True
@@ -164,7 +164,7 @@ class ModalBackend:
         return False
 
     def _start(self, name: str) -> bool:
-        """Spawn the function of a call; return False if nothing is known of it any more."""
+        """Spawn the function of a call; return False if the call is no longer known."""
         placed = self._records.find(name)
         if placed is None:
             return False
@@ -172,15 +172,15 @@ class ModalBackend:
         if self._records.register(name, spawned.object_id):
             logger.info("run %s: %s was spawned", placed.call.run, placed.call.key)
         else:
-            # Its function would end by itself; this saves a container from being started for it.
-            logger.info("run %s: %s works already", placed.call.run, placed.call.key)
+            # The function would end by itself, but this saves starting a container.
+            logger.info("run %s: %s is already running", placed.call.run, placed.call.key)
             with as_connection_errors():
                 spawned.cancel()
         return True
 
     def _spawn(self, placed: PlacedCall) -> modal.FunctionCall[object]:
         call, placement = placed.call, placed.placement
-        # Looked up each time: the next deployment may have another function of this name.
+        # Looked up each time, because a new deployment replaces the function.
         function = _deployed(self._app, placement.function)
         with as_connection_errors():
             try:
@@ -198,7 +198,7 @@ class ModalBackend:
                 raise BackendError(
                     f"Modal refuses to start {call.key}"
                     f" on {placement.gpu or 'its own hardware'}: {error}",
-                    "Ask for another GPU, or repair what it names and deploy again.",
+                    "Ask for another GPU, or fix what Modal names and deploy again.",
                 ) from error
 
     def _state_in_line(self, handle: str) -> CallState | None:
@@ -209,7 +209,7 @@ class ModalBackend:
 
 
 def _status(call_id: str) -> CallStatus:
-    """Return how a spawned function stands, whatever it returned or raised."""
+    """Return the status of a spawned function, whatever it returned or raised."""
     if call_id == NEVER:
         return CallStatus.ENDED
     with as_connection_errors():
@@ -224,8 +224,8 @@ def _status(call_id: str) -> CallStatus:
 
 
 def _told_by(error: BaseException) -> CallStatus | None:
-    """Return what an exception of `FunctionCall.get` says of the call, None when nothing."""
-    # The client sets it on what a function itself raised, even where that is a type of its own.
+    """Return the status that an exception of `FunctionCall.get` implies; None if none."""
+    # The client sets this on exceptions that the function itself raised, whatever their type.
     if hasattr(error, "__line_cache__"):
         return CallStatus.ENDED
     match error:
@@ -237,20 +237,20 @@ def _told_by(error: BaseException) -> CallStatus | None:
             return CallStatus.ENDED
         case modal.exception.Error() | StreamTerminatedError():
             return None
-        case Exception():  # of a function that could not even be imported
+        case Exception():  # the function could not be imported
             return CallStatus.ENDED
         case _:
             return None
 
 
 def _deployed(app: str, function: str) -> modal.Function[..., object, object]:
-    # The client leaves its type open.
+    # The client leaves this type open.
     return cast("modal.Function[..., object, object]", modal.Function.from_name(app, function))
 
 
 def _kill(call_id: str) -> None:
     if _status(call_id) is CallStatus.RUNNING:
-        logger.warning("%s does not stop and is killed", call_id)
+        logger.warning("%s did not stop and is killed", call_id)
         with as_connection_errors(), suppress(modal.exception.NotFoundError):
             _found(call_id).cancel(terminate_containers=True)
 

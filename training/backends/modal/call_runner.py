@@ -1,4 +1,4 @@
-"""One call of a stage in a container of Modal: who may end it, and how it ends in time."""
+"""One call of a stage in a Modal container: who may stop it, and how it ends in time."""
 
 import logging
 import math
@@ -14,23 +14,21 @@ from training.runs.state import StageStatus
 logger = logging.getLogger(__name__)
 
 WATCH_SECONDS = 2.0
-# Modal kills a container 30 s after it has asked it to end.
+# Modal kills a container 30 s after asking it to end.
 GRACE_SECONDS = 27.0
-# Of a call that was asked to stop: its GPU is free within 30 s of the request, come what may.
+# Time to stop after a request, so that the GPU is free within 30 s.
 STOP_SECONDS = 22.0
 _LOOK_SECONDS = 0.2
 
 
 class CallRegister(Protocol):
-    """What the backend knows of a call that has started."""
+    """Records of started calls."""
 
     def register(self, name: str, call_id: str) -> bool:
-        """Return whether this function call is the one that does the call's work."""
+        """Return whether this function call is the one that may work on the call."""
         ...
 
-    def stop_requested(self, name: str) -> bool:
-        """Return whether the call was asked to end."""
-        ...
+    def stop_requested(self, name: str) -> bool: ...
 
 
 def run_call(
@@ -39,26 +37,26 @@ def run_call(
     register: CallRegister,
     work: Callable[[threading.Event], StageStatus | None],
 ) -> str:
-    """Do a call's work unless another function call does it, and return how it ended.
+    """Do a call's work, unless another function call does it, and return how it ended.
 
-    The work runs in a thread of its own: what Modal raises in the main thread to preempt or cancel
-    it then interrupts nothing in the middle, but asks the work to save its state and end.
+    The work runs in a separate thread. Modal preempts and cancels by raising in the main thread;
+    that then interrupts nothing midway, but asks the work to save its state and end.
 
     Args:
-        call: What is to be done.
-        function_call: Modal's own id of this call of the Function.
-        register: Tells which function call does the work, and whether it is to end.
-        work: Runs the stage until it is done, or until the event is set.
+        call: The call.
+        function_call: Modal's id of this function call.
+        register: Records which function call does the work and whether it should stop.
+        work: Runs the stage until it is done or the event is set.
     """
     if not register.register(call.name, function_call):
-        logger.warning("run %s: %s is done by another call", call.run, call.key)
+        logger.warning("run %s: another function call works on %s", call.run, call.key)
         return "in other hands"
     running = _Work(work, f"stage {call.key}")
     try:
         running.start()
         _wait(running, call, register)
     finally:
-        # Preempted, cancelled or over: the work gets the time that Modal leaves to end well.
+        # Preempted or cancelled: give the work the time that Modal leaves to end cleanly.
         running.stopping.set()
         if running.is_worth_waiting:
             running.over.wait(GRACE_SECONDS)
@@ -66,15 +64,15 @@ def run_call(
 
 
 class _Work:
-    """The work of a call, in a thread of its own.
+    """The work of a call, in a separate thread.
 
-    Whether it is over is told by an event. A thread that is joined while the main thread is
-    interrupted counts as ended from then on, in Python 3.11.
+    `over` is an event because in Python 3.11 a thread counts as ended once a `join` of it has been
+    interrupted.
 
     Attributes:
-        stopping: Asks it to save its state and end.
-        over: It has ended.
-        is_worth_waiting: Whether it may still end well.
+        stopping: Asks the work to save its state and end.
+        over: The work has ended.
+        is_worth_waiting: Whether the work may still end cleanly.
     """
 
     def __init__(self, work: Callable[[threading.Event], StageStatus | None], name: str) -> None:
@@ -82,11 +80,11 @@ class _Work:
         self.is_worth_waiting = False
         self._work = work
         self._outcome: StageStatus | BaseException | None = None
-        # Not waited for by the interpreter: a work that does not end dies with its container.
+        # A daemon, so that work that does not end dies with its container.
         self._thread = threading.Thread(target=self._do, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin; being interrupted in the middle of this leaves the work to be waited for."""
+        """Start the work; if this is interrupted, the work is still waited for."""
         self.is_worth_waiting = True
         self._thread.start()
 
@@ -99,7 +97,7 @@ class _Work:
             self.over.set()
 
     def result(self) -> str:
-        """Return how it ended, or raise what it raised."""
+        """Return how the work ended, or raise its error."""
         if not self.over.is_set():
             return "left behind"
         if isinstance(self._outcome, BaseException):
@@ -108,13 +106,13 @@ class _Work:
 
 
 def _wait(running: _Work, call: Call, register: CallRegister) -> None:
-    """Wait for the end of the work; ask it to end when it must, and leave it when it does not."""
+    """Wait for the work, ask it to stop when it must, and abandon it if it does not."""
     started = looked = time.monotonic()
     leaves_at = math.inf
     while not running.over.wait(_LOOK_SECONDS):
         now = time.monotonic()
         if now >= leaves_at:
-            logger.error("run %s: %s does not stop and is left behind", call.run, call.key)
+            logger.error("run %s: %s did not stop and is abandoned", call.run, call.key)
             running.is_worth_waiting = False
             return
         if running.stopping.is_set():
@@ -133,7 +131,7 @@ def _is_asked_to_stop(call: Call, register: CallRegister) -> bool:
     try:
         is_asked = register.stop_requested(call.name)
     except OSError:
-        # What cannot be learned now is learned at one of the next looks; the work goes on.
+        # Ask again at the next look; the work goes on.
         logger.warning("run %s: %s could not ask whether to stop", call.run, call.key)
         return False
     if is_asked:

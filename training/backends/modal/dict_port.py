@@ -1,4 +1,4 @@
-"""What the adapters for Modal need of a `modal.Dict`: single keys, every operation atomic.
+"""The operations that the Modal adapters need of a `modal.Dict`, each atomic on one key.
 
 Values are plain JSON: several versions of this project may read and write them.
 """
@@ -7,31 +7,27 @@ from typing import Protocol
 
 
 class SharedDict(Protocol):
-    """Keys that all containers see; an entry that nobody touched for 7 days is gone.
+    """Keys that all containers share; an entry expires 7 days after the last access.
 
-    Each call raises `OSError` when the entries cannot be reached; a write may have happened then.
+    Each call raises `OSError` if the Dict cannot be reached; a write may have succeeded even so.
     """
 
-    def get(self, key: str) -> object | None:
-        """Return the value of `key`, None when there is none."""
-        ...
+    def get(self, key: str) -> object | None: ...
 
     def put(self, key: str, value: object, *, skip_if_exists: bool = False) -> bool:
-        """Store a value; return False if `skip_if_exists` is asked for and there is one.
+        """Store a value; return False if `skip_if_exists` is set and the key exists.
 
-        A call that created the key may return False as well: its first answer was lost, and its
-        second try found what the first had stored.
+        A call that created the key may return False too: if its first answer was lost, the retry
+        finds the key that the first attempt stored.
         """
         ...
 
     def pop(self, key: str) -> object | None:
-        """Remove `key` and return its value, None when there is none."""
+        """Remove `key` and return its value, None if there is none."""
         ...
 
-    def contains(self, key: str) -> bool:
-        """Return whether `key` has a value."""
-        ...
+    def contains(self, key: str) -> bool: ...
 
     def items(self) -> list[tuple[str, object]]:
-        """Return all keys with their values, in no order; slow when there are many."""
+        """Return all keys with their values, unordered; slow if there are many."""
         ...

@@ -1,4 +1,4 @@
-"""What the Functions on Modal do, with the adapters that they are handed."""
+"""The bodies of the Functions on Modal, given their adapters."""
 
 import logging
 import time
@@ -19,7 +19,7 @@ _MARGIN_SECONDS = 0.5
 
 
 def do_call(runtime: Runtime, register: CallRegister, facts: Mapping[str, object]) -> str:
-    """Run one attempt of a stage and return how it ended."""
+    """Run one attempt of a stage; return how it ended."""
     call, own = from_plain(facts), modal.current_function_call_id()
     if own is None:
         raise ValueError("a stage is run by its Function only")
@@ -35,26 +35,26 @@ def advance_one(
     *,
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Move one run as far as it can go now, and start what waits for a free GPU.
+    """Advance one run and start calls that wait for a free GPU.
 
-    Of a run that is being cancelled, what has not ended in time is killed: no later call may come.
+    If the run is being cancelled, kill what has not stopped in time: there may be no later call.
     """
     found = advance(runtime, guild, run, waits=True)
     pump()
     if found.cancel_requested_at is not None and not found.status.is_final:
-        # Its stages were asked when the run was: whoever advances it may have come later.
+        # The stages were asked to stop at that time; this call may have come later.
         since = (runtime.clock() - found.cancel_requested_at).total_seconds()
         pause(min(max(STOP_SECONDS - since, 0.0), STOP_SECONDS) + _MARGIN_SECONDS)
         advance(runtime, guild, run, waits=True)
 
 
 def advance_all(runtime: Runtime, pump: Callable[[], object]) -> None:
-    """Move every open run, and start what waits for a free GPU.
+    """Advance every open run and start calls that wait for a free GPU.
 
-    One run that cannot go on does not stop the others; the next call tries it again.
+    A run that cannot be advanced does not stop the others; the next call tries it again.
 
     Raises:
-        ExceptionGroup: Some could not be moved.
+        ExceptionGroup: Some runs could not be advanced.
     """
     failures: list[Exception] = []
     for guild, run in open_runs(runtime):

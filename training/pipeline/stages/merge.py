@@ -76,7 +76,7 @@ def _inputs(context: StageContext, expert: ExpertSpec) -> _Inputs:
 
 
 def _merge(context: StageContext, inputs: _Inputs) -> Receipt:
-    from training.merge.stream import merge  # noqa: PLC0415  # imports torch
+    from training.merge.merge import merge  # noqa: PLC0415  # imports torch
 
     planner = context.planner
     if planner.model.speed_lora is None:

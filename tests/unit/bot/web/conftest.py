@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 import pytest_asyncio
 
+from bot.service.downloads.links import LinkSigner
 from bot.web.app import create_app
-from bot.web.links import LinkSigner
 from bot.web.server import WebServer
 from storage.local.store import FolderStore
 from tests.unit.bot.web.web_side import BYTES, HIGH, LOW, Web

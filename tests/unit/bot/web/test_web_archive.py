@@ -5,7 +5,7 @@ import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bot.web.archive import Stored, ZipMember, stream_zip
+from bot.service.downloads.archive import Stored, ZipMember, stream_zip
 from storage.local.store import FolderStore
 
 MIB = 1 << 20

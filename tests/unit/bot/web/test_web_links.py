@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.web.links import LinkExpiredError, LinkForgedError, LinkSigner, Target
+from bot.service.downloads.links import LinkExpiredError, LinkForgedError, LinkSigner, Target
 
 FILE = "checkpoints/high/annika-high-000005.safetensors"
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from bot.web.links import LinkSigner
+from bot.service.downloads.links import LinkSigner
 from storage.local.store import FolderStore
 from tests.specs import spec
 from training.runs import events as ev

@@ -12,7 +12,7 @@ from bot.messages.checkpoint_text import checkpoint_card, checkpoint_list, usage
 from storage.local.store import FolderStore
 from tests.adapters import tensors, widths, write_adapter
 from training.errors import AdapterError, NotFoundError, RequestError, TrainingError
-from training.registry.loras import Checkpoints, StoredLora
+from training.registry.loras import Loras, StoredLora
 from training.vocabulary import ExpertName
 
 T2V22, HIGH_RANGE = "wan22-t2v-vanilla", {"modelspec.timestep_range": "875,1000"}
@@ -25,12 +25,12 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 @pytest.fixture
-def checkpoints(store: FolderStore) -> Checkpoints:
-    return Checkpoints(store)
+def checkpoints(store: FolderStore) -> Loras:
+    return Loras(store)
 
 
 def add(
-    checkpoints: Checkpoints,
+    checkpoints: Loras,
     file: Path,
     model: str = T2V22,
     expert: ExpertName | None = None,
@@ -45,7 +45,7 @@ def high(tmp_path: Path) -> Path:
 
 
 def test_a_file_is_bound_to_the_expert_that_its_header_names(
-    checkpoints: Checkpoints, high: Path
+    checkpoints: Loras, high: Path
 ) -> None:
     record = add(checkpoints, high)
 
@@ -57,7 +57,7 @@ def test_a_file_is_bound_to_the_expert_that_its_header_names(
 
 
 def test_what_the_header_does_not_say_is_taken_on_word_and_said(
-    checkpoints: Checkpoints, tmp_path: Path
+    checkpoints: Loras, tmp_path: Path
 ) -> None:
     silent = write_adapter(tmp_path / "silent.safetensors", tensors(widths(T2V22)))
 
@@ -72,7 +72,7 @@ def test_what_the_header_does_not_say_is_taken_on_word_and_said(
 
 
 def test_a_file_that_says_everything_leaves_nothing_on_word(
-    checkpoints: Checkpoints, tmp_path: Path
+    checkpoints: Loras, tmp_path: Path
 ) -> None:
     metadata = {"lorabot.task": "t2v-A14B", "lorabot.expert": "low"}
     ours = write_adapter(tmp_path / "ours.safetensors", tensors(widths(T2V22)), metadata)
@@ -85,7 +85,7 @@ def test_a_file_that_says_everything_leaves_nothing_on_word(
 
 @pytest.mark.parametrize(("name", "modules"), [("wan21-t2v-1-3b", 300), ("wan21-i2v-480p", 480)])
 def test_a_lora_of_the_published_weights_is_taken(
-    name: str, modules: int, checkpoints: Checkpoints, tmp_path: Path
+    name: str, modules: int, checkpoints: Loras, tmp_path: Path
 ) -> None:
     real = write_adapter(tmp_path / "real.safetensors", tensors(widths(name, "musubi"), rank=1))
 
@@ -95,7 +95,7 @@ def test_a_lora_of_the_published_weights_is_taken(
 
 
 def test_a_file_of_another_trainer_is_converted_without_a_change(
-    checkpoints: Checkpoints, tmp_path: Path
+    checkpoints: Loras, tmp_path: Path
 ) -> None:
     peft = tensors(widths(T2V22), style="peft")
 
@@ -128,7 +128,7 @@ def test_a_file_of_another_trainer_is_converted_without_a_change(
     ],
 )
 def test_what_is_no_lora_is_refused_and_nothing_stored(
-    content: bytes, name: str, said: str, checkpoints: Checkpoints, tmp_path: Path
+    content: bytes, name: str, said: str, checkpoints: Loras, tmp_path: Path
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
@@ -155,7 +155,7 @@ def test_a_file_of_another_model_or_expert_is_refused_and_nothing_stored(
     model: str,
     expert: ExpertName | None,
     said: str,
-    checkpoints: Checkpoints,
+    checkpoints: Loras,
     store: FolderStore,
     high: Path,
 ) -> None:
@@ -166,14 +166,14 @@ def test_a_file_of_another_model_or_expert_is_refused_and_nothing_stored(
     assert store.names(f"guilds/{GUILD}/.incoming") == []
 
 
-def test_nan_is_refused(checkpoints: Checkpoints, tmp_path: Path) -> None:
+def test_nan_is_refused(checkpoints: Loras, tmp_path: Path) -> None:
     path = write_adapter(tmp_path / "a.safetensors", tensors(widths(T2V22), up=float("nan")))
 
     with pytest.raises(AdapterError, match="not numbers"):
         add(checkpoints, path, expert="high")
 
 
-def test_names_follow_the_grammar_and_are_taken_once(checkpoints: Checkpoints, high: Path) -> None:
+def test_names_follow_the_grammar_and_are_taken_once(checkpoints: Loras, high: Path) -> None:
     add(checkpoints, high, name="mine")
 
     for name, said in (("mine", "already"), ("../x", "cannot be the name"), ("A", "cannot be")):
@@ -181,7 +181,7 @@ def test_names_follow_the_grammar_and_are_taken_once(checkpoints: Checkpoints, h
             add(checkpoints, high, name=name)
 
 
-def test_a_guild_sees_and_removes_its_own_only(checkpoints: Checkpoints, high: Path) -> None:
+def test_a_guild_sees_and_removes_its_own_only(checkpoints: Loras, high: Path) -> None:
     add(checkpoints, high, name="mine")
 
     assert checkpoints.all(OTHER) == []
@@ -193,7 +193,7 @@ def test_a_guild_sees_and_removes_its_own_only(checkpoints: Checkpoints, high: P
         checkpoints.find(GUILD, "mine")
 
 
-def test_the_list_says_how_larger_files_come_in(checkpoints: Checkpoints, high: Path) -> None:
+def test_the_list_says_how_larger_files_come_in(checkpoints: Loras, high: Path) -> None:
     record = add(checkpoints, high)
 
     for found in ([], [record]):

@@ -1,4 +1,4 @@
-"""What a merge will do, decided from the files' headers: complete and unambiguous, or refused."""
+"""Planning a merge from the files' headers; whatever is incomplete or ambiguous is refused."""
 
 import math
 import re
@@ -9,10 +9,9 @@ from fnmatch import fnmatchcase
 
 from training.errors import MergeError
 from training.files.safetensors_header import TensorEntry
-from training.merge.base_files import BaseFiles, read_base
-from training.merge.changes import Change, ModuleParts, build_changes
-from training.merge.layout import FileLayout, listed, read_layout
-from training.merge.names import LoraKeyPart, ModuleNames, refused_kind, split_key
+from training.merge.inputs.files import BaseFiles, FileLayout, listed, read_base, read_layout
+from training.merge.planning.changes import Change, ModuleParts, build_changes
+from training.merge.planning.names import LoraKeyPart, ModuleNames, refused_kind, split_key
 from training.merge.request import MergeRequest
 
 _BLOCK_MODULE = re.compile(r"(?P<blocks>(?:\w+_)?blocks)\.\d+\.(?P<kind>.+)")
@@ -23,15 +22,15 @@ _OTHER_LORA = "Use another LoRA, or list the keys as known-unused if the model d
 
 @dataclass(frozen=True, slots=True)
 class MergePlan:
-    """Every change that the merge will make, and what it proves to be complete.
+    """Every change that the merge will make.
 
     Attributes:
         base: The base model's files.
         lora: The LoRA's file.
         changes: The change of each base tensor that changes, by the tensor's name.
-        expected: The modules whose weight matrices must change, and will.
-        extra: Further modules whose weight matrices change.
-        skipped: Keys of the LoRA that are not used, with the reason.
+        expected: Modules whose weight matrices must change, and will.
+        extra: Other modules whose weight matrices change.
+        skipped: Unused keys of the LoRA, with the reason.
     """
 
     base: BaseFiles
@@ -43,7 +42,7 @@ class MergePlan:
 
     @property
     def layers(self) -> int:
-        """How many weight matrices change."""
+        """Number of weight matrices that change."""
         return len(self.expected) + len(self.extra)
 
 
@@ -51,11 +50,11 @@ def plan_merge(request: MergeRequest) -> MergePlan:
     """Return the plan for `request`.
 
     Raises:
-        MergeError: A file is damaged, or LoRA and base do not fit together without any doubt.
+        MergeError: A file is damaged, or LoRA and base may not belong together.
     """
     if not math.isfinite(request.strength) or request.strength == 0:
         raise MergeError(
-            f"A strength of {request.strength} gives no usable model.",
+            f"A strength of {request.strength} would not give a usable model.",
             "Give a strength other than 0, usually 1.0.",
         )
     base, lora = read_base(request.base), read_layout(request.lora)
@@ -76,7 +75,7 @@ def _refuse_quantised(base: BaseFiles) -> None:
     if names:
         raise MergeError(
             f"{len(names)} tensors of {base.path.name} are fp8 or smaller: {listed(names)}. "
-            "Their values are rounded already and may carry scales that a sum would miss.",
+            "Their values are already rounded and may have scales that a merge would ignore.",
             "Merge into the fp16 or bf16 file of the same model.",
         )
 
@@ -89,7 +88,7 @@ def _sort_keys(
     refused: defaultdict[str, list[str]] = defaultdict(list)
     for spec in lora.tensors:
         if any(fnmatchcase(spec.name, pattern) for pattern in known_unused):
-            skipped[spec.name] = "listed as not needed by this model"
+            skipped[spec.name] = "listed as unused by this model"
         elif kind := refused_kind(spec.name):
             refused[kind].append(spec.name)
         elif split := split_key(spec.name):
@@ -98,7 +97,7 @@ def _sort_keys(
             refused[_UNKNOWN].append(spec.name)
     if len(refused.get(_UNKNOWN, ())) == len(lora.tensors):
         raise MergeError(
-            f"{lora.path.name} is no LoRA: none of its {len(lora.tensors)} keys belongs to one.",
+            f"{lora.path.name} is not a LoRA: none of its {len(lora.tensors)} keys belongs to one.",
             "Name the LoRA with --lora and the model with --base.",
         )
     for kind, keys in refused.items():
@@ -128,7 +127,7 @@ def _group(
     if repeated := [module for module, count in writers.items() if count > 1]:
         raise MergeError(
             f"{lora.path.name} names {len(repeated)} layers twice: {listed(repeated)}.",
-            "Use the LoRA as its authors published it.",
+            "Use the original LoRA file.",
         )
     stored = {spec.name: spec for spec in lora.tensors}
     parts: defaultdict[str, dict[LoraKeyPart, TensorEntry]] = defaultdict(dict)
@@ -177,7 +176,7 @@ def _expected(
 
 
 def _covered(matrices: Mapping[str, TensorEntry], changed: frozenset[str]) -> frozenset[str]:
-    """Return the changed modules, and those of all other blocks that are of the same kinds."""
+    """Return the changed modules and those of the same kinds in all other blocks."""
     kinds = {_kind(module) for module in changed} - {None}
     alike = {m for m, spec in matrices.items() if len(spec.shape) == 2 and _kind(m) in kinds}
     return changed | alike

@@ -1,4 +1,4 @@
-"""Merging a LoRA into a base model: planned, streamed, proven, and published only when whole."""
+"""Merging a LoRA into a base model: plan, stream, check, and publish only when complete."""
 
 import errno
 import logging
@@ -10,15 +10,15 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from training.errors import MergeError
-from training.merge.input_hashes import InputHashes
+from training.merge.inputs.hashes import InputHashes
 from training.merge.output import Staging, exclusive, is_taken, output_root, refuse_unfit
-from training.merge.plan import MergePlan, plan_merge
+from training.merge.planning.plan import MergePlan, plan_merge
 from training.merge.receipt import MERGE_VERSION, Receipt, fold_digests, read_receipt, receipt_path
 from training.merge.request import MergeProgress, MergeRequest
 from training.merge.verify import check_outline, header_sha256, verify
 
 if TYPE_CHECKING:
-    from training.merge.worker import WrittenTensor
+    from training.merge.tensors.writing import WrittenTensor
 
 __all__ = ["MergeProgress", "MergeRequest", "Receipt", "merge", "verify"]
 
@@ -28,25 +28,25 @@ OnProgress = Callable[[MergeProgress], None]
 
 
 def _ignore(progress: MergeProgress) -> None:
-    """Report to nobody."""
+    pass
 
 
 def merge(
     request: MergeRequest, *, on_progress: OnProgress = _ignore, workers: int | None = None
 ) -> Receipt:
-    """Merge as `request` says, or return the receipt of the same merge made before.
+    """Do the merge, or return the receipt if the same merge already exists.
 
-    While another process makes the same output, this one waits for it. The bytes do not depend
-    on the number of workers.
+    If another process is writing the same output, wait for it. The bytes do not depend on the
+    number of workers.
 
     Args:
-        request: What to merge, and what must be true of it.
-        on_progress: Called in the caller's thread; what it raises ends the merge.
-        workers: Threads that make tensors, beside those that wait for the disk; as many as there
-            are CPUs unless given.
+        request: What to merge, and the conditions it must meet.
+        on_progress: Called in the caller's thread; an error that it raises ends the merge.
+        workers: Threads that compute tensors, besides those that wait for the disk; the number of
+            CPUs by default.
 
     Raises:
-        MergeError: There is a doubt about the inputs, or the disk failed. There is no output.
+        MergeError: The inputs do not fit, or the disk failed. Nothing is left at the output.
     """
     plan = plan_merge(request)
     refuse_unfit(plan.base, plan.lora, request.output)
@@ -72,9 +72,9 @@ def _make(
     workers: int,
     on_progress: OnProgress,
 ) -> Receipt:
-    # Here rather than above: planning and verifying need no torch, and while it loads for a
-    # second or two the inputs are being hashed already.
-    from training.merge.writing import write_tensors  # noqa: PLC0415
+    # Imported here because planning and verifying need no torch; while it loads, for a second or
+    # two, the inputs are already being hashed.
+    from training.merge.tensors.writing import write_tensors  # noqa: PLC0415
 
     started = time.monotonic()
     staging = Staging(plan.base, request.output)
@@ -92,17 +92,17 @@ def _make(
 
 
 def _made_before(request: MergeRequest, plan: MergePlan, hashes: InputHashes) -> Receipt:
-    """Return the receipt of the output that exists, if it is of this very merge."""
+    """Return the receipt of the existing output, if it is of this same merge."""
     try:
         receipt = read_receipt(receipt_path(request.output))
         check_outline(request.output, receipt)
         _check_inputs(receipt, request, plan, hashes)
     except MergeError as error:
         raise MergeError(
-            f"{request.output} exists already and cannot be taken for this merge: {error.cause}",
+            f"{request.output} already exists and is not this merge: {error.cause}",
             "Delete it, or choose another output.",
         ) from error
-    logger.info("%s exists already; the merge is not repeated", request.output)
+    logger.info("%s already exists; the merge is not repeated", request.output)
     return receipt
 
 
@@ -118,7 +118,7 @@ def _check_inputs(
     }
     if differing := [name for name, value in wanted.items() if getattr(receipt, name) != value]:
         raise MergeError(
-            f"its receipt has another {', '.join(differing)}.", "Compare the receipt's fields."
+            f"its receipt has a different {', '.join(differing)}.", "Compare the receipt's fields."
         )
 
 
@@ -165,7 +165,7 @@ def _refuse_changed_inputs(plan: MergePlan) -> None:
     for file in (*plan.base.files, plan.lora):
         if not file.is_unchanged():
             raise MergeError(
-                f"{file.path} was changed while it was merged.",
+                f"{file.path} changed during the merge.",
                 "Wait until nothing writes to it, then merge again.",
             )
 
@@ -179,8 +179,8 @@ def _disk_error(request: MergeRequest, plan: MergePlan, error: OSError) -> Merge
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         size = plan.base.data_bytes / 1e9
         return MergeError(
-            f"There is no room for {request.output}, which needs {size:.1f} GB.",
-            "Free space on that disk, or choose an output on another, and merge again.",
+            f"There is not enough space for {request.output}, which needs {size:.1f} GB.",
+            "Free space on that disk or choose an output on another one, then merge again.",
         )
     return MergeError(
         f"The merge into {request.output} failed: {error}.",

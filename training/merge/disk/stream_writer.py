@@ -1,11 +1,10 @@
-"""Writing past the page cache, where the file system can.
+"""Writing past the page cache, where the file system allows it.
 
-A merge's output is read again by another process at the earliest, so a copy of it in the page
-cache is memory and time lost: on 2 virtual cores writing 3.5 GB took 0.4 s of CPU time this
-way and 2.6 to 8.5 s through the page cache. Where a file system refuses, the bytes go through
-the page cache; they are the same.
+This process does not read a merge's output again, so a copy in the page cache wastes memory and
+time: on 2 virtual cores, writing 3.5 GB took 0.4 s of CPU time this way and 2.6 to 8.5 s through
+the page cache. File systems without direct writes get the same bytes through the page cache.
 
-The disk is waited for by threads of its own: while one buffer is written the next is filled.
+Separate threads wait for the disk: while one buffer is written, the next is filled.
 """
 
 import errno
@@ -17,42 +16,41 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from training.merge.kernel import start_writeback
-from training.merge.transfer import write_at
+from training.merge.disk.file_io import start_writeback, write_at
 
-_PAGE = 4096  # a multiple of every disk's sector size, and what the page cache divides by
-_MOST_ALIGNED = 16  # no number is larger, so what begins at a multiple may hold any
+_PAGE = 4096  # size of a page; a multiple of every disk's sector size
+_MOST_ALIGNED = 16  # no number needs a stricter alignment
 
 
 class StreamWriter:
-    """Writes consecutive bytes into a part of an existing file; a context manager.
+    """Writes consecutive bytes into a range of an existing file; a context manager.
 
-    The caller fills the memory that `room` gives and then says `commit`, so that nothing is
-    copied. Whole pages go to the disk directly. The pages at both ends may belong to a
-    neighbour as well, so they go through the page cache, which puts the parts together.
+    The caller fills the memory returned by `room` and then calls `commit`, so nothing is copied.
+    Whole pages are written directly. The pages at both ends may be shared with a neighbouring
+    range, so they go through the page cache, which combines them.
     """
 
     def __init__(self, path: Path, start: int, most_bytes: int, disk: Executor) -> None:
-        """Begin at byte `start` of the file; no call of `room` asks for more than `most_bytes`.
+        """Begin at byte `start` of the file; `room` is never asked for more than `most_bytes`.
 
-        `disk` runs the writes, one of this file's part at a time.
+        `disk` runs the writes, one at a time.
         """
         self._start, self._disk = start, disk
         self._cached = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        # Single rows are read back: what lies beside them need not come from the disk.
+        # Only single rows are read back, so read-ahead would be wasted.
         os.posix_fadvise(self._cached, 0, 0, os.POSIX_FADV_RANDOM)
-        # A direct write has its bytes in memory at the same place within a page as in the file.
-        # Numbers that are not aligned in the file would then not be aligned in memory either.
+        # A direct write needs the bytes at the same offset within a page in memory as in the file.
+        # Numbers that are unaligned in the file would then be unaligned in memory, too.
         self._direct = _open_directly(path) if start % _MOST_ALIGNED == 0 else None
         self._begin = self._end = start % _PAGE if self._direct is not None else 0
-        self._offset = start - self._begin  # the place of the memory's first byte in the file
+        self._offset = start - self._begin  # file offset of the memory's first byte
         size = most_bytes + 2 * _PAGE
         self._memory, self._other = (memoryview(mmap.mmap(-1, size)) for _ in range(2))
-        self._writing: Future[None] | None = None  # of the other memory
+        self._writing: Future[None] | None = None  # from the other memory
 
     @property
     def descriptor(self) -> int:
-        """A descriptor to read back what was flushed."""
+        """A descriptor for reading back what was flushed."""
         return self._cached
 
     def __enter__(self) -> Self:
@@ -65,30 +63,30 @@ class StreamWriter:
         trace: TracebackType | None,
     ) -> None:
         if self._writing is not None:
-            wait([self._writing])  # of a merge that has failed already
+            wait([self._writing])  # the merge has failed already
         os.close(self._cached)
         if self._direct is not None:
             os.close(self._direct)
 
     def room(self, size_bytes: int) -> memoryview:
-        """Return memory for the bytes that come next; it is valid until the next call.
+        """Return memory for the next bytes, valid until the next call.
 
         Raises:
-            OSError: An earlier write has failed.
+            OSError: An earlier write failed.
         """
         if self._end + size_bytes > len(self._memory):
             self._write_pages()
         return self._memory[self._end : self._end + size_bytes]
 
     def commit(self, size_bytes: int) -> None:
-        """Append what was filled of the memory that `room` gave."""
+        """Append the first `size_bytes` of the memory from `room`."""
         self._end += size_bytes
 
     def flush(self) -> None:
-        """Write what is still in the buffer; nothing may be appended afterwards.
+        """Write the rest of the buffer; nothing may be appended afterwards.
 
         Raises:
-            OSError: A write has failed.
+            OSError: A write failed.
         """
         self._write_pages()
         self._wait()
@@ -98,7 +96,7 @@ class StreamWriter:
             start_writeback(self._cached, self._start, size)
 
     def _write_pages(self) -> None:
-        """Have all whole pages written, and begin the other memory with the rest."""
+        """Start writing all whole pages, and move the rest to the other memory."""
         first, last = -(-self._begin // _PAGE) * _PAGE, self._end // _PAGE * _PAGE
         if first > last:
             return

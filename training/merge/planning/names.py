@@ -1,4 +1,4 @@
-"""The names that LoRA files use for layers and for what they hold, and which layer is meant."""
+"""Keys of LoRA files: the layer that a key names and the part of the change that it holds."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ _UNDERSCORED_PREFIX = "lora_unet_"
 
 
 class LoraKeyPart(StrEnum):
-    """What one key of a LoRA holds for its layer; the value is the key's ending."""
+    """The part of a layer's change that a key holds; the value is the key's ending."""
 
     DOWN = ".lora_down.weight"
     UP = ".lora_up.weight"
@@ -23,7 +23,7 @@ class LoraKeyPart(StrEnum):
     DIFF_BIAS = ".diff_b"
 
 
-# Kinds that are recognised only to be refused by their name; matched anywhere in a key.
+# Kinds that are recognised only to be refused by name; matched anywhere in a key.
 _REFUSED_KINDS = {
     ".dora_scale": "DoRA scales",
     ".lora_magnitude_vector": "DoRA scales",
@@ -36,7 +36,7 @@ _REFUSED_KINDS = {
 
 
 def split_key(key: str) -> tuple[str, LoraKeyPart] | None:
-    """Return the layer's name as the LoRA writes it and the part; None for an unknown ending."""
+    """Return the layer's name as written in the LoRA, and the part; None for an unknown ending."""
     for part in LoraKeyPart:
         if key.endswith(part):
             return key.removesuffix(part), part
@@ -44,23 +44,23 @@ def split_key(key: str) -> tuple[str, LoraKeyPart] | None:
 
 
 def refused_kind(key: str) -> str | None:
-    """Return what `key` holds if it is of a kind that no merge here supports."""
+    """Return the kind of `key` if it is one that cannot be merged."""
     return next((kind for mark, kind in _REFUSED_KINDS.items() if mark in key), None)
 
 
 def strip_prefix(name: str) -> str:
-    """Return `name` without the prefix under which some tools store the denoiser."""
+    """Return `name` without the prefix that some tools put before the denoiser's modules."""
     prefix = next((p for p in _DOTTED_PREFIXES if name.startswith(p)), "")
     return name.removeprefix(prefix)
 
 
 @dataclass(frozen=True, slots=True)
 class ModuleNames:
-    """The modules of a base model, found by any name that a LoRA may give them.
+    """The modules of a base model, found by any name that a LoRA may use for them.
 
     Attributes:
-        known: Module name without prefix to the name the base stores it under.
-        underscored: Module name with every dot replaced, to the module names it may mean.
+        known: Module name without prefix, to its name in the base.
+        underscored: Module name with every dot replaced, to the module names it may stand for.
     """
 
     known: Mapping[str, str]
@@ -68,18 +68,18 @@ class ModuleNames:
 
     @classmethod
     def of(cls, tensor_names: Iterable[str]) -> "ModuleNames":
-        """Return the modules that own the tensors, in the tensors' order.
+        """Return the modules of the tensors, in the tensors' order.
 
         Raises:
-            MergeError: Two modules differ in their prefix only, so no LoRA key is unambiguous.
+            MergeError: Two modules differ only in their prefix, so LoRA keys are ambiguous.
         """
         known: dict[str, str] = {}
         for name in tensor_names:
             stored, dot, _ = name.rpartition(".")
             if dot and known.setdefault(strip_prefix(stored), stored) != stored:
                 raise MergeError(
-                    f"The base model holds {strip_prefix(stored)} under two prefixes.",
-                    "Use a file that holds the diffusion model once.",
+                    f"The base model has {strip_prefix(stored)} under two prefixes.",
+                    "Use a file that contains the diffusion model once.",
                 )
         underscored: dict[str, tuple[str, ...]] = {}
         for module in known:
@@ -88,7 +88,7 @@ class ModuleNames:
         return cls(known, underscored)
 
     def find(self, lora_name: str) -> str | None:
-        """Return the module that the LoRA calls `lora_name`; None if none or several fit."""
+        """Return the module that the LoRA calls `lora_name`; None if no module or several match."""
         if lora_name.startswith(_UNDERSCORED_PREFIX):
             fitting = self.underscored.get(lora_name.removeprefix(_UNDERSCORED_PREFIX), ())
             return fitting[0] if len(fitting) == 1 else None

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from bot.messages.advice import comfyui_advice
 from bot.messages.figures import listed
 from bot.messages.run_card import REHEARSAL
-from bot.web.archive import Stored, ZipMember
+from bot.service.downloads.archive import Stored, ZipMember
 from training.catalogue.models import find_model
 from training.comfyui.workflow import build
 from training.errors import NotFoundError

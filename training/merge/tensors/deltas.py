@@ -1,4 +1,4 @@
-"""What a LoRA adds to one tensor, as rows of numbers; tensors count as [out, the rest]."""
+"""The change that a LoRA makes to one tensor, row by row; tensors are viewed as [out, rest]."""
 
 import math
 from pathlib import Path
@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from training.files.safetensors_header import TensorEntry
-from training.merge.changes import Change, PairChange
-from training.merge.layout import FileLayout
-from training.merge.transfer import read_at
+from training.merge.disk.file_io import read_at
+from training.merge.inputs.files import FileLayout
+from training.merge.planning.changes import Change, PairChange
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -24,7 +24,7 @@ DTYPES = {
 
 
 class Delta(Protocol):
-    """What is added to a tensor of shape [rows, columns]."""
+    """The change of a tensor of shape [rows, columns]."""
 
     columns: int
 
@@ -33,11 +33,11 @@ class Delta(Protocol):
         ...
 
     def root_mean_square(self) -> float:
-        """Return that of the whole change, once all rows have been added."""
+        """Return the RMS of the whole change; call after all rows have been added."""
         ...
 
     def exact(self, row: int, columns: slice) -> tuple[Tensor, Tensor]:
-        """Return part of one row in fp64, and the same with every term made positive."""
+        """Return part of one row in fp64, and the sum of its terms' magnitudes."""
         ...
 
 
@@ -45,35 +45,33 @@ class LowRankDelta:
     """The product of a LoRA pair, `scale * up @ down`."""
 
     def __init__(self, up: Tensor, down: Tensor, scale: float) -> None:
-        # Scaled here: where `addmm` applies an `alpha` depends on the processor and on the number
-        # of rows, so blocks of rows would round otherwise than the whole matrix does.
+        # Scaled here: where `addmm` applies `alpha` depends on the processor and the number of
+        # rows, so blocks of rows would round differently from the whole matrix.
         self._up, self._down = up.flatten(1) * scale, down.flatten(1)
         self.columns = self._down.shape[1]
 
     def add_rows(self, rows: slice, target: Tensor) -> None:
-        """Add the given rows of the change to `target`; all rows once, in any order."""
-        # In one pass over `target`: to keep the product and add it later takes three.
+        # One pass over `target`; storing the product and adding it later takes three.
         torch.addmm(target, self._up[rows], self._down, out=target)
 
     def root_mean_square(self) -> float:
-        """Return that of the whole change, once all rows have been added.
+        """Return the RMS of the whole change.
 
-        The sum of the squares of `up @ down` is that of the products of two small matrices.
+        The sum of squares of `up @ down` follows from two small [r, r] matrices.
         """
         up, down = self._up.double(), self._down.double()
         squares = ((up.T @ up) * (down @ down.T)).sum().clamp(min=0)
         return math.sqrt(squares / (len(up) * self.columns))
 
     def exact(self, row: int, columns: slice) -> tuple[Tensor, Tensor]:
-        """Return part of one row in fp64, and the same with every term made positive."""
         up, down = self._up[row].double(), self._down[:, columns].double()
         return up @ down, up.abs() @ down.abs()
 
 
 class FullDelta:
-    """A difference of the tensor's own shape, times `scale`; read as it is needed.
+    """A difference of the tensor's own shape, times `scale`.
 
-    Unlike the factors of a pair it is as large as what it is added to.
+    Read block by block: it is as large as the tensor itself.
     """
 
     def __init__(self, path: Path, diff: TensorEntry, scale: float) -> None:
@@ -83,25 +81,22 @@ class FullDelta:
         self._squares = 0.0
 
     def add_rows(self, rows: slice, target: Tensor) -> None:
-        """Add the given rows of the change to `target`; all rows once, in any order."""
         values = load_part(self._path, self._diff, rows.start * self.columns, target.numel())
         values = values.view_as(target).to(target.dtype)
         target.add_(values, alpha=self._scale)
         self._squares += float(values.double().square().sum())
 
     def root_mean_square(self) -> float:
-        """Return that of the whole change, once all rows have been added."""
         return abs(self._scale) * math.sqrt(self._squares / max(1, self._diff.elements))
 
     def exact(self, row: int, columns: slice) -> tuple[Tensor, Tensor]:
-        """Return part of one row in fp64, and the same with every term made positive."""
         first, count = row * self.columns + columns.start, columns.stop - columns.start
         values = load_part(self._path, self._diff, first, count).double() * self._scale
         return values, values.abs()
 
 
 def load_delta(change: Change, lora: FileLayout, dtype: torch.dtype) -> Delta:
-    """Return the change; the factors of a pair are read and converted to `dtype`."""
+    """Return a change; the factors of a LoRA pair are loaded and converted to `dtype`."""
     if isinstance(change, PairChange):
         down, up = (
             load_part(lora.path, part, 0, part.elements).view(part.shape).to(dtype)
@@ -112,7 +107,7 @@ def load_delta(change: Change, lora: FileLayout, dtype: torch.dtype) -> Delta:
 
 
 def load_part(path: Path, spec: TensorEntry, first: int, count: int) -> Tensor:
-    """Return `count` numbers of a tensor from number `first` on, in memory of their own."""
+    """Return `count` values of a tensor, starting at element `first`."""
     values = torch.empty(count, dtype=DTYPES[spec.dtype])
     with path.open("rb", buffering=0) as file:
         read_at(file.fileno(), byte_view(values), spec.start + first * values.element_size())
@@ -120,6 +115,6 @@ def load_part(path: Path, spec: TensorEntry, first: int, count: int) -> Tensor:
 
 
 def byte_view(values: Tensor) -> memoryview:
-    """Return the bytes of a contiguous tensor, shared with it."""
+    """Return the bytes of a contiguous tensor, without a copy."""
     flat = values.flatten().view(torch.uint8).numpy()
     return memoryview(cast("Buffer", flat))  # numpy declares the buffer protocol from 3.12 on

@@ -1,4 +1,4 @@
-"""What a LoRA does to each tensor of the base, checked for kind, shape, dtype and scale."""
+"""The change that a LoRA makes to each base tensor, checked for kind, shape, dtype and scale."""
 
 import math
 from collections import defaultdict
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from training.errors import MergeError
 from training.files.safetensors_header import TensorEntry
-from training.merge.layout import FileLayout, listed, read_scalar
-from training.merge.names import LoraKeyPart
+from training.merge.inputs.files import FileLayout, listed, read_scalar
+from training.merge.planning.names import LoraKeyPart
 
 _FLOATS = frozenset({"BF16", "F16", "F32", "F64"})
 _MERGEABLE = frozenset({"BF16", "F16", "F32"})
@@ -27,7 +27,7 @@ class PairChange:
 
     @property
     def parts(self) -> tuple[TensorEntry, ...]:
-        """The LoRA's tensors that the change is made of."""
+        """The LoRA's tensors for this change."""
         return self.down, self.up
 
 
@@ -40,7 +40,7 @@ class DiffChange:
 
     @property
     def parts(self) -> tuple[TensorEntry, ...]:
-        """The LoRA's tensors that the change is made of."""
+        """The LoRA's tensors for this change."""
         return (self.diff,)
 
 
@@ -48,7 +48,7 @@ Change = PairChange | DiffChange
 
 
 class _UnfitError(Exception):
-    """One layer of the LoRA cannot be used; `reason` is shared by all that fail alike."""
+    """A layer of the LoRA cannot be used; layers with the same `reason` are reported together."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)
@@ -57,7 +57,7 @@ class _UnfitError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ModuleParts:
-    """One module of the base, and what the LoRA holds for it."""
+    """One module of the base and its parts in the LoRA."""
 
     module: str
     parts: Parts
@@ -71,7 +71,7 @@ def build_changes(
     """Return the change of each base tensor, by the tensor's name.
 
     Raises:
-        MergeError: Some layers do not fit; it names all that fail for one reason.
+        MergeError: Some layers do not fit; names all layers that fail for one reason.
     """
     _refuse_lost_alphas(modules)
     changes: dict[str, Change] = {}
@@ -84,20 +84,20 @@ def build_changes(
     for reason, details in unfit.items():
         raise MergeError(
             f"{len(details)} of {len(modules)} layers {reason}: {listed(details)}.",
-            "Use the LoRA as its authors published it, with the model it was made for.",
+            "Use the original LoRA file, with the model it was made for.",
         )
     return changes
 
 
 def _refuse_lost_alphas(modules: list[ModuleParts]) -> None:
-    """Refuse pairs without alpha among others with one: theirs would be taken for the rank."""
+    """Refuse a mix of pairs with and without alpha: missing ones would default to the rank."""
     pairs = [entry for entry in modules if _styles(entry.parts)]
     lacking = [entry.module for entry in pairs if LoraKeyPart.ALPHA not in entry.parts]
     if 0 < len(lacking) < len(pairs):
         raise MergeError(
             f"{len(lacking)} of {len(pairs)} layers have no alpha, while the others have one: "
             f"{listed(lacking)}.",
-            "Use the LoRA as its authors published it.",
+            "Use the original LoRA file.",
         )
 
 
@@ -145,7 +145,7 @@ def _pair(
     alpha = entry.parts.get(LoraKeyPart.ALPHA)
     own = rank if alpha is None else read_scalar(lora, alpha)
     if not math.isfinite(own) or own <= 0:
-        raise _UnfitError("have an alpha that is no usable number", f"{entry.module} ({own})")
+        raise _UnfitError("have an unusable alpha", f"{entry.module} ({own})")
     return PairChange(down, up, strength * own / rank)
 
 

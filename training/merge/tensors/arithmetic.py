@@ -1,4 +1,4 @@
-"""The arithmetic of a merge, some rows at a time, in buffers that are used again."""
+"""The arithmetic of a merge, a few rows at a time, in reused buffers."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,32 +7,59 @@ from torch import Tensor
 
 from training.errors import MergeError
 from training.files.safetensors_header import TensorEntry
-from training.merge.changes import Change
-from training.merge.deltas import DTYPES, load_delta, load_part
-from training.merge.extremes import Extremes, is_finite
-from training.merge.layout import FileLayout
-from training.merge.transfer import Room, read_at
+from training.merge.disk.file_io import Room, read_at
+from training.merge.inputs.files import FileLayout
+from training.merge.planning.changes import Change
+from training.merge.tensors.deltas import DTYPES, load_delta, load_part
 
-# 128 rows of a 5,120 wide matrix. A quarter of that would stay in a core's L2 cache, but every
-# call gives up the lock that all threads share and may have to wait for it: with 16 threads
-# blocks of 32 rows took twice the time of 128, with 2 threads as long.
+
+class Extremes:
+    """Minimum and maximum of each block of a tensor, evaluated once all blocks are done.
+
+    Evaluating them per block would take Python's global lock two more times for each block; with
+    16 threads, waiting for it is a third of the time.
+    """
+
+    def __init__(self, blocks: int, dtype: torch.dtype) -> None:
+        self._values = torch.zeros(2, blocks, dtype=dtype)
+        self._places = list(zip(*(row.unbind() for row in self._values), strict=True))
+
+    def note(self, block: int, values: Tensor) -> None:
+        """Record the extremes of `values`, which is one-dimensional and not empty."""
+        torch.aminmax(values, out=self._places[block])
+
+    @property
+    def are_finite(self) -> bool:
+        """Whether no value of any block is NaN or infinite."""
+        return is_finite(self._values)
+
+
+def is_finite(values: Tensor) -> bool:
+    """Return whether no value is NaN or infinite."""
+    # A NaN becomes both extremes. `isfinite` of all values would allocate as much memory again.
+    return values.numel() == 0 or bool(torch.isfinite(torch.stack(torch.aminmax(values))).all())
+
+
+# 128 rows of a matrix 5,120 wide. A quarter of that would stay in a core's L2 cache, but each call
+# releases Python's global lock and may have to wait for it: blocks of 32 rows took twice as long
+# as 128 with 16 threads, and just as long with 2.
 _BLOCK_ELEMENTS = 128 * 5_120
-# Below this the matrix product gets slower. A block is also never a single row of many: the
-# library computes that another way, and the result would not be that of the whole product.
+# Smaller blocks make the matrix product slower. A block is never a single row of many either: torch
+# computes that differently, so the result would differ from that of the whole product.
 _LEAST_ROWS = 16
-# fp32 sums are exact enough for 16 bits. For an fp32 base they would be off by several units
+# fp32 sums are exact enough for 16-bit weights. For an fp32 base they would be off by several units
 # in the last place wherever weight and change nearly cancel.
 _WIDE = {"BF16": torch.float32, "F16": torch.float32, "F32": torch.float64}
 
 
 class TensorMerge:
-    """The merge of one tensor, with the LoRA's part of it in memory.
+    """The merge of one tensor, with its part of the LoRA in memory.
 
-    The result is `addmm(weight.float(), scale * up.float(), down.float()).to(dtype)` of the whole
-    matrices bit by bit, however it is divided into blocks.
+    The result is bit for bit `addmm(weight.float(), scale * up.float(), down.float()).to(dtype)` of
+    the whole matrices, however they are divided into blocks.
 
     Attributes:
-        delta: What is added.
+        delta: The change that is added.
     """
 
     def __init__(self, spec: TensorEntry, change: Change, lora: FileLayout) -> None:
@@ -49,10 +76,10 @@ class TensorMerge:
         return self._most_rows * self._columns * self._dtype.itemsize
 
     def chunks(self, descriptor: int, room: Room) -> Iterator[memoryview]:
-        """Yield the merged tensor's bytes in order, each chunk in memory that `room` gave.
+        """Yield the merged tensor's bytes in order, in memory from `room`.
 
         Raises:
-            MergeError: A result is NaN or infinite; only after the last chunk.
+            MergeError: A result is NaN or infinite; raised after the last chunk.
         """
         scratch = torch.empty(self._most_rows, self._columns, dtype=self._wide)
         row_bytes = self._columns * self._dtype.itemsize
@@ -67,7 +94,7 @@ class TensorMerge:
             yield chunk
         if not self._results.are_finite:
             raise MergeError(
-                f"{self._spec.name} would get NaN or infinite values in {self._spec.dtype}.",
+                f"{self._spec.name} would have NaN or infinite values in {self._spec.dtype}.",
                 "Check the base file's SHA-256, and use a strength near 1.0.",
             )
 

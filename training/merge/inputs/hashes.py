@@ -1,4 +1,4 @@
-"""SHA-256 of a merge's inputs, at the speed of the hash itself."""
+"""SHA-256 of a merge's inputs, computed in the background."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,19 +7,18 @@ from threading import Event
 from typing import Literal, Self
 
 from training.files.hashing import file_sha256
-from training.merge.base_files import BaseFiles
-from training.merge.layout import FileLayout
+from training.merge.inputs.files import BaseFiles, FileLayout
 from training.merge.request import MergeRequest
 
 
 class InputHashes:
-    """The hashes of base and LoRA: taken from the request, or computed in the background.
+    """The hashes of base and LoRA: from the request if given, else computed in the background.
 
-    A context manager: an error in its block ends the computation.
+    A context manager: an error in its block stops the computation.
 
     Attributes:
-        stop: Set when whatever the hashes are computed for has failed.
-        known: Which hashes were taken from the request.
+        stop: Set when the merge has failed.
+        known: Which hashes came from the request.
     """
 
     def __init__(self, request: MergeRequest, base: BaseFiles, lora: FileLayout) -> None:
@@ -43,7 +42,7 @@ class InputHashes:
 
     @property
     def base_sha256(self) -> str:
-        """The base's hash; waits until it is computed."""
+        """Hash of the base; waits until it is computed."""
         if self._base_sha256 is None:
             digests = {name: digest.result() for name, digest in self._base.items()}
             self._base_sha256 = combined_sha256(digests)
@@ -51,7 +50,7 @@ class InputHashes:
 
     @property
     def lora_sha256(self) -> str:
-        """The LoRA's hash; waits until it is computed."""
+        """Hash of the LoRA; waits until it is computed."""
         if self._lora_sha256 is None and self._lora is not None:
             self._lora_sha256 = self._lora.result()
         return self._lora_sha256 or ""
@@ -61,9 +60,10 @@ class InputHashes:
 
 
 def combined_sha256(by_name: Mapping[str, str]) -> str:
-    """Return the hash of a model in one file, or one hash for all the files of a model.
+    """Return one hash for all files of a model.
 
-    For several files it is the SHA-256 of the lines that `sha256sum` prints for them.
+    For a single file it is that file's hash, for several the hash of the lines that `sha256sum`
+    prints for them.
     """
     if len(by_name) == 1:
         return next(iter(by_name.values()))

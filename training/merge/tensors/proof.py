@@ -1,4 +1,4 @@
-"""A second opinion on a merged tensor: values read back and computed again in fp64."""
+"""A check of merged tensors: sampled values are read back and recomputed in fp64."""
 
 import zlib
 
@@ -7,11 +7,11 @@ from torch import Tensor
 
 from training.errors import MergeError
 from training.files.safetensors_header import TensorEntry
-from training.merge.deltas import DTYPES, Delta, byte_view
-from training.merge.transfer import read_at
+from training.merge.disk.file_io import read_at
+from training.merge.tensors.deltas import DTYPES, Delta, byte_view
 
 _SAMPLED_COLUMNS = 256
-# What an fp32 sum of up to a few hundred products may be off by, relative to its terms.
+# Relative error that an fp32 sum of up to a few hundred products may have.
 _FP32_SLACK = 2.0**-22
 
 
@@ -19,10 +19,10 @@ def sample_errors(spec: TensorEntry, delta: Delta, before: int, after: int) -> t
     """Compare values of the first, the last and one other row with `weight + delta` in fp64.
 
     Args:
-        spec: The tensor; it lies at the same place in both files.
-        delta: What was added.
-        before: Descriptor of the base's file.
-        after: Descriptor of the output's file.
+        spec: The tensor; it has the same offset in both files.
+        delta: The change that was added.
+        before: Descriptor of the base file.
+        after: Descriptor of the output file.
 
     Returns:
         The largest absolute error, and the number of values compared.
@@ -52,7 +52,7 @@ def _row_errors(
     allowed = _ulp(old + change, DTYPES[spec.dtype]) + _FP32_SLACK * (old.abs() + terms)
     if not bool((errors <= allowed).all()):
         raise MergeError(
-            f"{spec.name} was written wrongly: a value is off by {errors.max().item():.3g}.",
+            f"{spec.name} was written incorrectly: a value is off by {errors.max().item():.3g}.",
             "Check this machine's memory and disk, then merge again.",
         )
     return errors
@@ -66,7 +66,7 @@ def _read(file: int, spec: TensorEntry, first: int, columns: slice) -> Tensor:
 
 
 def _ulp(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the distance between neighbours of `values` in `dtype`."""
+    """Return the spacing of `dtype` at `values`."""
     info = torch.finfo(dtype)
     _, exponents = torch.frexp(values)
     magnitude = torch.ldexp(torch.ones_like(values), exponents - 1)

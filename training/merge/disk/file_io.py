@@ -1,0 +1,81 @@
+"""Reads and writes at an offset of a file, and two Linux calls that Python lacks.
+
+Plain reads rather than a memory map: a file that shrinks or a disk that fails then raises an
+error instead of killing the process, and network volumes get large requests. Copying out of the
+page cache costs a twentieth of the merge.
+"""
+
+import ctypes
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from training.files.safetensors_header import TensorEntry
+
+COPY_BYTES = 1 << 19
+Room = Callable[[int], memoryview]  # returns memory for that many bytes
+
+
+def read_at(descriptor: int, buffer: memoryview, offset: int) -> None:
+    """Fill `buffer` from byte `offset` of the file; `OSError` if the file is too short."""
+    done = 0
+    while done < len(buffer):
+        count = os.preadv(descriptor, [buffer[done:]], offset + done)
+        if count == 0:
+            raise OSError("the file became shorter while it was read")
+        done += count
+
+
+def write_at(descriptor: int, data: memoryview, offset: int) -> None:
+    """Write all of `data` at byte `offset`."""
+    done = 0
+    while done < len(data):
+        done += os.pwrite(descriptor, data[done:], offset + done)
+
+
+def tensor_chunks(descriptor: int, spec: TensorEntry, room: Room) -> Iterator[memoryview]:
+    """Yield the tensor's bytes in order, in memory from `room`."""
+    for done in range(0, spec.size_bytes, COPY_BYTES):
+        chunk = room(min(COPY_BYTES, spec.size_bytes - done))
+        read_at(descriptor, chunk, spec.start + done)
+        yield chunk
+
+
+def tensor_sha256(path: Path, spec: TensorEntry) -> str:
+    """Return the SHA-256 of the tensor's bytes."""
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(COPY_BYTES))
+    with path.open("rb", buffering=0) as file:
+        for chunk in tensor_chunks(file.fileno(), spec, lambda size: buffer[:size]):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_SYNC_FILE_RANGE_WRITE = 2
+
+
+def reserve(descriptor: int, size_bytes: int) -> None:
+    """Give the file its full size and, if the file system can, reserve its blocks.
+
+    A full disk then raises `OSError` at once, and writing is about twice as fast. Where blocks
+    cannot be reserved, `os.posix_fallocate` would write to every one of them.
+    """
+    start, length = ctypes.c_longlong(0), ctypes.c_longlong(size_bytes)
+    if _libc.fallocate(descriptor, 0, start, length) == 0:
+        return
+    code = ctypes.get_errno()
+    if code not in (errno.EOPNOTSUPP, errno.ENOSYS):
+        raise OSError(code, os.strerror(code))
+    os.truncate(descriptor, size_bytes)
+
+
+def start_writeback(descriptor: int, offset: int, size_bytes: int) -> None:
+    """Ask the kernel to start writing part of the file to disk.
+
+    Otherwise the disk idles during the merge and the final fsync has to write all of the output.
+    """
+    start, length = ctypes.c_longlong(offset), ctypes.c_longlong(size_bytes)
+    _libc.sync_file_range(descriptor, start, length, _SYNC_FILE_RANGE_WRITE)
