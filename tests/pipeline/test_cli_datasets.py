@@ -126,4 +126,4 @@ def test_captions_go_out_as_a_table_and_come_back_as_a_version(
     assert "→ ohwx by the sea" in edited
     assert [c["after"] for c in difference["captions"]] == ["ohwx by the sea"]
     assert clash == 1
-    assert "nothing was overwritten" in refusal
+    assert "Nothing was overwritten" in refusal

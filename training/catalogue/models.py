@@ -1,7 +1,7 @@
-"""The eight Wan models that can be trained, as data; every name, flag and default comes from here.
+"""The eight trainable Wan models, as data: names, weights, flags and defaults.
 
-`SOURCES` names where each kind of value was read. A run takes its weights, task and flags from one
-entry, so that a model and its weights can never be mixed.
+`SOURCES` names the origin of each kind of value. A run takes its weights, task and flags from one
+entry, so that they always belong together.
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ SOURCES: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class SpeedLora:
-    """A speed LoRA that is merged into the DiT of each expert before training."""
+    """A speed LoRA that is merged into each expert before training."""
 
     files: Mapping[ExpertName, WeightFile]
     strength: float = 1.0
@@ -60,10 +60,10 @@ class SpeedLora:
 
 @dataclass(frozen=True, slots=True)
 class Expert:
-    """One denoiser with the settings it is trained with unless the request says otherwise.
+    """One denoiser with its default training settings.
 
-    `timesteps` is (lowest, highest) noise level of 0 to 1000, None for the whole range. Alpha
-    equals the rank by default, which makes the adapter's scale 1.
+    `timesteps` is the (lowest, highest) noise level from 0 to 1000, None for the whole range. Alpha
+    defaults to the rank, which makes the adapter's scale 1.
     """
 
     name: ExpertName
@@ -80,7 +80,7 @@ class Expert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """One way to train: base weights, musubi's task and flags, and the guide's defaults."""
+    """A trainable model: base weights, musubi's task and flags, and the guide's defaults."""
 
     name: str
     use_case: str
@@ -116,17 +116,17 @@ class Model:
 
     @property
     def swappable(self) -> int:
-        """Return how many of its blocks can be kept in main memory: all but one."""
+        """Blocks that can be swapped to main memory: all but one."""
         return self.modules // (12 if self.clip else 10) - 1
 
     @property
     def tokenizers(self) -> tuple[WeightFile, ...]:
-        """Return the tokenizer files of the text encoder and, where there is one, of CLIP."""
+        """Tokenizer files of the text encoder and, if there is one, of CLIP."""
         return weights.T5_TOKENIZER + (weights.CLIP_TOKENIZER if self.clip else ())
 
     @property
     def family(self) -> str:
-        """Return the kind of model a LoRA of this one works with, such as `Wan 2.2 I2V 14B`."""
+        """Models that share LoRAs with this one, such as `Wan 2.2 I2V 14B`."""
         version = "Wan 2.2" if len(self.experts) > 1 else "Wan 2.1"
         return f"{version} {'I2V' if self.i2v else 'T2V'} {self.size}"
 

@@ -1,4 +1,4 @@
-"""The weight files that models are made of: repositories, pinned commits, known hashes."""
+"""The weight files of the models: repositories, pinned commits and known hashes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ WAN_AI_480P = "Wan-AI/Wan2.1-I2V-14B-480P"
 WAN_AI_720P = "Wan-AI/Wan2.1-I2V-14B-720P"
 LIGHTNING = "lightx2v/Wan2.2-Lightning"
 
-# The newest commit of each repository that public projects pin; what has another name is taken
-# from its `main`, whose commit the fetch receipt then names.
+# The newest commit of each repository that public projects pin. Other repositories are read from
+# `main`, and the fetch receipt records the commit.
 COMMITS: Mapping[str, str] = MappingProxyType(
     {
         WAN_21: "06e001fc51048fb03433a6fb25334de7836704a5",
@@ -28,9 +28,9 @@ COMMITS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:
-    """One file of a Hugging Face repository; the commit fetched is written into its receipt.
+    """One file of a Hugging Face repository; its receipt records the fetched commit.
 
-    `sha256` is given where it is known; of every other file the Hub's own hash is compared.
+    `sha256` is given if known; all other files are checked against the Hub's own hash.
     """
 
     repo: str
@@ -43,7 +43,7 @@ class WeightFile:
 
 
 def pinned(repo: str, file: str, sha256: str | None = None) -> WeightFile:
-    """Return a file of a known repository at the commit that it is pinned to."""
+    """Return a file of a known repository at its pinned commit."""
     return WeightFile(repo, file, COMMITS[repo], sha256)
 
 
@@ -71,7 +71,7 @@ VAE = pinned(
 
 
 def t5(repo: str = WAN_AI_720P) -> WeightFile:
-    """Return the text encoder; every Wan-AI repository holds the same file."""
+    """Return the text encoder; every Wan-AI repository has the same file."""
     return pinned(
         repo,
         "models_t5_umt5-xxl-enc-bf16.pth",
@@ -92,8 +92,8 @@ def _tokenizer(repo: str, folder: str, files: Mapping[str, str | None]) -> tuple
     return tuple(pinned(repo, f"{folder}/{name}", sha256) for name, sha256 in files.items())
 
 
-# musubi-tuner names these two repositories in its code, whatever model it trains, and would fetch
-# their tokenizers when it runs.
+# musubi-tuner hard-codes these two repositories for every model and would fetch their tokenizers at
+# run time.
 T5_TOKENIZER = _tokenizer(
     WAN_AI_T2V,
     "google/umt5-xxl",

@@ -1,7 +1,7 @@
-"""A ComfyUI graph as its page loads it: nodes and links, each checked against ComfyUI's own.
+"""A ComfyUI graph in the format of its page, checked against ComfyUI's node definitions.
 
-The format is the one that the page saves and takes by drag and drop (`nodes`, `links`,
-`widgets_values`), not the one of its API. A node's inputs and outputs are in `nodes.json`.
+This is the format that the page saves and accepts by drag and drop (`nodes`, `links`,
+`widgets_values`), not the API's. `nodes.json` has the inputs and outputs of each node.
 """
 
 import json
@@ -20,7 +20,7 @@ Value = str | int | float
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output of a node, to be linked to inputs of its type."""
+    """One output of a node; it can be linked to inputs of the same type."""
 
     node: int
     slot: int
@@ -51,7 +51,7 @@ class Node:
 
 @dataclass(slots=True)
 class Graph:
-    """Nodes and links; what ComfyUI would refuse is raised here as a mistake of ours."""
+    """Nodes and links; a node that ComfyUI would reject raises an error here."""
 
     nodes: list[Node] = field(default_factory=list[Node])
     links: list[list[Any]] = field(default_factory=list[list[Any]])
@@ -69,16 +69,16 @@ class Graph:
         """Add a node with its links and values, below the others of its column.
 
         Args:
-            type_: ComfyUI's name of the node.
-            given: A value or another node's output for each of its inputs.
-            column: Where it stands, from left to right.
-            title: What it is called in this graph.
-            download: Folder and address of the file that its first widget names, so that ComfyUI
-                can offer to fetch it.
+            type_: ComfyUI's name of the node type.
+            given: A value or another node's output for each input.
+            column: Column of the node, from left to right.
+            title: Title of the node in this graph.
+            download: Folder and URL of the file that the first widget names, so that ComfyUI can
+                offer to download it.
 
         Raises:
-            ValueError: An input is unknown, missing, of another type or out of range.
-            TypeError: A value is of another kind than its widget.
+            ValueError: An input is unknown, missing, out of range or of the wrong type.
+            TypeError: A value does not match the type of its widget.
         """
         definition = node_table()[type_]
         inputs: list[dict[str, Any]] = definition["inputs"]
@@ -151,7 +151,7 @@ class Graph:
 
 @cache
 def node_table() -> Mapping[str, Mapping[str, Any]]:
-    """Return inputs and outputs of the nodes that are used, as ComfyUI defines them."""
+    """Return ComfyUI's definitions of the nodes that are used here."""
     text = resources.files("training.comfyui").joinpath("nodes.json").read_text("utf-8")
     return json.loads(text)["nodes"]
 

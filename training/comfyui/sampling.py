@@ -1,4 +1,4 @@
-"""How each model is sampled in ComfyUI, as data, and where Wan 2.2 changes its expert."""
+"""ComfyUI sampling settings of each model, and the step where Wan 2.2 switches experts."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ _SMALL, _LARGE = (832, 480), (1280, 720)
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Steps, guidance, flow shift, sampler and size of a clip."""
+    """Steps, guidance, flow shift, sampler and clip size."""
 
     steps: int
     cfg: float
@@ -20,8 +20,8 @@ class Sampling:
 
 
 # Shift: the reference code of Wan2.1 and Wan2.2 (README and wan/configs). Guidance and sampler:
-# ComfyUI's Wan templates. 30 steps: the least that the guide names. Lightning: four steps without
-# guidance, which the speed LoRA was distilled for, and the shift of ComfyUI's template.
+# ComfyUI's Wan templates. 30 steps: the guide's minimum. Lightning: four steps without guidance, as
+# the speed LoRA was distilled for, and the shift of ComfyUI's template.
 _LIGHTNING = Sampling(4, 1.0, 5.0, "euler")
 SAMPLING: Mapping[str, Sampling] = MappingProxyType(
     {
@@ -38,9 +38,9 @@ SAMPLING: Mapping[str, Sampling] = MappingProxyType(
 
 
 def switch_step(sampling: Sampling, boundary: float) -> int:
-    """Return the first step whose noise level is below `boundary`: the low-noise expert's first.
+    """Return the first step of the low-noise expert, whose noise level is below `boundary`.
 
-    Noise levels go from 1 to 0 in equal steps t, shifted to s t / (1 + (s - 1) t).
+    Noise levels t fall from 1 to 0 in equal steps and are shifted to s t / (1 + (s - 1) t).
     """
     shift, steps = sampling.shift, sampling.steps
     at_boundary = boundary / (shift - (shift - 1) * boundary)

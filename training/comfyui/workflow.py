@@ -1,7 +1,7 @@
-"""A ComfyUI workflow for a run: its base, its LoRA and its speed LoRA in place, ready to queue.
+"""A ComfyUI workflow for a run, ready to queue, with its base, LoRA and speed LoRA.
 
-The stages are those of ComfyUI's own Wan templates; the sampling values are the published ones of
-each model (`sampling`). One expert is one branch: loader, speed LoRA, trained LoRA, shift.
+The nodes are those of ComfyUI's own Wan templates; the sampling settings are the published ones of
+each model (`sampling`). Each expert is one branch: loader, speed LoRA, trained LoRA, shift.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from training.vocabulary import ExpertName
 
 FRAMES, FRAMES_A_SECOND = 81, 16.0
 _REPACKAGED = "Comfy-Org/Wan_2.1_ComfyUI_repackaged"
-# ComfyUI reads its own packaging of the encoders, not the .pth files that training reads.
+# ComfyUI uses repackaged encoders, not the .pth files that training uses.
 _TEXT_ENCODER = WeightFile(
     _REPACKAGED, "split_files/text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors"
 )
@@ -29,7 +29,7 @@ _NEGATIVE = "static, blurry, overexposed, low quality, compression artifacts, wa
 
 
 def workflow(run: Run) -> dict[str, Any] | None:
-    """Return the workflow for the newest complete set of a run, None before its first file."""
+    """Return the workflow for the newest complete set of a run, None if it has no file yet."""
     chosen = best_set(run)
     return build(run.spec, chosen) if chosen is not None else None
 
@@ -80,7 +80,7 @@ class _Workflow:
         return graph.to_json()
 
     def _branch(self, name: ExpertName, dit: WeightFile) -> Output:
-        """Return one expert's model with all that is loaded into it."""
+        """Return one expert's model with its LoRAs and shift applied."""
         title = "" if name == "main" else f"{name.capitalize()}-noise"
         loader = self._loader("UNETLoader", "unet_name", dit, {"weight_dtype": "default"}, title)
         model = loader.output("MODEL")
@@ -122,7 +122,7 @@ class _Workflow:
         more: Mapping[str, Value] | None = None,
         title: str = "",
     ) -> Node:
-        """Add a node that loads a file, with the address that it can be fetched from."""
+        """Add a node that loads a file, with its download URL."""
         path = PurePosixPath(weight.file)
         given: dict[str, Value | Output] = {name: path.name, **(more or {})}
         download = (path.parent.name, _url(weight))
@@ -212,13 +212,13 @@ class _Workflow:
 
 
 def speed_lora_name(weight: WeightFile) -> str:
-    """Return the name to keep a speed LoRA under: its own is the same for every kind of model."""
+    """Return a unique file name for a speed LoRA: its own is the same for every kind of model."""
     path = PurePosixPath(weight.file)
     return "-".join((*path.parent.parts, path.name))
 
 
 def _speed_loras(spec: RunSpec, model: Model) -> dict[ExpertName, tuple[WeightFile, float]]:
-    """Return the speed LoRA of each expert: the run's, or the catalogue's where it trained none."""
+    """Return the speed LoRA of each expert: the run's, or else the catalogue's."""
     if model.speed_lora is None:
         return {}
     strength = model.speed_lora.strength

@@ -4,11 +4,10 @@ The media keep their bytes and get plain names; captions are written as for a re
 trainer is told one frame rate for each folder, so clips lie in one folder for each rate.
 """
 
-from collections.abc import Sequence
-
 from training.dataset.config.frame_windows import FPS, kept_frames
 from training.dataset.report import Finding, Media, Report, Sample, content_id
 from training.errors import DatasetError
+from training.wording import listed
 
 # What the trainer would read wrongly, not only what repair would make better.
 _IN_THE_WAY = {
@@ -24,7 +23,6 @@ _IN_THE_WAY = {
 }
 _KNOWN_RATES = (16.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0)
 _TOLERANCE = 0.05  # frames a second, as the inspection has it
-_SHOWN = 5
 
 
 def why_not_original(report: Report) -> str | None:
@@ -33,7 +31,7 @@ def why_not_original(report: Report) -> str | None:
         return report.errors[0].cause
     found = [finding for finding in report.findings if finding.code in _IN_THE_WAY]
     if found:
-        return " ".join(f"{_files(f)}: {_IN_THE_WAY[f.code]}." for f in found)
+        return " ".join(f"{listed(f.files)}: {_IN_THE_WAY[f.code]}." for f in found)
     return None
 
 
@@ -113,9 +111,3 @@ _STILL_DONE = frozenset(
         *("junk-ignored", "leftover-cache", "toml-unused", "toml-found", "other-file"),
     }
 )
-
-
-def _files(finding: Finding) -> str:
-    shown: Sequence[str] = finding.files[:_SHOWN]
-    more = len(finding.files) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

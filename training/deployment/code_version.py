@@ -1,4 +1,4 @@
-"""Which code is deployed: a name for the content of what containers get of this project."""
+"""The version of the deployed code: a hash of the source that containers get."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from training.files.code_path import CODE_ROOT
 from training.vocabulary import EngineName
 
 CODE_LABEL, ENGINE_LABEL, DEPLOY_LABEL = "lorabot-code", "lorabot-engine", "lorabot-deploy"
-# What the sandbox shows in a browser is not sent to containers.
+# The sandbox's browser files are not sent to containers.
 FOLDERS_NOT_SENT = ("__pycache__", "page", "openapi")
 STAGES_CODE = ("training", "storage")
 BOT_CODE = ("bot", *STAGES_CODE)
@@ -18,7 +18,7 @@ BOT_CODE = ("bot", *STAGES_CODE)
 
 @cache
 def code_version(*packages: str) -> str:
-    """Return a name for the content of these packages; another content has another name."""
+    """Return a hash of the content of these packages."""
     digest = hashlib.sha256()
     for package in packages:
         for path in sorted((CODE_ROOT / package).rglob("*")):
@@ -30,12 +30,12 @@ def code_version(*packages: str) -> str:
 
 
 def labels(deployment: Deployment, *packages: str) -> dict[str, str]:
-    """Return what a deployed app is to say of itself."""
+    """Return the tags of a deployed app."""
     of_this = {DEPLOY_LABEL: deployment.deploy} if deployment.deploy else {}
     return {CODE_LABEL: code_version(*packages), ENGINE_LABEL: deployment.engine, **of_this}
 
 
 def engine_of(labels: Mapping[str, str] | None) -> EngineName | None:
-    """Return what a deployed app trains with; None where it says nothing that is known here."""
+    """Return the engine of a deployed app; None if its tag is missing or unknown."""
     label = (labels or {}).get(ENGINE_LABEL)
     return next((name for name in get_args(EngineName) if name == label), None)

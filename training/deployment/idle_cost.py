@@ -1,4 +1,4 @@
-"""What a deployment costs a month while nobody trains, from its own figures."""
+"""Monthly cost of a deployment while nobody trains."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from training.deployment.resources import BOT, FUNCTIONS, FunctionName, Resource
 from training.estimates.prices import MachinePrices
 
 MONTH_SECONDS = 30 * 24 * 3600
-# From the start of a container to its end, for one look that finds nothing to do: its start, the
-# look, and the time that it waits for another one. An estimate; not measured on Modal.
+# Lifetime of a container that finds nothing to do: its start, the look, and the wait for another
+# call. An estimate; not measured on Modal.
 _LOOK_SECONDS = 8.0
-# Seconds between two calls of what runs on a schedule.
+# Seconds between two calls of the scheduled Functions.
 _SCHEDULED: Mapping[FunctionName, float] = MappingProxyType(
     {"tick": 60.0, "watch": 300.0, "clean_up": 24 * 3600.0}
 )
@@ -19,7 +19,7 @@ _SCHEDULED: Mapping[FunctionName, float] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class IdleCost:
-    """What one part costs in 30 days, and because of what."""
+    """Cost of one part in 30 days, and the reason for it."""
 
     what: str
     usd: float
@@ -27,7 +27,7 @@ class IdleCost:
 
 
 def idle_costs(prices: MachinePrices) -> list[IdleCost]:
-    """Return what an idle deployment costs a month, part by part; no GPU is among it."""
+    """Return the monthly cost of an idle deployment, part by part; none of it is for GPUs."""
     found = [IdleCost("bot", _price(BOT, prices) * MONTH_SECONDS, f"always on: {_words(BOT)}")]
     for name, every_seconds in _SCHEDULED.items():
         resources = FUNCTIONS[name]

@@ -1,11 +1,11 @@
-"""Exact versions of all that is installed in an image, so that two builds are one."""
+"""Exact versions of everything that images install, so that builds are reproducible."""
 
 from training.musubi.launcher.hooks import MUSUBI_COMMIT
 
 PYTHON = "3.11"
 UV = "0.9.9"
 
-# What the bot and the stages themselves run with; no torch among it.
+# Direct dependencies of the bot and the stages; no torch.
 PACKAGES = (
     "aiohttp==3.14.5",
     "av==18.1.0",
@@ -31,7 +31,7 @@ PACKAGES = (
     "tomli-w==1.2.0",
 )
 
-# What these need in turn.
+# Their dependencies.
 INDIRECT = (
     "aiohappyeyeballs==2.7.1",
     "aiosignal==1.4.0",
@@ -79,9 +79,9 @@ INDIRECT = (
     "yarl==1.25.1",
 )
 
-# The merge calculates on a CPU, with the version that its tests run with.
+# The merge runs on CPUs, with the version that its tests use.
 TORCH = "torch==2.13.0"
-# What torch needs besides; from the common index, of which its own has only a part.
+# Dependencies of torch, from PyPI because torch's own index has only some of them.
 TORCH_NEEDS = (
     "jinja2==3.1.6",
     "markupsafe==3.0.4",
@@ -92,13 +92,13 @@ TORCH_NEEDS = (
 )
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
-# musubi-tuner pins most of what it was written for; this is the rest of what runs it.
+# musubi-tuner pins most of its dependencies; these are the others.
 MUSUBI_REPOSITORY = "https://github.com/kohya-ss/musubi-tuner"
 MUSUBI_FOLDER = "/opt/musubi-tuner"
 MUSUBI_PYTHON = f"{MUSUBI_FOLDER}/.venv/bin/python"
 MUSUBI_EXTRA = "cu128"
 MUSUBI_PACKAGES = (
-    "torch==2.9.1",  # its NVIDIA libraries it pins itself
+    "torch==2.9.1",  # pins its NVIDIA libraries itself
     "torchvision==0.24.1",
     "bitsandbytes==0.48.2",
     "setuptools==80.9.0",
@@ -128,7 +128,7 @@ MUSUBI_PACKAGES = (
     "wcwidth==0.9.4",
     "zipp==4.1.2",
 )
-# What its package is built with.
+# Build dependencies of its package.
 MUSUBI_BUILD = (
     *("hatchling==1.33.0", "editables==0.6", "packaging==26.4", "pathspec==1.1.1"),
     *("pluggy==1.7.0", "tomlkit==0.15.2", "trove-classifiers==2026.9.21.13"),
@@ -141,7 +141,7 @@ MUSUBI_COMMANDS = (
     f"cd {MUSUBI_FOLDER} && python -m venv .venv",
     f"python -m pip install uv=={UV}",
     f"printf '%s\\n' {' '.join(MUSUBI_BUILD)} > {_BUILD_FILE}",
-    # The project names the index of its CUDA builds itself.
+    # The project itself names the index of its CUDA builds.
     f"cd {MUSUBI_FOLDER} && python -m uv pip install --python {MUSUBI_PYTHON} "
     f"--build-constraints {_BUILD_FILE} --editable '.[{MUSUBI_EXTRA}]' {' '.join(MUSUBI_PACKAGES)}",
 )

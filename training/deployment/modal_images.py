@@ -1,4 +1,4 @@
-"""The images that Functions run in; layers in the order of how seldom they change, code last."""
+"""The images of the Functions; layers that change least come first, code last."""
 
 import modal
 
@@ -14,30 +14,30 @@ from training.deployment.image_pins import (
     UV,
 )
 
-# Code alone travels, and the data files that it reads; none of the sandbox's pages.
+# Images get code and the data files it reads, but not the sandbox's pages.
 _NOT_SENT = tuple(f"**/{folder}/**" for folder in FOLDERS_NOT_SENT)
 
 
 def stage_image() -> modal.Image:
-    """Return the image of stages on CPUs; nothing in it calculates with tensors."""
+    """Return the image of CPU stages, without torch."""
     return _with_code(_python(), *STAGES_CODE)
 
 
 def merge_image() -> modal.Image:
-    """Return the image of the merge, with torch's CPU build."""
+    """Return the image of the merge, with the CPU build of torch."""
     needs = _python().uv_pip_install(*TORCH_NEEDS, uv_version=UV)
     torch = needs.uv_pip_install(TORCH, index_url=TORCH_CPU_INDEX, uv_version=UV)
     return _with_code(torch, *STAGES_CODE)
 
 
 def gpu_image() -> modal.Image:
-    """Return the image of stages on GPUs: musubi-tuner in an environment of its own."""
+    """Return the image of GPU stages, with musubi-tuner in a separate environment."""
     musubi = modal.Image.debian_slim(PYTHON).apt_install("git").run_commands(*MUSUBI_COMMANDS)
     return _with_code(_packages(musubi), *STAGES_CODE)
 
 
 def bot_image() -> modal.Image:
-    """Return the image of the bot and its web side."""
+    """Return the image of the bot and its web server."""
     return _with_code(_python(), *BOT_CODE)
 
 

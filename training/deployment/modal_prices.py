@@ -1,4 +1,4 @@
-"""Modal's own rates for the workspace that pays, asked for at most once a day."""
+"""The Modal workspace's own GPU rates, read at most once a day."""
 
 import logging
 import threading
@@ -15,7 +15,7 @@ from training.pipeline.runtime import now
 
 logger = logging.getLogger(__name__)
 
-# Names in the client's answer, each in dollars an hour; an A10 is called A10G there.
+# Names of the rates, in dollars an hour; Modal calls an A10 A10G here.
 RATES: Mapping[str, str] = MappingProxyType(
     {
         "B200": "gpu_hour_cost_b200",
@@ -29,23 +29,22 @@ RATES: Mapping[str, str] = MappingProxyType(
     }
 )
 KEPT = timedelta(days=1)
-# How long a refusal holds: whoever asks next need not wait for another.
+# How long a failure is remembered, so that later callers need not wait for another.
 REFUSED = timedelta(minutes=10)
-# Discord gives 3 s for suggestions; the client takes a minute to find that Modal is not there.
+# Discord allows 3 s for suggestions; the client takes a minute to notice that Modal is down.
 WAIT_SECONDS = 1.5
 
 
 def workspace_rates() -> Mapping[str, Decimal]:
-    """Return all rates of the workspace whose token is used."""
+    """Return all rates of the workspace that the token belongs to."""
     return modal.Workspace.from_context().billing.rates()
 
 
 class ModalPrices:
-    """Live prices where the client and the account offer them; threads may share it.
+    """Live prices if the account offers them; thread-safe.
 
     Attributes:
-        wait_seconds: How long whoever asks for prices waits for Modal; an answer that comes later
-            is kept for the next one.
+        wait_seconds: How long a caller waits for Modal; a later answer is kept for the next one.
     """
 
     def __init__(
@@ -63,11 +62,11 @@ class ModalPrices:
         self._due: datetime | None = None
 
     def prices(self) -> PriceList:
-        """Return the live prices, else Modal's dated public list."""
+        """Return the live prices, or else Modal's dated public list."""
         return self.live() or listed_prices()
 
     def live(self) -> PriceList | None:
-        """Return the workspace's rates of at most a day ago; None, with the reason logged, else."""
+        """Return the workspace's rates, at most a day old; None if unavailable."""
         asking = self._latest_question()
         asking.join(self.wait_seconds)
         if asking.is_alive():
@@ -92,7 +91,7 @@ class ModalPrices:
     def _answer(self, at: datetime) -> PriceList | None:
         try:
             rates = dict(self._read())
-        # A client without this call raises AttributeError, rates that are no numbers the second.
+        # AttributeError: the client lacks this call. ArithmeticError: a rate is not a number.
         except (modal.exception.Error, AttributeError, ArithmeticError, OSError) as error:
             logger.warning("Modal gave no rates, the list of %s is used: %r", LISTED_ON, error)
             return None

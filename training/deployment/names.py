@@ -1,4 +1,4 @@
-"""The names of one deployment on Modal, and what its containers are told."""
+"""The names of a deployment's resources on Modal, and the variables of its containers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from training.vocabulary import EngineName
 APP_VARIABLE, ENGINE_VARIABLE = "LORABOT_MODAL_APP", "LORABOT_ENGINE"
 GPU_STAGES_VARIABLE = "LORABOT_GPU_STAGES"
 DEPLOY_VARIABLE = "LORABOT_DEPLOY"
-# Set where containers share one machine: where their Volumes lie, and the port of a server.
+# Set where containers share one machine: the root of their mounts, and the port of a server.
 ROOT_VARIABLE = "LORABOT_MOUNT_ROOT"
 SERVER_PORT_VARIABLE = "LORABOT_SERVER_PORT"
 DEFAULT_APP = "lorabot"
 STAGES_SUFFIX = "-stages"
 DEFAULT_GPU_STAGES = 4
 
-# The name that guides for training on Modal use.
+# The name that guides to training on Modal use.
 HUB_SECRET = "my-huggingface-secret"
-# What the secrets must hold.
+# Keys that the secrets must have.
 HUB_KEYS, DISCORD_KEYS = ("HF_TOKEN",), ("LORABOT_DISCORD_TOKEN",)
 
 Purpose = Literal["leases", "claims", "calls", "line", "progress"]
@@ -28,14 +28,13 @@ Purpose = Literal["leases", "claims", "calls", "line", "progress"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """One deployment; everything that it has on Modal begins with its name.
+    """One deployment; the names of all its resources begin with `name`.
 
     Attributes:
-        name: Its name.
-        engine: What caches and trains.
+        engine: The engine that caches and trains.
         gpu_stages: How many stages may hold a GPU at once.
-        root: The root of a container's file system.
-        deploy: Another one for each time that it is deployed; empty where nobody gave it one.
+        root: Root of a container's file system.
+        deploy: Id of this deploy, empty if none was given.
     """
 
     name: str = DEFAULT_APP
@@ -47,10 +46,10 @@ class Deployment:
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> Self:
-        """Return the deployment that the environment of a deploy, or of a container, names.
+        """Return the deployment named by the environment of a deploy or a container.
 
         Raises:
-            ValueError: A variable holds what it cannot.
+            ValueError: A variable is invalid.
         """
         engine = environment.get(ENGINE_VARIABLE, "musubi")
         for known in get_args(EngineName):
@@ -65,7 +64,7 @@ class Deployment:
         raise ValueError(f"{ENGINE_VARIABLE} is {engine!r}, not {get_args(EngineName)}")
 
     def variables(self) -> dict[str, str | None]:
-        """Return what a container must know to find the same names."""
+        """Return the variables with which a container finds the same names."""
         return {
             APP_VARIABLE: self.name,
             ENGINE_VARIABLE: self.engine,
@@ -80,32 +79,26 @@ class Deployment:
 
     @property
     def stages_app(self) -> str:
-        """Return the app that the stages run in."""
         return f"{self.name}{STAGES_SUFFIX}"
 
     @property
     def bot_app(self) -> str:
-        """Return the app that the bot runs in."""
         return self.name
 
     @property
     def discord_secret(self) -> str:
-        """Return the secret that holds the bot's token."""
         return f"{self.name}-discord"
 
     def volume(self, area: Area) -> str:
-        """Return the Volume of an area."""
         return f"{self.name}-{area}"
 
     @property
     def secrets(self) -> Mapping[str, tuple[str, ...]]:
-        """Return the secrets that must be there, each with the keys that it must have."""
+        """Return the required secrets with the keys that each must have."""
         return {self.hub_secret: HUB_KEYS, self.discord_secret: DISCORD_KEYS}
 
     def dictionary(self, purpose: Purpose) -> str:
-        """Return the Dict for a purpose."""
         return f"{self.name}-{purpose}"
 
     def mount_path(self, area: Area) -> str:
-        """Return where the Volume of an area is mounted in every container that has it."""
         return f"/mnt/lorabot/{area}"

@@ -1,6 +1,6 @@
-"""What each deployed Function asks of Modal: every figure of the deployment, in one table.
+"""Resources of every deployed Function, in one table.
 
-The client checks none of Modal's limits; a test holds this table against them.
+The client does not check Modal's limits; a test compares this table with them.
 """
 
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ MOST_CPU = 64.0
 MOST_MEMORY_GIB = 336
 KNOWN_GPUS = frozenset(GPUS)
 
-# From a container's place on a machine to its first line of Python; else it is the timeout's.
+# From a container's placement to its first line of Python; by default the timeout covers it.
 STARTUP_SECONDS = 15 * MINUTES
 
-# Before Modal ends a training, it saves its state by itself, and the next attempt goes on.
+# A training saves its state before Modal ends it, and the next attempt resumes.
 SOFT_DEADLINE_SECONDS = 23.5 * HOURS
 
 FunctionName = Literal[
@@ -34,26 +34,26 @@ FunctionName = Literal[
     "cache_small", "train_small", "watch",
 ]  # fmt: skip
 
-# The first is the default; Modal takes the next one when there is none of it.
+# In order of preference; Modal takes the next one if the first is not available.
 LARGE_GPUS = ("H100", "H200", "A100-80GB")
 SMALL_GPUS = ("A10", "L4", "L40S")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """The figures of one Function.
+    """Resources of one Function.
 
     Attributes:
-        gpu: Cards in the order in which they are tried; none for a Function on CPUs.
+        gpu: GPUs in order of preference; empty for a CPU Function.
         cpu: Physical cores.
-        memory_gib: GiB of main memory.
+        memory_gib: Main memory in GiB.
         timeout_seconds: The longest that one call may take.
-        retries: How often Modal itself repeats a call that failed: never for a stage, whose next
-            attempt is this project's own.
-        idle_seconds: How long a container waits for another call, and is paid for; with 0 it ends
-            with its call.
-        cron: When it is called by itself, in UTC.
-        areas: The Volumes that it has mounted.
+        retries: How often Modal repeats a failed call. Never for a stage: its next attempt is
+            started by this project.
+        idle_seconds: How long a container waits, and is billed, for another call; with 0 it ends
+            after one call.
+        cron: Schedule in UTC.
+        areas: The Volumes that are mounted.
     """
 
     gpu: tuple[str, ...] = ()
@@ -68,14 +68,14 @@ class Resources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerResources:
-    """The figures of the bot's server; it has no time limit.
+    """Resources of the bot's server, which has no time limit.
 
     Attributes:
-        cpu: Physical cores that it is promised; it may use more while nobody else does.
-        memory_gib: GiB of main memory that it is promised.
-        port: Where its web side listens.
+        cpu: Guaranteed physical cores; it may use more while they are idle.
+        memory_gib: Guaranteed main memory in GiB.
+        port: Port of its web server.
         startup_seconds: The longest time until it is connected to Discord.
-        grace_seconds: How long it may serve on after another copy has taken over.
+        grace_seconds: How long it may keep serving after another copy has taken over.
     """
 
     cpu: float
@@ -91,11 +91,11 @@ ALL: tuple[Area, ...] = ("models", "datasets", "runs")
 
 FUNCTIONS: Mapping[FunctionName, Resources] = MappingProxyType(
     {
-        # Of a run's stages, some end within seconds of each other.
+        # Several stages of a run may end within seconds of each other.
         "advance": Resources(
             cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES, idle_seconds=20
         ),
-        # Each minute: a container that waited for the next call would never end.
+        # Every minute: with an idle time the container would never end.
         "tick": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES, cron="* * * * *"),
         "watch": Resources(
             cpu=0.125, memory_gib=0.5, timeout_seconds=2 * MINUTES, cron="*/5 * * * *"
@@ -103,7 +103,7 @@ FUNCTIONS: Mapping[FunctionName, Resources] = MappingProxyType(
         "clean_up": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=HOURS, cron="17 3 * * *"),
         "prepare": Resources(cpu=4, memory_gib=8, timeout_seconds=4 * HOURS, areas=ALL),
         "fetch": Resources(cpu=2, memory_gib=4, timeout_seconds=6 * HOURS, areas=ALL),
-        # The merge takes under 2 GiB; the rest is the page cache of what it reads and writes.
+        # The merge needs under 2 GiB; the rest is page cache for what it reads and writes.
         "merge": Resources(cpu=8, memory_gib=16, timeout_seconds=2 * HOURS, areas=ALL),
         "publish": Resources(cpu=1, memory_gib=2, timeout_seconds=2 * HOURS, areas=ALL),
         "cache": Resources(
@@ -122,7 +122,7 @@ FUNCTIONS: Mapping[FunctionName, Resources] = MappingProxyType(
 )
 
 
-# Those of the bot's app; the others are of the stages'.
+# Functions of the bot's app; all others belong to the stages' app.
 BOT_FUNCTIONS: frozenset[FunctionName] = frozenset({"watch"})
 
 

@@ -1,4 +1,4 @@
-"""What a second of each GPU costs, and how it is known: from a dated list, or asked for today."""
+"""Prices on Modal of GPUs, cores, memory and storage: from a dated list, or live."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ LISTED_ON = date(2026, 7, 1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceList:
-    """Dollars a second of every known GPU.
+    """Dollars a second for every known GPU.
 
     Attributes:
-        day: When they were read.
-        is_live: Whether they are the rates of the account that pays, asked of Modal itself.
+        day: The day they were read.
+        is_live: Whether they are the account's own rates, read from Modal.
     """
 
     usd_per_second: Mapping[str, float]
@@ -24,7 +24,7 @@ class PriceList:
     is_live: bool = False
 
     def usd_per_hour(self, gpu: str) -> float:
-        """Return the dollars an hour of one GPU."""
+        """Return dollars an hour for one GPU."""
         return self.usd_per_second[gpu] * 3600
 
 
@@ -35,26 +35,26 @@ _LISTED = PriceList(
 
 
 def listed_prices() -> PriceList:
-    """Return Modal's public list of the day on which it was copied."""
+    """Return Modal's public price list of `LISTED_ON`."""
     return _LISTED
 
 
 HOUR_SECONDS = 3600
-# What the client's answer calls them, in dollars an hour, for storage a month.
+# Names of Modal's rates, in dollars an hour; storage is per month.
 CPU_RATE, MEMORY_RATE = "cpu_hour_cost", "mem_gib_hour_cost"
 STORAGE_RATE = "volume_storage_gib_month_cost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachinePrices:
-    """Dollars for what has no GPU.
+    """Dollars for everything but GPUs.
 
     Attributes:
-        core_second: For a second of a core.
-        gib_second: For a second of a GiB of memory.
-        gib_month: For a month of a GiB in a Volume; the first 1,024 GiB cost nothing.
-        day: When they were read.
-        is_live: Whether they are those of the workspace that pays.
+        core_second: Price of a core for a second.
+        gib_second: Price of a GiB of memory for a second.
+        gib_month: Price of a GiB in a Volume for a month; the first 1,024 GiB are free.
+        day: The day they were read.
+        is_live: Whether they are the workspace's own rates.
     """
 
     core_second: float
@@ -68,7 +68,7 @@ LISTED = MachinePrices(core_second=0.0000131, gib_second=0.00000222, gib_month=0
 
 
 def live_machine_prices(rates: Mapping[str, float], day: date) -> MachinePrices | None:
-    """Return what a workspace pays by its own rates, None where these have other names."""
+    """Return the prices of a workspace, None if a rate is missing."""
     if not {CPU_RATE, MEMORY_RATE, STORAGE_RATE} <= set(rates):
         return None
     return MachinePrices(

@@ -1,4 +1,4 @@
-"""What each model would make of a dataset: whether it suits, and what an epoch trains on."""
+"""For each model, whether a dataset suits it and what an epoch trains on."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from training.dataset.report import Report
 
 
 class PredictedBucket(BaseModel):
-    """Items of one size and length, which can share a batch."""
+    """Items of one size and length, which may share a batch."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,12 +22,12 @@ class PredictedBucket(BaseModel):
 
 
 class Prediction(BaseModel):
-    """An epoch of one model on a dataset, cut as the guide does.
+    """An epoch of one model on a dataset, with the guide's groups.
 
     Attributes:
-        items: What is cached.
-        steps_per_epoch: Optimizer steps; the batch size is 1.
-        left_out: Sentences on what is not used, and why.
+        items: Number of cached items.
+        steps_per_epoch: Optimizer steps at batch size 1.
+        left_out: Sentences that name what is not used, and why.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,7 +60,7 @@ def predictions(report: Report) -> Mapping[str, Prediction]:
 
 
 def suited(report: Report) -> Mapping[str, str | None]:
-    """Return for each model why the set does not suit it, or None where it does."""
+    """Return for each model why the dataset does not suit it, None if it does."""
     if report.errors:
         return dict.fromkeys((model.name for model in MODELS), report.errors[0].cause)
     return {model.name: suits(report, needs_video=model.i2v) for model in MODELS}

@@ -1,4 +1,4 @@
-"""What a run will take: seconds and dollars, from measured step times and a price list."""
+"""Estimated time and cost of a run, from measured step times and a price list."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from training.dataset.config.group import GroupPlan, tokens
 from training.estimates.prices import PriceList
 from training.runs.spec import ExpertSpec
 
-# Seconds a step of the 14B model on an H100 80GB by tokens a step; stock flags of the guide,
+# Tokens and seconds per step of the 14B model on an H100 80GB, with the guide's flags;
 # measured 2026-11-23 with torch 2.11 (1 frame 720x1280, 21 frames 720x1280, 45 frames 960x544).
 _H100_STEP_SECONDS = ((3_600, 1.05), (21_600, 8.20), (24_480, 9.78))
 _RELATIVE_SIZE: Mapping[ModelSize, float] = MappingProxyType({"1.3B": 0.12, "14B": 1.0})
@@ -22,7 +22,7 @@ _CACHE_SECONDS_AN_ITEM = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Expected wall-clock seconds with both experts side by side, and GPU dollars in all."""
+    """Expected wall-clock seconds with both experts in parallel, and total GPU dollars."""
 
     seconds: float
     usd: float
@@ -38,7 +38,7 @@ def estimate(
     gpu: str | None,
     prices: PriceList,
 ) -> Estimate:
-    """Return what training these experts on the dataset takes on `gpu`, else the model's own."""
+    """Return the estimate for training these experts on `gpu`, by default the model's own."""
     found = GPUS[gpu or model.gpu]
     epoch_seconds = sum(
         _step_seconds(model, tokens(item), found) * group.num_repeats
@@ -54,7 +54,7 @@ def estimate(
 
 def _step_seconds(model: Model, token_count: int, gpu: Gpu) -> float:
     xs, ys = zip(*_H100_STEP_SECONDS, strict=True)
-    # Through the origin below the first point, on the last slope above the last one.
+    # Through the origin below the first point, at the last slope beyond the last one.
     slope = (ys[-1] - ys[-2]) / (xs[-1] - xs[-2])
     beyond = max(0.0, token_count - xs[-1]) * slope
     seconds = float(np.interp(token_count, (0, *xs), (0.0, *ys))) + beyond

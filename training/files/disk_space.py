@@ -1,4 +1,4 @@
-"""Room for what a stage is about to write."""
+"""Checks for free disk space before a stage writes."""
 
 import shutil
 from pathlib import Path
@@ -10,10 +10,10 @@ NOTHING_LOST = "What was fetched is kept, and the next attempt goes on from ther
 
 
 def require_room(folder: Path, need_bytes: int, what: str) -> None:
-    """Refuse to begin what the disk of `folder` has no room for.
+    """Raise if the disk of `folder` has less than `need_bytes` free.
 
     Raises:
-        StageError: There is less than `need_bytes` left.
+        StageError: The disk is too small.
     """
     free_bytes = shutil.disk_usage(folder).free
     if free_bytes < need_bytes:
@@ -25,7 +25,7 @@ def require_room(folder: Path, need_bytes: int, what: str) -> None:
 
 
 def disk_full(folder: Path, what: str) -> StageError:
-    """Return the failure of a disk that was filled while `what` was written."""
+    """Return the error for a disk that filled up while `what` was being written."""
     return StageError(
         f"The disk is full, and {what} is not complete.",
         f"Free space on the disk of {folder}, then resume the run. {NOTHING_LOST}",

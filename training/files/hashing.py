@@ -1,4 +1,4 @@
-"""SHA-256 of files, at the speed of the hash itself."""
+"""SHA-256 of files, reading ahead while hashing."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +10,10 @@ _CHUNK_BYTES = 1 << 22
 
 
 def file_sha256(path: Path, stop: Event | None = None) -> str:
-    """Return the SHA-256 of the file at `path` in hex; early and meaningless after `stop`.
+    """Return the SHA-256 of a file in hex; once `stop` is set, a meaningless value.
 
-    The next chunk is read while one is hashed: the hash of one file cannot be divided, and on
-    a machine with many cores it is what a merge waits for.
+    The next chunk is read while one is hashed: hashing one file cannot be parallelised, and on a
+    machine with many cores it is what a merge waits for.
     """
     digest = hashlib.sha256()
     buffers = cycle([memoryview(bytearray(_CHUNK_BYTES)), memoryview(bytearray(_CHUNK_BYTES))])

@@ -1,4 +1,4 @@
-"""Asking a store for several things at once: on Modal each answer is a journey over a network."""
+"""Concurrent calls to a store: on Modal each one is a network round trip."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ AT_ONCE = 16
 
 
 def each(function: Callable[[Item], T], items: Iterable[Item]) -> list[T]:
-    """Return `function` of every item, in their order; the first error is raised."""
+    """Return `function` of every item, in order; raises the first error."""
     todo = list(items)
     if len(todo) < 2:
         return [function(item) for item in todo]

@@ -1,4 +1,4 @@
-"""What the header of a LoRA file says it holds: modules, their widths, the rank; no values."""
+"""The contents of a LoRA file by its header: modules, widths and rank."""
 
 import re
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ MUSUBI_PREFIX = "lora_unet_"
 _PARTS = {DOWN: DOWN, UP: UP, ALPHA: ALPHA, "lora_A.weight": DOWN, "lora_B.weight": UP}
 _DOTTED = re.compile(r"(?:diffusion_model|transformer)\.(?P<module>blocks\.\d+\..+)")
 _FLAT = re.compile(rf"{MUSUBI_PREFIX}(?P<module>blocks_\d+_.+)")
-# fp8 is too coarse to go on training from.
+# fp8 is too coarse to continue training from.
 _READABLE = frozenset({"F64", "F32", "F16", "BF16", "I64", "I32"})
 _SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One adapted module: its widths, its rank, and the key of each part in the file."""
+    """One adapted module: widths, rank, and the key of each part in the file."""
 
     inputs: int
     outputs: int
@@ -35,34 +35,33 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """All adapted modules of one file, by their name with `_` for every dot."""
+    """All adapted modules of a file, by name with `_` for every dot."""
 
     header: TensorHeader
     modules: Mapping[str, Module]
 
     @property
     def name(self) -> str:
-        """Return the file's name."""
         return self.header.path.name
 
     @property
     def rank(self) -> int:
-        """Return the rank, the same for all modules."""
+        """The rank, which is the same for all modules."""
         return next(iter(self.modules.values())).rank
 
     @property
     def is_musubi(self) -> bool:
-        """Return whether every key has the name and every module the parts that musubi reads."""
+        """Whether keys and parts are those that musubi reads."""
         return all(
             module.keys == {part: f"{MUSUBI_PREFIX}{name}.{part}" for part in (DOWN, UP, ALPHA)}
             for name, module in self.modules.items()
         )
 
     def alpha(self) -> float:
-        """Return the alpha; where the file has none it is the rank, so that the scale is 1.
+        """Return alpha; the rank if the file has none, which makes the scale 1.
 
         Raises:
-            AdapterError: The modules have different ones.
+            AdapterError: The modules have different alphas.
         """
         found = {
             float(self.values(module.keys[ALPHA]).item()) if ALPHA in module.keys else module.rank
@@ -80,7 +79,7 @@ class Contents:
         """Return the values of one tensor.
 
         Raises:
-            AdapterError: They are of a type that is not read here.
+            AdapterError: Their dtype cannot be read.
         """
         dtype = self.header.tensors[key].dtype
         if dtype not in _READABLE:
@@ -92,10 +91,10 @@ class Contents:
 
 
 def read_contents(path: Path) -> Contents:
-    """Return what a LoRA file holds.
+    """Return the contents of a LoRA file.
 
     Raises:
-        AdapterError: It cannot be read, or is no LoRA of plain down and up matrices.
+        AdapterError: It is unreadable, or not a LoRA of plain down and up matrices.
     """
     try:
         header = read_header(path)
@@ -120,7 +119,7 @@ def read_contents(path: Path) -> Contents:
 
 
 def _split(file: str, key: str) -> tuple[str, str]:
-    """Return the module, with `_` for dots, and the part that a key is for."""
+    """Return the module (with `_` for dots) and the part that a key names."""
     for ending, part in _PARTS.items():
         module = key.removesuffix(f".{ending}")
         if module == key:

@@ -1,9 +1,9 @@
-"""Whether a LoRA file fits a model: decided by its header, and by its values where they matter.
+"""Checks that a LoRA file fits a model, by its header and by its values.
 
 The mapping of names is ComfyUI's: `model_lora_keys_unet` in comfy/lora.py maps both
 `lora_unet_<module with _>` and `diffusion_model.<module>` to the module's weight, and
-comfy/weight_adapter/lora.py takes lora_up/lora_down, lora_B/lora_A and alpha of it; any other key
-is only warned of and left out. Source: github.com/Comfy-Org/ComfyUI, commit
+comfy/weight_adapter/lora.py takes lora_up/lora_down, lora_B/lora_A and alpha; it ignores any other
+key with a warning. Source: github.com/Comfy-Org/ComfyUI, commit
 ec93dcacb96b922f7cb1417b3ba22bccb082df32.
 """
 
@@ -29,18 +29,18 @@ def require_fit(
     modules: Widths,
     rank: int | None = None,
 ) -> str:
-    """Check by the header alone that all of a file loads into a model; return how much does.
+    """Check by the header that the whole file loads into a model; return a summary.
 
     Args:
-        contents: What the file holds.
+        contents: The contents of the file.
         model: The model that it is meant for.
-        expert: Which of its denoisers.
-        modules: The modules of the model as the engine in use has it.
-        rank: The rank that it must have, where that is known.
+        expert: The expert that it is meant for.
+        modules: The model's modules in the engine that is used.
+        rank: The required rank, if known.
 
     Raises:
-        AdapterError: A module is foreign or missing, a width or the rank is another, or the
-            metadata says that it was trained for another task, version or expert.
+        AdapterError: A module is foreign or missing, a width or the rank differs, or the metadata
+            names a different task, version or expert.
     """
     wanted = {name.replace(".", "_"): widths for name, widths in modules.items()}
     loads = [name for name in contents.modules if name in wanted]
@@ -63,17 +63,17 @@ def require_fit(
 
 
 def require_values(contents: Contents) -> None:
-    """Check that every value of a file is a number and that it has an effect.
+    """Check that all values are finite and that the LoRA has an effect.
 
     Raises:
-        AdapterError: A value is NaN or infinite, an alpha is not above zero, or all up-weights are
+        AdapterError: A value is NaN or infinite, an alpha is not positive, or all up-weights are
             zero.
     """
     has_effect = False
     for name, module in contents.modules.items():
         for part, key in module.keys.items():
             values = contents.values(key)
-            # NaN and infinity both show in the largest magnitude.
+            # The largest magnitude reveals both NaN and infinity.
             largest = float(np.abs(values).max()) if values.size else 0.0
             if not math.isfinite(largest):
                 raise AdapterError(
@@ -112,7 +112,7 @@ def _wrong_modules(
 
 
 def _kind(contents: Contents) -> str:
-    """Return the kinds of model whose modules and widths a file has."""
+    """Name the models whose modules and widths match the file."""
     found = {name: (module.inputs, module.outputs) for name, module in contents.modules.items()}
     kinds = [
         model.family

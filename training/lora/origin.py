@@ -1,4 +1,4 @@
-"""Where a LoRA file comes from, as far as its metadata says it."""
+"""What the metadata of a LoRA file says about its training."""
 
 import json
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from training.catalogue.models import MODELS, Expert, Model
 from training.errors import AdapterError
 from training.vocabulary import ExpertName
 
-# What `completed_metadata` adds to a checkpoint begins with this.
+# Prefix of the metadata that `completed_metadata` adds to a checkpoint.
 PREFIX = "lorabot."
 _EVERYTHING = (0, 1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What a file says of its training; None where it says nothing."""
+    """What a file says about its training; None where it says nothing."""
 
     task: str | None = None
     expert: ExpertName | None = None
@@ -27,10 +27,10 @@ class Origin:
 
 
 def read_origin(metadata: Mapping[str, str]) -> Origin:
-    """Return what the metadata of a file says.
+    """Return the origin given by a file's metadata.
 
-    Looked at in this order: what we write (`lorabot.*`, or the comment that our runs give musubi),
-    then what musubi writes by itself: the range of timesteps, the name of the base file.
+    Our own entries come first (`lorabot.*`, or the comment that our runs pass to musubi), then
+    musubi's: the range of timesteps and the name of the base file.
     """
     comment = _object(metadata.get("ss_training_comment", ""))
 
@@ -48,10 +48,10 @@ def read_origin(metadata: Mapping[str, str]) -> Origin:
 
 
 def require_same_origin(file: str, origin: Origin, model: Model, expert: Expert) -> None:
-    """Raise when a file says that it was trained for something else.
+    """Raise if a file's metadata contradicts the model or the expert.
 
     Raises:
-        AdapterError: The task, the expert, the timesteps or the base is another's.
+        AdapterError: Task, expert, timesteps or base differ.
     """
     target = f"{model.family}, {expert.name} expert" if expert.name != "main" else model.family
     said = _contradiction(origin, model, expert)
@@ -63,7 +63,7 @@ def require_same_origin(file: str, origin: Origin, model: Model, expert: Expert)
 
 
 def unproven(origin: Origin, model: Model) -> tuple[str, ...]:
-    """Return what a file leaves open of what it is for, so that a person's word is taken."""
+    """Return what the metadata leaves open, where the user's word is taken instead."""
     open_questions: list[str] = []
     of_base = _owners(origin.base)
     if origin.task is None and not of_base and len(_same_shape(model)) > 1:
@@ -75,7 +75,7 @@ def unproven(origin: Origin, model: Model) -> tuple[str, ...]:
 
 
 def proven_models(origin: Origin) -> tuple[Model, ...]:
-    """Return the models that a file says it was trained for: all of one family, or none."""
+    """Return the models that the metadata names: all of one family, or none."""
     families = {
         model.family for model in MODELS if origin.task is not None and model.task == origin.task
     } or {family for family, _expert in _owners(origin.base)}
@@ -85,7 +85,7 @@ def proven_models(origin: Origin) -> tuple[Model, ...]:
 
 
 def proven_expert(origin: Origin, model: Model) -> ExpertName | None:
-    """Return the expert of `model` that a file says it was trained for; None if it does not."""
+    """Return the expert of `model` that the metadata names, None if it names none."""
     if len(model.experts) == 1:
         return model.experts[0].name
     if origin.expert is not None:
@@ -114,7 +114,7 @@ def _contradiction(origin: Origin, model: Model, expert: Expert) -> str | None:
 
 
 def _owners(base: str | None) -> set[tuple[str, ExpertName]]:
-    """Return the families and experts whose base file has that name, merged ones included."""
+    """Return the families and experts whose base file, plain or merged, has that name."""
     stem = PurePosixPath(base or "").stem
     return {
         (model.family, expert.name)

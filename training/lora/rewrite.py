@@ -1,4 +1,4 @@
-"""A safetensors file with another header: other metadata, other names, the same tensor bytes."""
+"""Rewriting a safetensors file with new metadata or names, and the same tensor bytes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ _BLOCK_BYTES = 1 << 20
 
 
 def with_metadata(header: TensorHeader, metadata: Mapping[str, str], target: Path) -> None:
-    """Write the file of `header` to `target` with this metadata; `target` may be the file itself.
+    """Copy the file of `header` to `target` with this metadata; `target` may be the same file.
 
-    The tensors are copied as they lie. Their hashes in the metadata (`sshs_model_hash`,
-    `sshs_legacy_hash`) stay right: they are taken of the tensors and of the `ss_` entries.
+    The hashes in the metadata (`sshs_model_hash`, `sshs_legacy_hash`) stay valid, because they
+    cover only the tensors and the `ss_` entries.
 
     Raises:
-        OSError: The disk is full or not writable; what was there before is unchanged.
+        OSError: The disk is full or not writable; an existing file is unchanged.
     """
     ordered = sorted(header.tensors.items(), key=lambda item: item[1].start)
     pieces = [_Piece(name, e.dtype, e.shape, (e.start, e.end)) for name, e in ordered]
@@ -29,10 +29,10 @@ def with_metadata(header: TensorHeader, metadata: Mapping[str, str], target: Pat
 
 
 def as_musubi_names(contents: Contents, target: Path) -> None:
-    """Write a LoRA to `target` under musubi's names; the same change of every weight, exactly.
+    """Write a LoRA to `target` under musubi's names, with exactly the same effect.
 
-    The matrices are copied as they lie. An alpha that is missing means the scale 1 and is added as
-    the rank; one that is stored as an integer is stored as float32 instead.
+    The matrices are copied unchanged. A missing alpha means a scale of 1 and is added as the rank;
+    an integer alpha is stored as float32.
     """
     header = contents.header
     pieces: list[_Piece] = []
@@ -52,7 +52,7 @@ def as_musubi_names(contents: Contents, target: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """One tensor to write: where it lies in the source, or its bytes."""
+    """One tensor to write: its byte range in the source, or its bytes."""
 
     name: str
     dtype: str

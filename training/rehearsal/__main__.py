@@ -36,7 +36,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 
 def _run(script: str, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    args = options.parse(script, arguments)
+    args = options.build_parser(script).parse_args(arguments)
     console.say(console.BANNER)
     logger.info("%s", console.BANNER)
     progress = ProgressWriter.from_environment(environment)

@@ -2,13 +2,10 @@
 
 import argparse
 import json
-import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypedDict, cast
-
-from training.rehearsal.musubi_error import MusubiError
+from typing import Literal, TypedDict, cast
 
 CACHE_LATENTS = "wan_cache_latents.py"
 CACHE_TEXT = "wan_cache_text_encoder_outputs.py"
@@ -51,24 +48,6 @@ def build_parser(script: str) -> argparse.ArgumentParser:
             required=option["required"],
         )
     return parser
-
-
-def parse(script: str, arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the parsed arguments; a `--config_file` gives values that the line may override."""
-    parser = build_parser(script)
-    args = parser.parse_args(arguments)
-    config_file = cast("str | None", getattr(args, "config_file", None))
-    if not config_file:
-        return args
-    path = Path(config_file if config_file.endswith(".toml") else f"{config_file}.toml")
-    try:
-        sections = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise MusubiError(f"ValueError: {path} not found.", "Check --config_file.") from error
-    values: dict[str, Any] = {}
-    for name, value in sections.items():
-        values |= cast("dict[str, Any]", value) if isinstance(value, dict) else {name: value}
-    return parser.parse_args(arguments, namespace=argparse.Namespace(**values))
 
 
 def _int_or_float(text: str) -> float:

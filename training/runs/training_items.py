@@ -3,7 +3,7 @@
 from training.catalogue.models import Model, find_model
 from training.dataset.config.group import GroupPlan
 from training.dataset.config.guide_groups import plan_groups
-from training.dataset.config.user_toml import plan_own
+from training.dataset.config.user_toml import plan_user_toml
 from training.dataset.config.user_toml_tables import LARGEST_BYTES
 from training.dataset.report import Finding, Report
 from training.errors import RequestError
@@ -45,7 +45,7 @@ def cut_run(report: Report, spec: RunSpec) -> GroupPlan:
 
 def remarks(dataset_toml: str | None, report: Report) -> tuple[Finding, ...]:
     """Return the findings on the user's TOML; none without a TOML."""
-    return plan_own(dataset_toml, report).findings if dataset_toml is not None else ()
+    return plan_user_toml(dataset_toml, report).findings if dataset_toml is not None else ()
 
 
 def config_of_zip(report: Report) -> str:
@@ -97,7 +97,7 @@ def read_config(file: str, content: bytes) -> str:
 
 
 def _own(text: str, report: Report) -> GroupPlan:
-    own = plan_own(text, report)
+    own = plan_user_toml(text, report)
     if not own.errors:
         return own.plan
     shown = own.errors[:_SHOWN]

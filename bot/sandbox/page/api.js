@@ -1,4 +1,4 @@
-// The page's line to the sandbox: requests with the secret, and the live stream.
+// HTTP requests with the secret, and the live event stream.
 
 const secret = location.hash.slice(1);
 const headers = { Authorization: `Bearer ${secret}` };
@@ -36,7 +36,7 @@ export class Stream {
     this.onState = onState;
   }
 
-  // Follows one person's events; whoever was followed before is left.
+  // Streams one user's events; a previous stream ends.
   async follow(user) {
     this.#control?.abort();
     const control = (this.#control = new AbortController());

@@ -1,4 +1,4 @@
-// The page as a whole: sidebar, log, live updates.
+// The page: sidebar, message log, live updates.
 
 import { Refusal, Stream, get } from "./api.js";
 import { Composer } from "./composer.js";
@@ -14,11 +14,10 @@ const stream = new Stream((event) => inTurn(() => hear(event)), showState);
 let typingTimer = 0;
 let turn = Promise.resolve();
 
-// One thing at a time: a message that arrives while the log is loaded is put into it afterwards,
-// and not lost when the older list is shown.
+// Runs tasks one at a time, so a message that arrives during a reload is added after it, not lost.
 function inTurn(task) {
   turn = turn.then(task).catch((error) => {
-    // Refused: what was asked for has just been deleted, and the event that tells so follows.
+    // A refusal here means something was just deleted; its event will follow.
     if (!(error instanceof Refusal)) setTimeout(() => { throw error; });
   });
   return turn;
@@ -69,7 +68,7 @@ function switchUser(id) {
   stream.follow(id);
 }
 
-// What came of something that the person did: a dialog to fill in, or silence.
+// Called after every interaction; the bot may have opened a modal.
 function sent(outcome) {
   if (outcome.modal) openModal(byId("modal"), outcome, sent);
 }
@@ -118,7 +117,7 @@ function showTyping({ channel_id: channelId, user_id: userId }) {
 
 function showState(name, text = "") {
   document.body.dataset.state = name;
-  const texts = { live: "", lost: "Connection lost. Trying again…", refused: text };
+  const texts = { live: "", lost: "Connection lost. Reconnecting…", refused: text };
   byId("status").textContent = texts[name];
 }
 

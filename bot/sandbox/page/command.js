@@ -1,4 +1,4 @@
-// A command being filled in: one field an option, with choices, live suggestions and files.
+// The command form: one field per option, with choices, suggestions and files.
 
 import { send } from "./api.js";
 import { optionsOf } from "./components.js";
@@ -11,9 +11,9 @@ const INTEGER = 4;
 const BOOLEAN = 5;
 const NUMBER = 10;
 const FILE = 11;
-const SELECT_OF = { 6: 5, 7: 8, 8: 6, 9: 7 }; // option type to the select that offers the same
+const SELECT_OF = { 6: 5, 7: 8, 8: 6, 9: 7 }; // option type -> select with the same choices
 const SUGGEST_MS = 120;
-const FEW = 3; // optional options that are shown at once
+const FEW = 3; // show up to this many optional fields at once
 
 export class CommandForm {
   constructor(command, { run, cancel }) {
@@ -46,7 +46,7 @@ export class CommandForm {
     for (const field of this.fields) if (field.option.name in given) field.set(given[field.option.name]);
   }
 
-  // A long form begins with what is needed; the rest is one press away.
+  // Long forms show required fields first; a button reveals the rest.
   #hideOptional() {
     const optional = this.fields.filter((field) => !field.option.required);
     this.more.hidden = optional.length <= FEW;
@@ -61,7 +61,7 @@ export class CommandForm {
     first?.control.focus();
   }
 
-  // Gives dropped files to the options that take one; returns whether any did.
+  // Assigns dropped files to file options; returns whether any took one.
   attach(files) {
     const free = this.fields.filter((field) => field.files && !field.files.isFull);
     const last = this.fields.filter((field) => field.files).at(-1);
@@ -86,7 +86,7 @@ export class CommandForm {
   }
 }
 
-// Libraries fill a missing description with dots, which say nothing.
+// discord.py fills a missing description with dots; hide them.
 function described({ description, min_value: low, max_value: high }) {
   const range = low === undefined && high === undefined ? "" : `${low ?? "…"} to ${high ?? "…"}`;
   return [/^(…|\.*)$/.test(description ?? "") ? "" : description, range].filter(Boolean).join(" · ");
@@ -112,7 +112,7 @@ class Field {
   }
 
   #makeFile() {
-    // Once a file is there, Enter runs the command instead of asking for a file again.
+    // Move on once a file is chosen, so that Enter does not reopen the picker.
     this.files = new FileField({ label: "Choose or drop a file", onchange: () => { if (this.files.isFull) this.#next(); } });
     this.control = this.files.button;
     this.control.id = `option-${this.option.name}`;
@@ -164,7 +164,7 @@ class Field {
     this.#value = value;
   }
 
-  // Choices are known; suggestions are asked for once typing pauses, and only the last answer counts.
+  // Choices are local; suggestions are requested when typing pauses, and stale replies are ignored.
   #suggest() {
     const typed = this.control.value.toLowerCase();
     const known = this.#known();

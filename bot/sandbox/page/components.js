@@ -1,4 +1,4 @@
-// Buttons, selects and the layout components of a message.
+// Message components: buttons, selects and layout.
 
 import { send } from "./api.js";
 import { el, local } from "./dom.js";
@@ -25,7 +25,7 @@ function draw(component, message, actions) {
     case 13: return el("p", {}, el("a", { href: local(component.file.url) }, component.name ?? "File"));
     case 14: return component.divider === false ? el("br") : el("hr");
     case 17: return container(component, children(component.components));
-    default: return el("p", { class: "small" }, "This part cannot be shown here.");
+    default: return el("p", { class: "small" }, "This component cannot be displayed here.");
   }
 }
 
@@ -66,7 +66,7 @@ async function use(node, component, message, values, { sent, fail }) {
   node.disabled = Boolean(component.disabled);
 }
 
-// What one may choose from: given options, or users, roles and channels of the workspace.
+// The choices of a select: its own options, or the workspace's users, roles and channels.
 export function optionsOf(component) {
   const users = state.users.map((user) => ({ value: user.id, label: displayName(user) }));
   const roles = state.guild.roles.map((role) => ({ value: role.id, label: role.name }));

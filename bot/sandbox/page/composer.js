@@ -1,4 +1,4 @@
-// Where one writes: plain messages with files, and commands with a picker.
+// The composer: messages with files, and slash commands.
 
 import { send } from "./api.js";
 import { CommandForm } from "./command.js";
@@ -9,9 +9,9 @@ import { insertMention, mentionsFor, withMentions } from "./mentions.js";
 import { channelName, displayName, state, where } from "./state.js";
 
 const CHAT_INPUT = 1;
-const GROUPS = [1, 2]; // option types that are sub-commands
+const GROUPS = [1, 2]; // option types: sub-command, sub-command group
 
-// Every command that can be run, sub-commands spelled out: "dataset add".
+// All runnable commands by full name, e.g. "dataset add".
 function runnable() {
   const found = [];
   const visit = (name, node) => {
@@ -53,7 +53,7 @@ export class Composer {
   refresh() {
     const name = `${state.channel.parent_id || state.channel.recipients ? "" : "#"}${channelName(state.channel)}`;
     const hint = window.innerWidth > 720 ? ` as ${displayName(state.user)} – type / for commands` : "";
-    this.box.disabled = false; // from now on it is known where a message goes
+    this.box.disabled = false; // the target channel is known now
     this.box.placeholder = `Message ${name}${hint}`;
     const place = `${state.user.id} ${state.channel.id}`;
     if (place !== this.place) {
@@ -85,7 +85,7 @@ export class Composer {
       .filter(({ name }) => name.includes(typed))
       .sort((a, b) => Number(b.name.startsWith(typed)) - Number(a.name.startsWith(typed)))
       .map((command) => ({ label: `/${command.name}`, detail: command.description, command, given }));
-    this.list.show(items, "No such command");
+    this.list.show(items, "No matching commands");
   }
 
   #take(item) {
@@ -108,7 +108,7 @@ export class Composer {
     const content = this.box.value.trim();
     if (!content && !this.files.files.length) return;
     if (content.startsWith("/")) {
-      this.trouble.textContent = "There is no such command here. Type / to see the commands.";
+      this.trouble.textContent = "Unknown command. Type / to see all commands.";
       return;
     }
     try {
@@ -144,7 +144,7 @@ export class Composer {
   }
 
   async #run(name, options, files) {
-    const waiting = el("p", {}, el("span", { class: "dots", "aria-hidden": "true" }), `/${name} is being sent…`);
+    const waiting = el("p", {}, el("span", { class: "dots", "aria-hidden": "true" }), `Sending /${name}…`);
     this.pending.append(waiting);
     try {
       const answer = send("command", { ...where(), name, options }, files);

@@ -1,4 +1,4 @@
-// Building blocks: elements without any HTML parsing, times, sizes.
+// Element builder without HTML parsing, and time and size formats.
 
 export function el(tag, props = {}, ...children) {
   const node = document.createElement(tag);
@@ -29,7 +29,7 @@ export function bytes(count) {
   return `${(count / 1024 / 1024).toFixed(1)} MB`;
 }
 
-// A signed link carries the host it was made for; the page may be open under another local name.
+// Signed links name one host; the page may use the other (localhost or 127.0.0.1).
 export function local(url) {
   const parsed = new URL(url, location.href);
   return parsed.pathname.startsWith("/attachments/") ? parsed.pathname + parsed.search : null;

@@ -1,4 +1,4 @@
-// An embed: colour, author, title, text, fields, picture, footer.
+// Embeds.
 
 import { el, local } from "./dom.js";
 import { inline, markdown } from "./markdown.js";
@@ -25,7 +25,7 @@ function link(href, content) {
 
 const IN_A_ROW = 3;
 
-// Fields that stand beside each other share the width evenly: halves, or thirds.
+// Inline fields share a row evenly: halves or thirds.
 function fields(list) {
   return el(
     "dl", {},
@@ -48,7 +48,7 @@ function rows(list) {
 }
 
 function picture(image, kind) {
-  // Nothing is loaded from outside: a picture that is not stored here becomes a link.
+  // Nothing loads from outside: external images become links.
   const src = local(image.url);
   if (!src) return el("p", { class: "small" }, link(image.url, "Picture"));
   return el("a", { href: src, target: "_blank", class: kind }, el("img", { src, alt: "", width: image.width, height: image.height }));

@@ -1,4 +1,4 @@
-// A place for files: choose, drop, see, remove.
+// A file input: choose, drop, list, remove.
 
 import { bytes, el } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// A list under an input, after the ARIA combobox pattern: arrows, Enter, Tab, Escape.
+// A suggestion list for an input, following the ARIA combobox pattern.
 
 import { el } from "./dom.js";
 
@@ -39,7 +39,7 @@ export class ListBox {
     this.input.removeAttribute("aria-activedescendant");
   }
 
-  // Returns whether the key was meant for the list.
+  // Returns whether the list handled the key.
   key(event) {
     if (!this.isOpen) return false;
     const steps = { ArrowDown: 1, ArrowUp: -1 };
@@ -57,7 +57,7 @@ export class ListBox {
   #row(item, index) {
     return el(
       "li",
-      // Pointer down, not click: the input must not lose the focus first.
+      // pointerdown, not click: the input must keep the focus.
       { role: "option", id: `${this.id}-${index}`, onpointerdown: (event) => { event.preventDefault(); this.#choose(index); } },
       el("span", { class: "option-label" }, item.label), item.detail && el("span", { class: "option-detail" }, item.detail),
     );

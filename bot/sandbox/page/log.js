@@ -1,4 +1,4 @@
-// The list of messages: kept in order, grouped by author, and scrolled as one expects.
+// The message log: ordering, grouping by author, scrolling.
 
 import { day, el } from "./dom.js";
 import { drawMessage } from "./message.js";
@@ -15,7 +15,7 @@ export class Log {
     newest.addEventListener("click", () => this.#toEnd());
     root.addEventListener("scroll", () => { if (this.#isAtEnd()) newest.hidden = true; });
     root.addEventListener("keydown", (event) => this.#move(event));
-    // When writing takes more room, whoever read the end still reads the end.
+    // Stay at the end when the composer grows.
     let wasAtEnd = true;
     root.addEventListener("scroll", () => { wasAtEnd = this.#isAtEnd(); });
     new ResizeObserver(() => { if (wasAtEnd) this.#toEnd(); }).observe(root);
@@ -27,7 +27,7 @@ export class Log {
     this.#toEnd();
   }
 
-  // What a screen reader says of a new message.
+  // The text a screen reader announces for a new message.
   textOf(id) {
     const node = this.#node(id);
     return node ? `${node.getAttribute("aria-label")}: ${node.querySelector(".body").innerText.slice(0, 300)}` : "";
@@ -36,7 +36,7 @@ export class Log {
   put(message) {
     const wasAtEnd = this.#isAtEnd();
     const old = this.#node(message.id);
-    // A list that somebody is choosing from stays; the message is drawn anew when they are done.
+    // Do not redraw under an open select or menu; redraw when it loses focus.
     if (old?.matches(":has(select:focus), :has(details[open])")) {
       this.#messages.set(message.id, message);
       old.addEventListener("focusout", () => setTimeout(() => this.#putLatest(message.id)), { once: true });
@@ -112,7 +112,7 @@ export class Log {
   #toEnd() {
     this.newest.hidden = true;
     this.root.scrollTop = this.root.scrollHeight;
-    // Pictures that load later make the list longer.
+    // Images that load later make the log longer.
     for (const media of this.root.querySelectorAll("img, video")) {
       media.addEventListener(media.tagName === "IMG" ? "load" : "loadedmetadata", () => {
         this.root.scrollTop = this.root.scrollHeight;
@@ -120,7 +120,7 @@ export class Log {
     }
   }
 
-  // Arrow keys walk over the messages; Escape returns to writing.
+  // Arrow keys move between messages; Escape returns to the composer.
   #move(event) {
     if (event.key === "Escape") return this.actions.write();
     if (!["ArrowUp", "ArrowDown"].includes(event.key) || event.target.matches("select, input")) return;

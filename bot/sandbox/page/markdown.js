@@ -1,4 +1,4 @@
-// Chat markdown to elements: never to HTML text, so nothing a message says can become markup.
+// Chat markdown to elements, never HTML text, so a message cannot inject markup.
 
 import { el, moment } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// Naming people and roles while writing: "@Ad" offers Ada, and "@Ada" is sent as the mention it means.
+// Mentions: "@Ad" suggests Ada, and "@Ada" is sent as her id.
 
 import { displayName, state } from "./state.js";
 
@@ -10,7 +10,7 @@ function everybody() {
   return [...users, ...roles];
 }
 
-// What may be meant by the name that stands before the caret, or null where none is being typed.
+// The suggestions for the @name before the caret, or null.
 export function mentionsFor({ value, selectionStart: caret }) {
   const match = TYPED.exec(value.slice(0, caret));
   if (!match) return null;

@@ -1,4 +1,4 @@
-// One message: who, when, text, embeds, files, buttons, thread.
+// One message.
 
 import { send } from "./api.js";
 import { drawComponents } from "./components.js";
@@ -11,7 +11,7 @@ import { startThread } from "./thread.js";
 const EPHEMERAL = 1 << 6;
 const LOADING = 1 << 7;
 const MESSAGE_MENU = 3;
-const ANSWER_MS = 15 * 60 * 1000; // how long a deferred answer may still be filled
+const ANSWER_MS = 15 * 60 * 1000; // a deferred answer can be filled for this long
 
 export function drawMessage(message, actions) {
   const isEphemeral = Boolean(message.flags & EPHEMERAL);
@@ -88,7 +88,7 @@ function edited(message) {
 }
 
 function notice({ hide }) {
-  return el("p", { class: "notice" }, "Only you see this · ", el("button", { class: "link", onclick: hide }, "Dismiss"));
+  return el("p", { class: "notice" }, "Only you can see this · ", el("button", { class: "link", onclick: hide }, "Dismiss"));
 }
 
 function files(message) {
@@ -122,14 +122,14 @@ function thread(message, { openThread }) {
   );
 }
 
-// The message that the open thread hangs on; it belongs to the channel above.
+// The message the open thread was started on; it belongs to the parent channel.
 const isStarter = (message) => message.id === state.channel.id;
 
 function canHaveThread(message) {
   return !message.thread && !(message.flags & EPHEMERAL) && state.guild.channels.some((one) => one.id === message.channel_id);
 }
 
-// What can be done with a message, as a menu that opens by pointer and by key.
+// The message's action menu.
 function tools(message, { sent, openThread }, fail) {
   const commands = state.commands.filter((command) => command.type === MESSAGE_MENU);
   const takesThread = canHaveThread(message);

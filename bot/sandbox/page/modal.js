@@ -1,4 +1,4 @@
-// A dialog of the bot: inputs in their labels, files by choosing or dropping, sent with Enter.
+// Modals opened by the bot.
 
 import { send } from "./api.js";
 import { listBox } from "./components.js";
@@ -41,7 +41,7 @@ function inputsOf(component) {
   return [{ component }];
 }
 
-// Every field knows how to give its value; a text of the bot gives none.
+// Each field returns its node and a way to read its value; plain text has none.
 function field(component) {
   if (component.type === 10) return { node: markdown(component.content, names) };
   if (component.type === 4) return text(component);
@@ -83,7 +83,7 @@ function group(component) {
 function labelled({ component, label, description, field: { node } }) {
   if (!label) return node;
   const isNeeded = component.required !== false && component.type !== 23;
-  // A label names one input; several inputs and file buttons are named as a group.
+  // <label> names one input; option groups and file buttons need a named group.
   const isGroup = [19, 21, 22].includes(component.type);
   return el(
     isGroup ? "div" : "label", { class: "field", role: isGroup ? "group" : undefined, "aria-label": isGroup ? label : undefined },

@@ -1,4 +1,4 @@
-// Workspaces, channels with their threads, and who one is.
+// Workspace, channels with threads, and the current user.
 
 import { byId, el } from "./dom.js";
 import { channelName, displayName, people, state } from "./state.js";
@@ -13,7 +13,7 @@ export function drawSidebar({ open, switchGuild, switchUser }) {
   byId("channels").replaceChildren(section("Channels", rooms(open)), direct(open));
 }
 
-// Another workspace with something unread is marked in its name.
+// Marks other workspaces that have unread messages.
 function news(guild) {
   const rooms = [...guild.channels, ...guild.threads];
   return guild !== state.guild && rooms.some((room) => state.unread.has(room.id)) ? " •" : "";

@@ -1,4 +1,4 @@
-// What the page knows: the world, who one is, which channel is open, what is unread.
+// Page state: users, workspaces, the current user and channel, unread channels.
 
 import { get } from "./api.js";
 
@@ -13,22 +13,20 @@ const remember = (key, value) => sessionStorage.setItem(`sandbox-${key}`, value)
 export async function loadWorld() {
   const world = await get("world", { user: state.user?.id ?? remembered("user") ?? "" });
   Object.assign(state, { users: world.users, guilds: world.guilds, dms: world.dms });
-  const people = people_();
-  state.user = people.find((user) => user.id === (state.user?.id ?? remembered("user"))) ?? people[0];
+  const me = state.user?.id ?? remembered("user");
+  state.user = people().find((user) => user.id === me) ?? people()[0];
   const guildId = state.guild?.id ?? remembered("guild");
   state.guild = state.guilds.find((guild) => guild.id === guildId) ?? state.guilds[0];
   const channelId = state.channel?.id ?? remembered("channel");
   const found = allChannels().find((channel) => channel.id === channelId);
-  // Where the last channel was deleted, one is taken elsewhere.
+  // If the last channel was deleted, fall back to another workspace.
   if (!found && !state.guild.channels.length) state.guild = state.guilds.find((guild) => guild.channels.length);
   state.channel = found ?? state.guild.channels[0];
 }
 
-function people_() {
+export function people() {
   return state.users.filter((user) => !user.bot);
 }
-
-export const people = people_;
 
 export async function loadCommands() {
   state.commands = (await get("commands", where())).commands;
@@ -54,7 +52,7 @@ export function channelName(channel) {
   return channel.name;
 }
 
-// How ids in texts are named; passed to the markdown so that it knows nothing of the world.
+// Names for ids in text, passed to the markdown renderer.
 export const names = {
   user: (id) => displayName(state.users.find((user) => user.id === id) ?? { username: "unknown" }),
   role: (id) => state.guild.roles.find((role) => role.id === id)?.name.replace(/^@/, "") ?? "unknown",

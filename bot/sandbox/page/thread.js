@@ -1,4 +1,4 @@
-// Starting a thread on a message: asks for its name, as short as the message allows.
+// The dialog that starts a thread; it suggests a name from the message.
 
 import { Refusal, send } from "./api.js";
 import { byId, el } from "./dom.js";

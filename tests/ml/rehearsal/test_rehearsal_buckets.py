@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from training.rehearsal.data.bucket import Buckets, Size
+from training.dataset.config.buckets import Size, bucket_of
+from training.dataset.config.frame_windows import windows
+from training.dataset.config.toml_schema import VideoKeys
 from training.rehearsal.data.datasets import read_datasets
-from training.rehearsal.data.media import extract
 
 
 @pytest.mark.parametrize(
@@ -24,17 +25,15 @@ from training.rehearsal.data.media import extract
     ],
 )
 def test_a_sample_gets_musubis_bucket(resolution: Size, size: Size, bucket: Size) -> None:
-    assert Buckets(resolution).choose(size) == bucket
+    assert bucket_of(size, resolution) == bucket
 
 
 def test_small_images_keep_their_size_where_upscaling_is_off() -> None:
-    buckets = Buckets((960, 544), no_upscale=True)
-
-    assert buckets.choose((330, 200)) == (320, 192)
+    assert bucket_of((330, 200), (960, 544), no_upscale=True) == (320, 192)
 
 
 def test_without_buckets_there_is_one_size() -> None:
-    assert Buckets((960, 544), enable=False, no_upscale=True).choose((100, 400)) == (960, 544)
+    assert bucket_of((100, 400), (960, 544), enabled=False, no_upscale=True) == (960, 544)
 
 
 @pytest.mark.parametrize(
@@ -76,4 +75,5 @@ def test_frames_are_extracted_as_musubi_does(
 
     (dataset,) = read_datasets(config)
 
-    assert extract(dataset, frames) == expected
+    assert isinstance(dataset, VideoKeys)
+    assert windows(frames, dataset.extract) == expected

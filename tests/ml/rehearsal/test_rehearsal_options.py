@@ -2,12 +2,11 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from training.rehearsal.__main__ import main
-from training.rehearsal.options import TRAIN, build_parser, parse, read_options
+from training.rehearsal.options import TRAIN, build_parser, read_options
 
 _EXAMPLES = {"str": "text", "int": "3", "float": "0.5", "Path": "a/b", "_int_or_float": "10%"}
 
@@ -84,15 +83,6 @@ def test_warm_up_is_a_number_of_steps_or_a_share(text: str, value: float) -> Non
 
     assert args.lr_warmup_steps == value
     assert isinstance(args.lr_warmup_steps, type(value))
-
-
-def test_a_config_file_gives_values_that_the_line_overrides(tmp_path: Path) -> None:
-    config = tmp_path / "run.toml"
-    config.write_text('[network]\nnetwork_dim = 16\ntask = "i2v-14B"\n')
-
-    args = parse(TRAIN, ["--config_file", str(config), "--task", "t2v-14B"])
-
-    assert (args.network_dim, args.task) == (16, "t2v-14B")
 
 
 def test_reading_options_and_weights_needs_no_torch() -> None:

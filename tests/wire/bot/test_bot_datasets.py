@@ -214,7 +214,7 @@ async def test_files_come_beside_those_that_are_there(
     assert "annika@2" in extended.text
     assert "annika@1 with 1 sample added" in extended.text
     assert captions(local, "annika@2")["videos/001.mp4"] == "ann1ka, a walk past the camera"
-    assert "images/000.png is there already with another content" in refused
+    assert "images/000.png is already in the dataset with different content" in refused
     assert "annika@2 with 0 samples added and 1 replaced" in replaced.text
     assert "Added: 1\n- images/001.png" in difference.text
     assert "ann1ka at a window → ann1ka, another window" in difference.text

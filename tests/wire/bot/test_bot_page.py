@@ -174,7 +174,7 @@ async def look_as_somebody_else(newcomer: Newcomer) -> None:
     page, log = newcomer.page, newcomer.log
     await page.get_by_label("You are").select_option("Ben")
     await expect(page.get_by_placeholder("as Ben")).to_be_visible()
-    await expect(log.get_by_text("Only you see this")).to_have_count(0)
+    await expect(log.get_by_text("Only you can see this")).to_have_count(0)
     await page.get_by_role("button", name="How does it look?").first.click()
     await expect(log.locator(".for-me").get_by_text("@Ben")).to_be_visible()
     await newcomer.write("On it.")

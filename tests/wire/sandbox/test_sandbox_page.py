@@ -109,7 +109,7 @@ async def test_what_is_ephemeral_is_marked_and_hidden_from_others(bot: TinyBot, 
     await page.keyboard.press("Enter")
     log = page.get_by_role("log")
     await expect(log.get_by_text("psst")).to_be_visible()
-    await expect(log.get_by_text("Only you see this")).to_be_visible()
+    await expect(log.get_by_text("Only you can see this")).to_be_visible()
 
     await page.get_by_label("You are").select_option("Ben")
 

@@ -1,4 +1,4 @@
-"""The sizes that musubi-tuner trains at: areas near the wanted one, sides in steps of 16.
+"""The sizes musubi-tuner trains at: about the requested area, sides in multiples of 16.
 
 Source: `BucketSelector` in musubi-tuner, `dataset/bucket.py`, commit 30c658c, for Wan.
 """
@@ -6,28 +6,33 @@ Source: `BucketSelector` in musubi-tuner, `dataset/bucket.py`, commit 30c658c, f
 import math
 from functools import lru_cache
 
-STEP = 16  # pixels: the VAE's 8 times the transformer's patches of 2
+STEP = 16  # pixels: 8 per latent pixel, 2 latent pixels per patch
 Size = tuple[int, int]  # width, height
 
 
-def bucket_of(size: Size, resolution: Size, *, no_upscale: bool) -> Size:
+def bucket_of(
+    size: Size, resolution: Size, *, enabled: bool = True, no_upscale: bool = False
+) -> Size:
     """Return the width and height that a picture is scaled and cropped to.
 
     Args:
         size: Width and height of the picture.
-        resolution: Width and height whose area is wanted.
-        no_upscale: Leave pictures up to that area at their own size, cut to steps of 16.
+        resolution: Width and height whose area the bucket keeps.
+        enabled: Choose by aspect ratio; otherwise the only bucket is `resolution` itself.
+        no_upscale: Keep the size of pictures up to that area, cropped to multiples of 16.
     """
+    if not enabled:
+        return resolution
     width, height = size
     if no_upscale and width * height <= resolution[0] * resolution[1]:
-        return _down(width), _down(height)
+        return _floor(width), _floor(height)
     aspect = width / height
-    # The first of equals wins, in sorted order, as with numpy's argmin.
+    # Of equally close buckets the first in sorted order wins, as with numpy's argmin.
     return min(_sizes(resolution), key=lambda bucket: abs(bucket[0] / bucket[1] - aspect))
 
 
 def enlargement(size: Size, bucket: Size) -> float:
-    """Return how many times larger the picture gets to fill its bucket; under 1 it shrinks."""
+    """Return the factor by which a picture grows to fill its bucket; below 1 it shrinks."""
     return max(bucket[0] / size[0], bucket[1] / size[1])
 
 
@@ -36,11 +41,11 @@ def _sizes(resolution: Size) -> tuple[Size, ...]:
     area = resolution[0] * resolution[1]
     side = math.isqrt(area)
     sizes: set[Size] = set()
-    for width in range(_down(side // 2), side + STEP, STEP):
-        height = _down(area // width)
+    for width in range(_floor(side // 2), side + STEP, STEP):
+        height = _floor(area // width)
         sizes |= {(width, height), (height, width)}
     return tuple(sorted(sizes))
 
 
-def _down(pixels: int) -> int:
+def _floor(pixels: int) -> int:
     return pixels - pixels % STEP

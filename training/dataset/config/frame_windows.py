@@ -1,25 +1,28 @@
-"""Which frames of a clip the trainer takes, as musubi-tuner counts them.
+"""Which frames of a clip musubi-tuner trains on.
 
 Source: `load_video` in `dataset/media_utils.py` and `VideoDataset` in
 `dataset/image_video_dataset.py` of musubi-tuner, commit 30c658c, for Wan.
-`tests/unit/training/dataset/musubi_windows.json` holds what that code itself answers.
+`tests/unit/training/dataset/musubi_windows.json` holds the answers of that code.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
+FPS = 16
 Extraction = Literal["head", "chunk", "slide", "uniform", "full"]
 Window = tuple[int, int]  # first frame and number of frames, at 16 fps
+_Frame = TypeVar("_Frame")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extract:
-    """Where in a clip items begin, and how long they are; the defaults are musubi-tuner's.
+    """Where items start within a clip, and how long they are; defaults as in musubi-tuner.
 
     Attributes:
-        target_frames: Lengths of the items; not asked by "full".
-        stride: Frames from window to window of "slide".
-        sample: How many windows "uniform" takes for each length.
+        target_frames: Lengths of the items; ignored by "full".
+        stride: Frames between the starts of two windows of "slide".
+        sample: Windows that "uniform" takes of each length.
         max_frames: The longest item of "full".
     """
 
@@ -30,30 +33,41 @@ class Extract:
     max_frames: int = 129
 
 
-def kept_frames(frames: int, source_fps: float) -> int:
-    """Return how many frames are left of a clip once its rate is brought down to 16.
+def longest_4n1(frames: int) -> int:
+    """Return the largest 4N+1 that is at most `frames`; Wan's VAE packs frames by four."""
+    return (frames - 1) // 4 * 4 + 1
 
-    Frames are dropped by their number alone, not by their time, and never repeated. The running
-    sum is the trainer's own: its rounding decides about single frames.
+
+def frames_at_rate(frames: Iterable[_Frame], source_fps: float | None) -> Iterator[_Frame]:
+    """Yield the frames that remain when the rate is lowered to 16 fps.
+
+    musubi-tuner drops frames by number, not by time, and never repeats one: a clip slower than
+    16 fps keeps all its frames and plays faster. The running sum is musubi's own; its rounding
+    decides about single frames.
 
     Args:
-        frames: Frames of the stored clip.
-        source_fps: At least 16; of slower clips every frame is kept, and they play faster.
+        frames: All frames of the clip.
+        source_fps: The clip's rate; None keeps every frame.
     """
-    step = FPS / source_fps
-    position, previous, kept = 0.0, -1, 0
-    for _ in range(frames):
+    step = 1.0 if source_fps is None else FPS / source_fps
+    position, previous = 0.0, -1
+    for frame in frames:
         index = int(position)
         position += step
-        kept += index != previous
+        if index != previous:
+            yield frame
         previous = index
-    return kept
+
+
+def kept_frames(frames: int, source_fps: float) -> int:
+    """Return how many of a clip's frames remain at 16 fps."""
+    return sum(1 for _ in frames_at_rate(range(frames), source_fps))
 
 
 def windows(frames: int, extract: Extract) -> list[Window]:
-    """Return the items of a clip with that many frames at 16 fps, each once.
+    """Return the items of a clip that has `frames` frames at 16 fps.
 
-    Two windows at the same place share one cache file, and so are one item.
+    Equal windows share a cache file and are therefore one item.
     """
     if extract.mode == "full":
         return [(0, longest_4n1(min(frames, extract.max_frames)))]
@@ -74,16 +88,8 @@ def _starts(last: int, target: int, extract: Extract) -> list[int]:
         case "slide":
             return list(range(0, last + 1, extract.stride))
         case "uniform" if extract.sample > 1:
-            # What the trainer's `np.linspace(0, last, sample, dtype=int)` gives.
+            # musubi: `np.linspace(0, last, sample, dtype=int)`.
             step = last / (extract.sample - 1)
             return [*(int(number * step) for number in range(extract.sample - 1)), last]
         case _:
             return [0]
-
-
-FPS = 16
-
-
-def longest_4n1(frames: int) -> int:
-    """Return the largest 4N+1 that is at most `frames`; Wan's VAE packs frames by four."""
-    return (frames - 1) // 4 * 4 + 1

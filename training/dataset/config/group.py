@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from training.dataset.config.buckets import STEP, Size, bucket_of
 from training.dataset.config.frame_windows import Extract, Extraction, windows
 from training.dataset.report import Sample
+from training.wording import listed
 
 Bucket = tuple[int, int, int]  # width, height, frames
 
@@ -99,10 +100,10 @@ class Group:
     def _bucket(self, size: Size) -> Size:
         if self.extract is not None:
             # The trainer buckets clips whatever is set, and scales them up as well.
-            return bucket_of(size, self.resolution, no_upscale=False)
-        if not self.enable_bucket:
-            return self.resolution
-        return bucket_of(size, self.resolution, no_upscale=self.bucket_no_upscale)
+            return bucket_of(size, self.resolution)
+        return bucket_of(
+            size, self.resolution, enabled=self.enable_bucket, no_upscale=self.bucket_no_upscale
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +167,7 @@ def _short(group: Group, clips: Sequence[Sample]) -> list[str]:
         if short:
             verb = "is" if len(short) == 1 else "are"
             sentences.append(
-                f"{_named(short)} {verb} not used at {target} frames in the group {group.name}: "
-                f"too short ({target} frames are {target / 16:.1f} s)."
+                f"{listed([clip.name for clip in short])} {verb} too short for the {target} frames "
+                f"({target / 16:.1f} s) of group {group.name}."
             )
     return sentences
-
-
-def _named(clips: Sequence[Sample]) -> str:
-    shown = ", ".join(clip.name for clip in clips[:5])
-    return shown if len(clips) <= 5 else f"{shown} and {len(clips) - 5} more"

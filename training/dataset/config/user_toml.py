@@ -1,126 +1,114 @@
-"""A user's own dataset TOML: checked key by key, its paths replaced, its items predicted."""
+"""Turns a user's dataset TOML into groups: paths replaced, items predicted, mistakes reported."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from training.dataset.config.frame_windows import Extract, longest_4n1, windows
+from training.dataset.config.frame_windows import Extract, windows
 from training.dataset.config.group import Group, GroupPlan, plan_of
-from training.dataset.config.user_toml_findings import Remarks
-from training.dataset.config.user_toml_tables import Table, read_tables, section_of, where
-from training.dataset.report import Finding, Report, Sample
+from training.dataset.config.toml_schema import DatasetKeys, ImageKeys, VideoKeys
+from training.dataset.config.user_toml_tables import Remarks, read_tables, where
+from training.dataset.report import Finding, Report
+from training.wording import listed
 
-_DEFAULT_RESOLUTION = [960, 544]  # of musubi-tuner
-_MANY_ITEMS = 100_000
+_MOST_ITEMS = 100_000
+_SHOWN_SAMPLES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class OwnPlan:
-    """What a TOML makes of a set; without groups where a finding is an error."""
+class UserTomlPlan:
+    """The groups that a TOML makes of a dataset; none if a finding is an error."""
 
     plan: GroupPlan
     findings: tuple[Finding, ...]
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """Return what stands against using it."""
+        """The findings that block training."""
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
 
-def plan_own(text: str, report: Report, *, file: str | None = None) -> OwnPlan:
-    """Check a dataset TOML for the trainer and return the groups it makes of the set.
+def plan_user_toml(text: str, report: Report, *, file: str | None = None) -> UserTomlPlan:
+    """Check a dataset TOML and return the groups it makes of the dataset.
 
-    Directories stand for the set's own folders, whatever they name; caches get new ones; the
-    frame rate is that of the stored clips.
+    Every directory stands for the dataset's own folder, whatever its path. Caches get new
+    directories, and the frame rate is that of the stored clips.
 
     Args:
         text: The TOML.
-        report: Of the set as it will be used.
+        report: Of the dataset as it will be used.
         file: The TOML's name, for the findings.
     """
     remarks = Remarks(file)
-    tables = read_tables(text, remarks)
-    if remarks.has_errors:
-        return OwnPlan(GroupPlan((), ()), remarks.found)
     groups = [
         group
-        for number, table in enumerate(tables, start=1)
-        for group in _groups(number, table, report, remarks)
+        for number, keys in enumerate(read_tables(text, remarks), start=1)
+        for group in _groups(number, keys, report, remarks)
     ]
-    _not_too_many(groups, report, remarks)
+    if not remarks.has_errors:
+        _limit_items(groups, report, remarks)
     if remarks.has_errors:
-        return OwnPlan(GroupPlan((), ()), remarks.found)
+        return UserTomlPlan(GroupPlan((), ()), remarks.found)
     plan = plan_of(groups, report.samples)
     for group in plan.groups:
-        _mixed_batches(group, remarks)
-    _dropped(plan, report, remarks)
-    return OwnPlan(GroupPlan((), ()) if remarks.has_errors else plan, remarks.found)
+        _check_batches(group, remarks)
+    _note_unused(plan, report, remarks)
+    return UserTomlPlan(GroupPlan((), ()) if remarks.has_errors else plan, remarks.found)
 
 
-def _groups(number: int, table: Table, report: Report, remarks: Remarks) -> list[Group]:
+def _groups(number: int, keys: DatasetKeys, report: Report, remarks: Remarks) -> list[Group]:
     at = where(number)
-    _note_paths(at, table, remarks)
-    resolution = table.get("resolution", _DEFAULT_RESOLUTION)
-    width, height = [resolution] * 2 if isinstance(resolution, int) else resolution
-    is_bucketed = table.get("enable_bucket", False)
+    _note_paths(at, keys, remarks)
     group = Group(
         name=f"{number}-images",
         folder="images",
-        resolution=(width, height),
-        batch_size=table.get("batch_size", 1),
-        num_repeats=table.get("num_repeats", 1),
-        enable_bucket=is_bucketed,
-        bucket_no_upscale=table.get("bucket_no_upscale", False),
+        resolution=keys.size,
+        batch_size=keys.batch_size,
+        num_repeats=keys.num_repeats,
+        enable_bucket=keys.enable_bucket,
+        bucket_no_upscale=keys.bucket_no_upscale,
     )
-    if section_of(table) == "image":
+    if isinstance(keys, ImageKeys):
         _note_buckets(at, group, remarks)
         return [group]
-    extract = _extract(at, table, remarks)
+    extract = _extract(at, keys, remarks)
     found: list[Group] = []
     for folder, rate in sorted({(clip.folder, clip.stored_fps) for clip in report.clips}):
-        _note_rate(at, table.get("source_fps"), rate, remarks)
+        _note_rate(at, keys.source_fps, rate, remarks)
         name = f"{number}-clips{folder.removeprefix('videos')}"
         found.append(replace(group, name=name, folder=folder, extract=extract, source_fps=rate))
     return found or [replace(group, name=f"{number}-clips", folder="videos", extract=extract)]
 
 
-def _extract(at: str, table: Table, remarks: Remarks) -> Extract:
-    given = sorted(set(table.get("target_frames", [1])))
-    targets = sorted({longest_4n1(target) for target in given})
-    extract = Extract(
-        mode=table.get("frame_extraction", "head"),
-        target_frames=tuple(targets),
-        stride=table.get("frame_stride", 1),
-        sample=table.get("frame_sample", 1),
-        max_frames=table.get("max_frames", 129),
-    )
-    if targets != given and extract.mode != "full":
+def _extract(at: str, keys: VideoKeys, remarks: Remarks) -> Extract:
+    extract, given = keys.extract, sorted(set(keys.target_frames))
+    rounded = list(extract.target_frames)
+    if rounded != given and extract.mode != "full":
         remarks.changed(
             "toml-frames-not-4n1",
-            f"{at}: target_frames {given} are not all 4N+1, as Wan takes them.",
-            f"Rounded down to {targets}, as the trainer does.",
+            f"{at}: not all target_frames {given} are 4N+1, as Wan requires.",
+            f"Rounded down to {rounded}, as the trainer does.",
         )
-    if extract.mode == "uniform" and extract.sample == 1:
+    if extract.mode != keys.frame_extraction:
         remarks.changed(
             "toml-uniform-of-one",
-            f"{at}: uniform with a single frame_sample is the same as head.",
-            "Written as head; set frame_sample = 2 or more for windows over the whole clip.",
+            f"{at}: uniform with frame_sample 1 is the same as head.",
+            "Changed to head. Set frame_sample = 2 or more to cover the whole clip.",
         )
-        return replace(extract, mode="head")
     return extract
 
 
-def _note_paths(at: str, table: Table, remarks: Remarks) -> None:
-    if "cache_directory" in table:
+def _note_paths(at: str, keys: DatasetKeys, remarks: Remarks) -> None:
+    if keys.cache_directory is not None:
         remarks.changed(
             "toml-cache-directory",
-            f"{at} names a cache directory of another machine.",
-            "Replaced; every dataset gets a cache of its own.",
+            f"{at} names a cache directory on another machine.",
+            "Replaced; every dataset gets its own cache.",
         )
-    extension = table.get("caption_extension")
+    extension = keys.caption_extension
     if extension != ".txt":
         was = "no caption_extension" if extension is None else f"caption_extension {extension!r}"
         remarks.changed(
-            "toml-caption-extension", f"{at} has {was}.", 'Set to ".txt", as stored here.'
+            "toml-caption-extension", f"{at} has {was}.", 'Set to ".txt", as captions are stored.'
         )
 
 
@@ -129,21 +117,21 @@ def _note_buckets(at: str, group: Group, remarks: Remarks) -> None:
     if not group.enable_bucket and (width % 16 or height % 16):
         remarks.error(
             "toml-size-not-16",
-            f"{at}: without buckets images become {width} x {height}, and the model takes "
-            "multiples of 16 only.",
-            "Set enable_bucket = true, or a resolution of multiples of 16.",
+            f"{at}: without buckets images become {width} x {height}, but the model only takes "
+            "multiples of 16.",
+            "Set enable_bucket = true, or a resolution in multiples of 16.",
         )
     elif not group.enable_bucket:
         remarks.warning(
             "toml-no-buckets",
             f"{at}: without enable_bucket every image is cropped to {width} x {height}.",
-            "Set enable_bucket = true to keep the formats of the images.",
+            "Set enable_bucket = true to keep the aspect ratio of each image.",
         )
     elif not group.bucket_no_upscale:
         remarks.warning(
             "toml-upscales",
-            f"{at}: without bucket_no_upscale small images are enlarged, and their softness "
-            "is learned.",
+            f"{at}: without bucket_no_upscale small images are enlarged, and the LoRA learns "
+            "their softness.",
             "Set bucket_no_upscale = true.",
         )
 
@@ -152,29 +140,30 @@ def _note_rate(at: str, given: float | None, stored: float, remarks: Remarks) ->
     if given == stored:
         return
     if given is None:
-        cause = f"{at} has no source_fps, without which the trainer ignores frame rates."
+        cause = f"{at} has no source_fps; without it the trainer ignores frame rates."
     else:
         cause = f"{at} says source_fps = {given:g}, but the stored clips have {stored:g}."
     remarks.changed("toml-source-fps", cause, f"Set to {stored:g}, the clips' own rate.")
 
 
-def _not_too_many(groups: Iterable[Group], report: Report, remarks: Remarks) -> None:
+def _limit_items(groups: Iterable[Group], report: Report, remarks: Remarks) -> None:
     count = 0
     for group in groups:
-        mine = [sample for sample in report.samples if sample.folder == group.folder]
-        for sample in mine:
+        for sample in report.samples:
+            if sample.folder != group.folder:
+                continue
             extract = group.extract
             count += len(windows(sample.frames_16fps or 0, extract)) if extract else 1
-            if count > _MANY_ITEMS:
+            if count > _MOST_ITEMS:
                 remarks.error(
                     "toml-too-many-items",
-                    f"It makes more than {_MANY_ITEMS:,} items of this set.",
+                    f"It cuts this dataset into more than {_MOST_ITEMS:,} items.",
                     "Raise frame_stride or target_frames, or use uniform.",
                 )
                 return
 
 
-def _mixed_batches(group: Group, remarks: Remarks) -> None:
+def _check_batches(group: Group, remarks: Remarks) -> None:
     by_frames: dict[int, set[tuple[int, int]]] = {}
     for width, height, frames in group.buckets:
         by_frames.setdefault(frames, set()).add((width, height))
@@ -182,28 +171,26 @@ def _mixed_batches(group: Group, remarks: Remarks) -> None:
     if is_mixed and group.batch_size > 1 and not group.enable_bucket:
         remarks.error(
             "toml-mixed-batch",
-            f"The group {group.name} has batch_size {group.batch_size} without enable_bucket, and "
-            "its clips differ in format: the trainer would stop at the first mixed batch.",
+            f"Group {group.name} has batch_size {group.batch_size} without enable_bucket, and "
+            "its clips differ in size: training would fail at the first mixed batch.",
             "Set enable_bucket = true, or batch_size = 1.",
         )
 
 
-def _dropped(plan: GroupPlan, report: Report, remarks: Remarks) -> None:
+def _note_unused(plan: GroupPlan, report: Report, remarks: Remarks) -> None:
     used = {item.sample_name for item in plan.items}
-    unused: list[Sample] = [sample for sample in report.samples if sample.name not in used]
+    unused = [sample.name for sample in report.samples if sample.name not in used]
     if not plan.items:
-        why = " ".join(plan.left_out)
         remarks.error(
             "toml-nothing-left",
-            f"It yields nothing to train on. {why}".strip(),
-            "Lower target_frames, or add a dataset for what the set holds.",
+            " ".join(("It leaves nothing to train on.", *plan.left_out)),
+            "Lower target_frames, or add a dataset for the kind of media you have.",
         )
     elif unused:
-        names = ", ".join(sample.name for sample in unused[:8])
-        more = f" and {len(unused) - 8} more" if len(unused) > 8 else ""
         remarks.warning(
             "toml-samples-dropped",
-            f"{len(unused)} of {len(report.samples)} samples yield no item: {names}{more}.",
-            "Lower target_frames to what these clips have, or use frame_extraction = "
-            '"full"; add a dataset for a kind that has none.',
+            f"{len(unused)} of {len(report.samples)} samples are not used: "
+            f"{listed(unused, _SHOWN_SAMPLES)}.",
+            "Lower target_frames to the length of these clips, or use frame_extraction = "
+            '"full". Add a dataset for a kind of media that has none.',
         )

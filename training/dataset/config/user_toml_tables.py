@@ -1,103 +1,187 @@
-"""Reading a user's own dataset TOML: what the trainer would accept, table by table."""
+"""Checks a user's dataset TOML table by table and collects the findings."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any, cast
 
-from training.dataset.config.user_toml_findings import Remarks
-from training.dataset.config.user_toml_schema import GENERAL, KEYS, REFUSED, WITHOUT_EFFECT, Section
+from training.dataset.config.toml_schema import (
+    KEYS,
+    WITHOUT_EFFECT,
+    DatasetKeys,
+    Section,
+    Takes,
+    invalid_keys,
+    merged,
+    section_of,
+)
+from training.dataset.report import Finding, Severity
 
 LARGEST_BYTES = 64 * 1024
-_MANY_DATASETS = 32
-Table = Mapping[str, Any]
+_MOST_DATASETS = 32
+_SHOWN_CHARACTERS = 40
+_Table = Mapping[str, Any]
+# Keys that musubi takes and a run here does not.
+_REFUSED: Mapping[str, str] = MappingProxyType(
+    {
+        "image_jsonl_file": "it lists files by paths on your own machine",
+        "video_jsonl_file": "it lists files by paths on your own machine",
+        "control_directory": "it trains on pairs of pictures, which these models do not take",
+        "multiple_target": "it trains on sets of pictures, which these models do not take",
+    }
+)
+
+
+class Remarks:
+    """Collects the findings about one TOML."""
+
+    def __init__(self, file: str | None = None) -> None:
+        self._file = file
+        self._found: dict[tuple[str, str], Finding] = {}
+
+    @property
+    def found(self) -> tuple[Finding, ...]:
+        """The findings, errors first, each once."""
+        order: tuple[Severity, ...] = ("error", "warning", "info")
+        return tuple(sorted(self._found.values(), key=lambda f: order.index(f.severity)))
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the TOML cannot be used."""
+        return any(finding.severity == "error" for finding in self._found.values())
+
+    def error(self, code: str, cause: str, fix: str) -> None:
+        """Add a reason not to use the TOML."""
+        self._add("error", code, cause, fix)
+
+    def warning(self, code: str, cause: str, fix: str) -> None:
+        """Add something that is probably a mistake."""
+        self._add("warning", code, cause, fix)
+
+    def changed(self, code: str, cause: str, fix: str) -> None:
+        """Add something that is fixed automatically."""
+        self._add("info", code, cause, fix, repaired=True)
+
+    def unknown_key(self, where: str, key: str, known: Sequence[str]) -> None:
+        """Add a key that musubi does not accept, with a guess at the intended one."""
+        near = get_close_matches(key, known, n=1, cutoff=0.6)
+        hint = f"Did you mean {near[0]}?" if near else f"Valid keys: {', '.join(known)}."
+        for kind in ("image", "video"):
+            if key in KEYS[kind]:
+                hint = f"It belongs to {kind} datasets."
+                break
+        self.error(
+            "toml-unknown-key",
+            f"{where} has the key {key!r}, which the trainer does not accept there. {hint}",
+            "Correct or remove the key.",
+        )
+
+    def wrong_value(
+        self, where: str, key: str, given: Any, takes: Takes, *, is_range: bool
+    ) -> None:
+        """Add a value of the wrong type (`is_range` False) or outside the useful range."""
+        shown = repr(given)
+        if len(shown) > _SHOWN_CHARACTERS:
+            shown = f"{shown[:_SHOWN_CHARACTERS]}…"
+        is_whole_rate = key == "source_fps" and isinstance(given, int)
+        hint = f" Write {given}.0: the trainer refuses {given}." if is_whole_rate else ""
+        self.error(
+            "toml-out-of-range" if is_range else "toml-wrong-type",
+            f"{where}: {key} cannot be {shown}.{hint}",
+            f"Use {takes.words}.",
+        )
+
+    def _add(
+        self, severity: Severity, code: str, cause: str, fix: str, *, repaired: bool = False
+    ) -> None:
+        self._found[code, cause] = Finding(
+            code=code, severity=severity, file=self._file, cause=cause, fix=fix, repaired=repaired
+        )
 
 
 def looks_like_config(text: str) -> bool:
-    """Return whether a file is a dataset TOML, good or bad, and not some other program's."""
+    """Return whether a file is meant as a dataset TOML, valid or not."""
     try:
         return isinstance(tomllib.loads(text).get("datasets"), list)
     except (tomllib.TOMLDecodeError, RecursionError):
         return "[[datasets]]" in text
 
 
-def read_tables(text: str, remarks: Remarks) -> list[Table]:
-    """Return each dataset's keys over those of `[general]`."""
+def read_tables(text: str, remarks: Remarks) -> list[DatasetKeys]:
+    """Return the datasets with the defaults of `[general]`; empty if there are errors."""
     try:
-        whole = tomllib.loads(text)
+        content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        fix = "Correct that line; in paths use / or 'single quotes'."
-        remarks.error("toml-syntax", f"It is not valid TOML: {error}.", fix)
+        fix = "Fix that line. In paths, use / or 'single quotes'."
+        remarks.error("toml-syntax", f"This is not valid TOML: {error}.", fix)
         return []
     except RecursionError:  # the parser calls itself for each bracket
-        remarks.error(
-            "toml-syntax", "It is not valid TOML: nested too deeply.", "Write it without."
-        )
+        cause = "This is not valid TOML: it is nested too deeply."
+        remarks.error("toml-syntax", cause, "Remove the nested brackets.")
         return []
-    for key in whole.keys() - {"general", "datasets"}:
+    for key in content.keys() - {"general", "datasets"}:
         remarks.unknown_key("The file", key, ["general", "datasets"])
-    general, datasets = whole.get("general", {}), whole.get("datasets", [])
+    general, datasets = content.get("general", {}), content.get("datasets", [])
     if not isinstance(general, dict) or not _is_list_of_tables(datasets):
         remarks.error(
             "toml-no-datasets",
-            "It holds no datasets that the trainer could read.",
-            "Begin each dataset with a line [[datasets]], and the defaults with [general].",
+            "The trainer finds no datasets in it.",
+            "Start each dataset with a line [[datasets]], and the defaults with [general].",
         )
         return []
-    shared, tables = cast(Table, general), cast(list[Table], datasets)
+    shared, tables = cast("_Table", general), cast("list[_Table]", datasets)
     _check("[general]", "general", shared, remarks)
-    found: list[Table] = []
     for number, table in enumerate(tables, start=1):
         _check(where(number), section_of(table), table, remarks)
-        found.append({**{k: v for k, v in shared.items() if k in GENERAL}, **table})
     if not remarks.has_errors:
-        _one_folder_each(found, remarks)
-    return found
+        _check_folders(tables, remarks)
+    return [] if remarks.has_errors else [merged(shared, table) for table in tables]
+
+
+def where(number: int) -> str:
+    """Return how findings name a dataset."""
+    return f"Dataset {number}"
 
 
 def _is_list_of_tables(value: object) -> bool:
     if not isinstance(value, list):
         return False
-    tables = cast(list[object], value)
-    return 0 < len(tables) <= _MANY_DATASETS and all(isinstance(table, dict) for table in tables)
+    tables = cast("list[object]", value)
+    return 0 < len(tables) <= _MOST_DATASETS and all(isinstance(table, dict) for table in tables)
 
 
-def where(number: int) -> str:
-    """Return how findings name the dataset with that number."""
-    return f"Dataset {number}"
-
-
-def section_of(table: Table) -> Section:
-    """Return which keys a dataset may have."""
-    # As the trainer decides it: what is no video dataset is one of images.
-    return "video" if table.keys() & {"video_directory", "video_jsonl_file"} else "image"
-
-
-def _check(where: str, section: Section, table: Table, remarks: Remarks) -> None:
-    known = KEYS[section]
+def _check(where: str, section: Section, table: _Table, remarks: Remarks) -> None:
+    known, invalid = KEYS[section], invalid_keys(section, table)
     for key, value in table.items():
         if key not in known:
             remarks.unknown_key(where, key, sorted(known))
-        elif not known[key].has_type(value) or not known[key].is_sane(value):
-            remarks.wrong_value(where, key, value, known[key])
-        elif key in REFUSED and value is not False:
-            remarks.refused_key(where, key)
+        elif key in invalid:
+            remarks.wrong_value(where, key, value, known[key], is_range=invalid[key])
+        elif key in _REFUSED and value is not False:
+            remarks.error(
+                "toml-refused-key",
+                f"{where}: {key} cannot be used here, because {_REFUSED[key]}.",
+                "Remove it; images and clips come from the dataset's own folders.",
+            )
         elif key in WITHOUT_EFFECT:
             remarks.changed("toml-no-effect", f"{where}: {key} has no effect here.", "Left out.")
-    if section != "general" and not table.keys() & {*REFUSED, f"{section}_directory"}:
+    if section != "general" and not table.keys() & {*_REFUSED, f"{section}_directory"}:
         remarks.error(
             "toml-no-directory",
             f"{where} names no folder.",
-            "Add image_directory or video_directory; any path stands for the set's own folder.",
+            "Add image_directory or video_directory. Any path will do: it stands for the "
+            "dataset's own folder.",
         )
 
 
-def _one_folder_each(tables: list[Table], remarks: Remarks) -> None:
+def _check_folders(tables: Sequence[_Table], remarks: Remarks) -> None:
     for key, what in (("image_directory", "images"), ("video_directory", "clips")):
         named = sorted({table[key].rstrip("/\\") for table in tables if key in table})
         if len(named) > 1:
             remarks.error(
                 "toml-two-folders",
-                f"It names {len(named)} folders of {what} ({', '.join(named)}), and a dataset "
-                "here has one.",
-                f"Name the same {key} in all, or train on datasets of their own.",
+                f"It names {len(named)} folders of {what} ({', '.join(named)}), but a dataset "
+                "here has only one.",
+                f"Use the same {key} throughout, or upload separate datasets.",
             )

@@ -22,6 +22,7 @@ from training.dataset.decoding.image_looks import (
     perceptual_hash,
 )
 from training.dataset.report import Note
+from training.wording import listed
 
 Levels = NDArray[np.float32]
 # Of a short side of 480 pixels. Standing photographs with noise of 10 levels, and what encoding
@@ -174,7 +175,8 @@ class ClipWatch:
             notes.append(Note(code="static-clip"))
         empty = [black or blank for black, blank in zip(self.black, self.blank, strict=True)]
         if cuts := _cuts(self.changes, empty):
-            notes.append(Note(code="scene-cut", detail=f"at {_listed(cuts)}"))
+            times = [f"{(cut + 1) / FPS:.1f} s" for cut in cuts]
+            notes.append(Note(code="scene-cut", detail=f"at {listed(times, 3)}"))
         return notes
 
     def _note_empty(self, coarse: Luma) -> None:
@@ -217,11 +219,6 @@ def _cuts(changes: list[tuple[float, float]], empty: list[bool]) -> list[int]:
         if around and change > CUT_JUMP * usual:
             found.append(index)
     return [cut for cut in found if cut - 1 not in found]  # of a dissolve the beginning
-
-
-def _listed(cuts: list[int]) -> str:
-    times = ", ".join(f"{(cut + 1) / FPS:.1f} s" for cut in cuts[:3])
-    return times if len(cuts) <= 3 else f"{times} and {len(cuts) - 3} more"
 
 
 def _coarse(frame: VideoFrame) -> Luma:

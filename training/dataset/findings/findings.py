@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from training.dataset.findings.codes import RULES
 from training.dataset.report import Finding, Kind, Note
+from training.wording import listed
 
 SHOWN_FILES = 8
 GRAVITY = ("error", "warning", "info")
@@ -60,7 +61,8 @@ def _finding(code: str, items: list[Noted], totals: dict[Kind, int]) -> Finding:
         detail = f" ({items[0].note.detail})" if items[0].note.detail else ""
         what = f"{paths[0]} {rule.one}{detail}."
     else:
-        what = f"{_count(items, len(paths), totals)} {rule.many}: {_listed(items)}."
+        names = listed([_named(item) for item in items], SHOWN_FILES)
+        what = f"{_count(items, len(paths), totals)} {rule.many}: {names}."
     return Finding(
         code=code,
         severity=rule.severity,
@@ -83,13 +85,8 @@ def _count(items: Sequence[Noted], count: int, totals: dict[Kind, int]) -> str:
     return f"{count} of {sum(totals.values())} samples"
 
 
-def _listed(items: Sequence[Noted]) -> str:
-    shown = [
-        f"{item.path} ({item.note.detail})" if item.note.detail else item.path
-        for item in items[:SHOWN_FILES]
-    ]
-    more = len(items) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+def _named(item: Noted) -> str:
+    return f"{item.path} ({item.note.detail})" if item.note.detail else item.path
 
 
 def _sentences(*sentences: str) -> str:

@@ -56,7 +56,7 @@ def _size_notes(sample: Sample) -> list[Note]:
     if sample.kind == "image":
         is_low = sample.width * sample.height < FEWEST_IMAGE_PIXELS
     else:
-        bucket = bucket_of(size, CLIPS_UNIFORM.resolution, no_upscale=False)
+        bucket = bucket_of(size, CLIPS_UNIFORM.resolution)
         is_low = enlargement(size, bucket) > LARGEST_ENLARGEMENT
     if is_low:
         notes.append(Note(code="low-resolution", detail=detail))

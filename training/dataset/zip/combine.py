@@ -11,8 +11,8 @@ from training.dataset.report import Report, Sample
 from training.dataset.zip.archive import open_archive
 from training.dataset.zip.members import plain_stem
 from training.errors import DatasetError
+from training.wording import listed
 
-_SHOWN_CLASHES = 5
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files give the same zip
 
 
@@ -119,10 +119,9 @@ def _entry(name: _Name, ending: str) -> zipfile.ZipInfo:
 
 
 def _clash(clashes: list[Sample]) -> DatasetError:
-    shown = ", ".join(sample.source for sample in clashes[:_SHOWN_CLASHES])
-    more = f" and {len(clashes) - _SHOWN_CLASHES} more" if len(clashes) > _SHOWN_CLASHES else ""
     are = "is" if len(clashes) == 1 else "are"
     return DatasetError(
-        f"{shown}{more} {are} there already with another content; nothing was overwritten.",
-        "Rename these files in the new zip, or ask for mode replace to take the new ones instead.",
+        f"{listed([sample.source for sample in clashes])} {are} already in the dataset with "
+        "different content. Nothing was overwritten.",
+        "Rename these files in the new zip, or use mode replace to take the new ones.",
     )

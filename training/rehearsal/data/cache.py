@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from training.dataset.config.toml_schema import DatasetKeys, ImageKeys
 from training.musubi.progress import ProgressWriter
 from training.rehearsal import console, tensor_file
-from training.rehearsal.data.datasets import Dataset, read_datasets
+from training.rehearsal.data.datasets import cache_directory, media_path, read_datasets
 from training.rehearsal.data.encoders import Encoder, encode_caption
 from training.rehearsal.data.items import LATENT_SUFFIX, TEXT_SUFFIX
 from training.rehearsal.data.media import Clip, MediaSample, find_samples, load_clips
@@ -20,23 +21,19 @@ logger = logging.getLogger(__name__)
 _FORMAT = {"architecture": "wan", "format_version": "1.0.1"}
 
 # Caches one sample and yields the paths of its files, whether written now or found.
-_CacheSample = Callable[[Dataset, Path, MediaSample], Iterator[Path]]
+_CacheSample = Callable[[DatasetKeys, Path, MediaSample], Iterator[Path]]
 
 
 def cache_latents(args: argparse.Namespace, progress: ProgressWriter) -> None:
     """Run `wan_cache_latents.py`."""
     datasets = _open_datasets(args)
-    if args.debug_mode is not None:
-        raise MusubiError("ValueError: The rehearsal has no --debug_mode.", "Leave it out.")
-    if args.vae is None:
-        raise MusubiError("AssertionError: vae checkpoint is required", "Add --vae.")
     with_clip = args.clip is not None
     if with_clip:
         _require_file(args.clip)
     logger.info("Loading VAE model from %s", args.vae)
     encoder = Encoder(Path(args.vae), is_image_to_video=args.i2v or with_clip, with_clip=with_clip)
 
-    def cache_sample(dataset: Dataset, directory: Path, sample: MediaSample) -> Iterator[Path]:
+    def cache_sample(dataset: DatasetKeys, directory: Path, sample: MediaSample) -> Iterator[Path]:
         # Read before decoding, and even though it is not stored here: musubi stops at a missing
         # caption in this script already.
         sample.read_caption()
@@ -56,7 +53,7 @@ def cache_text(args: argparse.Namespace, progress: ProgressWriter) -> None:
     _require_file(args.t5)
     logger.info("Encoding with T5")
 
-    def cache_sample(dataset: Dataset, directory: Path, sample: MediaSample) -> Iterator[Path]:
+    def cache_sample(dataset: DatasetKeys, directory: Path, sample: MediaSample) -> Iterator[Path]:
         del dataset
         path = directory / f"{sample.path.stem}{TEXT_SUFFIX}"
         caption = sample.read_caption()
@@ -81,7 +78,7 @@ def _latent_metadata(clip: Clip) -> dict[str, str]:
     return metadata
 
 
-def _open_datasets(args: argparse.Namespace) -> list[Dataset]:
+def _open_datasets(args: argparse.Namespace) -> list[DatasetKeys]:
     logger.info("Load dataset config from %s", args.dataset_config)
     return read_datasets(Path(args.dataset_config))
 
@@ -96,7 +93,7 @@ def _require_file(path: str) -> None:
 
 def _cache_all(
     args: argparse.Namespace,
-    datasets: list[Dataset],
+    datasets: list[DatasetKeys],
     cache_sample: _CacheSample,
     suffix: str,
     progress: ProgressWriter,
@@ -106,7 +103,7 @@ def _cache_all(
     progress.write(CacheProgress(done=0, total=total))
     for index, (dataset, samples) in enumerate(zip(datasets, found, strict=True)):
         logger.info("Encoding dataset [%d]", index)
-        directory = _cache_directory(dataset)
+        directory = cache_directory(dataset)
         before = set(directory.glob(f"*{suffix}"))
         written: set[Path] = set()
         for sample in samples:
@@ -119,21 +116,12 @@ def _cache_all(
         _clean_up(before - written, keep=args.keep_cache)
 
 
-def _find(dataset: Dataset) -> list[MediaSample]:
-    kind = "images" if dataset.is_image else "videos"
-    logger.info("glob %s in %s", kind, dataset.directory or dataset.jsonl_file)
+def _find(dataset: DatasetKeys) -> list[MediaSample]:
+    kind = "images" if isinstance(dataset, ImageKeys) else "videos"
+    logger.info("glob %s in %s", kind, media_path(dataset)[0])
     samples = find_samples(dataset)
     logger.info("found %d %s", len(samples), kind)
     return samples
-
-
-def _cache_directory(dataset: Dataset) -> Path:
-    if dataset.cache_directory is None:
-        raise MusubiError(
-            "AssertionError: cache_directory is required",
-            "Give the dataset a cache_directory.",
-        )
-    return Path(dataset.cache_directory)
 
 
 def _clean_up(stale: set[Path], *, keep: bool) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from training.dataset.config.buckets import Size, bucket_of
+from training.dataset.config.toml_schema import DatasetKeys, ImageKeys
 from training.files.safetensors_header import TensorEntry
-from training.rehearsal.data.bucket import Buckets, Size
-from training.rehearsal.data.datasets import Dataset
+from training.rehearsal.data.datasets import cache_directory
 from training.rehearsal.data.encoders import TEXT_KEY
 from training.rehearsal.musubi_error import MusubiError
 from training.rehearsal.tensor_file import read_header
@@ -41,7 +42,9 @@ class TrainingItems:
         MusubiError: There is no item, or one lacks what the task needs.
     """
 
-    def __init__(self, datasets: Sequence[Dataset], *, seed: int, image: bool, clip: bool) -> None:
+    def __init__(
+        self, datasets: Sequence[DatasetKeys], *, seed: int, image: bool, clip: bool
+    ) -> None:
         self._seed = seed
         self._groups: list[tuple[list[RehearsalItem], int]] = []
         for dataset in datasets:
@@ -71,23 +74,24 @@ class TrainingItems:
         return [batches[int(index)] for index in random.permutation(len(batches))]
 
 
-def _group(dataset: Dataset) -> dict[_Bucket, list[RehearsalItem]]:
-    if dataset.cache_directory is None:
-        raise MusubiError(
-            "AssertionError: cache_directory is required", "Give the dataset a cache_directory."
-        )
-    buckets = Buckets(
-        dataset.resolution, enable=dataset.enable_bucket, no_upscale=dataset.bucket_no_upscale
-    )
+def _group(dataset: DatasetKeys) -> dict[_Bucket, list[RehearsalItem]]:
+    is_image = isinstance(dataset, ImageKeys)
     grouped: dict[_Bucket, list[RehearsalItem]] = {}
-    for path in sorted(Path(dataset.cache_directory).glob(f"*{LATENT_SUFFIX}")):
-        stem, size, frames = _parse_name(path, is_image=dataset.is_image)
+    for path in sorted(cache_directory(dataset).glob(f"*{LATENT_SUFFIX}")):
+        stem, size, frames = _parse_name(path, is_image=is_image)
         text_path = path.with_name(f"{stem}{TEXT_SUFFIX}")
         if not text_path.exists():
             logger.warning("Text encoder output cache file not found: %s", text_path)
             continue
-        bucket = (*buckets.choose(size), *frames)
-        grouped.setdefault(bucket, []).extend([_open(path, text_path)] * dataset.num_repeats)
+        chosen = bucket_of(
+            size,
+            dataset.size,
+            enabled=dataset.enable_bucket,
+            no_upscale=dataset.bucket_no_upscale,
+        )
+        grouped.setdefault((*chosen, *frames), []).extend(
+            [_open(path, text_path)] * dataset.num_repeats
+        )
     return grouped
 
 

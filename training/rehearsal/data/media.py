@@ -17,14 +17,15 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.rehearsal.data.bucket import Buckets, Size
-from training.rehearsal.data.datasets import Dataset, round_frames
+from training.dataset.config.buckets import Size, bucket_of
+from training.dataset.config.frame_windows import frames_at_rate, windows
+from training.dataset.config.toml_schema import DatasetKeys, ImageKeys, VideoKeys
+from training.rehearsal.data.datasets import media_path
 from training.rehearsal.musubi_error import MusubiError
 
 Pixels = NDArray[np.uint8]
 PIXELS_PER_CELL = 4
 
-_TARGET_FPS = 16.0
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif"}
 _VIDEO_SUFFIXES = {".mp4", ".webm", ".avi", ".mkv", ".mov", ".flv", ".wmv", ".m4v", ".mpg", ".mpeg"}
 
@@ -65,20 +66,21 @@ class Clip:
     frame_count: int | None
 
 
-def find_samples(dataset: Dataset) -> list[MediaSample]:
-    """Return the dataset's media by name; images without a caption file are left out."""
-    if dataset.jsonl_file is not None:
-        return _from_jsonl(Path(dataset.jsonl_file), is_image=dataset.is_image)
-    directory = Path(cast("str", dataset.directory))
-    suffixes = _IMAGE_SUFFIXES if dataset.is_image else _VIDEO_SUFFIXES
+def find_samples(dataset: DatasetKeys) -> list[MediaSample]:
+    """Return the dataset's media, sorted by name; images without a caption file are left out."""
+    path, is_listing = media_path(dataset)
+    is_image = isinstance(dataset, ImageKeys)
+    if is_listing:
+        return _from_jsonl(path, is_image=is_image)
+    suffixes = _IMAGE_SUFFIXES if is_image else _VIDEO_SUFFIXES
     allowed = suffixes | {suffix.upper() for suffix in suffixes}
-    paths = sorted(p for p in _list(directory) if p.suffix in allowed)
+    paths = sorted(p for p in _list(path) if p.suffix in allowed)
     extension = dataset.caption_extension
     samples = [
         MediaSample(path, None, str(path.with_suffix(extension)) if extension else "")
         for path in paths
     ]
-    if dataset.is_image and extension:
+    if is_image and extension:
         return [sample for sample in samples if Path(sample.caption_path).is_file()]
     return samples
 
@@ -99,30 +101,33 @@ def _from_jsonl(path: Path, *, is_image: bool) -> list[MediaSample]:
     return samples
 
 
-def load_clips(dataset: Dataset, sample: MediaSample) -> Iterator[Clip]:
-    """Yield what one sample gives to the latent cache; a clip that is too short gives nothing.
+def load_clips(dataset: DatasetKeys, sample: MediaSample) -> Iterator[Clip]:
+    """Yield the items of a sample; a clip that is too short has none.
 
     Raises:
-        MusubiError: The media cannot be decoded, or the frame extraction is unknown.
+        MusubiError: The media cannot be decoded.
     """
-    if dataset.is_image:
+    if isinstance(dataset, ImageKeys):
         yield _load_image(dataset, sample)
         return
     frames, bucket = _load_video(dataset, sample.path)
-    for start, count in extract(dataset, len(frames)):
+    for start, count in windows(len(frames), dataset.extract):
         stem = f"{sample.path.stem}_{start:05d}-{count:03d}"
         # musubi measures a video after it was scaled, so that its file is named by the bucket.
         yield Clip(frames[start : start + count], bucket, stem, bucket, count)
 
 
-def _load_image(dataset: Dataset, sample: MediaSample) -> Clip:
-    buckets = Buckets(
-        dataset.resolution, enable=dataset.enable_bucket, no_upscale=dataset.bucket_no_upscale
-    )
+def _load_image(dataset: ImageKeys, sample: MediaSample) -> Clip:
     try:
         with Image.open(sample.path) as image:
             original = image.size
-            bucket = _checked(buckets.choose(original), sample.path)
+            bucket = bucket_of(
+                original,
+                dataset.size,
+                enabled=dataset.enable_bucket,
+                no_upscale=dataset.bucket_no_upscale,
+            )
+            _check_size(bucket, sample.path)
             cover = _cover(original, bucket)
             image.draft("RGB", cover)
             small = image.convert("RGB").resize(cover, Image.Resampling.BOX)
@@ -132,19 +137,19 @@ def _load_image(dataset: Dataset, sample: MediaSample) -> Clip:
     return Clip(frames, bucket, sample.path.stem, original, None)
 
 
-def _load_video(dataset: Dataset, path: Path) -> tuple[Pixels, Size]:
-    buckets = Buckets(dataset.resolution)
+def _load_video(dataset: VideoKeys, path: Path) -> tuple[Pixels, Size]:
     limit = _frames_needed(dataset)
     frames: list[Pixels] = []
     bucket: Size = (0, 0)
     try:
         with av.open(str(path)) as container:
             container.streams.video[0].thread_type = "AUTO"
-            for frame in _at_target_rate(container.decode(video=0), dataset.source_fps):
+            for frame in frames_at_rate(container.decode(video=0), dataset.source_fps):
                 if limit is not None and len(frames) >= limit:
                     break
                 if not frames:
-                    bucket = _checked(buckets.choose((frame.width, frame.height)), path)
+                    bucket = bucket_of((frame.width, frame.height), dataset.size)
+                    _check_size(bucket, path)
                 frames.append(_scale(frame, bucket))
     except (FFmpegError, IndexError) as error:
         raise MusubiError(
@@ -155,67 +160,18 @@ def _load_video(dataset: Dataset, path: Path) -> tuple[Pixels, Size]:
     return np.stack(frames), bucket
 
 
-def _frames_needed(dataset: Dataset) -> int | None:
-    if dataset.frame_extraction == "head":
-        return max(dataset.target_frames)
-    return dataset.max_frames if dataset.frame_extraction == "full" else None
+def _frames_needed(dataset: VideoKeys) -> int | None:
+    extract = dataset.extract
+    if extract.mode == "head":
+        return max(extract.target_frames)
+    return extract.max_frames if extract.mode == "full" else None
 
 
-def _at_target_rate(frames: Iterator[VideoFrame], fps: float | None) -> Iterator[VideoFrame]:
-    """Drop frames so that `fps` becomes the model's 16; none is ever shown twice."""
-    previous = -1
-    position = 0.0
-    for frame in frames:
-        index = int(position)
-        position += 1.0 if fps is None else _TARGET_FPS / fps
-        if index != previous:
-            previous = index
-            yield frame
-
-
-def extract(dataset: Dataset, frames: int) -> list[tuple[int, int]]:
-    """Return (first frame, frames) of every piece that a clip of `frames` frames gives.
-
-    Raises:
-        MusubiError: The dataset's frame extraction is unknown.
-    """
-    lengths = [length for length in dataset.target_frames if length <= frames]
-    match dataset.frame_extraction:
-        case "head":
-            return [(0, length) for length in lengths]
-        case "chunk":
-            return [
-                (start, length)
-                for length in lengths
-                for start in range(0, frames - length + 1, length)
-            ]
-        case "slide":
-            return [
-                (start, length)
-                for length in lengths
-                for start in range(0, frames - length + 1, dataset.frame_stride)
-            ]
-        case "uniform":
-            return [
-                (int(start), length)
-                for length in lengths
-                for start in np.linspace(0, frames - length, dataset.frame_sample, dtype=int)
-            ]
-        case "full":
-            return [(0, round_frames(min(frames, dataset.max_frames)))]
-        case other:
-            raise MusubiError(
-                f"ValueError: frame_extraction {other} is not supported",
-                "Use head, chunk, slide, uniform or full.",
-            )
-
-
-def _checked(bucket: Size, path: Path) -> Size:
+def _check_size(bucket: Size, path: Path) -> None:
     if min(bucket) < 2 * PIXELS_PER_CELL:
         raise MusubiError(
             f"ValueError: Image or video size too small: {path}", f"Replace or remove {path}."
         )
-    return bucket
 
 
 def _cover(original: Size, bucket: Size) -> Size:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from training.rehearsal.data.datasets import Dataset
+from training.dataset.config.toml_schema import DatasetKeys
+from training.rehearsal.data.datasets import describe
 from training.rehearsal.tensor_file import Raw, serialize
 
 _COPIED = (
@@ -52,7 +53,7 @@ class Counts:
 
 def run_metadata(
     args: argparse.Namespace,
-    datasets: Sequence[Dataset],
+    datasets: Sequence[DatasetKeys],
     counts: Counts,
     *,
     optimizer: str,
@@ -72,7 +73,7 @@ def run_metadata(
         "fp8_base": args.fp8_base,
         "full_fp16": False,
         "full_bf16": False,
-        "datasets": json.dumps([dataset.describe() for dataset in datasets]),
+        "datasets": json.dumps([describe(dataset) for dataset in datasets]),
         "sd_model_name": Path(args.dit).name,
     }
     if args.vae is not None:

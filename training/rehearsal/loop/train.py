@@ -105,7 +105,7 @@ class _Training:
     def __init__(
         self, args: argparse.Namespace, progress: ProgressWriter, environment: Environment
     ) -> None:
-        checks.check_arguments(args)
+        checks.check_files(args)
         self._args, self._progress, self._environment = args, progress, environment
         datasets = read_datasets(Path(args.dataset_config))
         needs = {
@@ -114,7 +114,6 @@ class _Training:
         }
         sampler = TimestepSampler.of(args)
         self._items = TrainingItems(datasets, seed=args.seed, **needs)
-        checks.check_training(args)
         logger.info("Loading DiT model from %s", args.dit)
         self._loss = FlowMatchingLoss(TinyWan.load(Path(args.dit)), sampler, **needs)
         console.say(f"import network module: {args.network_module}")

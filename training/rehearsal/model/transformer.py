@@ -38,7 +38,7 @@ class TinyWan:
 
     @classmethod
     def load(cls, path: Path) -> "TinyWan":
-        """Return the model of a checked file (`checks.check_base_model`)."""
+        """Return the model of a checked file (`loop.checks.check_files`)."""
         header = read_header(path)
         weights = {
             name.removeprefix(KEY_PREFIX): torch.from_numpy(floats(header, name))

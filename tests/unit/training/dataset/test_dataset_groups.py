@@ -138,8 +138,8 @@ def test_clips_that_a_target_drops_are_named() -> None:
     plan = plan_groups(report(image(), clip(81, "a"), clip(17, "b"), clip(41, "c")))
 
     assert plan.left_out == (
-        "videos/b.mp4, videos/c.mp4 are not used at 45 frames in the group clips-uniform: "
-        "too short (45 frames are 2.8 s).",
+        "videos/b.mp4, videos/c.mp4 are too short for the 45 frames (2.8 s) of group "
+        "clips-uniform.",
     )
 
 

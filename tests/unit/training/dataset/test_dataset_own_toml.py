@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.unit.training.dataset.test_dataset_groups import GUIDE, clip, image, report
 from training.dataset.config.guide_groups import plan_groups
 from training.dataset.config.toml_file import render_toml
-from training.dataset.config.user_toml import OwnPlan, plan_own
-from training.dataset.config.user_toml_schema import KEYS
+from training.dataset.config.toml_schema import KEYS
+from training.dataset.config.user_toml import UserTomlPlan, plan_user_toml
 from training.dataset.report import Report
 
 ANSWERS = json.loads(Path(__file__).with_name("musubi_windows.json").read_bytes())
@@ -22,12 +22,12 @@ SET = report(image("a"), image("b", 640, 480), clip(81, "c"), clip(17, "d"))
 CLIPS: dict[str, Any] = {"video_directory": "/data/v", "enable_bucket": True}
 
 
-def plan(*datasets: dict[str, Any], of: Report = SET, **general: object) -> OwnPlan:
+def plan(*datasets: dict[str, Any], of: Report = SET, **general: object) -> UserTomlPlan:
     general = {"caption_extension": ".txt", **general}
-    return plan_own(tomli_w.dumps({"general": general, "datasets": list(datasets)}), of)
+    return plan_user_toml(tomli_w.dumps({"general": general, "datasets": list(datasets)}), of)
 
 
-def codes(own: OwnPlan) -> list[str]:
+def codes(own: UserTomlPlan) -> list[str]:
     return [finding.code for finding in own.findings]
 
 
@@ -40,7 +40,7 @@ def test_the_keys_are_those_of_musubis_own_schema() -> None:
 def test_the_guides_own_file_gives_the_guides_groups_and_only_its_paths_and_rate_change() -> None:
     guide_shaped = report(image(), clip(81))
 
-    own = plan_own(GUIDE, guide_shaped)
+    own = plan_user_toml(GUIDE, guide_shaped)
 
     assert [g.items for g in own.plan.groups] == [g.items for g in plan_groups(guide_shaped).groups]
     assert set(codes(own)) == {"toml-cache-directory", "toml-source-fps"}
@@ -58,9 +58,9 @@ def test_the_guides_own_file_gives_the_guides_groups_and_only_its_paths_and_rate
 @pytest.mark.parametrize(
     ("keys", "code", "says"),
     [
-        ({"target_frame": [21]}, "toml-unknown-key", "Is target_frames meant?"),
+        ({"target_frame": [21]}, "toml-unknown-key", "Did you mean target_frames?"),
         ({"image_directory": "x"}, "toml-unknown-key", "belongs to image datasets"),
-        ({"debug": 1}, "toml-unknown-key", "Known here: batch_size"),
+        ({"debug": 1}, "toml-unknown-key", "Valid keys: batch_size"),
         ({"source_fps": 30}, "toml-wrong-type", "Write 30.0"),
         ({"target_frames": 21}, "toml-wrong-type", "list of whole numbers"),
         ({"batch_size": True}, "toml-wrong-type", "whole number"),
@@ -99,7 +99,7 @@ def test_what_cannot_be_used_is_named_with_its_fix(
     ],
 )  # fmt: skip
 def test_a_file_of_another_form_is_refused(text: str, code: str) -> None:
-    assert [finding.code for finding in plan_own(text, SET).errors] == [code]
+    assert [finding.code for finding in plan_user_toml(text, SET).errors] == [code]
 
 
 def test_two_folders_of_one_kind_are_refused() -> None:
@@ -186,6 +186,6 @@ def test_no_toml_breaks_the_check(table: dict[str, Any], general: dict[str, Any]
     given_keys = {key: value for key, value in table.items() if value is not None}
     shared = {key: value for key, value in general.items() if value is not None}
 
-    own = plan_own(tomli_w.dumps({"general": shared, "datasets": [given_keys]}), SET)
+    own = plan_user_toml(tomli_w.dumps({"general": shared, "datasets": [given_keys]}), SET)
 
     assert bool(own.plan.groups) != bool(own.errors)

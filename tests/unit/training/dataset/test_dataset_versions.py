@@ -86,7 +86,7 @@ def test_a_file_of_the_same_name_is_replaced_only_when_asked(tmp_path: Path) -> 
     new = a_part(tmp_path, "new.zip", jpeg)
     target = tmp_path / "both.zip"
 
-    with pytest.raises(DatasetError, match=r"images/A\.jpg is there already"):
+    with pytest.raises(DatasetError, match=r"images/A\.jpg is already in the dataset"):
         combine(old, new, target, is_replacing=False)
     assert not target.exists()
     combined = combine(old, new, target, is_replacing=True)

@@ -10,7 +10,7 @@ from tests.unit.training.dataset.test_dataset_groups import clip, image, report
 from training.catalogue.models import MODELS, Model, find_model
 from training.dataset.config.group import GroupPlan
 from training.dataset.config.guide_groups import plan_groups
-from training.dataset.config.user_toml import plan_own
+from training.dataset.config.user_toml import plan_user_toml
 from training.errors import RequestError
 from training.estimates.gpu_memory import needs, refuse_too_large
 
@@ -18,7 +18,7 @@ SET = report(image(), clip(129))
 
 
 def own(frames: int, resolution: str = "[1280, 720]", batch: int = 1) -> GroupPlan:
-    return plan_own(
+    return plan_user_toml(
         f"[[datasets]]\nvideo_directory = 'v'\nenable_bucket = true\nbatch_size = {batch}\n"
         f"resolution = {resolution}\ntarget_frames = [{frames}]",
         SET,
