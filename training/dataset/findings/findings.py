@@ -1,10 +1,10 @@
-"""Folding what was noted about single files into findings people can read."""
+"""Folds notes about single files into findings."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from training.dataset.findings.codes import RULES
+from training.dataset.findings.rules import RULES
 from training.dataset.report import Finding, Kind, Note
 from training.wording import listed
 
@@ -14,7 +14,7 @@ GRAVITY = ("error", "warning", "info")
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """A note with the file it is about; `kind` is None for what is no medium."""
+    """A note and its file; `kind` is None for files that are neither image nor clip."""
 
     path: str
     kind: Kind | None
@@ -22,11 +22,11 @@ class Noted:
 
 
 def fold(noted: Iterable[Noted], totals: dict[Kind, int]) -> tuple[Finding, ...]:
-    """Return one finding per code, the gravest first.
+    """Return one finding per code, most severe first.
 
     Args:
         noted: Notes in any order.
-        totals: How many images and clips the zip holds, for "3 of 12 clips".
+        totals: Images and clips in the zip, for "3 of 12 clips".
     """
     by_code: dict[str, list[Noted]] = defaultdict(list)
     for item in noted:
@@ -36,18 +36,18 @@ def fold(noted: Iterable[Noted], totals: dict[Kind, int]) -> tuple[Finding, ...]
 
 
 def by_gravity(finding: Finding) -> tuple[int, str]:
-    """Return where a finding stands among others: the gravest first."""
+    """Return a sort key that puts the most severe finding first."""
     return GRAVITY.index(finding.severity), finding.code
 
 
-def whole_set(code: str, subject: str) -> Finding:
-    """Return a finding about the set as a whole, such as "All 12 samples" + rule."""
+def whole_set(code: str, subject: str, *, is_one: bool = False) -> Finding:
+    """Return a finding about the whole set: a subject such as "All 12 samples", and the rule."""
     rule = RULES[code]
     return Finding(
         code=code,
         severity=rule.severity,
         file=None,
-        cause=_sentences(f"{subject} {rule.many}.", rule.because),
+        cause=_sentences(f"{subject} {rule.what if is_one else rule.of_many}.", rule.because),
         fix=rule.fix,
         repaired=rule.is_repaired,
     )
@@ -59,10 +59,10 @@ def _finding(code: str, items: list[Noted], totals: dict[Kind, int]) -> Finding:
     paths = tuple(dict.fromkeys(item.path for item in items))
     if len(paths) == 1:
         detail = f" ({items[0].note.detail})" if items[0].note.detail else ""
-        what = f"{paths[0]} {rule.one}{detail}."
+        what = f"{paths[0]} {rule.what}{detail}."
     else:
         names = listed([_named(item) for item in items], SHOWN_FILES)
-        what = f"{_count(items, len(paths), totals)} {rule.many}: {names}."
+        what = f"{_count(items, len(paths), totals)} {rule.of_many}: {names}."
     return Finding(
         code=code,
         severity=rule.severity,

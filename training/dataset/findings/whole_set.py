@@ -1,4 +1,4 @@
-"""What can only be said about a set as a whole: copies, equal captions, too few samples."""
+"""Finds flaws of a whole set: copies, equal captions, too few samples."""
 
 from collections.abc import Iterator, Sequence
 
@@ -23,20 +23,20 @@ Prints = NDArray[np.uint64]
 
 
 def judge_set(samples: Pairs, media: int, trigger: str | None, noted: list[Noted]) -> list[Finding]:
-    """Return findings about the whole set; notes about single files go to `noted`.
+    """Return findings about the whole set; append notes about single files to `noted`.
 
     Args:
-        samples: What could be decoded.
-        media: How many images and clips there are, damaged ones too.
-        trigger: A word that every caption should hold.
-        noted: Is added to.
+        samples: The samples that could be decoded.
+        media: Number of images and clips, including damaged ones.
+        trigger: A word that every caption should contain.
+        noted: Receives the notes.
     """
     if not samples:
-        return [whole_set("no-samples", "None of the files")]
+        return [whole_set("no-samples", "None of the files", is_one=True)]
     findings: list[Finding] = []
     if media < FEWEST_SAMPLES:
         few = "The only sample" if media == 1 else f"The {media} samples"
-        findings.append(whole_set("too-few-samples", few))
+        findings.append(whole_set("too-few-samples", few, is_one=media == 1))
     alone = [sample for sample, _ in samples]
     findings += equal_captions(alone)
     noted += without_trigger(alone, trigger)
@@ -66,7 +66,7 @@ def _size_notes(sample: Sample) -> list[Note]:
 
 
 def equal_captions(samples: Sequence[Sample]) -> list[Finding]:
-    """Return the finding that all captions are the same text, if they are."""
+    """Return a finding if all captions are equal."""
     captions = {sample.caption for sample in samples if sample.caption}
     if len(captions) != 1 or len(samples) < FEWEST_TO_COMPARE:
         return []
@@ -92,7 +92,7 @@ def _copies(samples: Pairs) -> list[Noted]:
 
 
 def _copies_among(samples: Pairs) -> Iterator[Noted]:
-    """Yield a note for each sample that an earlier one is the same as, or looks like."""
+    """Yield a note for each sample that repeats or resembles an earlier one."""
     prints = _prints(samples)
     firsts: dict[str, int] = {}
     for index, (sample, _) in enumerate(samples):
@@ -115,6 +115,6 @@ def _prints(samples: Pairs) -> Prints:
 def _first_like(earlier: Prints, prints: Prints) -> int | None:
     if not prints.size:
         return None
-    # In one go: with thousands of samples there are millions of pairs.
+    # Vectorized: thousands of samples make millions of pairs.
     is_like = (np.bitwise_count(earlier ^ prints) <= NEAR_BITS).all(axis=1)
     return int(is_like.argmax()) if is_like.any() else None

@@ -23,8 +23,8 @@ from tests.unit.training.dataset.flawed_media import VP9, walk
 from training.dataset.decoding import pool as pool_module
 from training.dataset.decoding.messages import Probe
 from training.dataset.decoding.pool import Pool
-from training.dataset.findings.codes import RULES
 from training.dataset.findings.findings import Noted
+from training.dataset.findings.rules import RULES
 from training.dataset.findings.whole_set import judge_set
 from training.dataset.inspect import TooSlowError, inspect_zip
 from training.dataset.limits import GIB, MIB, Limits

@@ -7,7 +7,7 @@ import pytest
 
 from tests import media
 from tests.unit.training.dataset.code_fixtures import CASES, SETS
-from training.dataset.findings.codes import RULES
+from training.dataset.findings.rules import RULES
 from training.dataset.inspect import inspect_zip
 from training.dataset.report import Report
 

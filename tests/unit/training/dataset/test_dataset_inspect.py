@@ -135,7 +135,7 @@ def test_few_samples_and_equal_captions_are_told(tmp_path: Path) -> None:
 
     assert report.codes() == ["captions-all-equal", "too-few-samples"]
     assert only(report, "captions-all-equal").cause.startswith("All 4 samples have the same")
-    assert only(report, "too-few-samples").cause.startswith("The 4 samples of the set give little")
+    assert only(report, "too-few-samples").cause.startswith("The 4 samples are not much to learn")
 
 
 def test_captions_without_the_trigger_word_are_named(tmp_path: Path, guide: Files) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests import media
 from tests.unit.training.dataset.code_fixtures import CASES
-from training.dataset.findings.codes import RULES
+from training.dataset.findings.rules import RULES
 from training.dataset.inspect import inspect_zip
 from training.dataset.manifest import verify_manifest
 from training.dataset.repair import repair

@@ -12,7 +12,7 @@ from tests import media
 from tests.media import ClipFormat, Pixels, encode_clip
 from tests.photos import camera_move, framed, photograph
 from tests.unit.training.dataset import flawed_media
-from training.dataset.findings.codes import RULES
+from training.dataset.findings.rules import RULES
 from training.dataset.inspect import inspect_zip
 from training.dataset.repair import repair
 from training.dataset.report import Report
