@@ -35,7 +35,7 @@ def test_a_run_that_is_gone_on_with_is_not_gone_on_with_again(
     runs.cancel(GUILD, spec.name, by="7")
     second = runs.resume(spec.name, REQUESTER)
 
-    with pytest.raises(RequestError, match=f"{second.name} goes on with {spec.name} already"):
+    with pytest.raises(RequestError, match=f"{second.name} continues {spec.name} already"):
         runs.resume(spec.name, REQUESTER)
     runs.cancel(GUILD, second.name, by="7")
     third = runs.resume(spec.name, REQUESTER)
@@ -69,7 +69,7 @@ def test_a_run_of_an_engine_that_is_not_there_any_more_ends_and_is_not_resumed(
 
     assert run.status is RunStatus.FAILED
     assert run.cause == (
-        f"{spec.name} was started with rehearsal, and what is deployed here now trains with musubi."
+        f"{spec.name} was started with rehearsal, but this installation now trains with musubi."
     )
     assert stages.local.backend.is_idle()
     with pytest.raises(RequestError, match="was started with rehearsal"):
