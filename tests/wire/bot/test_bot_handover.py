@@ -160,8 +160,8 @@ async def test_what_takes_too_long_is_cut_off_and_its_user_told(
     await copy.leave()
 
     answer = await people[0].user.reply(begun)
-    assert "The bot was restarted" in answer.text
-    assert "send the command again" in answer.text
+    assert "The bot restarted" in answer.text
+    assert "repeat the command" in answer.text
 
 
 class NoteDialog(Claimed, discord.ui.Modal, title="Note"):
