@@ -16,6 +16,7 @@ from tests.wire.modal.lookup import deployed
 from tests.wire.modal.loopback import trees
 from tests.wire.modal.loopback.api import CommandError, Loopback
 from tests.wire.modal.loopback.client_env import client_env, process_env
+from tests.wire.modal.loopback.starter import starter
 
 APP = """
 import subprocess
@@ -123,6 +124,7 @@ def test_settings_are_options_of_the_program(tmp_path: Path, app: Path) -> None:
 
 
 def test_a_loopback_in_this_process_leaves_no_process(tmp_path: Path, app: Path) -> None:
+    starter()  # one for this process, and it ends with it
     this = psutil.Process(os.getpid())
     before = this.children(recursive=True)  # other tests may have left helpers of their own
     with Loopback(tmp_path / "state") as loopback:
