@@ -129,10 +129,10 @@ def test_columns_that_somebody_added_or_moved_are_no_obstacle(table: str) -> Non
         ("file,caption\nimages/a.png,\nimages/b.png,y", "Row 2: images/a.png has no caption"),
         ("file,caption\nimages/a.png,x, y\nimages/b.png,y", "has 3 cells instead of 2"),
         ("file,caption,note\nimages/a.png,x,a,b\nimages/b.png,y", "has 4 cells instead of 3"),
-        ("images/a.png,x\nimages/b.png,y", 'names no column "file"'),
-        ("file,text\nimages/a.png,x", 'names no column "caption"'),
+        ("images/a.png,x\nimages/b.png,y", 'has no column "file"'),
+        ("file,text\nimages/a.png,x", 'has no column "caption"'),
         ("file,caption,Caption\nimages/a.png,x,y", 'names more than one column "caption"'),
-        ("", 'names no column "file"'),
+        ("", 'has no column "file"'),
         ('file,caption\nimages/a.png,"' + "x" * 200_000, "cannot be read"),
     ],
 )
