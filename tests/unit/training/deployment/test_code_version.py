@@ -13,7 +13,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "bot/page").mkdir(parents=True)
     (tmp_path / "bot/a.py").write_text("a", "utf-8")
     (tmp_path / "bot/page/x.js").write_text("x", "utf-8")
-    monkeypatch.setattr(code_version, "_ROOT", tmp_path)
+    monkeypatch.setattr(code_version, "CODE_ROOT", tmp_path)
     code_version.code_version.cache_clear()
     return tmp_path
 
