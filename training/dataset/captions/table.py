@@ -127,7 +127,7 @@ def _refused(problems: list[str]) -> TableRefusedError:
 
 def _decoded(content: bytes) -> str:
     if len(content) > TABLE_LIMIT_BYTES:
-        raise TableRefusedError("The file is too large for a table of captions.", _SAVE_AS)
+        raise TableRefusedError("The file is too long for a table of captions.", _SAVE_AS)
     if content.startswith((_ZIP_MAGIC, _OLD_EXCEL_MAGIC)):
         raise TableRefusedError("That is a workbook (such as .xlsx), not a CSV file.", _SAVE_AS)
     encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
