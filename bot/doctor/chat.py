@@ -8,6 +8,7 @@ import httpx
 from bot.doctor.finding import CheckResult, failed, fine, unchecked
 from bot.messages.invite import invite_link, missing_permissions
 from bot.settings import Settings
+from training.wording import listed
 
 DISCORD = "https://discord.com"
 TOKEN, APPLICATION, SERVERS, INVITE = (
@@ -145,6 +146,5 @@ def _servers(servers: list[dict[str, Any]], link: str) -> CheckResult:
             f"{'; '.join(texts)}.",
             f"Open the invite link again there, or give its role these permissions: {link}",
         )
-    names = ", ".join(server["name"] for server in servers[:5])
-    more = f" and {len(servers) - 5} more" if len(servers) > 5 else ""
-    return fine(SERVERS, f"in {names}{more}, with all permissions; a channel may still deny some")
+    names = listed([server["name"] for server in servers])
+    return fine(SERVERS, f"in {names}, with all permissions; a channel may still deny some")
