@@ -35,7 +35,7 @@ def test_a_run_that_is_gone_on_with_is_not_gone_on_with_again(
     runs.cancel(GUILD, spec.name, by="7")
     second = runs.resume(spec.name, REQUESTER)
 
-    with pytest.raises(RequestError, match=f"{second.name} goes on with {spec.name} already"):
+    with pytest.raises(RequestError, match=f"{second.name} continues {spec.name} already"):
         runs.resume(spec.name, REQUESTER)
     runs.cancel(GUILD, second.name, by="7")
     third = runs.resume(spec.name, REQUESTER)

@@ -140,7 +140,7 @@ def test_the_trainers_command_names_the_runs_copy(home: Home, tmp_path: Path) ->
         ("high=high", {"alpha": "2"}, "high has alpha 4; .* alpha 2", "alpha:high=4"),
         ("high", {}, "bound to .*, expert high; this would start .*, expert low", "high=high"),
         ("low=high", {}, "bound to .*, expert high", "high=high"),
-        ("high=nobody", {}, "no checkpoint called 'nobody'", "Checkpoints: high"),
+        ("high=nobody", {}, "no checkpoint called 'nobody'", "Choose one of: high"),
         ("main=high", {}, "expert main is not trained", "each of: high, low"),
     ],
 )

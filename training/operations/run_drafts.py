@@ -37,7 +37,7 @@ class Requester:
 
 def draft_spec(
     request: TrainRequest,
-    origin: Requester,
+    requester: Requester,
     engine: EngineName,
     *,
     ref: DatasetRef,
@@ -76,10 +76,10 @@ def draft_spec(
         refuse_too_large(model, groups, default_gpu, is_own_toml=request.dataset_toml is not None)
     return RunSpec(
         name=request.name or default_run_name(ref.name, model.name),
-        guild=origin.guild,
+        guild=requester.guild,
         created_at=now(),
-        requested_by=origin.by,
-        channel=origin.channel,
+        requested_by=requester.by,
+        channel=requester.channel,
         model=model.name,
         dataset=ref,
         engine=engine,

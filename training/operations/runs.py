@@ -37,7 +37,7 @@ class Runs(RunList):
         self._datasets = Datasets(runtime.store)
         self.initial_weights = InitialWeights(runtime)
 
-    def draft(self, request: TrainRequest, origin: Requester, engine: EngineName) -> RunSpec:
+    def draft(self, request: TrainRequest, requester: Requester, engine: EngineName) -> RunSpec:
         """Return the spec that a request leads to, without storing anything.
 
         Raises:
@@ -45,14 +45,14 @@ class Runs(RunList):
             RequestError: A setting, the name or the dataset does not fit.
         """
         find_model(request.model)
-        version = self._datasets.find(origin.guild, request.dataset)
-        report = self._datasets.report(origin.guild, version)
-        return self.draft_for(request, origin, engine, ref=version.ref, report=report)
+        version = self._datasets.find(requester.guild, request.dataset)
+        report = self._datasets.report(requester.guild, version)
+        return self.draft_for(request, requester, engine, ref=version.ref, report=report)
 
     def draft_for(
         self,
         request: TrainRequest,
-        origin: Requester,
+        requester: Requester,
         engine: EngineName,
         *,
         ref: DatasetRef,
@@ -68,22 +68,22 @@ class Runs(RunList):
         gpu, only = self._runtime.gpu(find_model(request.model), engine), self._runtime.only_gpu
         if request.gpu is not None and only is not None and engine == "musubi":
             require_same_gpu(request.gpu, only)
-        spec = draft_spec(request, origin, engine, ref=ref, report=report, default_gpu=gpu)
+        spec = draft_spec(request, requester, engine, ref=ref, report=report, default_gpu=gpu)
         return self.initial_weights.resolve(spec, request.resume_from)
 
-    def start(self, request: TrainRequest, origin: Requester, engine: EngineName) -> RunSpec:
+    def start(self, request: TrainRequest, requester: Requester, engine: EngineName) -> RunSpec:
         """Store a run and move it as far as it can go; the same token gives the same run.
 
         Raises:
             NotFoundError: The model or dataset does not exist.
             RequestError: A setting, the name or the dataset does not fit.
         """
-        if (earlier := self._requested(origin)) is not None:
+        if (earlier := self._requested(requester)) is not None:
             return self._store_spec(earlier) or earlier
-        draft = self.draft(request, origin, engine)
-        return self._store(draft, origin, is_name_given=request.name is not None)
+        draft = self.draft(request, requester, engine)
+        return self._store(draft, requester, is_name_given=request.name is not None)
 
-    def resume(self, name: str, origin: Requester) -> RunSpec:
+    def resume(self, name: str, requester: Requester) -> RunSpec:
         """Store a new run that goes on with the experts which a failed or cancelled one lacks.
 
         The old run's folder stays as it is; the new one starts from its training states.
@@ -100,11 +100,11 @@ class Runs(RunList):
                     "Start another run.",
                     StartRun(),
                 )
-            return self._rest_of(old, origin)
+            return self._rest_of(old, requester)
 
-        return self._go_on(name, origin, draft)
+        return self._go_on(name, requester, draft)
 
-    def try_again(self, name: str, origin: Requester) -> RunSpec:
+    def try_again(self, name: str, requester: Requester) -> RunSpec:
         """Store a new run of what a failed one lacks, changed as its failure suggests.
 
         Raises:
@@ -120,20 +120,20 @@ class Runs(RunList):
                     ResumeRun(run=name),
                 )
             report = self._runtime.report(old.spec)
-            return with_suggestion(self._rest_of(old, origin), old.suggestion, report)
+            return with_suggestion(self._rest_of(old, requester), old.suggestion, report)
 
-        return self._go_on(name, origin, draft)
+        return self._go_on(name, requester, draft)
 
-    def _go_on(self, name: str, origin: Requester, draft: Callable[[Run], RunSpec]) -> RunSpec:
+    def _go_on(self, name: str, requester: Requester, draft: Callable[[Run], RunSpec]) -> RunSpec:
         """Store the run that goes on with an old one; no two do at the same time."""
-        if (earlier := self._requested(origin)) is not None:
+        if (earlier := self._requested(requester)) is not None:
             return self._store_spec(earlier) or earlier
-        with hold_lease(self._runtime.leases, f"resume/{origin.guild}/{name}"):
-            old = self._runtime.log(origin.guild, name).load()
+        with hold_lease(self._runtime.leases, f"resume/{requester.guild}/{name}"):
+            old = self._runtime.log(requester.guild, name).load()
             spec = draft(old)
             self._runtime.require_engine(old.spec)
             self._require_not_gone_on(old.spec)
-            return self._store(spec, origin, is_name_given=False)
+            return self._store(spec, requester, is_name_given=False)
 
     def _require_not_gone_on(self, old: RunSpec) -> None:
         for guild, name in open_runs(self._runtime, old.guild):
@@ -144,19 +144,19 @@ class Runs(RunList):
                     ShowRuns(run=name),
                 )
 
-    def _rest_of(self, old: Run, origin: Requester) -> RunSpec:
-        asked = {"requested_by": origin.by, "channel": origin.channel}
+    def _rest_of(self, old: Run, requester: Requester) -> RunSpec:
+        asked = {"requested_by": requester.by, "channel": requester.channel}
         return rest_of(old).model_copy(update={"created_at": self._runtime.clock(), **asked})
 
-    def _store(self, draft: RunSpec, origin: Requester, *, is_name_given: bool) -> RunSpec:
+    def _store(self, draft: RunSpec, requester: Requester, *, is_name_given: bool) -> RunSpec:
         for name in _names(draft.name, is_given=is_name_given):
-            if self._runtime.store.exists(RunKeys(origin.guild, name).spec):
+            if self._runtime.store.exists(RunKeys(requester.guild, name).spec):
                 continue
-            spec = self._claim(draft.model_copy(update={"name": name}), origin)
+            spec = self._claim(draft.model_copy(update={"name": name}), requester)
             if (stored := self._store_spec(spec)) is not None:
                 request_advance(self._runtime, stored.guild, stored.name)
                 return stored
-            self._unclaim(origin)
+            self._unclaim(requester)
         raise RequestError(
             f"There is a run called {draft.name!r} already.",
             "Choose another name, or leave it out.",
@@ -186,26 +186,26 @@ class Runs(RunList):
         request_advance(self._runtime, guild, name)
         return log.load()
 
-    def _requested(self, origin: Requester) -> RunSpec | None:
-        if not origin.token:
+    def _requested(self, requester: Requester) -> RunSpec | None:
+        if not requester.token:
             return None
         try:
-            data = self._runtime.store.read(store_keys.request(origin.guild, origin.token))
+            data = self._runtime.store.read(store_keys.request(requester.guild, requester.token))
         except FileNotFoundError:
             return None
         return RunSpec.model_validate_json(data)
 
-    def _claim(self, spec: RunSpec, origin: Requester) -> RunSpec:
+    def _claim(self, spec: RunSpec, requester: Requester) -> RunSpec:
         """Tie the request to this spec; if it arrived twice, both go on with the first's."""
-        if origin.token:
-            key = store_keys.request(origin.guild, origin.token)
+        if requester.token:
+            key = store_keys.request(requester.guild, requester.token)
             if not self._runtime.store.create(key, spec.model_dump_json().encode()):
-                return self._requested(origin) or spec
+                return self._requested(requester) or spec
         return spec
 
-    def _unclaim(self, origin: Requester) -> None:
-        if origin.token:
-            self._runtime.store.delete(store_keys.request(origin.guild, origin.token))
+    def _unclaim(self, requester: Requester) -> None:
+        if requester.token:
+            self._runtime.store.delete(store_keys.request(requester.guild, requester.token))
 
     def _store_spec(self, spec: RunSpec) -> RunSpec | None:
         """Store a spec; None when another run has taken its name meanwhile."""

@@ -1,11 +1,8 @@
 """Uploads that were only checked: no dataset yet, kept for a day in case they are to be used."""
 
 import secrets
-import shutil
-import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,6 +10,7 @@ from training import store_keys
 from training.errors import NotFoundError
 from training.ports import Store
 from training.registry.dataset_draft import DatasetDraft, read_draft, write_draft
+from training.registry.staged import staging_folder
 from training.remedies import AddDataset
 
 KEPT_HOURS = 24
@@ -40,24 +38,19 @@ class CheckedUploads:
     def keep(self, guild: str, name: str, draft: DatasetDraft) -> str:
         """Keep an upload for a day under the name it would get, and return its token."""
         self._sweep(guild)
-        folder = self._store.staging_path(f"guilds/{guild}/.incoming")
-        folder.mkdir(parents=True, exist_ok=True)
-        incoming = Path(tempfile.mkdtemp(dir=folder))
-        try:
-            write_draft(incoming, draft)
-            upload = CheckedUpload(
-                name=name,
-                checked_at=datetime.now(UTC),
-                by=draft.by,
-                file_name=draft.file_name,
-                trigger=draft.trigger,
-            )
-            (incoming / store_keys.MANIFEST).write_text(upload.model_dump_json(), "utf-8")
+        upload = CheckedUpload(
+            name=name,
+            checked_at=datetime.now(UTC),
+            by=draft.by,
+            file_name=draft.file_name,
+            trigger=draft.trigger,
+        )
+        with staging_folder(self._store, guild) as folder:
+            write_draft(folder, draft)
+            (folder / store_keys.MANIFEST).write_text(upload.model_dump_json(), "utf-8")
             token = secrets.token_hex(8)
-            self._store.put_tree(f"{store_keys.checked(guild)}/{token}", incoming)
+            self._store.put_tree(f"{store_keys.checked(guild)}/{token}", folder)
             return token
-        finally:
-            shutil.rmtree(incoming, ignore_errors=True)
 
     def find(self, guild: str, token: str) -> tuple[str, DatasetDraft]:
         """Return the name and the draft of a checked upload.

@@ -19,6 +19,7 @@ from training.dataset.original import used_as
 from training.dataset.recaption import check_trigger, prefixed, recaption
 from training.dataset.report import Media, Report
 from training.errors import DatasetError
+from training.files.atomic import link_or_copy
 from training.ports import Store
 
 OnProgress = Callable[[int, int], None]
@@ -192,22 +193,14 @@ def read_draft(store: Store, folder: str, *, by: str, file_name: str) -> Dataset
 def write_draft(folder: Path, draft: DatasetDraft) -> None:
     """Write what a draft consists of into a folder of the store."""
     source, target = draft.zip_path(), folder / store_keys.ORIGINAL
-    # What is stored never changes, so a second name is enough.
-    if not (isinstance(draft.archive, StoredArchive) and _link(source, target)):
+    if isinstance(draft.archive, StoredArchive):
+        link_or_copy(source, target)
+    else:
         shutil.copyfile(source, target)
     captions = json.dumps(dict(draft.captions), indent=2, ensure_ascii=False, sort_keys=True)
     (folder / store_keys.CAPTIONS).write_text(captions, "utf-8")
     (folder / store_keys.REPORT).write_text(draft.report.model_dump_json(indent=2), "utf-8")
     (folder / store_keys.THUMBNAILS).write_text(draft.thumbnails.model_dump_json(), "utf-8")
-
-
-def _link(source: Path, target: Path) -> bool:
-    """Give a file a second name; False where the file system cannot."""
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        return False
-    return True
 
 
 def _jpeg(thumbnail: Thumbnail) -> bytes:

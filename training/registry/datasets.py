@@ -1,10 +1,7 @@
 """The datasets of a guild: every upload or edit is a version, stored whole or not at all."""
 
-import shutil
-import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
@@ -29,6 +26,7 @@ from training.registry.dataset_draft import (
     refuse_unusable,
     write_draft,
 )
+from training.registry.staged import staging_folder
 from training.remedies import AddDataset
 from training.runs.spec import DatasetRef, check_name, parse_reference
 
@@ -241,17 +239,11 @@ class Datasets:
 
     def _store_version(self, guild: str, version: DatasetVersion, draft: DatasetDraft) -> bool:
         """Store a version whole; False when another upload took its number meanwhile."""
-        # Beside its final place, so that one rename stores all of it.
-        folder = self._store.staging_path(f"guilds/{guild}/.incoming")
-        folder.mkdir(parents=True, exist_ok=True)
-        incoming = Path(tempfile.mkdtemp(dir=folder))
-        try:
-            write_draft(incoming, draft)
-            (incoming / store_keys.MANIFEST).write_text(version.model_dump_json(indent=2), "utf-8")
+        with staging_folder(self._store, guild) as folder:
+            write_draft(folder, draft)
+            (folder / store_keys.MANIFEST).write_text(version.model_dump_json(indent=2), "utf-8")
             target = store_keys.dataset(guild, version.name, version.number)
-            return self._store.put_tree(target, incoming)
-        finally:
-            shutil.rmtree(incoming, ignore_errors=True)
+            return self._store.put_tree(target, folder)
 
     def _last(self, guild: str, name: str) -> int:
         try:

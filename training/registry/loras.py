@@ -1,7 +1,6 @@
 """The LoRA files that a guild's trainings can start from: each bound to a model and an expert."""
 
 import shutil
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
@@ -20,6 +19,7 @@ from training.lora.modules import modules_of
 from training.lora.origin import proven_expert, read_origin, unproven
 from training.lora.rewrite import as_musubi_names
 from training.ports import Store
+from training.registry.staged import staging_folder
 from training.rehearsal.model.shape import adapter_widths
 from training.remedies import AddLora, RemoveLora
 from training.runs.spec import check_name, is_name, name_from_file
@@ -90,12 +90,8 @@ class Loras:
         engine, modules = engine_modules(contents, found)
         require_fit(contents, model=found, expert=trained, modules=modules)
         require_values(contents)
-        # Beside its final place, so that one rename stores all of it.
-        folder = self._store.staging_path(f"guilds/{guild}/.incoming")
-        folder.mkdir(parents=True, exist_ok=True)
-        incoming = Path(tempfile.mkdtemp(dir=folder))
-        try:
-            stored = _take(contents, incoming / ADAPTER)
+        with staging_folder(self._store, guild) as folder:
+            stored = _take(contents, folder / ADAPTER)
             record = StoredLora(
                 name=name,
                 model=found.name,
@@ -112,13 +108,11 @@ class Loras:
                 added_at=datetime.now(UTC),
                 added_by=by,
             )
-            (incoming / store_keys.MANIFEST).write_text(record.model_dump_json(indent=2), "utf-8")
-            if not self._store.put_tree(store_keys.stored_checkpoint(guild, name), incoming):
+            (folder / store_keys.MANIFEST).write_text(record.model_dump_json(indent=2), "utf-8")
+            if not self._store.put_tree(store_keys.stored_checkpoint(guild, name), folder):
                 raise RequestError(
                     f"There is a checkpoint called {name!r} already.", "Choose another name."
                 )
-        finally:
-            shutil.rmtree(incoming, ignore_errors=True)
         return record
 
     def names(self, guild: str) -> list[str]:

@@ -63,7 +63,7 @@ async def test_a_cancelled_run_is_resumed_by_command_and_by_button(
 
     assert list(cancelled.buttons) == ["Download", "Resume"]
     assert names == ["mine"]
-    assert f"{second} goes on with mine already." in too_soon.text
+    assert f"{second} continues mine already." in too_soon.text
     assert len({"mine", second, third}) == 3
     assert ping.mentions == ["Ben"]
     for run in (second, third):

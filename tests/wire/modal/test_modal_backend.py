@@ -13,6 +13,7 @@ from training.backends.modal.backend import STOP_SECONDS
 from training.backends.modal.call_records import CallRecords, Placement
 from training.errors import BackendError
 from training.ports import CallState, CallStatus, Grant, Leases
+from training.remedies import Deploy
 
 QUEUED, RUNNING, ENDED, GONE = CallStatus
 
@@ -165,9 +166,10 @@ def test_a_gpu_of_ones_own_is_asked_for(stages: Stages, stages_app: Loopback) ->
 def test_a_function_that_is_not_deployed_is_named_with_what_to_do(stages: Stages) -> None:
     backend = stages.backend(place=lambda _: Placement("distill"))
 
-    with pytest.raises(BackendError, match=r"no function distill.*lorabot deploy"):
+    with pytest.raises(BackendError, match=r"no function distill") as refused:
         backend.submit(stages.call("a"))
 
+    assert refused.value.remedy == Deploy()
     assert backend.state(stages.call("a").name) == CallState(GONE)
 
 

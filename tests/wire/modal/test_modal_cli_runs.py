@@ -180,7 +180,7 @@ def test_what_works_on_one_machine_only_says_so(command: str) -> None:
     result = lorabot(command, "--backend", "modal")
 
     assert result.code == 1
-    assert f"lorabot {command} works on one machine" in result.err
+    assert f"lorabot {command} only runs on this machine" in result.err
 
 
 def test_a_deployment_named_without_its_backend_is_refused() -> None:
