@@ -126,9 +126,7 @@ def read_base(path: Path) -> BaseFiles:
         raise MergeError(f"{path} cannot be read as an index of shards ({error}).", fix) from error
     names = sorted(set(placed.values()))
     if strange := [name for name in names if Path(name).name != name]:
-        raise MergeError(
-            f"{path.name} names files outside its folder: {listed(sorted(strange))}.", fix
-        )
+        raise MergeError(f"{path.name} names files outside its folder: {listed(strange)}.", fix)
     base = BaseFiles(path, tuple(read_layout(path.parent / name) for name in names), raw)
     found = [(spec.name, file.path.name) for file, spec in base.tensors]
     if differing := {name for name, _ in set(found) ^ set(placed.items())}:
