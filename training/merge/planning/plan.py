@@ -76,7 +76,8 @@ def _refuse_quantised(base: BaseFiles) -> None:
     if names:
         raise MergeError(
             f"{len(names)} tensors of {base.path.name} are fp8 or smaller: "
-            f"{listed(sorted(names))}. Their values are already rounded and may have scales that a merge would ignore.",
+            f"{listed(sorted(names))}. Their values are already rounded and may have scales that "
+            "a merge would ignore.",
             "Merge into the fp16 or bf16 file of the same model.",
         )
 
