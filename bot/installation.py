@@ -1,4 +1,4 @@
-"""What the bot and the command line work on, wherever its runs execute."""
+"""An installation: everything the bot and the command line work on."""
 
 import secrets
 from functools import cached_property
@@ -23,10 +23,10 @@ class Installation:
     """One home folder of a machine, or one deployment on Modal.
 
     Attributes:
-        settings: What its operator has set.
-        runtime: The adapters that its runs work with.
-        claims: Who of several copies of the bot does what.
-        run_list, runs, datasets, loras: What people have on it.
+        settings: Its configuration.
+        runtime: The adapters that its runs use.
+        claims: Decides which copy of the bot handles an interaction.
+        run_list, runs, datasets, loras: What people have stored on it.
     """
 
     def __init__(
@@ -66,19 +66,19 @@ class Installation:
         """Return the engine called `name`.
 
         Raises:
-            RequestError: It cannot be used here.
+            RequestError: It is not available here.
         """
         return self.runtime.engine(name)
 
     def ensure_worker(self) -> None:
-        """See that somebody works on what waits; elsewhere that is seen to already."""
+        """Start the worker service where stages need one; Modal needs none."""
 
     def guilds(self) -> list[str]:
         """Return the guilds that have anything stored."""
         return self.runtime.store.names(GUILDS)
 
     def link_secret(self) -> bytes:
-        """Return the secret that signs links; made once, kept in the store."""
+        """Return the secret that signs links, creating it the first time."""
         store = self.runtime.store
         store.create(_LINK_SECRET, secrets.token_bytes(32))
         return store.read(_LINK_SECRET)

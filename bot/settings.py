@@ -1,4 +1,4 @@
-"""What the environment says, read once and checked."""
+"""The settings of one installation: bot, web side and machine, from the environment."""
 
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -17,44 +17,40 @@ _URL: TypeAdapter[HttpUrl] = TypeAdapter(HttpUrl)
 
 
 class Settings(StageSettings):
-    """One installation's settings; every variable starts with `LORABOT_`."""
+    """Settings of the bot and its installation; every variable starts with `LORABOT_`."""
 
     home: Path = Path("~/.lorabot")
     backend: Annotated[
         BackendName, Field(description="where the command line works: this machine or Modal")
     ] = "local"
     modal_app: Annotated[
-        str, Field(pattern=_APP_NAME, description="name of a deployment on Modal")
+        str, Field(pattern=_APP_NAME, description="name of the Modal deployment")
     ] = DEFAULT_APP
-    engine: Annotated[EngineName, Field(description="what a deployment on Modal trains with")] = (
-        "musubi"
-    )
+    engine: Annotated[EngineName, Field(description="engine of a Modal deployment")] = "musubi"
     gpu_stages: Annotated[
-        int, Field(ge=1, le=100, description="stages of a deployment that hold a GPU at once")
+        int, Field(ge=1, le=100, description="GPU stages of a deployment that run at once")
     ] = DEFAULT_GPU_STAGES
     discord_token: SecretStr | None = None
     team_role: Annotated[
-        str | None, Field(description="name of the role that is notified when a run ends")
+        str | None, Field(description="name of the role to ping when a run ends")
     ] = None
     web_host: str = "127.0.0.1"
     web_port: Annotated[int, Field(ge=0, le=65535)] = 0
-    web_url: Annotated[
-        str | None, Field(description="address under which people reach the web side")
-    ] = None
+    web_url: Annotated[str | None, Field(description="public address of the web side")] = None
     link_hours: Annotated[float, Field(gt=0, le=24 * 30)] = 24.0
     discord_url: Annotated[
         str | None, Field(description="address of a Discord-compatible server, such as a sandbox")
     ] = None
-    edit_seconds: Annotated[float, Field(gt=0, description="pause between edits of a card")] = 5.0
+    edit_seconds: Annotated[float, Field(gt=0, description="seconds between edits of a card")] = 5.0
     upload_limit_mib: Annotated[int, Field(ge=1)] = 500
     gpu_slots: Annotated[int, Field(ge=1, le=64)] = 2
     cpu_slots: Annotated[int, Field(ge=1, le=64)] = 2
     musubi_dir: Annotated[
-        Path | None, Field(description="folder of a musubi-tuner checkout, for --engine musubi")
+        Path | None, Field(description="musubi-tuner checkout, for --engine musubi")
     ] = None
     musubi_python: Annotated[
         Path | None,
-        Field(description="interpreter that it is installed in; its .venv's when not given"),
+        Field(description="Python that musubi-tuner is installed in; by default its .venv's"),
     ] = None
     gpu: Annotated[
         str | None, Field(description="this machine's GPU, for --engine musubi; such as H100")
@@ -64,7 +60,7 @@ class Settings(StageSettings):
     @classmethod
     def _names_no_stages(cls, value: str) -> str:
         if value.endswith(STAGES_SUFFIX):
-            raise ValueError(f"what ends in {STAGES_SUFFIX} is another deployment's")
+            raise ValueError(f"names ending in {STAGES_SUFFIX} are reserved")
         return value
 
     @field_validator("web_url", "discord_url")
@@ -76,12 +72,12 @@ class Settings(StageSettings):
 
     @field_validator("discord_token")
     @classmethod
-    def _without_its_line_end(cls, value: SecretStr | None) -> SecretStr | None:
+    def _stripped(cls, value: SecretStr | None) -> SecretStr | None:
         return value and SecretStr(value.get_secret_value().strip())
 
     @field_validator("gpu")
     @classmethod
-    def _known_card(cls, value: str | None) -> str | None:
+    def _is_known_gpu(cls, value: str | None) -> str | None:
         if value is not None and value not in GPUS:
             raise ValueError(f"it is none of {', '.join(GPUS)}")
         return value
@@ -95,10 +91,10 @@ class Settings(StageSettings):
         modal_app: str | None = None,
         engine: EngineName | None = None,
     ) -> Self:
-        """Return what the environment says; what is given here goes before it.
+        """Return the settings from the environment; arguments override it.
 
         Raises:
-            RequestError: A variable holds what it cannot.
+            RequestError: A variable has an invalid value.
         """
         named = {"home": home, "backend": backend, "modal_app": modal_app, "engine": engine}
         given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
@@ -109,14 +105,15 @@ class Settings(StageSettings):
             name = str(first["loc"][0])
             if name == "modal_app":
                 raise RequestError(
-                    f"A deployment cannot be called {first['input']!r}.",
-                    "Take up to 54 letters, digits, dots, dashes and underscores, a letter or digit"
-                    f" first, {STAGES_SUFFIX} not last; --app or {PREFIX}MODAL_APP sets it.",
+                    f"{first['input']!r} is not a valid deployment name.",
+                    "Use up to 54 letters, digits, dots, dashes and underscores, starting with a "
+                    f"letter or digit and not ending in {STAGES_SUFFIX}. Set it with --app or "
+                    f"{PREFIX}MODAL_APP.",
                 ) from error
             why = first["msg"][0].lower() + first["msg"][1:]
             raise RequestError(
                 f"{PREFIX}{name.upper()} cannot be {first['input']!r}: {why}.",
-                "Correct the variable, or set it to nothing for the default.",
+                "Correct the variable, or set it to an empty value for the default.",
             ) from error
 
     @property
@@ -138,13 +135,13 @@ class Settings(StageSettings):
         if self.discord_token is None:
             raise RequestError(
                 "LORABOT_DISCORD_TOKEN is not set, so the bot cannot log in to Discord.",
-                "Copy the token from discord.com/developers, your application, page Bot; "
-                "or try everything without an account: lorabot sandbox.",
+                "Copy the token from discord.com/developers, your application, page Bot. "
+                "To try the bot without an account, run lorabot sandbox.",
             )
         return self.discord_token.get_secret_value()
 
 
-# What is set about a bot wherever it runs; the rest is of one machine, or a secret.
+# Settings of the bot that a deployment takes over; the others are secrets or concern one machine.
 HOSTED_VARIABLES = (
     *("LORABOT_TEAM_ROLE", "LORABOT_WEB_URL", "LORABOT_LINK_HOURS", "LORABOT_DISCORD_URL"),
     *("LORABOT_EDIT_SECONDS", "LORABOT_UPLOAD_LIMIT_MIB"),

@@ -1,4 +1,4 @@
-"""What the domain needs from outside: where bytes live, who may work, where stages execute."""
+"""The ports of the domain: stores, boards, leases, claims, backends, engines."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from training.vocabulary import StageKey, Widths
 
 
 def unwatched(_here_bytes: int) -> None:
-    """Let nobody know how much of a file is there."""
+    """Ignore the progress of a download."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """One file of a store, with when it was last written."""
+    """One file of a store and when it was last written."""
 
     key: str
     size_bytes: int
@@ -25,15 +25,15 @@ class StoredFile:
 
 
 class Store(Protocol):
-    """Where bytes live, by key: relative paths with `/`, without `..`.
+    """Stores bytes by key: relative paths with `/`, without `..`.
 
-    A write is all or nothing: a reader sees the old bytes or the new ones. Small records are read
-    and written by key. What programs read and make lies in files: they find what is stored at
-    `path`, make what is new in a `staging_path`, and `keep` stores it for all.
+    A write is atomic: a reader sees the old bytes or the new ones. Small records are read and
+    written by key. Programs work on files: they read stored ones at `path`, write new ones to a
+    `staging_path`, and `keep` stores those.
     """
 
     def read(self, key: str) -> bytes:
-        """Return the bytes at `key`; `FileNotFoundError` when there are none."""
+        """Return the bytes at `key`; raise `FileNotFoundError` if there are none."""
         ...
 
     def write(self, key: str, data: bytes) -> None:
@@ -45,7 +45,7 @@ class Store(Protocol):
         ...
 
     def append(self, key: str, data: bytes) -> None:
-        """Add whole lines at the end of `key`; each key has one writer."""
+        """Append whole lines to `key`; each key has one writer."""
         ...
 
     def exists(self, key: str) -> bool:
@@ -61,14 +61,14 @@ class Store(Protocol):
         ...
 
     def put_tree(self, key: str, source: Path) -> bool:
-        """Store the folder at `source` under `key` whole, unless something is there.
+        """Store the folder at `source` under `key` atomically, unless something is there.
 
         Returns whether this call stored it; `source` may be moved.
         """
         ...
 
     def delete(self, key: str) -> None:
-        """Remove `key` and all under it, in its workshop too; nothing there is fine."""
+        """Delete `key` and everything under it, staged files included; it may be missing."""
         ...
 
     def walk(self, prefix: str) -> Iterator[StoredFile]:
@@ -76,13 +76,13 @@ class Store(Protocol):
         ...
 
     def sweep(self, before: datetime) -> int:
-        """Remove what writers left unfinished before a time, and return how many bytes it had."""
+        """Delete unfinished files older than `before`; return their size in bytes."""
         ...
 
     def fetch(self, key: str, watch: Callable[[int], None] = unwatched) -> Path:
-        """Return a file with what is stored at `key`, to be read only; it may be a copy.
+        """Return a read-only file with what is stored at `key`; it may be a copy.
 
-        Where it must be copied first, `watch` is told how many bytes are there by now.
+        While it is copied, `watch` is called with the number of bytes copied so far.
 
         Raises:
             FileNotFoundError: Nothing is stored there.
@@ -90,42 +90,42 @@ class Store(Protocol):
         ...
 
     def path(self, key: str) -> Path:
-        """Return where a stage's own programs find what is stored at `key`."""
+        """Return the local path of what is stored at `key`, for a stage's programs."""
         ...
 
     def refresh(self, key: str) -> None:
-        """Let `path` lead to what others have kept by now at `key` and around it."""
+        """Make `path` see what others have stored at and around `key`."""
         ...
 
     def staging_path(self, key: str) -> Path:
-        """Return where a program of this machine makes what is to be kept at `key`."""
+        """Return a local path for making what `keep` will store at `key`."""
         ...
 
     def keep(self, *keys: str) -> None:
-        """Store the file or folder in the workshop of each key, durably and for all to see.
+        """Store the staged file or folder of each key durably.
 
-        What is in no workshop is left as it is stored.
+        Keys without staged files are left unchanged.
         """
         ...
 
 
 class Board(Protocol):
-    """The newest value of each key; it may be lost, and the next one replaces it."""
+    """Holds the latest value per key; values may be lost."""
 
-    pause_seconds: float  # how long a value is to stay before the next one
+    pause_seconds: float  # minimum time between two values
 
     def show(self, key: str, data: bytes) -> None:
         """Replace the value of `key`."""
         ...
 
     def read(self, key: str) -> bytes | None:
-        """Return the newest value of `key`, None when there is none."""
+        """Return the latest value of `key`, or None."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Proof of holding a lease; an older attempt's grant stops being valid, never the reverse."""
+    """Proof of holding a lease; a newer attempt's grant invalidates an older one's."""
 
     name: str
     holder: str
@@ -133,46 +133,46 @@ class Grant:
 
 
 class Leases(Protocol):
-    """Who may work on what; a lease not renewed in time is free again.
+    """Exclusive leases by name; a lease not renewed in time is free again.
 
-    Each call raises `OSError` when the leases cannot be reached.
+    Each call raises `OSError` if the leases are unreachable.
     """
 
     def acquire(self, name: str, *, holder: str, attempt: int = 1) -> Grant | None:
-        """Return a grant, or None while another holder's lease lives."""
+        """Return a grant, or None if another holder has the lease."""
         ...
 
     def renew(self, grant: Grant) -> bool:
-        """Extend the lease; return False when it is no longer this grant's."""
+        """Extend the lease; return False if it is no longer this grant's."""
         ...
 
     def release(self, grant: Grant) -> None:
-        """Give the lease back; one that is no longer this grant's stays as it is."""
+        """Release the lease; does nothing if it is no longer this grant's."""
         ...
 
     def revoke(self, name: str, *, attempt: int) -> None:
-        """End the lease of an attempt that is known to be dead; a newer attempt's stays."""
+        """End a dead attempt's lease; a newer attempt's stays."""
         ...
 
 
 class Claims(Protocol):
-    """What several hear of and one must do: whoever claims it first does it.
+    """Lets one of several processes handle something: the first to claim it.
 
-    A claim is never given back; it may be forgotten after a day.
+    Claims are never released; they may expire after a day.
     """
 
     def claim(self, name: str) -> bool:
-        """Return True to exactly one of all who ask for `name`.
+        """Return True to exactly one caller per `name`.
 
         Raises:
-            OSError: The claims cannot be reached.
+            OSError: The claims are unreachable.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One attempt of one stage, as it is handed to a backend.
+    """One attempt of one stage, as submitted to a backend.
 
     `gpu` is the GPU that the run asked for, for a stage that holds one; a backend with one kind
     of GPU may ignore it.
@@ -197,17 +197,17 @@ def call_name(guild: str, run: str, key: StageKey, attempt: int) -> str:
 
 
 class CallStatus(StrEnum):
-    """Where a call stands at the backend."""
+    """The status of a call at the backend."""
 
     QUEUED = "queued"
     RUNNING = "running"
-    ENDED = "ended"  # its process or container is over, whatever it left behind
+    ENDED = "ended"  # its process or container has ended, with or without success
     GONE = "gone"  # the backend does not know it
 
 
 @dataclass(frozen=True, slots=True)
 class CallState:
-    """A call's status and, while it is queued, its place in line (1 is next)."""
+    """A call's status and, while queued, its position (1 is next)."""
 
     status: CallStatus
     position: int | None = None
@@ -217,21 +217,21 @@ class Backend(Protocol):
     """Where stages execute."""
 
     def submit(self, call: Call) -> str:
-        """Take a call and return its handle; the same call twice gives the same handle."""
+        """Queue a call and return its handle; the same call again returns the same handle."""
         ...
 
     def state(self, handle: str) -> CallState:
-        """Return how the call stands."""
+        """Return the state of a call."""
         ...
 
     def cancel(self, name: str) -> None:
-        """Take a call out of line, or stop it; one that is over or was never submitted is fine."""
+        """Dequeue or stop a call; it may have ended or never been submitted."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The size of a file that is to be fetched, and how much of it is here already."""
+    """The size of a file to fetch, and how much of it is already here."""
 
     size_bytes: int
     here_bytes: int = 0
@@ -239,14 +239,14 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Obtained:
-    """Where a weight file came from, and the hash that its bytes were found to have."""
+    """A weight file's revision and the hash of its bytes."""
 
     revision: str
     sha256: str
 
 
 class Engine(Protocol):
-    """What does the caching and the training."""
+    """Runs caching and training."""
 
     name: str
     version: str
@@ -256,7 +256,7 @@ class Engine(Protocol):
         ...
 
     def environment(self) -> Mapping[str, str]:
-        """Return what the command's environment needs beyond the stage's own."""
+        """Return the extra environment variables of the command."""
         ...
 
     def modules(self, model: Model) -> Widths:
@@ -268,31 +268,31 @@ class Engine(Protocol):
         ...
 
     def extent(self, weight: WeightFile, target: Path) -> Extent:
-        """Return how large a weight file is; 0 bytes for what is made here, not fetched."""
+        """Return the size of a weight file; 0 for files made locally."""
         ...
 
     def obtain(
         self, model: Model, weight: WeightFile, target: Path, watch: Callable[[int], None]
     ) -> Obtained:
-        """Write the weight file to `target`, complete and checked.
+        """Write the complete, verified weight file to `target`.
 
-        What an earlier call had of it is not fetched again. `watch` is told how many bytes there
-        are; what it raises ends the call.
+        Resumes an earlier download. `watch` is called with the number of bytes so far; an
+        exception that it raises aborts the call.
         """
         ...
 
 
 class RunIndex(Protocol):
-    """Summaries of ended runs, local to the machine; it can be rebuilt from the run folders."""
+    """Summaries of ended runs on this machine; can be rebuilt from the run folders."""
 
     def get(self, guild: str, run: str) -> bytes | None:
-        """Return the summary of an ended run, None when it is not known."""
+        """Return the summary of an ended run, or None."""
         ...
 
     def put(self, guild: str, run: str, summary: bytes) -> None:
-        """Keep the summary of an ended run."""
+        """Store the summary of an ended run."""
         ...
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all summaries."""
         ...

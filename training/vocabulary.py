@@ -1,4 +1,4 @@
-"""Words that every part of the house uses; standard library only, for musubi's environment."""
+"""Shared vocabulary types; standard library only, for musubi's environment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Widths = Mapping[str, tuple[int, int]]  # a module such as `blocks.0.self_attn.q
 
 @dataclass(frozen=True, slots=True, order=True)
 class StageKey:
-    """Which stage of a run: its name, and the expert where the stage differs by expert."""
+    """A stage of a run; `expert` is set for stages that exist per expert."""
 
     stage: StageName
     expert: ExpertName | None = None

@@ -11,11 +11,11 @@ from bot.cli.parameters import Json
 from bot.messages.figures import rate
 from training.catalogue.models import MODELS, SOURCES, Expert, Model, SpeedLora, WeightFile
 
-Markdown = Annotated[bool, Parameter(help="Print the table of the README.", negative=())]
+Markdown = Annotated[bool, Parameter(help="Print the table that README.md shows.", negative=())]
 
 
 def models(*, json: Json = False, markdown: Markdown = False, home: Home | None = None) -> None:
-    del home  # taken for uniformity: the catalogue is the same everywhere
+    del home  # accepted like everywhere; the catalogue does not depend on it
     if json:
         print_json([as_json(model) for model in MODELS])
         return
@@ -30,7 +30,7 @@ def models(*, json: Json = False, markdown: Markdown = False, home: Home | None 
 
 
 def markdown_table() -> str:
-    """Return the table of models that the README shows."""
+    """Return the models as the Markdown table in README.md."""
     lines = [
         "| model | use it for | experts: rank, learning rate | flow shift | needs clips | GPU |",
         "|---|---|---|---|---|---|",
@@ -44,7 +44,7 @@ def markdown_table() -> str:
 
 
 def as_json(model: Model) -> dict[str, Any]:
-    """Return the stable fields of one model."""
+    """Return a model as JSON with stable field names."""
     return {
         "name": model.name,
         "use_case": model.use_case,

@@ -1,4 +1,4 @@
-"""Printing: people get text, programs get JSON, never both on one stream."""
+"""Terminal output: text for people, JSON for programs, never both on one stream."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""A small dataset made on the spot: real PNGs and MP4s of a ball that bounces through a room."""
+"""A generated dataset: PNGs and MP4s of a ball bouncing through a room."""
 
 import io
 import zipfile
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 _SIZE = (832, 480)
-_FPS = 24  # not 16: the repair has something to do
+_FPS = 24  # not 16, so that the repair has something to do
 _SECONDS = (3.2, 2.2)
 _IMAGES = 3
 _COLOURS = ("tomato", "goldenrod", "seagreen", "steelblue", "orchid")

@@ -1,4 +1,4 @@
-"""A person who types commands, and the conversation that comes of it, as text."""
+"""Scripted users of the sandbox, and a transcript of their conversation."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _MARKUP = re.compile(r"[*`]|\(http[^)]*\)")
 
 
 class Person:
-    """One user of the sandbox; what they type and read is written down."""
+    """One user of the sandbox; records what they type and read."""
 
     def __init__(self, page_url: str, name: str, guild: str, console: Console) -> None:
         self._user = SandboxUser(page_url, user=name, guild=guild)
@@ -39,7 +39,7 @@ class Person:
         """Type a slash command and return the bot's answer.
 
         Raises:
-            TrainingError: The bot answered that it cannot be done.
+            TrainingError: The bot refused the command.
         """
         given = {name.replace("_", "-"): value for name, value in options.items()}
         self._say(self._name, f"/{command} {_typed(given)}".rstrip())
@@ -53,7 +53,7 @@ class Person:
         return answer
 
     async def until_ended(self, run: str) -> Message:
-        """Wait for the ping at the end of a run and return the run's card as it stands then.
+        """Wait until a run ends and return its final card.
 
         Raises:
             TrainingError: The run did not succeed.
@@ -77,7 +77,7 @@ class Person:
         return card
 
     async def download(self, url: str, target: Path) -> None:
-        """Follow a link that the bot handed out."""
+        """Download a link from the bot."""
         data = await self._user.download(url)
         await in_thread(target.write_bytes, data)
 
@@ -91,18 +91,18 @@ class Person:
 
 
 def is_card(message: Message, run: str) -> bool:
-    """Return whether a message is the card of a run: the one that all see, with its buttons."""
+    """Return whether a message is the public card of a run."""
     titles = [str(embed.get("title", "")) for embed in message.embeds]
     return not message.ephemeral and any(title.startswith(f"{run}:") for title in titles)
 
 
 def links_of(message: Message) -> list[str]:
-    """Return the addresses of single checkpoints in the answer to `/download`."""
+    """Return the checkpoint links in the answer to `/download`."""
     return [url for url in re.findall(r"\((http[^)]*)\)", message.text) if "/d/" in url]
 
 
 def _with_names(message: Message) -> str:
-    """Return the text of a ping with the names that a chat client shows."""
+    """Return the text of a ping with names in place of ids."""
     text = re.sub(r"<@&\d+>", f"@{TEAM_ROLE}", message.content)
     names = iter(message.mentions)
     return re.sub(r"<@\d+>", lambda _match: f"@{next(names)}", text)

@@ -1,4 +1,4 @@
-"""Bars for the runs of the demonstration on a terminal, plain lines elsewhere."""
+"""Progress of the demo's runs: bars on a terminal, otherwise plain lines."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -18,7 +18,7 @@ _POLL_SECONDS = 0.5
 async def show_progress(
     console: Console, views: Callable[[], Sequence[RunView]]
 ) -> AsyncGenerator[None]:
-    """Show how far the runs are while the body waits for them."""
+    """Show the progress of the runs while the body waits for them."""
     columns = (TextColumn("  {task.description:<34}"), BarColumn(), TextColumn("{task.fields[at]}"))
     bars = Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal)
     with bars:

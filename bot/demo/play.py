@@ -1,4 +1,4 @@
-"""The demonstration: a team trains two LoRAs through chat and nothing else, and it is proven."""
+"""The demo: a team trains LoRAs through chat alone, and the results are verified."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ from training.runs.event_log import events_as_json
 
 _MODELS = ("wan21-i2v-720p", "wan22-i2v-lightning")
 EDIT_SECONDS = 0.5
-# What is kept of a run's records: all of a folder, or the files that are named.
+# Folders of a run to copy, with the files to copy; none means all.
 _RECORDS: Mapping[str, tuple[str, ...]] = {
     "receipts": (),
     "inputs": ("dataset.toml", "report.json"),
@@ -45,17 +45,17 @@ _SHORT = {"model": "wan21-t2v-1-3b", "dataset": "annika", "epochs": "1", "name":
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Where it is played: an installation whose bot runs, and the page that people type on."""
+    """An installation with a running bot, and its chat page."""
 
     installation: Installation
     page_url: str
 
 
 async def play(out: Path, console: Console, scene: AbstractAsyncContextManager[Scene]) -> None:
-    """Play it, leave the results in `out` and check them.
+    """Play the demo, write the results to `out` and verify them.
 
     Raises:
-        TrainingError: Something that is claimed is not so.
+        TrainingError: A step failed or a result is wrong.
     """
     started = time.monotonic()
     await in_thread(_empty, out)
@@ -66,7 +66,7 @@ async def play(out: Path, console: Console, scene: AbstractAsyncContextManager[S
 
 @asynccontextmanager
 async def on_this_machine(home: Path | None = None) -> AsyncGenerator[Scene]:
-    """Play with the bot of this machine, in a folder of its own."""
+    """Run the bot on this machine, in a new folder."""
     with tempfile.TemporaryDirectory(prefix="lorabot-demo-") as temporary:
         place = await in_thread(_fresh, home) if home is not None else Path(temporary)
         local = LocalInstallation(Settings(home=place / "home", team_role=TEAM_ROLE))
@@ -127,7 +127,7 @@ class _Demo:
             await self._keep(ada, guild, name)
 
     async def _compare_seeds(self, ada: Person, cleo: Person) -> None:
-        """Train the same in another server, and with another seed in this one."""
+        """Train with the same seed on another server, and with another seed on this one."""
         await cleo.type("dataset add", name="annika", zip=self._out / "annika.zip")
         await ada.type("train", **_SHORT, seed="7")
         await cleo.type("train", **_SHORT, seed="7")
@@ -147,7 +147,7 @@ class _Demo:
         return next(g for g in self._local.guilds() if run in self._local.runs.names(g))
 
     async def _keep(self, ada: Person, guild: str, name: str) -> None:
-        """Download a run's checkpoints as its user would, keep its records and check all."""
+        """Download a run's checkpoints as its user would, copy its records and verify both."""
         folder = self._out / name
         (folder / "checkpoints").mkdir(parents=True)
         links = links_of(await ada.type("download", run_name=name))
@@ -176,7 +176,7 @@ class _Demo:
     def _prove(self, view: RunView, folder: Path, files: list[Path]) -> None:
         made = {Path(f).name for e in view.spec.experts for f in view.expert(e.name).checkpoints}
         if {file.name for file in files} != made:
-            raise DemoError(f"{view.spec.name}: not every checkpoint was handed out.", "")
+            raise DemoError(f"{view.spec.name}: some checkpoints could not be downloaded.", "")
         require_whole_adapters(view.spec, files)
         require_merges(view.spec, read_receipts(folder / "receipts"))
         for expert in view.spec.experts:
@@ -191,17 +191,15 @@ class _Demo:
 
 
 def _fresh(home: Path) -> Path:
-    """Make a folder of its own in `home`: what a demonstration says is true of an empty one."""
+    """Create a new folder in `home`: the demo needs an empty installation."""
     home.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix="demo-", dir=home))
 
 
 def _empty(out: Path) -> None:
-    """Make an empty folder, of nothing or of an earlier demonstration's results."""
+    """Create an empty folder, replacing an earlier demo's results."""
     if out.exists() and any(out.iterdir()) and not (out / _MARK).exists():
-        raise DemoError(
-            f"{out} holds something that no demonstration made.", "Choose another --out."
-        )
+        raise DemoError(f"{out} contains files that are not from a demo.", "Choose another --out.")
     if out.exists():
         shutil.rmtree(out)
     out.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What the demonstration claims, checked on the files that it leaves."""
+"""Checks of the files that the demo produces."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ LEAST_FALL = 0.20
 
 
 class DemoError(TrainingError):
-    """Something that the demonstration claims is not so."""
+    """The demo produced a wrong result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class LossFall:
 
     @property
     def share(self) -> float:
-        """Return by what part of the first the last is lower."""
+        """The fall as a fraction of the first loss."""
         return 1 - self.last / self.first
 
 
@@ -46,22 +46,22 @@ def require_learning(run: str, expert: str, metrics: list[Metric], total_steps: 
     """Return how far the loss fell.
 
     Raises:
-        DemoError: A step is missing or doubled, or the loss fell too little.
+        DemoError: A step is missing or repeated, or the loss fell too little.
     """
     if [metric.step for metric in metrics] != list(range(1, total_steps + 1)):
-        raise DemoError(f"{run}: the steps of {expert} are not 1 to {total_steps}, each once.", "")
+        raise DemoError(f"{run}: the steps of {expert} are not 1 to {total_steps} in order.", "")
     fall = loss_fall(metrics)
     if fall.share < LEAST_FALL:
-        raise DemoError(f"{run}: the loss of {expert} fell by {fall.share:.0%} only.", "")
+        raise DemoError(f"{run}: the loss of {expert} only fell by {fall.share:.0%}.", "")
     return fall
 
 
 def require_whole_adapters(spec: RunSpec, files: list[Path]) -> None:
-    """Check that every file is an adapter of the run's model that has an effect, and says so.
+    """Check that every file is a complete adapter of the run's model, with metadata.
 
     Raises:
-        AdapterError: A file is not.
-        DemoError: Its metadata was not completed.
+        AdapterError: A file does not fit the model or has no effect.
+        DemoError: Its metadata is incomplete.
     """
     engine, model = RehearsalEngine(), find_model(spec.model)
     for file in files:
@@ -75,7 +75,7 @@ def require_whole_adapters(spec: RunSpec, files: list[Path]) -> None:
 
 
 def require_merges(spec: RunSpec, receipts: dict[str, dict[str, Any]]) -> None:
-    """Check that every expert with a speed LoRA was merged in full.
+    """Check that the speed LoRA of every expert was merged completely.
 
     Raises:
         DemoError: A receipt is missing or counts too few layers.
@@ -90,7 +90,7 @@ def require_merges(spec: RunSpec, receipts: dict[str, dict[str, Any]]) -> None:
 
 
 def require_seeds_decide(same: tuple[Path, Path], other: Path) -> None:
-    """Check that the same seed gives the same bytes and another seed different ones.
+    """Check that a seed determines the bytes of the result.
 
     Raises:
         DemoError: It does not.

@@ -1,4 +1,4 @@
-"""What a deployment on Modal must have, looked at part by part with the operator's own token."""
+"""Checks of a Modal deployment, made with the operator's own token."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -37,14 +37,14 @@ from training.estimates.prices import (
 TOKEN, VOLUMES, DICTS = "Modal token", "Modal Volumes", "Modal Dicts"
 STAGES, FUNCTIONS_THERE = "stages' app", "deployed Functions"
 BOT_APP, HEALTH, PRICES = "bot's app", "bot's server", "Modal prices"
-# The copied list has rounded prices a second.
+# The built-in list has rounded prices per second.
 _ROUNDING = 0.01
-# Names of one card; the client sends what it is given, the service may answer with either.
-_SAME_CARD = {"A10G": "A10"}
+# Two names of one GPU: the service may answer with either.
+_SAME_GPU = {"A10G": "A10"}
 
 
 def deploy_command(deployment: Deployment) -> str:
-    """Return the command that deploys, or deploys again with the settings from before."""
+    """Return the command that deploys, with the remembered settings."""
     return f"lorabot deploy --app {deployment.name}"
 
 
@@ -54,26 +54,26 @@ def log_command(deployment: Deployment) -> str:
 
 
 def secret_command(name: str, keys: tuple[str, ...], *, is_there: bool = False) -> str:
-    """Return the command that makes a secret; of one that is there all keys are set anew."""
+    """Return the command that creates a secret, or replaces all keys of an existing one."""
     values = " ".join(f"{key}=..." for key in keys)
     return f"modal secret create {name} {values}{' --force' if is_there else ''}"
 
 
 def secret_finding(name: str, keys: tuple[str, ...]) -> CheckResult:
-    """Return whether a secret is there with its keys, and else the command that makes it."""
+    """Check that a secret exists and has its keys."""
     check, state = f"secret {name}", account.secret_state(name, keys)
     if state == "there":
         return fine(check, f"has {', '.join(keys)}; the values cannot be read")
-    text = "There is none." if state == "missing" else f"It lacks {', '.join(keys)}."
+    text = "It does not exist." if state == "missing" else f"It lacks {', '.join(keys)}."
     return failed(check, text, secret_command(name, keys, is_there=state != "missing"))
 
 
 def modal_findings(deployment: Deployment, *, is_wanted: bool) -> Iterator[CheckResult]:
-    """Look at a deployment, part by part; what cannot be asked says why.
+    """Check a deployment, one part at a time.
 
     Args:
-        deployment: Its names.
-        is_wanted: Whether a machine without a token of Modal is one that lacks it.
+        deployment: The deployment to check.
+        is_wanted: Whether a missing Modal token is a failure.
     """
     looks = _looks(deployment)
     try:
@@ -81,14 +81,14 @@ def modal_findings(deployment: Deployment, *, is_wanted: bool) -> Iterator[Check
         own = engine_of(account.labels(deployment.stages_app))
         deployment = replace(deployment, engine=own or deployment.engine)
     except TrainingError as error:
-        # A network that fails is told even to those who did not ask for Modal.
+        # A network failure is reported even if Modal is not wanted.
         if is_wanted or isinstance(error, BackendError):
             yield refused(TOKEN, error)
         else:
-            yield unchecked(TOKEN, f"{error.cause} To host there: {error.fix}")
-        yield from (unchecked(check, "it needs a token of Modal") for check in looks)
+            yield unchecked(TOKEN, f"{error.cause} To host the bot on Modal: {error.fix}")
+        yield from (unchecked(check, "it needs a Modal token") for check in looks)
         return
-    yield fine(TOKEN, f"of the workspace {name}")
+    yield fine(TOKEN, f"workspace {name}")
     for check, look in _looks(deployment).items():
         try:
             yield look()
@@ -97,7 +97,7 @@ def modal_findings(deployment: Deployment, *, is_wanted: bool) -> Iterator[Check
 
 
 def _looks(deployment: Deployment) -> dict[str, Callable[[], CheckResult]]:
-    """Return all that is looked at, in its order."""
+    """Return all checks in order."""
     secrets = {
         f"secret {name}": partial(secret_finding, name, keys)
         for name, keys in deployment.secrets.items()
@@ -119,23 +119,23 @@ def _volumes(deployment: Deployment) -> CheckResult:
         name: account.volume_version(name) for name in map(deployment.volume, deployment.areas)
     }
     if missing := [name for name, version in versions.items() if version is None]:
-        text = f"{', '.join(missing)}: not there; deploying makes them."
+        text = f"{', '.join(missing)}: missing; deploying creates them."
         return failed(VOLUMES, text, deploy_command(deployment))
     if wrong := [name for name, version in versions.items() if version != 1]:
         return failed(
             VOLUMES,
-            f"{', '.join(wrong)}: of version 2, which is not what this is written for.",
-            "Save what is in them, remove them with `modal volume delete`, and deploy again.",
+            f"{', '.join(wrong)}: version 2, which is not supported.",
+            "Back up their files, delete them with `modal volume delete`, and deploy again.",
         )
-    return fine(VOLUMES, f"{', '.join(versions)}, of version 1")
+    return fine(VOLUMES, f"{', '.join(versions)}, version 1")
 
 
 def _dictionaries(deployment: Deployment) -> CheckResult:
     names = [deployment.dictionary(purpose) for purpose in get_args(Purpose)]
     missing = [name for name in names if not account.has_dictionary(name)]
     if missing:
-        there = f"{len(names) - len(missing)} of {len(names)} are there"
-        return fine(DICTS, f"{there}; made when first needed: {', '.join(missing)}")
+        there = f"{len(names) - len(missing)} of {len(names)} exist"
+        return fine(DICTS, f"{there}; created when first needed: {', '.join(missing)}")
     return fine(DICTS, ", ".join(names))
 
 
@@ -152,13 +152,13 @@ def _app(check: str, deployment: Deployment, app: str, packages: tuple[str, ...]
     if found is None:
         return failed(check, f"{app} is not deployed.", deploy_command(deployment))
     if found.get(CODE_LABEL) != code_version(*packages):
-        text = f"{app} is deployed from other code than this."
+        text = f"{app} runs a different version of the code."
         return failed(check, text, deploy_command(deployment))
     engine = found.get(ENGINE_LABEL)
     if engine != deployment.engine:
-        text = f"{app} is of a deployment with {engine}, and its stages of one with another engine."
+        text = f"{app} uses {engine}, but the deployed stages use another engine."
         return failed(check, text, deploy_command(deployment))
-    return fine(check, f"{app}, of this version of the code, trains with {engine}")
+    return fine(check, f"{app}, this version, trains with {engine}")
 
 
 def _functions(deployment: Deployment) -> CheckResult:
@@ -167,17 +167,17 @@ def _functions(deployment: Deployment) -> CheckResult:
     wrong = [text for name in FUNCTIONS if (text := _difference(deployment, name))]
     if wrong:
         return failed(FUNCTIONS_THERE, f"{'; '.join(wrong)}.", deploy_command(deployment))
-    return fine(FUNCTIONS_THERE, f"{len(FUNCTIONS)}, each with the resources of this version")
+    return fine(FUNCTIONS_THERE, f"{len(FUNCTIONS)}, each with this version's resources")
 
 
 def _difference(deployment: Deployment, name: FunctionName) -> str:
-    """Return in what a deployed Function differs from this version, empty when in nothing."""
+    """Describe how a deployed Function differs from this version; empty if it does not."""
     app = deployment.bot_app if name in BOT_FUNCTIONS else deployment.stages_app
     found, wanted = account.deployed_function(app, name), FUNCTIONS[name]
     if found is None:
         return f"{name} is missing"
     pairs: dict[str, tuple[object, object]] = {
-        "GPUs": ([_SAME_CARD.get(card, card) for card in found.gpu], list(wanted.gpu)),
+        "GPUs": ([_SAME_GPU.get(gpu, gpu) for gpu in found.gpu], list(wanted.gpu)),
         "cores": (found.cpu, wanted.cpu),
         "MiB of memory": (found.memory_mib, round(wanted.memory_gib * 1024)),
         "seconds": (found.timeout_seconds, wanted.timeout_seconds),
@@ -195,8 +195,8 @@ def _health(deployment: Deployment) -> CheckResult:
     newest = (account.labels(deployment.bot_app) or {}).get(DEPLOY_LABEL, "")
     word, why = start_word(replace(deployment, deploy=newest)), why_unwell(url)
     if word is not None and word.cause:
-        serves = f"{url} {why}" if why else "The copy before it still serves"
-        text = f"What was deployed last cannot start: {word.cause} {word.fix} {serves}."
+        serves = f"{url} {why}" if why else "The previous copy still serves"
+        text = f"The last deploy cannot start: {word.cause} {word.fix} {serves}."
         return failed(HEALTH, text, log_command(deployment))
     if why:
         return failed(HEALTH, f"{url} {why}.", log_command(deployment))
@@ -204,7 +204,7 @@ def _health(deployment: Deployment) -> CheckResult:
 
 
 def start_word(deployment: Deployment) -> StartWord | None:
-    """Return how the bot of this deploy said last that it started; None when it has not yet."""
+    """Return the startup report of this deploy, None if there is none yet."""
     try:
         said = account.entry(deployment.dictionary("progress"), key(deployment.deploy))
         return StartWord.model_validate_json(str(said)) if said is not None else None
@@ -232,10 +232,10 @@ def _prices() -> CheckResult:
 
 
 def _listed() -> dict[str, float]:
-    """Return the listed prices by the names of the live ones: an hour's, for storage a month's."""
-    cards = listed_prices()
+    """Return the built-in prices by Modal's names: per hour, storage per month."""
+    prices = listed_prices()
     return {
-        **{name: cards.usd_per_hour(card) for card, name in RATES.items()},
+        **{name: prices.usd_per_hour(gpu) for gpu, name in RATES.items()},
         CPU_RATE: LISTED.core_second * HOUR_SECONDS,
         MEMORY_RATE: LISTED.gib_second * HOUR_SECONDS,
         STORAGE_RATE: LISTED.gib_month,

@@ -1,4 +1,4 @@
-"""Brings a deployment to Modal: what must be there is looked at first, then its two apps go."""
+"""Deploys to Modal: checks the prerequisites, then deploys the stages and the bot."""
 
 import os
 import subprocess
@@ -40,7 +40,7 @@ _NAMED = 5  # of several runs
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What was deployed where, and the address that the bot has there."""
+    """A finished deploy and the bot's address."""
 
     deployment: Deployment
     workspace: str
@@ -48,11 +48,11 @@ class Deployed:
 
 
 def require_ready(deployment: Deployment) -> str:
-    """Return the workspace that is deployed to, if all is there that Modal cannot make itself.
+    """Return the workspace to deploy to, after checking what Modal cannot create itself.
 
     Raises:
-        RequestError: This machine has no token, a secret is missing or lacks a key, or an app of
-            the name is somebody else's.
+        RequestError: There is no token, a secret is missing or incomplete, or another project
+            has an app of that name.
         BackendError: Modal does not answer.
     """
     name = workspace()
@@ -67,24 +67,24 @@ def require_ready(deployment: Deployment) -> str:
     for app in (deployment.stages_app, deployment.bot_app):
         if (its := labels(app)) is not None and CODE_LABEL not in its:
             raise RequestError(
-                f"Nothing was deployed: the workspace {name} has an app {app} that is no part of "
-                "a deployment of this project, and it would be replaced.",
+                f"Nothing was deployed: the workspace {name} has an app {app} that belongs to "
+                "another project and would be replaced.",
                 "Choose another name with --app.",
             )
     return name
 
 
 def deploy(name: str, environment: Mapping[str, str], tell: Callable[[str], None]) -> Deployed:
-    """Deploy the stages, then the bot, and wait until it serves; tell what Modal prints.
+    """Deploy the stages, then the bot, and wait until the bot serves.
 
     Args:
-        name: Of the deployment.
-        environment: What is set here; what is not is as it was deployed before.
-        tell: Called with each line for a person.
+        name: Name of the deployment.
+        environment: The variables set here; others keep the last deploy's values.
+        tell: Called with each line of output, Modal's included.
 
     Raises:
-        RequestError: Something that must be there is not, or somebody else deploys it just now.
-        BackendError: Modal refuses, or the bot does not come up.
+        RequestError: A prerequisite is missing, or another deploy is running.
+        BackendError: Modal refuses, or the bot does not start.
     """
     where = require_ready(Deployment(name=name))
     runtime = house_to_deploy(name)
@@ -96,7 +96,7 @@ def deploy(name: str, environment: Mapping[str, str], tell: Callable[[str], None
         for line in told.lines():
             tell(line)
         if not before:
-            # Even when it is cut off: what completes it need not be told again.
+            # Remembered even if this deploy is interrupted.
             keep_told(runtime.store, told)
         for module in MODULES:
             _deploy_app(module, _environment(deployment, told), tell)
@@ -104,7 +104,8 @@ def deploy(name: str, environment: Mapping[str, str], tell: Callable[[str], None
     url = server_url(deployment.bot_app, "Bot")
     if url is None:
         raise BackendError(
-            "Modal has no address for the bot.", f"See lorabot doctor --backend modal --app {name}."
+            "The deployed bot has no address.",
+            f"See lorabot doctor --backend modal --app {name}.",
         )
     tell(f"Waiting for the bot to answer at {url}")
     _wait_for(url, deployment)
@@ -113,16 +114,16 @@ def deploy(name: str, environment: Mapping[str, str], tell: Callable[[str], None
 
 @contextmanager
 def alone(leases: Leases) -> Generator[None]:
-    """Let nobody else deploy while the body runs.
+    """Hold the deploy lease while the body runs.
 
     Raises:
-        RequestError: Somebody else does.
+        RequestError: Another deploy is running.
     """
 
     def refuse() -> None:
         raise RequestError(
-            "Somebody else deploys this just now, or did until a moment ago.",
-            "Wait until that is over, then deploy again.",
+            "Another deploy of this deployment is running or has just ended.",
+            "Wait a minute, then deploy again.",
         )
 
     with hold_lease(leases, "deploy", wait=refuse):
@@ -130,10 +131,10 @@ def alone(leases: Leases) -> Generator[None]:
 
 
 def require_no_run_of_another_engine(runtime: Runtime, deployment: Deployment) -> None:
-    """Raise when runs are open that what is deployed would not be able to train.
+    """Raise if open runs need another engine than the one to deploy.
 
     Raises:
-        RequestError: There are some.
+        RequestError: There are such runs.
     """
     others = [
         name
@@ -143,14 +144,14 @@ def require_no_run_of_another_engine(runtime: Runtime, deployment: Deployment) -
     if others:
         more = ", …" if len(others) > _NAMED else ""
         raise RequestError(
-            f"Nothing was deployed: with {deployment.engine} these open runs, which another engine "
-            f"trains, would end: {', '.join(others[:_NAMED])}{more}.",
-            "Let them end or cancel them first; or make another deployment with --app.",
+            f"Nothing was deployed: these open runs do not use {deployment.engine} and would fail: "
+            f"{', '.join(others[:_NAMED])}{more}.",
+            "Wait for them or cancel them, or create another deployment with --app.",
         )
 
 
 def current_prices() -> MachinePrices:
-    """Return what this workspace pays now, or the dated list where Modal does not tell."""
+    """Return this workspace's current prices, or the built-in list if Modal has none."""
     try:
         return live_machine_prices(rates(), now().date()) or LISTED
     except TrainingError:
@@ -175,15 +176,15 @@ def _deploy_app(module: str, environment: Mapping[str, str], tell: Callable[[str
             tell(line.rstrip())
     if running.returncode:
         raise BackendError(
-            f"Modal did not deploy {module}; it ended with {running.returncode}.",
-            "Read what it printed above, repair that, and deploy again.",
+            f"Deploying {module} failed with exit code {running.returncode}.",
+            "Fix the error printed above and deploy again.",
         )
 
 
 def _environment(deployment: Deployment, told: RememberedSettings) -> dict[str, str]:
-    """Return the environment of `modal deploy`: this one's, with what is told and this code."""
+    """Return the environment for `modal deploy`: the current one plus settings and this code."""
     named = {name: value for name, value in deployment.variables().items() if value is not None}
-    # Containers have the token from a secret; what deploys has no use for it.
+    # Containers get the token from a secret; deploying does not need it.
     others = {*VARIABLES, "LORABOT_DISCORD_TOKEN"}
     return {
         **{name: value for name, value in os.environ.items() if name not in others},
@@ -194,7 +195,7 @@ def _environment(deployment: Deployment, told: RememberedSettings) -> dict[str, 
 
 
 def _wait_for(url: str, deployment: Deployment) -> None:
-    """Wait until a copy that was deployed has said that it started, and the bot answers.
+    """Wait until the new copy reports that it started and the bot answers.
 
     Raises:
         BackendError: It cannot start, or does not answer in time.
@@ -208,8 +209,8 @@ def _wait_for(url: str, deployment: Deployment) -> None:
             return
         if time.monotonic() >= gives_up_at:
             raise BackendError(
-                f"All is deployed, but the bot at {url} {why or 'is still the one before'}.",
-                f"See why: {log_command(deployment)}; then {deploy_command(deployment)}.",
+                f"Everything is deployed, but the bot at {url} {why or 'is still the old one'}.",
+                f"Look at the log: {log_command(deployment)}; then {deploy_command(deployment)}.",
             )
         time.sleep(_LOOK_SECONDS)
 
@@ -218,8 +219,8 @@ def _cannot_start(word: StartWord, deployment: Deployment) -> BackendError:
     steps = [word.fix] if word.fix else []
     if DISCORD_KEYS[0] in word.cause:
         secret = secret_command(deployment.discord_secret, DISCORD_KEYS, is_there=True)
-        steps.append(f"The token is set with: {secret}")
-    steps.append(f"More of it: {log_command(deployment)}; then {deploy_command(deployment)}.")
+        steps.append(f"Set the token: {secret}")
+    steps.append(f"See the log: {log_command(deployment)}; then {deploy_command(deployment)}.")
     return BackendError(
-        f"All is deployed, but the bot cannot start: {word.cause}", "\n  ".join(steps)
+        f"Everything is deployed, but the bot cannot start: {word.cause}", "\n  ".join(steps)
     )

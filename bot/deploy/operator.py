@@ -1,4 +1,4 @@
-"""The composition root of an operator's commands on Modal."""
+"""The composition root of operator commands that work on Modal."""
 
 from dataclasses import replace
 
@@ -14,9 +14,9 @@ from training.pipeline.runtime import Runtime
 
 
 def open_deployment(settings: Settings) -> ModalInstallation:
-    """Return what works on the deployment that the settings name, with its own engine.
+    """Open the deployment that the settings name, with the engine it was deployed with.
 
-    Nothing is made on Modal for a name under which nothing is deployed.
+    Creates nothing on Modal.
 
     Raises:
         NotFoundError: Nothing is deployed under that name.
@@ -27,8 +27,8 @@ def open_deployment(settings: Settings) -> ModalInstallation:
     found = labels(deployment.stages_app)
     if found is None:
         raise NotFoundError(
-            f"Nothing is deployed on Modal as {deployment.name}.",
-            f"Run lorabot deploy --app {deployment.name}, or name another deployment with --app.",
+            f"There is no Modal deployment called {deployment.name}.",
+            f"Run lorabot deploy --app {deployment.name}, or choose another one with --app.",
         )
     own = engine_of(found) or deployment.engine
     known = settings.model_copy(update={"engine": own})
@@ -36,12 +36,12 @@ def open_deployment(settings: Settings) -> ModalInstallation:
 
 
 def house_to_deploy(name: str) -> Runtime:
-    """Return what a deployment works with; its Volumes are made where they are not there yet."""
+    """Return the runtime of a deployment, creating Volumes that are missing."""
     return open_runtime(Deployment(name=name)).runtime
 
 
 def open_source(name: str) -> SourceVolume:
-    """Return a Volume of the workspace, to be read only; whether there is one shows in reading.
+    """Return a read-only view of a Volume. Reading fails if the Volume does not exist.
 
     Raises:
         RequestError: This machine has no token.

@@ -1,6 +1,6 @@
-"""What a deployment was told besides its name: kept from one deployment of it to the next.
+"""Settings remembered between deploys.
 
-Modal's own records do not give back what containers are told, so it is stored beside the runs.
+Modal does not return the environment of a container, so it is stored beside the runs.
 """
 
 import json
@@ -23,12 +23,12 @@ _STORED: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 
 @dataclass(frozen=True, slots=True)
 class RememberedSettings:
-    """The variables that a deployment is told.
+    """The environment variables of a deployment.
 
     Attributes:
-        variables: All of them, by name.
-        before: Those that were told the last time.
-        kept: Of them those that are not named now.
+        variables: The values to deploy with.
+        before: The values of the last deploy.
+        kept: Values of the last deploy that are not set now.
     """
 
     variables: Mapping[str, str]
@@ -37,9 +37,9 @@ class RememberedSettings:
 
     @classmethod
     def merge(cls, environment: Mapping[str, str], before: Mapping[str, str]) -> Self:
-        """Return what is set now, and of what was told before all that is not set now.
+        """Combine the environment with the last deploy's values, which apply where it sets none.
 
-        One that is set to nothing is back at its default.
+        An empty value resets a variable to its default.
         """
         named = {name: environment[name] for name in VARIABLES if name in environment}
         kept = {name: before[name] for name in VARIABLES if name in before and name not in named}
@@ -47,29 +47,27 @@ class RememberedSettings:
         return cls({**kept, **given}, before, kept)
 
     def lines(self) -> list[str]:
-        """Return what a person is told of it: what is kept, and what is changed."""
+        """Return lines that tell the operator what changed and what was kept."""
         lines = [
-            f"{name} was {self.before[name]}, and is {self.variables.get(name, 'not set')} now."
+            f"{name} changes from {self.before[name]} to {self.variables.get(name, 'its default')}."
             for name in VARIABLES
             if name in self.before and self.before[name] != self.variables.get(name)
         ]
         if self.kept:
             texts = ", ".join(f"{name}={value}" for name, value in self.kept.items())
-            lines.append(
-                f"As it was deployed before: {texts}. Set to nothing, one has its default."
-            )
+            lines.append(f"Kept from the last deploy: {texts}. Set one to nothing to reset it.")
         return lines
 
     def deployment(self, name: str) -> Deployment:
-        """Return the deployment of that name that is told this."""
+        """Return the deployment with these settings."""
         return Deployment.from_env({**self.variables, APP_VARIABLE: name})
 
 
 def read_told(store: Store) -> Mapping[str, str]:
-    """Return what the deployment was told last, nothing before the first time.
+    """Return the variables of the last deploy; empty before the first.
 
     Raises:
-        RequestError: It is damaged.
+        RequestError: The stored file is damaged.
     """
     try:
         return _STORED.validate_json(store.read(store_keys.DEPLOYMENT))
@@ -77,12 +75,12 @@ def read_told(store: Store) -> Mapping[str, str]:
         return {}
     except ValidationError as error:
         raise RequestError(
-            f"{store_keys.DEPLOYMENT}, where the settings of the deployment are kept, is damaged.",
-            "Remove it from the Volume of the runs with `modal volume rm`, name the settings and "
-            "deploy again.",
+            f"{store_keys.DEPLOYMENT}, which stores the deployment's settings, is damaged.",
+            "Delete it from the runs' Volume with `modal volume rm`, set the variables again and "
+            "deploy.",
         ) from error
 
 
 def keep_told(store: Store, told: RememberedSettings) -> None:
-    """Store what a deployment was told, for the next one."""
+    """Remember the settings for the next deploy."""
     store.write(store_keys.DEPLOYMENT, json.dumps(dict(told.variables), indent=2).encode())

@@ -1,4 +1,4 @@
-"""The bot as a Discord client: its commands, its buttons, and what the active copy does."""
+"""The Discord client: commands, buttons, and the background work of the active copy."""
 
 import asyncio
 import hashlib
@@ -10,7 +10,8 @@ from discord import app_commands
 
 from bot.discord.answers.answers import Interaction, answer_error
 from bot.discord.buttons.datasets import DatasetButton
-from bot.discord.buttons.runs import RunButton, ServiceClient
+from bot.discord.buttons.named_button import ServiceClient
+from bot.discord.buttons.runs import RunButton
 from bot.discord.cards.card_keeper import CardKeeper
 from bot.discord.cards.notices import NoticeTeller
 from bot.discord.commands.checkpoints import checkpoint_group
@@ -30,15 +31,15 @@ from bot.service.threads import in_thread
 from training.errors import RequestError
 from training.ports import Claims, Leases, Store
 
-# How long to wait for one more server after the last; one that comes later is served as well.
+# Start-up waits this long for the next server; later ones are served as well.
 _GUILD_SECONDS = 0.5
-# The bot never speaks: the library need not say that it cannot.
+# The bot uses no voice: silence the library's warnings about it.
 discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatOptions:
-    """What can be set about the bot in chat."""
+    """Settings of the chat side."""
 
     team_role: str | None = None
     upload_limit_mib: int = 500
@@ -48,12 +49,12 @@ class ChatOptions:
 
 
 class LoraBot(ServiceClient):
-    """Serves the commands of every guild it is in, alone or beside other copies of itself."""
+    """Serves every guild it is in; several copies may run at once."""
 
     def __init__(
         self, service: Service, store: Store, leases: Leases, claims: Claims, options: ChatOptions
     ) -> None:
-        # No privileged intent: commands, buttons and attachments of options come without.
+        # Commands, buttons and attachments need no privileged intent.
         super().__init__(
             intents=discord.Intents(guilds=True),
             allowed_mentions=discord.AllowedMentions.none(),
@@ -90,8 +91,8 @@ class LoraBot(ServiceClient):
         except discord.LoginFailure as error:
             raise RequestError(
                 "Discord refused the token in LORABOT_DISCORD_TOKEN.",
-                "Copy it again from discord.com/developers, your application, page Bot; "
-                "for a bot on Modal, into its secret that ends in -discord, and deploy again.",
+                "Copy it again from discord.com/developers, your application, page Bot. For a bot "
+                "on Modal, update the secret that ends in -discord and deploy again.",
             ) from error
 
     async def setup_hook(self) -> None:
@@ -111,21 +112,21 @@ class LoraBot(ServiceClient):
         self.is_connected = False
 
     async def take_part(self) -> None:
-        """Become the active copy unless there is one, else stand by; for a bot that is ready."""
-        # Of the application: two bots may share a home, and each has cards and commands.
+        """Become the active copy, or stand by if there is one. Call when the bot is ready."""
+        # Per application: two bots may share a home, each with its own cards and commands.
         await self.duty.begin(f"bot/active/{self.application_id}")
         if self.duty.is_active:
             await self._has_sent_commands.wait()
 
     async def leave(self) -> None:
-        """Hand over to another copy and finish what was begun; the connection stays."""
+        """Hand over to another copy and finish running commands; stays connected."""
         self.handling.stop()
-        # Before the rest is finished: the next copy need not wait for that to be active.
+        # First, so that the next copy can take over while commands finish here.
         await self.duty.end()
         await self.handling.finish()
 
     async def show_run(self, guild: str, run: str) -> None:
-        """Post or edit the card of a run; a copy that stands by leaves it to the active one."""
+        """Post or edit the card of a run, if this is the active copy."""
         if self.duty.is_active:
             await self.keeper.show(guild, run)
 
@@ -135,7 +136,7 @@ class LoraBot(ServiceClient):
         await super().close()
 
     async def _be_active(self) -> None:
-        """Do what one copy does alone, until cancelled."""
+        """Do the work of the active copy until cancelled."""
         try:
             await self._sync_if_changed()
         finally:
@@ -161,7 +162,7 @@ class LoraBot(ServiceClient):
         add_run_commands(self.tree, self.service, self.show_run, runs, self.team_role)
 
     async def _sync_if_changed(self) -> None:
-        """Send the commands to Discord when they changed: creating them is limited a day."""
+        """Register the commands with Discord if they changed; Discord limits this per day."""
         payload = [command.to_dict(self.tree) for command in self.tree.get_commands()]
         application = str(self.application_id)
         text = json.dumps([application, payload], sort_keys=True, default=str)

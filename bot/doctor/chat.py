@@ -1,4 +1,4 @@
-"""What Discord says of the bot's account: its token, its application, the servers it is in."""
+"""Checks of the bot's Discord account: token, application and servers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,6 @@ import httpx
 from bot.doctor.finding import CheckResult, failed, fine, unchecked
 from bot.messages.invite import invite_link, missing_permissions
 from bot.settings import Settings
-from training.wording import listed
 
 DISCORD = "https://discord.com"
 TOKEN, APPLICATION, SERVERS, INVITE = (
@@ -20,11 +19,11 @@ _PORTAL = "discord.com/developers/applications, your application"
 
 
 class DiscordRefusedError(Exception):
-    """Discord could not be asked, or refused; the text says why."""
+    """Discord did not answer, or refused; the text says why."""
 
 
 class DiscordAccount:
-    """The account of a bot, asked with its token; nothing of it is changed."""
+    """Read-only access to a bot's account."""
 
     def __init__(self, token: str, url: str = DISCORD) -> None:
         self._client = httpx.Client(
@@ -56,8 +55,10 @@ class DiscordAccount:
         try:
             return self._client.get(path)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            # The text of some of these quotes what was sent, and so the token.
-            raise DiscordRefusedError(f"Discord cannot be asked: {type(error).__name__}.") from None
+            # Some of these errors quote the request, and with it the token.
+            raise DiscordRefusedError(
+                f"Discord cannot be reached: {type(error).__name__}."
+            ) from None
 
 
 def _content(answer: httpx.Response) -> Any:
@@ -67,9 +68,9 @@ def _content(answer: httpx.Response) -> Any:
 
 
 def chat_findings(settings: Settings) -> Iterator[CheckResult]:
-    """Look at what Discord says, part by part; what cannot be asked says why."""
+    """Check the Discord account, one part at a time."""
     if settings.discord_token is None:
-        why = "LORABOT_DISCORD_TOKEN is not set here; of a secret on Modal the value cannot be read"
+        why = "LORABOT_DISCORD_TOKEN is not set here; values of Modal secrets cannot be read"
         yield from (unchecked(check, why) for check in (TOKEN, APPLICATION, SERVERS, INVITE))
         return
     token = settings.discord_token.get_secret_value()
@@ -91,7 +92,7 @@ def _look(account: DiscordAccount, settings: Settings) -> Iterator[CheckResult]:
             yield _unknown_token(settings)
             yield from (unchecked(check, "it needs a valid token") for check in later)
             return
-        yield fine(TOKEN, f"that of {user['username']}")
+        yield fine(TOKEN, f"belongs to {user['username']}")
         application = account.application()
         next(later)
         yield _application(application)
@@ -109,8 +110,8 @@ def _unknown_token(settings: Settings) -> CheckResult:
     secret = settings.deployment.discord_secret
     return failed(
         TOKEN,
-        "Discord does not know the token that LORABOT_DISCORD_TOKEN holds.",
-        f"Reset it at {_PORTAL}, page Bot, and set it anew; for a deployment: "
+        "Discord does not accept the token in LORABOT_DISCORD_TOKEN.",
+        f"Reset it at {_PORTAL}, page Bot, and set the new one. For a deployment: "
         f"modal secret create {secret} LORABOT_DISCORD_TOKEN=... --force",
     )
 
@@ -119,13 +120,13 @@ def _application(application: dict[str, Any]) -> CheckResult:
     if application.get("interactions_endpoint_url"):
         return failed(
             APPLICATION,
-            "Its interactions endpoint URL is set: Discord sends commands there, not to the bot.",
+            "It has an interactions endpoint URL, so Discord sends commands there, not to the bot.",
             f"Clear it at {_PORTAL}, page General Information.",
         )
     if application.get("bot_require_code_grant"):
         return failed(
             APPLICATION,
-            "It requires a code grant, so the invite link does not bring the bot into a server.",
+            "It requires a code grant, so the invite link cannot add the bot to a server.",
             f"Turn off Requires OAuth2 Code Grant at {_PORTAL}, page Bot.",
         )
     return fine(APPLICATION, f"{application['name']}, id {application['id']}")
@@ -144,7 +145,10 @@ def _servers(servers: list[dict[str, Any]], link: str) -> CheckResult:
         return failed(
             SERVERS,
             f"{'; '.join(texts)}.",
-            f"Open the invite link again there, or give its role these permissions: {link}",
+            f"Open the invite link again, or give the bot's role these permissions: {link}",
         )
-    names = listed([server["name"] for server in servers])
-    return fine(SERVERS, f"in {names}, with all permissions; a channel may still deny some")
+    names = ", ".join(server["name"] for server in servers[:5])
+    more = f" and {len(servers) - 5} more" if len(servers) > 5 else ""
+    return fine(
+        SERVERS, f"in {names}{more}, with all permissions; single channels may still deny some"
+    )

@@ -1,4 +1,4 @@
-"""One thing that was looked at, how it is, and what repairs it."""
+"""The result of a check, and how to fix what failed."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +11,7 @@ Status = Literal["fine", "failed", "not checked"]
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The result of one check; `fix` is the command or step that repairs what failed."""
+    """The result of one check; `fix` is the command or step that fixes a failure."""
 
     check: str
     status: Status
@@ -20,21 +20,21 @@ class CheckResult:
 
 
 def fine(check: str, text: str) -> CheckResult:
-    """Return that something is as it should be."""
+    """Return a passed check."""
     return CheckResult(check, "fine", text)
 
 
 def failed(check: str, text: str, fix: str) -> CheckResult:
-    """Return that something is not as it should be, and what repairs it."""
+    """Return a failed check with its fix."""
     return CheckResult(check, "failed", text, fix)
 
 
 def refused(check: str, error: TrainingError) -> CheckResult:
-    """Return that something failed for the reason of an error."""
+    """Return a check that failed with an error."""
     command = terminal_command(error.remedy)
     return failed(check, error.cause, f"{error.fix} {command}" if command else error.fix)
 
 
 def unchecked(check: str, why: str) -> CheckResult:
-    """Return that something could not be looked at, and why."""
+    """Return a check that was skipped, and why."""
     return CheckResult(check, "not checked", why)

@@ -1,4 +1,4 @@
-"""What this machine must have: Python, packages, room, and for real training a GPU."""
+"""Checks of this machine: Python, packages, disk space and, for real training, a GPU."""
 
 import json
 import shutil
@@ -30,13 +30,13 @@ _WEIGHTS_BYTES = 45 * 10**9
 _PROBE_SECONDS = 120
 _PROBE = (
     "import json, torch\n"
-    "card = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None\n"
-    "print(json.dumps({'torch': torch.__version__, 'card': card}))\n"
+    "gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None\n"
+    "print(json.dumps({'torch': torch.__version__, 'gpu': gpu}))\n"
 )
 
 
 def machine_findings(settings: Settings) -> Iterator[CheckResult]:
-    """Look at this machine, part by part."""
+    """Check this machine, one part at a time."""
     yield _python()
     yield _packages()
     yield _home(settings.home_folder)
@@ -66,14 +66,14 @@ def _packages() -> CheckResult:
     if wrong:
         names = " ".join(f"'{name}=={pin}'" for name, pin in pins.items() if name in wrong)
         return failed("packages", f"{'; '.join(wrong.values())}.", f"pip install {names}")
-    text = f"{len(wanted)} as pyproject.toml asks"
+    text = f"{len(wanted)} as pyproject.toml requires"
     if others:
-        text += f"; in containers on Modal other versions: {'; '.join(others)}"
+        text += f"; Modal containers use other versions: {'; '.join(others)}"
     return fine("packages", text)
 
 
 def _requirements() -> list[Requirement]:
-    """Return what the project depends on: as its source says, or as it was installed."""
+    """Return the project's dependencies, from its source or its installed metadata."""
     source = CODE_ROOT / "pyproject.toml"
     if source.is_file():
         listed: list[str] = tomllib.loads(source.read_text("utf-8"))["project"]["dependencies"]
@@ -98,10 +98,10 @@ def _home(home: Path) -> CheckResult:
     except OSError as error:
         return failed(
             "home folder",
-            f"{home} cannot be written to: {error.strerror}.",
+            f"{home} is not writable: {error.strerror}.",
             "Choose another one with --home or LORABOT_HOME.",
         )
-    return fine("home folder", str(home) if folder == home else f"{home}, made when it is used")
+    return fine("home folder", str(home) if folder == home else f"{home}, created on first use")
 
 
 def _room(settings: Settings) -> CheckResult:
@@ -114,10 +114,10 @@ def _room(settings: Settings) -> CheckResult:
     if free_bytes < need_bytes:
         return failed(
             "disk",
-            f"{size(free_bytes)} are free, and {what} take {size(need_bytes)}.",
+            f"{size(free_bytes)} free, but {what} need {size(need_bytes)}.",
             f"Free space on the disk of {home}, or choose another with --home or LORABOT_HOME.",
         )
-    return fine("disk", f"{size(free_bytes)} free, {size(need_bytes)} wanted for {what}")
+    return fine("disk", f"{size(free_bytes)} free; {what} need {size(need_bytes)}")
 
 
 def _existing(folder: Path) -> Path:
@@ -126,7 +126,7 @@ def _existing(folder: Path) -> Path:
 
 def _musubi(settings: Settings) -> Iterator[CheckResult]:
     if settings.musubi_dir is None:
-        why = "LORABOT_MUSUBI_DIR is not set: runs on this machine are rehearsals, on its CPU"
+        why = "LORABOT_MUSUBI_DIR is not set, so this machine only runs rehearsals on its CPU"
         yield unchecked("musubi-tuner", why)
         yield unchecked("GPU", why)
         return
@@ -134,7 +134,7 @@ def _musubi(settings: Settings) -> Iterator[CheckResult]:
         checkout, python = musubi_checkout(settings)
     except RequestError as error:
         yield refused("musubi-tuner", error)
-        yield unchecked("GPU", "it is asked for through musubi-tuner's interpreter")
+        yield unchecked("GPU", "checked with musubi-tuner's interpreter, which is not available")
         return
     yield _commit(checkout)
     yield _gpu(python, settings.gpu)
@@ -143,7 +143,9 @@ def _musubi(settings: Settings) -> Iterator[CheckResult]:
 def _commit(checkout: Path) -> CheckResult:
     commit = commit_of(checkout)
     if commit is None:
-        return unchecked("musubi-tuner", f"{checkout} is no checkout of git, which knows a commit")
+        return unchecked(
+            "musubi-tuner", f"{checkout} is not a git checkout, so its commit is unknown"
+        )
     return fine("musubi-tuner", f"{checkout} at commit {commit[:12]}")
 
 
@@ -162,13 +164,13 @@ def _gpu(python: Path, named: str | None) -> CheckResult:
         return failed(
             "GPU",
             f"{python} cannot load torch: {said.strip().splitlines()[-1]}",
-            "Install musubi-tuner into that interpreter again, as README says.",
+            "Reinstall musubi-tuner for that interpreter, as README.md says.",
         )
-    if found["card"] is None:
+    if found["gpu"] is None:
         return failed(
             "GPU",
             f"torch {found['torch']} sees no GPU.",
-            "Install NVIDIA's driver, and torch's CUDA build that fits it; see nvidia-smi.",
+            "Install the NVIDIA driver and a matching CUDA build of torch; see nvidia-smi.",
         )
-    note = "" if named else "; with LORABOT_GPU set, runs that do not fit it are refused"
-    return fine("GPU", f"{found['card']}, torch {found['torch']}{note}")
+    note = "" if named else "; set LORABOT_GPU to refuse runs that do not fit it"
+    return fine("GPU", f"{found['gpu']}, torch {found['torch']}{note}")

@@ -1,4 +1,4 @@
-"""The running bot: the chat client and its web side, started and ended as one."""
+"""The running bot: chat client and web side, started and stopped together."""
 
 import asyncio
 import gc
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RunningBot:
-    """A bot that is logged in; `ended` is done when it leaves for good."""
+    """A bot that is logged in; `ended` completes when it leaves for good."""
 
     client: LoraBot
     web: WebServer
@@ -30,7 +30,7 @@ class RunningBot:
 
     @property
     def is_active(self) -> bool:
-        """Whether this copy of the bot keeps the cards; one that stands by answers, later."""
+        """Whether this copy keeps the cards; a standby only answers what the active copy misses."""
         return self.client.duty.is_active
 
 
@@ -54,12 +54,12 @@ async def running_bot(
     progress_seconds: float = 5.0,
     timing: Timing | None = None,
 ) -> AsyncGenerator[RunningBot]:
-    """Serve until the body ends, then hand over, finish what was begun, and leave.
+    """Serve while the body runs, then hand over, finish running commands, and leave.
 
-    Copies of the bot that share a home, or its counterpart elsewhere, answer each command once.
+    Copies of the bot on one installation answer each command once.
 
     Raises:
-        RequestError: The token is not that of a bot, or the web side's port is taken.
+        RequestError: Discord refuses the token, or the web side's port is taken.
     """
     settings = local.settings
     secret = await in_thread(local.link_secret)
@@ -94,8 +94,8 @@ async def running_bot(
 
 
 async def _close(client: LoraBot, ended: asyncio.Task[None]) -> None:
-    """End the connection with code 1000, so that Discord ends this session, and no other."""
-    # While the library reads, it answers its own closing with 4000, which keeps a session.
+    """Close the connection with code 1000, so that Discord ends the session."""
+    # A close while the library reads would send code 4000, which keeps the session.
     ended.cancel()
     await asyncio.wait({ended})
     await client.close()
@@ -104,7 +104,7 @@ async def _close(client: LoraBot, ended: asyncio.Task[None]) -> None:
 
 
 async def _ready(client: LoraBot, ended: asyncio.Task[None]) -> None:
-    """Wait until the bot has seen its servers; a refused login is raised."""
+    """Wait until the bot has received its servers; raise if the login is refused."""
     ready = asyncio.create_task(client.wait_until_ready(), name="ready")
     await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
     if not ready.done():

@@ -1,4 +1,4 @@
-"""The bot in a container that others start and end: up before it is ready, gone when it fails."""
+"""The bot in a container: connected before it counts as ready, gone when it fails."""
 
 import asyncio
 import logging
@@ -12,16 +12,16 @@ from bot.sandbox.connect import point_discord_at
 from bot.service.threads import in_thread
 from training.deployment.names import Deployment
 
-# Threads wait for the store; by default a small container has 5 of them.
+# Threads mostly wait for the store; a small container has only 5 by default.
 _WAITING_AT_ONCE = 32
 logger = logging.getLogger(__name__)
 
 
 class HostedBot:
-    """One copy of the bot from its start to its end.
+    """One copy of the bot.
 
-    A container counts as ready once `start` has returned: this copy is connected by then and
-    stands by, so that the one it replaces can be ended without a command being missed.
+    The container counts as ready once `start` returns. By then this copy is connected and stands
+    by, so the old copy can stop without missing a command.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class HostedBot:
         try:
             await self._start()
         except Exception as error:
-            # Its host starts another container at once: Discord is not to be asked at full speed.
-            logger.error("the bot cannot start, the next attempt comes in a while: %s", error)  # noqa: TRY400
+            # The host restarts the container at once: do not hammer Discord.
+            logger.error("the bot cannot start; trying again later: %s", error)  # noqa: TRY400
             await self._tell(StartWord.of(error))
             await self._stack.aclose()
             await asyncio.sleep(self._pause_seconds)
@@ -73,16 +73,16 @@ class HostedBot:
         try:
             await in_thread(board.show, key(self._deployment.deploy), data)
         except OSError:
-            logger.warning("how the bot started could not be told", exc_info=True)
+            logger.warning("the startup report could not be stored", exc_info=True)
 
     async def stop(self) -> None:
-        """Hand over, finish what was begun, and leave."""
+        """Hand over, finish running commands, and leave."""
         if self._watch is not None:
             self._watch.cancel()
         await self._stack.aclose()
 
     async def _end_with(self, bot: RunningBot) -> None:
-        """Stop listening when the bot has left by itself: the container is then replaced."""
+        """Close the web side when the bot has left Discord, so that the container is replaced."""
         await asyncio.wait({bot.ended})
         logger.error("the bot has left Discord", exc_info=bot.ended.exception())
         await bot.web.stop()

@@ -1,4 +1,4 @@
-"""The composition root: picks the adapters of one machine and puts them together."""
+"""The composition root of one machine."""
 
 import fcntl
 import os
@@ -26,7 +26,7 @@ from training.vocabulary import EngineName
 
 
 class LocalInstallation(Installation):
-    """Everything that works on one machine's home folder."""
+    """A home folder on this machine."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -36,7 +36,7 @@ class LocalInstallation(Installation):
             self.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RequestError(
-                f"The home folder {self.home} cannot be used: {error.strerror}.",
+                f"Cannot use the home folder {self.home}: {error.strerror}.",
                 "Choose another one with --home or LORABOT_HOME.",
             ) from error
         self.backend = LocalBackend(self.home / "local", self.ensure_worker)
@@ -55,7 +55,7 @@ class LocalInstallation(Installation):
         super().__init__(settings, runtime, FileClaims(self.home / "claims"), index)
 
     def with_team_role(self, role: str) -> "LocalInstallation":
-        """Return the same home with a role to notify, unless one is set."""
+        """Return the same installation with a role to ping, unless one is set."""
         if self.settings.team_role is not None:
             return self
         return LocalInstallation(self.settings.model_copy(update={"team_role": role}))
@@ -64,7 +64,7 @@ class LocalInstallation(Installation):
         """Return the engine called `name`.
 
         Raises:
-            RequestError: musubi-tuner is asked for and its folder is not set.
+            RequestError: musubi-tuner is not set up.
         """
         if name == "rehearsal":
             from training.rehearsal.engine import RehearsalEngine
@@ -88,11 +88,11 @@ class LocalInstallation(Installation):
 
     @property
     def worker_lock(self) -> Path:
-        """Return the file that the one living worker service keeps locked."""
+        """The file that the running worker service keeps locked."""
         return self.home / "local" / "worker.lock"
 
     def ensure_worker(self) -> None:
-        """Start the worker service unless one is alive; it ends by itself when idle."""
+        """Start the worker service unless one is running; it exits when idle."""
         self._reap_worker()
         with self.worker_lock.open("ab") as lock:
             try:
@@ -102,7 +102,7 @@ class LocalInstallation(Installation):
             self._worker = self._start_worker(lock.fileno())
 
     def stop_worker(self) -> None:
-        """End the worker service that this object started, and wait for it."""
+        """Stop the worker service that this object started, and wait for it."""
         if self._worker is not None:
             with suppress(ProcessLookupError, ChildProcessError):
                 os.kill(self._worker, signal.SIGTERM)
@@ -110,7 +110,7 @@ class LocalInstallation(Installation):
             self._worker = None
 
     def _start_worker(self, lock: int) -> int:
-        """Start the service; it inherits the lock and so holds it for as long as it lives."""
+        """Start the service; it inherits the lock and holds it until it exits."""
         command = [sys.executable, "-m", "bot.hosting.worker", "serve", "--home", str(self.home)]
         with (self.home / "local" / "worker.log").open("ab") as log:
             return os.posix_spawn(
@@ -123,7 +123,7 @@ class LocalInstallation(Installation):
                     (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
                     (os.POSIX_SPAWN_DUP2, lock, 3),
                 ],
-                # Its own session: it outlives the bot that started it, by design.
+                # Its own session: it must outlive the bot.
                 setsid=True,
             )
 
@@ -135,10 +135,10 @@ class LocalInstallation(Installation):
 
 
 def musubi_checkout(settings: Settings) -> tuple[Path, Path]:
-    """Return the folder of musubi-tuner on this machine, and the interpreter that it runs with.
+    """Return the musubi-tuner checkout on this machine and its interpreter.
 
     Raises:
-        RequestError: It is not set, or not there.
+        RequestError: It is not set, missing, or at another commit.
     """
     if settings.musubi_dir is None:
         raise RequestError(
@@ -148,34 +148,33 @@ def musubi_checkout(settings: Settings) -> tuple[Path, Path]:
     checkout = settings.musubi_dir.resolve()
     if not (checkout / "src/musubi_tuner/wan_train_network.py").is_file():
         raise RequestError(
-            f"LORABOT_MUSUBI_DIR names {checkout}, which is no musubi-tuner checkout.",
-            "Set it to the folder that holds src/musubi_tuner.",
+            f"LORABOT_MUSUBI_DIR names {checkout}, which is not a musubi-tuner checkout.",
+            "Set it to the folder that contains src/musubi_tuner.",
         )
     found = commit_of(checkout)
     if found not in (None, MUSUBI_COMMIT):
         raise RequestError(
-            f"The musubi-tuner in {checkout} is at commit {found}; caches, commands and the "
-            "launcher are those of another.",
-            f"Check out {MUSUBI_COMMIT} there: git -C {checkout} checkout {MUSUBI_COMMIT}",
+            f"The musubi-tuner in {checkout} is at commit {found}, which is not supported.",
+            f"Check out the supported commit: git -C {checkout} checkout {MUSUBI_COMMIT}",
         )
-    # Not resolved: the link in a virtual environment is what makes it one.
+    # Not resolved: a virtual environment is recognized by this link.
     python = settings.musubi_python or checkout / ".venv/bin/python"
     if not python.is_file():
         raise RequestError(
-            f"There is no interpreter {python} that musubi-tuner could run with.",
-            "Make the checkout's .venv as README says, or set LORABOT_MUSUBI_PYTHON.",
+            f"musubi-tuner's interpreter {python} does not exist.",
+            "Create the checkout's .venv as README.md says, or set LORABOT_MUSUBI_PYTHON.",
         )
     return checkout, python.absolute()
 
 
 def worker_environment(settings: Settings) -> dict[str, str]:
-    """Return the environment of the worker service: this one's, with this program's code."""
+    """Return the environment of the worker service."""
     environment = {
         **os.environ,
         "PYTHONPATH": python_path(),
         "LORABOT_GPU_SLOTS": str(settings.gpu_slots),
         "LORABOT_CPU_SLOTS": str(settings.cpu_slots),
     }
-    # The stages hold no chat account.
+    # Stages must not have the chat token.
     environment.pop("LORABOT_DISCORD_TOKEN", None)
     return environment

@@ -1,4 +1,4 @@
-"""The composition root of a deployment on Modal, seen from the bot or an operator's machine."""
+"""The composition root of a Modal deployment, for the bot and for operators."""
 
 from collections.abc import Mapping
 
@@ -13,12 +13,12 @@ from training.errors import BackendError
 
 
 class ModalInstallation(Installation):
-    """Everything that works on one deployment; its stages and their order are Modal's to run."""
+    """A Modal deployment; its stages run on Modal."""
 
     def __init__(self, settings: Settings, deployment: Deployment) -> None:
         self.deployment = deployment
         parts = open_runtime(deployment, settings=settings)
-        # Of this process alone: it is filled again from the runs, and never lies on a Volume.
+        # Local to this process and rebuilt from the runs; never on a Volume.
         index = SqliteRunIndex(scratch_folder() / "index.sqlite")
         super().__init__(settings, parts.runtime, parts.claims, index)
 
@@ -26,7 +26,7 @@ class ModalInstallation(Installation):
 def open_hosted(
     deployment: Deployment, environment: Mapping[str, str], url: str | None
 ) -> ModalInstallation:
-    """Return what a bot in a container of the deployment works on; `url` is its address."""
+    """Open the deployment from inside a bot container; `url` is the bot's address."""
     port = environment.get(SERVER_PORT_VARIABLE, BOT.port)
     read = Settings.read(scratch_folder())
     hosted = {"web_host": "0.0.0.0", "web_port": int(port), "web_url": read.web_url or url}
@@ -36,12 +36,12 @@ def open_hosted(
 
 
 def require_health(url: str | None) -> None:
-    """Raise when the bot's web side does not answer, or the bot is not connected.
+    """Raise if the bot's web side does not answer or the bot is not connected to Discord.
 
     Raises:
-        BackendError: It does not serve.
+        BackendError: The bot does not serve.
     """
-    fix = "Modal replaces it by itself; if this goes on, see what `lorabot doctor` says."
+    fix = "Modal restarts it automatically. If this persists, run `lorabot doctor`."
     if url is None:
         raise BackendError("The bot has no address: it is not deployed.", "Run `lorabot deploy`.")
     if why := why_unwell(url):

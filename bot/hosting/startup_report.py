@@ -1,4 +1,4 @@
-"""How the bot of one deploy came up: its word to whoever deploys it or looks after it."""
+"""The report of a deployed bot on whether it started."""
 
 from typing import Self
 
@@ -8,16 +8,16 @@ from training.errors import TrainingError
 
 
 def key(deploy: str) -> str:
-    """Return where on the board the copies of one deploy say how they started."""
+    """Return the board key of a deploy's startup report."""
     return f"bot/start/{deploy}"
 
 
 class StartWord(BaseModel):
-    """What the newest copy of a deploy said when it had started, or could not.
+    """Whether the newest copy of a deploy started.
 
     Attributes:
-        cause: Why it could not start; empty when it did.
-        fix: What repairs that, where it is known.
+        cause: Why it could not start; empty if it started.
+        fix: What to do about it, if known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -27,7 +27,7 @@ class StartWord(BaseModel):
 
     @classmethod
     def of(cls, error: Exception | None = None) -> Self:
-        """Return the word of a copy that has started, or of one that `error` kept from it."""
+        """Return the report of a start, failed if there is an `error`."""
         match error:
             case None:
                 return cls()

@@ -1,4 +1,4 @@
-"""The worker service and the stages it starts, each a process of its own."""
+"""The worker service, and the stage processes that it starts."""
 
 import logging
 import signal
@@ -19,14 +19,12 @@ from training.pipeline.stages.functions import stage_function
 from training.runs.state import StageStatus
 
 logger = logging.getLogger(__name__)
-app = cyclopts.App(
-    name="python -m bot.hosting.worker", help="Started by the bot; nobody types this."
-)
+app = cyclopts.App(name="python -m bot.hosting.worker", help="Internal: started by the bot.")
 
 
 @app.command
 def serve(*, home: Path) -> None:
-    """Start the stages in line until nothing is left to do; holds the lock it was started with."""
+    """Run queued stages until nothing is left; holds the lock that it inherited."""
     local = LocalInstallation(Settings.read(home))
     stopping = _stop_on_signal()
     worker = Worker(
@@ -40,7 +38,7 @@ def serve(*, home: Path) -> None:
 
 @app.command
 def stage(*, home: Path, call: int) -> None:
-    """Run one attempt of one stage: the call with that number in the line."""
+    """Run one queued attempt of a stage."""
     stopping = _stop_on_signal()
     local = LocalInstallation(Settings.read(home))
     found = local.backend.call(call)
@@ -59,7 +57,7 @@ def _tick(local: LocalInstallation) -> int:
         try:
             advance(local.runtime, guild, run)
         except Exception:
-            # One run that cannot go on must not stop the others; the next tick tries it again.
+            # One broken run must not stop the others; the next tick tries it again.
             logger.exception("run %s: cannot be advanced", run)
     return len(found)
 

@@ -1,6 +1,6 @@
 """Remedies in words: a slash command, a command line, a button, a sentence."""
 
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from bot.messages.card import DESCRIPTION_LIMIT
 from bot.messages.markdown import cut, escape
@@ -23,7 +23,9 @@ from training.remedies import (
     UseFp8,
     keeps_items,
 )
-from training.runs.spec import RunSpec
+
+if TYPE_CHECKING:
+    from training.runs.spec import RunSpec
 
 
 def suggestion_words(suggestion: Suggestion) -> str:
@@ -147,7 +149,7 @@ def changed_text(suggestion: Suggestion, old: str) -> str:
     )
 
 
-def items_text(spec: RunSpec) -> str:
+def items_text(spec: "RunSpec") -> str:
     """Return what the training items of a run are cut to, an empty text where to nothing."""
     frames = f"{spec.items.max_frames} frames of a clip at once" if spec.items.max_frames else ""
     limits = [limit for limit in (frames, spec.items.resolution) if limit]

@@ -66,7 +66,7 @@ def test_a_set_that_cannot_be_used_is_not_repaired(run: Run, tmp_path: Path) -> 
 
     assert code == 1
     assert "a.png has no caption" in stdout
-    assert "a.zip cannot be trained on as it is: 1 finding above, marked [error]." in stderr
+    assert "a.zip cannot be used yet: 1 finding marked [error] above." in stderr
     assert not (tmp_path / "set").exists()
 
 
@@ -119,7 +119,7 @@ def test_captions_go_out_as_a_table_and_come_back_as_a_version(
 
     assert "annika@1" in stored
     assert "[warning] too-few-samples" in stored
-    assert "That is twice@1 already" in again
+    assert "Identical to twice@1" in again
     assert all(row[1].startswith("ohwx") for row in rows[1:])
     assert "annika@2: annika@1 with 1 caption edited; of the table only file" in edited
     assert "not my notes" in edited

@@ -95,7 +95,7 @@ def test_damaged_databases_are_made_anew(here: Lorabot) -> None:
 async def test_the_demonstration_spares_a_folder_that_it_did_not_make(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
 
-    with pytest.raises(TrainingError, match="no demonstration made"):
+    with pytest.raises(TrainingError, match="not from a demo"):
         await play(tmp_path, console, on_this_machine())
 
     assert (tmp_path / "mine.txt").read_text() == "keep"

@@ -69,7 +69,7 @@ def test_a_run_of_an_engine_that_is_not_there_any_more_ends_and_is_not_resumed(
 
     assert run.status is RunStatus.FAILED
     assert run.cause == (
-        f"{spec.name} was started with rehearsal, and what is deployed here now trains with musubi."
+        f"{spec.name} was started with rehearsal, but this installation now trains with musubi."
     )
     assert stages.local.backend.is_idle()
     with pytest.raises(RequestError, match="was started with rehearsal"):

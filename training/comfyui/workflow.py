@@ -12,7 +12,7 @@ from urllib.parse import quote
 from training.catalogue.models import Model, WeightFile, find_model
 from training.comfyui.graph import Graph, Node, Output, Value
 from training.comfyui.sampling import SAMPLING, switch_step
-from training.pipeline.checkpoint_sets import Set, best_set
+from training.pipeline.checkpoint_sets import CheckpointSet, best_set
 from training.runs.spec import RunSpec
 from training.runs.state import Run
 from training.vocabulary import ExpertName
@@ -34,13 +34,13 @@ def workflow(run: Run) -> dict[str, Any] | None:
     return build(run.spec, chosen) if chosen is not None else None
 
 
-def build(spec: RunSpec, chosen: Set) -> dict[str, Any]:
+def build(spec: RunSpec, chosen: CheckpointSet) -> dict[str, Any]:
     """Return the workflow that samples with the files of `chosen`."""
     return _Workflow(spec, chosen).build()
 
 
 class _Workflow:
-    def __init__(self, spec: RunSpec, chosen: Set) -> None:
+    def __init__(self, spec: RunSpec, chosen: CheckpointSet) -> None:
         self._spec, self._chosen = spec, chosen
         self._model: Model = find_model(spec.model)
         self._sampling = SAMPLING[self._model.name]

@@ -1,4 +1,4 @@
-"""Which commit a checkout is at, read from git's own files: git itself may not be installed."""
+"""Reads the commit of a checkout from git's files, because git may not be installed."""
 
 from pathlib import Path
 
@@ -6,9 +6,9 @@ _REFERENCE = "ref: "
 
 
 def commit_of(checkout: Path) -> str | None:
-    """Return the commit that is checked out; None where git's files do not say it.
+    """Return the commit that is checked out, or None if git's files do not tell.
 
-    They do not in a copy without its `.git`, whose code the launcher checks all the same.
+    A copy without `.git` has none; the launcher checks its code in any case.
     """
     git = _git_folder(checkout)
     try:
@@ -21,7 +21,7 @@ def commit_of(checkout: Path) -> str | None:
 
 
 def _git_folder(checkout: Path) -> Path:
-    """Return the folder of git's files; a worktree or a submodule has a file that names it."""
+    """Return the folder of git's files; in a worktree or submodule `.git` is a file naming it."""
     git = checkout / ".git"
     if not git.is_file():
         return git

@@ -28,7 +28,7 @@ _NUMBERS = {
     "float": re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE),
 }
 
-# What the names of the files begin with that a task can be trained on.
+# File name prefixes of the base models that each task can train.
 _BASES = {
     "t2v-14B": "wan2.1_t2v_14B_",
     "t2v-1.3B": "wan2.1_t2v_1.3B_",
@@ -48,7 +48,7 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class ScriptOption:
     """One option as musubi-tuner's parser knows it; `choices` is None where it takes any value."""
 
     name: str
@@ -58,7 +58,7 @@ class Option:
     choices: tuple[str, ...] | None
 
     def takes(self, values: Sequence[str]) -> bool:
-        """Return whether the parser accepts these values."""
+        """Return whether the option accepts these values."""
         if self.kind == "flag":
             return not values
         if len(values) != 1 and not (values and self.nargs in ("*", "+")):
@@ -115,9 +115,9 @@ class CacheText:
 class TrainNetwork:
     """Train one expert's adapter.
 
-    `resume` names the training state to go on from, `network_weights` a LoRA file to start with.
+    `resume` is the training state to continue from, `network_weights` a LoRA file to start from.
     The task is the model's and the base must be the published file of that model and expert:
-    musubi-tuner trains a Wan 2.2 file under a task of Wan 2.1 without a word, and for nothing.
+    musubi-tuner would silently train a Wan 2.2 file under a Wan 2.1 task, with a useless result.
     """
 
     model: Model
@@ -143,7 +143,7 @@ class TrainNetwork:
             )
 
     def arguments(self) -> tuple[str, ...]:
-        """Return the script's arguments; every one is known to the script and given once."""
+        """Return the script's arguments."""
         parts = [
             *self._model(),
             *self._adapter(),
@@ -153,7 +153,7 @@ class TrainNetwork:
         if self.resume is not None:
             parts += ["--resume", str(self.resume)]
         elif self.network_weights is not None:
-            # Not with a state: its values would replace those of the file.
+            # Not with a state, whose values would replace the file's.
             parts += ["--network_weights", str(self.network_weights)]
         return checked(self.script, parts)
 
@@ -190,14 +190,14 @@ class TrainNetwork:
         arguments = ["--optimizer_type", settings.optimizer]
         arguments += ["--optimizer_args", "weight_decay=0.01"]
         if settings.optimizer == "adafactor":
-            # By itself it chooses its own rates; musubi then drops rate and schedule.
+            # By default it chooses its own rates; musubi then drops rate and schedule.
             arguments += ["relative_step=False", "scale_parameter=False", "warmup_init=False"]
         arguments += ["--learning_rate", _number(settings.learning_rate)]
         arguments += ["--lr_scheduler", settings.scheduler]
         arguments += ["--lr_scheduler_power", _number(settings.scheduler_power)]
         arguments += ["--lr_scheduler_min_lr_ratio", _number(settings.min_lr_ratio)]
         if settings.scheduler == "polynomial":
-            # musubi hands the ratio to other schedules only; the polynomial one takes its last
+            # musubi passes the ratio to other schedules only; the polynomial one reads its final
             # rate from here and would otherwise always end at 1e-7.
             last = settings.learning_rate * settings.min_lr_ratio
             arguments += ["--lr_scheduler_args", f"lr_end={last:.12g}"]
@@ -215,10 +215,10 @@ class TrainNetwork:
 
 
 def checked(script: Script, arguments: list[str]) -> tuple[str, ...]:
-    """Return the arguments: options that the script has, none twice, with values that it takes.
+    """Return the arguments, checked against the script's options.
 
     Raises:
-        ValueError: One of them is not so, which is a mistake in this module.
+        ValueError: An option is unknown, repeated or has a bad value: a bug in this module.
     """
     known = known_options()[script]
     given: dict[str, list[str]] = {}
@@ -236,10 +236,12 @@ def checked(script: Script, arguments: list[str]) -> tuple[str, ...]:
 
 
 @cache
-def known_options() -> Mapping[str, Mapping[str, Option]]:
-    """Return the options of each script, read from the live parsers of that commit."""
+def known_options() -> Mapping[str, Mapping[str, ScriptOption]]:
+    """Return the options of each script, recorded from its parser."""
     text = resources.files("training.musubi").joinpath("options.json").read_text("utf-8")
-    scripts = TypeAdapter(dict[str, list[Option]]).validate_python(json.loads(text)["scripts"])
+    scripts = TypeAdapter(dict[str, list[ScriptOption]]).validate_python(
+        json.loads(text)["scripts"]
+    )
     return {
         script: {option.name: option for option in options} for script, options in scripts.items()
     }

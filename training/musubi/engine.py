@@ -1,4 +1,4 @@
-"""The production engine: musubi-tuner's own scripts and the published weights."""
+"""The production engine: musubi-tuner's scripts and the published weights."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,8 +19,8 @@ class MusubiEngine:
 
     Args:
         checkout: The folder of the checkout.
-        python: The interpreter that musubi-tuner is installed in.
-        state_seconds: Time between the training states that are saved beside the checkpoints'.
+        python: The interpreter of musubi-tuner's environment.
+        state_seconds: Time between training states saved between checkpoints.
     """
 
     name = "musubi"
@@ -43,7 +43,7 @@ class MusubiEngine:
         return (str(self._python), str(_LAUNCHER), str(path), *arguments)
 
     def environment(self) -> Mapping[str, str]:
-        """Return what the command's environment needs beyond the stage's own."""
+        """Return the extra environment variables of the command."""
         return {
             # Unbuffered, or "saving checkpoint" lines are lost when the trainer is stopped.
             "PYTHONUNBUFFERED": "1",

@@ -1,4 +1,4 @@
-"""Why a trainer or caching ended, from the end of its log and its exit code."""
+"""Explains why a trainer or cache script failed, from its log's tail and exit code."""
 
 import re
 import signal
@@ -16,10 +16,10 @@ from training.musubi.last_words import LastWords, last_words, shell_verdict
 from training.remedies import CacheAgain, Suggestion
 
 UNKNOWN = "unknown"
-TAIL_BYTES = 1024 * 1024  # of a log: an exception that lists a model's keys fills a tenth
-# The first that fits counts. Source: musubi-tuner v0.3.4, run with each mistake.
+TAIL_BYTES = 1024 * 1024  # an exception that lists a model's keys fills a tenth of it
+# The first match wins. Source: musubi-tuner v0.3.4, run with each mistake.
 ENTRIES: tuple[KnownFailure, ...] = (*MACHINE, *FILES, *OPTIONS)
-# As a signal is told: by Popen, and by a shell or container.
+# How Popen, and a shell or container, report a signal.
 _SIGNALS: Mapping[int, signal.Signals] = MappingProxyType(
     {
         code: name
@@ -33,12 +33,11 @@ _RESOLUTION = re.compile(r"resolution: \((\d+), (\d+)\)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """What went wrong and what can be done.
+    """What went wrong and how to fix it.
 
     Attributes:
-        resumable: Whether the run can go on from what it saved, once the fix or the suggestion is
-            applied.
-        suggestion: A changed setting that may help, where one does.
+        resumable: Whether the run can resume once the fix or the suggestion is applied.
+        suggestion: A changed setting that may help.
     """
 
     code: str
@@ -49,18 +48,18 @@ class Failure:
 
 
 def explain(log: str, exit_code: int | None = None, use: MemoryUse | None = None) -> Failure | None:
-    """Return what the end of a log tells of its failure, None where nothing has failed.
+    """Return the failure that a log ends with, or None if nothing failed.
 
     Args:
-        log: All that was printed, or its end; both streams in one.
-        exit_code: What the process ended with, negative for a signal; None when nobody knows.
-        use: What it asked of the GPU's memory; read from the log, or the usual, when not given.
+        log: The output or its tail, both streams in one.
+        exit_code: The exit code, negative for a signal; None if unknown.
+        use: Its demand for GPU memory; by default taken from the log, or a typical value.
     """
     if exit_code == 0:
         return None
     words = last_words(log) or (shell_verdict(log) if exit_code is None else None)
     if exit_code is not None and (ended_by := _SIGNALS.get(exit_code)) is not None:
-        # Whatever was printed before, it was the signal that ended it.
+        # The signal ended it, whatever was printed before.
         words = LastWords(f"died with <Signals.{ended_by.name}>")
     if words is None:
         return None if exit_code is None else _silent(log, exit_code)
@@ -70,8 +69,8 @@ def explain(log: str, exit_code: int | None = None, use: MemoryUse | None = None
             return _failure(entry, match, words, use or _use_in(log))
     return Failure(
         code=UNKNOWN,
-        cause=f"The program failed in a way that is not known here: {words.line}",
-        fix="See the log for what came before; start the run again once that is mended.",
+        cause=f"The program failed with an unknown error: {words.line}",
+        fix="Check the log for what led to it, fix that and resume the run.",
         resumable=True,
     )
 
@@ -79,7 +78,7 @@ def explain(log: str, exit_code: int | None = None, use: MemoryUse | None = None
 def _failure(
     entry: KnownFailure, match: re.Match[str], words: LastWords, use: MemoryUse
 ) -> Failure:
-    # Of a path the name says enough, and the folders are nobody's business in a chat.
+    # File names are enough; a chat should not show the machine's folders.
     caught = {n: PurePosixPath(v).name for n, v in match.groupdict().items() if v is not None}
     suggestion: Suggestion | None = None
     if entry.relief == "memory":
@@ -101,13 +100,13 @@ def _silent(log: str, exit_code: int) -> Failure:
     return Failure(
         code=UNKNOWN,
         cause=f"The program ended with exit code {exit_code} and no exception; {last}.",
-        fix="See the log for what came before; start the run again once that is mended.",
+        fix="Check the log for what led to it, fix that and resume the run.",
         resumable=True,
     )
 
 
 def _use_in(log: str) -> MemoryUse:
-    """Return what the log says of the datasets; musubi-tuner prints them before it starts."""
+    """Return the memory use of the datasets that musubi-tuner printed at its start."""
     shapes: list[TrainingShape] = []
     for part in log.split("[Dataset ")[1:]:
         size, targets = _RESOLUTION.search(part), _TARGETS.search(part)

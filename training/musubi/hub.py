@@ -1,6 +1,6 @@
-"""Files of the Hugging Face Hub: fetched once, taken up where they were left, and checked.
+"""Resumable, verified downloads from the Hugging Face Hub.
 
-`hf_hub_download` begins every interrupted file anew and keeps nothing of it; a base has 28 GB.
+`hf_hub_download` restarts an interrupted file from zero; a base model has 28 GB.
 """
 
 import errno
@@ -42,7 +42,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """A file as the Hub describes it; `etag` is its SHA-256, or of a small one its git hash."""
+    """A file as the Hub describes it; `etag` is its SHA-256, or the git hash of a small file."""
 
     url: str
     commit: str
@@ -51,11 +51,11 @@ class HubFile:
 
 
 class Hub:
-    """The Hugging Face Hub, or the mirror that `HF_ENDPOINT` names; `HF_TOKEN` is sent to it.
+    """The Hugging Face Hub or the mirror in `HF_ENDPOINT`; it receives `HF_TOKEN`.
 
     Args:
-        endpoint: Its address.
-        is_patient: Try again for half a minute where it cannot be reached at first.
+        endpoint: Base URL.
+        is_patient: Retry for half a minute if it is unreachable.
     """
 
     def __init__(self, endpoint: str = constants.ENDPOINT, *, is_patient: bool = True) -> None:
@@ -64,10 +64,10 @@ class Hub:
         disable_progress_bars()
 
     def find(self, weight: WeightFile) -> HubFile:
-        """Return where a file is and what it should hold.
+        """Look up the location, size and hash of a file.
 
         Raises:
-            StageError: The Hub cannot be reached, or refuses or lacks the file.
+            StageError: The Hub is unreachable, refuses access, or has no such file.
         """
         url = hf_hub_url(
             weight.repo, weight.file, revision=weight.revision, endpoint=self._endpoint
@@ -84,7 +84,7 @@ class Hub:
         return HubFile(found.location, found.commit_hash, found.size, found.etag)
 
     def extent(self, weight: WeightFile, target: Path) -> Extent:
-        """Return a file's size and how much of it an earlier call left.
+        """Return a file's size and how many bytes an earlier call downloaded.
 
         Raises:
             StageError: As for `find`.
@@ -94,10 +94,10 @@ class Hub:
         return Extent(found.size_bytes, partial.stat().st_size if partial.is_file() else 0)
 
     def obtain(self, weight: WeightFile, target: Path, watch: Callable[[int], None]) -> Obtained:
-        """Download a file to `target`, going on with what an earlier call had of it.
+        """Download a file to `target`, resuming an earlier download.
 
         Raises:
-            StageError: There is no room for it, the Hub refuses it, or its bytes are wrong.
+            StageError: The disk is full, the Hub refuses access, or the bytes are wrong.
         """
         found = self.find(weight)
         partial = _partial(target, found)
@@ -111,7 +111,7 @@ class Hub:
     def _download(self, found: HubFile, partial: Path, watch: Callable[[int], None]) -> None:
         headers = build_hf_headers()
         if urlsplit(found.url).netloc != urlsplit(self._endpoint).netloc:
-            headers.pop("authorization", None)  # the storage behind the Hub has signed addresses
+            headers.pop("authorization", None)  # the storage behind the Hub uses signed URLs
         with _WatchedFile(partial, watch) as file:
             watch(file.tell())
             http_get(
@@ -125,7 +125,7 @@ class Hub:
 
     @contextmanager
     def _translated(self, weight: WeightFile, folder: Path | None = None) -> Generator[None]:
-        """Turn what the client raises into a cause and a fix."""
+        """Translate the client's exceptions."""
         try:
             yield
         except (HfHubHTTPError, httpx2.HTTPError) as error:
@@ -137,7 +137,7 @@ class Hub:
 
 
 class _WatchedFile(io.FileIO):
-    """A file that tells after every write how long it is."""
+    """A file that reports its length after every write."""
 
     def __init__(self, path: Path, watch: Callable[[int], None]) -> None:
         super().__init__(path, "ab")
@@ -156,7 +156,7 @@ def _partial_path(target: Path, found: HubFile) -> Path:
 
 
 def _partial(target: Path, found: HubFile) -> Path:
-    """Return the file that holds what there is; of another content it is removed."""
+    """Return the partial download; partial files of other content are deleted."""
     partial = _partial_path(target, found)
     for other in target.parent.glob(f".{target.name}.*.partial"):
         if other != partial or other.stat().st_size > found.size_bytes:
@@ -166,7 +166,7 @@ def _partial(target: Path, found: HubFile) -> Path:
 
 
 def _checked(weight: WeightFile, found: HubFile, partial: Path) -> str:
-    """Return the SHA-256 of a complete download; one that is wrong is removed."""
+    """Return the SHA-256 of a complete download; delete a wrong one."""
     sha256 = file_sha256(partial)
     is_large = _SHA256.fullmatch(found.etag) is not None
     is_right = found.etag == (sha256 if is_large else _git_hash(partial))
@@ -185,9 +185,9 @@ def _git_hash(path: Path) -> str:
 
 
 def link_file(cache: Path, weight: WeightFile, commit: str, stored: Path) -> None:
-    """Let the cache answer for `weight` with the file at `stored`.
+    """Make the Hub cache serve `weight` from the file at `stored`.
 
-    The trainer asks for `main`, whatever commit the file was pinned to.
+    The trainer asks for `main`, whatever commit the file is pinned to.
     """
     repo = cache / f"models--{weight.repo.replace('/', '--')}"
     link = repo / "snapshots" / commit / weight.file

@@ -1,4 +1,4 @@
-"""What stands between a run and a file of the Hub, as a cause and a fix."""
+"""Explains failed Hub downloads."""
 
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ _TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 
 
 def explain(error: Exception, weight: WeightFile, endpoint: str) -> StageError:
-    """Return the cause and the fix of a request that failed."""
+    """Explain a failed request."""
     if isinstance(error, HfHubHTTPError):
         return _refused(error, weight, endpoint)
     if isinstance(error, OfflineModeIsEnabled):
@@ -82,7 +82,7 @@ def _refused(error: HfHubHTTPError, weight: WeightFile, endpoint: str) -> StageE
 
 
 def damaged(weight: WeightFile) -> StageError:
-    """Return the failure of a download whose bytes are not those of the Hub."""
+    """Return the error for a download that does not match the Hub's hash."""
     return StageError(
         f"{weight.file} arrived damaged: its hash is not the one that the Hub names.",
         "Resume the run to fetch it again. If that fails too, look for a proxy in between.",
@@ -91,7 +91,7 @@ def damaged(weight: WeightFile) -> StageError:
 
 
 def other_file(weight: WeightFile) -> StageError:
-    """Return the failure of a file that is not the one in the catalogue."""
+    """Return the error for a file that does not match the catalogue's hash."""
     return StageError(
         f"{weight.file} of {weight.repo} at {weight.revision} is not the file of the catalogue: "
         "its SHA-256 is another.",

@@ -1,10 +1,10 @@
-"""The exception that a program ended with, found among all that was printed around it."""
+"""Finds the exception that ended a program in its output."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Longest text of one exception that is looked at: a model's missing keys fill many lines.
+# Longest exception text considered: a model's missing keys fill many lines.
 _LONGEST = 200_000
 _SHOWN = 400
 
@@ -15,18 +15,18 @@ _EXCEPTION = re.compile(
     re.MULTILINE,
 )
 _ANY_EXCEPTION = re.compile(r"^(?P<text>[A-Za-z_][\w.]*(?:: .*)?)$", re.MULTILINE)
-# What ends the text of an exception of several lines.
+# What ends a multi-line exception.
 _NEXT_RECORD = re.compile(r"^(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):|.*\d%\|)", re.MULTILINE)
 _USAGE = re.compile(r"^\S+\.py: (?P<text>error: .*)$", re.MULTILINE)
-# The last line, by a shell, of a program that a signal ended; a script's name may go before it.
+# A shell's last line for a program ended by a signal; a script's name may precede it.
 _SHELL = re.compile(
     r"(?:\S+: line \d+: +\d+ )?(?P<verdict>Killed|Terminated|Segmentation fault|Bus error|Aborted"
     r"|Illegal instruction)(?: \(core dumped\))?(?: {3,}.*)?"
 )
 _TOLD_AS = {"Killed": "SIGKILL", "Terminated": "SIGTERM"}
-# accelerate, which started the trainer, raises this over it; the trainer's own is above.
+# Raised by accelerate, which started the trainer; the trainer's own exception is above it.
 _LAUNCHER = re.compile(r"^subprocess\.CalledProcessError: Command .*?(?P<verdict>died with .*)?$")
-# Raised while everything is torn down, after what went wrong.
+# Raised during teardown, after the actual failure.
 _AFTERMATH = ("Exception ignored in", "Error in atexit")
 _FINISHED = "model saved."
 _STEP = re.compile(r"steps: [^\r\n]*?\| *(\d+)/(\d+) \[[^\r\n\]]*avr_loss=")
@@ -34,14 +34,14 @@ _STEP = re.compile(r"steps: [^\r\n]*?\| *(\d+)/(\d+) \[[^\r\n\]]*avr_loss=")
 
 @dataclass(frozen=True, slots=True)
 class LastWords:
-    """The text of an exception with its type, and the frames it came through."""
+    """An exception's text, type included, and its stack frames."""
 
     exception: str
     frames: str = ""
 
     @property
     def line(self) -> str:
-        """Return its first line, cut to what can be shown."""
+        """Return its first line, shortened for display."""
         first = next(iter(self.exception.strip().splitlines()), "")
         return first if len(first) <= _SHOWN else f"{first[:_SHOWN]}…"
 
@@ -53,7 +53,7 @@ def last_step(log: str) -> tuple[int, int] | None:
 
 
 def last_words(log: str) -> LastWords | None:
-    """Return the exception that ended the program; None when the log shows none."""
+    """Return the exception that ended the program, or None."""
     text = log.replace("\r", "\n")
     for start, words in _tracebacks(text):
         launcher = _LAUNCHER.match(words.exception)
@@ -66,7 +66,7 @@ def last_words(log: str) -> LastWords | None:
 
 
 def _tracebacks(text: str) -> Iterator[tuple[int, LastWords]]:
-    """Yield where each traceback begins and what it says, the last one first."""
+    """Yield the position and content of each traceback, last one first."""
     end = len(text)
     for header in reversed(list(_HEADER.finditer(text))):
         block, end = text[header.end() : end], header.start()
@@ -87,28 +87,28 @@ def _line_before(text: str, position: int) -> str:
 
 
 def _went_on(before: str, after: str) -> bool:
-    """Return whether a training coped: it took more steps after a traceback, or came to its end."""
+    """Return whether training survived a traceback: it took more steps or finished."""
     earlier = last_step(before) or (0, 0)
     later = {int(bar[1]) for bar in _STEP.finditer(after)}
-    # The bar is drawn once more when the program ends, with a step that was not shown before.
+    # On exit the bar is drawn once more, with a step that was not shown before.
     return _FINISHED in after or len([step for step in later if step > earlier[0]]) > 1
 
 
 def _usage(text: str) -> LastWords | None:
-    """Return what a program said that refused its options."""
+    """Return a usage error."""
     found = list(_USAGE.finditer(text))
     return LastWords(found[-1]["text"]) if found else None
 
 
 def _bare(text: str) -> LastWords | None:
-    """Return the last line where it is an exception without its traceback, as in a rehearsal."""
+    """Return the last line if it is an exception without a traceback, as in a rehearsal."""
     before, _, last = text.rstrip().rpartition("\n")
     found = _EXCEPTION.fullmatch(last)
     return LastWords(found["text"], before[-_SHOWN:]) if found else None
 
 
 def shell_verdict(log: str) -> LastWords | None:
-    """Return what a shell says at the end of a log of the signal that ended the program."""
+    """Return the signal that a shell reports at the end of a log."""
     last = log.replace("\r", "\n").rstrip().rpartition("\n")[2]
     found = _SHELL.fullmatch(last)
     if found is None:

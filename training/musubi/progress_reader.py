@@ -1,4 +1,4 @@
-"""The stage's end of the progress protocol: every line is checked before it is believed."""
+"""The stage's end of the progress protocol; validates every line."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _EVENT: TypeAdapter[ProgressEvent] = TypeAdapter(
 
 
 def parse_line(line: bytes) -> ProgressEvent:
-    """Return the event that one line holds.
+    """Parse one line.
 
     Raises:
         ValueError: The line is not an event of this protocol.
@@ -26,10 +26,10 @@ def parse_line(line: bytes) -> ProgressEvent:
 
 
 def read_events(fd: int) -> Iterator[ProgressEvent]:
-    """Yield the events that arrive on `fd` until its other end is closed.
+    """Yield events from `fd` until the other end is closed.
 
     Raises:
-        ValueError: Something else than an event arrived.
+        ValueError: A line is not an event.
     """
     with os.fdopen(fd, "rb", closefd=False) as stream:
         for line in stream:

@@ -1,7 +1,7 @@
-"""The record that lies in every training state: what it is of, and where training stood.
+"""The `training_state.json` in every training state.
 
-Both engines write it, so that one stage finds and resumes the states of either. The standard
-library alone is imported, because this also runs inside musubi-tuner's environment.
+Both engines write it, so that one stage resumes the states of either. Only the standard library
+is imported, because this also runs in musubi-tuner's environment.
 """
 
 import json
@@ -18,7 +18,7 @@ Reason = Literal["epoch", "steps", "time", "stop", "end"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """How far training has come: epochs finished, batches of the next one, optimizer steps."""
+    """Training progress: finished epochs, batches of the current one, optimizer steps."""
 
     epoch: int = 0
     batch: int = 0
@@ -27,10 +27,10 @@ class Position:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingState:
-    """What `training_state.json` says of the directory it lies in.
+    """The content of `training_state.json`.
 
-    `losses` holds the latest loss of each batch of an epoch; `order_seed` decides the order of the
-    batches in the epoch at hand, where it does not follow from `seed`.
+    `losses` holds the latest loss of each batch of an epoch; `order_seed` is the seed of the
+    current epoch's batch order if it does not follow from `seed`.
     """
 
     epoch: int
@@ -48,7 +48,7 @@ class TrainingState:
 
     @property
     def position(self) -> Position:
-        """Where training goes on."""
+        """Where training resumes."""
         return Position(epoch=self.epoch, batch=self.batch, step=self.step)
 
     def encode(self) -> bytes:
@@ -57,10 +57,10 @@ class TrainingState:
 
 
 def read_state(directory: Path) -> TrainingState:
-    """Return what a state directory says of itself.
+    """Return the record in a state directory.
 
     Raises:
-        ValueError: It holds no such record.
+        ValueError: It has no readable record.
     """
     try:
         return TrainingState(**json.loads((directory / STATE_FILE).read_text(encoding="utf-8")))
@@ -69,9 +69,9 @@ def read_state(directory: Path) -> TrainingState:
 
 
 def superseded_states(directory: Path, output_name: str) -> list[Path]:
-    """Return all states but the newest two saved as asked and the newest two saved in between.
+    """Return all states except the newest two saved on schedule and the newest two in between.
 
-    A trainer removes none of them itself: it might while they are copied.
+    Trainers delete none themselves, because a state may be being copied.
     """
     found = _states(directory, f"{output_name}-*-state")
     between = [path for path, state in found if state.reason in ("time", "stop")]
@@ -80,7 +80,7 @@ def superseded_states(directory: Path, output_name: str) -> list[Path]:
 
 
 def _states(directory: Path, names: str) -> list[tuple[Path, TrainingState]]:
-    """Return the states with such names by their steps; a damaged one is nobody's to keep."""
+    """Return the readable states with such names, ordered by step."""
     found: list[tuple[Path, TrainingState]] = []
     for path in sorted(directory.glob(names)):
         with suppress(ValueError):

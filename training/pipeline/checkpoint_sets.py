@@ -1,4 +1,4 @@
-"""What a run hands out: its checkpoints, those of both experts paired by epoch."""
+"""The checkpoints of a run, those of both experts paired by epoch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from training.vocabulary import ExpertName
 
 
 @dataclass(frozen=True, slots=True)
-class Set:
-    """The checkpoints of one epoch, one of each expert that saved one then.
+class CheckpointSet:
+    """The checkpoints of one epoch, one per expert that saved one.
 
-    It is complete when every expert of the run has its file: both are loaded together.
+    It is complete if every expert of the run has a file, because both are loaded together.
     """
 
     epoch: int
@@ -22,25 +22,24 @@ class Set:
     is_complete: bool
 
 
-def sets(run: Run) -> list[Set]:
+def sets(run: Run) -> list[CheckpointSet]:
     """Return the checkpoints of a run by epoch, newest first; every file is in exactly one.
 
-    Experts are paired by epoch: a pair that was trained for as long. Where one expert saved more
-    or other epochs, those sets are not complete.
+    Experts are paired by epoch. If one expert saved other epochs, those sets are incomplete.
     """
     by_epoch: dict[int, dict[ExpertName, Checkpoint]] = {}
     for expert in run.spec.experts:
         for checkpoint in run.expert(expert.name).checkpoints:
-            # Of one epoch the later file counts: the final one, whose name has no number.
+            # The later file of an epoch wins: the final one, whose name has no number.
             by_epoch.setdefault(checkpoint.epoch, {})[expert.name] = checkpoint
     wanted = len(run.spec.experts)
     return [
-        Set(epoch, by_epoch[epoch], len(by_epoch[epoch]) == wanted)
+        CheckpointSet(epoch, by_epoch[epoch], len(by_epoch[epoch]) == wanted)
         for epoch in sorted(by_epoch, reverse=True)
     ]
 
 
-def best_set(run: Run) -> Set | None:
+def best_set(run: Run) -> CheckpointSet | None:
     """Return the newest complete set; if there is none, the newest file of each expert."""
     found = sets(run)
     complete = next((one for one in found if one.is_complete), None)
@@ -49,11 +48,11 @@ def best_set(run: Run) -> Set | None:
     newest: dict[ExpertName, Checkpoint] = {}
     for one in reversed(found):
         newest.update(one.files)
-    return Set(found[0].epoch, newest, is_complete=False)
+    return CheckpointSet(found[0].epoch, newest, is_complete=False)
 
 
 def require_checkpoints(view: RunView) -> None:
-    """Raise when a run has nothing to download yet.
+    """Raise if a run has nothing to download yet.
 
     Raises:
         NotFoundError: No checkpoint of the run is complete.

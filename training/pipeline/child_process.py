@@ -1,4 +1,4 @@
-"""One command of a stage as a process group of its own that never outlives the stage."""
+"""Runs a stage's command in a process group that never outlives the stage."""
 
 import ctypes
 import os
@@ -22,23 +22,23 @@ from training.pipeline.stage_runner import StageInterruptedError
 from training.remedies import ResumeRun
 from training.runs.training_events import ProgressEvent
 
-# Of the 30 s that a stage has on Modal, the rest is for keeping what the program has saved.
+# A stage has 30 s to stop on Modal; the rest is for storing what the program saved.
 STOP_SECONDS = 20.0
 LOG_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
 
 
 def _show_nothing(_log: Path) -> None:
-    """Let nobody see the log."""
+    """Ignore the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who hears what a command reports and prints.
+    """Receives a command's events and output.
 
     Attributes:
-        on_event: Is handed every progress event as it comes.
-        show_log: Is told every few seconds, from another thread, where the command prints.
+        on_event: Called with every progress event.
+        show_log: Called every few seconds, from another thread, with the log file.
     """
 
     on_event: Callable[[ProgressEvent], None]
@@ -54,13 +54,13 @@ def run_command(
     listener: Listener,
     memory: MemoryUse | None = None,
 ) -> None:
-    """Run a command to its end, while the listener hears what it reports and prints.
+    """Run a command to its end and pass its events and output to the listener.
 
-    `memory` is what the command asks of the GPU's: what may help where that is not enough.
+    `memory` is the command's GPU memory use, for suggestions when it runs out.
 
     Raises:
-        StageInterruptedError: It was stopped, or killed from outside.
-        StageError: It failed; its log tells the cause.
+        StageInterruptedError: It was stopped or killed.
+        StageError: It failed.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     reading, writing = os.pipe()
@@ -85,7 +85,7 @@ def run_command(
 def start_command(
     command: tuple[str, ...], environment: Mapping[str, str], output: BinaryIO, progress: int
 ) -> subprocess.Popen[bytes]:
-    """Start a command in a group of its own, which writes its events to `progress`."""
+    """Start a command in a new process group; it writes its events to `progress`."""
     libc = ctypes.CDLL(None)
 
     def die_with_the_stage() -> None:
@@ -99,7 +99,7 @@ def start_command(
         env={**os.environ, **environment, "LORABOT_PROGRESS_FD": str(progress)},
         pass_fds=(progress,),
         start_new_session=True,
-        # Killed with its stage, however that ends: nobody is left to read what it reports.
+        # Dies with the stage, however that ends: nothing would read its events.
         preexec_fn=die_with_the_stage,
     )
 
@@ -107,7 +107,7 @@ def start_command(
 def _watch(
     process: subprocess.Popen[bytes], stopping: threading.Event, show_log: Callable[[], None]
 ) -> None:
-    """Stop the group when asked to, and end what the program leaves behind when it is over."""
+    """Stop the group on request, and kill what the program leaves behind."""
     shown_at = time.monotonic()
     while process.poll() is None:
         if not stopping.wait(0.2):

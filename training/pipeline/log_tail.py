@@ -1,4 +1,4 @@
-"""The end of what the programs of a run have printed, for people."""
+"""The tail of a run's program output, for display."""
 
 import os
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _PRINTING = ("cache", "train")
 
 @dataclass(frozen=True, slots=True)
 class LogTail:
-    """The last lines that the programs of one stage printed."""
+    """The last lines of one stage's output."""
 
     key: StageKey
     attempt: int
@@ -24,7 +24,7 @@ class LogTail:
 
 
 def end_of(log: Path) -> bytes:
-    """Return the last few thousand bytes of a log; nothing of one that is not there."""
+    """Return the last few thousand bytes of a log; empty if it does not exist."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
@@ -34,7 +34,7 @@ def end_of(log: Path) -> bytes:
 
 
 def log_tail(runtime: Runtime, run: Run) -> LogTail | None:
-    """Return the end of the log of the stage that works, or worked last; None without one."""
+    """Return the log tail of the running stage, else of the failed or last one; or None."""
     begun = [k for k in stage_keys(run.spec) if k.stage in _PRINTING and run.stage(k).attempt]
     working = [key for key in begun if run.stage(key).status is StageStatus.RUNNING]
     failed = [key for key in begun if run.stage(key).status is StageStatus.FAILED]
@@ -57,7 +57,7 @@ def _read(runtime: Runtime, run: Run, key: StageKey, attempt: int, *, is_working
 
 
 def _lines(data: bytes) -> str:
-    """Return whole lines; of a line that was drawn over itself, what it said last."""
+    """Return whole lines; of a progress bar, the last drawing."""
     text = data.decode("utf-8", "replace")
     lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
     return "\n".join(lines[1:] if len(data) >= TAIL_BYTES else lines).strip() + "\n"

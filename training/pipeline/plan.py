@@ -1,4 +1,4 @@
-"""From a run's spec to its stages: what each needs, where it executes, and its commands."""
+"""Plans the stages of a run: dependencies, device and commands of each."""
 
 import json
 from collections.abc import Mapping
@@ -22,14 +22,14 @@ Device = Literal["cpu", "gpu"]
 
 
 class Places(Protocol):
-    """Where a machine's programs find and make what lies in a store."""
+    """Local paths for the keys of a store."""
 
     def path(self, key: str) -> Path:
-        """Return where they find what is stored at `key`."""
+        """Return the path of what is stored at `key`."""
         ...
 
     def staging_path(self, key: str) -> Path:
-        """Return where they make what is to be kept at `key`."""
+        """Return the path for making what will be stored at `key`."""
         ...
 
 
@@ -44,7 +44,7 @@ class PlannedStage:
 
 
 class Planner:
-    """Renders the stages of one run; `places` tells where programs read and make files."""
+    """Plans the stages of one run; `places` maps keys to local paths."""
 
     def __init__(self, spec: RunSpec, groups: GroupPlan, engine: Engine, places: Places) -> None:
         self.spec = spec
@@ -54,7 +54,7 @@ class Planner:
         self._path, self._staging_path = places.path, places.staging_path
 
     def stages(self) -> tuple[PlannedStage, ...]:
-        """Return all stages of the run, each after those that it needs."""
+        """Return all stages of the run in dependency order."""
         prepare, fetch, cache = (StageKey(name) for name in ("prepare", "fetch", "cache"))
         found = [
             PlannedStage(key=prepare, device="cpu"),
@@ -87,7 +87,7 @@ class Planner:
         ]
 
     def cache_commands(self) -> tuple[tuple[str, ...], ...]:
-        """Return the commands that make missing latent and text caches, in this order."""
+        """Return the commands that make missing latent and text caches, in that order."""
         keys = self.spec.keys
         latents = CacheLatents(
             model=self.model,
@@ -104,9 +104,9 @@ class Planner:
         )
 
     def environment(self) -> Mapping[str, str]:
-        """Return what the environment of the run's programs needs beyond the stage's own.
+        """Return the extra environment variables of the run's programs.
 
-        They never touch the network: the fetch stage has put all that they look for in place.
+        They never use the network: the fetch stage has downloaded everything.
         """
         cache = self._staging_path(store_keys.hub_cache(self.engine.name))
         return {
@@ -116,10 +116,9 @@ class Planner:
         }
 
     def merge_command(self, expert: ExpertSpec, speed_lora: SpeedLoraSettings) -> tuple[str, ...]:
-        """Return the merge of one expert as it would be typed.
+        """Return the merge of one expert as a command line, for display.
 
-        The stage merges in its own process, into a place by content that the output's name then
-        leads to.
+        The stage merges in-process, to a content address; the shown output is a link to it.
         """
         base = store_keys.weight(self.engine.name, self.model.expert(expert.name).dit)
         lora = store_keys.weight(self.engine.name, speed_lora.weight_file)
@@ -133,7 +132,7 @@ class Planner:
     def train_command(
         self, name: ExpertName, resume: Path | None = None, merge_receipt: str | None = None
     ) -> tuple[str, ...]:
-        """Return the command that trains one expert, going on from `resume` when given."""
+        """Return the command that trains one expert, continuing from `resume` if given."""
         expert = self.spec.expert(name)
         train = TrainNetwork(
             model=self.model,
@@ -144,14 +143,31 @@ class Planner:
             weights=self._weights,
             output_dir=self._staging_path(self.spec.keys.checkpoints(name)),
             output_name=self.spec.output_name(name),
-            comment=comment(self.spec, name, merge_receipt),
+            comment=self._comment(name, merge_receipt),
             resume=resume,
             network_weights=self._starting_file(expert),
         )
         return self.engine.command(train.script, train.arguments())
 
+    def _comment(self, name: ExpertName, merge_receipt: str | None) -> str:
+        """Return the training comment that identifies an expert's checkpoints and states.
+
+        `merge_receipt` is the hash of the base's merge receipt, if it was merged.
+        """
+        facts = {
+            "run": self.spec.name,
+            "expert": name,
+            "model": self.model.name,
+            "task": self.model.task,
+            "dataset": self.spec.dataset.version,
+            "engine": self.spec.engine,
+        }
+        if merge_receipt is not None:
+            facts["merge_receipt"] = merge_receipt
+        return json.dumps(facts, separators=(",", ":"))
+
     def memory_use(self, name: ExpertName | None = None) -> MemoryUse:
-        """Return what training one expert asks of the GPU's memory; without one, what caching."""
+        """Return the GPU memory use of training one expert, or of caching if `name` is None."""
         shapes = shapes_of(self.groups)
         if name is None:
             return MemoryUse(shapes=shapes, swappable=0)
@@ -169,14 +185,14 @@ class Planner:
         return self._path(self.spec.keys.initial_weights(expert.name, expert.start.sha256))
 
     def dit(self, expert: ExpertSpec) -> Path:
-        """Return where the trainer of one expert finds its base: merged, for a speed LoRA."""
+        """Return the base model that an expert trains on; merged if it has a speed LoRA."""
         base = self.model.expert(expert.name).dit
         if expert.speed_lora is None:
             return self._path(store_keys.weight(self.engine.name, base))
         return self._staging_path(self.spec.keys.merged_input(expert.name, base))
 
     def weight_files(self) -> tuple[WeightFile, ...]:
-        """Return every file the run needs, none twice."""
+        """Return every weight file the run needs, without duplicates."""
         files = [*self.model.tokenizers, self.model.vae, self.model.t5]
         if self.model.clip_weights is not None:
             files.append(self.model.clip_weights)
@@ -202,7 +218,7 @@ class Planner:
 
     @property
     def prepared_key(self) -> str:
-        """Return where the repaired dataset is kept."""
+        """Return the key of the repaired dataset."""
         return store_keys.prepared(self.spec.guild, self.spec.dataset.version)
 
     @property
@@ -228,21 +244,3 @@ def steps_per_epoch(groups: GroupPlan) -> int:
             "Add images, or clips of at least one frame at 16 frames a second.",
         )
     return groups.steps_per_epoch
-
-
-def comment(spec: RunSpec, name: ExpertName, merge_receipt: str | None = None) -> str:
-    """Return what the checkpoints and states of one expert of a run say of their origin.
-
-    `merge_receipt` is the hash of the proof that the base was merged, where it was.
-    """
-    facts = {
-        "run": spec.name,
-        "expert": name,
-        "model": spec.model,
-        "task": find_model(spec.model).task,
-        "dataset": spec.dataset.version,
-        "engine": spec.engine,
-    }
-    if merge_receipt is not None:
-        facts["merge_receipt"] = merge_receipt
-    return json.dumps(facts, separators=(",", ":"))

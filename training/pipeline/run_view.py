@@ -1,4 +1,4 @@
-"""A run as people see it: its folded events, the newest progress and its place in line."""
+"""A run as shown to users: folded events, latest progress, position in the queue."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from training.vocabulary import ExpertName, StageKey
 
 
 class Progress(BaseModel):
-    """The newest, lossy progress of one stage: `done` of `total` items, layers or steps."""
+    """The latest progress of one stage; it may be stale. `done` counts items or layers."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -40,7 +40,7 @@ class Metric(BaseModel):
 
 
 class ExpertView(BaseModel):
-    """How far one expert is."""
+    """The progress of one expert."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -70,7 +70,7 @@ class RunSummary(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
-    """One run with everything a card shows."""
+    """A run with everything that its card shows."""
 
     run: Run
     keys: tuple[StageKey, ...]
@@ -83,12 +83,12 @@ class RunView:
         return self.run.spec
 
     def current(self) -> tuple[StageKey, ...]:
-        """Return the stages that work now or wait for their turn, in the run's order."""
+        """Return the stages that run or are queued, in the run's order."""
         alive = (StageStatus.RUNNING, StageStatus.SUBMITTED, StageStatus.INTERRUPTED)
         return tuple(key for key in self.keys if self.run.stage(key).status in alive)
 
     def expert(self, name: ExpertName) -> ExpertView:
-        """Return how far one expert is: durable events, or newer progress where there is some."""
+        """Return an expert's progress from durable events, or from newer progress reports."""
         state = self.run.expert(name)
         newest = self.progress.get(StageKey("train", name), Progress())
         settings = self.spec.expert(name).settings
@@ -120,7 +120,7 @@ class RunView:
 
 
 def damaged_summary(name: str, error: str) -> RunSummary:
-    """Return what a listing says of a run whose record cannot be read."""
+    """Return the summary of a run whose record cannot be read."""
     return RunSummary(
         name=name,
         model="?",
@@ -135,7 +135,7 @@ def damaged_summary(name: str, error: str) -> RunSummary:
 
 
 def stage_keys(spec: RunSpec) -> tuple[StageKey, ...]:
-    """Return the keys of a run's stages in the order in which people read them."""
+    """Return the keys of a run's stages in display order."""
     keys = [StageKey("prepare"), StageKey("fetch"), StageKey("cache")]
     keys += [StageKey("merge", e.name) for e in spec.experts if e.speed_lora is not None]
     keys += [StageKey("train", expert.name) for expert in spec.experts]
@@ -143,7 +143,7 @@ def stage_keys(spec: RunSpec) -> tuple[StageKey, ...]:
 
 
 def view_run(runtime: Runtime, guild: str, name: str) -> RunView:
-    """Return a run as it stands now.
+    """Return the current view of a run.
 
     Raises:
         NotFoundError: The guild has no such run.
@@ -152,7 +152,7 @@ def view_run(runtime: Runtime, guild: str, name: str) -> RunView:
 
 
 def view_of(runtime: Runtime, run: Run) -> RunView:
-    """Return what is to be shown of a run whose events were read."""
+    """Return the view of a loaded run."""
     keys = stage_keys(run.spec)
     looks = each(lambda key: _look(runtime, run, key), keys)
     progress = {key: found for key, (found, _) in zip(keys, looks, strict=True) if found}
@@ -162,7 +162,7 @@ def view_of(runtime: Runtime, run: Run) -> RunView:
 
 
 def _look(runtime: Runtime, run: Run, key: StageKey) -> tuple[Progress | None, int | None]:
-    """Return the newest progress of a stage and its place in line; asks only who can know."""
+    """Return the latest progress of a stage and its queue position, querying only if needed."""
     stage = run.stage(key)
     if stage.attempt == 0:
         return None, None
@@ -175,7 +175,7 @@ def _look(runtime: Runtime, run: Run, key: StageKey) -> tuple[Progress | None, i
 
 
 def metrics(runtime: Runtime, spec: RunSpec, name: ExpertName) -> list[Metric]:
-    """Return every step of one expert once; a step taken again by a later attempt replaces it."""
+    """Return every step of one expert once; a later attempt's value replaces an earlier one."""
     key = StageKey("train", name)
     steps: dict[int, Metric] = {}
     attempts = runtime.log(spec.guild, spec.name).load().stage(key).attempt
@@ -191,10 +191,7 @@ def metrics(runtime: Runtime, spec: RunSpec, name: ExpertName) -> list[Metric]:
 
 
 def _shows_progress(key: StageKey, stage: StageState) -> bool:
-    """Return whether anybody wants to know how far an attempt is; of a training, also afterwards.
-
-    Each answer is a question to whoever keeps them.
-    """
+    """Return whether a stage's progress is worth a query; for training also after its end."""
     if key.stage == "train":
         return stage.attempt > 0
     return stage.status is StageStatus.RUNNING

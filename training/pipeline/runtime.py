@@ -1,4 +1,4 @@
-"""What the pipeline works with, handed in by a composition root."""
+"""The adapters that the pipeline works with, passed in by a composition root."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,19 +25,19 @@ def now() -> datetime:
 
 
 def no_gpu(_model: Model, _engine: EngineName) -> None:
-    """Name no card: stages run on a CPU, or on one that is not known."""
+    """Return no GPU: stages run on a CPU or an unknown GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """The adapters of one installation, and how much an upload may ask of it.
+    """The adapters and limits of one installation.
 
     Attributes:
-        gpu: Names the card that an engine trains a model on, where it is known.
-        only_gpu: The one card there is, where stages run on a machine whose card is known.
-        only_engine: The one engine that its stages can train with, where there is one.
-        prices: Tells what GPUs cost; Modal's dated public list unless another is handed in.
-        remote_advance: Has a run of a guild advanced by others; without it whoever asks does it.
+        gpu: Returns the GPU that an engine trains a model on, if known.
+        only_gpu: The machine's GPU, if stages run on a single known one.
+        only_engine: The only engine that stages can use, if limited to one.
+        prices: Returns the GPU prices; by default Modal's public list.
+        remote_advance: Asks another process to advance a run; None to advance in-process.
     """
 
     store: Store
@@ -54,14 +54,14 @@ class Runtime:
     remote_advance: Callable[[str, str], None] | None = None
 
     def require_engine(self, spec: RunSpec) -> None:
-        """Raise when stages here cannot train what a run asks for.
+        """Raise if this installation cannot train the run.
 
         Raises:
-            RequestError: They train with another engine than the run was started for.
+            RequestError: It trains with another engine than the run's.
         """
         if self.only_engine not in (None, spec.engine):
             raise RequestError(
-                f"{spec.name} was started with {spec.engine}, and what is deployed here now trains "
+                f"{spec.name} was started with {spec.engine}, but this installation now trains "
                 f"with {self.only_engine}.",
                 "Start another run; the checkpoints of this one are kept.",
                 StartRun(),
@@ -76,10 +76,10 @@ class Runtime:
         return Planner(spec, self.groups(spec), self.engine(spec.engine), self.store)
 
     def report(self, spec: RunSpec) -> Report:
-        """Return what the inspection of the run's dataset found."""
+        """Return the report on the run's dataset."""
         data = self.store.read(spec.keys.report)
         return Report.model_validate_json(data)
 
     def groups(self, spec: RunSpec) -> GroupPlan:
-        """Return how the run's dataset is cut into training items."""
+        """Return how the run's dataset is split into training items."""
         return cut_run(self.report(spec), spec)

@@ -1,4 +1,4 @@
-"""What the environment says of the work itself: the same wherever a stage or the bot runs."""
+"""Settings of stages, read from the environment; the same for stages and the bot."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -54,13 +54,13 @@ class StageSettings(BaseSettings):
         )
 
 
-# All that are to be set where stages run as they are set where they are deployed.
+# Variables that a deployment passes on to the stages.
 STAGE_VARIABLES = (
     *(f"{PREFIX}{name.upper()}" for name in StageSettings.model_fields),
-    "HF_ENDPOINT",  # huggingface_hub's own: the mirror that weights are fetched from
+    "HF_ENDPOINT",  # read by huggingface_hub: the mirror that weights are fetched from
 )
 
 
 def chosen(names: tuple[str, ...], environment: Mapping[str, str]) -> dict[str, str | None]:
-    """Return those of the variables that are set, and not to nothing."""
+    """Return the variables that are set and not empty."""
     return {name: environment[name] for name in names if environment.get(name)}

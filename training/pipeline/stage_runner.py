@@ -1,4 +1,4 @@
-"""Running one attempt of one stage: lease, heartbeat, events, and what its failure means."""
+"""Runs one attempt of a stage: lease, heartbeat, events, failures."""
 
 import logging
 import threading
@@ -26,14 +26,14 @@ from training.vocabulary import StageKey
 
 
 class ProgressReporter:
-    """Replaces one value on a board; what comes too soon after the last is dropped."""
+    """Updates one value on a board; updates that come too fast are dropped."""
 
     def __init__(self, board: Board, key: str) -> None:
         self._board, self._key = board, key
         self._told_at = float("-inf")
 
     def tell(self, data: bytes, *, is_last: bool = False) -> None:
-        """Replace the value; the last one of a stage is never dropped."""
+        """Update the value; the last one of a stage is never dropped."""
         if is_last or monotonic() - self._told_at >= self._board.pause_seconds:
             self._told_at = monotonic()
             self._board.show(self._key, data)
@@ -43,12 +43,12 @@ logger = logging.getLogger(__name__)
 
 
 class StageInterruptedError(Exception):
-    """The attempt cannot go on, through no fault of the run; the next attempt may."""
+    """The attempt cannot continue for external reasons; the next attempt may."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What a stage has to say when its result is stored."""
+    """The outcome of a successful stage."""
 
     reused: bool = False
     note: str = ""
@@ -56,7 +56,7 @@ class StageResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageContext:
-    """What one attempt of a stage works with."""
+    """The context of one attempt of a stage."""
 
     runtime: Runtime
     spec: RunSpec
@@ -70,17 +70,17 @@ class StageContext:
     _write_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def path(self, key: str) -> Path:
-        """Return where programs find what is stored at a key."""
+        """Return the local path of what is stored at `key`."""
         return self.runtime.store.path(key)
 
     def staging_path(self, key: str) -> Path:
-        """Return where programs make what is to be kept at a key; its folder is there."""
+        """Return a staging path for `key`; its parent directory exists."""
         place = self.runtime.store.staging_path(key)
         place.parent.mkdir(parents=True, exist_ok=True)
         return place
 
     def keep(self, *keys: str) -> None:
-        """Store what was made in the workshops of these keys, unless an attempt has taken over.
+        """Store the staged files of these keys, unless another attempt took over.
 
         Raises:
             StageInterruptedError: This attempt no longer holds the stage's lease.
@@ -99,11 +99,11 @@ class StageContext:
             _append(self._log, self.runtime, self.key, self.attempt, body)
 
     def report_progress(self, data: bytes, *, is_last: bool = False) -> None:
-        """Show the newest progress; all but the last may be dropped."""
+        """Publish the latest progress; all but the last update may be dropped."""
         self._reporter.tell(data, is_last=is_last)
 
     def show_log(self, log: Path) -> None:
-        """Show the end of what this attempt's programs have printed so far."""
+        """Publish the log tail of this attempt."""
         key = self.spec.keys.log_tail(self.key)
         self.runtime.board.show(key, end_of(log))
 
@@ -113,17 +113,17 @@ class StageContext:
             raise StageInterruptedError("another attempt has taken over")
 
     def check_stopping(self) -> None:
-        """Raise when the attempt was told to stop.
+        """Raise if the attempt was told to stop.
 
         Raises:
-            StageInterruptedError: A signal or a lost lease asks for it.
+            StageInterruptedError: A signal arrived or the lease was lost.
         """
         if self.stopping.is_set():
             raise StageInterruptedError("stopped on request")
 
     @contextmanager
     def shared(self, name: str, key: str) -> Generator[None]:
-        """Hold a lease on what several runs make at or below `key`; wait while another makes it."""
+        """Hold a lease on shared work at or below `key`; wait while another run holds it."""
         leases, holder = self.runtime.leases, self.grant.holder
         with hold_lease(leases, name, holder=holder, wait=self._wait, on_lost=self.stopping.set):
             self.runtime.store.refresh(key)
@@ -140,22 +140,22 @@ StageFunction = Callable[[StageContext], StageResult]
 def run_stage(
     runtime: Runtime, call: Call, function: StageFunction, stopping: threading.Event
 ) -> StageStatus | None:
-    """Run one attempt of a stage and advance the run; None when another attempt lives.
+    """Run one attempt of a stage and advance the run; None if another attempt is alive.
 
-    Expected failures become `StageFailed`, interruptions `StageStopped`; anything else is raised
-    after it was written down.
+    Expected failures become `StageFailed`, interruptions `StageStopped`; anything else is recorded
+    and re-raised.
     """
     log = runtime.log(call.guild, call.run)
     if _is_over(log.load(), call):
-        # Without the lease, which the next attempt may be about to take.
+        # Without taking the lease, which the next attempt may need.
         request_advance(runtime, call.guild, call.run)
         return None
     name = lease_name(call.guild, call.run, call.key)
-    # Containers of one image can have the same host name and process number.
+    # Containers can share host names and process ids.
     holder = f"{call.name}/{uuid.uuid4().hex}"
     grant = runtime.leases.acquire(name, holder=holder, attempt=call.attempt)
     if grant is None:
-        logger.warning("run %s: %s is in other hands", call.run, call.key)
+        logger.warning("run %s: another attempt holds %s", call.run, call.key)
         return None
     run = log.load()
     if _is_over(run, call) or _was_cut_off(runtime, log, run, call):
@@ -187,9 +187,9 @@ def _append(log: RunLog, runtime: Runtime, key: StageKey, attempt: int, body: St
 
 
 def _was_cut_off(runtime: Runtime, log: RunLog, run: Run, call: Call) -> bool:
-    """Return whether the attempt has worked before, in a container that is gone; and say so.
+    """Record, and return, whether this attempt already ran in a container that is gone.
 
-    Going on under the same number would replace what the first one kept, such as its metrics.
+    Continuing under the same number would overwrite its files, such as metrics.
     """
     stage = run.stage(call.key)
     if stage.attempt != call.attempt or stage.status is not StageStatus.RUNNING:
@@ -201,9 +201,9 @@ def _was_cut_off(runtime: Runtime, log: RunLog, run: Run, call: Call) -> bool:
 
 
 def _is_over(run: Run, call: Call) -> bool:
-    """Return whether the attempt has said its last word, or there is nothing to do any more.
+    """Return whether the attempt has ended or the run needs no more work.
 
-    A platform may start a call again that it has interrupted itself.
+    A platform may restart a call that it interrupted.
     """
     if run.status.is_final or run.cancel_requested:
         return True
@@ -242,7 +242,7 @@ def _attempt(context: StageContext, function: StageFunction) -> StageStatus:
 
 
 def _refusal(error: OSError) -> str:
-    """Return what an operating system said, and of which file."""
+    """Return the operating system's message and the file's name."""
     reason = error.strerror or str(error)
     return f"{Path(error.filename).name}: {reason}" if error.filename else reason
 

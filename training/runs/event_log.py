@@ -26,7 +26,7 @@ class DamagedRunError(TrainingError):
 
 
 class Writer(BaseModel):
-    """Who writes one event file."""
+    """The writer of one event file."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -71,25 +71,25 @@ class RunLog:
             raise self._damaged() from error
 
     def load(self) -> Run:
-        """Return the run as its events have it now."""
+        """Return the run folded from its events."""
         return fold(self.spec(), self.events())
 
     def events(self) -> list[Event]:
-        """Return all events in order: stages first, then requests, then what `advance` wrote.
+        """Return all events in order: stages first, then requests, then those of `advance`.
 
-        Only `advance` writes final events, and after a final event nothing counts: so its files
-        are read last. Within each group the order is (attempt, sequence), never the clock.
+        Only `advance` writes final events, and nothing counts after a final event, so its files
+        come last. Within each group the order is (attempt, sequence), never the clock.
         """
         found = sorted(self._lines(), key=lambda line: line[:4])
         return [event for *_, event in found]
 
     def append(self, writer: Writer, event: Event) -> None:
-        """Add an event at the end of the writer's file."""
+        """Append an event to the writer's file."""
         line = _EVENT.dump_json(event) + b"\n"
         self._store.append(f"{self._folder}/{writer.file_name}", line)
 
     def append_alone(self, name: str, event: Event) -> None:
-        """Add an event in a file of its own: of several who do so at once, none replaces another's.
+        """Write an event to a new file; concurrent callers never overwrite each other.
 
         Raises:
             OSError: It could not be stored.
@@ -124,7 +124,7 @@ class RunLog:
             writer = _writer(file_name)
             if writer is None:
                 continue
-            # A line without its end was cut off by a crash in the middle of the write.
+            # A line without its newline was cut off by a crash.
             complete = data[: data.rfind(b"\n") + 1].splitlines()
             group = groups.get(writer.name, 0)
             for sequence, line in enumerate(complete):
@@ -141,5 +141,5 @@ def _writer(file_name: str) -> Writer | None:
 
 
 def events_as_json(events: list[Event]) -> str:
-    """Return the events as one indented JSON list, for people and archives."""
+    """Return the events as one indented JSON list."""
     return json.dumps([_EVENT.dump_python(event, mode="json") for event in events], indent=2)

@@ -1,7 +1,7 @@
-"""The settings a user may give a run, one grammar for chat and command line, resolved per expert.
+"""The hyperparameters a user may set: one grammar for chat and command line, resolved per expert.
 
 A setting is one value for all experts (`1e-4`) or one for each (`high=1e-4 low=8e-5`; `:` and `,`
-are accepted too). What is not given comes from the catalogue.
+also work). Defaults come from the catalogue.
 """
 
 import re
@@ -21,14 +21,14 @@ from training.vocabulary import ExpertName, Resolution
 Optimizer = Literal["adamw8bit", "adamw", "adafactor"]
 
 _EXPERTS: tuple[ExpertName, ...] = ("main", "high", "low")
-# An expert's name begins a word: `owner/fast-low:a.safetensors` names a file, and no expert.
+# An expert's name starts a word: `owner/fast-low:a.safetensors` names a file, not an expert.
 _PAIR = re.compile(r"(?<![^\s,;])(?P<expert>main|high|low)\s*[=:]\s*(?P<value>[^\s,;]+)")
 _BOUNDS = {"ge": "from", "gt": "above", "le": "up to"}
 _SEPARATORS = re.compile(r"[\s,;]*")
 
 
 class ExpertSettings(BaseModel):
-    """Everything that decides how one expert is trained; the defaults are the guide's."""
+    """All hyperparameters of one expert; the defaults are the guide's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,31 +47,32 @@ class ExpertSettings(BaseModel):
         float, Field(gt=0, le=10, description="power of the polynomial schedule")
     ] = 2.0
     min_lr_ratio: Annotated[
-        float, Field(ge=0, le=1, description="last learning rate as a part of the first")
+        float, Field(ge=0, le=1, description="final learning rate as a fraction of the initial one")
     ] = 0.01
     optimizer: Annotated[Optimizer, Field(description="optimizer")] = "adamw8bit"
     blocks_to_swap: Annotated[
-        int, Field(ge=0, description="blocks of the model in main memory: slower, needs less GPU")
+        int,
+        Field(ge=0, description="model blocks kept in main memory: slower, needs less GPU memory"),
     ] = 0
     fp8: Annotated[bool, Field(description="base weights in 8 bits; on for 14B models")] = False
 
 
 class ItemSettings(BaseModel):
-    """What the training items of all experts are cut to, since they share their caches."""
+    """Limits for the training items of all experts, which share their caches."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_frames: Annotated[
-        int | None, Field(ge=1, le=129, description="most frames of a clip trained on at once")
+        int | None, Field(ge=1, le=129, description="cap on frames per training clip")
     ] = None
     resolution: Annotated[
         Resolution | None,
-        Field(description="size of images and clips, 480p or 720p; the model's when left out"),
+        Field(description="resolution of images and clips, 480p or 720p; default: the model's"),
     ] = None
 
 
 class SpeedLoraSettings(BaseModel):
-    """The speed LoRA that is merged into one expert's base, and how strongly."""
+    """The speed LoRA merged into one expert's base, and its strength."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -96,14 +97,14 @@ LIGHTNING_NAMES: tuple[str, ...] = ("lightning_file", "lightning_strength")
 
 CONFIG_TEXTS: Mapping[str, str] = MappingProxyType(
     {
-        "dataset_toml": "your own musubi-tuner dataset TOML, in place of the guide's",
-        "dataset_config": "from-zip uses the dataset TOML that lies in the dataset's zip",
+        "dataset_toml": "your musubi-tuner dataset TOML, instead of the guide's",
+        "dataset_config": "from-zip uses the dataset TOML inside the dataset's zip",
     }
 )
 
 
 def describe(name: str) -> str:
-    """Return one line on the setting `name`, for option lists and help texts."""
+    """Return a one-line description of a setting."""
     if name in CONFIG_TEXTS:
         return CONFIG_TEXTS[name]
     if name in LIGHTNING_NAMES:
@@ -114,7 +115,7 @@ def describe(name: str) -> str:
 
 
 def split_value(name: str, text: str, experts: tuple[ExpertName, ...]) -> dict[ExpertName, str]:
-    """Return the value that `text` gives each of `experts`; one it does not name is left out.
+    """Return the value for each of `experts`; those that `text` does not name are left out.
 
     Raises:
         RequestError: The text mixes both forms, names an expert twice or one the model lacks.
@@ -146,10 +147,10 @@ def option(name: str) -> str:
 
 
 def resolve_expert(model: Model, expert: Expert, given: Mapping[str, str]) -> ExpertSettings:
-    """Return the complete settings of one expert: the catalogue's, changed by what was given.
+    """Return the complete settings of one expert: given values over the catalogue's defaults.
 
     Raises:
-        RequestError: A value is out of range, of the wrong kind, or without an effect.
+        RequestError: A value is out of range, of the wrong type, or has no effect.
     """
     values: dict[str, object] = {
         "expert": expert.name,
@@ -174,10 +175,10 @@ def resolve_expert(model: Model, expert: Expert, given: Mapping[str, str]) -> Ex
 
 
 def resolve_items(given: Mapping[str, str]) -> ItemSettings:
-    """Return what the training items are cut to.
+    """Parse the limits for training items.
 
     Raises:
-        RequestError: A value is out of range or of the wrong kind.
+        RequestError: A value is out of range or of the wrong type.
     """
     try:
         return ItemSettings.model_validate(dict(given))
@@ -188,10 +189,10 @@ def resolve_items(given: Mapping[str, str]) -> ItemSettings:
 def resolve_speed_lora(
     model: Model, expert: ExpertName, given: Mapping[str, str]
 ) -> SpeedLoraSettings | None:
-    """Return the speed LoRA for one expert of the model, None for a model without one.
+    """Return the speed LoRA of one expert, or None if the model has none.
 
     Raises:
-        RequestError: The model takes no speed LoRA, or a value is not usable.
+        RequestError: The model takes no speed LoRA, or a value is invalid.
     """
     if model.speed_lora is None:
         if given:
@@ -247,7 +248,7 @@ def _expected(field: FieldInfo) -> str:
 
 
 def _without_none(annotation: object) -> object:
-    """Return the one kind of value that an optional setting has."""
+    """Return the type inside an optional type."""
     if get_origin(annotation) not in (Union, UnionType):
         return annotation
     return next(kind for kind in get_args(annotation) if kind is not type(None))

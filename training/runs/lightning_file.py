@@ -1,4 +1,4 @@
-"""Which file of the Hugging Face Hub a Lightning setting names, in the forms people write it."""
+"""Parses the Lightning file setting, in the forms people write it."""
 
 import re
 from urllib.parse import unquote
@@ -19,17 +19,17 @@ _ADDRESS = re.compile(
 
 
 def find_lightning_file(text: str, own: WeightFile) -> WeightFile:
-    """Return the file that `text` names: by its path, by repository and path, or by its address.
+    """Return the file that `text` names by path, by repository and path, or by URL.
 
-    A path alone is one of the model's own repository, at the commit that this is pinned to;
-    elsewhere the newest of `main` is meant unless an address names another revision.
+    A bare path refers to the default file's repository at its pinned commit; otherwise the
+    revision is `main` unless the URL names another.
 
     Args:
-        text: What was given for one expert.
-        own: The file that the model takes by itself.
+        text: The value for one expert.
+        own: The model's default file.
 
     Raises:
-        RequestError: The text has none of these forms.
+        RequestError: `text` has none of these forms.
     """
     if re.fullmatch(FILE, text):
         return WeightFile(own.repo, text, own.revision)

@@ -1,4 +1,4 @@
-"""The learning-rate schedules a run can have, and which settings each of them takes."""
+"""The learning-rate schedules and the settings that each one uses."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -16,7 +16,7 @@ Scheduler = Literal[
     "rex",
 ]
 
-# What musubi-tuner hands to a schedule; the others would pass it over without a word.
+# What musubi-tuner passes to a schedule; the others would silently ignore it.
 # Source: `get_lr_scheduler` in its training/trainer_base.py.
 _TAKEN_BY: Mapping[str, tuple[Scheduler, ...]] = MappingProxyType(
     {
@@ -27,15 +27,15 @@ _TAKEN_BY: Mapping[str, tuple[Scheduler, ...]] = MappingProxyType(
 
 
 def require_effect(scheduler: Scheduler, given: Mapping[str, str], min_lr_ratio: float) -> None:
-    """Refuse settings that a schedule has no use for.
+    """Refuse settings that a schedule ignores.
 
     Args:
         scheduler: The schedule of the run.
-        given: What the user asked for, by the names of settings.
-        min_lr_ratio: The last learning rate as a part of the first.
+        given: The settings that the user gave.
+        min_lr_ratio: The final learning rate as a fraction of the initial one.
 
     Raises:
-        RequestError: A given setting would have no effect, or a falling rate would not fall.
+        RequestError: A setting would have no effect, or a decaying rate would not decay.
     """
     for name, schedulers in _TAKEN_BY.items():
         if name in given and scheduler not in schedulers:

@@ -1,4 +1,4 @@
-"""What a user asks for, checked against the catalogue and turned into a run's spec."""
+"""A user's request, and the spec of the run that it becomes."""
 
 import re
 import unicodedata
@@ -33,10 +33,10 @@ _REFERENCE = re.compile(r"(?P<name>[^@]+)(?:@(?P<number>\d{1,6}))?")
 
 
 class DatasetRef(BaseModel):
-    """One version of a dataset; `version` is its content id and decides what can be reused.
+    """One version of a dataset; caches are reused by its content id, `version`.
 
     Attributes:
-        media: Whether training reads the repaired files or those that were uploaded.
+        media: Whether training reads the repaired or the uploaded files.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,12 +51,12 @@ class DatasetRef(BaseModel):
 
 
 class StartingPoint(BaseModel):
-    """The LoRA file that an expert starts from: as it was named, and its content.
+    """The LoRA file that an expert starts from: the user's name for it, and its hash.
 
-    The run keeps a copy of its own, so that the source may be removed.
+    The run keeps its own copy, so the source may be removed.
 
     Attributes:
-        kept_by: The earlier run whose copy is used, where this one does what that left undone.
+        kept_by: The earlier run whose copy is used, if this run finishes that one's work.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,7 +67,7 @@ class StartingPoint(BaseModel):
 
 
 class ExpertSpec(BaseModel):
-    """One expert of a run with everything that decides its training."""
+    """One expert of a run with all its settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -82,12 +82,12 @@ class ExpertSpec(BaseModel):
 
 
 class RunSpec(BaseModel):
-    """One run as it was asked for; written once, before anyone is told that the run exists.
+    """A run as requested; stored once, before anything refers to the run.
 
     Attributes:
-        items: What training items are cut to, where not as in the guide.
+        items: Limits for training items, if not the guide's.
         gpu: The GPU that was asked for; None for the model's own.
-        dataset_toml: The user's own dataset TOML, in place of the guide's groups.
+        dataset_toml: The user's dataset TOML, instead of the guide's groups.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -106,7 +106,7 @@ class RunSpec(BaseModel):
     gpu: str | None = None
     continues: str | None = None
     caches_after: Annotated[
-        str | None, Field(description="the failed run whose caches are not used: made anew")
+        str | None, Field(description="the failed run whose caches must not be reused")
     ] = None
     dataset_toml: str | None = None
 
@@ -125,12 +125,12 @@ class RunSpec(BaseModel):
 
 
 class TrainRequest(BaseModel):
-    """What `/train` and `lorabot train` take, before it is checked against a model.
+    """A training request, before it is checked against a model.
 
     Attributes:
         gpu: The GPU to cache and train on; defaults to the model's own.
-        dataset_toml: The text of a dataset TOML of the user's own.
-        dataset_config: Use the dataset TOML that lies in the dataset's zip.
+        dataset_toml: The text of the user's dataset TOML.
+        dataset_config: Use the dataset TOML inside the dataset's zip.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -167,10 +167,10 @@ def check_name(kind: str, name: str) -> str:
 
 
 def name_from_file(file_name: str, kind: str = "dataset") -> str:
-    """Return the name that an uploaded file's own name suggests, such as `annika-v2`.
+    """Derive a name such as `annika-v2` from an uploaded file's name.
 
     Raises:
-        RequestError: Nothing of the file's name can be used.
+        RequestError: The file's name has no usable characters.
     """
     stem = unicodedata.normalize("NFKD", file_name.rsplit(".", 1)[0].lower())
     plain = stem.encode("ascii", "ignore").decode()
@@ -184,7 +184,7 @@ def name_from_file(file_name: str, kind: str = "dataset") -> str:
 
 
 def parse_reference(text: str) -> tuple[str, int | None]:
-    """Return the name and the version number of `annika@3`; None stands for the newest.
+    """Parse `annika@3` into name and version number; None means the newest.
 
     Raises:
         RequestError: The text is not a dataset's name with an optional version number.
@@ -220,10 +220,10 @@ def resolve_experts(request: TrainRequest) -> tuple[Model, tuple[ExpertSpec, ...
 
 
 def requested_items(request: TrainRequest) -> ItemSettings:
-    """Return what the request cuts its training items to.
+    """Return the request's limits for training items.
 
     Raises:
-        RequestError: A value is out of range or of the wrong kind.
+        RequestError: A value is out of range or of the wrong type.
     """
     return resolve_items({n: request.settings[n] for n in ITEM_NAMES if n in request.settings})
 

@@ -1,4 +1,4 @@
-"""How a run's dataset is cut into items: as the guide does for the model, or by a user's TOML."""
+"""Splits a run's dataset into training items: by the guide's rules or by the user's TOML."""
 
 from training.catalogue.models import Model, find_model
 from training.dataset.config.group import GroupPlan
@@ -19,20 +19,20 @@ def cut_dataset(
     """Return the groups that a run trains in.
 
     Args:
-        report: Of the set as it is used.
+        report: The report on the dataset as trained.
         model: Decides the resolution, unless `items` does.
-        items: What to cut items to.
-        dataset_toml: The text of the user's own dataset TOML, in place of the guide's groups.
+        items: Limits for training items.
+        dataset_toml: The text of the user's dataset TOML, instead of the guide's groups.
 
     Raises:
-        RequestError: The wishes contradict each other, or the TOML is not usable.
+        RequestError: The settings contradict each other, or the TOML is not usable.
     """
     if dataset_toml is None:
         return plan_groups(report, items.resolution or model.resolution, items.max_frames)
     for name, value in items:
         if value is not None:
             raise RequestError(
-                f"{option(name)} and a dataset TOML of your own contradict each other.",
+                f"{option(name)} cannot be combined with your own dataset TOML.",
                 "Leave one of them out; the TOML itself sets frames and resolution.",
             )
     return _own(dataset_toml, report)
@@ -44,15 +44,15 @@ def cut_run(report: Report, spec: RunSpec) -> GroupPlan:
 
 
 def remarks(dataset_toml: str | None, report: Report) -> tuple[Finding, ...]:
-    """Return what is to be said about the user's own TOML; nothing where there is none."""
+    """Return the findings on the user's TOML; none without a TOML."""
     return plan_user_toml(dataset_toml, report).findings if dataset_toml is not None else ()
 
 
 def config_of_zip(report: Report) -> str:
-    """Return the dataset TOML that lay in the zip.
+    """Return the dataset TOML of the zip.
 
     Raises:
-        RequestError: There is none, or more than one.
+        RequestError: The zip has none, or more than one.
     """
     if len(report.configs) == 1:
         return report.configs[0].text
@@ -69,10 +69,10 @@ def config_of_zip(report: Report) -> str:
 
 
 def check_config_size(file: str, size_bytes: int) -> None:
-    """Refuse a file that is too long for a dataset TOML.
+    """Refuse a file that is too large for a dataset TOML.
 
     Raises:
-        RequestError: It is.
+        RequestError: It is too large.
     """
     if size_bytes > LARGEST_BYTES:
         raise RequestError(
@@ -85,14 +85,14 @@ def read_config(file: str, content: bytes) -> str:
     """Return the text of an uploaded dataset TOML.
 
     Raises:
-        RequestError: It is too long, or not a text.
+        RequestError: It is too large, or not text.
     """
     check_config_size(file, len(content))
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RequestError(
-            f"{file} is not a plain text.", "Save it as plain text (UTF-8)."
+            f"{file} is not plain text.", "Save it as plain text (UTF-8)."
         ) from error
 
 

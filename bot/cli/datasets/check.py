@@ -1,4 +1,4 @@
-"""`lorabot check`: what is wrong with a dataset's zip, before anything is stored."""
+"""`lorabot check`: check a dataset's zip without storing it."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,14 +23,14 @@ from training.registry.dataset_draft import DatasetDraft, Upload, inspect_upload
 
 
 def check(
-    zip_file: Annotated[Path, Parameter(name="ZIP", help="The zip to look at.")],
+    zip_file: Annotated[Path, Parameter(name="ZIP", help="The zip to check.")],
     /,
     *,
     repair: Annotated[
-        Path | None, Parameter(help="Write the repaired set into this new or empty folder.")
+        Path | None, Parameter(help="Write the repaired dataset into this new or empty folder.")
     ] = None,
     trigger: Trigger = None,
-    sheet: Annotated[Path | None, Parameter(help="Write the contact sheet to this JPEG.")] = None,
+    sheet: Annotated[Path | None, Parameter(help="Write a contact sheet to this JPEG.")] = None,
     json: Json = False,
     home: Home | None = None,
 ) -> None:
@@ -58,9 +58,9 @@ def check(
 
 
 def _look(upload: Upload, limits: Limits, *, as_json_too: bool) -> DatasetDraft:
-    """Inspect a zip; one that is refused outright still gives a report where JSON is wanted."""
+    """Inspect a zip. With JSON output, even a zip that is refused outright gets a report."""
     try:
-        with counted("Looking", is_quiet=as_json_too) as on_progress:
+        with counted("Checking", is_quiet=as_json_too) as on_progress:
             return inspect_upload(upload, on_progress, limits)
     except (ArchiveRefusedError, TooSlowError) as error:
         if as_json_too:
@@ -69,17 +69,17 @@ def _look(upload: Upload, limits: Limits, *, as_json_too: bool) -> DatasetDraft:
 
 
 def _refuse_shown(report: Report, zip_file: Path) -> None:
-    """Raise for a set that cannot be used, whose findings are on the screen already."""
+    """Raise if the dataset cannot be used; its findings have been printed already."""
     if errors := len(report.errors):
         must = "1 finding" if errors == 1 else f"{errors} findings"
         raise DatasetError(
-            f"{zip_file.name} cannot be trained on as it is: {must} above, marked [error].",
-            "Change what they name, zip the folder again and check it once more.",
+            f"{zip_file.name} cannot be used yet: {must} marked [error] above.",
+            "Fix the items above, zip the folder again and check it again.",
         )
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Return the stable fields of a report."""
+    """Return a report as JSON with stable field names."""
     totals = report.totals
     return {
         "version": report.version or None,
@@ -102,7 +102,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def _refused(error: ArchiveRefusedError | TooSlowError) -> Report:
-    """Return the report of a zip that was not looked into, without a version."""
+    """Return a report, without a version, for a zip that could not be opened."""
     finding = Finding(
         code=error.code,
         severity="error",
@@ -117,5 +117,5 @@ def _refused(error: ArchiveRefusedError | TooSlowError) -> Report:
 def _require_empty(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RequestError(
-            f"{folder} is there already and not empty.", "Name a folder that does not exist yet."
+            f"{folder} already exists and is not empty.", "Choose a new or empty folder."
         )

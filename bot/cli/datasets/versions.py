@@ -1,4 +1,4 @@
-"""`lorabot add`, `captions` and `diff`: the datasets that are stored here, and their versions."""
+"""`lorabot add`, `captions` and `diff`: stored datasets and their versions."""
 
 import sys
 from dataclasses import asdict
@@ -21,7 +21,7 @@ from training.registry.datasets import DatasetVersion
 from training.runs.spec import name_from_file
 
 Prefix = Annotated[
-    bool, Parameter(help="Put the trigger word first in captions that lack it.", negative=())
+    bool, Parameter(help="Prefix captions that lack the trigger word with it.", negative=())
 ]
 
 
@@ -29,10 +29,13 @@ def add(
     zip_file: Annotated[Path, Parameter(name="ZIP", help="The zip to store.")],
     /,
     *,
-    name: Annotated[str | None, Parameter(help="The dataset's name; else the zip's.")] = None,
+    name: Annotated[str | None, Parameter(help="Name of the dataset. Default: the zip's.")] = None,
     mode: Annotated[
         Literal["new", "add", "replace"],
-        Parameter(help="new: these files alone; add: beside those there are; replace: over them."),
+        Parameter(
+            help="new: only these files; add: also keep the existing ones; replace: overwrite "
+            "files of the same name."
+        ),
     ] = "new",
     trigger: Trigger = None,
     prefix: Prefix = False,
@@ -40,7 +43,7 @@ def add(
 ) -> None:
     require_file(zip_file)
     if prefix and trigger is None:
-        raise RequestError("--prefix needs to know the word.", "Name it with --trigger.")
+        raise RequestError("--prefix needs a trigger word.", "Add --trigger WORD.")
     datasets = (home or Home()).open().datasets
     chosen = name or name_from_file(zip_file.name)
     upload = Upload(
@@ -51,7 +54,7 @@ def add(
         is_prefixed=prefix,
     )
     before = [known.number for known in datasets.versions(GUILD, chosen)]
-    with counted("Looking", is_quiet=False) as on_progress:
+    with counted("Checking", is_quiet=False) as on_progress:
         if mode == "new":
             version, _ = datasets.add(GUILD, chosen, upload, on_progress)
         else:
@@ -59,7 +62,7 @@ def add(
                 GUILD, chosen, upload, is_replacing=mode == "replace", on_progress=on_progress
             )
     if version.number in before:
-        console.print(f"That is {version.ref} already; nothing was stored.", markup=False)
+        console.print(f"Identical to {version.ref}; nothing was stored.", markup=False)
         return
     _print_version(version)
     console.print(report_text(datasets.report(GUILD, version)), markup=False)
@@ -69,10 +72,12 @@ def captions(
     dataset: StoredName,
     /,
     *,
-    file: Annotated[Path | None, Parameter(help="An edited table; makes a new version.")] = None,
+    file: Annotated[
+        Path | None, Parameter(help="An edited caption table to store as a new version.")
+    ] = None,
     prefix: Prefix = False,
     trigger: Trigger = None,
-    out: Annotated[Path | None, Parameter(help="Write the table here instead of printing.")] = None,
+    out: Annotated[Path | None, Parameter(help="Write the table to this file.")] = None,
     home: Home | None = None,
 ) -> None:
     local = (home or Home()).open()
@@ -80,7 +85,7 @@ def captions(
         _write(local.datasets.captions(GUILD, dataset)[1], out)
         return
     if file is not None and prefix:
-        raise RequestError("--file and --prefix are two changes.", "Make one after the other.")
+        raise RequestError("--file and --prefix cannot be combined.", "Use one after the other.")
     before = local.datasets.find(GUILD, dataset)
     edits = DatasetEdits(local.datasets)
     if file is None:

@@ -14,10 +14,10 @@ from training.runs.spec import DatasetRef, name_from_file
 
 
 def is_zip(dataset: str) -> bool:
-    """Return whether the text names a zip file rather than a stored dataset.
+    """Return whether `dataset` is the path of a zip, not the name of a stored dataset.
 
     Raises:
-        NotFoundError: It looks like a zip file that is not there.
+        NotFoundError: The text is the path of a zip that does not exist.
     """
     if dataset.lower().endswith(".zip") or "/" in dataset:
         require_file(Path(dataset))
@@ -26,24 +26,24 @@ def is_zip(dataset: str) -> bool:
 
 
 def require_file(path: Path) -> None:
-    """Raise when there is no such file.
+    """Raise if `path` is not a file.
 
     Raises:
-        NotFoundError: There is none.
+        NotFoundError: It is missing, or a folder.
     """
     if path.is_dir():
-        raise NotFoundError(f"{path} is a folder.", "Zip the folder and name the zip.")
+        raise NotFoundError(f"{path} is a folder.", "Zip the folder and give the path of the zip.")
     if not path.is_file():
-        raise NotFoundError(f"There is no file {path}.", "Check its path.")
+        raise NotFoundError(f"There is no file {path}.", "Check the path.")
 
 
 def look_at(
     local: Installation, dataset: str, media: Media | None = None
 ) -> tuple[DatasetRef, Report]:
-    """Return the dataset that a zip or a name stands for; nothing is stored.
+    """Return the version that a zip or a name refers to, without storing anything.
 
-    A zip with the content of a stored version is that version. Without `media` a zip is used
-    repaired, and a stored dataset as it is stored.
+    A zip whose content equals a stored version is that version. Without `media`, a zip is used
+    repaired and a stored dataset as stored.
 
     Raises:
         NotFoundError: There is no such file or dataset.
@@ -70,7 +70,7 @@ def look_at(
 
 
 def stored_dataset(local: Installation, dataset: str, ref: DatasetRef) -> str:
-    """Return the reference of a dataset that was looked at, adding the zip or use if new."""
+    """Return the reference of the dataset, storing it first if it is new."""
     stored = local.datasets.versions(GUILD, ref.name)
     if any(version.version == ref.version for version in stored):
         return str(ref)

@@ -1,4 +1,4 @@
-"""`lorabot demo`: the main job through chat, played and proven."""
+"""`lorabot demo`: play a chat session and verify its results."""
 
 import asyncio
 from pathlib import Path
@@ -10,7 +10,7 @@ from bot.cli.home import Home
 from bot.cli.output import console
 from bot.demo.play import on_this_machine, play
 
-Out = Annotated[Path, Parameter(help="Folder for the results; an earlier demo's are replaced.")]
+Out = Annotated[Path, Parameter(help="Folder for the results; replaces those of an earlier demo.")]
 
 
 def demo(*, out: Out = Path("demo-output"), home: Home | None = None) -> None:

@@ -1,4 +1,4 @@
-"""`lorabot deploy`: the bot and its stages to Modal, in the right order."""
+"""`lorabot deploy`: deploy the bot and its stages to Modal."""
 
 import os
 from dataclasses import asdict, replace
@@ -25,8 +25,8 @@ from training.vocabulary import EngineName
 Trainer = Annotated[
     EngineName | None,
     Parameter(
-        help="musubi, the default at first, or rehearsal, a tiny stand-in; LORABOT_ENGINE, or what "
-        "was deployed before."
+        help="musubi, or rehearsal for a tiny stand-in model. Default: LORABOT_ENGINE, the engine "
+        "of the existing deployment, or musubi."
     ),
 ]
 
@@ -34,7 +34,7 @@ Trainer = Annotated[
 def deploy(*, engine: Trainer = None, json: Json = False, home: Home | None = None) -> None:
     place = home or Home()
     if place.backend == "local":
-        raise RequestError("lorabot deploy brings the bot to Modal.", "Leave out --backend local.")
+        raise RequestError("lorabot deploy only deploys to Modal.", "Leave out --backend local.")
     settings = replace(place, backend="modal").settings()
     environment = {**os.environ, **({ENGINE_VARIABLE: engine} if engine is not None else {})}
     name = settings.modal_app
@@ -47,8 +47,8 @@ def deploy(*, engine: Trainer = None, json: Json = False, home: Home | None = No
         print_json({**facts, "workspace": done.workspace, "functions": _functions(), **idle})
         return
     console.print(
-        f"{name} is deployed in the workspace {done.workspace} and trains with "
-        f"{done.deployment.engine}.\nThe bot answers at {done.url} and is connected to Discord.\n",
+        f"Deployed {name} to the workspace {done.workspace}; it trains with "
+        f"{done.deployment.engine}.\nThe bot is connected to Discord and serves {done.url}.\n",
         markup=False,
     )
     console.print(_table())
@@ -56,7 +56,7 @@ def deploy(*, engine: Trainer = None, json: Json = False, home: Home | None = No
 
 
 def _application(settings: Settings) -> str | None:
-    """Return the application's id, None where no token is set here or Discord does not tell."""
+    """Return the application id, None without a token or if Discord refuses it."""
     if settings.discord_token is None:
         return None
     token = settings.discord_token.get_secret_value()
@@ -73,7 +73,7 @@ def _functions() -> list[dict[str, Any]]:
 
 def _table() -> Table:
     table = Table("deployed", "GPU", "cores", "GiB", "time limit", box=None)
-    table.add_row("Bot", "", f"{BOT.cpu:g}", f"{BOT.memory_gib:g}", "none, always on")
+    table.add_row("Bot", "", f"{BOT.cpu:g}", f"{BOT.memory_gib:g}", "none (always on)")
     for name, its in FUNCTIONS.items():
         limit = duration(its.timeout_seconds)
         table.add_row(name, ", ".join(its.gpu), f"{its.cpu:g}", f"{its.memory_gib:g}", limit)

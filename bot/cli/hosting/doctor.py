@@ -1,4 +1,4 @@
-"""`lorabot doctor`: everything that must be there, one by one, and what repairs it."""
+"""`lorabot doctor`: check every requirement and show how to fix what fails."""
 
 import sys
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def _findings(home: Home) -> Iterator[CheckResult]:
     settings = home.settings()
     yield from machine_findings(settings)
     if home.backend == "local":
-        yield unchecked("Modal", "left out with --backend local")
+        yield unchecked("Modal", "skipped with --backend local")
     else:
         yield from modal_findings(settings.deployment, is_wanted=settings.backend == "modal")
     yield from chat_findings(settings)

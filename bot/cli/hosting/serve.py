@@ -1,4 +1,4 @@
-"""`lorabot serve` and `lorabot sandbox`: the bot on Discord, and the bot without any account."""
+"""`lorabot serve` and `lorabot sandbox`: run the bot on Discord, or in a local chat page."""
 
 import asyncio
 import logging
@@ -22,11 +22,11 @@ _SANDBOX_ROLE = "lora-team"
 Port = Annotated[
     int,
     Parameter(
-        help="Port of the chat page; 0 takes any free one.",
+        help="Port of the chat page; 0 picks a free one.",
         validator=validators.Number(gte=0, lte=65535),
     ),
 ]
-Browser = Annotated[bool, Parameter(help="Open the page in the browser.")]
+Browser = Annotated[bool, Parameter(help="Open the page in your browser.")]
 
 
 def sandbox(*, port: Port = 8484, browser: Browser = True, home: Home | None = None) -> None:
@@ -49,10 +49,10 @@ async def _sandbox(local: LocalInstallation, port: int, opens_browser: bool) -> 
             ) as bot:
                 console.print("The chat page is at", markup=False)
                 console.print(f"  {server.page_url}", markup=False)
-                console.print("Whoever has this address can use it. Ctrl-C ends it.")
+                console.print("Anyone with this address can use it. Stop with Ctrl-C.")
                 if opens_browser:
                     await in_thread(webbrowser.open, server.page_url)
-                await _until_told(bot)
+                await _until_stopped(bot)
     finally:
         await server.stop()
 
@@ -73,19 +73,21 @@ async def _serve(local: LocalInstallation, token: str) -> None:
         bot = await stack.enter_async_context(
             running_bot(local, token=token, engine=engine, edit_seconds=local.settings.edit_seconds)
         )
-        console.print(f"{bot.client.user} serves {len(bot.client.guilds)} servers. Ctrl-C ends it.")
+        console.print(
+            f"{bot.client.user} serves {len(bot.client.guilds)} servers. Stop with Ctrl-C."
+        )
         if not bot.is_active:
-            console.print("Another copy of it is active, or was until now; this one stands by.")
-        await _until_told(bot)
+            console.print("Another copy of the bot is active; this one stands by to take over.")
+        await _until_stopped(bot)
 
 
-async def _until_told(bot: RunningBot) -> None:
-    """Wait for Ctrl-C or SIGTERM, or for the bot to leave by itself."""
-    told = asyncio.Event()
+async def _until_stopped(bot: RunningBot) -> None:
+    """Wait for Ctrl-C, SIGTERM or the bot's own end."""
+    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, told.set)
-    waiting = asyncio.create_task(told.wait(), name="told")
+        loop.add_signal_handler(number, stop.set)
+    waiting = asyncio.create_task(stop.wait(), name="stop signal")
     await asyncio.wait({waiting, bot.ended}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     with suppress(asyncio.CancelledError):
@@ -93,4 +95,4 @@ async def _until_told(bot: RunningBot) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.remove_signal_handler(number)
     if bot.client.handling.is_busy:
-        console.print("Commands are being finished first; Ctrl-C again ends it at once.")
+        console.print("Finishing running commands. Press Ctrl-C again to stop immediately.")

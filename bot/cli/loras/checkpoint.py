@@ -1,4 +1,4 @@
-"""`lorabot checkpoint`: LoRA files that trainings can start from."""
+"""`lorabot checkpoint`: LoRA files that runs can start from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,33 +14,33 @@ from bot.messages.checkpoint_text import checkpoint_card
 from bot.messages.figures import size
 from training.vocabulary import ExpertName
 
-Name = Annotated[str, Parameter(help="A name of `lorabot checkpoint list`.")]
+Name = Annotated[str, Parameter(help="A name listed by `lorabot checkpoint list`.")]
 
-checkpoint = App(name="checkpoint", help="LoRA files that trainings can start from.")
+checkpoint = App(name="checkpoint")
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class LoraTarget:
-    """What a file is for."""
+    """What a LoRA file was trained for."""
 
     model: ModelName
     expert: Annotated[
-        ExpertName | None, Parameter(help="Wan 2.2: high or low; read from the file if it says it.")
+        ExpertName | None, Parameter(help="Wan 2.2: high or low. Default: as the file says.")
     ] = None
-    name: Annotated[str | None, Parameter(help="Its name; made from the file's name.")] = None
+    name: Annotated[str | None, Parameter(help="Name to store it as. Default: the file's.")] = None
 
 
 @checkpoint.command
 def add(
-    file: Annotated[Path, Parameter(help="A .safetensors file of musubi-tuner or of ComfyUI.")],
+    file: Annotated[Path, Parameter(help="A .safetensors file from musubi-tuner or ComfyUI.")],
     /,
     *,
     binding: LoraTarget,
     json: Json = False,
     home: ServerHome | None = None,
 ) -> None:
-    """Check a LoRA file, bind it to a model and an expert, and store it."""
+    """Check a LoRA file and store it for a model and expert."""
     home = home or ServerHome()
     record = home.open().loras.add(
         home.guild,
@@ -58,7 +58,7 @@ def add(
 
 @checkpoint.command(name="list")
 def list_(*, json: Json = False, home: ServerHome | None = None) -> None:
-    """List the LoRA files that trainings can start from."""
+    """List the LoRA files that runs can start from."""
     home = home or ServerHome()
     found = home.open().loras.all(home.guild)
     if json:
@@ -68,12 +68,12 @@ def list_(*, json: Json = False, home: ServerHome | None = None) -> None:
     for record in found:
         cells = (record.name, record.model, record.expert, str(record.rank))
         table.add_row(*cells, size(record.size_bytes))
-    console.print(table if found else "No checkpoints yet: add one with lorabot checkpoint add.")
+    console.print(table if found else "No LoRA files yet. Add one with lorabot checkpoint add.")
 
 
 @checkpoint.command
 def remove(name: Name, /, *, home: ServerHome | None = None) -> None:
-    """Remove one; runs that started from it keep their own copy."""
+    """Remove a LoRA file. Runs that started from it keep their own copy."""
     home = home or ServerHome()
     home.open().loras.remove(home.guild, name)
-    console.print(f"{name} is removed; runs that started from it keep their own copy.")
+    console.print(f"Removed {name}. Runs that started from it keep their own copy.")

@@ -1,4 +1,4 @@
-"""`lorabot import-volume`: datasets and LoRA files of somebody who followed the guide."""
+"""`lorabot import-volume`: import datasets and LoRA files from the guide's Volumes."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,38 +29,39 @@ Found = FoundDataset | FoundCheckpoint
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class What:
-    """What is imported, and from where."""
+    """What to import, and from where."""
 
-    all: Annotated[bool, Parameter(help="Import everything that is found.", negative=())] = False
-    list: Annotated[bool, Parameter(help="Only list what is found.", negative=())] = False
+    all: Annotated[bool, Parameter(help="Import everything.", negative=())] = False
+    list: Annotated[bool, Parameter(help="Only list what could be imported.", negative=())] = False
     datasets: Annotated[str, Parameter(help="The Volume with datasets.")] = "datasets"
-    checkpoints: Annotated[str, Parameter(help="The Volume with outputs.")] = "kohya-volume"
+    checkpoints: Annotated[str, Parameter(help="The Volume with LoRA files.")] = "kohya-volume"
     model: Annotated[
         str | None,
-        Parameter(help="What the LoRA files were trained for, where their headers do not say it."),
+        Parameter(help="Model of LoRA files whose headers do not name it."),
     ] = None
     expert: Annotated[
-        ExpertName | None, Parameter(help="Wan 2.2: high or low, where a header does not say it.")
+        ExpertName | None,
+        Parameter(help="Wan 2.2: expert of files whose headers do not name it."),
     ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Volume:
-    """A Volume with what was found in it."""
+    """A Volume and its importable contents."""
 
     source: Source
     found: Sequence[Found]
 
 
 def import_volume(
-    *names: Annotated[str, Parameter(help="What to import; names of --list.")],
+    *names: Annotated[str, Parameter(help="What to import, as named by --list.")],
     what: What | None = None,
     json: Json = False,
     home: ServerHome | None = None,
 ) -> None:
     what = what or What()
     if sum((what.all, what.list, bool(names))) != 1:
-        raise CycloptsError(msg="Say what to import: names, or --all; --list shows what there is.")
+        raise CycloptsError(msg="Name what to import, or use --all. --list shows what is there.")
     if what.model is not None:
         find_model(what.model)
     home = home or ServerHome()
@@ -87,10 +88,10 @@ def import_volume(
 
 
 def _look(what: What, *, is_quiet: bool) -> list[_Volume]:
-    """Return what both Volumes hold; one of them may be missing.
+    """Return what the two Volumes contain. One of them may be missing.
 
     Raises:
-        NotFoundError: Neither is there.
+        NotFoundError: Both are missing.
     """
     volumes: list[_Volume] = []
     for name, find in ((what.datasets, find_datasets), (what.checkpoints, find_checkpoints)):
@@ -102,23 +103,23 @@ def _look(what: What, *, is_quiet: bool) -> list[_Volume]:
                 errors.print(f"There is no Volume called {name} in this workspace.", markup=False)
     if not volumes:
         raise NotFoundError(
-            "There is nothing to import from.",
-            "See `modal volume list`, and name the Volumes with --datasets and --checkpoints.",
+            "Neither Volume exists.",
+            "Run `modal volume list`, then name the Volumes with --datasets and --checkpoints.",
         )
     return volumes
 
 
 def _choose(volumes: Sequence[_Volume], names: Sequence[str]) -> list[tuple[Source, Found]]:
-    """Return what is named, or everything.
+    """Return the named items, or all of them.
 
     Raises:
-        NotFoundError: A name is none of what was found.
+        NotFoundError: Nothing of that name was found.
     """
     known = [(volume.source, item) for volume in volumes for item in volume.found]
     unknown = set(names) - {item.name for _, item in known}
     if unknown:
         raise NotFoundError(
-            f"The Volumes hold nothing called {', '.join(sorted(unknown))}.",
+            f"The Volumes contain nothing called {', '.join(sorted(unknown))}.",
             f"Found: {', '.join(item.name for _, item in known) or 'nothing'}.",
         )
     return [(source, item) for source, item in known if not names or item.name in names]
@@ -140,8 +141,8 @@ def _list(volumes: Sequence[_Volume], *, is_json: bool) -> None:
         print_json(rows)
         return
     if not rows:
-        console.print("The Volumes hold no dataset and no LoRA file.")
-    # No table: it would cut names, which are to be typed, to the width of the terminal.
+        console.print("The Volumes contain no dataset and no LoRA file.")
+    # Not a table, which would truncate names that people have to type.
     width = max((len(str(row["name"])) for row in rows), default=0)
     for row in rows:
         holds = f"dataset of {row['media']}" if row["kind"] == "dataset" else "LoRA"

@@ -1,4 +1,4 @@
-"""`lorabot merge`: a speed LoRA into a base model, or the proof of an earlier merge."""
+"""`lorabot merge`: merge a speed LoRA into a base model, or verify a merge."""
 
 import importlib.util
 from collections.abc import Callable, Generator
@@ -22,22 +22,26 @@ from training.merge.request import MergeProgress, MergeRequest
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class MergeOptions:
-    """What is merged, and where to."""
+    """Inputs and output of a merge."""
 
     base: Annotated[
-        Path | None, Parameter(help="The model: a safetensors file, or the index of several.")
+        Path | None, Parameter(help="Base model: a .safetensors file, or the index of several.")
     ] = None
     lora: Annotated[Path | None, Parameter(help="The LoRA to merge into it.")] = None
-    out: Annotated[Path | None, Parameter(help="Where the merged model goes.")] = None
-    strength: Annotated[float, Parameter(help="Factor on every change of the LoRA.")] = 1.0
+    out: Annotated[Path | None, Parameter(help="Path of the merged model.")] = None
+    strength: Annotated[float, Parameter(help="Strength of the LoRA.")] = 1.0
     expect: Annotated[
-        int | None, Parameter(help="How many layers must change; else all of the LoRA's kinds.")
+        int | None,
+        Parameter(
+            help="Number of layers that must change. Default: all layers of the kinds in the LoRA."
+        ),
     ] = None
     receipt: Annotated[
-        Path | None, Parameter(help="Where a copy of the receipt goes, or with --verify lies.")
+        Path | None,
+        Parameter(help="Write a copy of the receipt here. With --verify: read it from here."),
     ] = None
     verify: Annotated[
-        Path | None, Parameter(help="Check that a merged model is the one of its receipt.")
+        Path | None, Parameter(help="Verify that this merged model matches its receipt.")
     ] = None
 
 
@@ -48,11 +52,11 @@ def merge(
     given = options or MergeOptions()
     if given.verify is not None:
         if given.base or given.lora or given.out or given.expect is not None:
-            raise CycloptsError(msg="--verify takes --receipt, and nothing else of a merge.")
+            raise CycloptsError(msg="--verify can only be combined with --receipt.")
         _verify(given.verify, given.receipt)
         return
     if given.base is None or given.lora is None or given.out is None:
-        raise CycloptsError(msg="A merge needs --base, --lora and --out, or else --verify.")
+        raise CycloptsError(msg="Give --base, --lora and --out to merge, or --verify.")
     request = MergeRequest(
         base=given.base,
         lora=given.lora,
@@ -73,7 +77,7 @@ def merge(
 def _merge(request: MergeRequest) -> Receipt:
     if importlib.util.find_spec("torch") is None:
         raise RequestError(
-            "A merge calculates with torch, which is not installed here.",
+            "Merging needs torch, which is not installed.",
             "Install it: pip install 'wan-lora-bot[local]'.",
         )
     from training.merge.merge import merge as merge_files  # noqa: PLC0415  # imports torch
@@ -88,7 +92,7 @@ def _merge(request: MergeRequest) -> Receipt:
 
 @contextmanager
 def _bar(verb: str) -> Generator[Callable[[int, int, str], None]]:
-    """Draw a bar on a terminal; yield what moves it: bytes done, bytes in all, and a note."""
+    """Show a progress bar; yields a function of bytes done, total bytes and a note."""
     columns = (TextColumn(verb), BarColumn(), TextColumn("{task.fields[note]}"))
     with Progress(
         *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
@@ -102,14 +106,14 @@ def _bar(verb: str) -> Generator[Callable[[int, int, str], None]]:
 
 
 def _refuse_receipt(copy: Path | None, out: Path) -> None:
-    """Refuse a place for the receipt's copy where a file would be lost, or that is none."""
+    """Refuse a receipt path that would overwrite another file or has no folder."""
     if copy is None:
         return
     if not copy.parent.is_dir():
-        raise RequestError(f"There is no folder for the receipt {copy}.", "Make it first.")
+        raise RequestError(f"The folder of the receipt {copy} does not exist.", "Create it first.")
     if copy.resolve() == out.resolve() or (copy.exists() and not _is_receipt(copy)):
         raise RequestError(
-            f"A receipt at {copy} would take another file's place.", "Name another file."
+            f"Writing the receipt to {copy} would overwrite another file.", "Choose another path."
         )
 
 
@@ -133,7 +137,7 @@ def _verify(output: Path, receipt: Path | None) -> None:
             found,
             on_progress=lambda done, whole: show(done, whole, f"{size(done)} of {size(whole)}"),
         )
-    console.print(f"{output} is what its receipt says.", markup=False)
+    console.print(f"{output} matches its receipt.", markup=False)
     layers = f"{found.layers_merged}/{found.layers_expected} layers"
     inputs = f"{found.lora_name} into {found.base_name} at strength {found.strength:g}"
     console.print(f"{layers} of {inputs}; receipt: {found.sha256}", markup=False)

@@ -20,10 +20,10 @@ def download(
     run: RunName,
     /,
     *,
-    out: Annotated[Path, Parameter(help="Folder; made when it is not there.")],
+    out: Annotated[Path, Parameter(help="Target folder; created if it does not exist.")],
     epoch: Annotated[int | None, Parameter(help="Only the checkpoints of this epoch.")] = None,
     zip: Annotated[  # noqa: A002  # the option's name
-        bool, Parameter(help="One zip: high and low paired by epoch.", negative=())
+        bool, Parameter(help="Write one zip, with high and low paired by epoch.", negative=())
     ] = False,
     home: Home | None = None,
 ) -> None:
@@ -42,7 +42,7 @@ def download(
 
 
 def _fetch(members: Sequence[ZipMember]) -> None:
-    """Have the files here before they are written: they may lie elsewhere."""
+    """Fetch the files of a remote store before they are copied."""
     stored = [member.source for member in members if isinstance(member.source, Stored)]
     with fetched(sum(source.size_bytes for source in stored)) as show:
         before = 0
@@ -59,7 +59,7 @@ def _blocks(member: ZipMember) -> Iterator[bytes]:
 
 
 def _write(target: Path, blocks: Iterable[bytes]) -> None:
-    """Write a file that appears under its name only when complete."""
+    """Write a file atomically."""
     partial = target.with_name(f".{target.name}.part")
     with partial.open("wb") as file:
         for block in blocks:

@@ -1,4 +1,4 @@
-"""`lorabot explain`: why a training or caching failed, from its log."""
+"""`lorabot explain`: explain a failure from a musubi-tuner log."""
 
 import os
 import re
@@ -17,18 +17,18 @@ from training.musubi.failures import TAIL_BYTES, Failure
 from training.musubi.failures import explain as find_failure
 from training.musubi.last_words import last_step
 
-# By a file's first bytes: what PowerShell writes of a program's output.
+# By byte order mark: PowerShell redirects output as UTF-16.
 _ENCODINGS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
-# What terminals colour with, and a progress bar's "up one line".
+# Colours and cursor movements.
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def explain(
-    log: Annotated[Path, Parameter(name="LOG", help="What musubi-tuner printed.")],
+    log: Annotated[Path, Parameter(name="LOG", help="The output of musubi-tuner.")],
     /,
     *,
     exit_code: Annotated[
-        int | None, Parameter(help="What it ended with, if known; -9 or 137 for a killed one.")
+        int | None, Parameter(help="Its exit code, if known; -9 or 137 if it was killed.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -37,7 +37,7 @@ def explain(
     if json:
         print_json(_as_json(failure) if failure is not None else None)
     if failure is None:
-        errors.print(f"{log} shows no failure; --exit-code tells what a log cannot.", markup=False)
+        errors.print(f"{log} shows no failure. If it was killed, add --exit-code.", markup=False)
     elif not json:
         _print(failure)
     if not json and (last := last_step(text)) is not None:
@@ -47,11 +47,11 @@ def explain(
 
 
 def _end_of(log: Path) -> str:
-    """Return the text at the end of a log; a long one is not read as a whole.
+    """Return the end of a log.
 
     Raises:
         NotFoundError: There is no such file.
-        RequestError: It is empty, or no text.
+        RequestError: It is empty, or not a text file.
     """
     if not log.exists():
         raise NotFoundError(f"There is no file {log}.", "Give the path of a log.")
@@ -60,13 +60,13 @@ def _end_of(log: Path) -> str:
     with log.open("rb") as file:
         encoding = _ENCODINGS.get(file.read(2), "utf-8")
         size = file.seek(0, os.SEEK_END)
-        # TAIL_BYTES is even, so that no character of two bytes is cut.
+        # TAIL_BYTES is even, so that no two-byte character is cut.
         file.seek(max(size - size % 2 - TAIL_BYTES, 0))
         text = file.read().decode(encoding, "replace").removeprefix("\ufeff")
     if not text.strip():
         raise RequestError(f"{log} is empty.", "Give the log of a run that printed something.")
     if "\0" in text:
-        raise RequestError(f"{log} is not a text file.", "Give what musubi-tuner printed.")
+        raise RequestError(f"{log} is not a text file.", "Give the output of musubi-tuner.")
     return _ESCAPES.sub("", text)
 
 
@@ -80,7 +80,7 @@ def _print(failure: Failure) -> None:
     if failure.suggestion is not None:
         option = suggestion_option(failure.suggestion)
         how = f" ({option})" if option is not None else ""
-        lines.append(f"  Suggested: again with {suggestion_words(failure.suggestion)}{how}.")
+        lines.append(f"  Suggestion: try again with {suggestion_words(failure.suggestion)}{how}.")
     if failure.resumable:
-        lines.append("  The run can go on from what it saved.")
+        lines.append("  The run can be resumed from its last saved state.")
     console.print("\n".join(lines), markup=False)

@@ -1,4 +1,4 @@
-"""`lorabot plan`: what a run would do, command by command, and what it would take."""
+"""`lorabot plan`: the commands, time and cost of a run that is not started."""
 
 import shlex
 from collections.abc import Sequence
@@ -86,7 +86,7 @@ def _print(spec: RunSpec, planner: Planner, cost: Estimate, said: Sequence[Findi
     console.print(table)
     for expert in spec.experts:
         total = spec.steps_per_epoch * expert.settings.epochs
-        console.print(f"{expert.name}: {spec.steps_per_epoch} steps an epoch, {total} in all")
+        console.print(f"{expert.name}: {spec.steps_per_epoch} steps per epoch, {total} in total")
     console.print(
         f"Real training: about {duration(cost.seconds)} and ${cost.usd:.2f} on {cost.gpu.name} "
         f"(rough; {basis(cost)})"

@@ -1,4 +1,4 @@
-"""`lorabot runs`, `lorabot cancel` and `lorabot download`."""
+"""`lorabot runs` and `lorabot cancel`."""
 
 from typing import Annotated
 
@@ -9,9 +9,7 @@ from bot.cli.home import GUILD, OPERATOR, Home
 from bot.cli.output import console, print_json
 from bot.cli.parameters import Json, RunName
 
-Rebuild = Annotated[
-    bool, Parameter(help="Forget the index and read every run's folder again.", negative=())
-]
+Rebuild = Annotated[bool, Parameter(help="Rebuild the index from the run folders.", negative=())]
 
 
 def runs(*, json: Json = False, rebuild: Rebuild = False, home: Home | None = None) -> None:
@@ -23,7 +21,7 @@ def runs(*, json: Json = False, rebuild: Rebuild = False, home: Home | None = No
         print_json([summary.model_dump(mode="json") for summary in found])
         return
     table = Table("run", "model", "dataset", "state", "experts", box=None)
-    # Whole in any terminal: it is what people type.
+    # Never truncated: people type it.
     table.columns[0].min_width = max((len(run.name) for run in found), default=0)
     for run in found:
         experts = ", ".join(f"{e.name} {e.step}/{e.total_steps}" for e in run.experts)
@@ -35,4 +33,4 @@ def cancel(run: RunName, /, *, home: Home | None = None) -> None:
     local = (home or Home()).open()
     local.runs.cancel(GUILD, run, by=OPERATOR)
     local.ensure_worker()
-    console.print(f"{run} is being stopped; its checkpoints are kept.")
+    console.print(f"Stopping {run}. Its checkpoints are kept.")

@@ -1,4 +1,4 @@
-"""`lorabot train` and `lorabot resume`: the same run as by chat, followed on the terminal."""
+"""`lorabot train` and `lorabot resume`: start a run and follow it in the terminal."""
 
 import sys
 import time
@@ -49,7 +49,9 @@ def _follow_to_end(local: Installation, name: str, place: Home, *, json: bool) -
         view = _follow(local, name, quiet=json)
     except KeyboardInterrupt:
         cancel = f"lorabot cancel {name}{place.words}"
-        console.print(f"{name} goes on; see lorabot runs{place.words}, or {cancel}.")
+        console.print(
+            f"{name} continues. Follow it with lorabot runs{place.words}, stop it with {cancel}."
+        )
         sys.exit(1)
     if json:
         print_json(view.summary().model_dump(mode="json"))
@@ -77,7 +79,7 @@ def _follow(local: Installation, name: str, *, quiet: bool) -> RunView:
 
 
 class _Follower:
-    """Shows a run's stages: bars on a terminal, a line for each change elsewhere."""
+    """Shows the stages of a run: bars on a terminal, otherwise one line per change."""
 
     def __init__(self, progress: Progress, *, is_plain: bool) -> None:
         self._progress = progress
@@ -114,13 +116,13 @@ class _Follower:
 
 def _words(status: StageStatus, *, reused: bool) -> str:
     if status is StageStatus.SUCCEEDED:
-        return "done, was there already" if reused else "done"
+        return "done (reused)" if reused else "done"
     return status.value
 
 
 def _print_files(local: Installation, view: RunView, place: Home) -> None:
     name = view.spec.name
-    console.print(f"\n{name} {view.run.status.value}; its checkpoints:")
+    console.print(f"\n{name} {view.run.status.value}. Checkpoints:")
     for expert in view.spec.experts:
         for file in view.expert(expert.name).checkpoints:
             path = Path(file).name
@@ -128,6 +130,6 @@ def _print_files(local: Installation, view: RunView, place: Home) -> None:
                 path = str(local.runtime.store.path(f"{RunKeys(GUILD, name).folder}/{file}"))
             console.print(f"  {path}", markup=False)
     if not isinstance(local, LocalInstallation):
-        console.print(f"Fetch them: lorabot download {name} --out FOLDER{place.words}")
+        console.print(f"Download them: lorabot download {name} --out FOLDER{place.words}")
     if view.spec.engine == "rehearsal":
-        console.print("A rehearsal on a tiny stand-in: its LoRA cannot be used in ComfyUI.")
+        console.print("A rehearsal on a tiny stand-in model: its LoRA does not work in ComfyUI.")

@@ -1,4 +1,4 @@
-"""Answering interactions: who asks, from where, and the one error handler."""
+"""Answers to interactions, and the one error handler."""
 
 import logging
 import uuid
@@ -15,49 +15,49 @@ from training.operations.run_drafts import Requester
 
 logger = logging.getLogger(__name__)
 
-# Delivered twice and acknowledged by the first (40060), or older than 3 s when it came (10062).
+# Acknowledged by another copy (40060), or delivered after more than 3 s (10062).
 _NOT_OURS_TO_ANSWER = (40060, 10062)
 
-# An interaction's token lives 15 minutes; a message of the bot's own does not need it.
+# An interaction token expires after 15 minutes; ordinary messages need none.
 TOKEN_MINUTES = 14.0
 
 Interaction = discord.Interaction[discord.Client]
 
 
 def is_expired(interaction: Interaction) -> bool:
-    """Return whether the interaction can no longer be answered as such."""
+    """Return whether the interaction's token has expired."""
     return utcnow() - interaction.created_at > timedelta(minutes=TOKEN_MINUTES)
 
 
 def channel_of(interaction: Interaction) -> discord.abc.Messageable:
-    """Return where the interaction came from, for what comes too late to be its answer.
+    """Return the interaction's channel, for an answer that comes too late for its token.
 
     Raises:
-        RequestError: The bot cannot write there.
+        RequestError: The channel is gone.
     """
     if not isinstance(interaction.channel, discord.abc.Messageable):
         raise RequestError(
-            "The answer took too long and the channel is gone.", "Ask again in another channel."
+            "This took too long, and the channel is gone.", "Try again in another channel."
         )
     return interaction.channel
 
 
 def guild_of(interaction: Interaction) -> str:
-    """Return the guild that everything of this interaction belongs to.
+    """Return the guild of the interaction.
 
     Raises:
         RequestError: The command was used outside a server.
     """
     if interaction.guild_id is None:
         raise RequestError(
-            "Datasets and runs belong to a server, and this is a private conversation.",
+            "Datasets and runs belong to a server; this is a direct message.",
             "Use the command in a channel of your server.",
         )
     return str(interaction.guild_id)
 
 
 def requester_of(interaction: Interaction) -> Requester:
-    """Return who asks for something, and where."""
+    """Return who made the request, and where."""
     return Requester(
         guild=guild_of(interaction),
         by=str(interaction.user.id),
@@ -73,7 +73,7 @@ async def answer(
     ephemeral: bool = False,
     file: discord.File | None = None,
 ) -> None:
-    """Send a card as the answer to an interaction that was deferred."""
+    """Answer a deferred interaction with a card."""
     files = [file] if file is not None else []
     await interaction.followup.send(embed=to_embed(card), ephemeral=ephemeral, files=files)
 
@@ -81,7 +81,7 @@ async def answer(
 async def answer_error(
     interaction: Interaction, error: BaseException, file: discord.File | None = None
 ) -> None:
-    """Tell the user what went wrong: an expected failure as it is, a bug with an id."""
+    """Show an expected failure as it is, and an id for anything else, which is logged."""
     if isinstance(error, TrainingError):
         embed = to_embed(error_card(error))
         await _send_privately(interaction, "", [embed], [file] if file is not None else [])
@@ -97,7 +97,7 @@ async def answer_error(
 async def _send_privately(
     interaction: Interaction, text: str, embeds: list[discord.Embed], files: list[discord.File]
 ) -> None:
-    """Answer for the user's eyes, unless the command's deferral was for all to see."""
+    """Answer privately, unless the interaction was deferred publicly."""
     if is_expired(interaction):
         await channel_of(interaction).send(text, embeds=embeds, files=files, silent=True)
     elif interaction.response.is_done():

@@ -1,4 +1,4 @@
-"""Fetching an attachment to disk, a block at a time."""
+"""Downloads an attachment to disk, block by block."""
 
 from pathlib import Path
 
@@ -13,13 +13,12 @@ _SILENCE_SECONDS = 60
 
 
 async def save_attachment(attachment: discord.Attachment, target: Path) -> None:
-    """Write what was uploaded to `target`.
+    """Download an attachment to `target`.
 
-    `Attachment.save` holds the whole file in memory and writes it from the loop's thread, which
-    then answers nobody for as long as that takes.
+    `Attachment.save` would hold the file in memory and block the event loop while writing it.
 
     Raises:
-        RequestError: The file cannot be fetched.
+        RequestError: The download fails.
     """
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=_SILENCE_SECONDS)
     try:
@@ -32,5 +31,5 @@ async def save_attachment(attachment: discord.Attachment, target: Path) -> None:
                     await in_thread(file.write, block)
     except (aiohttp.ClientError, TimeoutError) as error:
         raise RequestError(
-            f"{attachment.filename} could not be fetched from Discord.", "Upload it again."
+            f"Downloading {attachment.filename} from Discord failed.", "Upload it again."
         ) from error

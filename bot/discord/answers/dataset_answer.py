@@ -1,4 +1,4 @@
-"""A dataset as a message: its card with the contact sheet, the report as a file, the buttons."""
+"""A dataset as a message: card, contact sheet, report file and buttons."""
 
 import io
 
@@ -18,7 +18,7 @@ SHEET = "contact-sheet.jpg"
 async def send_stored(
     answer: LongAnswer, stored: StoredDataset, view: discord.ui.View, *, is_known: bool
 ) -> None:
-    """Show a stored version; `is_known` says that it was there before it was to be stored."""
+    """Show a stored version; `is_known` if the upload was identical to it."""
     looked, version = stored.looked, stored.version
     card = dataset_card(
         version,
@@ -32,7 +32,7 @@ async def send_stored(
 
 
 async def send_checked(answer: LongAnswer, checked: CheckedDataset, view: discord.ui.View) -> None:
-    """Show a set that was looked at."""
+    """Show a checked upload."""
     looked = checked.looked
     stored = str(checked.version.ref) if checked.version is not None else None
     card = checked_card(
@@ -42,12 +42,12 @@ async def send_checked(answer: LongAnswer, checked: CheckedDataset, view: discor
 
 
 def table_file(name: str, content: bytes) -> discord.File:
-    """Return the captions as a table."""
+    """Return the caption table as a file."""
     return discord.File(io.BytesIO(content), filename=f"{name.replace('@', '-')}-captions.csv")
 
 
 def report_file(name: str, text: str) -> discord.File:
-    """Return the whole report as a file."""
+    """Return the full report as a file."""
     return discord.File(io.BytesIO(text.encode()), filename=f"{name.replace('@', '-')}-report.txt")
 
 

@@ -1,4 +1,4 @@
-"""An answer that takes its time: progress meanwhile, and the end even after 15 minutes."""
+"""A slow answer: shows progress, and arrives even after the token has expired."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class LongAnswer:
-    """Fills the deferred answer of an interaction: first with progress, then with the card."""
+    """Fills a deferred answer with progress, then with the card."""
 
     def __init__(self, interaction: Interaction, progress_seconds: float = 5.0) -> None:
         self._interaction = interaction
@@ -40,16 +40,16 @@ class LongAnswer:
     ) -> None:
         await self._stop()
         if error is not None and self._is_shown and not is_expired(self._interaction):
-            # What went wrong is said in a message of its own.
+            # The error is shown in a separate message.
             with suppress(discord.HTTPException):
                 await self._interaction.delete_original_response()
 
     def on_progress(self, done: int, total: int) -> None:
-        """Take note of how far it is; may be called from any thread."""
+        """Record progress; may be called from any thread."""
         self._progress = (done, total)
 
     async def send(self, card: Card, files: list[discord.File], view: discord.ui.View) -> None:
-        """Give the answer; in the channel, where the interaction is too old for it."""
+        """Send the answer, as an ordinary channel message if the token has expired."""
         await self._stop()
         embed = to_embed(card)
         if is_expired(self._interaction):
@@ -77,7 +77,7 @@ class LongAnswer:
             self._is_shown = True
 
     async def _stop(self) -> None:
-        """Wait for an edit that is under way, so that none comes after the answer."""
+        """Wait for an edit in flight, so that it does not overwrite the answer."""
         self._is_done.set()
         if self._showing is not None:
             await self._showing

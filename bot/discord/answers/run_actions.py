@@ -1,4 +1,4 @@
-"""What a command and a button both do with a run."""
+"""Actions on a run that commands and buttons share."""
 
 from collections.abc import Awaitable, Callable
 
@@ -18,10 +18,10 @@ ShowRun = Callable[[str, str], Awaitable[None]]
 async def cancel_run(
     interaction: Interaction, service: Service, run: str, team_role: str | None
 ) -> None:
-    """Cancel a run and say so to whoever asked.
+    """Cancel a run and confirm it to the user.
 
     Raises:
-        RequestError: Whoever asks may not, or the run has ended.
+        RequestError: The user may not, or the run has ended.
     """
     guild = guild_of(interaction)
     view = await service.run(guild, run)
@@ -31,7 +31,7 @@ async def cancel_run(
 
 
 async def send_links(interaction: Interaction, service: Service, run: str) -> None:
-    """Send links to the checkpoints of a run, and its workflow, to whoever asked."""
+    """Send the user links to the checkpoints of a run, and a workflow."""
     guild = guild_of(interaction)
     found = await service.links(guild, run)
     view = await service.run(guild, run)
@@ -42,17 +42,17 @@ async def send_links(interaction: Interaction, service: Service, run: str) -> No
 
 
 async def resume_run(interaction: Interaction, service: Service, show: ShowRun, run: str) -> None:
-    """Go on with a failed or cancelled run as a new one, and show its card."""
+    """Resume a failed or cancelled run as a new run, and show its card."""
     spec = await in_thread(service.installation.runs.resume, run, requester_of(interaction))
     await answer(interaction, resumed_card(spec), ephemeral=True)
     await show(guild_of(interaction), spec.name)
 
 
 async def try_again(interaction: Interaction, service: Service, show: ShowRun, run: str) -> None:
-    """Start a failed run again with the change that was suggested, and show its card.
+    """Retry a failed run with the suggested change, and show its card.
 
     Raises:
-        RequestError: Nothing was suggested for it.
+        RequestError: There is no suggestion for it.
     """
     spec = await in_thread(service.installation.runs.try_again, run, requester_of(interaction))
     view = await service.run(guild_of(interaction), run)
@@ -73,5 +73,5 @@ def _require_may_cancel(interaction: Interaction, view: RunView, team_role: str 
     role = f", members with the role {team_role}" if team_role else ""
     raise RequestError(
         f"{view.spec.name} was started by somebody else.",
-        f"Its owner{role} and those who manage the server can cancel it.",
+        f"Only its owner{role} and members who manage the server can cancel it.",
     )

@@ -1,4 +1,4 @@
-"""The buttons below a dataset; what they are about is in their ids: they survive a restart."""
+"""The buttons below a dataset or a checked upload, and what they do."""
 
 import hashlib
 import re
@@ -6,12 +6,11 @@ from typing import Literal, Self
 
 import discord
 
-from bot.discord.answers.answers import Interaction, answer, answer_error, guild_of
+from bot.discord.answers.answers import Interaction, answer, guild_of
 from bot.discord.answers.dataset_answer import send_checked, send_stored, table_file
 from bot.discord.answers.embed import to_embed
 from bot.discord.answers.long_answer import LongAnswer
-from bot.discord.buttons.runs import ServiceClient
-from bot.discord.copies.interaction_claims import Claimed
+from bot.discord.buttons.named_button import NamedButton, ServiceClient
 from bot.messages.check_text import captions_card
 from bot.messages.removal_text import removal_card, removed_card
 from bot.service.datasets import CheckedDataset, StoredDataset
@@ -45,53 +44,34 @@ _LABELS: dict[Action, tuple[str, discord.ButtonStyle]] = {
     "store-original": ("Keep original", _Style.secondary),
     "store-prefix": ("Use, with the trigger word prefixed", _Style.primary),
 }
-# What only the one who presses needs to see.
+# The answer is for the user who pressed only.
 _PRIVATE: frozenset[Action] = frozenset({"captions", "remove"})
 
 
 class DatasetButton(
-    Claimed,
-    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
+    NamedButton,
     template=r"ds:(?P<action>[a-z-]{4,14}):(?P<about>[a-z0-9_-]{1,64}(?:@\d{1,6})?):(?P<seal>\w{8})",
 ):
-    """Does one thing with the version or the checked upload that it names."""
+    """Acts on the dataset version or the checked upload that it names."""
 
     def __init__(self, action: Action, about: str, seal: str) -> None:
-        label, style = _LABELS[action]
-        custom_id = f"ds:{action}:{about}:{seal}"
-        super().__init__(
-            discord.ui.Button[discord.ui.View](label=label, style=style, custom_id=custom_id)
-        )
+        super().__init__(*_LABELS[action], f"ds:{action}:{about}:{seal}")
         self._action: Action = action
         self._about, self._seal = about, seal
+        self.is_private = action in _PRIVATE
 
     @classmethod
-    async def from_custom_id(
-        cls,
-        interaction: discord.Interaction,  # noqa: ARG003  # discord.py's signature
-        item: discord.ui.Item[discord.ui.View],  # noqa: ARG003
-        match: re.Match[str],
-        /,
-    ) -> Self:
-        """Return the button that a press on an old message means."""
+    def from_match(cls, match: re.Match[str]) -> Self:
         action: Action = next(known for known in _LABELS if known == match["action"])
         return cls(action, match["about"], match["seal"])
 
-    async def callback(self, interaction: discord.Interaction) -> None:
-        """Do it, and tell whoever pressed."""
-        client = interaction.client
-        if not isinstance(client, ServiceClient):
-            raise TypeError("the button belongs to a ServiceClient")
-        await interaction.response.defer(ephemeral=self._action in _PRIVATE, thinking=True)
-        try:
-            _require_own(guild_of(interaction), self._about, self._seal)
-            await _act(self._action, interaction, client.service, self._about)
-        except Exception as error:  # noqa: BLE001  # discord.py has no error hook for these items
-            await answer_error(interaction, error)
+    async def act(self, interaction: Interaction, client: ServiceClient) -> None:
+        _require_own(guild_of(interaction), self._about, self._seal)
+        await _act(self._action, interaction, client.service, self._about)
 
 
 def stored_buttons(guild: str, stored: StoredDataset) -> discord.ui.View:
-    """Return what can be done with a stored version."""
+    """Return the buttons for a stored version."""
     actions: list[Action] = []
     if stored.looked.needs_prefix:
         actions.append("prefix")
@@ -103,10 +83,10 @@ def stored_buttons(guild: str, stored: StoredDataset) -> discord.ui.View:
 
 
 def checked_buttons(guild: str, checked: CheckedDataset) -> discord.ui.View:
-    """Return what can be done with a set that was looked at."""
+    """Return the buttons for a checked upload."""
     actions: list[Action] = []
     if (version := checked.version) is not None:
-        # The button puts the version's own word first; another one goes with /dataset captions.
+        # The button prefixes the version's own trigger; another one needs /dataset captions.
         if version.trigger and checked.looked.needs_prefix == version.trigger:
             actions.append("prefix")
         return _buttons(guild, str(version.ref), *actions, "captions", "remove")
@@ -128,32 +108,32 @@ def _buttons(guild: str, about: str, *actions: Action) -> discord.ui.View:
 def _require_own(guild: str, about: str, seal: str) -> None:
     if seal != _sealed(guild, about):
         raise RequestError(
-            "This button belongs to a dataset of another server.",
-            "Use /dataset show for the datasets of this one.",
+            "This button belongs to a dataset on another server.",
+            "Use /dataset show for this server's datasets.",
         )
 
 
 def _sealed(guild: str, about: str) -> str:
-    """Return what binds a button to its guild, whichever message it is pressed on."""
+    """Return a hash that binds a button to its guild, wherever the message is forwarded."""
     return hashlib.sha256(f"{guild}/{about}".encode()).hexdigest()[:8]
 
 
 async def show_stored(
     interaction: Interaction, stored: StoredDataset, long: LongAnswer | None = None
 ) -> None:
-    """Answer with a version that was to be stored."""
+    """Answer with a stored version."""
     view = stored_buttons(guild_of(interaction), stored)
     filled = long or LongAnswer(interaction)
     await send_stored(filled, stored, view, is_known=not stored.is_new)
 
 
 async def show_checked(interaction: Interaction, checked: CheckedDataset, long: LongAnswer) -> None:
-    """Answer with a set that was looked at."""
+    """Answer with a checked upload."""
     await send_checked(long, checked, checked_buttons(guild_of(interaction), checked))
 
 
 async def send_captions(interaction: Interaction, service: Service, reference: str) -> None:
-    """Send the captions of a version as a table, to whoever asked."""
+    """Send the captions of a version as a table, visible to the user only."""
     version, table = await in_thread(
         service.installation.datasets.captions, guild_of(interaction), reference
     )
@@ -165,10 +145,10 @@ async def send_captions(interaction: Interaction, service: Service, reference: s
 
 
 async def ask_to_remove(interaction: Interaction, service: Service, reference: str) -> None:
-    """Ask whoever wants something removed, naming what would go with it."""
+    """Ask the user to confirm a removal, listing everything it deletes."""
     guild = guild_of(interaction)
     removal = await in_thread(service.datasets.removals.ask, guild, reference)
-    # The newest version goes along: one that comes after the question is not removed with it.
+    # Names the newest version, so that one added after the question is not removed with it.
     action: Action = "remove-all" if removal.is_whole else "remove-now"
     await interaction.followup.send(
         embed=to_embed(removal_card(removal)),
@@ -200,7 +180,7 @@ async def _act(action: Action, interaction: Interaction, service: Service, about
 async def _stored(
     action: Action, interaction: Interaction, service: Service, about: str
 ) -> StoredDataset:
-    """Store the version that a button asks for."""
+    """Store the version that the button asks for."""
     datasets, guild, by = service.datasets, guild_of(interaction), str(interaction.user.id)
     media: Media = "original" if action.endswith("original") else "repaired"
     if action == "prefix":

@@ -1,4 +1,4 @@
-"""Keeps one message per run up to date, through restarts, and pings once when the run ends."""
+"""Keeps one card per run up to date across restarts, and pings once when the run ends."""
 
 import asyncio
 import hashlib
@@ -34,7 +34,7 @@ _OLD_EDIT_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class CardRecord:
-    """Where a run's card is, and whether its end was told."""
+    """Where a run's card is, and whether its end was announced."""
 
     guild: str
     run: str
@@ -44,7 +44,7 @@ class CardRecord:
 
 
 class CardKeeper:
-    """Edits the cards of all open runs; what it must remember lies in the store."""
+    """Edits the cards of open runs. Its state is in the store."""
 
     def __init__(
         self,
@@ -66,28 +66,28 @@ class CardKeeper:
         self._locks: dict[tuple[str, str], asyncio.Lock] = {}
 
     async def keep(self) -> None:
-        """Go on with all cards until cancelled."""
-        # What this copy showed when it was active before may have been edited by another.
+        """Refresh all cards until cancelled."""
+        # Another copy may have edited the cards since this one was last active.
         self._shown.clear()
         while True:
             await self.refresh()
             await asyncio.sleep(self._edit_seconds)
 
     async def refresh(self) -> None:
-        """Bring the card of every run up to date that is open or whose end was not told."""
+        """Update the cards of runs that are open or whose end is not announced yet."""
         open_runs = await self._service.open_runs()
         untold = await in_thread(self._untold)
         for guild, run in dict.fromkeys([*open_runs, *untold]):
             try:
                 await self.show(guild, run)
             except NotFoundError:
-                logger.debug("run %s: it is not stored yet", run)
+                logger.debug("run %s: not stored yet", run)
             except (discord.HTTPException, TrainingError, aiohttp.ClientError, OSError):
                 # The next round tries again; one broken card must not stop the others.
-                logger.warning("run %s: its card could not be updated", run, exc_info=True)
+                logger.warning("run %s: cannot update its card", run, exc_info=True)
 
     async def show(self, guild: str, run: str) -> None:
-        """Post or edit the run's card, and tell its end once."""
+        """Post or edit the run's card, and announce its end once."""
         key = (guild, run)
         async with self._locks.setdefault(key, asyncio.Lock()):
             view = await self._service.run(guild, run)
@@ -106,7 +106,7 @@ class CardKeeper:
                 await self._tell(channel, record, view)
 
     async def _give_up(self, record: CardRecord | None, view: RunView) -> None:
-        """Leave a run alone whose channel is gone or hidden; `/status` still shows it."""
+        """Stop updating a run whose channel is gone or hidden; `/status` still shows it."""
         key = (view.spec.guild, view.spec.name)
         if key not in self._without_channel:
             self._without_channel.add(key)
@@ -125,7 +125,7 @@ class CardKeeper:
             )
         except discord.Forbidden as error:
             raise RequestError(
-                f"The run {view.spec.name} goes on, but its card cannot be posted here.",
+                f"The run {view.spec.name} has started, but the bot may not post its card here.",
                 "Give the bot View Channel, Send Messages and Embed Links in this channel.",
             ) from error
         spec = view.spec
@@ -143,7 +143,7 @@ class CardKeeper:
         try:
             await message.edit(embed=embed, view=run_buttons(view))
         except discord.NotFound:
-            # Somebody deleted the card: the run gets a new one.
+            # The card was deleted: post a new one.
             return await self._post(channel, view, instead_of=record.message)
         self._shown[key] = content
         self._edited_at[key] = asyncio.get_running_loop().time()
@@ -195,7 +195,7 @@ class CardKeeper:
         return None
 
     def _untold(self) -> list[tuple[str, str]]:
-        """Return (guild, run) of all runs whose end was not told, with a card or without."""
+        """Return (guild, run) of all runs whose end is not announced, with or without a card."""
         found = (marker.partition("~") for marker in self._store.names(store_keys.UNANNOUNCED))
         return [(guild, run) for guild, _, run in found]
 
@@ -217,9 +217,9 @@ def _decoded(data: bytes) -> CardRecord:
 
 
 def _nonce(view: RunView, what: str) -> str:
-    """Return what makes Discord send a message once, when it is sent again within minutes.
+    """Return a nonce, so that Discord drops a message that is sent twice within minutes.
 
-    A copy of the bot may be killed after it sent a message and before it noted so.
+    A copy of the bot may be killed between sending a message and recording it.
     """
     about = f"{view.spec.guild}/{view.spec.name}/{what}"
     return hashlib.sha256(about.encode()).hexdigest()[:25]  # the longest that Discord takes

@@ -1,4 +1,4 @@
-"""Posts what an installation has to tell by itself, each notice in its guild's channel."""
+"""Posts notices of the installation, such as a clean-up, in their guild's channel."""
 
 import asyncio
 import logging
@@ -17,23 +17,23 @@ logger = logging.getLogger(__name__)
 
 
 class NoticeTeller:
-    """Tells every notice once; the store holds those that are still to be told."""
+    """Posts each notice once; the store holds those that are not posted yet."""
 
     def __init__(self, client: discord.Client, store: Store) -> None:
         self._client, self._store = client, store
 
     async def keep(self) -> None:
-        """Go on telling until cancelled."""
+        """Post notices until cancelled."""
         while True:
             try:
                 await self.tell()
             except (discord.HTTPException, aiohttp.ClientError, OSError):
                 # The next round tries again.
-                logger.warning("a notice could not be told", exc_info=True)
+                logger.warning("a notice could not be posted", exc_info=True)
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def tell(self) -> None:
-        """Post what is to be told now; a notice whose channel is gone is dropped."""
+        """Post all waiting notices; drop those whose channel is gone."""
         for key, notice in await in_thread(lambda: list(notices(self._store))):
             channel = self._client.get_channel(int(notice.channel))
             if isinstance(channel, discord.TextChannel | discord.Thread):

@@ -1,4 +1,4 @@
-"""`/dataset captions` and `/dataset diff`: what a version says, and what changed since another."""
+"""`/dataset captions` and `/dataset diff`."""
 
 import io
 
@@ -21,12 +21,14 @@ def add_caption_commands(
 ) -> None:
     """Add the commands that read, edit and compare captions."""
 
-    @group.command(name="captions", description="The captions as a table; edit it and send it back")
+    @group.command(
+        name="captions", description="Get the captions as a table, or send the edited table back"
+    )
     @app_commands.describe(
         name="Name of the dataset, or name@version",
-        file="The edited table (CSV); makes a new version",
-        prefix="Put the trigger word first in every caption that lacks it; makes a new version",
-        trigger="A word that every caption should hold; kept with the new version",
+        file="The edited table (CSV); creates a new version",
+        prefix="Prefix captions that lack the trigger word with it; creates a new version",
+        trigger="Trigger word that every caption should contain; stored with the new version",
     )
     @app_commands.autocomplete(name=dataset_names)
     async def captions(
@@ -56,9 +58,9 @@ def add_caption_commands(
             refs = str(before.ref), str(stored.version.ref)
             await _send_difference(interaction, service, *refs, is_private=False)
 
-    @group.command(name="diff", description="What changed from one version to another")
+    @group.command(name="diff", description="Show what changed between two versions")
     @app_commands.describe(
-        old="The earlier version, such as annika@1", new="The later one, such as annika@2"
+        old="Older version, such as annika@1", new="Newer version, such as annika@2"
     )
     @app_commands.autocomplete(old=dataset_names, new=dataset_names)
     async def diff(interaction: Interaction, old: str, new: str) -> None:
@@ -69,12 +71,12 @@ def add_caption_commands(
 def _check(file: discord.Attachment, *, is_prefixed: bool) -> None:
     if is_prefixed:
         raise RequestError(
-            "An edited table and prefix are two changes.",
-            "Send the table first, then use prefix on the version that it makes.",
+            "file and prefix cannot be combined.",
+            "Send the table first, then use prefix on the new version.",
         )
     if file.size > TABLE_LIMIT_BYTES:
         raise RequestError(
-            f"{file.filename} is far too large for a table of captions.",
+            f"{file.filename} is too large for a caption table.",
             "Send back the table that /dataset captions gives, as CSV.",
         )
 

@@ -1,4 +1,4 @@
-"""`/checkpoint add|list|remove`: LoRA files that trainings can start from."""
+"""`/checkpoint add|list|remove`: LoRA files that runs can start from."""
 
 import tempfile
 from pathlib import Path
@@ -29,15 +29,15 @@ def checkpoint_group(
 ) -> app_commands.Group:
     """Return the commands below `/checkpoint`."""
     group = app_commands.Group(
-        name="checkpoint", description="LoRA files that trainings can start from", guild_only=True
+        name="checkpoint", description="LoRA files that runs can start from", guild_only=True
     )
 
-    @group.command(name="add", description="Add a LoRA to start trainings from")
+    @group.command(name="add", description="Add a LoRA that runs can start from")
     @app_commands.describe(
-        file="The .safetensors file; for one above Discord's limit see /checkpoint list",
-        model="The model that it was trained for",
-        expert="Wan 2.2: the expert that it was trained for; read from the file when left out",
-        name="Name of the checkpoint; made from the file's name when left out",
+        file="The .safetensors file; for large ones see /checkpoint list",
+        model="Model it was trained for",
+        expert="Wan 2.2: expert it was trained for; read from the file if you leave it out",
+        name="Name to store it as; the file's name if you leave it out",
     )
     @app_commands.choices(model=[app_commands.Choice(name=m.name, value=m.name) for m in MODELS])
     @app_commands.choices(
@@ -66,14 +66,16 @@ def checkpoint_group(
             )
         await answer(interaction, checkpoint_card(record))
 
-    @group.command(name="list", description="All LoRA files that trainings can start from")
+    @group.command(name="list", description="List the LoRA files that runs can start from")
     async def list_(interaction: Interaction) -> None:
         await interaction.response.defer(ephemeral=True)
         guild = guild_of(interaction)
         found = await in_thread(service.installation.loras.all, guild)
         await answer(interaction, checkpoint_list(found, guild), ephemeral=True)
 
-    @group.command(name="remove", description="Remove one; runs that started from it are not hurt")
+    @group.command(
+        name="remove", description="Remove a LoRA file; runs that started from it keep their copy"
+    )
     @app_commands.describe(name="Name of the checkpoint")
     @app_commands.autocomplete(name=checkpoint_names)
     async def remove(interaction: Interaction, name: str) -> None:
@@ -85,11 +87,11 @@ def checkpoint_group(
 
 
 def _require_suitable(file: discord.Attachment, limit_mib: int) -> None:
-    """Raise before anything is fetched that cannot be taken anyway."""
+    """Refuse a file by its name or size before it is downloaded."""
     if not file.filename.lower().endswith(_SUFFIX):
         raise RequestError(
-            f"{file.filename} is no {_SUFFIX} file; other kinds can run code when they are opened.",
-            f"Convert it to {_SUFFIX} where you trust it, and add that.",
+            f"{file.filename} is not a {_SUFFIX} file; other formats can run code when opened.",
+            f"Convert it to {_SUFFIX} on a machine you trust, and add that.",
         )
     if file.size > limit_mib * _MIB:
         raise RequestError(

@@ -1,4 +1,4 @@
-"""What is suggested while an option is typed: at most 25 names of this server."""
+"""Autocompletion: at most 25 names of this server."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -16,7 +16,7 @@ Choices = list[app_commands.Choice[str]]
 Complete = Callable[[Interaction, str], Coroutine[Any, Any, Choices]]
 _MAX_CHOICES = 25
 _MAX_TEXT = 100
-# Discord takes suggestions for 3 s; names alone come sooner than what is known of each.
+# Discord waits 3 s for suggestions; after this long, names are shown without their state.
 _PATIENCE = 1.2
 
 
@@ -47,7 +47,7 @@ def run_names(service: Service) -> Complete:
 
 
 def starting_points(service: Service) -> Complete:
-    """Complete what a training can start from, also behind `high=` or `low=`."""
+    """Complete what a run can start from, also after `high=` or `low=`."""
 
     async def complete(interaction: Interaction, typed: str) -> Choices:
         before, equals, last = typed.rpartition("=")
@@ -65,7 +65,7 @@ def starting_points(service: Service) -> Complete:
 
 
 def checkpoint_names(service: Service) -> Complete:
-    """Complete the name of a LoRA file that trainings can start from."""
+    """Complete the name of a LoRA file."""
 
     async def complete(interaction: Interaction, typed: str) -> Choices:
         found = await in_thread(service.installation.loras.all, guild_of(interaction))
@@ -75,7 +75,7 @@ def checkpoint_names(service: Service) -> Complete:
 
 
 def gpu_names(service: Service) -> Complete:
-    """Complete the name of a GPU, each with its price."""
+    """Complete the name of a GPU, shown with its price."""
 
     async def complete(_interaction: Interaction, typed: str) -> Choices:
         prices = await in_thread(service.installation.runtime.prices)

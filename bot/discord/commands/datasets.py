@@ -25,13 +25,13 @@ from training.registry.dataset_draft import DatasetRefusedError, Upload
 from training.runs.spec import name_from_file
 
 _MIB = 1024 * 1024
-_TRIGGER = "A word that every caption should hold, such as ann1ka"
+_TRIGGER = "Trigger word that every caption should contain, such as ann1ka"
 _NAME = "Name of the dataset, or name@version"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
-    """What commands that take a zip share."""
+    """What the commands that take a zip share."""
 
     service: Service
     limit_mib: int
@@ -41,7 +41,7 @@ class Intake:
 def dataset_group(intake: Intake, dataset_names: Complete) -> app_commands.Group:
     """Return the commands below `/dataset`."""
     group = app_commands.Group(
-        name="dataset", description="The clips and images to train on", guild_only=True
+        name="dataset", description="Clips and images to train on", guild_only=True
     )
     _add_add(group, intake, dataset_names)
     _add_check(group, intake, dataset_names)
@@ -51,7 +51,7 @@ def dataset_group(intake: Intake, dataset_names: Complete) -> app_commands.Group
 
 
 def use_as_dataset(intake: Intake) -> app_commands.ContextMenu:
-    """Return the command on a message that adds the zip attached to it."""
+    """Return the message command that adds an attached zip."""
 
     async def use(interaction: Interaction, message: discord.Message) -> None:
         await interaction.response.defer(thinking=True)
@@ -59,7 +59,7 @@ def use_as_dataset(intake: Intake) -> app_commands.ContextMenu:
         if len(zips) != 1:
             raise RequestError(
                 f"This message has {len(zips) or 'no'} zip files attached.",
-                "Choose a message with exactly one, or use /dataset add.",
+                "Choose a message with exactly one zip, or use /dataset add.",
             )
         name = name_from_file(zips[0].filename)
         async with _received(interaction, intake, zips[0]) as (upload, long):
@@ -75,13 +75,13 @@ def use_as_dataset(intake: Intake) -> app_commands.ContextMenu:
 
 
 def _add_add(group: app_commands.Group, intake: Intake, dataset_names: Complete) -> None:
-    @group.command(name="add", description="Add a dataset, or a new version of one, from a zip")
+    @group.command(name="add", description="Add a dataset from a zip, or a new version of one")
     @app_commands.describe(
         name="Name of the dataset, such as annika",
-        zip="The zip with the files",
+        zip="Zip with the files",
         trigger=_TRIGGER,
-        prefix="Put the trigger word first in every caption that lacks it",
-        mode="new: these files alone; add: beside those of the newest version; replace: over them",
+        prefix="Prefix captions that lack the trigger word with it",
+        mode="new: only these files; add: keep the existing ones; replace: overwrite them",
     )
     @app_commands.autocomplete(name=dataset_names)
     async def add(
@@ -102,9 +102,9 @@ def _add_add(group: app_commands.Group, intake: Intake, dataset_names: Complete)
 
 
 def _add_check(group: app_commands.Group, intake: Intake, dataset_names: Complete) -> None:
-    @group.command(name="check", description="Look at a zip or a dataset; no dataset is stored")
+    @group.command(name="check", description="Check a zip or a stored dataset; stores nothing")
     @app_commands.describe(
-        zip="The zip with the files", name="A stored dataset instead", trigger=_TRIGGER
+        zip="Zip with the files", name="A stored dataset instead", trigger=_TRIGGER
     )
     @app_commands.autocomplete(name=dataset_names)
     async def check(
@@ -131,13 +131,13 @@ def _add_check(group: app_commands.Group, intake: Intake, dataset_names: Complet
 
 
 def _add_lists(group: app_commands.Group, service: Service, dataset_names: Complete) -> None:
-    @group.command(name="list", description="All datasets of this server")
+    @group.command(name="list", description="List this server's datasets")
     async def list_(interaction: Interaction) -> None:
         await interaction.response.defer(ephemeral=True)
         found = await in_thread(service.installation.datasets.newest, guild_of(interaction))
         await answer(interaction, dataset_list(found), ephemeral=True)
 
-    @group.command(name="show", description="What a dataset holds and what was found in it")
+    @group.command(name="show", description="Show a dataset and its report")
     @app_commands.describe(name=_NAME)
     @app_commands.autocomplete(name=dataset_names)
     async def show(interaction: Interaction, name: str) -> None:
@@ -147,7 +147,7 @@ def _add_lists(group: app_commands.Group, service: Service, dataset_names: Compl
         view = stored_buttons(guild, found)
         await send_stored(LongAnswer(interaction), found, view, is_known=False)
 
-    @group.command(name="remove", description="Remove a dataset, or one version of it; asks first")
+    @group.command(name="remove", description="Remove a dataset or one version; asks first")
     @app_commands.describe(name=_NAME)
     @app_commands.autocomplete(name=dataset_names)
     async def remove(interaction: Interaction, name: str) -> None:
@@ -157,7 +157,7 @@ def _add_lists(group: app_commands.Group, service: Service, dataset_names: Compl
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """What is wished for the captions of an upload."""
+    """What to do with the captions of an upload."""
 
     trigger: str | None = None
     is_prefixed: bool = False
@@ -170,17 +170,17 @@ async def _received(
     attachment: discord.Attachment,
     wish: _Wish | None = None,
 ) -> AsyncGenerator[tuple[Upload, LongAnswer]]:
-    """Give an attached zip to the body; a refusal comes with the whole report."""
+    """Download an attached zip for the body; a refusal includes the full report."""
     wish = wish or _Wish()
     if attachment.size > intake.limit_mib * _MIB:
         raise RequestError(
             f"{attachment.filename} has {attachment.size / _MIB:.0f} MiB; "
-            f"this bot takes up to {intake.limit_mib} MiB.",
+            f"the limit is up to {intake.limit_mib} MiB.",
             "Shorten or shrink the clips, or split the dataset and send the second half with "
             "mode:add.",
         )
     if wish.is_prefixed and not wish.trigger:
-        raise RequestError("prefix needs to know the word.", "Name it with trigger:.")
+        raise RequestError("prefix needs a trigger word.", "Add the option trigger.")
     with tempfile.TemporaryDirectory(prefix="lorabot-upload-") as folder:
         archive = Path(folder) / "upload.zip"
         await save_attachment(attachment, archive)
@@ -195,7 +195,7 @@ async def _received(
             async with LongAnswer(interaction, intake.progress_seconds) as long:
                 yield upload, long
         except DatasetRefusedError as error:
-            # With the whole report, which the short answer only begins.
+            # The short answer only shows the beginning of the report.
             name = attachment.filename.rsplit(".", 1)[0]
             text = await in_thread(report_text, error.report)
             await answer_error(interaction, error, report_file(name, text))

@@ -29,7 +29,7 @@ def add_run_commands(
     run_names: Complete,
     team_role: str | None,
 ) -> None:
-    """Add the commands that look at runs and end them."""
+    """Add the commands that show, stop and resume runs."""
 
     async def cancel(interaction: Interaction, run: str) -> None:
         await cancel_run(interaction, service, run, team_role)
@@ -44,19 +44,19 @@ def add_run_commands(
     _add_status(tree, service, run_names)
     for act, description in (
         (cancel, "Stop a run; its checkpoints are kept"),
-        (resume, "Go on with a failed or cancelled run as a new one"),
-        (download, "Links to the checkpoints of a run"),
+        (resume, "Resume a failed or cancelled run as a new run"),
+        (download, "Get links to the checkpoints of a run"),
     ):
         _add_for_a_run(tree, act, description, run_names)
 
 
 def _add_lists(tree: app_commands.CommandTree, service: Service) -> None:
-    @tree.command(name="models", description="The models that can be trained")
+    @tree.command(name="models", description="List the models you can train")
     async def models(interaction: Interaction) -> None:
         await interaction.response.defer(ephemeral=True)
         await answer(interaction, models_card(MODELS), ephemeral=True)
 
-    @tree.command(name="runs", description="All runs of this server, newest first")
+    @tree.command(name="runs", description="List this server's runs, newest first")
     @app_commands.guild_only()
     async def runs(interaction: Interaction) -> None:
         await interaction.response.defer(ephemeral=True)
@@ -65,7 +65,7 @@ def _add_lists(tree: app_commands.CommandTree, service: Service) -> None:
 
 
 def _add_status(tree: app_commands.CommandTree, service: Service, run_names: Complete) -> None:
-    @tree.command(name="status", description="How a run stands; the newest one when left out")
+    @tree.command(name="status", description="Show a run; the newest one if you name none")
     @app_commands.guild_only()
     @app_commands.describe(run_name="Name of the run")
     @app_commands.rename(run_name="run-name")
@@ -82,7 +82,7 @@ def _add_status(tree: app_commands.CommandTree, service: Service, run_names: Com
 def _add_for_a_run(
     tree: app_commands.CommandTree, act: _Act, description: str, run_names: Complete
 ) -> None:
-    """Add the command that is called like `act` and does it with the run that is named."""
+    """Add a command named after `act` that takes the name of a run."""
 
     @tree.command(name=act.__name__, description=description)
     @app_commands.guild_only()

@@ -1,4 +1,4 @@
-"""An interaction is claimed before it is handled: Discord sends each to every copy of the bot."""
+"""Claims interactions before they are handled: Discord sends each to every copy of the bot."""
 
 import asyncio
 import logging
@@ -17,15 +17,15 @@ from training.errors import RequestError, TrainingError
 from training.ports import Claims
 
 logger = logging.getLogger(__name__)
-# A claim is a file or one call over a network; Discord waits 3 s for the whole answer.
+# A claim is a file or a network call; Discord waits 3 s for the whole answer.
 _CLAIM_SECONDS = 1.5
 _FAREWELL_SECONDS = 5.0
-# Of claims alone: they never stand in line behind commands that wait for a slow store.
+# A separate pool: claims must not queue behind commands that wait for a slow store.
 _CLAIMS_AT_ONCE = 8
 
 
 class InteractionClaims:
-    """The interactions that this copy handles: those it claimed before any other copy did."""
+    """Decides which interactions this copy handles: those that it claims first."""
 
     def __init__(self, claims: Claims, duty: Leader, timing: Timing) -> None:
         self._claims, self._duty, self._timing = claims, duty, timing
@@ -34,8 +34,8 @@ class InteractionClaims:
         self._begun: dict[asyncio.Task[Any], Interaction] = {}
 
     async def is_ours(self, interaction: Interaction) -> bool:
-        """Return whether the task that asks is to handle the interaction."""
-        # A dialog lives in the copy that opened it: no other one could answer.
+        """Claim the interaction for the current task; return whether this copy handles it."""
+        # Only the copy that opened a dialog can handle its submission.
         is_known_here_only = interaction.type is discord.InteractionType.modal_submit
         if not is_known_here_only and not self._duty.is_active and not self._is_leaving:
             await asyncio.sleep(self._timing.pause)
@@ -46,34 +46,34 @@ class InteractionClaims:
             async with asyncio.timeout(_CLAIM_SECONDS):
                 return await in_pool(self._threads, self._claims.claim, str(interaction.id))
         except OSError:
-            # Discord takes the first acknowledgement only, and every command begins with it.
+            # Safe: Discord accepts one acknowledgement only, and every command starts with it.
             logger.warning("an interaction could not be claimed", exc_info=True)
             return self._duty.is_active or is_known_here_only
 
     @property
     def is_busy(self) -> bool:
-        """Whether something was begun and is not finished."""
+        """Whether commands are running."""
         return bool(self._begun)
 
     def stop(self) -> None:
-        """Begin nothing more."""
+        """Start no more commands."""
         self._is_leaving = True
 
     async def finish(self) -> None:
-        """Wait for what was begun; what takes too long is cut off, and its user told."""
+        """Wait for running commands; cancel those that take too long and tell their users."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timing.grace):
                 while self._begun:
                     await asyncio.wait(self._begun)
         if cut_off := dict(self._begun):
-            logger.warning("unfinished commands that were cut off: %d", len(cut_off))
+            logger.warning("cancelled unfinished commands: %d", len(cut_off))
             for task in cut_off:
                 task.cancel()
             farewells = [asyncio.create_task(_tell(one)) for one in cut_off.values()]
             await asyncio.wait([*cut_off, *farewells], timeout=_FAREWELL_SECONDS)
 
     def _note(self, interaction: Interaction) -> None:
-        # The library checks and handles an interaction in one task of its own.
+        # discord.py checks and handles an interaction in one task.
         task = asyncio.current_task()
         if task is None:
             raise ValueError("an interaction is handled outside a task")
@@ -82,16 +82,16 @@ class InteractionClaims:
 
 
 class ClaimingClient(discord.Client):
-    """A client whose commands, buttons and dialogs ask it what they may handle."""
+    """A client whose commands, buttons and dialogs claim their interactions."""
 
     handling: InteractionClaims
 
 
 class Claimed:
-    """Mixed into all that handles interactions, in front of the library's class."""
+    """Mixin for everything that handles interactions; goes before the library's class."""
 
     async def interaction_check(self, interaction: discord.Interaction[Any], /) -> bool:
-        """Return whether this copy of the bot claimed the interaction; called by the library."""
+        """Return whether this copy claimed the interaction; called by discord.py."""
         client = interaction.client
         if not isinstance(client, ClaimingClient):
             raise TypeError("what is claimed belongs to a ClaimingClient")
@@ -99,18 +99,18 @@ class Claimed:
 
 
 class ClaimedTree(Claimed, app_commands.CommandTree[discord.Client]):
-    """Commands and autocompletion, claimed before they are looked up."""
+    """Commands and autocompletion, claimed first."""
 
 
 async def _tell(interaction: Interaction) -> None:
-    """Tell the user that a command was cut off."""
+    """Tell the user that a command was cancelled."""
     if interaction.type is discord.InteractionType.autocomplete:
         return
     error = RequestError(
-        "The bot was restarted before it could say that this is done.",
-        "Look at /runs or /dataset list, and send the command again if it had no effect.",
+        "The bot restarted before this was finished.",
+        "Check /runs or /dataset list, and repeat the command if it had no effect.",
     )
     try:
         await answer_error(interaction, error)
     except (discord.HTTPException, aiohttp.ClientError, OSError, TrainingError):
-        logger.warning("a user could not be told that a command was cut off", exc_info=True)
+        logger.warning("a user could not be told that a command was cancelled", exc_info=True)

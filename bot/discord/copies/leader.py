@@ -1,4 +1,4 @@
-"""Which of several copies of the bot is the active one: it holds a lease, and alone keeps cards."""
+"""Elects the active copy of the bot, which holds a lease and alone keeps the cards."""
 
 import asyncio
 import logging
@@ -22,15 +22,15 @@ _RELEASE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """How the copies of a bot take turns, in seconds.
+    """Timing of the hand-over between copies, in seconds.
 
     Attributes:
         poll: Between a standby's attempts to become active.
         beat: Between renewals of the lease.
-        trust: How long a lease counts as held after its last renewal; less than it lives.
-        pause: What a standby leaves the active copy to claim an interaction; Discord waits 3 s.
-        grace: What a copy that leaves has to finish what it began.
-        rest: Between a failure of the active copy's own work and its next attempt.
+        trust: How long a lease counts as held after its last renewal; less than its expiry.
+        pause: Head start of the active copy in claiming an interaction; Discord waits 3 s.
+        grace: Time for a leaving copy to finish its commands.
+        rest: Between a failure of the active copy's work and its next attempt.
     """
 
     poll: float = 0.5
@@ -42,7 +42,7 @@ class Timing:
 
 
 class Leader:
-    """Tries to be the active copy, and does `work` for as long as it is."""
+    """Tries to become the active copy, and runs `work` while it is."""
 
     def __init__(
         self, leases: Leases, work: Callable[[], Coroutine[Any, Any, None]], timing: Timing
@@ -53,7 +53,7 @@ class Leader:
         self._is_active = False
         self._is_unreachable = False
         self._turns: asyncio.Task[None] | None = None
-        # One thread: a release comes after a call that was given up, never before it.
+        # One thread, so that a release never overtakes a call that timed out.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="duty")
 
     @property
@@ -62,14 +62,14 @@ class Leader:
         return self._is_active
 
     async def begin(self, lease: str) -> None:
-        """Become active at once if no other copy is; stand by and go on trying otherwise."""
+        """Become active if no other copy is; otherwise stand by and keep trying."""
         self._own = Grant(lease, self._holder, attempt=1)
         await self._try(self._own)
         self._turns = asyncio.create_task(self._take_turns(self._own), name="duty")
         self._turns.add_done_callback(_log_end)
 
     async def end(self) -> None:
-        """Stop working and leave the lease to another copy, for good."""
+        """Stop working and release the lease."""
         if self._own is None:
             return
         own, self._own = self._own, None
@@ -100,7 +100,7 @@ class Leader:
             self._is_unreachable = False
 
     async def _hold(self, own: Grant) -> None:
-        """Work until the lease is lost, or the work fails."""
+        """Work until the lease is lost or the work fails."""
         logger.info("this copy of the bot is active")
         work = asyncio.create_task(self._work(), name="work of the active copy")
         lease = asyncio.create_task(self._renew(own), name="lease of the active copy")
@@ -116,12 +116,12 @@ class Leader:
             _log_end(lease)
             logger.info("this copy of the bot is no longer active")
         if has_failed:
-            # Another copy may have more luck; alone, this one tries again.
+            # Give another copy a chance before trying again.
             await self._release(own)
             await asyncio.sleep(self._timing.rest)
 
     async def _renew(self, own: Grant) -> None:
-        """Return when the lease is another's, or could be, because it was not renewed."""
+        """Renew the lease; return when it is lost, or may have been."""
         clock = asyncio.get_running_loop().time
         trusted_until = clock() + self._timing.trust
         while True:

@@ -11,7 +11,7 @@ from bot.service.downloads.archive import Stored, ZipMember
 from training.catalogue.models import find_model
 from training.comfyui.workflow import build
 from training.errors import NotFoundError
-from training.pipeline.checkpoint_sets import Set, best_set, sets
+from training.pipeline.checkpoint_sets import CheckpointSet, best_set, sets
 from training.ports import Store
 from training.runs.event_log import RunLog
 from training.runs.state import Run
@@ -47,7 +47,7 @@ def bundle(store: Store, guild: str, name: str, epoch: int | None = None) -> lis
     return [ZipMember(READ_ME, text), workflow_file(run, shown), *members]
 
 
-def workflow_file(run: Run, chosen: Set | None = None) -> ZipMember:
+def workflow_file(run: Run, chosen: CheckpointSet | None = None) -> ZipMember:
     """Return the ComfyUI workflow of a run, for its newest complete set unless one is given.
 
     Raises:
@@ -60,7 +60,7 @@ def workflow_file(run: Run, chosen: Set | None = None) -> ZipMember:
     return ZipMember(f"{run.spec.name}-comfyui.json", text.encode())
 
 
-def read_me(run: Run, chosen: list[Set], loaded: str) -> str:
+def read_me(run: Run, chosen: list[CheckpointSet], loaded: str) -> str:
     """Return what is in the zip, what belongs together, and what to do with it in ComfyUI."""
     spec = run.spec
     lines = [f"{spec.name}: {spec.model} on dataset {spec.dataset}", ""]
@@ -79,7 +79,7 @@ def read_me(run: Run, chosen: list[Set], loaded: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _unpaired(chosen: list[Set]) -> list[str]:
+def _unpaired(chosen: list[CheckpointSet]) -> list[str]:
     single = [one for one in chosen if not one.is_complete]
     if not single:
         return []
@@ -87,7 +87,7 @@ def _unpaired(chosen: list[Set]) -> list[str]:
     return [f"Without a partner of the same epoch, in the folder unpaired: {listed(found)}."]
 
 
-def _place(run: Run, one: Set, file: str) -> str:
+def _place(run: Run, one: CheckpointSet, file: str) -> str:
     name = file.rpartition("/")[2]
     if len(run.spec.experts) == 1:
         return name

@@ -249,7 +249,7 @@ async def test_a_refusal_says_how_to_go_on(
     assert not list(local.home.rglob("original.zip"))
     assert "nothing to check" in await ada.refused("dataset check")
     wanting = {"name": "annika", "zip": path, "prefix": True}
-    assert "needs to know the word" in await ada.refused("dataset add", **wanting)
+    assert "needs a trigger word" in await ada.refused("dataset add", **wanting)
 
 
 async def test_a_stored_set_is_checked_again_with_a_trigger(

@@ -129,7 +129,7 @@ async def test_requests_that_cannot_be_met_change_nothing(
     toml = tmp_path / "own.toml"
     toml.write_text("[[datasets]]\nvideo_directory = 'v'\ntarget_frame = [9]\n")
     own = await ada.refused("train", model=t2v, dataset="annika", dataset_toml=toml)
-    assert "Is target_frames meant?" in own
+    assert "Did you mean target_frames?" in own
     config = {"model": t2v, "dataset": "annika", "dataset_config": "from-zip"}
     assert "no dataset TOML" in await ada.refused("train", **config)
     still = {"model": i2v, "dataset": "annika", "settings": "max-frames=1"}

@@ -52,7 +52,7 @@ async def test_a_refused_token_is_said_in_the_log_and_the_watchdog_reports_it(
     assert "Traceback" not in container.text
     assert outcome == "failure"
     assert "The bot answers 503: No container serves at the moment." in watched
-    assert "see what `lorabot doctor` says" in watched
+    assert "run `lorabot doctor`" in watched
 
 
 async def test_a_blocking_call_of_modal_in_the_loop_ends_a_container_here(

@@ -71,7 +71,7 @@ def test_before_the_first_deployment_the_doctor_says_what_is_to_be_done(
 
     found = {finding["check"]: finding for finding in result.json()}
     assert result.code == 1
-    assert found["Modal token"]["text"] == "of the workspace loopback (environment main)"
+    assert found["Modal token"]["text"] == "workspace loopback (environment main)"
     for check in ("Modal Volumes", "stages' app", "bot's app", "bot's server"):
         assert found[check]["status"] == "failed"
         assert found[check]["fix"] == "lorabot deploy --app team"
@@ -123,14 +123,14 @@ def test_for_people_each_check_is_a_line(operator: Loopback) -> None:
     result = lorabot("doctor", "--backend", "modal", "--app", "team")
 
     assert result.code == 0
-    assert "fine         Modal token: of the workspace loopback (environment main)\n" in result.out
+    assert "fine         Modal token: workspace loopback (environment main)\n" in result.out
     assert f"bot's server: {operator.public_url('Bot')} answers" in result.out
 
 
 @pytest.mark.usefixtures("deployed")
 def test_what_was_deployed_from_other_code_is_to_be_deployed_again(operator: Loopback) -> None:
     with _changed(operator, another_code) as finding:
-        assert "other code" in finding("stages' app")["text"]
+        assert "different version" in finding("stages' app")["text"]
         assert finding("stages' app")["fix"] == "lorabot deploy --app team"
         assert finding("bot's app")["status"] == "fine"
 
@@ -145,7 +145,7 @@ def test_a_function_with_other_resources_is_named_with_the_difference(operator: 
 @pytest.mark.usefixtures("deployed")
 def test_a_bot_of_another_engine_than_its_stages_is_told(operator: Loopback) -> None:
     with _changed(operator, another_engine) as finding:
-        assert "with musubi, and its stages" in finding("bot's app")["text"]
+        assert "uses musubi, but the deployed stages" in finding("bot's app")["text"]
         assert finding("bot's app")["fix"] == "lorabot deploy --app team"
 
 
@@ -215,7 +215,7 @@ def test_what_modal_refuses_is_shown_and_ends_the_deployment(
 
     assert (result.code, result.out) == (1, "")
     assert "cpu must be at most 1" in result.err
-    assert "Modal did not deploy training.modal_app" in result.err
+    assert "Deploying training.modal_app failed" in result.err
     assert "Server Bot" not in result.err
 
 
@@ -229,7 +229,7 @@ def test_a_bot_that_does_not_come_up_is_told_with_where_to_look(
         result = lorabot(*DEPLOY)
 
     assert (result.code, result.out) == (1, "")
-    assert "All is deployed, but the bot at http://127.0.0.1:9 does not answer" in result.err
+    assert "Everything is deployed, but the bot at http://127.0.0.1:9 does not answer" in result.err
     assert "modal app logs team" in result.err
 
 

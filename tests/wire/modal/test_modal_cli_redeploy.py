@@ -50,13 +50,13 @@ def test_what_was_deployed_before_stays_unless_it_is_named(
 
     assert again.code == other.code == 0
     assert again.json()["engine"] == other.json()["engine"] == "rehearsal"
-    assert "before: LORABOT_ENGINE=rehearsal, LORABOT_TEAM_ROLE=lora team." in again.err
+    assert "last deploy: LORABOT_ENGINE=rehearsal, LORABOT_TEAM_ROLE=lora team." in again.err
     for variables in kept:
         assert variables["LORABOT_ENGINE"] == "rehearsal"
         assert variables["LORABOT_CLIP_SECONDS"] == "200"
     assert kept[0]["LORABOT_TEAM_ROLE"] == "lora team"
-    assert "LORABOT_TEAM_ROLE was lora team, and is not set now." in other.err
-    assert "LORABOT_CLIP_SECONDS was 200, and is 100 now." in other.err
+    assert "LORABOT_TEAM_ROLE changes from lora team to its default." in other.err
+    assert "LORABOT_CLIP_SECONDS changes from 200 to 100." in other.err
     assert "LORABOT_TEAM_ROLE" not in operator.variables("Bot")
     assert operator.variables("train_small")["LORABOT_CLIP_SECONDS"] == "100"
 
@@ -80,7 +80,7 @@ def test_a_bot_that_cannot_start_says_why_at_once(
     repaired = lorabot(*DEPLOY)
 
     assert (result.code, result.out) == (1, "")
-    assert f"All is deployed, but the bot cannot start: {says}" in result.err
+    assert f"Everything is deployed, but the bot cannot start: {says}" in result.err
     assert "modal secret create team-discord LORABOT_DISCORD_TOKEN=... --force" in result.err
     assert found["status"] == "failed"
     assert says in found["text"]
@@ -113,7 +113,7 @@ def test_an_app_of_somebody_else_is_not_replaced(operator: Loopback) -> None:
     app.labels = before
 
     assert (result.code, result.out) == (1, "")
-    assert "has an app team that is no part of a deployment" in result.err
+    assert "has an app team that belongs to another project" in result.err
 
 
 @pytest.mark.usefixtures("deployed")
@@ -123,7 +123,7 @@ def test_two_do_not_deploy_at_once(operator: Loopback) -> None:
         result = lorabot(*DEPLOY)
 
     assert (result.code, result.out) == (1, "")
-    assert "Somebody else deploys this just now" in result.err
+    assert "Another deploy of this deployment is running" in result.err
 
 
 @pytest.mark.usefixtures("deployed")
@@ -139,7 +139,7 @@ def test_open_runs_of_another_engine_are_named_and_nothing_is_deployed(operator:
     result = lorabot(*DEPLOY, "--engine", "musubi")
 
     assert (result.code, result.out) == (1, "")
-    assert "these open runs, which another engine trains, would end: mine." in result.err
+    assert "and would fail: mine." in result.err
     assert operator.variables("Bot")["LORABOT_ENGINE"] == "rehearsal"
 
 

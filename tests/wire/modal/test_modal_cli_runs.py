@@ -160,7 +160,7 @@ def test_under_a_name_that_nothing_is_deployed_as_nothing_is_made(deployed: Loop
     result = lorabot("runs", "--backend", "modal", "--app", "tema")
 
     assert result.code == 1
-    assert "Nothing is deployed on Modal as tema" in result.err
+    assert "There is no Modal deployment called tema" in result.err
     assert "lorabot deploy" in result.err
     assert deployed.call(lambda: deployed.plane.names.of_kind("Volume")) == before
 
@@ -194,7 +194,7 @@ def test_a_name_that_modal_does_not_take_is_refused() -> None:
     result = lorabot("runs", "--backend", "modal", "--app", "my team")
 
     assert result.code == 1
-    assert "A deployment cannot be called 'my team'." in result.err
+    assert "'my team' is not a valid deployment name." in result.err
 
 
 def test_without_a_token_the_way_to_one_is_told(shared: Loopback) -> None:

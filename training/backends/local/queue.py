@@ -1,7 +1,7 @@
-"""The local backend's line of calls, in SQLite: first in, first out, for each device.
+"""The local backend's queue of calls in SQLite: first in, first out, per device.
 
-A call that runs keeps an operating-system lock on a file of its own, taken by the worker before it
-starts the process and inherited by it. Whoever can take that lock knows that the process is gone.
+A running call holds a lock on its own file, taken by the worker before it starts the process and
+inherited by the process. If the lock can be taken, the process is gone.
 """
 
 import fcntl
@@ -33,7 +33,7 @@ create table if not exists calls (
 
 @dataclass(frozen=True, slots=True)
 class QueuedCall:
-    """One call in the line, with its number in it."""
+    """A call in the queue, with its number."""
 
     number: int
     call: Call
@@ -41,7 +41,7 @@ class QueuedCall:
 
 
 class LocalBackend:
-    """The `Backend` of one machine; `wake` makes sure that a worker service looks at the line."""
+    """The `Backend` of one machine; `wake` ensures that a worker service reads the queue."""
 
     def __init__(self, folder: Path, wake: Callable[[], None]) -> None:
         self._folder = folder
@@ -50,9 +50,9 @@ class LocalBackend:
         try:
             self._create()
         except sqlite3.DatabaseError:
-            # What stood in it is found gone and submitted again, as after any other loss.
+            # Its calls are found gone and submitted again, as after any other loss.
             file = self._folder / "queue.sqlite"
-            logger.warning("the line %s was damaged; a new one is begun", file)
+            logger.warning("the queue %s was damaged; a new one is started", file)
             file.rename(file.with_name(f"queue-damaged-{time.time_ns()}.sqlite"))
             self._create()
 
@@ -60,7 +60,7 @@ class LocalBackend:
         with self.database() as database:
             database.execute("pragma journal_mode = wal")
             database.execute(_SCHEMA)
-            # Numbers begin at the time, so that no handle of an older line means a new call.
+            # Numbers start at the current time, so that handles of an older queue stay invalid.
             database.execute(
                 "insert into sqlite_sequence (name, seq) select 'calls', ?"
                 " where not exists (select 1 from sqlite_sequence where name = 'calls')",
@@ -68,7 +68,7 @@ class LocalBackend:
             )
 
     def submit(self, call: Call) -> str:
-        """Put a call at the end of the line, unless it is there; return its handle."""
+        """Enqueue a call unless it is queued already; return its handle."""
         key = call.key
         with self.database() as database:
             database.execute(
@@ -83,7 +83,7 @@ class LocalBackend:
         return str(row["number"])
 
     def state(self, handle: str) -> CallState:
-        """Return how a call stands; a running one whose process is gone has ended."""
+        """Return a call's state; a running call whose process is gone has ended."""
         with self.database() as database:
             row = _find(database, handle)
             if row is None:
@@ -100,7 +100,7 @@ class LocalBackend:
         return CallState(CallStatus.ENDED)
 
     def cancel(self, name: str) -> None:
-        """Take a queued call out of line, or ask a running one's process to stop."""
+        """Remove a queued call, or ask a running one's process to stop."""
         with self.database() as database:
             row = database.execute("select * from calls where name = ?", (name,)).fetchone()
             if row is None:
@@ -114,7 +114,7 @@ class LocalBackend:
                 os.kill(row["pid"], signal.SIGTERM)
 
     def is_alive(self, number: int) -> bool:
-        """Return whether the process of a call still holds its lock."""
+        """Return whether a call's process still holds its lock."""
         with self.lock_file(number).open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -123,23 +123,23 @@ class LocalBackend:
         return False
 
     def lock_file(self, number: int) -> Path:
-        """Return the file that the process of a call keeps locked."""
+        """Return the lock file of a call's process."""
         return self._folder / f"call-{number}.lock"
 
     def call(self, number: int) -> Call:
         """Return the call with that number.
 
         Raises:
-            ValueError: There is none.
+            ValueError: There is no such call.
         """
         with self.database() as database:
             row = _find(database, str(number))
         if row is None:
-            raise ValueError(f"no call {number} in the line")
+            raise ValueError(f"no call {number} in the queue")
         return _queued_call(row).call
 
     def next_queued(self, device: str) -> QueuedCall | None:
-        """Return the first call in the line of a device."""
+        """Return the first queued call of a device."""
         with self.database() as database:
             row = database.execute(
                 "select * from calls where status = 'queued' and device = ? order by number",
@@ -148,13 +148,13 @@ class LocalBackend:
         return _queued_call(row) if row else None
 
     def running(self) -> list[QueuedCall]:
-        """Return the calls that were started and not yet found to have ended."""
+        """Return the calls that were started and are not marked as ended."""
         with self.database() as database:
             rows = database.execute("select * from calls where status = 'running'").fetchall()
         return [_queued_call(row) for row in rows]
 
     def is_idle(self) -> bool:
-        """Return whether nothing waits and nothing runs."""
+        """Return whether nothing is queued or running."""
         with self.database() as database:
             row = database.execute(
                 "select count(*) from calls where status in ('queued', 'running')"
@@ -162,17 +162,17 @@ class LocalBackend:
         return row[0] == 0
 
     def mark_running(self, number: int, pid: int) -> None:
-        """Note the process of a call that was started."""
+        """Record the process of a started call."""
         self._set(number, "status = 'running', pid = ?", pid)
 
     def mark_ended(self, number: int) -> None:
-        """Note that the process of a call is over."""
+        """Record that a call's process has ended."""
         self._set(number, "status = 'ended'")
         self.lock_file(number).unlink(missing_ok=True)
 
     @contextmanager
     def database(self) -> Generator[sqlite3.Connection]:
-        """Open the line for one transaction."""
+        """Open the database for one transaction."""
         connection = sqlite3.connect(self._folder / "queue.sqlite", timeout=30)
         connection.row_factory = sqlite3.Row
         try:

@@ -1,4 +1,4 @@
-"""The worker service: starts the calls in line, as many at once as there are slots."""
+"""The worker service: runs queued calls, as many at once as there are slots."""
 
 import fcntl
 import logging
@@ -19,9 +19,9 @@ IDLE_SECONDS = 20.0
 
 @dataclass(slots=True)
 class Worker:
-    """Works through the line of one machine until nothing has been left to do for a while.
+    """Works through the queue of one machine until it has been idle for a while.
 
-    A worker that is killed leaves the stages it started alive; the next one adopts them.
+    If a worker is killed, its stages stay alive and the next worker adopts them.
     """
 
     backend: LocalBackend
@@ -72,7 +72,7 @@ class Worker:
 
     def _start(self, queued: QueuedCall) -> None:
         with self.backend.lock_file(queued.number).open("ab") as lock:
-            # Inherited by the process: it stays locked for exactly as long as that one lives.
+            # Inherited by the process, so it stays locked exactly as long as the process lives.
             fcntl.flock(lock, fcntl.LOCK_EX)
             child = subprocess.Popen(
                 self.command(queued.number),

@@ -3,19 +3,18 @@
 from dataclasses import dataclass
 from typing import Literal
 
-# What may help: settings that ask for less memory, or caches made anew.
+# What may help: settings that need less memory, or rebuilt caches.
 Relief = Literal["memory", "caches"]
 
 
 @dataclass(frozen=True, slots=True)
 class KnownFailure:
-    """One failure; `cause` and `fix` may name what a group of the pattern has caught.
+    """One failure; `cause` and `fix` may refer to named groups of the pattern.
 
     Attributes:
-        pattern: Found in the text of the exception, its type included.
-        within: Found in the frames of the traceback, where the exception alone says too little.
-        resumable: Whether the run can go on from what it saved, once the fix or the suggestion is
-            applied.
+        pattern: Searched in the exception's text, type included.
+        within: Searched in the traceback's frames, if the exception alone is ambiguous.
+        resumable: Whether the run can resume once the fix or the suggestion is applied.
     """
 
     code: str

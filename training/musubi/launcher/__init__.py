@@ -1,5 +1,6 @@
-"""The program that runs musubi-tuner's scripts in its own environment and adds what they lack.
+"""Runs musubi-tuner's scripts in their own environment and adds what they lack.
 
-It imports the standard library, what musubi-tuner brings (torch), and of this project only modules
-that do the same; musubi-tuner's files stay as they are. Python 3.10 can run it.
+It imports only the standard library, musubi-tuner's own dependencies (torch), and modules of this
+project with the same restriction. musubi-tuner's files stay unchanged. It runs on Python 3.10.
+# Only this project's own package becomes importable. Its folder in `sys.path` would offer
 """

@@ -7,7 +7,8 @@ from pathlib import Path
 
 if not __package__:
     # Only this project's own package becomes importable. Its folder in `sys.path` would offer
-    # musubi-tuner all that is installed beside it as well, built for another interpreter.
+    # Only this project's package becomes importable. With its folder in `sys.path`, musubi-tuner
+    # would also see the packages installed beside it, built for another interpreter.
     _package = types.ModuleType("training")
     _package.__path__ = [str(Path(__file__).resolve().parents[2])]
     sys.modules["training"] = _package

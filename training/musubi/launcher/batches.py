@@ -1,4 +1,4 @@
-"""The batches of each epoch in musubi-tuner's order, going on in the middle of one."""
+"""The batches of each epoch in musubi-tuner's order; can resume in mid-epoch."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,7 +12,7 @@ from training.musubi.state import TrainingState
 
 
 class BatchOrder:
-    """Draws each epoch's order as torch's `RandomSampler` does, and remembers how."""
+    """Draws each epoch's order as torch's `RandomSampler` does, and remembers its seed."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -25,11 +25,11 @@ class BatchOrder:
         return self._count
 
     def go_on(self, seed: int, skipped: int) -> None:
-        """Repeat the order of `seed` next, without its first batches."""
+        """Repeat the order of `seed` for the next epoch, skipping its first batches."""
         self._given, self._skipped = seed, skipped
 
     def rewind(self, states: States) -> None:
-        """Draw the next order as if the generators were in these states."""
+        """Draw the next order with the generators in these states."""
         self._rewind = states
 
     def __iter__(self) -> Iterator[int]:
@@ -47,11 +47,11 @@ class BatchOrder:
 
 
 class Batches:
-    """Stands for musubi-tuner's data loader: the same batches, without those trained before.
+    """Replaces musubi-tuner's data loader: the same batches, without those already trained.
 
     Args:
         loader: The loader that accelerate prepared.
-        total_steps: After so many there is nothing more to train.
+        total_steps: Number of steps after which training is complete.
         on_epoch: Called as each epoch begins.
     """
 
@@ -64,14 +64,14 @@ class Batches:
         self._states: States = {}
 
     def go_on(self, start: TrainingState, states: States) -> None:
-        """Begin where `start` was saved, with the generators in `states`."""
+        """Resume where `start` was saved, with the generators in `states`."""
         if 0 < start.batch < len(self) and start.order_seed is None:
             raise ValueError("The state does not say in which order its epoch was trained.")
         self._start, self._states = start, states
 
     @property
     def order_seed(self) -> int | None:
-        """What the order of the epoch at hand follows from."""
+        """The seed of the current epoch's order."""
         return self._order.seed
 
     def __len__(self) -> int:
@@ -83,7 +83,7 @@ class Batches:
         if start is None:
             yield from self._loader
         elif start.step >= self._total_steps or start.batch >= len(self):
-            # Only what follows the epoch's last step was left to do.
+            # Only the work after the epoch's last step was left to do.
             self._start = replace(start, epoch=start.epoch + 1, batch=0)
         elif start.batch == 0:
             yield from self._from_the_beginning(start)
@@ -93,7 +93,7 @@ class Batches:
     def _from_the_beginning(self, start: TrainingState) -> Iterator[Any]:
         randomness.restore(self._states)
         if self._loader.persistent_workers and start.epoch > 0:
-            # Workers that persist got their seed, one number drawn, in an epoch before this one.
+            # Persistent workers drew their seed, one number, in an earlier epoch.
             self._order.rewind(self._states)
         yield from self._loader
 

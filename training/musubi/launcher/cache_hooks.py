@@ -1,4 +1,4 @@
-"""The places in musubi-tuner's two cache scripts that the launcher follows."""
+"""The hooks in musubi-tuner's two cache scripts."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -17,22 +17,22 @@ ENCODE_TEXT = HookPoint(
 SAVE_LATENTS = HookPoint("musubi_tuner.dataset.cache_io", "save_file")
 SAVE_TEXT = HookPoint("musubi_tuner.utils.safetensors_utils", "mem_eff_save_file")
 
-# musubi-tuner puts first frame and length of a window behind the name of its clip.
+# musubi-tuner appends the first frame and length of a window to the clip's name.
 _WINDOW = re.compile(r"_\d{5}-\d{3}(?=\.[^.]*$)")
 
 
 class CacheHooks:
-    """Counts the samples whose caches are there, and lets files appear only when complete."""
+    """Counts cached samples and makes cache files appear only when complete."""
 
     def __init__(self, progress: ProgressWriter) -> None:
         self._progress = progress
         self._done, self._total = 0, 0
 
     def install(self) -> None:
-        """Put every hook in its place.
+        """Install every hook.
 
         Raises:
-            HookError: One of the places is not as it should be; nothing is changed then.
+            HookError: A hook point is not as expected; nothing has been changed.
         """
         for point in (ENCODE_MEDIA, ENCODE_TEXT, SAVE_LATENTS, SAVE_TEXT):
             point.check()
@@ -42,7 +42,7 @@ class CacheHooks:
         SAVE_TEXT.replace(_whole)
 
     def stop(self) -> int:
-        """Return the exit code; every file that has its name is complete."""
+        """Return the exit code; every file under its final name is complete."""
         return EXIT_STOPPED
 
     def _encode(self, original: Function, position: int, kind: str) -> Function:
@@ -64,7 +64,7 @@ class CacheHooks:
             finished: set[str] = set()
             for batch in original(num_workers):
                 yield batch
-                # Asked for the next one, musubi-tuner has written this one.
+                # When musubi-tuner asks for the next item, it has written this one.
                 items: list[Any] = batch[-1] if kind == "latent" else batch
                 new = {_sample(item) for item in items} - finished
                 finished |= new
@@ -79,7 +79,7 @@ class CacheHooks:
 
 
 def _sample(item: Any) -> str:
-    """Return the file that an item was cut from."""
+    """Return the source file of an item."""
     return _WINDOW.sub("", item.item_key) if item.frame_count is not None else item.item_key
 
 

@@ -1,4 +1,4 @@
-"""Where the launcher reaches into musubi-tuner: every place is checked before anything runs."""
+"""Hook points in musubi-tuner; each is checked before anything runs."""
 
 import ast
 import importlib
@@ -12,12 +12,12 @@ MUSUBI_COMMIT = "30c658c4f4b0bf05038b3346eff9670259b10fc7"
 
 _START_VALUES = "_lorabot_start_values"
 
-# musubi-tuner is not installed where this is type-checked, so what comes from it is Any.
+# musubi-tuner is not installed where this is type-checked, so its objects are Any.
 Function = Callable[..., Any]
 
 
 class HookError(Exception):
-    """musubi-tuner is not the commit that the launcher was written for."""
+    """musubi-tuner is not at the commit that the launcher was written for."""
 
     def __init__(self, where: str, what: str) -> None:
         super().__init__(
@@ -35,18 +35,18 @@ class HookPoint:
     parameters: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Find the place without changing it.
+        """Check the hook point without changing it.
 
         Raises:
-            HookError: It is missing or takes other parameters.
+            HookError: It is missing or has other parameters.
         """
         self._locate()
 
     def replace(self, wrap: Callable[[Any], Any]) -> None:
-        """Put `wrap(original)` in the original's place.
+        """Replace the original with `wrap(original)`.
 
         Raises:
-            HookError: The place is missing or takes other parameters.
+            HookError: The hook point is missing or has other parameters.
         """
         owner, name, original = self._locate()
         setattr(owner, name, wrap(original))
@@ -73,14 +73,14 @@ class HookPoint:
 
 
 def with_start_values(function: Function, values: Mapping[str, Callable[[], object]]) -> Function:
-    """Return `function` with local variables that start at `values` where they start at 0.
+    """Return `function` with some local variables initialized to `values` instead of 0.
 
-    For a loop that counts from zero and has no parameter to say otherwise. Each name must be
-    assigned the constant 0 exactly once at the top level of the function's body; each value is
-    asked for when that line is reached.
+    For a loop that counts from zero and has no parameter for the start. Each name must be assigned
+    the constant 0 exactly once at the top level of the function's body; its value is computed when
+    that line is reached.
 
     Raises:
-        HookError: The function does not start these variables in that way.
+        HookError: The function does not initialize these variables in that way.
     """
     where = f"{function.__module__}.{function.__qualname__}"
     path = inspect.getsourcefile(function)
@@ -97,7 +97,7 @@ def with_start_values(function: Function, values: Mapping[str, Callable[[], obje
         ast.fix_missing_locations(starts[0])
     function.__globals__[_START_VALUES] = dict(values)
     scope: dict[str, Any] = {}
-    # The file's own name and lines are kept, so that a traceback still leads to musubi's source.
+    # Keep file name and line numbers, so that tracebacks still point to musubi's source.
     code = compile(ast.Module(body=[body], type_ignores=[]), path, "exec")
     exec(code, function.__globals__, scope)
     return scope[function.__name__]

@@ -1,4 +1,4 @@
-"""Runs one of musubi-tuner's scripts with the hooks that belong to it."""
+"""Runs one of musubi-tuner's scripts with its hooks."""
 
 import logging
 import runpy
@@ -23,16 +23,16 @@ class Hooks(Protocol):
     """What the launcher adds to one kind of script."""
 
     def install(self) -> None:
-        """Put every hook in its place, or raise `HookError`."""
+        """Install every hook, or raise `HookError`."""
         ...
 
     def stop(self) -> int:
-        """Save what there is to save, on another thread, and return the exit code."""
+        """Save the training state from another thread; return the exit code."""
         ...
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run the script that the first argument names with the others; return the exit code."""
+    """Run the script named by the first argument with the rest; return the exit code."""
     script = Path(arguments[0]).resolve() if arguments else Path()
     if script.name not in (*_CACHES, _TRAIN) or not script.is_file():
         names = ",".join((*_CACHES, _TRAIN))
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     stop.hold_signals()
     stop.bind_children()
     logging.basicConfig(level=logging.INFO)
-    # In this order, the checkout's own modules go before an installed musubi-tuner.
+    # In this order the checkout's modules take precedence over an installed musubi-tuner.
     sys.path[:1] = [str(script.parent), str(script.parents[1])]
     sys.argv = [str(script), *arguments[1:]]
     try:

@@ -9,12 +9,12 @@ import torch
 
 FILE = "random_states_0.pkl"
 
-# The layout of accelerate's file: what it writes is read here, and the reverse.
+# The layout of accelerate's file: each side can read what the other writes.
 States = dict[str, Any]
 
 
 def snapshot(accumulated: int) -> States:
-    """Return the states as they are now; `accumulated` is accelerate's count of batches."""
+    """Return the current states; `accumulated` is accelerate's count of batches."""
     states: States = {
         "step": accumulated,
         "random_state": random.getstate(),
@@ -27,7 +27,7 @@ def snapshot(accumulated: int) -> States:
 
 
 def restore(states: States) -> None:
-    """Let every generator go on from `states`."""
+    """Set every generator to `states`."""
     random.setstate(states["random_state"])
     np.random.set_state(states["numpy_random_seed"])
     torch.set_rng_state(states["torch_manual_seed"])
@@ -36,11 +36,11 @@ def restore(states: States) -> None:
 
 
 def read(directory: Path) -> States:
-    """Return the states that lie in a training state."""
-    # Written by this project's own run; it holds Python's and numpy's states besides tensors.
+    """Return the generator states stored in a training state."""
+    # Written by this launcher; besides tensors it holds Python's and numpy's states.
     return torch.load(directory / FILE, weights_only=False)
 
 
 def write(directory: Path, states: States) -> None:
-    """Put `states` into a training state, in place of those that it was saved with."""
+    """Replace the generator states in a training state."""
     torch.save(states, directory / FILE)

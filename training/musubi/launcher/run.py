@@ -1,4 +1,4 @@
-"""One training from its first step, or from a saved state, to its end or the stop in between."""
+"""One training run: from its first step or a saved state to its end or a stop request."""
 
 import math
 import threading
@@ -28,10 +28,10 @@ from training.runs.training_events import (
 UP_WEIGHT = ".lora_up.weight"
 
 
-# The objects are musubi-tuner's and accelerate's, which are not installed where this is checked.
+# Objects of musubi-tuner and accelerate, which are not installed where this is type-checked.
 @dataclass(frozen=True)
 class Parts:
-    """What musubi-tuner's loop works with."""
+    """The objects of musubi-tuner's training loop."""
 
     args: Any
     accelerator: Any
@@ -41,10 +41,10 @@ class Parts:
 
 
 class TrainingRun:
-    """Counts the steps of musubi-tuner's loop, reports them, and saves where training stands.
+    """Counts and reports the steps of musubi-tuner's loop, and saves training states.
 
     The main thread holds a lock from just before adapter and optimizer change until the step is
-    counted, and while it saves. Whoever holds the lock therefore sees the last finished step.
+    counted, and while it saves. The holder of the lock therefore sees the last finished step.
     """
 
     def __init__(self, parts: Parts, progress: ProgressWriter, state_seconds: float) -> None:
@@ -70,7 +70,7 @@ class TrainingRun:
 
     @property
     def started_at(self) -> float:
-        """When the training was first started, in seconds since 1970."""
+        """When training first started, in seconds since 1970."""
         return self._started_at
 
     @property
@@ -80,18 +80,18 @@ class TrainingRun:
 
     @property
     def batch(self) -> int:
-        """The batches that the epoch at hand has had."""
+        """The number of batches trained in the current epoch."""
         return self._at.batch
 
     def go_on(self, start: TrainingState, states: States) -> None:
-        """Begin where `start` was saved, with the random generators in `states`."""
+        """Resume where `start` was saved, with the random generators in `states`."""
         self._at, self._losses = start.position, list(start.losses)
         self._started_at, self._states = start.started_at, states
         self._saver.saved_step = start.step
         self.batches.go_on(start, states)
 
     def announce(self) -> None:
-        """Report that the first step is about to be taken."""
+        """Report that training is about to take its first step."""
         self._step_began = time.monotonic()
         self._progress.write(
             TrainingStarted(
@@ -118,12 +118,12 @@ class TrainingRun:
         self._step_began = time.monotonic()
 
     def update(self, step: Callable[..., Any], *arguments: object) -> object:
-        """Let the optimizer take a step, when its batches are complete."""
+        """Let the optimizer take a step if its batches are complete."""
         if self._parts.accelerator.sync_gradients and not self._is_updating:
             device = self._parts.accelerator.device
             if device.type == "cuda":
-                # The backward pass is only queued so far. Waiting for it here keeps the wait out
-                # of the lock: until it is over, a stop saves the step before.
+                # The backward pass is only queued so far. Waiting for it outside the lock lets a
+                # stop in the meantime save the previous step.
                 torch.cuda.synchronize(device)
             self._lock.acquire()
             self._is_updating = True
@@ -184,7 +184,7 @@ class TrainingRun:
             self._saver.save_weights(save, file, self._reached(), *arguments)
 
     def save_state(self, path: str) -> None:
-        """Save the state that musubi-tuner asks for."""
+        """Save a training state on musubi-tuner's request."""
         with self._lock:
             self._saver.save_state(Path(path), self._record(self._reason))
 
@@ -195,7 +195,7 @@ class TrainingRun:
             save()
 
     def save_step(self, save: Callable[[], Any]) -> None:
-        """Let musubi-tuner save and remove states once the step at hand is counted."""
+        """Let musubi-tuner save and remove states once the current step is counted."""
 
         def saved() -> None:
             self._reason = "steps"
@@ -210,13 +210,13 @@ class TrainingRun:
             save()
 
     def finish(self) -> None:
-        """Keep the lock for good: all is saved, and a stop comes too late."""
+        """Keep the lock forever: everything is saved and a stop comes too late."""
         self._lock.acquire()
 
     def stop(self) -> int:
-        """Save the last finished step, from another thread than the one that trains.
+        """Save the last finished step; called from another thread than the training one.
 
-        Returns the exit code. The lock is kept: nothing is to change any more.
+        Returns the exit code. The lock is kept, so nothing changes any more.
         """
         self._lock.acquire()
         if self._at.step > self._saver.saved_step:
@@ -231,14 +231,14 @@ class TrainingRun:
         if device.type != "cuda":
             self._saver.save_state(path, self._record(reason), self._states)
             return
-        # On the default stream the copies would wait for the step that is being calculated, and
+        # On the default stream the copies would wait for the step being computed, and
         # on another of normal priority for each kernel of it: on an H100 with 5 s of a step left,
         # 400 tensors took 5.3 s there and 1.4 s with priority.
         with torch.cuda.stream(torch.cuda.Stream(device, priority=-1)):
             self._saver.save_state(path, self._record(reason), self._states)
 
     def _reached(self) -> Position:
-        """Return where training stands for a checkpoint, which is saved before it is counted."""
+        """Return the position of a checkpoint, which is saved before its step is counted."""
         at = self._at
         if self._is_updating:
             return replace(at, step=at.step + 1)

@@ -1,4 +1,4 @@
-"""What a training leaves behind, whole or not at all, each with the record of what it is."""
+"""Writes checkpoints and training states atomically."""
 
 import time
 from collections.abc import Callable
@@ -12,19 +12,19 @@ from training.musubi.progress import ProgressWriter
 from training.musubi.state import STATE_FILE, Position, TrainingState
 from training.runs.training_events import CheckpointSaved, CheckpointStarted, StateSaved
 
-# Bound methods of musubi-tuner's and accelerate's objects, which are not installed here.
+# Bound methods of musubi-tuner and accelerate, which are not installed here.
 SaveState = Callable[..., Any]
 SaveWeights = Callable[..., Any]
 
 
 class CheckpointSaver:
-    """Writes checkpoints and states of one training.
+    """Writes the checkpoints and states of one training.
 
     Args:
-        directory: Where they go.
-        output_name: What their names begin with.
-        progress: Told of everything that is complete.
-        save_state: accelerate's own method.
+        directory: The output directory.
+        output_name: Prefix of their names.
+        progress: Receives an event for each complete file.
+        save_state: accelerate's method.
     """
 
     def __init__(
@@ -41,9 +41,9 @@ class CheckpointSaver:
         """Save a training state.
 
         Args:
-            path: Its directory.
-            record: What it says of itself.
-            states: The random generators as they were, if they have been drawn from since.
+            path: The state's directory.
+            record: The content of its `training_state.json`.
+            states: The random generators' states to store, if they have changed since.
         """
         with atomic_directory(path) as directory:
             self._save_state(str(directory))

@@ -1,4 +1,4 @@
-"""How a program is asked to stop, and how it ends at once with all that belongs to it."""
+"""Stop signals, and ending a program at once together with its children."""
 
 import ctypes
 import logging
@@ -17,18 +17,18 @@ _PR_SET_PDEATHSIG = 1
 
 
 def hold_signals() -> None:
-    """Keep SIGTERM and SIGINT from interrupting; call it before any thread or process starts.
+    """Block SIGTERM and SIGINT; call this before any thread or process starts.
 
-    All of them inherit this. So a signal to the whole group does not end the workers that load
-    data, and reaches the one thread that waits for it while the main one is inside a long kernel.
+    Threads and children inherit the mask. A signal to the group then does not kill the data
+    loaders, and reaches the waiting thread even while the main thread is inside a long kernel.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
 
 
 def on_stop_signal(stop: Callable[[], int]) -> None:
-    """Call `stop` on a thread of its own when the program is asked to stop, and exit with its code.
+    """Call `stop` on a separate thread when a stop signal arrives, and exit with its code.
 
-    Needs `hold_signals`.
+    Requires `hold_signals`.
     """
 
     def wait() -> None:
@@ -36,7 +36,7 @@ def on_stop_signal(stop: Callable[[], int]) -> None:
         logger.info("Received %s: saving the last finished step", signal.Signals(number).name)
         try:
             code = stop()
-        except BaseException:  # noqa: BLE001 - told to stop, it must not go on, whatever is wrong
+        except BaseException:  # noqa: BLE001 - it must stop, whatever fails
             traceback.print_exc()
             code = 1
         exit_now(code)
@@ -45,21 +45,21 @@ def on_stop_signal(stop: Callable[[], int]) -> None:
 
 
 def exit_now(code: int) -> None:
-    """End this process, and with it its children, without waiting for its other threads."""
+    """Exit at once without waiting for other threads."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
 def bind_children() -> None:
-    """Let every process that is forked from now on be killed when this one ends."""
+    """Make the kernel kill every child forked from now on when this process ends."""
     libc = ctypes.CDLL(None)
     os.register_at_fork(after_in_child=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL))
 
 
 def end_children() -> None:
-    """End every child; data loaders' workers, deaf to SIGTERM, would be waited for at the exit."""
-    # torch would take the end of a worker for an accident.
+    """Kill every child; exiting would wait for data loader workers, which ignore SIGTERM."""
+    # torch would report the end of a worker as a crash.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for child in multiprocessing.active_children():
         child.kill()

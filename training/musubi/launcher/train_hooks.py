@@ -1,4 +1,4 @@
-"""The places in musubi-tuner's training that the launcher follows and mends."""
+"""The hooks in musubi-tuner's training."""
 
 import inspect
 from collections.abc import Callable
@@ -43,11 +43,11 @@ POINTS = (
 
 
 class ResumeError(Exception):
-    """The state to resume is not one that can be gone on from."""
+    """The given state cannot be resumed."""
 
 
 class TrainHooks:
-    """Joins one `TrainingRun` to musubi-tuner's trainer."""
+    """Connects one `TrainingRun` to musubi-tuner's trainer."""
 
     def __init__(self, progress: ProgressWriter, state_seconds: float) -> None:
         self._progress, self._state_seconds = progress, state_seconds
@@ -55,10 +55,10 @@ class TrainHooks:
         self._run: TrainingRun | None = None
 
     def install(self) -> None:
-        """Put every hook in its place.
+        """Install every hook.
 
         Raises:
-            HookError: One of the places is not as it should be; nothing is changed then.
+            HookError: A hook point is not as expected; nothing has been changed.
         """
         for point in POINTS:
             point.check()
@@ -73,12 +73,12 @@ class TrainHooks:
         SAVE_END.replace(self._save_end)
 
     def stop(self) -> int:
-        """Save what there is to save; return the exit code."""
+        """Save the training state; return the exit code."""
         return EXIT_STOPPED if self._run is None else self._run.stop()
 
     @property
     def run(self) -> TrainingRun:
-        """The training, once its loop has begun."""
+        """The training run; set once its loop has begun."""
         if self._run is None:
             raise ValueError("the training loop has not begun")
         return self._run
@@ -128,7 +128,7 @@ class TrainHooks:
         _wrap(parts.optimizer, "step", lambda step: lambda *a: run.update(step, *a))
         _wrap(parts.network, "save_weights", lambda save: lambda *a: run.save_weights(save, *a))
         _wrap(parts.accelerator, "save_state", lambda _: run.save_state)
-        self._run = run  # before anyone knows of it who could ask it to stop
+        self._run = run  # before the announcement, so that a stop finds it
         run.announce()
         return run
 
@@ -144,7 +144,7 @@ class TrainHooks:
         hooks = self
 
         class LossRecorder(original):
-            """musubi-tuner's, going on with the losses of the state that was resumed."""
+            """musubi-tuner's recorder, continuing with the losses of the resumed state."""
 
             def __init__(self) -> None:
                 super().__init__()
@@ -152,7 +152,7 @@ class TrainHooks:
                 self.loss_total = sum(self.loss_list)
 
             def add(self, *, epoch: int, step: int, loss: float) -> None:  # noqa: ARG002
-                # The loop counts from 0 in a resumed epoch, too.
+                # The loop counts from 0 even in a resumed epoch.
                 super().add(epoch=epoch, step=hooks.run.batch, loss=loss)
                 hooks.run.end_batch(loss)
 
@@ -197,8 +197,7 @@ def _wrap(owner: Any, name: str, wrap: Callable[[Function], Function]) -> None:
 
 def _sorted(original: Function) -> Function:
     def in_order(pathname: str, **named: Any) -> list[str]:
-        # A folder gives its files in an order of its own, which the next machine does not repeat;
-        # the order of the batches begins with it.
+        # Directory order differs between machines, and the batch order depends on it.
         return sorted(original(pathname, **named))
 
     return in_order

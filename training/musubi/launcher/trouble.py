@@ -1,4 +1,4 @@
-"""Signs that a training goes on without leading anywhere, each said once."""
+"""Detects training that runs without learning; each problem is reported once."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from training.vocabulary import Trouble
 
 
 class TroubleWatch:
-    """Looks at every step.
+    """Checks every step.
 
     Args:
         warmup_steps: Steps in which the learning rate may be 0.
@@ -22,14 +22,14 @@ class TroubleWatch:
     def look(
         self, step: int, loss: float, rate: float, is_unchanged: Callable[[], bool] | None
     ) -> Iterator[Trouble]:
-        """Yield what is newly wrong after a step.
+        """Yield the troubles first seen at this step.
 
         Args:
             step: The step, counted from 1.
             loss: Its loss.
-            rate: The learning rate that it was taken with.
-            is_unchanged: Tells whether every up-weight is still zero; None if the optimizer left
-                the step out, as it does while a loss scale is being found.
+            rate: Its learning rate.
+            is_unchanged: Tells whether every up-weight is still zero; None if the optimizer
+                skipped the step, as it does while searching for a loss scale.
         """
         if not math.isfinite(loss):
             yield from self._say("loss_not_finite")

@@ -1,4 +1,4 @@
-"""cache: latents and text embeddings, each made once, linked together for the run's trainer."""
+"""cache: make latents and text embeddings once, and link them for the run's trainer."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from training.vocabulary import StageKey
 
 
 def run(context: StageContext) -> StageResult:
-    """Make the cache files that the store lacks, and the folders that the trainer reads."""
+    """Make missing cache files, and the cache directories that the trainer reads."""
     spec, planner, store = context.spec, context.planner, context.runtime.store
     encoders = _encoders(context)
     manifest = read_manifest(context.path(planner.prepared_key))
@@ -38,7 +38,7 @@ def run(context: StageContext) -> StageResult:
 
 
 def require_caches(context: StageContext) -> None:
-    """Have in the cache folders that the trainer reads the run's files, and nothing else.
+    """Ensure that the trainer's cache directories hold exactly the run's files.
 
     Raises:
         StageError: A file is missing or damaged.
@@ -78,12 +78,12 @@ def _make(
     encoders: Encoders,
     command: tuple[str, ...],
 ) -> int:
-    """Make what is missing of one kind and return how many files that were."""
+    """Make the missing files of one kind and return their number."""
     making = CacheMaking(context.runtime.store, context.spec, kind)
-    kept = making.finish()  # of an attempt that was killed
+    kept = making.finish()  # files of a killed attempt
     if not making.missing(files):
         return kept
-    # One run at a time uses the same encoders in a guild: nothing is encoded twice.
+    # In a guild one run at a time uses the same encoders, so nothing is encoded twice.
     guild = context.spec.guild
     with context.shared(f"caches/{guild}/{encoders.address(kind)}", store_keys.caches(guild)):
         missing = making.missing(files)
@@ -97,7 +97,7 @@ def _make(
             kept += making.finish()
     if lacking := making.missing(files):
         raise StageError(
-            f"Caching left {len(lacking)} of {len(missing)} files unmade, such as "
+            f"Caching left {len(lacking)} of {len(missing)} files missing, such as "
             f"{lacking[0].place}.",
             "This is a bug in the prediction or the caching; report it with the run's logs.",
         )

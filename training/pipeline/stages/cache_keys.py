@@ -1,4 +1,4 @@
-"""Which cache files a run needs, each known by all that decides its content."""
+"""The cache files of a run, each addressed by everything that determines its content."""
 
 import hashlib
 import json
@@ -13,19 +13,19 @@ from training.dataset.manifest import Manifest
 from training.dataset.report import Sample
 from training.store_keys import CacheKind
 
-# Raised whenever a flag of the cache scripts changes so that they write something else.
+# Increase whenever a changed flag of the cache scripts changes their output.
 CACHE_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoders:
-    """What turns media and captions into caches; weights are named by their SHA-256.
+    """The encoders of media and captions; weights are identified by SHA-256.
 
-    Models share a latent where these are equal: T2V of Wan 2.1 and 2.2 do, I2V of 2.2 lacks the
-    CLIP tokens of 2.1, and both experts of a model always do.
+    Models with equal encoders share latents: T2V of Wan 2.1 and 2.2 do, and both experts of a model
+    always do; I2V of 2.2 lacks the CLIP tokens of 2.1.
 
     Attributes:
-        after: The run whose caches were damaged; what is made after it is made anew.
+        after: The run whose caches were damaged; they are not reused.
     """
 
     engine: str
@@ -37,7 +37,7 @@ class Encoders:
     after: str | None = None
 
     def parts(self, kind: CacheKind) -> dict[str, object]:
-        """Return what of this decides the content of one kind of cache."""
+        """Return the parts that determine one kind of cache."""
         common = {
             "engine": self.engine,
             "version": self.version,
@@ -49,22 +49,22 @@ class Encoders:
         return {**common, "vae": self.vae, "clip": self.clip, "i2v": self.i2v}
 
     def address(self, kind: CacheKind, **content: object) -> str:
-        """Return the hash of the encoders and of what they are given."""
+        """Return the hash of the encoders and their input."""
         parts = {**self.parts(kind), **content}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheFile:
-    """One cache file: what the trainer calls it, what it is made of, and where it is kept.
+    """One cache file: its name for the trainer, its input, and its key.
 
     Attributes:
         kind: Whether it holds latents or a text embedding.
         group: The group whose cache directory it belongs to.
-        sample: The image or clip that it is of.
+        sample: The image or clip.
         media: SHA-256 of the sample's bytes.
-        name: The name that the trainer derives and looks for.
-        key: The key of the store, by content.
+        name: The name that the trainer looks for.
+        key: The content-addressed key in the store.
     """
 
     kind: CacheKind
@@ -83,7 +83,7 @@ class CacheFile:
 def cache_files(
     groups: GroupPlan, manifest: Manifest, encoders: Encoders, guild: str
 ) -> tuple[CacheFile, ...]:
-    """Return every cache file that a run on the repaired set reads."""
+    """Return every cache file that a run on the repaired dataset reads."""
     samples = {sample.name: sample for sample in manifest.samples}
     media = {file.name: file.sha256 for file in manifest.files}
     found: dict[str, CacheFile] = {}
@@ -123,7 +123,7 @@ def _files_of(
 
 
 def _latent_name(group: Group, item: Item, sample: Sample) -> str:
-    """Return what musubi calls a latent file: an image by its own size, a clip by its bucket's."""
+    """Return musubi's name of a latent file: with an image's own size, or a clip's bucket size."""
     stem = PurePosixPath(sample.name).stem
     if group.frame_extraction is None:
         return f"{stem}_{sample.width:04d}x{sample.height:04d}_wan.safetensors"

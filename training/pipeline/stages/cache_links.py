@@ -1,6 +1,6 @@
-"""The cache directories that a trainer reads: links into the store, and nothing else.
+"""The cache directories that a trainer reads: only links into the store.
 
-musubi-tuner trains every file that lies in them.
+musubi-tuner trains on every file in them.
 """
 
 import logging
@@ -17,9 +17,9 @@ logger = logging.getLogger(__name__)
 
 
 def assemble(folder: Path, files: Mapping[str, Path]) -> None:
-    """Make `folder` anew, with a link at each place to its file in the store.
+    """Rebuild `folder` with a link at each place to its file in the store.
 
-    Links are symbolic and relative: a network volume has no hard links, and the home may move.
+    Links are symbolic and relative: network volumes have no hard links, and the home may move.
     """
     fresh = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -32,10 +32,10 @@ def assemble(folder: Path, files: Mapping[str, Path]) -> None:
 
 
 def clean(folder: Path, places: set[str]) -> None:
-    """Remove from the cache directories what does not belong there, and check the rest.
+    """Delete foreign files from the cache directories and check the rest.
 
     Raises:
-        StageError: A file that belongs there is missing or cut off.
+        StageError: A file is missing or truncated.
     """
     for path in sorted(folder.glob("*/*")):
         if path.relative_to(folder).as_posix() not in places:

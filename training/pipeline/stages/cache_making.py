@@ -1,7 +1,7 @@
-"""Making missing cache files: a dataset of just these for musubi's scripts, then into the store.
+"""Makes missing cache files: runs musubi's scripts on a dataset of just these, stores the result.
 
-The folder it works in names what is to become of each file before anything is made, so that a
-later attempt keeps what a killed one had finished.
+The working folder lists the key of each file before anything is made, so that a later attempt
+keeps what a killed one finished.
 """
 
 import json
@@ -26,7 +26,7 @@ _TEXT_BATCH = 16
 
 
 class CacheMaking:
-    """The folder in which one run's missing files of one kind are made."""
+    """The working folder for one run's missing cache files of one kind."""
 
     def __init__(self, store: Store, spec: RunSpec, kind: CacheKind) -> None:
         self.kind: CacheKind = kind
@@ -36,18 +36,18 @@ class CacheMaking:
         self._config = store.staging_path(spec.keys.caching_config(kind))
 
     def missing(self, files: Sequence[CacheFile]) -> list[CacheFile]:
-        """Return one file for each content that the store lacks or holds cut off."""
+        """Return one file per content that is missing or truncated in the store."""
         by_key = {file.key: file for file in reversed(files) if file.kind == self.kind}
         lacking = {key for key in by_key if not is_complete(self._store.path(key))}
         return [file for file in files if file.key in lacking and by_key.get(file.key) is file]
 
     def start(self, missing: Sequence[CacheFile], files: Sequence[CacheFile], media: Path) -> None:
-        """Write the dataset of what is missing.
+        """Write a dataset of the missing files.
 
         Args:
-            missing: What is to be made.
+            missing: The files to make.
             files: Every file of the run.
-            media: The folder of the repaired set.
+            media: The folder of the repaired dataset.
         """
         self._folder.mkdir(parents=True)
         if self.kind == "latents":
@@ -57,10 +57,10 @@ class CacheMaking:
         (self._folder / _FILES).write_text(json.dumps(made, indent=1), "utf-8")
 
     def finish(self) -> int:
-        """Move every complete file into the store, remove the rest, and return how many.
+        """Move every complete file into the store, delete the rest, and return their number.
 
         Raises:
-            StageError: The script made something that nobody asked for.
+            StageError: The script made an unexpected file.
         """
         listing = self._folder / _FILES
         made: dict[str, str] = json.loads(listing.read_text("utf-8")) if listing.is_file() else {}
@@ -113,7 +113,7 @@ class CacheMaking:
         return made
 
     def _link_existing(self, file: CacheFile) -> None:
-        # The script encodes whole samples, and skips those of their items that are there.
+        # The script encodes whole samples and skips items whose files exist.
         stored = self._store.path(file.key)
         if is_complete(stored):
             link = self._folder / "cache" / file.place
@@ -123,7 +123,7 @@ class CacheMaking:
     def _start_texts(self, missing: Sequence[CacheFile]) -> dict[str, str]:
         listing = self._folder / f"{_TEXTS}.jsonl"
         stems = {PurePosixPath(file.key).stem: file for file in missing}
-        # The script reads no pixels; the path only names the file that it writes.
+        # The script reads no pixels; the path only determines the output's name.
         _write_lines(
             listing,
             [
@@ -142,7 +142,7 @@ class CacheMaking:
 
 
 def is_complete(path: Path) -> bool:
-    """Return whether a cache file is there and whole: size and header agree."""
+    """Return whether a cache file exists and is complete: size and header agree."""
     try:
         read_header(path)
     except (FileNotFoundError, ValueError):

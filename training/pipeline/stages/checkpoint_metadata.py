@@ -1,4 +1,4 @@
-"""What a published checkpoint says of its training, in its own metadata."""
+"""The training metadata of published checkpoints."""
 
 from training.catalogue.models import Expert, Model
 from training.lora.origin import PREFIX
@@ -16,10 +16,10 @@ def completed_metadata(
     merge_receipt: str | None = None,
     trigger: str | None = None,
 ) -> dict[str, str]:
-    """Return the entries that publishing adds to what the trainer wrote.
+    """Return the entries that publishing adds to the trainer's metadata.
 
-    Nothing of it differs between two runs of the same name and settings: the same seed gives the
-    same bytes. `merge_receipt` is the hash of the proof that a speed LoRA was merged into the base.
+    Two runs with the same name and settings get the same entries, so that the same seed gives the
+    same bytes. `merge_receipt` is the hash of the receipt of the speed LoRA's merge.
     """
     trained = model.expert(expert.name)
     entries: dict[str, str | None] = {

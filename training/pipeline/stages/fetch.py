@@ -1,4 +1,4 @@
-"""fetch: every weight file of the run, once for all runs, complete and with its hash."""
+"""fetch: download the run's weight files, once for all runs, and hash them."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from training.pipeline.stage_runner import StageContext, StageResult
 
 
 def run(context: StageContext) -> StageResult:
-    """Obtain the weight files that are not there yet, and write a receipt for each."""
+    """Download missing weight files and write a receipt for each."""
     files = context.planner.weight_files()
     missing = [weight for weight in files if not _is_there(context, weight)]
     progress = _Progress(context, missing)
@@ -25,12 +25,12 @@ def run(context: StageContext) -> StageResult:
 
 
 def sha256_of(context: StageContext, weight: WeightFile) -> str:
-    """Return the hash that was taken of a weight file when it was fetched."""
+    """Return the hash of a weight file, recorded when it was fetched."""
     return _receipt(context, weight)["sha256"]
 
 
 def show_tokenizers(context: StageContext) -> None:
-    """Let the trainer's libraries find the tokenizers where they look for files of the Hub."""
+    """Link the tokenizers into the Hub cache that the trainer's libraries read."""
     engine = _engine(context)
     cache = context.staging_path(store_keys.hub_cache(engine))
     for weight in context.planner.model.tokenizers:
@@ -39,7 +39,7 @@ def show_tokenizers(context: StageContext) -> None:
 
 
 class _Progress:
-    """How many bytes are here, of all that this attempt has to fetch."""
+    """Tracks how many bytes of this attempt's downloads are here."""
 
     def __init__(self, context: StageContext, missing: Sequence[WeightFile]) -> None:
         engine = context.planner.engine
@@ -50,10 +50,10 @@ class _Progress:
         self._here = {weight: extent.here_bytes for weight, extent in self._extents.items()}
 
     def require_room(self) -> None:
-        """Refuse to begin when the disk has no room for all of it.
+        """Raise if the disk has no room for all downloads.
 
         Raises:
-            StageError: There is not enough.
+            StageError: The disk is too full.
         """
         need = sum(extent.size_bytes - extent.here_bytes for extent in self._extents.values())
         folder = self._context.staging_path(store_keys.models(self._context.planner.engine.name))
@@ -61,7 +61,7 @@ class _Progress:
         require_room(folder, need, f"fetching {len(self._extents)} weight files")
 
     def show(self, weight: WeightFile, here_bytes: int) -> None:
-        """Take down how much of a file is here; raise when the attempt was told to stop."""
+        """Report how much of a file is here; raise if the attempt was told to stop."""
         self._context.check_stopping()
         self._here[weight] = here_bytes
         done, total = sum(self._here.values()), sum(e.size_bytes for e in self._extents.values())
@@ -73,7 +73,7 @@ def _fetch(context: StageContext, weight: WeightFile, progress: _Progress) -> No
     store, planner = context.runtime.store, context.planner
     key = store_keys.weight(_engine(context), weight)
     with context.shared(key, key):
-        if not _is_there(context, weight):  # another run may have been faster
+        if not _is_there(context, weight):  # another run may have fetched it meanwhile
             target = _target(context, weight)
             obtained = planner.engine.obtain(
                 planner.model, weight, target, lambda here: progress.show(weight, here)
@@ -93,8 +93,8 @@ def _fetch(context: StageContext, weight: WeightFile, progress: _Progress) -> No
 
 
 def _is_there(context: StageContext, weight: WeightFile) -> bool:
-    # The receipt is written last: a file without one was never completely fetched. One that became
-    # shorter since would fail the trainer after minutes.
+    # The receipt is written last: a file without one is incomplete. The size is checked too: a
+    # truncated file would fail the trainer only after minutes.
     try:
         size_bytes = int(_receipt(context, weight)["size_bytes"])
         stored = context.runtime.store.fetch(store_keys.weight(_engine(context), weight))

@@ -5,8 +5,8 @@ from training.vocabulary import StageName
 
 
 def stage_function(name: StageName) -> StageFunction:
-    """Return what runs the stage called `name`."""
-    # Each stage imports what it needs and no more: torch alone takes two seconds.
+    """Return the function of a stage."""
+    # Imported on demand: torch alone takes two seconds.
     match name:
         case "prepare":
             from training.pipeline.stages.prepare import run  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""merge: the speed LoRA into one expert's base, once for all runs, proven by a receipt."""
+"""merge: merge the speed LoRA into one expert's base, once for all runs, with a receipt."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from training.vocabulary import ExpertName, StageKey
 
 
 def run(context: StageContext) -> StageResult:
-    """Make the merged base that the run's trainer reads, or reuse one of the same content."""
+    """Make the merged base, or reuse one with the same content."""
     store = context.runtime.store
     inputs = _inputs(context, _expert(context))
     with context.shared(f"merged/{inputs.address}", inputs.merged_key):
@@ -35,7 +35,7 @@ def run(context: StageContext) -> StageResult:
 
 
 def receipt_hash(context: StageContext, name: ExpertName) -> str | None:
-    """Return the hash of the proof that the expert's base was merged, where it was."""
+    """Return the hash of the merge receipt of an expert's base, or None."""
     if context.spec.expert(name).speed_lora is None:
         return None
     key = context.spec.keys.receipt(StageKey("merge", name))
@@ -43,7 +43,7 @@ def receipt_hash(context: StageContext, name: ExpertName) -> str | None:
 
 
 def link_merged(context: StageContext, name: ExpertName) -> None:
-    """Give the merged base, where the expert has one, the name that the trainer is told."""
+    """Link the merged base, if the expert has one, to the path that the trainer reads."""
     expert = context.spec.expert(name)
     if expert.speed_lora is not None:
         merged = _inputs(context, expert).merged_key
@@ -52,7 +52,7 @@ def link_merged(context: StageContext, name: ExpertName) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Inputs:
-    """What is merged into what; the address of the output follows from it."""
+    """The inputs of a merge, which determine the output's address."""
 
     base: WeightFile
     speed_lora: SpeedLoraSettings

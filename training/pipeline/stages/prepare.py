@@ -12,7 +12,7 @@ from training.remedies import AddDataset
 
 
 def run(context: StageContext) -> StageResult:
-    """Store the repaired set by content id, unless it is there, and the TOML that reads it."""
+    """Store the repaired dataset by content id, unless it exists, and the run's dataset TOML."""
     spec, planner, store = context.spec, context.planner, context.runtime.store
     name = f"prepared/{spec.guild}/{spec.dataset.version}"
     with context.shared(name, planner.prepared_key):

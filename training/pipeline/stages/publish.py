@@ -1,4 +1,4 @@
-"""publish: prove that an expert's checkpoints are whole and fit, and complete their metadata."""
+"""publish: check that an expert's checkpoints are complete and fit, and add their metadata."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from training.vocabulary import ExpertName
 
 
 def run(context: StageContext) -> StageResult:
-    """Check every checkpoint of one expert, complete it, and write a receipt with the hashes."""
+    """Check every checkpoint of one expert, add metadata, and write a receipt with hashes."""
     spec, name = context.spec, context.key.expert
     if name is None:
         raise ValueError("publish is a stage of one expert")
@@ -71,7 +71,7 @@ def _facts(context: StageContext, name: ExpertName) -> dict[str, str]:
 def _complete(
     context: StageContext, contents: Contents, facts: dict[str, str], checkpoint: Checkpoint
 ) -> Path:
-    """Add the facts to a checkpoint's metadata, unless an earlier attempt has; return the file."""
+    """Add `facts` to a checkpoint's metadata, unless already there; return the file."""
     path: Path = contents.header.path
     metadata = {**contents.header.metadata, **facts}
     if metadata != contents.header.metadata:

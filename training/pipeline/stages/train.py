@@ -1,4 +1,4 @@
-"""train: one expert's adapter, going on from the newest complete training state."""
+"""train: one expert's adapter, resuming from the newest complete training state."""
 
 import logging
 import shutil
@@ -51,7 +51,7 @@ def run(context: StageContext) -> StageResult:
 
 
 def _make_ready(context: StageContext, name: ExpertName, checkpoints: str) -> None:
-    """Lay out what the trainer reads, and an output folder without another one's leftovers."""
+    """Prepare the trainer's inputs and an output folder without leftovers."""
     folder = context.staging_path(checkpoints)
     folder.mkdir(exist_ok=True)
     _remove_leftovers(folder)
@@ -63,10 +63,10 @@ def _make_ready(context: StageContext, name: ExpertName, checkpoints: str) -> No
 
 
 def newest_state(folder: Path, spec: RunSpec, name: ExpertName) -> Path | None:
-    """Return the training state of this run and expert with the most steps, if there is one.
+    """Return the newest training state of this run and expert, or None.
 
-    A state is complete when its sidecar is there, which is written into it before the rename. One
-    that was damaged since is passed over: the one before it costs less than starting anew.
+    A state with its sidecar is complete, because the sidecar is written before the rename. A
+    damaged state is skipped: the one before it costs less than starting over.
     """
     found = [
         (steps, sidecar.parent)
@@ -77,7 +77,7 @@ def newest_state(folder: Path, spec: RunSpec, name: ExpertName) -> Path | None:
 
 
 def _steps_of(state: Path, spec: RunSpec, name: ExpertName) -> int | None:
-    """Return the steps of a state of this run and expert; None where it is not, or is damaged."""
+    """Return the steps of a state; None if it is damaged or of another run or expert."""
     try:
         record = read_state(state)
         read_header(state / "model.safetensors")
@@ -88,7 +88,7 @@ def _steps_of(state: Path, spec: RunSpec, name: ExpertName) -> int | None:
 
 
 def _origin(comment: str | None) -> tuple[object, object] | None:
-    """Return the run and the expert that a state's comment names; None where it is not ours."""
+    """Return the run and expert in a state's comment; None if it is not ours."""
     try:
         facts: dict[str, object] = _COMMENT.validate_json(comment or "")
     except ValueError:
@@ -97,7 +97,7 @@ def _origin(comment: str | None) -> tuple[object, object] | None:
 
 
 def _state_to_continue(context: StageContext, name: ExpertName) -> Path | None:
-    """Return the newest state of the runs that this one goes on with, the last one first."""
+    """Return the newest state of the runs that this one continues, the latest run first."""
     spec = context.spec
     while spec.continues is not None:
         spec = context.runtime.log(spec.guild, spec.continues).spec()
@@ -108,7 +108,7 @@ def _state_to_continue(context: StageContext, name: ExpertName) -> Path | None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what a killed trainer was writing: it never got its final name."""
+    """Delete what a killed trainer left under temporary names."""
     for path in folder.iterdir():
         if path.name.startswith(".") and path.is_dir():
             shutil.rmtree(path)

@@ -39,7 +39,7 @@ def test_a_missing_or_doubled_step_is_an_error(spoil: str) -> None:
     found = metrics(1.0, 0.1)
     wrong = found[1:] if spoil == "missing" else [found[0], *found]
 
-    with pytest.raises(DemoError, match="each once"):
+    with pytest.raises(DemoError, match="in order"):
         require_learning("run", "main", wrong, 100)
 
 

@@ -57,7 +57,7 @@ def test_volumes_of_the_second_version_are_refused(account: Callable[..., None])
     volumes = look()["Modal Volumes"]
 
     assert volumes.status == "failed"
-    assert volumes.text.startswith("team-runs: of version 2")
+    assert volumes.text.startswith("team-runs: version 2")
 
 
 def test_a_card_under_its_other_name_is_the_same(account: Callable[..., None]) -> None:

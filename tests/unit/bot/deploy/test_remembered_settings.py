@@ -22,9 +22,9 @@ def test_what_is_not_named_stays_and_what_is_set_to_nothing_goes() -> None:
     deployment = told.deployment("team")
     assert (deployment.name, deployment.engine, deployment.gpu_stages) == ("team", "rehearsal", 3)
     assert told.lines() == [
-        "LORABOT_GPU_STAGES was 2, and is 3 now.",
-        "LORABOT_TEAM_ROLE was team, and is not set now.",
-        "As it was deployed before: LORABOT_ENGINE=rehearsal. Set to nothing, one has its default.",
+        "LORABOT_GPU_STAGES changes from 2 to 3.",
+        "LORABOT_TEAM_ROLE changes from team to its default.",
+        "Kept from the last deploy: LORABOT_ENGINE=rehearsal. Set one to nothing to reset it.",
     ]
 
 

@@ -81,7 +81,7 @@ def test_a_full_disk_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch
     disk = look(settings)["disk"]
 
     assert disk.status == "failed"
-    assert "1.0 GiB are free" in disk.text
+    assert "1.0 GiB free" in disk.text
 
 
 def test_real_training_needs_room_for_weights(
@@ -97,7 +97,7 @@ def test_real_training_needs_room_for_weights(
 def test_a_folder_that_is_no_checkout_is_told(settings: Settings, tmp_path: Path) -> None:
     found = look(settings.model_copy(update={"musubi_dir": tmp_path}))
 
-    assert "no musubi-tuner checkout" in found["musubi-tuner"].text
+    assert "not a musubi-tuner checkout" in found["musubi-tuner"].text
     assert found["GPU"].status == "not checked"
 
 
@@ -119,8 +119,8 @@ def test_a_checkout_at_another_commit_is_told_with_the_command(
 @pytest.mark.parametrize(
     ("answer", "status", "text"),
     [
-        ({"torch": "2.9.1", "card": "NVIDIA H100"}, "fine", "NVIDIA H100, torch 2.9.1"),
-        ({"torch": "2.9.1", "card": None}, "failed", "torch 2.9.1 sees no GPU"),
+        ({"torch": "2.9.1", "gpu": "NVIDIA H100"}, "fine", "NVIDIA H100, torch 2.9.1"),
+        ({"torch": "2.9.1", "gpu": None}, "failed", "torch 2.9.1 sees no GPU"),
     ],
 )
 def test_the_gpu_is_what_the_trainers_own_interpreter_sees(

@@ -10,7 +10,7 @@ from training.catalogue.models import MODELS, Model, find_model
 from training.comfyui.graph import Graph, node_table
 from training.comfyui.sampling import SAMPLING, switch_step
 from training.comfyui.workflow import build
-from training.pipeline.checkpoint_sets import Set
+from training.pipeline.checkpoint_sets import CheckpointSet
 from training.runs.spec import ExpertChoice, RunSpec
 from training.runs.state import Checkpoint
 from training.vocabulary import ExpertName
@@ -20,7 +20,7 @@ WIDGETS = {"COMBO", "INT", "FLOAT", "STRING"}
 Saved = dict[str, Any]
 
 
-def files(run: RunSpec, epoch: int = 20) -> Set:
+def files(run: RunSpec, epoch: int = 20) -> CheckpointSet:
     found: dict[ExpertName, Checkpoint] = {
         expert.name: Checkpoint(
             f"checkpoints/{expert.name}/{run.output_name(expert.name)}-{epoch:06d}.safetensors",
@@ -31,7 +31,7 @@ def files(run: RunSpec, epoch: int = 20) -> Set:
         )
         for expert in run.experts
     }
-    return Set(epoch, found, is_complete=True)
+    return CheckpointSet(epoch, found, is_complete=True)
 
 
 def workflow(model: str, expert: ExpertChoice = "both", **settings: str) -> Saved:

@@ -186,7 +186,7 @@ def test_an_unknown_failure_says_so_and_shows_the_exception() -> None:
     failure = found(traceback("IndexError: list index out of range"))
 
     assert failure.code == "unknown"
-    assert "not known" in failure.cause
+    assert "unknown error" in failure.cause
     assert "IndexError: list index out of range" in failure.cause
     assert failure.suggestion is None
 

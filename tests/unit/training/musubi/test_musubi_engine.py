@@ -60,7 +60,7 @@ def test_a_state_is_saved_every_quarter_of_an_hour_unless_set_otherwise() -> Non
     ("folder", "told"),
     [
         (None, "Set LORABOT_MUSUBI_DIR"),
-        ("empty", "no musubi-tuner checkout"),
+        ("empty", "not a musubi-tuner checkout"),
         ("bare", "LORABOT_MUSUBI_PYTHON"),
     ],
 )
@@ -116,7 +116,7 @@ def test_another_commit_is_refused_with_the_one_to_check_out(
     with pytest.raises(RequestError, match=git(repository, "rev-parse", "HEAD")) as refused:
         LocalInstallation(settings).engine("musubi")
 
-    assert f"Check out {MUSUBI_COMMIT}" in refused.value.fix
+    assert f"checkout {MUSUBI_COMMIT}" in refused.value.fix
 
 
 def test_a_copy_without_git_is_taken(tmp_path: Path) -> None:
