@@ -5,9 +5,15 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FOOTAGE := build/footage
 SLOW := "slow and not gpu and not live"
+PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+# The tests of an area: every folder of that name below tests/.
+WHERE = $(if $(AREA),$(or $(shell find tests -name $(AREA) -type d -not -path '*/standin/*'),\
+	$(error no folder below tests/ is called $(AREA))))
+# Tests start hundreds of processes that import the product: each file is compiled once.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo sandbox test test-slow lint format bench clean
+.PHONY: help install demo sandbox check test test-slow campaign lint format bench clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -16,8 +22,9 @@ install: $(STAMP) ## Install into .venv (torch's CPU build among it)
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[dev,local]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev,local]'
+	@# On all cores, unlike pip; some packages carry templates that are not Python.
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
 demo: $(STAMP) ## Play the main job through chat without any account; BACKEND=modal-loopback: on Modal's client
@@ -32,14 +39,16 @@ endif
 sandbox: $(STAMP) ## Open the chat page for a person; state in sandbox-home/
 	$(BIN)/lorabot sandbox --home sandbox-home
 
-test: $(STAMP) ## Run every test but the slow ones
-	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+check: lint test ## Run what must pass before a commit: format, lint, types and the tests
 
-test-slow: $(STAMP) ## Run the slow tests: kill loops, long clocks, many examples, whole runs over again
-	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m $(SLOW) \
-		--ignore-glob '*/wire/modal/test_modal_runs_*' --ignore-glob '*/wire/modal/test_modal_bot_*'
-	@# What they measure is time, and each has containers enough for all cores: one after the other.
-	$(BIN)/pytest -m $(SLOW) tests/wire/modal/test_modal_runs_*.py tests/wire/modal/test_modal_bot_*.py
+test: $(STAMP) ## Run the tests but the slow ones; AREA=dataset: those in folders of that name
+	$(PYTEST) $(WHERE)
+
+test-slow: $(STAMP) ## Run the slow tests: kill loops, long clocks, whole runs; AREA as above
+	$(PYTEST) -m $(SLOW) $(WHERE)
+
+campaign: $(STAMP) ## Run the tests that make up their examples with 20 times as many
+	$(PYTEST) -m "hypothesis and not gpu and not live" --hypothesis-profile campaign $(WHERE)
 
 lint: $(STAMP) ## Check format, lint and types
 	$(BIN)/ruff format --check .

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
+from tests.examples import examples
 from tests.ml.merge.merge_models import (
     Adapter,
     Style,
@@ -56,7 +57,7 @@ def units_off(found: Tensor, exact: Tensor, larger: Tensor) -> float:
     return float(((found.double() - exact).abs() / (ulp * info.eps)).max())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     style=STYLES,
     dtypes=st.tuples(*[st.sampled_from([*HALVES, torch.float32])] * 2),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from training.merge.disk.stream_writer import StreamWriter
 
 _PAGE = 4096
@@ -21,7 +22,7 @@ def _write(path: Path, start: int, data: bytes, piece: int) -> None:
         writer.flush()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     sizes=st.lists(
         st.integers(0, 5 * _PAGE) | st.integers(0, 300).map(lambda n: 16 * n),

@@ -8,7 +8,7 @@ from bot.hosting.local import LocalInstallation
 from bot.sandbox.client.models import Message
 from tests.media import guide_files, write_zip
 from tests.wire.bot.chat import Chat
-from tests.wire.bot.test_bot_datasets import captions, press, versions
+from tests.wire.bot.stored import captions, press, versions
 
 
 async def table(chat: Chat, message: Message) -> list[list[str]]:

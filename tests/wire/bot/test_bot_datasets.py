@@ -12,14 +12,13 @@ from PIL import Image
 from bot.discord.buttons.datasets import DatasetButton
 from bot.hosting.bot import RunningBot, running_bot
 from bot.hosting.local import LocalInstallation
-from bot.sandbox.client.models import Message
 from bot.sandbox.client.user import SandboxUser
 from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxServer
 from tests.media import mp4, png, write_zip
 from tests.wire.bot.chat import Chat
+from tests.wire.bot.stored import captions, press, versions
 from training import store_keys
-from training.registry.datasets import DatasetVersion
 
 FILES: Mapping[str, bytes | str] = {
     "images/000.png": png(),
@@ -36,21 +35,6 @@ MORE: Mapping[str, bytes | str] = {
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     return write_zip(tmp_path / "annika.zip", FILES)
-
-
-def versions(local: LocalInstallation) -> list[DatasetVersion]:
-    guilds = [guild for guild in local.guilds() if local.datasets.names(guild)]
-    return [v for guild in guilds for v in local.datasets.versions(guild, "annika")]
-
-
-def captions(local: LocalInstallation, reference: str) -> dict[str, str]:
-    (guild,) = (guild for guild in local.guilds() if local.datasets.names(guild))
-    report = local.datasets.report(guild, local.datasets.find(guild, reference))
-    return {sample.name: sample.caption for sample in report.samples}
-
-
-async def press(chat: Chat, message: Message, label: str) -> Message:
-    return await chat.user.reply(await chat.user.press(message, label), timeout=60)
 
 
 async def test_an_added_set_is_shown_with_its_pictures_and_what_can_be_done(

@@ -34,14 +34,6 @@ class Asked:
             while max(self.answered, default=now) <= now:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)  # whoever types tells nobody
 
-    @property
-    def gap_seconds(self) -> float:
-        """How long commands failed: from the first that did to the first answered after it."""
-        if not self.failed:
-            return 0.0
-        later = [at for at in self.answered if at > max(self.failed)]
-        return min(later) - min(self.failed)
-
 
 @asynccontextmanager
 async def asking(server: SandboxServer, chat: Chat, every: float = 0.1) -> AsyncGenerator[Asked]:

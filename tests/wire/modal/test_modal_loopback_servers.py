@@ -1,7 +1,6 @@
 """Server classes: readiness, the public address, hand-over, replacement."""
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -266,9 +265,8 @@ def test_the_stop_of_an_app_ends_its_servers(shared: Loopback, bot: Container) -
     url = shared.public_url("Bot")
 
     shared.run("app", "stop", "web", "--yes")
-    start = time.monotonic()
     shared.wait_for(lambda: not shared.plane.scheduler.living_all())
 
-    assert time.monotonic() - start < 10
+    assert bot.exit_code == 0  # it was asked to end, not killed
     with pytest.raises(httpx.ConnectError):
         httpx.get(url)

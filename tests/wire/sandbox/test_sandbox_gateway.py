@@ -47,10 +47,13 @@ async def test_an_invalidated_session_identifies_anew(
 async def test_a_bot_that_is_asked_to_reconnect_resumes(
     bot: TinyBot, server: SandboxServer
 ) -> None:
+    (session,) = server.gateway.sessions
     server.faults.ask_to_reconnect()
 
     async with asyncio.timeout(10):
         await bot.resumed.wait()
+    assert list(server.gateway.sessions) == [session]
+    assert server.gateway.identifies_left == IDENTIFIES_PER_DAY - 1
 
 
 async def test_what_others_write_stays_hidden_without_the_privileged_intent(
@@ -101,11 +104,17 @@ async def test_a_client_that_stops_its_heartbeat_is_dropped(
 async def test_a_bot_whose_heartbeats_go_unanswered_connects_anew(server: SandboxServer) -> None:
     server.gateway.heartbeat_seconds = 0.2
     async with running_bot(server, TinyBot(heartbeat_timeout=0.5)) as bot:
+        (session,) = server.gateway.sessions.values()
+        silent = session.connection
         server.faults.fall_silent(is_on=True)
 
         async with asyncio.timeout(10):
             await bot.resumed.wait()
         server.faults.fall_silent(is_on=False)
+
+        assert list(server.gateway.sessions.values()) == [session]
+        assert session.connection not in (None, silent)
+        assert server.gateway.identifies_left == IDENTIFIES_PER_DAY - 1
 
 
 @pytest.mark.parametrize(

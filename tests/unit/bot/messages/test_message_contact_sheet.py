@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bot.messages.contact_sheet import SHEET_LIMIT_BYTES, draw_sheet
-from tests.unit.bot.messages.test_message_dataset import a_finding, a_sample
+from tests.examples import examples
+from tests.unit.bot.messages.datasets import a_finding, a_sample
 from training.dataset.decoding.thumbnail import BOX, spread
 from training.dataset.report import Finding, Report, Sample
 
@@ -111,7 +112,7 @@ def test_these_scripts_are_written_with_their_letters(caption: str) -> None:
     assert np.abs(np.asarray(found, int) - np.asarray(missing, int)).max() > 100
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.text(max_size=500))
 def test_no_caption_breaks_the_sheet_and_the_same_gives_the_same(caption: str) -> None:
     report = a_report(a_sample("images/0.png", "image", caption=caption))

@@ -1,58 +1,16 @@
 """Datasets in words: counts, groups, findings with cause and fix, versions."""
 
-from datetime import UTC, datetime
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.messages.card import Card
 from bot.messages.dataset_text import dataset_card, dataset_list, report_text
 from bot.messages.error_text import error_card
+from tests.unit.bot.messages.datasets import a_finding, a_report, a_sample, a_version
 from training.catalogue.models import MODELS
 from training.dataset.config.guide_groups import plan_groups
-from training.dataset.report import Finding, Kind, Report, Sample, Severity
+from training.dataset.report import Report, Severity
 from training.registry.dataset_draft import DatasetRefusedError
-from training.registry.datasets import DatasetVersion
-
-
-def a_sample(name: str, kind: Kind, frames: int | None = None, caption: str = "annika") -> Sample:
-    return Sample(
-        name=name,
-        source=name,
-        kind=kind,
-        caption=caption,
-        sha256="0" * 64,
-        width=1280,
-        height=720,
-        frames=frames,
-        seconds=frames / 16 if frames else None,
-        frames_16fps=frames,
-    )
-
-
-def a_finding(code: str = "few", severity: Severity = "warning", cause: str = "Few.") -> Finding:
-    return Finding(
-        code=code, severity=severity, file=None, cause=cause, fix="Add more.", repaired=False
-    )
-
-
-def a_report(*findings: Finding, clips: int = 4) -> Report:
-    images = [a_sample(f"images/{n}.png", "image") for n in range(6)]
-    videos = [a_sample(f"videos/{n}.mp4", "video", 33 + 16 * n) for n in range(clips)]
-    return Report(version="c" * 32, samples=(*images, *videos), findings=findings)
-
-
-def a_version(number: int = 1, name: str = "annika") -> DatasetVersion:
-    return DatasetVersion(
-        name=name,
-        number=number,
-        version="c" * 32,
-        images=6,
-        clips=4,
-        added_at=datetime(2026, 8, 1, tzinfo=UTC),
-        added_by="7",
-        file_name="annika.zip",
-    )
 
 
 def a_card(report: Report, number: int = 1, same_as: str | None = None) -> Card:

@@ -1,7 +1,7 @@
 """What changed between two versions, in words that foreign text cannot break."""
 
 from bot.messages.difference_text import difference_card, difference_text
-from tests.unit.bot.messages.test_message_dataset import a_version
+from tests.unit.bot.messages.datasets import a_version
 from training.dataset.difference import Difference, NewCaption
 
 NOTHING = Difference(added=(), removed=(), renamed=(), replaced=(), captions=())

@@ -2,7 +2,7 @@
 
 from bot.messages.card import Card
 from bot.messages.removal_text import removal_card, removed_card
-from tests.unit.bot.messages.test_message_dataset import a_version
+from tests.unit.bot.messages.datasets import a_version
 from training.operations.dataset_removal import Removal
 
 

@@ -5,6 +5,8 @@ import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
+
 from bot.service.downloads.archive import Stored, ZipMember, stream_zip
 from storage.local.store import FolderStore
 
@@ -36,9 +38,18 @@ def test_files_open_as_they_were(tmp_path: Path) -> None:
         assert archive.read("high/a.safetensors") == b"weights"
 
 
+def open_below(folder: Path) -> list[str]:
+    """Return the files below a folder that this process has open."""
+    paths = [its.path for its in psutil.Process().open_files()]
+    return [path for path in paths if Path(path).is_relative_to(folder)]
+
+
 def test_zip_that_nobody_reads_to_the_end_closes_its_files(tmp_path: Path) -> None:
     blocks = stream_zip([member("a", tmp_path, bytes(3 * MIB))])
     next(blocks)
+    while_reading = open_below(tmp_path)
 
-    # An open file would warn here, and warnings are errors.
     del blocks
+
+    assert len(while_reading) == 1
+    assert open_below(tmp_path) == []

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.modal.leases import ModalLeases
+from tests.examples import examples
 from tests.interleaving import (
     Client,
     State,
@@ -197,7 +198,7 @@ ACTIONS: tuple[Callable[[Actor, Grant], object], ...] = (
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     plans=st.tuples(*(st.lists(st.sampled_from(ACTIONS), min_size=1, max_size=4),) * 3),
     pauses=st.lists(st.sampled_from([1.0, 4.0, 8.5, 9.5, 11.0]), max_size=4),

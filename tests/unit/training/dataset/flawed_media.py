@@ -155,7 +155,7 @@ def layered(frames: list[Pixels], opacity: int) -> bytes:
     """A MOV with an alpha channel; all but the left half is as opaque as told."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mov") as container:
-        stream = container.add_stream("png", rate=16)
+        stream = container.add_stream("png", rate=16, options={"compression_level": "1"})
         assert isinstance(stream, VideoStream)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "rgba"

@@ -18,6 +18,7 @@ from PIL import Image
 
 from bot.hosting.local import LocalInstallation
 from bot.settings import Settings
+from tests.examples import examples
 from tests.media import encode_clip, image_bytes, jpeg, mp4, picture, png, write_zip, zip_bytes
 from tests.unit.training.dataset.flawed_media import VP9, walk
 from training.dataset.decoding import pool as pool_module
@@ -214,7 +215,7 @@ MEDIA = {
 
 
 @settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -247,7 +248,7 @@ def path_of(parts: list[str], stem: str, ending: str) -> str:
 PATHS = st.builds(path_of, st.lists(PARTS, max_size=4), NAMES, ENDINGS)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(paths=st.lists(PATHS, min_size=1, max_size=6, unique=True))
 def test_whatever_files_are_called_their_new_names_lie_inside_the_set(
     tmp_path_factory: pytest.TempPathFactory, paths: list[str]

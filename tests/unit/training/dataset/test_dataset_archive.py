@@ -5,17 +5,18 @@ import pickle
 import random
 import stat
 import struct
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
+from unittest.mock import create_autospec
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import media
+from tests.examples import examples
 from training.dataset.inspect import inspect_zip
 from training.dataset.limits import GIB, MIB, Limits
 from training.dataset.zip.archive import (
@@ -140,15 +141,18 @@ def test_refusal_survives_pickling() -> None:
     assert (copy.cause, copy.fix, copy.code) == ("The zip is empty.", "Fill it.", "empty-zip")
 
 
-def test_a_bomb_is_refused_in_far_less_than_a_second(tmp_path: Path) -> None:
+def test_a_bomb_is_refused_before_anything_of_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "bomb.zip"
     path.write_bytes(bomb_of_10_gb())
-    start = time.perf_counter()
+    read = create_autospec(zipfile.ZipExtFile.read)
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", read)
 
     with pytest.raises(DatasetError, match=r"11\.2 GiB; the limit is 8\.0 GiB"):
         inspect_zip(path)
 
-    assert time.perf_counter() - start < 0.5
+    assert read.call_count == 0
 
 
 def test_an_entry_that_lies_about_its_size_never_gives_more_than_declared(tmp_path: Path) -> None:
@@ -222,7 +226,7 @@ def test_limits_default_to_more_than_a_five_gib_dataset() -> None:
 BASE = media.zip_bytes({"a/x.txt": "hello " * 40, "a/y.txt": "world", "b.txt": "b"})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(seed=st.integers(0, 2**32), changes=st.integers(1, 12))
 def test_a_mutated_zip_gives_a_report_or_a_refusal_and_nothing_else(
     tmp_path_factory: pytest.TempPathFactory, seed: int, changes: int

@@ -9,63 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.training.dataset.samples import GUIDE, clip, image, report
 from training.dataset.config.buckets import bucket_of
 from training.dataset.config.frame_windows import longest_4n1
 from training.dataset.config.group import Item, tokens
 from training.dataset.config.guide_groups import IMAGES, plan_groups, suits
 from training.dataset.config.toml_file import render_toml
-from training.dataset.report import Report, Sample
-
-GUIDE = """
-[general]
-caption_extension = ".txt"
-enable_bucket = true
-bucket_no_upscale = true
-
-[[datasets]]
-image_directory = "/datasets/datasets/annika/images"
-cache_directory = "/datasets/datasets/annika/images/cache"
-resolution = [720, 1280]
-batch_size = 1
-num_repeats = 1
-
-[[datasets]]
-video_directory = "/datasets/datasets/annika/videos"
-cache_directory = "/datasets/datasets/annika/videos/cache_1"
-resolution = [1280, 720]
-batch_size = 1
-num_repeats = 1
-frame_extraction = "head"
-target_frames = [1, 21]
-
-[[datasets]]
-video_directory = "/datasets/datasets/annika/videos"
-cache_directory = "/datasets/datasets/annika/videos/cache_2"
-resolution = [960, 544]
-batch_size = 1
-num_repeats = 1
-frame_extraction = "uniform"
-target_frames = [45]
-frame_sample = 2
-"""
-
-
-def image(name: str = "000", width: int = 1024, height: int = 1024) -> Sample:
-    return Sample(
-        name=f"images/{name}.png", source=f"{name}.png", kind="image", caption="a",
-        sha256="0", width=width, height=height,
-    )  # fmt: skip
-
-
-def clip(frames: int, name: str = "001", width: int = 1280, height: int = 720) -> Sample:
-    return Sample(
-        name=f"videos/{name}.mp4", source=f"{name}.mp4", kind="video", caption="a", sha256="0",
-        width=width, height=height, frames=frames, fps=16.0, frames_16fps=frames,
-    )  # fmt: skip
-
-
-def report(*samples: Sample) -> Report:
-    return Report(version="v", samples=samples, findings=())
+from training.dataset.report import Sample
 
 
 def rendered(*samples: Sample) -> dict[str, Any]:

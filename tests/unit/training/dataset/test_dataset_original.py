@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from tests.media import encode_clip, jpeg, pan, png, write_zip
-from tests.unit.training.dataset.test_dataset_groups import clip, image, report
+from tests.unit.training.dataset.samples import clip, image, report
 from training.dataset.config.guide_groups import plan_groups
 from training.dataset.config.toml_file import render_toml
 from training.dataset.inspect import inspect_zip

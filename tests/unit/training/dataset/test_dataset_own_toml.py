@@ -10,7 +10,7 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.training.dataset.test_dataset_groups import GUIDE, clip, image, report
+from tests.unit.training.dataset.samples import GUIDE, clip, image, report
 from training.dataset.config.guide_groups import plan_groups
 from training.dataset.config.toml_file import render_toml
 from training.dataset.config.toml_schema import KEYS

@@ -6,7 +6,8 @@ import pytest
 
 from bot.hosting.local import LocalInstallation
 from bot.settings import Settings
-from tests.unit.training.dataset.test_dataset_groups import clip, image, report
+from tests.unit.training.dataset.samples import clip, image, report
+from training.catalogue.gpus import GPUS
 from training.catalogue.models import MODELS, Model, find_model
 from training.dataset.config.group import GroupPlan
 from training.dataset.config.guide_groups import plan_groups
@@ -33,7 +34,13 @@ def refusal(model: str, plan: GroupPlan, gpu: str, *, is_own: bool = True) -> Re
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 def test_the_guides_groups_fit_the_guides_gpu(model: Model) -> None:
-    refuse_too_large(model, plan_groups(SET, model.resolution), model.gpu, is_own_toml=False)
+    groups = plan_groups(SET, model.resolution)
+
+    refuse_too_large(model, groups, model.gpu, is_own_toml=False)
+
+    found = needs(model, groups, model.gpu)
+    assert [need.group for need in found] == list(groups.groups)
+    assert all(0 < need.gib <= GPUS[model.gpu].memory_gib for need in found)
 
 
 def test_the_measured_gpu_gives_the_measured_figure() -> None:

@@ -3,6 +3,7 @@
 import math
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -76,8 +77,13 @@ def test_an_event_is_readable_as_soon_as_it_is_written() -> None:
     os.close(reader)
 
 
-def test_without_the_variable_nothing_is_written() -> None:
+def test_without_the_variable_nothing_is_written(capfd: pytest.CaptureFixture[str]) -> None:
+    before = sorted(Path("/proc/self/fd").iterdir())
+
     ProgressWriter.from_environment({}).write(EVENTS[0])
+
+    assert capfd.readouterr() == ("", "")
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
 
 
 def test_a_closed_reader_does_not_disturb_the_writer() -> None:

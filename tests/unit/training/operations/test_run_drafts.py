@@ -9,7 +9,7 @@ from bot.hosting.local import LocalInstallation
 from bot.settings import Settings
 from storage.local.store import FolderStore
 from tests.media import encode_clip, pan, png, write_zip
-from tests.unit.training.dataset.test_dataset_groups import clip, image, report
+from tests.unit.training.dataset.samples import clip, image, report
 from training.catalogue.models import MODELS
 from training.dataset.inspect import inspect_zip
 from training.dataset.original import as_original

@@ -71,6 +71,7 @@ class ControlPlane:
             scheduler=self.scheduler,
             logs=self.logs,
             tasks=self.tasks,
+            changes=self.changes,
             folder=self.state.folder("containers"),
             short=self._short,
         )
