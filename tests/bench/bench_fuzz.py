@@ -106,7 +106,7 @@ class _Fuzz:
             report = inspect_zip(path, limits=LIMITS)
         except ArchiveRefusedError as error:
             return f"refused: {error.code}"
-        self.died += sum("made the decoder crash" in f.cause for f in report.findings)
+        self.died += sum("crashed the decoder" in f.cause for f in report.findings)
         if not report.is_usable:
             return "errors found"
         try:

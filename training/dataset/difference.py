@@ -1,4 +1,4 @@
-"""What is different between two versions of a dataset, sample by sample."""
+"""Compares two versions of a dataset, sample by sample."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from training.dataset.report import Report, Sample
 
 @dataclass(frozen=True, slots=True)
 class NewCaption:
-    """A sample whose text is another one."""
+    """A changed caption."""
 
     name: str
     before: str
@@ -16,11 +16,11 @@ class NewCaption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Names of samples, sorted.
+    """The changed samples, sorted by name.
 
     Attributes:
-        renamed: The same medium under another name, as (before, after).
-        replaced: The same name, another image or clip.
+        renamed: Same image or clip, new name, as (before, after).
+        replaced: Same name, different image or clip.
     """
 
     added: tuple[str, ...]
@@ -31,7 +31,7 @@ class Difference:
 
     @property
     def is_empty(self) -> bool:
-        """Whether training would see the same."""
+        """Whether training sees no difference."""
         return not any((self.added, self.removed, self.renamed, self.replaced, self.captions))
 
 

@@ -1,4 +1,4 @@
-"""One look at a zip: every sample decoded once, everything wrong or repaired named."""
+"""Inspects a zip: decodes every sample once and reports what is wrong or will be repaired."""
 
 import tempfile
 import time
@@ -34,18 +34,18 @@ OnThumbnail = Callable[[str, Thumbnail], None]
 
 
 def _no_progress(done: int, total: int) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 class TooSlowError(DatasetError):
-    """Looking at all files takes too long; `code` names it, as in findings."""
+    """The inspection takes too long; `code` is like that of a finding."""
 
     code = "too-slow"
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """A medium as it was found; `sha256` is empty where it could not be unpacked."""
+    """A decoded image or clip; `sha256` is empty if it could not be unpacked."""
 
     medium: Medium
     sha256: str
@@ -56,7 +56,7 @@ class Probed:
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A medium that is being looked at; `reply` is None where it could not be unpacked."""
+    """An image or clip being decoded; `reply` is None if it could not be unpacked."""
 
     medium: Medium
     path: Path
@@ -73,18 +73,18 @@ def inspect_zip(
     on_progress: Callable[[int, int], None] = _no_progress,
     on_thumbnail: OnThumbnail | None = None,
 ) -> Report:
-    """Inspect a dataset without changing or trusting it.
+    """Inspect an untrusted dataset without changing it.
 
     Args:
-        archive: A zip in the guide's layout, the same in folders, or flat.
-        limits: What the upload may ask of this machine.
-        trigger: A word that every caption should hold.
-        on_progress: Told how many media are looked at, of how many.
-        on_thumbnail: Given the path in the zip and a thumbnail of some samples; None: make none.
+        archive: A zip in the guide's layout, nested in folders, or flat.
+        limits: Bounds on what the upload may use.
+        trigger: A word that every caption should contain.
+        on_progress: Called with the number of decoded files and their total.
+        on_thumbnail: Called with the zip path and thumbnail of some samples; None makes none.
 
     Raises:
-        ArchiveRefusedError: No report is possible: not a zip, or one that is not safe to open.
-        TooSlowError: It takes longer than the limits allow.
+        ArchiveRefusedError: It is not a zip, or not safe to open.
+        TooSlowError: The inspection exceeds its time limit.
     """
     limits = limits or Limits()
     with open_archive(archive, limits) as opened:
@@ -98,7 +98,7 @@ def inspect_zip(
 
 
 def _within(layout: Layout, limits: Limits) -> Layout:
-    """Return the layout; captions beyond what all may have together will not be read."""
+    """Mark the captions that exceed the total size limit as not to be read."""
     total = 0
     for medium in layout.media:
         total += medium.caption.size_bytes if medium.caption else 0
@@ -109,7 +109,7 @@ def _within(layout: Layout, limits: Limits) -> Layout:
 def _probe_all(
     archive: Archive, layout: Layout, on_thumbnail: OnThumbnail | None
 ) -> Generator[Probed]:
-    """Yield each medium decoded, in order; only a few are unpacked at any moment."""
+    """Yield each image and clip decoded, in order, with only a few unpacked at a time."""
     size_bytes = sum(medium.member.size_bytes for medium in layout.media)
     shown = spread(len(layout.media)) if on_thumbnail is not None else frozenset[int]()
     with (
@@ -132,9 +132,8 @@ def _probe_all(
 def _refuse_slow(started: float, limits: Limits) -> None:
     if time.monotonic() - started > limits.inspection_seconds:
         raise TooSlowError(
-            f"Looking at the files takes longer than {limits.inspection_seconds:,} s, "
-            "the limit for one dataset.",
-            "Split the dataset, or shorten and shrink the clips.",
+            f"Checking the files takes longer than the limit of {limits.inspection_seconds:,} s.",
+            "Split the dataset, or use shorter or smaller clips.",
         )
 
 
@@ -162,7 +161,7 @@ def _finish(archive: Archive, begun: _Begun, on_thumbnail: OnThumbnail | None) -
         facts = answered.facts
         code = "corrupt-image" if medium.kind == "image" else "corrupt-clip"
         notes += facts.notes if facts else [Note(code=code, detail=answered.failure or "")]
-    # A sample without a picture is not shown; what is wrong with it, the probe has found.
+    # A missing thumbnail needs no note: the probe reports what is wrong.
     picture = begun.thumbnail.result().thumbnail if begun.thumbnail is not None else None
     if picture is not None and on_thumbnail is not None:
         on_thumbnail(medium.member.path, picture)

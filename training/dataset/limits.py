@@ -1,4 +1,4 @@
-"""How much an upload may ask of the machine that looks at it."""
+"""Bounds on what inspecting an upload may use."""
 
 from dataclasses import dataclass
 
@@ -8,24 +8,24 @@ GIB = 1024 * MIB  # bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds on an untrusted dataset; what lies over them is refused with its number named.
+    """Bounds on an untrusted dataset; refusals state the limit.
 
     Attributes:
         files: Entries of the zip, folders included.
         archive_bytes: Size of the zip itself.
-        unpacked_bytes: Sum of all files once unpacked.
-        ratio: Unpacked over packed size; only asked above `ratio_floor_bytes`.
-        ratio_floor_bytes: Small archives may compress as well as they like.
+        unpacked_bytes: Total unpacked size.
+        ratio: Unpacked to packed size; only checked above `ratio_floor_bytes`.
+        ratio_floor_bytes: Unpacked size up to which any ratio is fine.
         caption_bytes: Size of one caption file.
-        captions_bytes: Of all of them together: they are held in memory.
-        pixels: Width times height of one image.
-        clip_pixels: Width times height of one frame; decoding and encoding hold several.
-        clip_seconds: Length of one clip.
-        clip_frames: Frames of one clip.
-        inspection_seconds: Wall-clock time for looking at all of them.
-        worker_seconds: Wall-clock time for one image or clip in the decoding process.
+        captions_bytes: Total size of the captions, which are held in memory.
+        pixels: Width times height of an image.
+        clip_pixels: Width times height of a frame; decoding and encoding hold several.
+        clip_seconds: Length of a clip.
+        clip_frames: Frames of a clip.
+        inspection_seconds: Wall-clock time for the whole inspection.
+        worker_seconds: Wall-clock time for one image or clip.
         worker_bytes: Address space of a decoding process.
-        workers: Decoding processes side by side; 0 means as many as cores and memory allow.
+        workers: Parallel decoding processes; 0 means as many as cores and memory allow.
     """
 
     files: int = 10_000

@@ -1,4 +1,4 @@
-"""The list of what a repaired dataset consists of, written last and checked before use."""
+"""The manifest of a repaired dataset: written last, checked before use."""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +14,7 @@ MEDIA_FOLDERS = ("images", "videos")
 
 
 class ManifestFile(BaseModel):
-    """One file of the repaired set."""
+    """One file of the repaired dataset."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,8 +27,8 @@ class Manifest(BaseModel):
     """A complete repaired dataset.
 
     Attributes:
-        version: The content id, as in the report.
-        samples: As in the report; `source` and `is_copied` say what was done.
+        version: The report's content id.
+        samples: The report's samples.
         files: Media and captions, sorted by name.
     """
 
@@ -41,7 +41,7 @@ class Manifest(BaseModel):
 
 
 def describe_file(folder: Path, name: str) -> ManifestFile:
-    """Return the manifest's entry for a file that lies in `folder`."""
+    """Return the manifest's entry for a file in `folder`."""
     path = folder / name
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -55,10 +55,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Return the manifest without looking at the files.
+    """Return the manifest without checking the files.
 
     Raises:
-        DatasetError: There is none, or it is not one of ours.
+        DatasetError: It is missing or damaged.
     """
     try:
         return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
@@ -74,7 +74,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def verify_manifest(folder: Path) -> Manifest:
-    """Return the manifest after comparing every file with it.
+    """Return the manifest after checking every file against it.
 
     Raises:
         DatasetError: A file is missing, differs, or does not belong there.
@@ -86,7 +86,7 @@ def verify_manifest(folder: Path) -> Manifest:
             raise _broken(file.name, "is missing")
         if describe_file(folder, file.name) != file:
             raise _broken(file.name, "has changed")
-    # The trainer takes whatever lies in a folder: a stray file would be trained on.
+    # The trainer uses every file in a folder: a stray one would be trained on.
     for media in sorted({*MEDIA_FOLDERS, *(sample.folder for sample in manifest.samples)}):
         for path in sorted((folder / media).glob("*")):
             if f"{media}/{path.name}" not in listed:
@@ -96,6 +96,6 @@ def verify_manifest(folder: Path) -> Manifest:
 
 def _broken(name: str, problem: str) -> DatasetError:
     return DatasetError(
-        f"The repaired dataset is not as it was written: {name} {problem}.",
+        f"The repaired dataset has been modified: {name} {problem}.",
         "Repair the dataset again from its zip.",
     )

@@ -1,7 +1,7 @@
-"""A dataset used as it was uploaded: which can be, and what training then reads.
+"""Uses a dataset as it was uploaded, if training can read it.
 
-The media keep their bytes and get plain names; captions are written as for a repaired set. The
-trainer is told one frame rate for each folder, so clips lie in one folder for each rate.
+Media keep their bytes and get plain names; captions are written as for a repaired dataset. The
+trainer takes one frame rate per folder, so clips get one folder per rate.
 """
 
 from training.dataset.config.frame_windows import FPS, kept_frames
@@ -9,24 +9,24 @@ from training.dataset.report import Finding, Media, Report, Sample, content_id
 from training.errors import DatasetError
 from training.wording import listed
 
-# What the trainer would read wrongly, not only what repair would make better.
+# What the trainer would misread, as opposed to what repair merely improves.
 _IN_THE_WAY = {
-    "rotated": "the trainer ignores the mark that turns them",
+    "rotated": "the trainer ignores the rotation flag",
     "non-square-pixels": "the trainer would learn them stretched",
-    "variable-fps": "the trainer knows one frame rate for all of a clip",
-    "low-fps": "the trainer repeats no frames, so they would play too fast",
-    "wrong-extension": "their names hide what they are",
-    "converted-type": "the trainer does not know their type",
-    "alpha-channel": "the trainer takes three colour channels only",
-    "opaque-alpha": "the trainer takes three colour channels only",
-    "sixteen-bit": "the trainer reads 8 bits",
+    "variable-fps": "the trainer assumes a constant frame rate",
+    "low-fps": "the trainer does not repeat frames, so they would play too fast",
+    "wrong-extension": "the extension does not match the content",
+    "converted-type": "the trainer cannot read this type",
+    "alpha-channel": "the trainer only takes three colour channels",
+    "opaque-alpha": "the trainer only takes three colour channels",
+    "sixteen-bit": "the trainer only reads 8 bits",
 }
 _KNOWN_RATES = (16.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0)
-_TOLERANCE = 0.05  # frames a second, as the inspection has it
+_TOLERANCE = 0.05  # frames per second, as in the inspection
 
 
 def why_not_original(report: Report) -> str | None:
-    """Return why a set cannot be used as it was uploaded, or None where it can be."""
+    """Return why a dataset cannot be used as uploaded, or None if it can."""
     if report.errors:
         return report.errors[0].cause
     found = [finding for finding in report.findings if finding.code in _IN_THE_WAY]
@@ -36,26 +36,26 @@ def why_not_original(report: Report) -> str | None:
 
 
 def used_as(inspected: Report, media: Media) -> Report:
-    """Return the report of an inspected set for one of its uses.
+    """Return the report of an inspected dataset, repaired or as uploaded.
 
     Raises:
-        DatasetError: It can only be used repaired.
+        DatasetError: It must be repaired.
     """
     return as_original(inspected) if media == "original" else inspected
 
 
 def as_original(report: Report) -> Report:
-    """Return the report of the same set used as it was uploaded.
+    """Return the report of the same dataset used as uploaded.
 
     Raises:
-        DatasetError: It can only be used repaired.
+        DatasetError: It must be repaired.
     """
     if report.media == "original":
         return report
     if (reason := why_not_original(report)) is not None:
         raise DatasetError(
             f"This dataset cannot be used as it was uploaded. {reason}",
-            "Use it as repaired, or correct these files and upload it again.",
+            "Use the repaired version, or fix these files and upload the zip again.",
         )
     rates = {sample.name: _rate(sample) for sample in report.clips}
     is_mixed = len(set(rates.values())) > 1
@@ -91,20 +91,20 @@ def _kept(sample: Sample, rate: float | None, *, is_mixed: bool) -> Sample:
 
 
 def _rate(clip: Sample) -> float:
-    """Return the nominal frame rate: time stamps are rounded, and so is the mean of them."""
+    """Return the nominal frame rate; time stamps are rounded, so the mean is not exact."""
     mean = clip.fps or float(FPS)
     nearest = min(_KNOWN_RATES, key=lambda rate: abs(rate - mean))
     return nearest if abs(nearest - mean) <= _TOLERANCE else round(mean, 2)
 
 
 def _said(finding: Finding) -> Finding:
-    """Return a finding without the promise to repair."""
+    """Return the finding without its promise to repair."""
     if not finding.repaired or finding.code in _STILL_DONE:
         return finding
-    return finding.model_copy(update={"repaired": False, "fix": "Left as it is, as asked."})
+    return finding.model_copy(update={"repaired": False, "fix": "Left as it is, as requested."})
 
 
-# Names, captions and files of no use are set right in either case.
+# Names, captions and unused files are handled in either case.
 _STILL_DONE = frozenset(
     {
         *("caption-encoding", "caption-name", "extension-case", "same-stem", "renamed"),

@@ -1,4 +1,4 @@
-"""New captions for a set that was inspected: what the report then says, without decoding again."""
+"""Updates an inspected dataset's report for new captions, without decoding again."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,7 +9,7 @@ from training.dataset.report import Finding, Kind, Note, Report, Sample, content
 from training.errors import RequestError
 
 LONGEST_TRIGGER = 60  # characters
-# What was found in a caption's file is settled by a new caption for that sample.
+# A new caption settles what was wrong with the caption file.
 _OF_FILES = {
     *("missing-caption", "empty-caption", "unreadable-caption", "caption-encoding"),
     "caption-name",
@@ -21,9 +21,9 @@ def recaption(report: Report, captions: Mapping[str, str], trigger: str | None) 
     """Return the report of the same media with other captions.
 
     Args:
-        report: What was found with the captions as they were.
-        captions: The new ones by sample name; samples that it does not name keep theirs.
-        trigger: A word that every caption should hold.
+        report: The report with the previous captions.
+        captions: New captions by sample name; other samples keep theirs.
+        trigger: A word that every caption should contain.
     """
     samples = tuple(_with_caption(sample, captions) for sample in report.samples)
     edited = {sample.source for sample in report.samples if sample.name in captions}
@@ -42,7 +42,7 @@ def recaption(report: Report, captions: Mapping[str, str], trigger: str | None) 
 
 
 def prefixed(report: Report, trigger: str) -> dict[str, str]:
-    """Return the captions that lack the trigger word, by sample name, with it put first."""
+    """Return the captions that lack the trigger word, by sample name, with it prepended."""
     return {
         sample.name: f"{trigger}, {sample.caption}"
         for sample in report.samples
@@ -51,16 +51,16 @@ def prefixed(report: Report, trigger: str) -> dict[str, str]:
 
 
 def check_trigger(text: str) -> str:
-    """Return a trigger word as it is kept.
+    """Return the normalized trigger word.
 
     Raises:
-        RequestError: It is empty, too long or no single line.
+        RequestError: It is empty, too long or not a single line.
     """
     trigger = tidy(text)
     if not trigger or len(trigger) > LONGEST_TRIGGER or not trigger.isprintable():
         raise RequestError(
-            "That cannot be a trigger word.",
-            f"Use a word or a few, up to {LONGEST_TRIGGER} characters, such as ann1ka.",
+            "That is not a valid trigger word.",
+            f"Use one or a few words of up to {LONGEST_TRIGGER} characters, such as ann1ka.",
         )
     return trigger
 

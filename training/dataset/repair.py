@@ -1,4 +1,4 @@
-"""Writing the repaired set: what the report promised, the same bytes for the same zip."""
+"""Writes the repaired dataset that a report describes; equal zips give equal bytes."""
 
 import shutil
 import tempfile
@@ -25,13 +25,13 @@ from training.dataset.zip.member_names import Member
 from training.errors import DatasetError
 from training.files.atomic import atomic_file, atomic_write
 
-CHECK_AGAIN = "Check the dataset again with the zip that it was made from."
+CHECK_AGAIN = "Check the dataset again with the original zip."
 
 __all__ = ["Manifest", "repair", "verify_manifest"]
 
 
 def _no_progress(done: int, total: int) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 def repair(
@@ -42,26 +42,26 @@ def repair(
     limits: Limits | None = None,
     on_progress: Callable[[int, int], None] = _no_progress,
 ) -> Manifest:
-    """Write the set to `target`; interrupted, it goes on where it stopped.
+    """Write the dataset to `target`, resuming an interrupted repair.
 
-    A report of the set used as it was uploaded gives the files of the zip under plain names.
+    For a report of the dataset as uploaded, copies the files of the zip under plain names.
 
     Args:
         archive: The zip that was inspected.
-        report: What `inspect_zip` found in it.
-        target: A folder that does not exist yet, is empty, or holds this very set.
-        limits: As for the inspection.
-        on_progress: Told how many samples are written, of how many.
+        report: The result of `inspect_zip`.
+        target: A folder that does not exist, is empty, or already has this dataset.
+        limits: The limits of the inspection.
+        on_progress: Called with the number of written samples and their total.
 
     Raises:
-        DatasetError: The report has errors, the zip is another one, or `target` is in use.
+        DatasetError: The report has errors, the zip has changed, or `target` is in use.
     """
     limits = limits or Limits()
     _refuse_errors(report)
     if (done := _already_there(target, report)) is not None:
         return done
-    # Beside the target, so that the final rename is atomic; named by content, so that an
-    # interrupted repair of the same zip finds what it had.
+    # Next to the target, so that the final rename is atomic; named by content, so that the next
+    # repair of the same zip finds what an interrupted one wrote.
     partial = target.with_name(f".{target.name}.{report.version}.partial")
     for folder in sorted({*MEDIA_FOLDERS, *(sample.folder for sample in report.samples)}):
         (partial / folder).mkdir(parents=True, exist_ok=True)
@@ -86,8 +86,8 @@ def _already_there(target: Path, report: Report) -> Manifest | None:
         return None
     if not (target / MANIFEST).is_file() or read_manifest(target).version != report.version:
         raise DatasetError(
-            f"{target.name} already holds something else.",
-            "Name a folder that does not exist yet, or remove what is in it.",
+            f"{target.name} already contains something else.",
+            "Choose a folder that does not exist yet, or empty this one.",
         )
     return verify_manifest(target)
 
@@ -124,7 +124,7 @@ def _start(
     source, written = scratch / f"source-{flat}", scratch / f"written-{flat}"
     if member is None or archive.copy(member, source) != sample.sha256:
         raise DatasetError(
-            f"The zip has changed: {sample.source} is not as inspected.", CHECK_AGAIN
+            f"The zip has changed since it was checked: {sample.source} differs.", CHECK_AGAIN
         )
     request = Convert(
         kind=sample.kind,
@@ -139,11 +139,11 @@ def _start(
 def _settle(
     partial: Path, sample: Sample, source: Path, written: Path, reply: Future[DecoderReply]
 ) -> None:
-    """Move a converted sample, complete, to its name in the partial set."""
+    """Move a complete converted sample into the partial dataset."""
     if failure := reply.result().failure:
         raise DatasetError(
             f"{sample.source} could not be repaired ({failure}).",
-            "Export it again from your editor, or take it out of the zip.",
+            "Export it again from your editor, or remove it from the zip.",
         )
     target = partial / sample.name
     # Copied, because the scratch folder may be on another disk.

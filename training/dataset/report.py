@@ -1,4 +1,4 @@
-"""What an inspection found: the samples of a dataset and everything to say about them."""
+"""What an inspection found: the samples of a dataset and the findings about them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ Media = Literal["repaired", "original"]
 
 
 class Finding(BaseModel):
-    """One thing to know about a dataset, in words its owner understands.
+    """One thing to know about a dataset, in its owner's words.
 
     Attributes:
         code: Short kebab-case name, stable across versions.
-        file: The path in the zip, where exactly one file is concerned.
-        files: Every path concerned, however many.
-        repaired: Whether `repair` sets it right without asking.
+        file: Path in the zip, if exactly one file is affected.
+        files: All affected paths.
+        repaired: Whether `repair` fixes it without asking.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,18 +34,18 @@ class Finding(BaseModel):
 
 
 class Sample(BaseModel):
-    """One image or clip with its caption, as it will be in the repaired set.
+    """One image or clip with its caption, as it will be in the repaired dataset.
 
     Attributes:
-        name: Path inside the repaired set, such as `videos/001.mp4`.
+        name: Path in the repaired dataset, such as `videos/001.mp4`.
         source: Path in the zip.
-        sha256: Of the bytes in the zip.
+        sha256: Hash of the file in the zip.
         width: Pixels as shown, after rotation, and even for a clip.
         height: Likewise.
         frames: Frames in the source clip.
         fps: Mean frame rate of the source clip.
-        frames_16fps: Frames that training can take: 16 a second; repair cuts them to 4N+1.
-        is_copied: The file is as wanted already; repair takes its bytes as they are.
+        frames_16fps: Frames available to training, at 16 fps; repair trims them to 4N+1.
+        is_copied: The file needs no change; repair copies it.
         stored_fps: Frame rate of the clip that training reads.
     """
 
@@ -67,12 +67,12 @@ class Sample(BaseModel):
 
     @property
     def folder(self) -> str:
-        """Return the folder of the set that it lies in."""
+        """The folder within the dataset."""
         return self.name.rpartition("/")[0]
 
 
 class FoundConfig(BaseModel):
-    """A dataset TOML for the trainer that lay in the zip."""
+    """A dataset TOML found in the zip."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -81,7 +81,7 @@ class FoundConfig(BaseModel):
 
 
 class Totals(BaseModel):
-    """The size of a dataset in numbers."""
+    """The size of a dataset."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -92,14 +92,14 @@ class Totals(BaseModel):
 
 
 class Report(BaseModel):
-    """What one look at a zip found; the same content gives the same report.
+    """The result of inspecting a zip; equal content gives an equal report.
 
     Attributes:
-        version: Content id over repaired names, media bytes and captions.
-        samples: Sorted by name; those that cannot be decoded are only in the findings.
+        version: Content id of repaired names, media bytes and captions.
+        samples: Sorted by name; files that cannot be decoded appear only in the findings.
         findings: Errors first.
-        media: Whether training reads the repaired files or those of the zip as they are.
-        configs: Dataset TOMLs found in the zip; used only where a run asks for it.
+        media: Whether training reads the repaired files or the original ones.
+        configs: Dataset TOMLs found in the zip; used only if a run asks for them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -112,12 +112,12 @@ class Report(BaseModel):
 
     @property
     def is_usable(self) -> bool:
-        """Whether nothing found stands against training."""
+        """Whether no finding blocks training."""
         return not self.errors
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """The findings that stand against training."""
+        """The findings that block training."""
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
     @property
@@ -132,7 +132,7 @@ class Report(BaseModel):
 
     @property
     def totals(self) -> Totals:
-        """Images, clips, seconds and frames."""
+        """The size of the dataset."""
         clips = self.clips
         return Totals(
             images=len(self.images),
@@ -147,7 +147,7 @@ class Report(BaseModel):
 
 
 def content_id(samples: Sequence[Sample], media: Media = "repaired") -> str:
-    """Return an id of what training would see, whatever the zip's order and time stamps."""
+    """Return an id of what training sees, independent of the zip's order and time stamps."""
     made_by = f"repair {REPAIR_VERSION}" if media == "repaired" else media
     digest = hashlib.sha256(f"{made_by}\n".encode())
     for sample in sorted(samples, key=lambda sample: sample.name):
@@ -158,10 +158,10 @@ def content_id(samples: Sequence[Sample], media: Media = "repaired") -> str:
 
 
 class Note(BaseModel):
-    """Something about one file; `findings.fold` turns notes into findings.
+    """An observation about one file; `findings.fold` turns notes into findings.
 
     Attributes:
-        detail: A few words that go behind the file's name, such as `30 fps`.
+        detail: A few words to show after the file name, such as `30 fps`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -174,10 +174,10 @@ class MediaFacts(BaseModel):
     """One decoded image or clip.
 
     Attributes:
-        extension: Of the repaired file, with its dot.
-        width: Pixels as shown, after rotation; 0 where nothing could be decoded.
-        is_copied: The file is as wanted already, and repair takes its bytes.
-        prints: Perceptual hashes, 64 bit; of a clip its first, middle and last frame.
+        extension: Extension of the repaired file, with its dot.
+        width: Displayed width in pixels, after rotation; 0 if nothing could be decoded.
+        is_copied: The file needs no change; repair copies it.
+        prints: 64-bit perceptual hashes; for a clip, of its first, middle and last frame.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -196,12 +196,12 @@ class MediaFacts(BaseModel):
 
     @property
     def is_readable(self) -> bool:
-        """Whether pictures came out."""
+        """Whether it could be decoded."""
         return self.width > 0
 
 
 class UnreadableError(Exception):
-    """An image or clip that cannot be used; never leaves the decoding process."""
+    """An unusable image or clip; never leaves the decoding process."""
 
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(code, detail)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from training.errors import MergeError
 from training.merge.disk.file_io import tensor_sha256
-from training.merge.inputs.files import BaseFiles, listed, read_base
+from training.merge.inputs.files import BaseFiles, read_base
 from training.merge.receipt import Receipt, fold_digests
+from training.wording import listed
 
 _FIX = "Delete the merged model and its receipt, and merge again."
 
@@ -47,7 +48,7 @@ def verify(output: Path, receipt: Receipt, *, on_progress: OnBytes = _ignore) ->
     if differing:
         raise MergeError(
             f"{len(differing)} of {len(tensors)} tensors of {output.name} do not match "
-            f"the receipt: {listed(differing)}.",
+            f"the receipt: {listed(sorted(differing))}.",
             _FIX,
         )
     if fold_digests(found) != receipt.output_digest:
@@ -71,7 +72,7 @@ def check_outline(output: Path, receipt: Receipt) -> BaseFiles:
     if differing := names ^ receipt.tensor_sha256.keys():
         raise MergeError(
             f"{output.name} and its receipt disagree on {len(differing)} tensors: "
-            f"{listed(differing)}.",
+            f"{listed(sorted(differing))}.",
             _FIX,
         )
     if header_sha256(files) != receipt.header_sha256:

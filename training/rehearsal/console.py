@@ -1,4 +1,4 @@
-"""What a rehearsal prints: musubi-tuner's lines and its progress bar."""
+"""Prints musubi-tuner's lines and progress bars."""
 
 import sys
 import time
@@ -14,14 +14,14 @@ _REFRESH_SECONDS = 0.1
 
 
 def say(line: str) -> None:
-    """Print a line to stdout at once; a reader at a pipe must not wait for a full buffer."""
+    """Print a line and flush, so that a reader of the pipe gets it at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 @dataclass
 class StepBar:
-    """The bar of optimizer steps on stderr, rewritten in place at most ten times a second."""
+    """Progress bar of optimizer steps on stderr, updated at most ten times a second."""
 
     total: int
     done: int
@@ -34,7 +34,7 @@ class StepBar:
         self._write("")
 
     def advance(self, done: int, average_loss: float) -> None:
-        """Show that `done` steps are taken; the last one is always shown."""
+        """Show that `done` steps are finished; always shows the last one."""
         self.done = done
         now = time.monotonic()
         if done < self.total and now - self._shown < _REFRESH_SECONDS:
@@ -63,7 +63,7 @@ class StepBar:
 
 
 def show_items(done: int) -> None:
-    """Show the cache scripts' bar, which knows no total."""
+    """Show the cache scripts' bar, which has no total."""
     sys.stderr.write(f"\r{done}it")
     sys.stderr.flush()
 

@@ -1,4 +1,4 @@
-"""The engine that rehearses a run: musubi's command lines on a tiny model, on CPU, in seconds."""
+"""The rehearsal engine: musubi's command lines with a tiny model, on CPU, in seconds."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -12,12 +12,12 @@ from training.rehearsal.model.shape import adapter_widths
 from training.rehearsal.model.weights import Role, write_weights
 from training.vocabulary import Widths
 
-# Fixed file times make the same seed give the same bytes; any constant would do.
+# Fixed dates, so that equal seeds give equal bytes; any constant would do.
 _EPOCH_SECONDS = "1767225600"  # 2026-01-01
 
 
 class RehearsalEngine:
-    """Runs `training.rehearsal` with this interpreter and makes its weights on the spot."""
+    """Runs `training.rehearsal` with this interpreter and generates its weights."""
 
     name = "rehearsal"
     version = "1"
@@ -43,7 +43,7 @@ class RehearsalEngine:
         return len(self.modules(model))
 
     def extent(self, weight: WeightFile, target: Path) -> Extent:  # noqa: ARG002
-        """Return nothing to fetch: every stand-in is made on the spot."""
+        """Return a size of 0: stand-ins are generated, not fetched."""
         return Extent(0)
 
     def obtain(
@@ -53,7 +53,7 @@ class RehearsalEngine:
         target: Path,
         watch: Callable[[int], None],  # noqa: ARG002
     ) -> Obtained:
-        """Write a deterministic stand-in for the weight file, with its true names."""
+        """Write a deterministic stand-in for the weight file, with the real tensor names."""
         if weight in model.tokenizers:
             target.write_text("{}\n", "utf-8")  # the rehearsal splits captions at spaces
         else:

@@ -1,4 +1,4 @@
-"""Parsers with musubi-tuner's options for its three Wan scripts, built from `options.json`."""
+"""Parsers for musubi-tuner's three Wan scripts, built from `options.json`."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ TRAIN = "wan_train_network.py"
 
 
 class RehearsalOption(TypedDict):
-    """One option as musubi-tuner's own parser knows it."""
+    """One option of musubi-tuner's own parser."""
 
     name: str
     dest: str
@@ -32,7 +32,7 @@ def read_options() -> dict[str, list[RehearsalOption]]:
 
 
 def build_parser(script: str) -> argparse.ArgumentParser:
-    """Return the parser of one script; an unknown option ends the process with 2."""
+    """Return the parser of a script; an unknown option exits with 2."""
     parser = argparse.ArgumentParser(prog=script)
     for option in read_options()[script]:
         if option["kind"] == "flag":

@@ -1,6 +1,6 @@
-"""Safetensors files whose bytes depend on their content alone, written whole or not at all.
+"""Reads and atomically writes safetensors files whose bytes depend only on their content.
 
-The library's own writer orders the metadata at random, so two equal runs would differ.
+The library's own writer orders the metadata at random, so equal runs would differ.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _READABLE = ("BF16", "F16", "F32", "I64")
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """One tensor as it lies in a file."""
+    """One tensor as stored in a file."""
 
     dtype: DType
     shape: tuple[int, ...]
@@ -32,7 +32,7 @@ class Raw:
 
 
 def encode(values: Floats, dtype: DType) -> Raw:
-    """Return `values` in `dtype`; bf16 is rounded to the nearest even number."""
+    """Return `values` in `dtype`; bf16 rounds half to even."""
     shape = tuple(values.shape)
     if dtype == "F32":
         return Raw(dtype, shape, values.astype("<f4").tobytes())
@@ -46,7 +46,7 @@ def encode(values: Floats, dtype: DType) -> Raw:
 
 
 def serialize(tensors: Mapping[str, Raw], metadata: Mapping[str, str]) -> list[bytes]:
-    """Return the file's parts: first the header, then each tensor, sorted by name."""
+    """Return the file's parts: the header, then the tensors sorted by name."""
     ordered = sorted(tensors.items())
     described = ((name, raw.dtype, raw.shape, len(raw.data)) for name, raw in ordered)
     return [header_bytes(described, metadata), *(raw.data for _, raw in ordered)]
@@ -67,7 +67,7 @@ def read_header(path: Path) -> TensorHeader:
     """Return the header of a safetensors file.
 
     Raises:
-        MusubiError: The file is absent or cut off; the text is the one that musubi ends with.
+        MusubiError: The file is missing or truncated, in musubi's words.
     """
     try:
         return safetensors_header.read_header(path)
@@ -80,7 +80,7 @@ def read_header(path: Path) -> TensorHeader:
         raise MusubiError(
             "safetensors_rust.SafetensorError: Error while deserializing header: "
             "MetadataIncompleteBuffer",
-            f"{path} is cut off or no safetensors file: fetch or cache it again.",
+            f"{path} is truncated or not a safetensors file: fetch or cache it again.",
         ) from error
 
 
@@ -90,10 +90,10 @@ def read_floats(path: Path, name: str) -> Floats:
 
 
 def floats(header: TensorHeader, name: str) -> Floats:
-    """Return one tensor of a file whose header is read as float32.
+    """Return a tensor of a file as float32, given its header.
 
     Raises:
-        MusubiError: The tensor is of a type that the CPU does not calculate with.
+        MusubiError: The tensor has an unsupported dtype.
     """
     dtype = header.tensors[name].dtype
     if dtype not in _READABLE:

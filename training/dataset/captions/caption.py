@@ -1,4 +1,4 @@
-"""Caption files: bytes of any encoding to clean text."""
+"""Reads caption files of any encoding into clean text."""
 
 import codecs
 import re
@@ -21,24 +21,24 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")  # all but whi
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """The text of one caption file and what was found reading it."""
+    """The text of a caption file, with notes about it."""
 
     text: str
     notes: tuple[Note, ...] = ()
 
 
 def read_caption(content: bytes, limit_bytes: int) -> Caption:
-    """Decode a caption file and tidy its white space.
+    """Decode a caption file and strip its white space.
 
     Args:
-        content: The file's bytes, at least one more than the limit where there are more.
-        limit_bytes: From here on it is no caption.
+        content: The file's bytes; one more than the limit suffices for longer files.
+        limit_bytes: The longest caption that is read.
     """
     if len(content) > limit_bytes:
         return Caption("", (Note(code="unreadable-caption", detail="far too long"),))
     text, encoding = _decode(content)
     if holds_controls(text):
-        return Caption("", (Note(code="unreadable-caption", detail="not a text"),))
+        return Caption("", (Note(code="unreadable-caption", detail="not text"),))
     text = tidy(text)
     if not text:
         return Caption("", (Note(code="empty-caption"),))
@@ -52,29 +52,29 @@ def read_caption(content: bytes, limit_bytes: int) -> Caption:
 
 
 def holds_controls(text: str) -> bool:
-    """Return whether a text holds characters that no text has, such as NUL."""
+    """Return whether a text contains control characters, such as NUL."""
     return _CONTROLS.search(text) is not None
 
 
 def tidy(text: str) -> str:
-    """Return a caption as it is kept: composed letters, no white space around it."""
+    """Return a caption in Unicode NFC without surrounding white space."""
     return unicodedata.normalize("NFC", text.strip())
 
 
 def holds_trigger(caption: str, trigger: str) -> bool:
-    """Whether the trigger stands in the caption, in any case, as a word of its own."""
+    """Whether the caption contains the trigger as a separate word, ignoring case."""
     word = re.escape(tidy(trigger))
     return re.search(rf"(?<!\w){word}(?!\w)", caption, re.IGNORECASE) is not None
 
 
 def estimated_tokens(text: str) -> int:
-    """Return roughly how many T5 tokens a text has; Latin letters share tokens, others do not."""
+    """Estimate the T5 tokens of a text; non-Latin letters take more."""
     plain = len(text.encode("ascii", "ignore"))
     return round(plain / CHARACTERS_PER_TOKEN + (len(text) - plain) / 1.5)
 
 
 def _decode(content: bytes) -> tuple[str, str | None]:
-    """Return the text, and the encoding's name where it is not UTF-8."""
+    """Return the text, and the encoding's name unless it is UTF-8."""
     for bom, encoding in BOMS:
         if content.startswith(bom):
             return content.decode(encoding, errors="replace"), encoding.upper()

@@ -1,4 +1,4 @@
-"""Captions as a table for a spreadsheet, and the table read back row by row."""
+"""Writes captions as a CSV table for spreadsheets, and reads the edited table back."""
 
 import csv
 import io
@@ -11,11 +11,11 @@ from training.dataset.report import Report
 from training.errors import DatasetError
 
 HEADER = ("file", "caption")
-SOURCE = "uploaded as"  # a column for people only, where files were renamed
+SOURCE = "uploaded as"  # an informative column, present if files were renamed
 TABLE_LIMIT_BYTES = 8 * 1024 * 1024
 _DELIMITERS = ",;\t"  # Excel writes semicolons where the comma is the decimal point
 _SEPARATOR_LINES = {"sep=,", "sep=;", "sep=\t", "sep="}
-# A spreadsheet takes what begins so for a formula; an apostrophe before it says that it is text.
+# Spreadsheets take text that starts like this for a formula, unless an apostrophe precedes it.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 _SHOWN_PROBLEMS = 8
 _ZIP_MAGIC, _OLD_EXCEL_MAGIC = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
@@ -24,11 +24,11 @@ _SAVE_AS = "In the spreadsheet choose File, Save as (or Download), CSV UTF-8, an
 
 @dataclass(frozen=True, slots=True)
 class ReadTable:
-    """What an edited table says.
+    """The content of an edited table.
 
     Attributes:
-        captions: Those that are new, by sample name.
-        unread: Titles of the columns that its owner added.
+        captions: Changed captions by sample name.
+        unread: Titles of columns that the user added.
     """
 
     captions: Mapping[str, str]
@@ -37,7 +37,7 @@ class ReadTable:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Where in a row the file and its caption stand."""
+    """The positions of file and caption in a row."""
 
     titles: list[str]
     file: int
@@ -46,11 +46,11 @@ class _Columns:
 
 
 class TableRefusedError(DatasetError):
-    """A table that does not fit the dataset; nothing of it was taken."""
+    """The table does not match the dataset; nothing was changed."""
 
 
 def write_table(report: Report) -> bytes:
-    """Return the captions as CSV, with the mark by which Excel knows UTF-8."""
+    """Return the captions as CSV, with the byte order mark that Excel needs for UTF-8."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
     is_renamed = any(_stem(sample.name) != _stem(sample.source) for sample in report.samples)
@@ -65,7 +65,7 @@ def read_table(content: bytes, report: Report) -> ReadTable:
     """Return the captions that differ from the report's.
 
     Raises:
-        TableRefusedError: It is no such table, or a row does not fit; every problem is named.
+        TableRefusedError: The file is not such a table, or has bad rows; lists all problems.
     """
     rows = _rows(_decoded(content))
     columns = _columns(next((row for _, row in rows), list[str]()))
@@ -92,14 +92,14 @@ def read_table(content: bytes, report: Report) -> ReadTable:
 
 
 def _columns(header: list[str]) -> _Columns:
-    """Return where the table holds what; its owner may have added columns of their own."""
+    """Return the positions of the known columns; users may add their own."""
     plain = [title.strip().casefold() for title in header]
     for title in HEADER:
         if plain.count(title) != 1:
             found = "more than one column" if title in plain else "no column"
             raise TableRefusedError(
-                f'The first row of the table names {found} "{title}".',
-                "Send back the table that the bot sent, with its first row as it was.",
+                f'The first row of the table has {found} "{title}".',
+                "Edit the table that you downloaded and keep its first row.",
             )
     known = {*HEADER, SOURCE}
     others = [title for title, word in zip(header, plain, strict=True) if word not in known]
@@ -110,9 +110,9 @@ def _problem(name: str, caption: str, known: dict[str, str], given: dict[str, st
     if name not in known:
         return f"{name[:80] or 'an empty name'} is not a file of this dataset"
     if name in given:
-        return f"{name} has a row already"
+        return f"{name} has more than one row"
     if holds_controls(caption):
-        return f"{name} has a caption with control characters, which no text holds"
+        return f"{name} has control characters in its caption"
     return "" if caption else f"{name} has no caption"
 
 
@@ -121,14 +121,13 @@ def _refused(problems: list[str]) -> TableRefusedError:
     more = f" And {len(problems) - len(shown)} more." if len(problems) > len(shown) else ""
     return TableRefusedError(
         " ".join(shown) + more,
-        "Keep one row for each file as in the table that you were sent, and send it again. "
-        "Nothing was changed.",
+        "Keep one row per file, as in the original table, and send it again. Nothing was changed.",
     )
 
 
 def _decoded(content: bytes) -> str:
     if len(content) > TABLE_LIMIT_BYTES:
-        raise TableRefusedError("The file is far too long for a table of captions.", _SAVE_AS)
+        raise TableRefusedError("The file is too long for a table of captions.", _SAVE_AS)
     if content.startswith((_ZIP_MAGIC, _OLD_EXCEL_MAGIC)):
         raise TableRefusedError("That is a workbook (such as .xlsx), not a CSV file.", _SAVE_AS)
     encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
@@ -142,9 +141,9 @@ def _decoded(content: bytes) -> str:
 
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row that is not empty, with its number as a spreadsheet counts them."""
+    """Yield each row that is not empty, with its number, counted from 1."""
     first, _, rest = text.partition("\n")
-    if first.strip().casefold() in _SEPARATOR_LINES:  # Excel's own hint, above the header
+    if first.strip().casefold() in _SEPARATOR_LINES:  # Excel's own separator line, above the header
         text, first = rest, rest.partition("\n")[0]
     delimiter = max(_DELIMITERS, key=first.count)
     # The longest cell is a caption of 64 KiB, which is less than the module's own limit.

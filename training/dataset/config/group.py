@@ -1,4 +1,4 @@
-"""One `[[datasets]]` of the trainer: its keys, and the items that it makes of a set."""
+"""One `[[datasets]]` of the trainer, and the items it makes of a dataset."""
 
 import math
 from collections import Counter
@@ -15,7 +15,7 @@ Bucket = tuple[int, int, int]  # width, height, frames
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that is trained on: an image, or some frames of a clip.
+    """One training item: an image, or some frames of a clip.
 
     Attributes:
         frames: 1 for an image.
@@ -30,7 +30,7 @@ class Item:
 
     @property
     def bucket(self) -> Bucket:
-        """Return what items of one batch have in common."""
+        """The size and length that all items of a batch share."""
         return self.bucket_width, self.bucket_height, self.frames
 
 
@@ -39,13 +39,13 @@ class Group:
     """One `[[datasets]]` of the trainer.
 
     Attributes:
-        name: Unique within a plan; names the group's cache directory.
-        folder: Where its media lie, below the prepared set.
-        resolution: Width and height, whose area the buckets keep.
-        extract: What is taken of a clip; None for images.
-        source_fps: Frame rate of the clips as stored.
-        num_repeats: How often an epoch shows each item.
-        items: What is cached; repeats do not multiply them.
+        name: Unique within a plan; also the name of the cache directory.
+        folder: Folder of the media within the prepared dataset.
+        resolution: Width and height whose area the buckets keep.
+        extract: Frames to take of a clip; None for images.
+        source_fps: Frame rate of the stored clips.
+        num_repeats: Times an epoch uses each item.
+        items: The cached items; repeats do not multiply them.
     """
 
     name: str
@@ -61,12 +61,12 @@ class Group:
 
     @property
     def frame_extraction(self) -> Extraction | None:
-        """Return where in a clip its items begin; None for images."""
+        """How frames are taken of a clip; None for images."""
         return self.extract.mode if self.extract else None
 
     @property
     def target_frames(self) -> tuple[int, ...]:
-        """Return the lengths of its items in frames; empty for images."""
+        """Item lengths in frames; empty for images."""
         if self.extract is None:
             return ()
         if self.extract.mode == "full":
@@ -75,18 +75,18 @@ class Group:
 
     @property
     def buckets(self) -> dict[Bucket, int]:
-        """Return how many items each bucket holds."""
+        """The number of items in each bucket."""
         return dict(sorted(Counter(item.bucket for item in self.items).items()))
 
     @property
     def batches(self) -> int:
-        """Return the optimizer steps of one epoch; a bucket's last batch may be short."""
+        """Optimizer steps per epoch; the last batch of a bucket may be short."""
         return sum(
             math.ceil(count * self.num_repeats / self.batch_size) for count in self.buckets.values()
         )
 
     def filled(self, samples: Iterable[Sample]) -> "Group":
-        """Return the group with the items that it makes of the samples in its folder."""
+        """Return the group with the items of the samples in its folder."""
         mine = [sample for sample in samples if sample.folder == self.folder]
         return replace(self, items=tuple(item for sample in mine for item in self._items(sample)))
 
@@ -99,7 +99,7 @@ class Group:
 
     def _bucket(self, size: Size) -> Size:
         if self.extract is not None:
-            # The trainer buckets clips whatever is set, and scales them up as well.
+            # The trainer always buckets clips and always scales them up, whatever is set.
             return bucket_of(size, self.resolution)
         return bucket_of(
             size, self.resolution, enabled=self.enable_bucket, no_upscale=self.bucket_no_upscale
@@ -108,19 +108,19 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class GroupPlan:
-    """The groups that yield items; `left_out` says in sentences what does not, and why."""
+    """The groups that have items; `left_out` explains in sentences what is not used."""
 
     groups: tuple[Group, ...]
     left_out: tuple[str, ...]
 
     @property
     def items(self) -> tuple[Item, ...]:
-        """All items that are cached."""
+        """All cached items."""
         return tuple(item for group in self.groups for item in group.items)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Return the optimizer steps of one epoch."""
+        """Optimizer steps per epoch."""
         return sum(group.batches for group in self.groups)
 
 
@@ -136,7 +136,7 @@ def tokens(item: Item) -> int:
 
 
 def plan_of(groups: Sequence[Group], samples: Sequence[Sample]) -> GroupPlan:
-    """Return the plan of groups over these samples, with a sentence for each gap."""
+    """Return the plan of these groups, with a sentence for everything left out."""
     filled = [group.filled(samples) for group in groups]
     left_out = [sentence for group in filled for sentence in _gaps(group, samples)]
     used = tuple(group for group in filled if group.items)
@@ -158,7 +158,7 @@ def _gaps(group: Group, samples: Sequence[Sample]) -> list[str]:
 
 
 def _short(group: Group, clips: Sequence[Sample]) -> list[str]:
-    """Name the clips that a target length drops; "full" drops none."""
+    """Name the clips that are too short for a target length; "full" uses all."""
     if group.extract is None or group.extract.mode == "full":
         return []
     sentences: list[str] = []

@@ -1,4 +1,4 @@
-"""The groups that a dataset is trained in: the guide's, sized for a model, fitted to the set."""
+"""The guide's training groups, sized for a model and fitted to a dataset."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -47,16 +47,15 @@ RESOLUTIONS: Mapping[Resolution, Size] = MappingProxyType({"480p": (832, 480), "
 def plan_groups(
     report: Report, resolution: Resolution = "720p", max_frames: int | None = None
 ) -> GroupPlan:
-    """Return the groups of the guide that this dataset fills, so that every clip yields an item.
+    """Return the guide's groups that fit this dataset, so that every clip is used.
 
-    Long clips are cut as in the guide. A clip that is too short for the guide's 21 frames is
-    used at its own length: where a set has such clips, "full" takes each clip up to 21 frames in
-    place of "head", and only the single frame is left to "head".
+    Clips shorter than the guide's 21 frames are used at their own length: if there are any,
+    "full" takes up to 21 frames of each clip and "head" only the first frame.
 
     Args:
-        report: Of the set as it will be used.
-        resolution: The model's, or the one asked for.
-        max_frames: The longest item, where the guide's are too long for the GPU.
+        report: Of the dataset as it will be used.
+        resolution: The model's, or the requested one.
+        max_frames: Longest item, if the guide's are too long for the GPU.
     """
     sizes = SIZES[resolution]
     groups = [replace(IMAGES, resolution=sizes.images)]
@@ -68,17 +67,18 @@ def plan_groups(
 
 
 def suits(report: Report, *, needs_video: bool) -> str | None:
-    """Return why the set does not suit a model, or None where it does."""
+    """Return why the dataset does not suit a model, or None if it does."""
     if not report.samples:
-        return "The set has no image or clip that can be used."
+        return "The dataset has no usable image or clip."
     if needs_video and not report.clips:
-        return "An image-to-video model learns movement from clips, and this set has only images."
+        return (
+            "An image-to-video model learns movement from clips, but this dataset has only images."
+        )
     longest = max((clip.frames_16fps or 0 for clip in report.clips), default=0)
     if needs_video and longest < FEWEST_MOVING_FRAMES:
         return (
-            "An image-to-video model learns movement from clips, and none of this set has the "
-            f"{FEWEST_MOVING_FRAMES} frames at 16 fps ({FEWEST_MOVING_FRAMES / 16:.1f} s) that "
-            "make one."
+            "An image-to-video model learns movement from clips, but none of these has at least "
+            f"{FEWEST_MOVING_FRAMES} frames at 16 fps ({FEWEST_MOVING_FRAMES / 16:.1f} s)."
         )
     return None
 
@@ -86,7 +86,7 @@ def suits(report: Report, *, needs_video: bool) -> str | None:
 def _clip_groups(
     folder: str, clips: Sequence[Sample], sizes: Sizes, max_frames: int | None
 ) -> list[Group]:
-    """Return the guide's groups for clips of one folder, which all have one frame rate."""
+    """Return the guide's groups for the clips of one folder, which share a frame rate."""
     short, long = (_capped(frames, max_frames) for frames in (SHORT_FRAMES, LONG_FRAMES))
     suffix = folder.removeprefix("videos")
     rate = clips[0].stored_fps if clips else 16.0

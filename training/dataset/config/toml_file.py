@@ -1,4 +1,4 @@
-"""The dataset file that musubi-tuner reads, in the guide's order of keys."""
+"""Writes musubi-tuner's dataset TOML, with its keys in the guide's order."""
 
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -16,9 +16,9 @@ def render_toml(plan: GroupPlan, *, media: PurePosixPath, caches: PurePosixPath)
     """Return the dataset TOML of a plan.
 
     Args:
-        plan: Groups that each yield items.
-        media: The prepared set's folder, with `images/` and `videos/`.
-        caches: The folder that gets a cache directory for each group.
+        plan: The groups to train in.
+        media: The prepared dataset's folder, with `images/` and `videos/`.
+        caches: Parent folder of the groups' cache directories.
     """
     datasets = [_dataset(group, media, caches) for group in plan.groups]
     return tomli_w.dumps({"general": GENERAL, "datasets": datasets})
@@ -37,7 +37,7 @@ def _dataset(group: Group, media: PurePosixPath, caches: PurePosixPath) -> dict[
         if getattr(group, key) != GENERAL[key]:
             entries[key] = getattr(group, key)
     if group.extract is not None:
-        # The guide leaves it out, and clips of another rate are then learned as slow motion. A
+        # The guide omits it; clips of another rate are then learned as slow motion. Must be a
         # float, or the trainer refuses the file.
         entries["source_fps"] = float(group.source_fps)
         entries.update(_extract(group.extract))
@@ -45,7 +45,7 @@ def _dataset(group: Group, media: PurePosixPath, caches: PurePosixPath) -> dict[
 
 
 def _extract(extract: Extract) -> dict[str, Any]:
-    """Return the keys that the mode asks for; the trainer ignores the others."""
+    """Return the keys that the mode uses; the trainer ignores the others."""
     if extract.mode == "full":
         return {"frame_extraction": extract.mode, "max_frames": extract.max_frames}
     keys: dict[str, Any] = {
@@ -62,11 +62,11 @@ def _extract(extract: Extract) -> dict[str, Any]:
 def render_listed_toml(
     groups: Sequence[Group], *, listings: PurePosixPath, caches: PurePosixPath
 ) -> str:
-    """Return a dataset TOML with the groups' settings for the media in `<group>.jsonl`.
+    """Return a dataset TOML for the media listed in each group's `<group>.jsonl`.
 
     Args:
-        groups: Groups of which only some media are wanted.
-        listings: The folder that holds a listing for each group.
+        groups: Groups of which only some media are used.
+        listings: Folder of the JSONL files.
         caches: As for `render_toml`.
     """
     datasets: list[dict[str, Any]] = []
@@ -79,8 +79,7 @@ def render_listed_toml(
     return tomli_w.dumps({"general": GENERAL, "datasets": datasets})
 
 
-# Where in a clip items begin, how long they are and how often each is trained; none of it changes
-# how one is encoded.
+# Which frames are taken and how often; none of it changes how an item is encoded.
 _CHOICES = {
     *("frame_extraction", "target_frames", "frame_stride", "frame_sample", "max_frames"),
     *("batch_size", "num_repeats"),
@@ -88,7 +87,7 @@ _CHOICES = {
 
 
 def encoding_settings(group: Group) -> dict[str, Any]:
-    """Return those settings of a group that decide how an item of it is encoded."""
+    """Return the settings of a group that affect how its items are encoded."""
     entries = _dataset(group, PurePosixPath(), PurePosixPath())
     places = {key for key in entries if key.endswith("_directory")}
     return {**GENERAL, **{k: v for k, v in entries.items() if k not in _CHOICES | places}}

@@ -1,4 +1,4 @@
-"""Dataset TOMLs that lie in a zip: kept with the report, used only where a run asks for one."""
+"""Finds dataset TOMLs in a zip. They are kept with the report and used only on request."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -12,13 +12,13 @@ Left = tuple[str, Note]
 
 
 def find_configs(archive: Archive, layout: Layout) -> tuple[FoundConfig, ...]:
-    """Return the dataset TOMLs for the trainer among the leftovers of a zip."""
+    """Return the dataset TOMLs among the unused files of a zip."""
     paths = [path for path, note in layout.left if note.code == "toml-unused"]
     return tuple(_read(archive, paths[:_MOST]))
 
 
 def note_configs(left: Iterable[Left], configs: Sequence[FoundConfig]) -> Iterator[Left]:
-    """Yield the leftovers, with the code of their own for dataset TOMLs."""
+    """Yield the unused files, with dataset TOMLs marked as such."""
     found = {config.file for config in configs}
     for path, note in left:
         yield path, (Note(code="toml-found") if path in found else note)

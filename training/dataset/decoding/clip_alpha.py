@@ -1,4 +1,4 @@
-"""Transparent parts of clips: put on white, as those of images are."""
+"""Places transparent clips on white, as is done for images."""
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -12,13 +12,13 @@ LIMITED_RANGE = 1  # number of ITU-T H.273
 
 
 def has_alpha(frame: VideoFrame) -> bool:
-    """Whether the frame has a channel for transparency, used or not."""
+    """Whether the frame has an alpha channel, used or not."""
     return any(part.is_alpha for part in frame.format.components)
 
 
 def drops_alpha(stream: VideoStream) -> bool:
-    """Whether the clip says that it has transparent parts which the decoder does not read."""
-    return stream.metadata.get("alpha_mode") == "1"  # of WebM
+    """Whether the clip is marked as transparent in a form that the decoder ignores."""
+    return stream.metadata.get("alpha_mode") == "1"  # WebM
 
 
 def flattened(frame: VideoFrame) -> tuple[VideoFrame, int]:

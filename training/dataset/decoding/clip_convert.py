@@ -1,4 +1,4 @@
-"""Writing one clip as the trainer wants it: 16 fps, upright, BT.709 H.264, no sound."""
+"""Converts a clip for the trainer: 16 fps, upright, BT.709 H.264, no sound."""
 
 import shutil
 from collections import deque
@@ -18,7 +18,7 @@ from training.dataset.decoding.clip_reader import FrameShape, open_clip, shape_o
 from training.dataset.decoding.frame_rate import at_16fps
 
 BT709, LIMITED_RANGE, FULL_RANGE = 1, 1, 2  # numbers of ITU-T H.273, as PyAV has them
-UNTAGGED_HD_HEIGHT = 720  # players take untagged clips from this height on as BT.709
+UNTAGGED_HD_HEIGHT = 720  # players treat untagged clips of at least this height as BT.709
 # A fixed number: x264's output depends on it, and the same zip must give the same bytes.
 ENCODER_OPTIONS = {"crf": "18", "preset": "medium", "threads": "2"}
 MUXER_OPTIONS = {
@@ -37,8 +37,8 @@ def convert_clip(source: Path, target: Path, *, frames: int, is_copied: bool) ->
     Args:
         source: The unpacked file.
         target: Where the repaired clip goes.
-        frames: As the probe counted them: a 4N+1 that the clip is long enough for.
-        is_copied: As the probe found: nothing needs to change.
+        frames: Number of frames to write, a 4N+1 from the probe.
+        is_copied: Whether the probe found nothing to change.
     """
     if is_copied:
         shutil.copyfile(source, target)

@@ -1,4 +1,4 @@
-"""How a clip looks over time: cuts, standstill, black frames, bars, blur."""
+"""Judges how a clip looks over time: cuts, lack of movement, black frames, bars, blur."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -25,36 +25,36 @@ from training.dataset.report import Note
 from training.wording import listed
 
 Levels = NDArray[np.float32]
-# Of a short side of 480 pixels. Standing photographs with noise of 10 levels, and what encoding
-# makes of them, reach 0.15 pixels and 2.2 levels; moved by half a pixel they reach 0.48 pixels.
+# At a short side of 480 pixels. Still photographs with noise of 10 levels, encoded, reach 0.15
+# pixels and 2.2 levels; shifted by half a pixel they reach 0.48 pixels.
 STILL_PIXELS = 0.25
-STILL_LEVELS = 3.0  # of 255: light that comes and goes is movement too
-MOST = 98  # percent: what moves may be small, but for a few blocks
+STILL_LEVELS = 3.0  # of 255: changing light is movement too
+MOST = 98  # percentile: small movements count, but not a few outlying blocks
 _LIGHT_BLOCK, _MOVE_BLOCK = 16, 32  # pixels
-_EDGE = 4.0  # levels from pixel to pixel: weaker edges are taken for noise more and more
+_EDGE = 4.0  # levels between pixels: weaker edges increasingly count as noise
 
 
 def is_still(pictures: Sequence[Luma]) -> bool:
-    """Whether neither light nor shapes change from the first picture to any other."""
+    """Whether neither light nor shapes change after the first picture."""
     first, others = pictures[0], pictures[1:]
-    # Light first: it takes a fiftieth of the time, and settles it for most clips.
+    # Light first: it takes a fiftieth of the time and decides most clips.
     if not others or any(change(first, other) >= STILL_LEVELS for other in others):
         return False
     return all(drift(first, other) < STILL_PIXELS for other in others)
 
 
 def change(first: Luma, other: Luma) -> float:
-    """Return how much the blocks that change most differ in level, of 255."""
+    """Return the change in level, of 255, of the blocks that change most."""
     side = _LIGHT_BLOCK
     levels = (_sums(luma.astype(np.float32), side) / side**2 for luma in (first, other))
     return float(np.percentile(np.abs(next(levels) - next(levels)), MOST))
 
 
 def drift(first: Luma, other: Luma) -> float:
-    """Return how far the blocks that move most have come, in pixels; good below about 2.
+    """Return the movement, in pixels, of the blocks that move most; accurate below about 2.
 
-    Source: Lucas and Kanade, "An Iterative Image Registration Technique" (1981), one step for
-    each block. Differences without an edge to move, such as noise, count little.
+    Source: Lucas and Kanade, "An Iterative Image Registration Technique" (1981), one step per
+    block. Differences without a moving edge, such as noise, count little.
     """
     before, after = first.astype(np.float32), other.astype(np.float32)
     twice = before + after
@@ -76,15 +76,15 @@ def _products(one: Levels, other: Levels) -> Levels:
 
 
 def _sums(levels: Levels, side: int) -> Levels:
-    """Return the sum of each whole block."""
+    """Return the sum of each complete block."""
     height, width = (length - length % side for length in levels.shape)
     blocks = levels[:height, :width].reshape(height // side, side, width // side, side)
     return blocks.sum(axis=(1, 3))
 
 
-COARSE_SIDE = 96  # pixels: every frame is looked at this small
+COARSE_SIDE = 96  # pixels: the size at which every frame is checked
 KEPT_FRAMES = 8
-FIRST_STRIDE = 8  # frames between those kept for a closer look, until there are too many
+FIRST_STRIDE = 8  # frames between those kept for closer checks, until there are too many
 FRAMES_OF_GROUP = 4  # a clip is cut to 4N+1 frames: the last of them is a multiple of 4
 FULL_RANGE = 2
 PLANAR = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray")
@@ -99,9 +99,9 @@ STANDING_CHANGE = 0.5  # of 255: what encoding alone makes of a repeated frame
 
 @dataclass(slots=True)
 class ClipWatch:
-    """Looks at what training sees of a clip: its frames at 16 a second, as many as repair keeps.
+    """Checks what training sees of a clip: the frames at 16 fps that repair keeps.
 
-    So the same is found before and after a repair, whatever the source's frame rate.
+    The result is therefore the same before and after a repair, at any source frame rate.
     """
 
     black: list[bool] = field(default_factory=list[bool])
@@ -116,11 +116,11 @@ class ClipWatch:
 
     @property
     def seen(self) -> int:
-        """How many frames were looked at."""
+        """The number of frames seen."""
         return len(self.black)
 
     def see(self, frame: VideoFrame) -> None:
-        """Look at the next frame; a slow clip's are seen more than once."""
+        """Check the next frame; slow clips repeat theirs."""
         index = self.seen
         if frame is self.last:
             self._repeat()
@@ -132,16 +132,16 @@ class ClipWatch:
             self.ends.append((index, frame))
         if index % self.stride == 0:
             self.kept[index] = _reduced(frame)
-            # One too many is held: the newest may be cut off.
+            # One more than needed: the newest may be cut off.
             self._thin_out(KEPT_FRAMES + 1)
         self.last = frame
 
     def look(self, count: int, last: VideoFrame) -> Look:
-        """Return what was seen.
+        """Return the look of the first frames.
 
         Args:
-            count: How many frames repair keeps, a 4N+1.
-            last: The clip's last frame, which stands for those that are not there.
+            count: Frames that repair keeps, a 4N+1.
+            last: The clip's last frame, repeated for missing ones.
         """
         pictures = self.cut(count, last)
         middle = pictures[len(pictures) // 2]
@@ -149,7 +149,7 @@ class ClipWatch:
         return Look(prints, tuple(self._notes(pictures, middle)))
 
     def cut(self, count: int, last: VideoFrame) -> list[Luma]:
-        """Forget what repair cuts off, and return some of the frames, reduced."""
+        """Drop what repair cuts off, and return some reduced frames."""
         while self.seen < count:
             self.see(last)
         del self.black[count:], self.blank[count:], self.changes[count - 1 :]
@@ -180,7 +180,7 @@ class ClipWatch:
         return notes
 
     def _note_empty(self, coarse: Luma) -> None:
-        """Note whether the frame is black, or one colour throughout."""
+        """Record whether the frame is black or a single colour."""
         self.black.append(is_black(coarse))
         self.blank.append(not self.black[-1] and is_blank(coarse))
 
@@ -205,20 +205,20 @@ class ClipWatch:
 
 
 def _cuts(changes: list[tuple[float, float]], empty: list[bool]) -> list[int]:
-    """Return after which frames the next differs far more than those around it do."""
+    """Return the frames after which the picture changes far more than around them."""
     found: list[int] = []
     for index, (change, moved) in enumerate(changes):
-        # A flash, or a fade to or from black, is told as such, not as a cut.
+        # A flash or a fade to or from black is reported as such, not as a cut.
         near = empty[max(0, index + 1 - FADE_FRAMES) : index + 1 + FADE_FRAMES]
         if change <= CUT_CHANGE or moved <= CUT_HISTOGRAM or any(near):
             continue
         around = changes[max(0, index - 4) : index] + changes[index + 1 : index + 5]
-        # A slow clip's frames stand for a while at 16 fps: only what moves tells how much it does.
+        # A slow clip repeats frames at 16 fps: only the changing ones tell how much it moves.
         moving = [c for c, _ in around if c > STANDING_CHANGE]
         usual = max(1.0, median(moving)) if moving else 1.0
         if around and change > CUT_JUMP * usual:
             found.append(index)
-    return [cut for cut in found if cut - 1 not in found]  # of a dissolve the beginning
+    return [cut for cut in found if cut - 1 not in found]  # only the start of a dissolve
 
 
 def _coarse(frame: VideoFrame) -> Luma:
@@ -234,7 +234,7 @@ def _reduced(frame: VideoFrame) -> Luma:
     width, height = round(frame.width * scale), round(frame.height * scale)
     if frame.format.name not in PLANAR:
         return _scaled(frame, width, height)
-    # Takes half the time of ffmpeg's scaler, which is set up anew for each frame.
+    # Half the time of ffmpeg's scaler, which is set up again for each frame.
     reduced = Image.fromarray(_stored_luma(frame)).resize((width, height), Image.Resampling.BOX)
     return np.asarray(reduced if _is_full_range(frame) else reduced.point(_LIMITED_TO_FULL_TABLE))
 

@@ -1,4 +1,4 @@
-"""Decoding one untrusted clip: its true timing, its form, and what repair will change."""
+"""Decodes an untrusted clip: its real timing, its format, and what repair will change."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -38,19 +38,19 @@ FEWEST_MOVING_FRAMES = 21  # the shortest target of the guide that shows movemen
 
 @dataclass(slots=True)
 class Tape:
-    """What is kept of a clip while its frames go by."""
+    """What is recorded of a clip while it is decoded."""
 
     watch: ClipWatch = field(default_factory=ClipWatch)
     times_us: list[int] = field(default_factory=list[int])
     shape: FrameShape | None = None
     bits: int = 8
     is_interlaced: bool = False
-    opacity: int | None = None  # the lowest, of 255; None without an alpha channel
+    opacity: int | None = None  # the lowest, 0 to 255; None without an alpha channel
     last: VideoFrame | None = None
     flat: tuple[VideoFrame, VideoFrame] | None = None  # a frame, and the same on white
 
     def add(self, time_us: int, frame: VideoFrame, stream: VideoStream) -> None:
-        """Take note of one frame."""
+        """Record one frame."""
         if self.shape is None:
             self.shape = shape_of(frame, stream)
             self.bits = max(part.bits for part in frame.format.components)
@@ -68,7 +68,7 @@ class Tape:
         return self.watch.look(count, self._plain(self.last))
 
     def _plain(self, frame: VideoFrame) -> VideoFrame:
-        """Return a frame as repair writes it: one with alpha on white."""
+        """Return a frame as repair writes it: transparent ones on white."""
         if not has_alpha(frame):
             return frame
         if self.flat is None or self.flat[0] is not frame:
@@ -85,7 +85,7 @@ SMALLEST_SIDE = 64  # pixels
 def form_notes(
     container: InputContainer, stream: VideoStream, extension: str, tape: Tape
 ) -> Iterator[Note]:
-    """Yield what is to be said about the file and how its pictures are stored."""
+    """Yield notes about the file and how its pictures are stored."""
     if not has_extension(container, extension):
         yield Note(code="wrong-extension", detail=f"is {container.format.long_name}")
     if extension in CONVERTED_CLIPS:
@@ -116,7 +116,7 @@ def _shape_notes(shape: FrameShape, stream: VideoStream) -> Iterator[Note]:
 
 
 def timing_notes(tape: Tape, length: int) -> Iterator[Note]:
-    """Yield what is to be said about the frame rate and the length."""
+    """Yield notes about frame rate and length."""
     fps = len(tape.times_us) * 1_000_000 / length
     available = frames_at_16fps(length)
     if is_variable(tape.times_us):
@@ -136,12 +136,12 @@ def probe_clip(path: Path, extension: str, limits: Limits, threads: int = 2) -> 
 
     Args:
         path: The unpacked file.
-        extension: Of its name in the zip, in lower case.
-        limits: Bound its length and its frames.
-        threads: Of the decoder.
+        extension: Extension in the zip, in lower case.
+        limits: Bounds on its length and frames.
+        threads: Threads of the decoder.
 
     Raises:
-        UnreadableError: It is not a clip that can be used.
+        UnreadableError: The clip is unusable.
     """
     with open_clip(path, threads) as (container, stream):
         _refuse_hdr(stream.codec_context.color_trc)
@@ -170,7 +170,7 @@ def _recorded(
             raise UnreadableError("clip-too-long", f"over {limits.clip_seconds} s")
         if len(tape.times_us) == limits.clip_frames:
             raise UnreadableError("clip-too-long", f"over {limits.clip_frames} frames")
-        _refuse_hdr(frame.color_trc)  # the pictures may know better than their container
+        _refuse_hdr(frame.color_trc)  # the container may be wrong about it
         tape.add(time_us, frame, stream)
         yield time_us, frame
 

@@ -1,4 +1,4 @@
-"""Opening and decoding an untrusted clip, one frame at a time with its time stamp."""
+"""Opens an untrusted clip and decodes it frame by frame, with time stamps."""
 
 import struct
 from collections.abc import Generator, Iterable, Iterator
@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from training.dataset.report import UnreadableError
 
-# Play lists and image sequences can name other files and addresses: only plain containers.
+# Only plain containers: playlists and image sequences can refer to other files and addresses.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpeg,mpegts,mpegvideo"
 EXTENSIONS = {
     "mov": {".mp4", ".mov", ".m4v", ".3gp"},
@@ -35,11 +35,11 @@ EXTENSIONS = {
 
 @dataclass(frozen=True, slots=True)
 class FrameShape:
-    """How a clip is shown: the size with square pixels and upright, before it is made even.
+    """The displayed size of a clip: upright, with square pixels, before it is made even.
 
     Attributes:
-        rotation: How far it is turned anticlockwise, in degrees.
-        is_mirrored: Left and right are changed before that.
+        rotation: Anticlockwise rotation in degrees.
+        is_mirrored: Flipped horizontally before the rotation.
     """
 
     width: int
@@ -50,16 +50,16 @@ class FrameShape:
 
     @property
     def even(self) -> tuple[int, int]:
-        """Width and height cut to even numbers, as yuv420p needs them."""
+        """Width and height rounded down to even numbers, as yuv420p requires."""
         return self.width - self.width % 2, self.height - self.height % 2
 
 
 @contextmanager
 def open_clip(path: Path, threads: int = 2) -> Generator[tuple[InputContainer, VideoStream]]:
-    """Open a clip and its picture stream, to be decoded by so many threads.
+    """Open a clip and its video stream.
 
     Raises:
-        UnreadableError: There is no such container, or no picture in it.
+        UnreadableError: The container is not supported, or has no video.
     """
     if path.is_file() and not path.stat().st_size:
         raise UnreadableError("corrupt-clip", "the file is empty")
@@ -83,7 +83,7 @@ def open_clip(path: Path, threads: int = 2) -> Generator[tuple[InputContainer, V
 def timed_frames(
     container: InputContainer, stream: VideoStream
 ) -> Iterator[tuple[int, VideoFrame]]:
-    """Yield the frames in order with their times in microseconds, rising from 0.
+    """Yield the frames in order with their times in microseconds, starting at 0.
 
     Raises:
         UnreadableError: A frame cannot be decoded.
@@ -101,7 +101,7 @@ def timed_frames(
                 time_us = round(frame.pts * frame.time_base * 1_000_000)
             first = time_us if first is None else first
             time_us -= first
-            if time_us > before:  # a second frame at one moment is never seen
+            if time_us > before:  # a second frame with the same time is never shown
                 before = time_us
                 yield time_us, frame
     except FFmpegError as error:
@@ -110,11 +110,11 @@ def timed_frames(
 
 
 def shape_of(frame: VideoFrame, stream: VideoStream) -> FrameShape:
-    """Return how a clip with this first frame is shown."""
+    """Return the displayed shape of a clip with this first frame."""
     width, height = frame.width, frame.height
     ratio = stream.sample_aspect_ratio or Fraction(1)
     is_mirrored = _is_mirrored(frame)
-    # The angle is read off a mark that may mirror as well: it is that of the rest then.
+    # PyAV derives the angle from a matrix that may mirror too; this is what remains without it.
     rotation = (round(frame.rotation / 90) * 90 + 180 * is_mirrored) % 360
     if ratio != 1:
         width = 2 * round(width * ratio / 2)
@@ -124,8 +124,8 @@ def shape_of(frame: VideoFrame, stream: VideoStream) -> FrameShape:
 
 
 def promised_frames(stream: VideoStream) -> int:
-    """Return how many frames the container says will be shown; 0 where it does not say."""
-    # A clip cut without encoding keeps frames before the cut, which are decoded and not shown.
+    """Return the number of displayed frames by the container; 0 if unknown."""
+    # A clip cut without re-encoding keeps frames before the cut, decoded but not displayed.
     hidden = sum(entry.is_discard for entry in stream.index_entries)
     return max(0, stream.frames - hidden)
 
@@ -140,7 +140,7 @@ def _is_mirrored(frame: VideoFrame) -> bool:
 
 
 def has_extension(container: InputContainer, extension: str) -> bool:
-    """Whether a file name with this extension, in lower case, fits the container."""
+    """Whether this extension, in lower case, matches the container."""
     family = container.format.name.split(",")[0]
     return extension in EXTENSIONS[family]
 

@@ -1,4 +1,4 @@
-"""Bringing frames with any timing to 16 a second: nearest in time, never slower or faster."""
+"""Converts frames with any timing to 16 fps without changing the speed."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -6,18 +6,18 @@ from typing import TypeVar
 
 from training.dataset.config.frame_windows import FPS
 
-STEP_US = 62_500  # microseconds from frame to frame at 16 fps, exactly
-JITTER_US = 2_100  # containers that count in milliseconds round every time stamp
+STEP_US = 62_500  # microseconds between frames at 16 fps, exact
+JITTER_US = 2_100  # containers with a millisecond clock round every time stamp
 Item = TypeVar("Item")
 
 
 def at_16fps(timed: Iterable[tuple[int, Item]], count: int | None = None) -> Iterator[Item]:
-    """Yield `count` items, for each 1/16 s the one nearest in time.
+    """Yield `count` items: for each 1/16 s the nearest in time.
 
     Args:
-        timed: Items with their times in microseconds, rising from 0.
-        count: How many to yield; the last item is repeated where the times end early. None: as
-            many as are followed by another.
+        timed: Items with ascending times in microseconds, starting at 0.
+        count: Number of items to yield, repeating the last if the times end early; None yields
+            those that have a successor.
     """
     done = 0
     before: tuple[int, Item] | None = None
@@ -35,16 +35,16 @@ def at_16fps(timed: Iterable[tuple[int, Item]], count: int | None = None) -> Ite
 
 
 def frames_at_16fps(length_us: int) -> int:
-    """Return how many frames a clip of this length has at 16 fps, at least 1."""
+    """Return the number of frames of a clip of this length at 16 fps, at least 1."""
     return max(1, (2 * length_us * FPS + 1_000_000) // 2_000_000)
 
 
 def length_us(times_us: Sequence[int], last_duration_us: int | None) -> int:
-    """Return the length of a clip: its last time stamp and as long as the last frame stays.
+    """Return the length of a clip: its last time stamp plus the duration of the last frame.
 
     Args:
-        times_us: Rising from 0, one per frame.
-        last_duration_us: As the container has it; implausible values are replaced by the median.
+        times_us: Ascending from 0, one per frame.
+        last_duration_us: Duration by the container; the median replaces implausible values.
     """
     gaps = _gaps(times_us)
     usual = sorted(gaps)[len(gaps) // 2] if gaps else STEP_US
@@ -53,7 +53,7 @@ def length_us(times_us: Sequence[int], last_duration_us: int | None) -> int:
 
 
 def is_variable(times_us: Sequence[int]) -> bool:
-    """Whether the frames are not evenly spaced, beyond rounding."""
+    """Whether the frame spacing varies by more than rounding."""
     gaps = _gaps(times_us)
     if not gaps:
         return False
@@ -61,7 +61,7 @@ def is_variable(times_us: Sequence[int]) -> bool:
 
 
 def is_16fps(times_us: Sequence[int]) -> bool:
-    """Whether each frame already stands where 16 fps puts it."""
+    """Whether every frame already has its time at 16 fps."""
     return all(abs(time - index * STEP_US) <= JITTER_US for index, time in enumerate(times_us))
 
 

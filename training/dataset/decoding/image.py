@@ -1,4 +1,4 @@
-"""Decoding one untrusted image: what it is, and what repair will change."""
+"""Decodes an untrusted image, and reports what repair will change."""
 
 import io
 import shutil
@@ -25,7 +25,7 @@ _PAGES = (b"<!doctype html", b"<html")
 
 
 def what_it_is(head: bytes) -> str | None:
-    """Return what a file is that is no image of a known type, None where that is not known."""
+    """Return what kind of file this is if it is not a supported image; None if unknown."""
     if head[4:8] == b"ftyp":
         return _BRANDS.get(head[8:12], "a clip")
     if head.lstrip().lower().startswith(_PAGES):
@@ -34,11 +34,11 @@ def what_it_is(head: bytes) -> str | None:
 
 
 def hdr_transfer(head: bytes, form: str) -> str | None:
-    """Return the name of an HDR transfer function that the file is marked with, if any.
+    """Return the name of the HDR transfer function that the file declares, if any.
 
     Args:
-        head: The file's beginning, in which such marks stand.
-        form: Pillow's name of the format.
+        head: The start of the file.
+        form: Pillow's name for the format.
     """
     if form == "AVIF" and (at := head.find(b"colrnclx")) >= 0 and len(head) >= at + 12:
         (transfer,) = struct.unpack_from(">H", head, at + 10)
@@ -56,9 +56,9 @@ EXTENSIONS = {
     "BMP": {".bmp"},
     "AVIF": {".avif"},
 }
-# The trainer skips these, but PNG holds them without loss.
+# The trainer skips these; PNG stores them without loss.
 CONVERTIBLE = {"TIFF", "GIF", "PPM", "TGA", "JPEG2000"}
-# What Pillow's decoders were seen to raise on files with some bytes changed.
+# What Pillow's decoders raise on corrupted files, as observed.
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, TypeError, struct.error)
 OPENED = sorted((EXTENSIONS.keys() | CONVERTIBLE) - {"MPO"})  # a JPEG file turns out to be one
 COPIED = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg"}
@@ -74,11 +74,11 @@ def probe_image(path: Path, extension: str, limits: Limits) -> MediaFacts:
 
     Args:
         path: The unpacked file.
-        extension: Of its name in the zip, in lower case.
-        limits: Sets how many pixels are decoded.
+        extension: Extension in the zip, in lower case.
+        limits: Bounds on the number of pixels.
 
     Raises:
-        UnreadableError: It is not a picture that can be used.
+        UnreadableError: The image is unusable.
     """
     image, form = open_image(path, limits)
     notes: list[Note] = []
@@ -103,12 +103,12 @@ def probe_image(path: Path, extension: str, limits: Limits) -> MediaFacts:
 
 
 def open_image(path: Path, limits: Limits) -> tuple[Image.Image, str]:
-    """Open and decode an image; return it with Pillow's name of its format.
+    """Open and decode an image; return it with Pillow's name for its format.
 
     Raises:
-        UnreadableError: It is damaged, too large, animated or of an unknown kind.
+        UnreadableError: It is damaged, too large, animated or of an unknown type.
     """
-    Image.MAX_IMAGE_PIXELS = None  # our own limit is asked below, before anything is decoded
+    Image.MAX_IMAGE_PIXELS = None  # our own limit is checked below, before anything is decoded
     head = _head(path)
     try:
         image = Image.open(path, formats=OPENED)
@@ -142,7 +142,7 @@ def _unidentified(head: bytes) -> UnreadableError:
 
 
 def upright_rgb(image: Image.Image) -> tuple[Image.Image, list[Note]]:
-    """Return the image as shown, in 8-bit sRGB, and what had to change for that."""
+    """Return the image as displayed, in 8-bit sRGB, with notes on what was changed."""
     notes: list[Note] = []
     if image.getexif().get(ORIENTATION_TAG, 1) != 1:
         image = ImageOps.exif_transpose(image)
@@ -153,7 +153,7 @@ def upright_rgb(image: Image.Image) -> tuple[Image.Image, list[Note]]:
     if profile := image.info.get("icc_profile"):
         image, profile_notes = _to_srgb(image, profile)
         notes += profile_notes
-    if image.mode.startswith("I"):  # 16 bits a pixel; convert() alone would clip them
+    if image.mode.startswith("I"):  # 16 bits per pixel; convert() alone would clip them
         notes.append(Note(code="sixteen-bit"))
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
     return image.convert("RGB"), notes
@@ -195,13 +195,13 @@ def convert_image(source: Path, target: Path, *, is_copied: bool, limits: Limits
     Args:
         source: The unpacked file.
         target: Where the repaired image goes.
-        is_copied: As the probe found: nothing needs to change.
-        limits: Sets how many pixels are decoded.
+        is_copied: Whether the probe found nothing to change.
+        limits: Bounds on the number of pixels.
     """
     if is_copied:
         shutil.copyfile(source, target)
         return
     image, _ = open_image(source, limits)
     rgb, _ = upright_rgb(image)
-    rgb.info.clear()  # no stale orientation, gamma or profile may travel along
+    rgb.info.clear()  # drop stale orientation, gamma and profile
     rgb.save(target, "PNG", compress_level=PNG_COMPRESSION)

@@ -1,7 +1,7 @@
-"""How pictures look: perceptual hashes, blur, bars, blackness.
+"""Judges how pictures look: perceptual hashes, blur, bars, blackness.
 
-Thresholds are set so that sharp photographs, also enlarged twice or darkened to 15 %, pass, and
-the same blurred beyond use do not; a doubtful picture gets no finding.
+The thresholds let sharp photographs pass, even enlarged twice or darkened to 15 %, and catch
+those blurred beyond use; doubtful pictures get no finding.
 """
 
 from dataclasses import dataclass
@@ -32,14 +32,14 @@ SMALLEST_BAR = 0.025  # of the side
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What can be told about a picture or clip by looking at it."""
+    """The hashes and visible flaws of a picture or clip."""
 
     prints: tuple[int, ...]
     notes: tuple[Note, ...]
 
 
 def look_at_image(rgb: Image.Image) -> Look:
-    """Hash an image and name its flaws."""
+    """Return an image's hash and its flaws."""
     grey = rgb.convert("L")
     scale = LOOKED_AT_SIDE / min(grey.size)
     if scale < 1:
@@ -59,7 +59,7 @@ def look_at_image(rgb: Image.Image) -> Look:
 
 
 def perceptual_hash(luma: Luma) -> int:
-    """Return 64 bits that change little when the picture changes little.
+    """Return a 64-bit hash that changes little if the picture changes little.
 
     Source: the DCT hash of Zauner, "Implementation and Benchmarking of Perceptual Image Hash
     Functions" (2010), chapter 3.2.
@@ -73,29 +73,31 @@ def perceptual_hash(luma: Luma) -> int:
 
 
 def is_blurred(luma: Luma) -> bool:
-    """Whether edges are soft everywhere: blurring once more changes little, and none is steep."""
+    """Whether all edges are soft: another blur changes little, and none is steep."""
     steepest = steepness(luma)
-    if steepest >= max(steep for _, steep in BLURRED):  # most pictures; the rest costs ten times
+    if steepest >= max(
+        steep for _, steep in BLURRED
+    ):  # most pictures; the check below is ten times slower
         return False
     soft_edges = softness(luma)
     return any(soft_edges > soft and steepest < steep for soft, steep in BLURRED)
 
 
 def is_black(luma: Luma) -> bool:
-    """Whether nothing can be seen; a dark picture has lights somewhere."""
+    """Whether the picture is entirely black; dark pictures have some lights."""
     return int(np.count_nonzero(luma > BLACK)) * 1000 <= luma.size
 
 
 def is_blank(luma: Luma) -> bool:
-    """Whether the picture is one colour throughout: overexposed, or the middle of a fade."""
+    """Whether the picture is a single colour: overexposed, or the middle of a fade."""
     return int(luma.max()) - int(luma.min()) <= BLANK
 
 
 def has_bars(brightest: Luma) -> bool:
-    """Whether black bars of the same width lie above and below, or left and right.
+    """Whether there are equal black bars at top and bottom, or left and right.
 
     Args:
-        brightest: The picture, or for each pixel the brightest of a clip's frames.
+        brightest: The picture, or the per-pixel maximum of a clip's frames.
     """
     return _has_bars_above_and_below(brightest) or _has_bars_above_and_below(brightest.T)
 
@@ -110,16 +112,16 @@ def _has_bars_above_and_below(luma: Luma) -> bool:
     least = max(4, round(SMALLEST_BAR * height))
     if min(above, below) < least or abs(above - below) > max(4, least // 2):
         return False
-    # A bar ends sharply over the whole width; a subject before black does not.
+    # A bar ends sharply over the whole width; a subject on black does not.
     inside = luma[[min(above + 3, height - 1), max(height - 1 - below - 3, 0)]]
     return bool((np.mean(inside > BRIGHT_EDGE, axis=1) > 0.5).all())
 
 
 def softness(luma: Luma) -> float:
-    """Return what part of the edges a second blur leaves, down or across, 0 to 1.
+    """Return the share of the edges that another blur leaves unchanged, 0 to 1.
 
     Source: Crete et al., "The blur effect: perception and estimation with a new no-reference
-    perceptual blur metric" (2007); here without steps so small that rounding makes them.
+    perceptual blur metric" (2007); here ignoring steps small enough to be rounding.
     """
     pixels = luma.astype(np.float32)
     return max(_softness_down(pixels), _softness_down(np.ascontiguousarray(pixels.T)))
@@ -137,7 +139,7 @@ def _softness_down(pixels: NDArray[np.float32]) -> float:
 
 
 def steepness(luma: Luma) -> float:
-    """Return the steepest edges' step from pixel to pixel, as part of the picture's contrast."""
+    """Return the step of the steepest edges between pixels, relative to the contrast."""
     pixels = luma.astype(np.int16)
     down, across = np.abs(np.diff(pixels, axis=0)), np.abs(np.diff(pixels, axis=1))
     steps = np.maximum(down[:, :-1], across[:-1])
@@ -146,7 +148,7 @@ def steepness(luma: Luma) -> float:
 
 
 def _level(values: NDArray[np.uint8] | NDArray[np.int16], part: float) -> int:
-    """Return the value that `part` of the values, each 0 to 255, do not exceed."""
+    """Return the quantile `part` of values between 0 and 255."""
     counts = np.bincount(values.ravel(), minlength=256)
     return int(np.searchsorted(np.cumsum(counts), part * values.size))
 

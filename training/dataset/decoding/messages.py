@@ -1,4 +1,4 @@
-"""What the decoding process is asked and what it answers, one JSON line each."""
+"""Requests to the decoding process and its replies, one JSON line each."""
 
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ class Probe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    work: Literal["probe"] = "probe"
+    action: Literal["probe"] = "probe"
     kind: Kind
     path: str
     extension: str
@@ -21,11 +21,11 @@ class Probe(BaseModel):
 
 
 class Convert(BaseModel):
-    """Write this file as the trainer wants it."""
+    """Convert this file for the trainer."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    work: Literal["convert"] = "convert"
+    action: Literal["convert"] = "convert"
     kind: Kind
     path: str
     target: str
@@ -38,16 +38,16 @@ class Shrink(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    work: Literal["shrink"] = "shrink"
+    action: Literal["shrink"] = "shrink"
     kind: Kind
     path: str
 
 
 class DecoderReply(BaseModel):
-    """The answer to any; `facts` answers a probe, `thumbnail` a shrink.
+    """The reply to any request; `facts` to a probe, `thumbnail` to a shrink.
 
     Attributes:
-        failure: Why it could not be done, as an error code with a few words.
+        failure: Why the request failed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,5 +59,5 @@ class DecoderReply(BaseModel):
 
 DecoderRequest = Probe | Convert | Shrink
 REQUEST: TypeAdapter[DecoderRequest] = TypeAdapter(
-    Annotated[DecoderRequest, Field(discriminator="work")]
+    Annotated[DecoderRequest, Field(discriminator="action")]
 )

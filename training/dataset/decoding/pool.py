@@ -1,4 +1,4 @@
-"""A few decoding processes side by side, replaced when one dies."""
+"""A pool of decoding processes that replaces those that die."""
 
 import os
 import queue
@@ -17,22 +17,22 @@ from training.dataset.decoding.messages import DecoderReply, DecoderRequest
 from training.dataset.limits import MIB, Limits
 from training.files.code_path import CODE_ROOT
 
-# Each takes 70 to 80 MiB while it looks at 1280 x 720, and an inspection stays under 300 MiB.
+# Each takes 70 to 80 MiB at 1280 x 720; an inspection stays under 300 MiB.
 MOST_LOOKING = 3
 MOST_CONVERTING = 16
-PAYS_BYTES = 8 * MIB  # starting one more process takes as long as decoding about this much
+PAYS_BYTES = 8 * MIB  # starting another process takes as long as decoding about this much
 KEPT_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 
 
 @dataclass(slots=True)
 class _Worker:
-    """One decoding process, started when it is first asked."""
+    """A decoding process, started by its first request."""
 
     limits: Limits
     process: subprocess.Popen[str] | None = None
 
     def ask(self, request: DecoderRequest) -> DecoderReply:
-        """Return the process's answer, or what happened to it."""
+        """Return the process's reply, or what happened to the process."""
         process = self.process = self.process or start_worker(self.limits)
         assert process.stdin is not None
         assert process.stdout is not None
@@ -53,11 +53,11 @@ class _Worker:
         finally:
             timer.cancel()
         if line.endswith("\n"):
-            with suppress(ValidationError):  # a decoder that was taken over may answer anything
+            with suppress(ValidationError):  # a compromised decoder may reply anything
                 return DecoderReply.model_validate_json(line)
         self.stop()
         late = f"took longer than {self.limits.worker_seconds} s"
-        return DecoderReply(failure=late if is_late.is_set() else "made the decoder crash")
+        return DecoderReply(failure=late if is_late.is_set() else "crashed the decoder")
 
     def stop(self) -> None:
         """End the process; the next request starts another."""
@@ -68,19 +68,19 @@ class _Worker:
         process.wait()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
-                with suppress(BrokenPipeError):  # what it did not read any more
+                with suppress(BrokenPipeError):  # it did not read everything
                     pipe.close()
 
     def kill(self) -> None:
-        """End the process, so that whoever waits for its answer wakes up."""
+        """End the process and wake whoever waits for its reply."""
         if self.process is not None:
             self.process.kill()
 
 
 class Pool:
-    """Runs probes and conversions in separate, limited processes.
+    """Runs requests in separate, limited processes.
 
-    A file that kills its process costs only its own answer.
+    A file that kills its process only loses its own reply.
     """
 
     def __init__(self, limits: Limits, files: int, size_bytes: int, *, most: int) -> None:
@@ -95,7 +95,7 @@ class Pool:
         self._threads = ThreadPoolExecutor(self.size, thread_name_prefix="decode")
 
     def submit(self, request: DecoderRequest) -> Future[DecoderReply]:
-        """Queue a request; at most `size` are worked on at once."""
+        """Queue a request; at most `size` run at once."""
         return self._threads.submit(self._run, request)
 
     def _run(self, request: DecoderRequest) -> DecoderReply:

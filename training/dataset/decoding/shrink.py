@@ -1,4 +1,4 @@
-"""Making small pictures of samples, in the decoding process alone."""
+"""Makes thumbnails, in the decoding process only."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from training.dataset.report import Kind, UnreadableError
 
 
 def shrink(path: Path, kind: Kind, limits: Limits) -> Thumbnail:
-    """Return an image, or a key frame near the middle of a clip, upright and small.
+    """Return a thumbnail of an image, or of a key frame near the middle of a clip.
 
     Raises:
         UnreadableError: No picture can be decoded.
@@ -33,7 +33,7 @@ def _image(path: Path, limits: Limits) -> Image.Image:
 
 def _frame(path: Path) -> Image.Image:
     with open_clip(path) as (container, stream):
-        # Key frames alone: decoding up to the very middle would cost half of another inspection.
+        # Key frames only: decoding up to the middle would cost half an inspection.
         stream.codec_context.skip_frame = "NONKEY"
         if container.duration:
             container.seek((container.start_time or 0) + container.duration // 2)

@@ -1,4 +1,4 @@
-"""Small pictures of samples for people to look at."""
+"""Thumbnails of samples."""
 
 from typing import Annotated
 
@@ -10,10 +10,10 @@ MOST_THUMBNAILS = 24
 
 
 class Thumbnail(BaseModel):
-    """Plain pixels, so that whoever shows them decodes nothing of a stranger's.
+    """Plain pixels, so that showing them decodes nothing untrusted.
 
     Attributes:
-        rgb: Three bytes a pixel, row by row.
+        rgb: Three bytes per pixel, row by row.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,7 +34,7 @@ class Thumbnail(BaseModel):
 
 
 def spread(count: int, most: int = MOST_THUMBNAILS) -> frozenset[int]:
-    """Return at most `most` of `count` places, evenly spread, the first and the last among them."""
+    """Return at most `most` of `count` indices, evenly spread, including first and last."""
     if count <= most:
         return frozenset(range(count))
     return frozenset(round(index * (count - 1) / (most - 1)) for index in range(most))

@@ -1,6 +1,6 @@
-"""The decoding process: the only place where media from a stranger is opened.
+"""The decoding process: the only place that opens untrusted media.
 
-It runs with bounded memory and without the environment's secrets, and may die without harm.
+It runs with bounded memory and without the environment's secrets, and may die harmlessly.
 Started by `training.dataset.decoding.pool`; reads requests on stdin and answers on stdout.
 """
 
@@ -27,7 +27,7 @@ from training.dataset.report import MediaFacts, UnreadableError
 
 
 def answer(request: DecoderRequest, limits: Limits) -> DecoderReply:
-    """Do one piece of work."""
+    """Carry out one request."""
     if isinstance(request, Probe):
         return DecoderReply(facts=_probe(request, limits))
     try:
@@ -67,7 +67,7 @@ def main() -> None:
     memory = limits.worker_bytes
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Whatever a library prints must not end up between the answers.
+    # Keep what libraries print out of the replies.
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as replies:
         os.dup2(2, 1)
         gc.freeze()
@@ -75,8 +75,7 @@ def main() -> None:
             reply = answer(REQUEST.validate_json(line), limits)
             replies.write(reply.model_dump_json() + "\n")
             replies.flush()
-            # PyAV's frames can hold themselves: several MiB each, until this passes. It takes a
-            # millisecond once what is loaded is not looked at.
+            # PyAV's frames can form cycles of several MiB; after the freeze this takes 1 ms.
             gc.collect()
 
 

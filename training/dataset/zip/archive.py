@@ -1,4 +1,4 @@
-"""Reading a zip from a stranger: everything is checked before a byte is unpacked."""
+"""Reads an untrusted zip: everything is checked before a byte is unpacked."""
 
 import hashlib
 import lzma
@@ -24,7 +24,7 @@ from training.dataset.zip.member_names import (
 from training.errors import DatasetError
 
 CHUNK_BYTES = MIB
-RESAVE = "Make a new zip of the folder with your system's own tool and upload that."
+RESAVE = "Zip the folder again with your system's own tool and upload that."
 KNOWN_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 OTHER_FORMATS = {b"Rar!": "RAR", b"7z\xbc\xaf": "7-Zip", b"\x1f\x8b": "gzip", b"\xfd7zX": "xz"}
 # What zipfile and the decompressors raise on damaged data; RuntimeError for odd flags.
@@ -53,7 +53,7 @@ RefusalCode = Literal[
 
 
 class ArchiveRefusedError(DatasetError):
-    """No look into the zip is possible or safe; `code` names why, as in findings."""
+    """The zip is unreadable or unsafe; `code` is like that of a finding."""
 
     def __init__(self, cause: str, fix: str, code: RefusalCode) -> None:
         super().__init__(cause, fix)
@@ -62,12 +62,12 @@ class ArchiveRefusedError(DatasetError):
 
 
 class MemberDamagedError(DatasetError):
-    """One file of the zip cannot be unpacked; the others may be fine."""
+    """A file in the zip cannot be unpacked; the others may be fine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """An open zip whose names and declared sizes have passed every check."""
+    """An open zip whose names and declared sizes passed every check."""
 
     members: tuple[Member, ...]
     junk: tuple[str, ...]
@@ -75,7 +75,7 @@ class Archive:
     limits: Limits
 
     def copy(self, member: Member, target: Path) -> str:
-        """Unpack one member to `target` and return the sha256 of its bytes."""
+        """Unpack a member to `target` and return its sha256."""
         digest = hashlib.sha256()
         with target.open("wb") as file:
             for chunk in self._chunks(member):
@@ -84,7 +84,7 @@ class Archive:
         return digest.hexdigest()
 
     def read(self, member: Member, limit_bytes: int) -> bytes:
-        """Return at most `limit_bytes` of one member."""
+        """Return at most `limit_bytes` of a member."""
         content = bytearray()
         for chunk in self._chunks(member):
             content += chunk
@@ -101,7 +101,7 @@ class Archive:
         except UNREADABLE as error:
             raise MemberDamagedError(
                 f"{member.path} is damaged inside the zip.",
-                "Zip the folder again and upload it once more.",
+                "Zip the folder again and upload it again.",
             ) from error
 
 
@@ -110,7 +110,7 @@ def open_archive(path: Path, limits: Limits) -> Generator[Archive]:
     """Open a zip after checking its size, its directory and every name.
 
     Raises:
-        ArchiveRefusedError: The file is no zip, or one that should not be unpacked.
+        ArchiveRefusedError: The file is not a zip, or not safe to unpack.
     """
     with path.open("rb") as file:
         _check_directory(file, limits)
@@ -128,7 +128,7 @@ def open_archive(path: Path, limits: Limits) -> Generator[Archive]:
 
 
 def _check_directory(file: BinaryIO, limits: Limits) -> None:
-    """Refuse what is not a zip, and a file list too long to even be read."""
+    """Refuse files that are not zips, and directories too long to read."""
     size_bytes = file.seek(0, 2)
     if size_bytes > limits.archive_bytes:
         raise ArchiveRefusedError(
@@ -172,14 +172,14 @@ def _not_a_zip(file: BinaryIO) -> ArchiveRefusedError:
     found = next((name for magic, name in OTHER_FORMATS.items() if head.startswith(magic)), None)
     cause = f"The file is a {found} archive, not a zip." if found else "The file is not a zip."
     return ArchiveRefusedError(
-        cause, "Put images, clips and captions into one .zip and upload that.", "not-a-zip"
+        cause, "Upload a .zip with your images, clips and captions.", "not-a-zip"
     )
 
 
 def _truncated() -> ArchiveRefusedError:
     return ArchiveRefusedError(
         "The zip is incomplete: its list of files is missing or damaged.",
-        "The upload or the zipping was cut off; make the zip again and upload it once more.",
+        "The upload or the zipping was interrupted. Zip the folder again and upload it again.",
         "truncated-zip",
     )
 
@@ -206,7 +206,7 @@ def _check_sizes(infos: list[zipfile.ZipInfo], archive_bytes: int, limits: Limit
 def _check_entry(info: zipfile.ZipInfo) -> None:
     if info.flag_bits & ENCRYPTED_BITS:
         raise ArchiveRefusedError(
-            f"The zip is protected by a password ({info.filename}).",
+            f"The zip is password-protected ({info.filename}).",
             "Zip the folder again without a password.",
             "encrypted-zip",
         )
@@ -214,13 +214,13 @@ def _check_entry(info: zipfile.ZipInfo) -> None:
     if file_type not in (0, 0o100000, 0o040000):
         raise ArchiveRefusedError(
             f"{info.filename} is a link or a device, not a file.",
-            "Replace links by the files that they point to and zip the folder again.",
+            "Replace links with the files they point to and zip the folder again.",
             "link-in-zip",
         )
     if info.compress_type not in KNOWN_METHODS:
         raise ArchiveRefusedError(
-            f"{info.filename} is compressed by a method that cannot be read here.",
-            "Zip the folder with the usual Deflate method, or without compression.",
+            f"{info.filename} uses an unsupported compression method.",
+            "Zip the folder with Deflate, or without compression.",
             "unknown-compression",
         )
 
@@ -244,10 +244,10 @@ def _members(infos: list[zipfile.ZipInfo]) -> tuple[tuple[Member, ...], tuple[st
     doubled = sorted(str(path) for path, count in counts.items() if count > 1)
     if doubled:
         raise ArchiveRefusedError(
-            f"The zip holds {doubled[0]} more than once.", RESAVE, "duplicate-name"
+            f"The zip contains {doubled[0]} more than once.", RESAVE, "duplicate-name"
         )
     if not paths:
         raise ArchiveRefusedError(
-            "The zip is empty.", "Put images, clips and captions into it.", "empty-zip"
+            "The zip is empty.", "Add your images, clips and captions.", "empty-zip"
         )
     return strip_top_folders(paths), tuple(sorted(junk))

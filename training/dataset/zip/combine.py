@@ -1,4 +1,4 @@
-"""Two uploads made one: the files of both, under the names that they are known by."""
+"""Combines two uploads into one, keeping the names of their files."""
 
 import tempfile
 import zipfile
@@ -18,7 +18,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files give the same zip
 
 @dataclass(frozen=True, slots=True)
 class ZipPart:
-    """A zip, and what was found in it; the report's captions count."""
+    """A zip and its report, whose captions replace those of the zip."""
 
     archive: Path
     report: Report
@@ -26,7 +26,7 @@ class ZipPart:
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    """Where a sample lies; samples of one stem share a text cache, whatever their types."""
+    """A sample's folder and stem; samples with the same stem share a text cache."""
 
     folder: str
     stem: str
@@ -43,7 +43,7 @@ class _Name:
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """How many samples came new, and how many took the place of one of the same name."""
+    """How many samples were added, and how many replaced one of the same name."""
 
     added: int
     replaced: int
@@ -54,17 +54,17 @@ def combine(
 ) -> Combined:
     """Write a zip with the samples of both parts.
 
-    A sample that both have, with the same bytes and caption, is taken once.
+    A sample that both have, with equal bytes and caption, is written once.
 
     Args:
-        old: What is there.
-        new: What comes to it.
+        old: The existing dataset.
+        new: The addition.
         target: The zip to write.
-        is_replacing: Of two different samples with one name the new one is taken.
-        limits: Under which both were taken in.
+        is_replacing: A new sample replaces a different one with the same name.
+        limits: Bounds on both zips.
 
     Raises:
-        DatasetError: Different samples have one name and none is to be replaced.
+        DatasetError: Different samples have the same name and may not be replaced.
     """
     there, sent = _named(old.report), _named(new.report)
     coming = {name: s for name, s in sent.items() if not _is_same(s, there.get(name))}
@@ -79,17 +79,17 @@ def combine(
 
 
 def _named(report: Report) -> dict[_Name, Sample]:
-    """Return the samples by the names that they keep, each once."""
+    """Return the samples by the names that they keep."""
     found: dict[_Name, Sample] = {}
     for sample in report.samples:
         name = _name(sample, PurePosixPath(sample.source).stem)
-        # A file was numbered because of another in another folder: so it stays.
+        # A file numbered because of one in another folder keeps its number.
         found[name if name not in found else _name(sample, None)] = sample
     return found
 
 
 def _name(sample: Sample, stem: str | None) -> _Name:
-    """Return a sample's name: as it was uploaded, where a plain name would not tell it."""
+    """Return a sample's name: the uploaded one, unless it had to be made plain."""
     plain = PurePosixPath(sample.name).stem
     kept = plain if stem is None or plain_stem(stem) == stem else stem
     return _Name(sample.folder, kept)

@@ -1,4 +1,4 @@
-"""Names inside a zip: made plain, or refused."""
+"""Normalizes the names inside a zip, or refuses them."""
 
 import re
 import unicodedata
@@ -17,7 +17,7 @@ UTF8_NAME = 0x800  # general purpose flag: the name is stored as UTF-8
 
 
 class NameRefusedError(DatasetError):
-    """A name that points out of the archive or cannot be a path."""
+    """A name that points outside the archive or is not a path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Member:
     """One file of a zip.
 
     Attributes:
-        path: Its path in the zip, with forward slashes.
-        name: The path without the folders that enclose the whole dataset.
+        path: Path in the zip, with forward slashes.
+        name: Path without the folders that enclose the whole dataset.
     """
 
     path: str
@@ -35,20 +35,20 @@ class Member:
 
     @property
     def size_bytes(self) -> int:
-        """The declared size; unpacking never gives more."""
+        """The declared size; unpacking never exceeds it."""
         return self.info.file_size
 
     @property
     def has_backslashes(self) -> bool:
-        """Whether folders are separated as no zip should separate them."""
+        """Whether the name uses backslashes between folders."""
         return "\\" in self.info.orig_filename
 
 
 def plain_path(info: zipfile.ZipInfo) -> PurePosixPath:
-    """Return the path of an entry with forward slashes and composed letters.
+    """Return the path of an entry with forward slashes, in Unicode NFC.
 
     Raises:
-        NameRefusedError: The name is absolute, has a drive, climbs out or is no name at all.
+        NameRefusedError: The name is absolute, has a drive or "..", or is empty or too long.
     """
     name = _decoded(info).replace("\\", "/")
     path = PurePosixPath(unicodedata.normalize("NFC", name))
@@ -60,37 +60,37 @@ def plain_path(info: zipfile.ZipInfo) -> PurePosixPath:
     )
     if is_unsafe:
         raise NameRefusedError(
-            f"The zip holds a name that points outside of it: {printable(name)}.",
-            "Zip the dataset's folder itself, with your system's own tool.",
+            f"The zip contains a path that points outside it: {printable(name)}.",
+            "Zip the dataset folder itself with your system's own tool.",
         )
     if (not path.parts and not is_folder(info)) or len(name) > MAX_PATH_CHARACTERS:
         raise NameRefusedError(
-            f"The zip holds a name that cannot be used: {printable(name)}.",
+            f"The zip contains an unusable name: {printable(name)}.",
             "Give the files short, plain names and zip the folder again.",
         )
     return path
 
 
 def is_folder(info: zipfile.ZipInfo) -> bool:
-    """Whether the entry is a folder; some Windows programs end its name in a backslash."""
+    """Whether the entry is a folder; some Windows programs end its name with a backslash."""
     return info.is_dir() or (info.orig_filename.endswith("\\") and info.file_size == 0)
 
 
 def printable(name: str) -> str:
-    """Return a name that is safe to show: no control characters, not too long."""
+    """Return the name without control characters, at most 120 characters long."""
     shown = "".join(letter if letter.isprintable() else "?" for letter in name)
     return shown if len(shown) <= 120 else shown[:117] + "..."
 
 
 def is_junk(path: PurePosixPath) -> bool:
-    """Whether the entry is something that operating systems leave in folders."""
+    """Whether the entry is a file that operating systems create by themselves."""
     folders = {part.lower() for part in path.parts[:-1]}
     name = path.name.lower()
     return bool(folders & JUNK_FOLDERS) or name in JUNK_FILES or name.startswith(".")
 
 
 def strip_top_folders(paths: Mapping[PurePosixPath, zipfile.ZipInfo]) -> tuple[Member, ...]:
-    """Return the members, their names without the folders shared by all of them."""
+    """Return the members, named without the folders that all of them share."""
     shared = 0
     while True:
         heads = {path.parts[shared] if len(path.parts) > shared + 1 else None for path in paths}
@@ -104,7 +104,7 @@ def strip_top_folders(paths: Mapping[PurePosixPath, zipfile.ZipInfo]) -> tuple[M
 
 
 def _decoded(info: zipfile.ZipInfo) -> str:
-    # macOS and many scripts store UTF-8 without saying so, which zipfile then reads as cp437.
+    # macOS and many scripts store UTF-8 without the flag; zipfile then reads it as cp437.
     if info.flag_bits & UTF8_NAME:
         return info.orig_filename
     try:

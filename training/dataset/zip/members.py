@@ -1,4 +1,4 @@
-"""Which file of a zip is what: media with their captions, leftovers, and plain new names."""
+"""Sorts the files of a zip into media, captions and unused files, and gives plain names."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from training.dataset.report import Kind, Note
 from training.dataset.zip.member_names import Member
 
-# As in musubi-tuner's dataset/media_utils.py, and what is turned into these.
+# As in musubi-tuner's dataset/media_utils.py, and the types converted to these.
 IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif"}
 CONVERTED_IMAGES = {".tif", ".tiff", ".gif", ".ppm", ".tga", ".jp2", ".jfif", ".jpe"}
 CLIPS = {".mp4", ".webm", ".avi", ".mkv", ".mov", ".flv", ".wmv", ".m4v", ".mpg", ".mpeg"}
@@ -26,7 +26,7 @@ LONGEST_STEM = 60
 
 @dataclass(slots=True)
 class Medium:
-    """An image or clip in the zip with the caption that belongs to it."""
+    """An image or clip in the zip with its caption."""
 
     member: Member
     kind: Kind
@@ -42,14 +42,14 @@ class Medium:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Every file of the zip in its place; `left` are files of no use, each with its note."""
+    """The sorted files of a zip; `left` are unused files, each with a note."""
 
     media: tuple[Medium, ...]
     left: tuple[tuple[str, Note], ...]
 
 
 def lay_out(members: Sequence[Member], junk: Sequence[str]) -> Layout:
-    """Sort the files of a zip into media with captions, and leftovers."""
+    """Sort the files of a zip into media with captions, and unused files."""
     media = [Medium(member, kind) for member in members if (kind := _kind(member))]
     captions = [member for member in members if member.name.suffix.lower() in CAPTIONS]
     others = [(m, note) for m in members if (note := _leftover(m.name))]
@@ -65,7 +65,7 @@ def lay_out(members: Sequence[Member], junk: Sequence[str]) -> Layout:
 
 
 def _enclosing(members: Sequence[Member]) -> list[str]:
-    """Return the folder that all files lie in, as a list of one, or nothing."""
+    """Return the folder that contains all files, as a list of at most one."""
     member = members[0]
     folders = PurePosixPath(member.path).parts[: -len(member.name.parts)]
     return ["/".join((*folders, ""))] if folders else []
@@ -79,7 +79,7 @@ def _kind(member: Member) -> Kind | None:
 
 
 def _note_names(media: Sequence[Medium]) -> None:
-    """Note endings that the trainer skips, and stems that it would take for one sample."""
+    """Note extensions that the trainer skips, and stems that it would confuse."""
     seen: set[tuple[Kind, str]] = set()
     for medium in media:
         suffix = medium.member.name.suffix
@@ -116,7 +116,7 @@ def _orphan(member: Member) -> Note:
 def _pair(
     media: Sequence[Medium], captions: Sequence[Member], unsupported: Sequence[Member]
 ) -> list[Member]:
-    """Give each medium its caption and return the captions that belong to nothing."""
+    """Give each medium its caption; return the captions without a medium."""
     exact = {member.name: member for member in captions}
     folded = {_folded(member.name): member for member in reversed(captions)}
     taken = {exact[name].path for m in unsupported if (name := m.name.with_suffix(".txt")) in exact}
@@ -141,15 +141,15 @@ def _folded(name: PurePosixPath) -> str:
 
 
 class Names:
-    """Hands out plain names, each stem once per folder, in the order asked."""
+    """Hands out plain names, each stem once per folder."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
     def name(self, medium: Medium, extension: str) -> tuple[str, Note | None]:
-        """Return the medium's path in the repaired set, and a note where its stem is not plain.
+        """Return the medium's path in the repaired dataset, and a note if its stem was changed.
 
-        Stems that clash only because folders are joined are numbered without a word.
+        Stems that clash only because folders are merged are numbered without a note.
         """
         folder = "images" if medium.kind == "image" else "videos"
         wanted = medium.member.name.stem

@@ -2,7 +2,7 @@
 
 import os
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 
 from training.errors import MergeError
 from training.files.safetensors_header import TensorEntry, read_header
+from training.wording import listed
 
-_LISTED = 5
 _SCALAR_FORMATS = {
     "I8": "<b",
     "U8": "<B",
@@ -81,13 +81,6 @@ def read_scalar(file: FileLayout, spec: TensorEntry) -> float:
     )
 
 
-def listed(names: Collection[str]) -> str:
-    """Return the first few of `names` and the number of the others."""
-    first = ", ".join(sorted(names)[:_LISTED])
-    more = len(names) - _LISTED
-    return f"{first} and {more} more" if more > 0 else first
-
-
 def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
@@ -138,7 +131,7 @@ def read_base(path: Path) -> BaseFiles:
     found = [(spec.name, file.path.name) for file, spec in base.tensors]
     if differing := {name for name, _ in set(found) ^ set(placed.items())}:
         cause = f"{path.name} and its files disagree on {len(differing)} tensors"
-        raise MergeError(f"{cause}: {listed(differing)}.", fix)
+        raise MergeError(f"{cause}: {listed(sorted(differing))}.", fix)
     return base
 
 

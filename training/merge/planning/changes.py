@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from training.errors import MergeError
 from training.files.safetensors_header import TensorEntry
-from training.merge.inputs.files import FileLayout, listed, read_scalar
+from training.merge.inputs.files import FileLayout, read_scalar
 from training.merge.planning.names import LoraKeyPart
+from training.wording import listed
 
 _FLOATS = frozenset({"BF16", "F16", "F32", "F64"})
 _MERGEABLE = frozenset({"BF16", "F16", "F32"})
@@ -83,7 +84,7 @@ def build_changes(
             unfit[error.reason].append(error.detail)
     for reason, details in unfit.items():
         raise MergeError(
-            f"{len(details)} of {len(modules)} layers {reason}: {listed(details)}.",
+            f"{len(details)} of {len(modules)} layers {reason}: {listed(sorted(details))}.",
             "Use the original LoRA file, with the model it was made for.",
         )
     return changes
@@ -96,7 +97,7 @@ def _refuse_lost_alphas(modules: list[ModuleParts]) -> None:
     if 0 < len(lacking) < len(pairs):
         raise MergeError(
             f"{len(lacking)} of {len(pairs)} layers have no alpha, while the others have one: "
-            f"{listed(lacking)}.",
+            f"{listed(sorted(lacking))}.",
             "Use the original LoRA file.",
         )
 

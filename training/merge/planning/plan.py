@@ -9,10 +9,11 @@ from fnmatch import fnmatchcase
 
 from training.errors import MergeError
 from training.files.safetensors_header import TensorEntry
-from training.merge.inputs.files import BaseFiles, FileLayout, listed, read_base, read_layout
+from training.merge.inputs.files import BaseFiles, FileLayout, read_base, read_layout
 from training.merge.planning.changes import Change, ModuleParts, build_changes
 from training.merge.planning.names import LoraKeyPart, ModuleNames, refused_kind, split_key
 from training.merge.request import MergeRequest
+from training.wording import listed
 
 _BLOCK_MODULE = re.compile(r"(?P<blocks>(?:\w+_)?blocks)\.\d+\.(?P<kind>.+)")
 _TARGETS = ("weight", "bias")
@@ -74,8 +75,9 @@ def _refuse_quantised(base: BaseFiles) -> None:
     names = [spec.name for _, spec in base.tensors if spec.dtype.startswith(("F8", "F4", "F6"))]
     if names:
         raise MergeError(
-            f"{len(names)} tensors of {base.path.name} are fp8 or smaller: {listed(names)}. "
-            "Their values are already rounded and may have scales that a merge would ignore.",
+            f"{len(names)} tensors of {base.path.name} are fp8 or smaller: "
+            f"{listed(sorted(names))}. Their values are already rounded and may have scales that "
+            "a merge would ignore.",
             "Merge into the fp16 or bf16 file of the same model.",
         )
 
@@ -103,7 +105,7 @@ def _sort_keys(
     for kind, keys in refused.items():
         raise MergeError(
             f"{len(keys)} of {len(lora.tensors)} keys of {lora.path.name} are {kind}, which this "
-            f"merge cannot apply: {listed(keys)}.",
+            f"merge cannot apply: {listed(sorted(keys))}.",
             _OTHER_LORA,
         )
     return used, skipped
@@ -120,13 +122,13 @@ def _group(
     if lost:
         raise MergeError(
             f"{len(lost)} of {len(found)} layers of {lora.path.name} are not in the base: "
-            f"{listed(lost)}.",
+            f"{listed(sorted(lost))}.",
             "Use the LoRA that was made for this model (T2V or I2V, Wan 2.1 or 2.2).",
         )
     writers = Counter(module for module in found.values() if module is not None)
     if repeated := [module for module, count in writers.items() if count > 1]:
         raise MergeError(
-            f"{lora.path.name} names {len(repeated)} layers twice: {listed(repeated)}.",
+            f"{lora.path.name} names {len(repeated)} layers twice: {listed(sorted(repeated))}.",
             "Use the original LoRA file.",
         )
     stored = {spec.name: spec for spec in lora.tensors}
@@ -156,13 +158,13 @@ def _expected(
     elif absent := expected - matrices.keys():
         raise MergeError(
             f"{len(absent)} of the {len(expected)} layers that this model must have are not in "
-            f"{request.base.name}: {listed(absent)}.",
+            f"{request.base.name}: {listed(sorted(absent))}.",
             "Use the base file that the catalogue names for this model.",
         )
     if missing := expected - changed:
         raise MergeError(
             f"{request.lora.name} leaves {len(missing)} of {len(expected)} layers as they are: "
-            f"{listed(missing)}.",
+            f"{listed(sorted(missing))}.",
             "Use a complete LoRA that was made for this model.",
         )
     wanted = len(expected) if request.expected_count is None else request.expected_count

@@ -14,13 +14,14 @@ from training.errors import MergeError
 from training.files.safetensors_header import TensorEntry
 from training.merge.disk.file_io import COPY_BYTES, tensor_chunks
 from training.merge.disk.stream_writer import StreamWriter
-from training.merge.inputs.files import FileLayout, listed
+from training.merge.inputs.files import FileLayout
 from training.merge.output import Staging
 from training.merge.planning.changes import Change
 from training.merge.planning.plan import MergePlan
 from training.merge.request import MergeProgress
 from training.merge.tensors.arithmetic import TensorMerge, unusable_tensors
 from training.merge.tensors.proof import sample_errors
+from training.wording import listed
 
 
 class StoppedError(Exception):
@@ -147,7 +148,7 @@ def _refuse_unusable(plan: MergePlan, pool: ThreadPoolExecutor) -> None:
     if names:
         raise MergeError(
             f"{len(names)} tensors of {plan.lora.path.name} have NaN or infinite values: "
-            f"{listed(names)}.",
+            f"{listed(sorted(names))}.",
             "Fetch the LoRA again; if its SHA-256 is right, its training failed.",
         )
 

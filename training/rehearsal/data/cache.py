@@ -1,4 +1,4 @@
-"""The two cache scripts: what samples look like and what their captions say, as files."""
+"""The two cache scripts: encode samples and captions into files."""
 
 import argparse
 import logging
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 _FORMAT = {"architecture": "wan", "format_version": "1.0.1"}
 
-# Caches one sample and yields the paths of its files, whether written now or found.
+# Caches one sample and yields the paths of its files, new or existing.
 _CacheSample = Callable[[DatasetKeys, Path, MediaSample], Iterator[Path]]
 
 
@@ -34,8 +34,7 @@ def cache_latents(args: argparse.Namespace, progress: ProgressWriter) -> None:
     encoder = Encoder(Path(args.vae), is_image_to_video=args.i2v or with_clip, with_clip=with_clip)
 
     def cache_sample(dataset: DatasetKeys, directory: Path, sample: MediaSample) -> Iterator[Path]:
-        # Read before decoding, and even though it is not stored here: musubi stops at a missing
-        # caption in this script already.
+        # Not stored here, but read first: musubi fails on a missing caption in this script.
         sample.read_caption()
         for clip in load_clips(dataset, sample):
             path = directory / latent_name(clip)

@@ -1,8 +1,8 @@
-"""Stand-ins for Wan's VAE and CLIP: cheap, deterministic, and true to names and shapes.
+"""Stand-ins for Wan's VAE, CLIP and T5: cheap, deterministic, with real names and shapes.
 
-A latent pixel is a linear projection of twelve averages: the four quarters of its 8 x 8 pixels,
-red, green and blue, over its four frames (the first latent frame holds one). It carries what is
-seen and where, which is all that a rehearsal has to learn.
+A latent pixel is a linear projection of twelve averages: the four quarters of its 8 x 8 pixels in
+red, green and blue, over its four frames (one for the first latent frame). It encodes what is seen
+where, which is all a rehearsal has to learn.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ class Encoder:
     """Turns clips into the tensors of a latent cache file.
 
     Args:
-        vae: A VAE stand-in (`weights.write_weights`); its weights decide the latents.
+        vae: A VAE stand-in from `weights.write_weights`.
         is_image_to_video: Store the first frame's latent with its mask as well.
         with_clip: Store the first frame's CLIP tokens as well.
     """
@@ -39,7 +39,7 @@ class Encoder:
         if VAE_KEY not in header.tensors:
             raise MusubiError(
                 "NotImplementedError: Cannot copy out of meta tensor; no data!",
-                f"{vae} is no VAE of the rehearsal: check --vae.",
+                f"{vae} is not a VAE of the rehearsal: check --vae.",
             )
         self._projection = tensor_file.floats(header, VAE_KEY)
         self._is_image_to_video = is_image_to_video

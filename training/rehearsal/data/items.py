@@ -1,4 +1,4 @@
-"""What training reads: the cache files of all datasets, in shuffled batches of one shape."""
+"""The training items: cache files of all datasets, in shuffled batches of equal shape."""
 
 import logging
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ TEXT_SUFFIX = "_wan_te.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class RehearsalItem:
-    """One latent cache file with its text cache file, and where their tensors lie."""
+    """A latent cache file with its text cache file and tensor entries."""
 
     latent_path: Path
     text_path: Path
@@ -36,10 +36,10 @@ _Bucket = tuple[int, ...]
 
 
 class TrainingItems:
-    """All items of a run, grouped as musubi groups them.
+    """All items of a run, grouped like in musubi.
 
     Raises:
-        MusubiError: There is no item, or one lacks what the task needs.
+        MusubiError: There are no items, or one lacks a tensor that the task needs.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class TrainingItems:
         logger.info("total batches: %d", self.batches_per_epoch)
 
     def batches(self, epoch: int) -> list[list[RehearsalItem]]:
-        """Return one epoch's batches, in an order that depends on seed and epoch alone."""
+        """Return the batches of an epoch, in an order that depends only on seed and epoch."""
         random = np.random.default_rng([self._seed, epoch])
         batches: list[list[RehearsalItem]] = []
         for items, size in self._groups:
@@ -105,7 +105,7 @@ def _parse_name(path: Path, *, is_image: bool) -> tuple[str, Size, tuple[int, ..
         _, frames = map(int, parts[-3].split("-"))
     except ValueError as error:
         raise MusubiError(
-            f"ValueError: {error}", f"{path} is no latent cache of this kind of dataset."
+            f"ValueError: {error}", f"{path} is not a latent cache of this kind of dataset."
         ) from error
     return "_".join(parts[:-3]), (width, height), (frames,)
 
@@ -145,7 +145,7 @@ def _missing(key: str, script: str) -> MusubiError:
 
 
 def check_equal_shapes(batch: Sequence[RehearsalItem]) -> None:
-    """Refuse a batch of unequal latents, which only a dataset without buckets gives.
+    """Refuse a batch of unequal latents, which only datasets without buckets have.
 
     Raises:
         MusubiError: Two shapes differ.

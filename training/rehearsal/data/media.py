@@ -1,4 +1,4 @@
-"""Finds, decodes and cuts images and clips as musubi-tuner does, at a quarter of the size.
+"""Finds, decodes and crops images and clips like musubi-tuner, at a quarter of the size.
 
 The stand-in VAE averages 4 x 4 pixels anyway; scaling while decoding makes that cheap.
 """
@@ -32,7 +32,7 @@ _VIDEO_SUFFIXES = {".mp4", ".webm", ".avi", ".mkv", ".mov", ".flv", ".wmv", ".m4
 
 @dataclass(frozen=True, slots=True)
 class MediaSample:
-    """One image or clip of a dataset, and where its caption is."""
+    """One image or clip of a dataset, with its caption or the path of it."""
 
     path: Path
     caption: str | None
@@ -42,7 +42,7 @@ class MediaSample:
         """Return the caption.
 
         Raises:
-            MusubiError: There is no caption file.
+            MusubiError: The caption file is missing.
         """
         if self.caption is not None:
             return self.caption
@@ -51,13 +51,13 @@ class MediaSample:
         except (FileNotFoundError, IsADirectoryError) as error:
             raise MusubiError(
                 f"FileNotFoundError: [Errno 2] No such file or directory: '{self.caption_path}'",
-                f"Write a caption for {self.path.name}.",
+                f"Add a caption for {self.path.name}.",
             ) from error
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """What is encoded: scaled frames [t, rows, columns, rgb], its bucket and its cache's stem."""
+    """Scaled frames [t, rows, columns, rgb] to encode, their bucket and the cache file's stem."""
 
     frames: Pixels
     bucket: Size
@@ -113,7 +113,7 @@ def load_clips(dataset: DatasetKeys, sample: MediaSample) -> Iterator[Clip]:
     frames, bucket = _load_video(dataset, sample.path)
     for start, count in windows(len(frames), dataset.extract):
         stem = f"{sample.path.stem}_{start:05d}-{count:03d}"
-        # musubi measures a video after it was scaled, so that its file is named by the bucket.
+        # musubi measures a video after scaling it, so its file is named by the bucket.
         yield Clip(frames[start : start + count], bucket, stem, bucket, count)
 
 
@@ -156,7 +156,7 @@ def _load_video(dataset: VideoKeys, path: Path) -> tuple[Pixels, Size]:
             f"av.error.InvalidDataError: {error}: '{path}'", f"Replace or remove {path}."
         ) from error
     if not frames:
-        raise MusubiError("IndexError: list index out of range", f"{path} holds no frame.")
+        raise MusubiError("IndexError: list index out of range", f"{path} has no frames.")
     return np.stack(frames), bucket
 
 

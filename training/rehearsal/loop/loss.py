@@ -1,4 +1,4 @@
-"""One training step's input and loss: tokens of noisy latents, and the velocity they should give.
+"""Input and loss of a training step: tokens of noisy latents, and their target velocity.
 
 Shapes: b batch, s tokens, c channels, t h w latent size.
 """
@@ -22,8 +22,7 @@ from training.rehearsal.model.adapter import Adapter
 from training.rehearsal.model.transformer import TinyWan
 from training.rehearsal.tensor_file import Floats
 
-# Of tens of thousands that a real clip has: enough for a steady loss, few enough for a step to
-# take some milliseconds.
+# A real clip has tens of thousands. This is enough for a steady loss, at milliseconds per step.
 TOKENS_PER_STEP = 128
 
 _OPEN_FILES = 64
@@ -44,7 +43,7 @@ class FlowMatchingLoss:
     def __call__(
         self, batch: Sequence[RehearsalItem], adapter: Adapter, random: np.random.Generator
     ) -> Tensor:
-        """Return the loss of one batch; `random` alone decides noise, tokens and timesteps."""
+        """Return the loss of a batch; `random` determines noise, tokens and timesteps."""
         check_equal_shapes(batch)
         _, frames, height, width = batch[0].latents.shape
         grid = (frames, height // 2, width // 2)
@@ -98,7 +97,7 @@ class FlowMatchingLoss:
 def _choose(
     grid: tuple[int, int, int], count: int, random: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Return the frame, row and column [s, 3] of `count` different tokens, in their order."""
+    """Return frame, row and column [s, 3] of `count` distinct tokens, in ascending order."""
     chosen = random.choice(int(np.prod(grid)), count, replace=False, shuffle=False)
     return np.stack(np.unravel_index(np.sort(chosen), grid), axis=-1).astype(np.int64)
 
@@ -114,5 +113,5 @@ def _gather(path: Path, entry: TensorEntry, tokens: NDArray[np.int64]) -> Floats
 
 @lru_cache(maxsize=_OPEN_FILES)
 def _map(path: Path, entry: TensorEntry) -> NDArray[np.uint16]:
-    # Mapped, not read: a step looks at a few tokens of files of several megabytes.
+    # Memory-mapped: a step needs a few tokens of files of several megabytes.
     return np.memmap(path, dtype="<u2", mode="r", offset=entry.start, shape=entry.shape)

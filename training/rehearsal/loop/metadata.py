@@ -43,7 +43,7 @@ _LEGACY_HASH_START, _LEGACY_HASH_BYTES = 0x100000, 0x10000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How large the training is."""
+    """The size of the training."""
 
     items: int
     batches_per_epoch: int
@@ -59,7 +59,7 @@ def run_metadata(
     optimizer: str,
     started_at: float,
 ) -> dict[str, str]:
-    """Return the `ss_` entries that are the same for all files of a run."""
+    """Return the `ss_` entries shared by all files of a run."""
     values: dict[str, object] = {name: getattr(args, name) for name in _COPIED}
     values |= {
         "session_id": session_id(args.seed),
@@ -82,7 +82,7 @@ def run_metadata(
 
 
 def session_id(seed: int) -> int:
-    """Return musubi's random number of a run, which here follows from the seed."""
+    """Return musubi's random run id, here derived from the seed."""
     return int.from_bytes(hashlib.sha256(f"session {seed}".encode()).digest()[:4], "big")
 
 
@@ -99,11 +99,11 @@ def file_metadata(
 
     Args:
         args: The command line; its `--metadata_*` options go into `modelspec`.
-        run: What `run_metadata` returned.
-        tensors: The file's tensors, for their hashes.
-        epoch: Epochs finished.
-        step: Optimizer steps taken.
-        now: Seconds since 1970; the file's date.
+        run: The result of `run_metadata`.
+        tensors: The file's tensors, to be hashed.
+        epoch: Finished epochs.
+        step: Finished optimizer steps.
+        now: Unix time of the file.
     """
     metadata = dict(run)
     if args.no_metadata:
@@ -141,7 +141,7 @@ def _model_spec(args: argparse.Namespace, now: float) -> dict[str, str]:
 
 
 def _hashes(tensors: Mapping[str, Raw], metadata: Mapping[str, str]) -> dict[str, str]:
-    """Return the two hashes by which web UIs know a file: of the tensors, and of a fixed piece."""
+    """Return the hashes by which web UIs identify a file: of its tensors, and of a fixed range."""
     training_only = {key: value for key, value in metadata.items() if key.startswith("ss_")}
     parts = serialize(tensors, training_only)
     piece = b"".join(parts)[_LEGACY_HASH_START : _LEGACY_HASH_START + _LEGACY_HASH_BYTES]

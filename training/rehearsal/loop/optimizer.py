@@ -1,7 +1,6 @@
-"""AdamW over the adapter's one vector.
+"""AdamW over the adapter's parameter vector.
 
-`torch.optim` would import torch's compiler when it is first used, which takes longer than a
-rehearsal trains.
+`torch.optim` imports torch's compiler on first use, which takes longer than a rehearsal.
 """
 
 import argparse
@@ -17,8 +16,8 @@ from training.rehearsal.musubi_error import MusubiError
 
 logger = logging.getLogger(__name__)
 
-# A learning rate that suits 14 billion frozen parameters hardly moves so small a model within a
-# rehearsal's few hundred steps. The rate that is asked for, shown and stored is the unscaled one.
+# A learning rate for 14 billion parameters hardly moves such a small model within a few hundred
+# steps. Options, progress and metadata show the unscaled rate.
 RATE_SCALE = 8.0
 
 _NOTES = {
@@ -32,7 +31,7 @@ _BETAS = (0.9, 0.999)
 
 
 class AdamW:
-    """Decoupled weight decay (Loshchilov and Hutter, 2019) with clipping of the gradient."""
+    """Decoupled weight decay (Loshchilov and Hutter, 2019) with gradient clipping."""
 
     def __init__(self, parameter: Tensor, args: argparse.Namespace) -> None:
         name = args.optimizer_type.lower()
@@ -60,7 +59,7 @@ class AdamW:
 
     @torch.no_grad()
     def step(self, gradient: Tensor, rate: float, max_norm: float) -> None:
-        """Take one step at the asked `rate`; a `max_norm` of 0 clips nothing."""
+        """Take a step at the unscaled `rate`; a `max_norm` of 0 disables clipping."""
         if max_norm:
             norm = math.sqrt(torch.dot(gradient, gradient).item())
             gradient = gradient * min(1.0, max_norm / (norm + 1e-6))
@@ -74,11 +73,11 @@ class AdamW:
         self._parameter.addcdiv_(self._mean, spread, value=-scaled / (1.0 - first**self._steps))
 
     def state(self) -> dict[str, Any]:
-        """Return what a resumed training needs."""
+        """Return the optimizer state."""
         return {"step": self._steps, "exp_avg": self._mean, "exp_avg_sq": self._square}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
+        """Restore the result of `state`."""
         self._steps = int(state["step"])
         self._mean.copy_(state["exp_avg"])
         self._square.copy_(state["exp_avg_sq"])

@@ -1,4 +1,4 @@
-"""Adapter files and training states: musubi-tuner's names, its pruning, and whole files only."""
+"""Saves adapters and training states atomically, named and pruned as in musubi-tuner."""
 
 import argparse
 import io
@@ -39,14 +39,14 @@ _SAVE_DTYPES: dict[str | None, DType] = {
 
 
 class RehearsalSaver:
-    """Writes what a training leaves behind.
+    """Writes adapters and states.
 
     Args:
         args: The command line.
-        adapter: What is saved.
-        optimizer: What a state holds besides.
-        progress: Told of everything that is complete.
-        epoch_seconds: Seconds since 1970 that files are dated with; the clock's if None.
+        adapter: The adapter to save.
+        optimizer: Saved with a state.
+        progress: Receives an event for every complete file.
+        epoch_seconds: Unix time to date files with; None uses the clock.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class RehearsalSaver:
         remove_partials(self._directory, self._name)
 
     def now(self) -> float:
-        """Return the seconds since 1970 that a file written now is dated with."""
+        """Return the Unix time to date a file with."""
         return time.time() if self._epoch_seconds is None else self._epoch_seconds
 
     def save_epoch(self, state: TrainingState, run: Mapping[str, str]) -> None:
-        """Save an epoch's adapter (and state) and remove those that are too old."""
+        """Save the adapter (and state) of an epoch and remove outdated ones."""
         args, epoch = self._args, state.epoch
         self._save_adapter(f"{self._name}-{epoch:06d}", state, run)
         every, kept = args.save_every_n_epochs, args.save_last_n_epochs
@@ -84,7 +84,7 @@ class RehearsalSaver:
                 self._remove_state(f"{self._name}-{epoch - every * kept:06d}-state")
 
     def save_steps(self, state: TrainingState, run: Mapping[str, str]) -> None:
-        """Save a step's adapter (and state) and remove those that are too old."""
+        """Save the adapter (and state) of a step and remove outdated ones."""
         args, step = self._args, state.step
         self._save_adapter(f"{self._name}-step{step:08d}", state, run)
         if args.save_state:
@@ -98,11 +98,11 @@ class RehearsalSaver:
             self._remove_adapter(f"{self._name}-step{old:08d}")
 
     def save_timed_state(self, state: TrainingState) -> None:
-        """Save a state between the asked ones."""
+        """Save a state between the regular ones."""
         self.save_state(step_state_name(self._name, state.step), state)
 
     def save_end(self, state: TrainingState, run: Mapping[str, str]) -> None:
-        """Save the last state, where states are asked for, and the final adapter."""
+        """Save the final adapter, and the last state if states are enabled."""
         if self._args.save_state or self._args.save_state_on_train_end:
             logger.info("saving last state.")
             self.save_state(f"{self._name}-state", state)
@@ -120,7 +120,7 @@ class RehearsalSaver:
             tensor_file.write(directory / "model.safetensors", tensors, {"format": "pt"})
             _write_torch(directory / "optimizer.bin", self._optimizer.state())
             _write_torch(directory / "scheduler.bin", {"last_epoch": state.step})
-            # All randomness follows from seed, epoch and batch; there is no generator to store.
+            # All randomness derives from seed, epoch and batch; there is no generator state.
             _write_torch(directory / "random_states_0.pkl", {"seed": state.seed})
             with atomic_file(directory / STATE_FILE) as stream:
                 stream.write(state.encode())
@@ -179,7 +179,7 @@ def load_state(directory: Path, adapter: Adapter, optimizer: AdamW) -> TrainingS
     """Restore adapter and optimizer; return where training stood.
 
     Raises:
-        MusubiError: The state is not readable, or of an adapter of another rank.
+        MusubiError: The state is unreadable or its adapter has another rank.
     """
     try:
         state = read_state(directory)
@@ -194,7 +194,7 @@ def load_state(directory: Path, adapter: Adapter, optimizer: AdamW) -> TrainingS
 
 
 def load_adapter(path: Path, adapter: Adapter) -> str:
-    """Load an adapter file into `adapter`; return torch's sentence on the keys."""
+    """Load an adapter file into `adapter`; return torch's message about the keys."""
     header = tensor_file.read_header(path)
     missing, unexpected = adapter.load(
         {name: tensor_file.floats(header, name) for name in header.tensors}

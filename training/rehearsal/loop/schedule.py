@@ -1,4 +1,4 @@
-"""The learning rate of each step: the schedules that musubi-tuner takes from transformers."""
+"""Learning-rate schedules, as musubi-tuner takes them from transformers."""
 
 import argparse
 import ast
@@ -10,12 +10,12 @@ from training.rehearsal.musubi_error import MusubiError
 # transformers' default; musubi's --lr_scheduler_min_lr_ratio does not reach `polynomial`.
 _POLYNOMIAL_END = 1e-7
 
-# Share of the asked learning rate, given the share of the training after the warm-up, 0..1.
+# Maps progress after the warm-up, 0 to 1, to a fraction of the learning rate.
 _Decay = Callable[[float], float]
 
 
 class Schedule:
-    """Gives the learning rate of a step from its number alone, so that it survives a resume."""
+    """Computes the learning rate from the step number alone, so that resuming needs no state."""
 
     def __init__(self, args: argparse.Namespace, total_steps: int) -> None:
         self._rate = float(args.learning_rate)
@@ -30,7 +30,7 @@ class Schedule:
         self._decay = _decay(args, parse_values(args.lr_scheduler_args), self._rate)
 
     def rate(self, step: int) -> float:
-        """Return the learning rate of the step after `step` steps."""
+        """Return the learning rate after `step` steps."""
         if step < self._warmup:
             return self._rate * step / max(1, self._warmup)
         done = (step - self._warmup) / max(1, self._total - self._warmup)
@@ -90,7 +90,7 @@ def parse_values(arguments: list[str] | None) -> dict[str, float]:
     """Return `name=value` arguments with their values as Python numbers.
 
     Raises:
-        MusubiError: One of them is not of that form.
+        MusubiError: An argument is malformed.
     """
     values: dict[str, float] = {}
     for argument in arguments or []:

@@ -1,4 +1,4 @@
-"""How noisy a training step's input is: musubi-tuner's timestep sampling."""
+"""Samples noise levels like musubi-tuner."""
 
 import argparse
 import logging
@@ -32,7 +32,7 @@ class TimestepSampler:
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "TimestepSampler":
-        """Return the sampler that the arguments ask for."""
+        """Return the sampler for these arguments."""
         return cls(
             sampling=args.timestep_sampling,
             shift=args.discrete_flow_shift,

@@ -1,4 +1,4 @@
-"""The train script: adapters of the tiny model learn, step by step, and can always go on."""
+"""The train script: trains an adapter of the tiny model, resumable at every step."""
 
 import argparse
 import logging
@@ -41,7 +41,7 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Set by SIGTERM and SIGINT while it is open; the running step is finished all the same."""
+    """Set by SIGTERM and SIGINT inside the context; the current step still finishes."""
 
     def __init__(self) -> None:
         self.is_set = False
@@ -68,7 +68,7 @@ _DEFAULT_SEED = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What the starting process asks for beside the command line, in seconds."""
+    """Settings from environment variables, in seconds."""
 
     state_interval: float
     step_delay: float
@@ -91,10 +91,10 @@ def train(
     """Run `wan_train_network.py`; return the exit code.
 
     Raises:
-        MusubiError: The training is refused as musubi-tuner would refuse it.
-        OSError: Something could not be written; what was complete before still is.
+        MusubiError: musubi-tuner would refuse this run.
+        OSError: A file could not be written; complete files are unaffected.
     """
-    torch.set_num_threads(1)  # sums in one order, hence the same bytes every time
+    torch.set_num_threads(1)  # a fixed summation order gives the same bytes every time
     if args.seed is None:
         args.seed = _DEFAULT_SEED
     with StopRequest() as stop:
@@ -173,7 +173,7 @@ class _Training:
         console.say(f"resume training from epoch {state.epoch}, step {state.step}")
 
     def run(self, stop: StopRequest) -> int:
-        """Train to the end, or until asked to stop."""
+        """Train to the end, or until stopped."""
         self._announce()
         self._bar = console.StepBar(self._total_steps, self._at.step)
         self._saved_at = time.monotonic()
@@ -214,7 +214,7 @@ class _Training:
         )
 
     def _run_epoch(self, stop: StopRequest) -> bool:
-        """Take the epoch's remaining steps; return whether all of them were taken."""
+        """Run the remaining steps of the epoch; return whether it was completed."""
         epoch = self._at.epoch
         batches = self._items.batches(epoch)
         size = self._args.gradient_accumulation_steps

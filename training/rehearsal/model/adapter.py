@@ -1,4 +1,4 @@
-"""The LoRA that is trained: one flat parameter, seen as musubi's tensors."""
+"""The trained LoRA: one flat parameter, viewed as musubi's tensors."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from training.rehearsal.tensor_file import Floats
 
 
 class Adapter:
-    """Low-rank changes of all adapted modules, kept as one vector so that a step is one update."""
+    """Low-rank updates of all adapted modules in one vector, so that a step is one update."""
 
     def __init__(self, *, clip: bool, rank: int, alpha: float, seed: int) -> None:
         self.rank, self.alpha = rank, alpha
@@ -55,7 +55,7 @@ class Adapter:
         return [piece.view(shape) for piece, shape in zip(pieces, self._shapes, strict=True)]
 
     def tensors(self) -> dict[str, Floats]:
-        """Return the adapter under the names and in the shapes of musubi's files."""
+        """Return the adapter with the names and shapes of musubi's files."""
         parts = self._parts(self.parameter.detach())
         named: dict[str, Floats] = {}
         for index, module in enumerate(self._modules):
@@ -67,10 +67,10 @@ class Adapter:
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Floats]) -> tuple[list[str], list[str]]:
-        """Take over what fits by name; return the names that were missing and unexpected.
+        """Load tensors by name; return the missing and the unexpected names.
 
         Raises:
-            MusubiError: A tensor has another shape, as an adapter of another rank has.
+            MusubiError: A tensor has another shape, as with another rank.
         """
         own = self.tensors()
         wrong = [

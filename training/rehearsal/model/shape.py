@@ -20,7 +20,7 @@ PATCH_AREA = 4  # Wan's patch is 1 x 2 x 2 latent pixels
 
 
 def adapter_widths(*, clip: bool) -> Widths:
-    """Return the modules that carry an adapter with their (inputs, outputs).
+    """Return the adapted modules with their (inputs, outputs).
 
     Args:
         clip: The model reads CLIP image tokens, as Wan 2.1 image to video does.
@@ -29,17 +29,17 @@ def adapter_widths(*, clip: bool) -> Widths:
 
 
 def adapter_modules(*, clip: bool) -> tuple[str, ...]:
-    """Return the modules that carry an adapter, in the model's order."""
+    """Return the adapted modules in the model's order."""
     return tuple(adapter_widths(clip=clip))
 
 
 def module_widths(module: str) -> tuple[int, int]:
-    """Return (inputs, outputs) of a module that carries an adapter."""
+    """Return (inputs, outputs) of an adapted module."""
     return adapter_widths(clip=True)[module]
 
 
 def tensor_shapes(in_channels: InChannels, *, clip: bool) -> dict[str, tuple[int, ...]]:
-    """Return every tensor of the tiny model with its shape, under Wan's own names.
+    """Return the shape of every tensor of the tiny model, by Wan's own names.
 
     Args:
         in_channels: 16 for text to video; 36 (latent, mask, image latent) for image to video.

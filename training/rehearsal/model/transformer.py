@@ -1,4 +1,4 @@
-"""The tiny Wan-shaped transformer: Wan's modules and tensor names, a few narrow blocks.
+"""A tiny Wan transformer: Wan's modules and tensor names, with a few narrow blocks.
 
 Shapes: b batch, s tokens, p values of a patch, d width, l context tokens, h heads.
 """
@@ -28,7 +28,7 @@ _EPSILON = 1e-6
 
 
 class TinyWan:
-    """A frozen base model; what it computes with an adapter is differentiable in the adapter."""
+    """A frozen base model, differentiable with respect to an adapter."""
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         self._weights = weights
@@ -71,11 +71,11 @@ class TinyWan:
         """Return the predicted velocity [b, s, (h, w, c) of a patch].
 
         Args:
-            patches: Noisy latents and what conditions them, [b, s, (c, h, w) of a patch].
+            patches: Noisy latents and their conditioning, [b, s, (c, h, w) of a patch].
             positions: Frame, row and column of each token, integers [b, s, 3].
             timesteps: 0 to 1000, [b].
             context: Embedded text (and image) tokens, [b, l, d].
-            adapter: Supplies the weights of the modules that are trained.
+            adapter: Supplies the weights of the trained modules.
         """
         time, modulation = self._embed_time(timesteps)
         angles = torch.cat([self._rope[axis][positions[..., axis]] for axis in range(3)], dim=-1)
@@ -109,7 +109,7 @@ class TinyWan:
 
 
 class _Block:
-    """One block; `adapted` holds the weights that the adapter changes, `frozen` all others."""
+    """One block; `adapted` are the weights that the adapter changes, `frozen` the others."""
 
     def __init__(
         self, prefix: str, frozen: Mapping[str, Tensor], adapted: Mapping[str, Tensor]
@@ -181,7 +181,7 @@ def _rotate(values: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def _rope_table() -> tuple[Tensor, Tensor, Tensor]:
-    """Return the angles [position, pair] of the three axes, split over a head as Wan does."""
+    """Return the angles [position, pair] of the three axes, split over a head as in Wan."""
     pairs = _HEAD_WIDTH // 2
     widths = (pairs - 2 * (pairs // 3), pairs // 3, pairs // 3)
     positions = torch.arange(_ROPE_POSITIONS)

@@ -1,4 +1,4 @@
-"""Deterministic small stand-ins for the published weights, written without torch."""
+"""Writes small deterministic stand-ins for the published weights, without torch."""
 
 import hashlib
 import pickle
@@ -36,12 +36,12 @@ _SIGNAL_WIDTH = PATCH_AREA * LATENT_CHANNELS
 # then divide by nearly the same number for every input, and the tiny model stays close to linear.
 _ANCHOR = 3.0
 _STREAM_SCALE = float(np.sqrt((_SIGNAL_WIDTH + (WIDTH - _SIGNAL_WIDTH) * _ANCHOR**2) / WIDTH))
-# The base was, so to speak, trained on other footage: its velocities are off by this much (root
-# mean square, in units of the noise). It is what an adapter can learn from any dataset.
+# The base model's velocities are off by this much (root mean square, in units of the noise), as
+# if trained on other footage. An adapter can learn this from any dataset.
 BASE_ERROR = 1.5
 
 _DTYPES: dict[WeightDType, DType] = {"bf16": "BF16", "fp16": "F16", "fp32": "F32"}
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that zip can say
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date in a zip
 
 
 def write_weights(
@@ -53,16 +53,16 @@ def write_weights(
     clip: bool = False,
     dtype: WeightDType = "bf16",
 ) -> None:
-    """Write one stand-in; the same arguments give the same bytes.
+    """Write a stand-in; equal arguments give equal bytes.
 
     Args:
-        target: The file to write; its directory exists.
-        role: What the file stands in for. `dit`, `vae` and `speed_lora` are safetensors
-            whatever the suffix; `t5` and `clip` are files that `torch.load` reads.
-        seed: Decides all values; another seed gives another model.
-        in_channels: Of a `dit`: 16 for text to video, 36 for image to video.
-        clip: Of a `dit` or `speed_lora`: with CLIP image tokens (Wan 2.1 image to video).
-        dtype: Of a `dit` or `vae`. A speed LoRA is float32 as the published ones are.
+        target: The file to write, in an existing directory.
+        role: What the file stands in for. `dit`, `vae` and `speed_lora` are safetensors,
+            whatever the suffix; `t5` and `clip` are files for `torch.load`.
+        seed: Determines all values.
+        in_channels: For a `dit`: 16 for text to video, 36 for image to video.
+        clip: For a `dit` or `speed_lora`: with CLIP image tokens (Wan 2.1 image to video).
+        dtype: For a `dit` or `vae`. A speed LoRA is float32, like the published ones.
     """
     metadata = {"format": "pt", "rehearsal": role}
     match role:
@@ -107,15 +107,15 @@ def _plain(name: str, random: np.random.Generator, shape: tuple[int, ...]) -> Fl
 
 
 _IMAGE_NORMS = ("img_emb.proj.0", "img_emb.proj.4")
-# What the blocks add to the stream is small beside it, as in a trained model, so that noise in
-# equals velocity out until an adapter changes it.
+# Blocks add little to the residual stream, as in a trained model, so the output velocity is the
+# input noise until an adapter changes it.
 _GAINS = {".o": 0.2, ".ffn.2": 0.2, "time_embedding.2": 0.1, "time_projection.1": 3.0}
 
 
 def _modulation(random: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     values = random.standard_normal(shape) * 0.02
     if shape[1] == 6:
-        values[:, [2, 5]] += 1.0  # the gates of attention and feed-forward stand open
+        values[:, [2, 5]] += 1.0  # open the gates of attention and feed-forward
     return values.astype(np.float32)
 
 
@@ -198,7 +198,7 @@ def _speed_lora(seed: str, *, clip: bool) -> dict[str, Raw]:
 
 
 def _write_torch_file(target: Path, content: dict[str, str]) -> None:
-    # The container that torch.save writes, for content that holds no tensor.
+    # The container format of torch.save, for content without tensors.
     members = {
         "data.pkl": pickle.dumps(content, protocol=2),
         "byteorder": b"little",

@@ -82,7 +82,7 @@ def test_each_limit_is_a_setting_and_is_named_when_it_is_passed(tmp_path: Path, 
 def test_a_set_that_takes_too_long_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "set.zip", {"a.png": png(512, 480), "a.txt": "ann1ka"})
 
-    with pytest.raises(TooSlowError, match="takes longer than 0 s"):
+    with pytest.raises(TooSlowError, match="limit of 0 s"):
         inspect_zip(path, limits=Limits(inspection_seconds=0))
 
     assert Settings(dataset_seconds=5).limits.inspection_seconds == 5
@@ -124,7 +124,7 @@ def test_a_decoder_that_dies_costs_its_own_answer_only(
     os.close(writer)
     next_one = pool.submit(probe(image)).result(60)
 
-    assert (died.facts, died.failure) == (None, "made the decoder crash")
+    assert (died.facts, died.failure) == (None, "crashed the decoder")
     assert next_one.facts is not None
     assert next_one.facts.width == 512
 
@@ -148,7 +148,7 @@ def test_an_answer_that_is_none_costs_its_decoder_only(
         lied = pool.submit(probe(image)).result(60)
         next_one = pool.submit(probe(image)).result(60)
 
-    assert lied.failure == "made the decoder crash"
+    assert lied.failure == "crashed the decoder"
     assert next_one.facts is not None
 
 

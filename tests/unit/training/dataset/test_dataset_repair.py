@@ -223,7 +223,7 @@ def test_another_zip_than_the_inspected_one_is_refused(tmp_path: Path) -> None:
         path, {**media.guide_files(images=2, clips=0), "images/000.png": media.png(seed=9)}
     )
 
-    with pytest.raises(DatasetError, match=r"images/000\.png is not as inspected"):
+    with pytest.raises(DatasetError, match=r"images/000\.png differs"):
         repair(path, report, tmp_path / "set")
 
 
@@ -232,7 +232,7 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "mine.txt").write_text("mine")
 
-    with pytest.raises(DatasetError, match="already holds something else"):
+    with pytest.raises(DatasetError, match="already contains something else"):
         repair(path, report, tmp_path / "set")
 
     assert [entry.name for entry in (tmp_path / "set").iterdir()] == ["mine.txt"]
