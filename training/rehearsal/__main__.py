@@ -37,6 +37,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 def _run(script: str, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     args = options.build_parser(script).parse_args(arguments)
+    options.check_supported(script, args)
     console.say(console.BANNER)
     logger.info("%s", console.BANNER)
     progress = ProgressWriter.from_environment(environment)

@@ -246,3 +246,22 @@ def test_jsonl_datasets_bring_their_captions(tmp_path: Path) -> None:
 
     header = tensor_file.read_header(case.cache / "a_wan_te.safetensors")
     assert header.metadata["caption1"] == "from the list"
+
+
+@pytest.mark.parametrize(
+    ("source", "cause"),
+    [
+        ("", "AttributeError: 'ImageDataset' object has no attribute 'datasource'"),
+        ('image_jsonl_file = "x.jsonl"', "AssertionError: cache_directory is required"),
+    ],
+)
+def test_a_dataset_without_media_or_a_place_for_caches_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, cause: str
+) -> None:
+    config = tmp_path / "d.toml"
+    config.write_text(f"[[datasets]]\nresolution = [320, 192]\n{source}\n", "utf-8")
+
+    code = main([CACHE_TEXT, "--dataset_config", str(config), "--t5", str(tmp_path / "t5.pth")], {})
+
+    assert code == 1
+    assert capsys.readouterr().err.splitlines()[-1] == cause

@@ -1,12 +1,15 @@
 """The rehearsal's command lines are musubi-tuner's."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import training.rehearsal
 from training.rehearsal.__main__ import main
-from training.rehearsal.options import TRAIN, build_parser, read_options
+from training.rehearsal.options import READ, TRAIN, build_parser, read_options
 
 _EXAMPLES = {"str": "text", "int": "3", "float": "0.5", "Path": "a/b", "_int_or_float": "10%"}
 
@@ -93,3 +96,33 @@ def test_reading_options_and_weights_needs_no_torch() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_options_that_are_read_are_those_that_the_code_reads() -> None:
+    folder = Path(training.rehearsal.__file__).parent
+    read = {
+        node.attr
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("args", "self._args")
+    }
+
+    assert read == READ
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["--base_weights", "x.safetensors"],
+        ["--sage_attn"],
+        ["--network_dropout", "0.1"],
+        ["--dit_high_noise", "high.safetensors"],
+    ],
+)
+def test_an_option_that_the_rehearsal_lacks_is_refused(
+    line: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([TRAIN, *line], {}) == 1
+
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"ValueError: The rehearsal has no {line[0]}."

@@ -38,7 +38,7 @@ def read_datasets(path: Path) -> list[DatasetKeys]:
         datasets: list[DatasetKeys] = []
         for index, table in enumerate(tables):
             where = f"['datasets'][{index}]"
-            datasets.append(merged(general, table))
+            datasets.append(_with_media(merged(general, table)))
     except ValidationError as error:
         raise _invalid(error, where) from error
     return datasets
@@ -47,13 +47,12 @@ def read_datasets(path: Path) -> list[DatasetKeys]:
 def media_path(dataset: DatasetKeys) -> tuple[Path, bool]:
     """Return a dataset's directory or JSONL file, and whether it is the file."""
     directory, listing = _sources(dataset)
-    # A user's TOML without either is refused long before.
-    return Path(listing or directory or "."), listing is not None
+    return Path(listing or directory or ""), listing is not None
 
 
 def cache_directory(dataset: DatasetKeys) -> Path:
     """Return the folder of a dataset's cache files; by default that of its media."""
-    return Path(dataset.cache_directory or _sources(dataset)[0] or ".")
+    return Path(dataset.cache_directory or _sources(dataset)[0] or "")
 
 
 def describe(dataset: DatasetKeys) -> dict[str, object]:
@@ -89,6 +88,23 @@ def _sources(dataset: DatasetKeys) -> tuple[str | None, str | None]:
     if isinstance(dataset, ImageKeys):
         return dataset.image_directory, dataset.image_jsonl_file
     return dataset.video_directory, dataset.video_jsonl_file
+
+
+def _with_media(dataset: DatasetKeys) -> DatasetKeys:
+    """Return the dataset, unless it names no media or musubi-tuner cannot place its caches."""
+    directory, listing = _sources(dataset)
+    if directory is None and listing is None:
+        kind = type(dataset).__name__.replace("Keys", "Dataset")
+        raise MusubiError(
+            f"AttributeError: '{kind}' object has no attribute 'datasource'",
+            "Give each [[datasets]] an image_directory or a video_directory.",
+        )
+    if directory is None and dataset.cache_directory is None:
+        raise MusubiError(
+            "AssertionError: cache_directory is required",
+            "Add cache_directory beside the JSONL file.",
+        )
+    return dataset
 
 
 def _invalid(error: ValidationError, where: str) -> MusubiError:
