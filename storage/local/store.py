@@ -138,6 +138,7 @@ class FolderStore:
     def _write_temporary(self, data: bytes) -> Path:
         path = self._temporary / uuid.uuid4().hex
         atomic_write(path, data)
+        path.chmod(0o600)  # a home may lie on a machine that others use
         return path
 
 

@@ -49,7 +49,7 @@ def test_a_failure_is_told_in_words_with_the_option_that_helps(
     assert code == 0
     assert "GPU's memory was not enough" in told
     assert "--max-frames 13" in told
-    assert "can go on" in told
+    assert "can be resumed from its last saved state" in told
 
 
 @pytest.mark.parametrize("padding", [0, 700_000])
