@@ -1,15 +1,18 @@
 """The operator's command line, `lorabot` or `python -m bot`.
 
-Commands are named by import path, so that only the one that runs is imported.
+Commands are listed by import path, so that only the command that runs is imported.
 """
 
 import logging
 import sqlite3
 import sys
+from importlib import metadata
 
 from cyclopts import App, CycloptsError
 
-from bot.cli.output import errors, print_error
+from bot.cli.output import errors, print_error, print_every_letter
+from bot.cli.system_errors import system_error
+from bot.cli.usage import help_hint, usage_text
 from training.errors import TrainingError
 
 USAGE, REFUSED = 2, 1
@@ -19,7 +22,7 @@ _COMMANDS = {
 
         Everything works as on Discord, without any account.""",
     "bot.cli.hosting.serve:serve": "Run the bot on Discord. Needs LORABOT_DISCORD_TOKEN.",
-    "bot.cli.hosting.demo:demo": """Play a whole session in chat and verify every file it leaves.
+    "bot.cli.hosting.demo:demo": """Play a whole session in chat and verify every file it produces.
 
         Needs no account.""",
     "bot.cli.models:models": "List the models you can train, with their defaults.",
@@ -29,6 +32,7 @@ _COMMANDS = {
 
         --file and --prefix store the changed captions as a new version.""",
     "bot.cli.datasets.versions:diff": "Show what changed between two versions of a dataset.",
+    "bot.cli.datasets.dataset:dataset": "List, remove and restore datasets.",
     "bot.cli.runs.plan:plan": """Show what a run would do, how long it takes and what it costs.
 
         Lists the stages, the exact commands and the number of steps. Starts nothing.""",
@@ -40,10 +44,11 @@ _COMMANDS = {
 
         Ctrl-C stops following; the run continues.""",
     "bot.cli.runs.runs:cancel": "Stop a run. Its checkpoints are kept.",
+    "bot.cli.runs.run:run": "Remove and restore runs, and revoke links to their files.",
     "bot.cli.runs.download:download": """Copy the checkpoints of a run into a folder.
 
-        A ComfyUI workflow that loads them comes with them.""",
-    "bot.cli.runs.explain:explain": """Explain why a training or caching failed, from its log.
+        Includes a ComfyUI workflow that loads them.""",
+    "bot.cli.runs.explain:explain": """Explain from a log why training or caching failed.
 
         Exit code 1 if the log shows no failure.""",
     "bot.cli.loras.checkpoint:checkpoint": "Manage the LoRA files that runs can start from.",
@@ -51,20 +56,33 @@ _COMMANDS = {
 
         A receipt records every merged layer. If any part of the LoRA does not fit, nothing is
         written.""",
-    "bot.cli.loras.import_volume:import_volume": """Import datasets and LoRA files from the guide's
-        Modal Volumes.
+    "bot.cli.loras.import_volume:import_volume": """Import datasets and LoRA files from Modal
+        Volumes that were filled by the guide's scripts (see README.md).
 
         They are copied into your Modal deployment, or to this machine with --backend local.
         Each dataset is checked like an upload. The Volumes are only read.""",
+    "bot.cli.trash:trash": """List removed things that can be restored, or delete them now.
+
+        Removed things are deleted after 7 days.""",
     "bot.cli.hosting.deploy:deploy": """Deploy the bot to Modal, or update a deployment.
 
         Checks the token and the secrets first, then deploys the stages, then the bot. Modal's own
         output goes to stderr.""",
+    "bot.cli.hosting.bench_gpu:bench_gpu": """Measure a training step on this machine's GPU.
+
+        Times musubi-tuner's own step and this project's compiled step, one after the other, on
+        random weights of the real shapes. Needs LORABOT_MUSUBI_DIR and a GPU.""",
     "bot.cli.hosting.doctor:doctor": """Check this machine, Modal and Discord.
 
-        Changes nothing and prints no token. --backend local skips Modal. Exit code 1 if a check
-        fails.""",
+        Changes nothing and prints no token. --backend local skips Modal; --probe also tries out
+        Modal itself with a few short containers. Exit code 1 if a check fails.""",
 }
+
+
+def _version() -> str:
+    """Return the version. cyclopts cannot find it, as the package is not called `lorabot`."""
+    return metadata.version("wan-lora-bot")
+
 
 app = App(
     name="lorabot",
@@ -74,6 +92,7 @@ app = App(
         "`lorabot train` in the terminal. Both train a tiny stand-in model."
     ),
     help_format="markdown",
+    version=_version,
 )
 for path, text in _COMMANDS.items():
     app.command(path, help=text)
@@ -81,6 +100,7 @@ for path, text in _COMMANDS.items():
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command line. Exit codes: 0 success, 1 refused or failed, 2 wrong usage."""
+    print_every_letter()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     given = _in_order(sys.argv[1:] if arguments is None else arguments)
     options = ""
@@ -90,8 +110,8 @@ def main(arguments: list[str] | None = None) -> None:
         command(*bound.args, **bound.kwargs)
         sys.exit(0)
     except CycloptsError as error:
-        errors.print(f"error: {error}", markup=False)
-        errors.print("See lorabot --help, or --help of the command.")
+        errors.print(f"error: {usage_text(error)}", markup=False)
+        errors.print(help_hint(app.parse_commands(given)[0]), markup=False)
         sys.exit(USAGE)
     except TrainingError as error:
         print_error(error, options)
@@ -99,14 +119,17 @@ def main(arguments: list[str] | None = None) -> None:
     except ConnectionError as error:
         print_error(TrainingError(f"A connection failed: {error}.", "Try again in a moment."))
         sys.exit(REFUSED)
-    except (OSError, sqlite3.Error) as error:
-        fix = "Check the path, its permissions and the free disk space, then try again."
-        print_error(TrainingError(f"The system reported an error: {error}.", fix))
+    except OSError as error:
+        print_error(system_error(error))
+        sys.exit(REFUSED)
+    except sqlite3.Error as error:
+        fix = "Check the home folder, its permissions and the free disk space, then try again."
+        print_error(TrainingError(f"A database of lorabot reported an error: {error}.", fix))
         sys.exit(REFUSED)
 
 
 def _in_order(arguments: list[str]) -> list[str]:
-    """Move options such as `--home` from before the command to behind it, where it takes them."""
+    """Move installation options, such as `--home`, from before the command to the end."""
     count = 0
     while count < len(arguments) and arguments[count].split("=")[0] in _INSTALLATION:
         count += 1 if "=" in arguments[count] else 2

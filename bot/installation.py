@@ -1,84 +1,143 @@
 """An installation: everything the bot and the command line work on."""
 
+import logging
 import secrets
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bot.settings import Settings
 from training.operations.run_list import RunList
 from training.pipeline.runtime import Runtime
-from training.ports import Claims, Engine, RunIndex
+from training.ports import Claims, RunIndex
 from training.store_keys import GUILDS
-from training.vocabulary import EngineName
 
 if TYPE_CHECKING:
     from training.operations.runs import Runs
+    from training.operations.trash.dataset_removal import DatasetRemovals
+    from training.operations.trash.lora_removal import LoraRemovals
+    from training.operations.trash.restoring import Restores
+    from training.operations.trash.run_removal import RunRemovals
     from training.registry.datasets import Datasets
     from training.registry.loras import Loras
 
-_LINK_SECRET = "bot/link-secret"
+_REMOVING = ("dataset_removals", "lora_removals", "run_removals", "restores")
+_LINK_SECRET, _SECRET_BYTES = "bot/link-secret", 32
+_WEB_PORT = "bot/web-port"
+logger = logging.getLogger(__name__)
 
 
 class Installation:
     """One home folder of a machine, or one deployment on Modal.
 
     Attributes:
-        settings: Its configuration.
-        runtime: The adapters that its runs use.
-        claims: Decides which copy of the bot handles an interaction.
-        run_list, runs, datasets, loras: What people have stored on it.
+        settings: The installation's settings.
+        runtime: The adapters (store, leases, backend, ...) that its runs use.
     """
 
     def __init__(
-        self, settings: Settings, runtime: Runtime, claims: Claims, index: RunIndex
+        self,
+        settings: Settings,
+        runtime: Runtime,
+        claims: Callable[[], Claims],
+        index: RunIndex,
     ) -> None:
-        self.settings, self.runtime, self.claims = settings, runtime, claims
+        self.settings, self.runtime = settings, runtime
         self.run_list = RunList(runtime, index)
-        self._index = index
+        self._claims, self._index = claims, index
+
+    @cached_property
+    def claims(self) -> Claims:
+        """Return the claims. They decide which copy of the bot handles an interaction."""
+        return self._claims()
 
     @cached_property
     def runs(self) -> "Runs":
-        """The runs of all guilds."""
         from training.operations.runs import Runs
 
         return Runs(self.runtime, self._index)
 
     @cached_property
     def datasets(self) -> "Datasets":
-        """The datasets of all guilds."""
         from training.registry.datasets import Datasets
 
         return Datasets(self.runtime.store, self.settings.limits)
 
     @cached_property
     def loras(self) -> "Loras":
-        """The uploaded LoRA files."""
         from training.registry.loras import Loras
 
         return Loras(self.runtime.store)
 
+    @cached_property
+    def dataset_removals(self) -> "DatasetRemovals":
+        from training.operations.trash.dataset_removal import DatasetRemovals
+
+        return DatasetRemovals(self.runtime, self.datasets, self.runs)
+
+    @cached_property
+    def lora_removals(self) -> "LoraRemovals":
+        from training.operations.trash.lora_removal import LoraRemovals
+
+        return LoraRemovals(self.runtime, self.loras)
+
+    @cached_property
+    def run_removals(self) -> "RunRemovals":
+        from training.operations.trash.run_removal import RunRemovals
+
+        return RunRemovals(self.runtime, self.runs)
+
+    @cached_property
+    def restores(self) -> "Restores":
+        from training.operations.trash.restoring import Restores
+
+        return Restores(self.runtime, self.datasets, self.loras)
+
     def load(self) -> None:
-        """Import what commands use, so that the first command does not wait for it."""
-        for name in ("runs", "datasets", "loras"):
+        """Import the modules that commands use, so that the first command starts at once."""
+        for name in ("runs", "datasets", "loras", *_REMOVING):
             getattr(self, name)
 
-    def engine(self, name: EngineName) -> Engine:
-        """Return the engine called `name`.
+    def require_training(self) -> None:
+        """Raise an error if stages run on this machine but its operating system cannot run them.
 
         Raises:
-            RequestError: It is not available here.
+            RequestError: Stages run on this machine, which does not run Linux.
         """
-        return self.runtime.engine(name)
 
     def ensure_worker(self) -> None:
-        """Start the worker service where stages need one; Modal needs none."""
+        """Start the worker service if stages need one. On Modal, they do not."""
+
+    def rebuild(self) -> None:
+        """Rebuild everything that can be rebuilt from the run folders."""
+        self.run_list.rebuild_index()
+
+    def clean_up_daily(self) -> None:
+        """Empty the trash and delete unused files, once a day. On Modal, a schedule does this."""
 
     def guilds(self) -> list[str]:
         """Return the guilds that have anything stored."""
         return self.runtime.store.names(GUILDS)
 
     def link_secret(self) -> bytes:
-        """Return the secret that signs links, creating it the first time."""
+        """Return the secret that signs links. It is created on the first call."""
         store = self.runtime.store
-        store.create(_LINK_SECRET, secrets.token_bytes(32))
-        return store.read(_LINK_SECRET)
+        store.create(_LINK_SECRET, secrets.token_bytes(_SECRET_BYTES))
+        secret = store.read(_LINK_SECRET)
+        if len(secret) != _SECRET_BYTES:  # a shorter one could be guessed
+            logger.warning("the link secret was damaged; all links made so far no longer work")
+            store.write(_LINK_SECRET, secrets.token_bytes(_SECRET_BYTES))
+            secret = store.read(_LINK_SECRET)
+        return secret
+
+    def last_web_port(self) -> int:
+        """Return the port that the web server last used; 0 if there is none."""
+        try:
+            return int(self.runtime.store.read(_WEB_PORT))
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    def remember_web_port(self, port: int) -> None:
+        """Store the web server's port, so that the next process reuses it and links stay valid."""
+        if port != self.last_web_port():
+            self.runtime.store.write(_WEB_PORT, str(port).encode())

@@ -1,4 +1,4 @@
-"""The bot as a server on Modal: image, secret, resources, and one call each; no logic."""
+"""The bot as a server on Modal: image, secret and resources; the functions only delegate."""
 
 import os
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ import modal
 
 from bot.settings import HOSTED_VARIABLES
 from training.deployment.code_version import BOT_CODE, labels
-from training.deployment.modal_images import bot_image
+from training.deployment.modal_images import image
 from training.deployment.names import DISCORD_KEYS, Deployment
 from training.deployment.resources import BOT, FUNCTIONS, STARTUP_SECONDS
 from training.pipeline.settings import STAGE_VARIABLES, chosen
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 DEPLOYMENT = Deployment.from_env(os.environ)
 SECRET = modal.Secret.from_name(DEPLOYMENT.discord_secret, required_keys=list(DISCORD_KEYS))
-IMAGE = bot_image()
+VOLUMES = {
+    DEPLOYMENT.mount_path(area): modal.Volume.from_name(
+        DEPLOYMENT.volume(area), create_if_missing=True, version=1
+    ).with_mount_options(read_only=True)
+    for area in BOT.areas
+}
+IMAGE = image("bot")
 WATCH = FUNCTIONS["watch"]
 app = modal.App(
     DEPLOYMENT.bot_app, tags=labels(DEPLOYMENT, *BOT_CODE) if modal.is_local() else None
@@ -30,20 +36,21 @@ app = modal.App(
     env={**DEPLOYMENT.variables(), **chosen((*HOSTED_VARIABLES, *STAGE_VARIABLES), os.environ)},
     cpu=BOT.cpu,
     memory=round(BOT.memory_gib * 1024),
+    volumes={**VOLUMES},
     port=BOT.port,
     min_containers=1,
-    unauthenticated=True,  # links are signed; nothing is listed
+    unauthenticated=True,  # the links are signed, and no address lists them
     startup_timeout=BOT.startup_seconds,
     exit_grace_period=BOT.grace_seconds,
 )
 class Bot:
-    """One copy of the bot with its web side."""
+    """One copy of the bot with its web server."""
 
     bot: "HostedBot"
 
     @modal.enter()
     async def start(self) -> None:
-        """Connect to Discord; the container is ready when that is done."""
+        """Connect to Discord; the container then counts as ready."""
         from bot.hosting.container import HostedBot
         from bot.hosting.modal import open_hosted
         from training.pipeline.logging_setup import log_to_stderr
@@ -68,10 +75,9 @@ class Bot:
     timeout=WATCH.timeout_seconds,
     startup_timeout=min(STARTUP_SECONDS, WATCH.timeout_seconds),
     single_use_containers=WATCH.idle_seconds == 0,
-    schedule=modal.Cron(WATCH.cron or ""),
 )
 def watch() -> None:
-    """Fail, for Modal to report, when the bot does not answer."""
+    """Raise if the bot does not answer; Modal then reports the failure."""
     from bot.hosting.modal import require_health
 
     require_health(modal.Server.from_name(DEPLOYMENT.bot_app, "Bot").get_url())

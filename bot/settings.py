@@ -1,4 +1,4 @@
-"""The settings of one installation: bot, web side and machine, from the environment."""
+"""The settings of one installation (bot, web server and machine), read from the environment."""
 
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -11,33 +11,38 @@ from training.errors import RequestError
 from training.pipeline.settings import PREFIX, StageSettings
 from training.vocabulary import BackendName, EngineName
 
-# Modal's names have up to 63 characters, and those of a deployment end in up to 9 more.
+# Modal allows 63 characters in a name, and a deployment appends up to 9 characters to this one.
 _APP_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,53}$"
 _URL: TypeAdapter[HttpUrl] = TypeAdapter(HttpUrl)
 
 
 class Settings(StageSettings):
-    """Settings of the bot and its installation; every variable starts with `LORABOT_`."""
+    """Settings of the bot and its installation; all variables but HF_TOKEN start with LORABOT_."""
 
     home: Path = Path("~/.lorabot")
     backend: Annotated[
-        BackendName, Field(description="where the command line works: this machine or Modal")
+        BackendName, Field(description="what commands act on: this machine or Modal")
     ] = "local"
     modal_app: Annotated[
         str, Field(pattern=_APP_NAME, description="name of the Modal deployment")
     ] = DEFAULT_APP
     engine: Annotated[EngineName, Field(description="engine of a Modal deployment")] = "musubi"
     gpu_stages: Annotated[
-        int, Field(ge=1, le=100, description="GPU stages of a deployment that run at once")
+        int, Field(ge=1, le=100, description="how many GPU stages of a deployment run at once")
     ] = DEFAULT_GPU_STAGES
     discord_token: SecretStr | None = None
     team_role: Annotated[
-        str | None, Field(description="name of the role to ping when a run ends")
+        str | None, Field(description="name of the team's role, until /settings chooses one")
     ] = None
     web_host: str = "127.0.0.1"
     web_port: Annotated[int, Field(ge=0, le=65535)] = 0
-    web_url: Annotated[str | None, Field(description="public address of the web side")] = None
+    web_url: Annotated[str | None, Field(description="public address of the web server")] = None
     link_hours: Annotated[float, Field(gt=0, le=24 * 30)] = 24.0
+    hub_repos: Annotated[
+        str,
+        Field(description="datasets on the Hub that HF_TOKEN may import, such as ann/*, ben/set"),
+    ] = ""
+    hf_token: Annotated[SecretStr | None, Field(validation_alias="HF_TOKEN")] = None
     discord_url: Annotated[
         str | None, Field(description="address of a Discord-compatible server, such as a sandbox")
     ] = None
@@ -50,10 +55,10 @@ class Settings(StageSettings):
     ] = None
     musubi_python: Annotated[
         Path | None,
-        Field(description="Python that musubi-tuner is installed in; by default its .venv's"),
+        Field(description="Python for musubi-tuner; by default .venv/bin/python in its checkout"),
     ] = None
     gpu: Annotated[
-        str | None, Field(description="this machine's GPU, for --engine musubi; such as H100")
+        str | None, Field(description="this machine's GPU, such as H100; for --engine musubi")
     ] = None
 
     @field_validator("modal_app")
@@ -79,7 +84,7 @@ class Settings(StageSettings):
     @classmethod
     def _is_known_gpu(cls, value: str | None) -> str | None:
         if value is not None and value not in GPUS:
-            raise ValueError(f"it is none of {', '.join(GPUS)}")
+            raise ValueError(f"it is not one of {', '.join(GPUS)}")
         return value
 
     @classmethod
@@ -91,7 +96,7 @@ class Settings(StageSettings):
         modal_app: str | None = None,
         engine: EngineName | None = None,
     ) -> Self:
-        """Return the settings from the environment; arguments override it.
+        """Return the settings from the environment. Arguments override environment variables.
 
         Raises:
             RequestError: A variable has an invalid value.
@@ -118,31 +123,31 @@ class Settings(StageSettings):
 
     @property
     def home_folder(self) -> Path:
-        """Return the absolute folder that holds all state."""
+        """Return the absolute path of the folder that holds all state."""
         return self.home.expanduser().resolve()
 
     @property
     def deployment(self) -> Deployment:
-        """Return the names of the deployment on Modal."""
         return Deployment(name=self.modal_app, engine=self.engine, gpu_stages=self.gpu_stages)
 
     def require_discord_token(self) -> str:
         """Return the bot's token.
 
         Raises:
-            RequestError: It is not set.
+            RequestError: The token is not set.
         """
         if self.discord_token is None:
             raise RequestError(
                 "LORABOT_DISCORD_TOKEN is not set, so the bot cannot log in to Discord.",
-                "Copy the token from discord.com/developers, your application, page Bot. "
+                "Copy the token from your application's Bot page at discord.com/developers. "
                 "To try the bot without an account, run lorabot sandbox.",
             )
         return self.discord_token.get_secret_value()
 
 
-# Settings of the bot that a deployment takes over; the others are secrets or concern one machine.
+# Settings that `lorabot deploy` passes on to the deployed bot. All others are secrets, or concern
+# only one machine.
 HOSTED_VARIABLES = (
     *("LORABOT_TEAM_ROLE", "LORABOT_WEB_URL", "LORABOT_LINK_HOURS", "LORABOT_DISCORD_URL"),
-    *("LORABOT_EDIT_SECONDS", "LORABOT_UPLOAD_LIMIT_MIB"),
+    *("LORABOT_EDIT_SECONDS", "LORABOT_UPLOAD_LIMIT_MIB", "LORABOT_HUB_REPOS"),
 )

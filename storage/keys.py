@@ -1,4 +1,4 @@
-"""Validation of store keys: relative paths that stay inside the store."""
+"""Validates store keys, which are relative paths that stay inside the store."""
 
 from pathlib import PurePosixPath
 

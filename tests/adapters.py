@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,105 @@ from training.lora.modules import modules_of
 from training.rehearsal.model.shape import adapter_widths
 from training.vocabulary import Widths
 
-Style = Literal["musubi", "lightning", "peft"]
 Tensors = dict[str, npt.NDArray[np.generic]]
+# Listed here again, so that a wrong entry in the product's own table is found.
+DIFFUSERS_NAMES = {
+    "self_attn.q": "attn1.to_q",
+    "self_attn.k": "attn1.to_k",
+    "self_attn.v": "attn1.to_v",
+    "self_attn.o": "attn1.to_out.0",
+    "cross_attn.q": "attn2.to_q",
+    "cross_attn.k": "attn2.to_k",
+    "cross_attn.v": "attn2.to_v",
+    "cross_attn.o": "attn2.to_out.0",
+    "cross_attn.k_img": "attn2.add_k_proj",
+    "cross_attn.v_img": "attn2.add_v_proj",
+    "ffn.0": "ffn.net.0.proj",
+    "ffn.2": "ffn.net.2",
+}
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How a trainer or tool writes the keys of a LoRA."""
+
+    prefix: str
+    down: str = "lora_down.weight"
+    up: str = "lora_up.weight"
+    alpha: bool = True
+    diffusers: bool = False
+    flat: bool = False
+
+    def stem(self, module: str) -> str:
+        block, number, layer = module.split(".", 2)
+        name = f"{block}.{number}.{DIFFUSERS_NAMES[layer] if self.diffusers else layer}"
+        return self.prefix + (name.replace(".", "_") if self.flat else name)
+
+
+_A, _B = "lora_A.weight", "lora_B.weight"
+SPELLINGS = {
+    "musubi": Spelling("lora_unet_", flat=True),
+    "lightning": Spelling("diffusion_model."),
+    "ai-toolkit": Spelling("diffusion_model.", _A, _B, alpha=False),
+    "diffusers": Spelling("transformer.", _A, _B, alpha=False, diffusers=True),
+    "diffusers-with-alpha": Spelling("transformer.", _A, _B, diffusers=True),
+    "diffusers-without-prefix": Spelling("", _A, _B, alpha=False, diffusers=True),
+    "old-diffusers": Spelling(
+        "transformer.", "lora.down.weight", "lora.up.weight", alpha=False, diffusers=True
+    ),
+    "kohya-diffusers": Spelling("lora_transformer_", flat=True, diffusers=True),
+    "diffsynth": Spelling("", "lora_A.default.weight", "lora_B.default.weight", alpha=False),
+    "diffsynth-pipe": Spelling(
+        "pipe.dit.", "lora_A.default.weight", "lora_B.default.weight", alpha=False
+    ),
+    "videox-fun": Spelling("lora_unet__", flat=True),
+    "hybrid": Spelling("lora_unet_"),
+    "lycoris": Spelling("lycoris_", flat=True, diffusers=True),
+    "peft": Spelling("base_model.model.", _A, _B, alpha=False),
+    "peft-adapter": Spelling(
+        "base_model.model.diffusion_model.",
+        "lora_A.person.weight",
+        "lora_B.person.weight",
+        alpha=False,
+    ),
+    "peft-diffusers": Spelling("base_model.model.", _A, _B, alpha=False, diffusers=True),
+    "peft-dashed-adapter": Spelling(
+        "base_model.model.", "lora_A.my-style.weight", "lora_B.my-style.weight", alpha=False
+    ),
+    "compiled": Spelling("base_model.model._orig_mod.", _A, _B, alpha=False),
+    "compiled-musubi": Spelling("lora_unet__orig_mod_", flat=True),
+    "ddp": Spelling("transformer.module.", _A, _B, alpha=False, diffusers=True),
+    "comfyui": Spelling("model.diffusion_model."),
+    "mochi": Spelling("diffusion_model.", "lora_A", "lora_B", alpha=False),
+}
+
+
+def respelled(musubi: Mapping[str, npt.NDArray[np.generic]], spelling: Spelling) -> Tensors:
+    """Return the tensors of a musubi file, spelled as another tool writes the same adapter."""
+    modules = {module: name for name, module in _dotted(musubi).items()}
+    found: Tensors = {}
+    for module, name in modules.items():
+        stem = spelling.stem(module)
+        found[f"{stem}.{spelling.down}"] = musubi[f"{name}.lora_down.weight"]
+        found[f"{stem}.{spelling.up}"] = musubi[f"{name}.lora_up.weight"]
+        if spelling.alpha:
+            found[f"{stem}.alpha"] = musubi[f"{name}.alpha"]
+    return found
+
+
+def _dotted(musubi: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, str]:
+    """Return the module of each name in a musubi file."""
+    layers = {name.replace(".", "_"): name for name in DIFFUSERS_NAMES}
+    names = {key.partition(".")[0] for key in musubi}
+    found: dict[str, str] = {}
+    for name in sorted(names):
+        _, number, layer = name.removeprefix("lora_unet_").split("_", 2)
+        found[name] = f"blocks.{number}.{layers[layer]}"
+    return found
 
 
 def widths(model: str, engine: str = "rehearsal") -> Widths:
-    """Return the modules of a model, of its published weights or as a rehearsal has it."""
+    """Return the modules of a model, either of its published weights or of its rehearsal."""
     found = find_model(model)
     return modules_of(found) if engine == "musubi" else adapter_widths(clip=found.clip)
 
@@ -31,7 +124,6 @@ def tensors(
     *,
     rank: int = 4,
     alpha: float | None = None,
-    style: Style = "musubi",
     up: float = 0.5,
 ) -> Tensors:
     """Return an adapter's tensors with random down-weights and up-weights that are all `up`."""
@@ -41,22 +133,14 @@ def tensors(
         down = random.standard_normal((rank, inputs)).astype(np.float16)
         up_matrix = np.full((outputs, rank), up, np.float16)
         value = rank if alpha is None else alpha
-        if style == "musubi":
-            name = f"lora_unet_{module.replace('.', '_')}"
-            found[f"{name}.lora_down.weight"], found[f"{name}.lora_up.weight"] = down, up_matrix
-            found[f"{name}.alpha"] = np.array(value, np.float16)
-        elif style == "lightning":
-            name = f"diffusion_model.{module}"
-            found[f"{name}.lora_down.weight"], found[f"{name}.lora_up.weight"] = down, up_matrix
-            found[f"{name}.alpha"] = np.array(value, np.int64)
-        else:
-            name = f"diffusion_model.{module}"
-            found[f"{name}.lora_A.weight"], found[f"{name}.lora_B.weight"] = down, up_matrix
+        name = f"lora_unet_{module.replace('.', '_')}"
+        found[f"{name}.lora_down.weight"], found[f"{name}.lora_up.weight"] = down, up_matrix
+        found[f"{name}.alpha"] = np.array(value, np.float16)
     return found
 
 
 def write_adapter(path: Path, found: Tensors, metadata: Mapping[str, str] | None = None) -> Path:
-    """Write tensors as the safetensors library does."""
+    """Write tensors with the safetensors library."""
     save_file(dict(found), path, dict(metadata) if metadata else None)
     return path
 
@@ -80,16 +164,3 @@ def write_header(
         file.write(len(text).to_bytes(8, "little") + text)
         file.truncate(8 + len(text) + offset)
     return path
-
-
-def change(found: Mapping[str, npt.NDArray[np.generic]], module: str) -> npt.NDArray[np.float64]:
-    """Return what an adapter adds to one weight: alpha / rank * up @ down, in any style."""
-    by_name = {
-        key.replace(".", "_"): value.astype(np.float64)
-        for key, value in found.items()
-        if module.replace(".", "_") in key.replace(".", "_")
-    }
-    up = next(v for k, v in by_name.items() if k.endswith(("lora_up_weight", "lora_B_weight")))
-    down = next(v for k, v in by_name.items() if k.endswith(("lora_down_weight", "lora_A_weight")))
-    alpha = next((v.item() for k, v in by_name.items() if k.endswith("alpha")), down.shape[0])
-    return alpha / down.shape[0] * (up @ down)

@@ -1,11 +1,11 @@
-"""Several who do something at the same moment."""
+"""Runs several calls at the same moment."""
 
 import threading
 from collections.abc import Callable, Sequence
 
 
 def at_once(acts: Sequence[Callable[[], object]]) -> None:
-    """Do all of it at once, each in a thread of its own, and wait until all is done."""
+    """Run all calls at once, each in its own thread, and wait for them."""
     barrier = threading.Barrier(len(acts))
 
     def wait_and_do(act: Callable[[], object]) -> None:

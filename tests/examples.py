@@ -1,4 +1,4 @@
-"""How many examples a test makes up, by the profile of hypothesis that is loaded."""
+"""How many examples hypothesis generates for a test, by the loaded profile."""
 
 from hypothesis import settings
 
@@ -6,5 +6,5 @@ USUAL = 100  # hypothesis' own default
 
 
 def examples(usual: int) -> int:
-    """Return the number for a test that usually takes `usual` examples."""
+    """Return the number for a test that usually generates `usual` examples."""
     return usual * settings().max_examples // USUAL

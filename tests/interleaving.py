@@ -1,8 +1,8 @@
 """Runs clients of a shared Dict in every order of their single operations.
 
-A client is a function that is run again from its start for each of its steps, with the answers of
-its earlier operations, until it comes to one that it has no answer for. So a state is a plain
-value: the Dict, the time, and what each client was answered.
+A client is a function that runs from its start again for each of its steps. It gets the answers of
+its earlier operations until it reaches one without an answer. So a state is a plain value: the
+Dict, the time, and the answers of each client.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class _NextStepError(BaseException):
-    """The client has made its one step."""
+    """The client has done its single step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +31,18 @@ class State:
 
     @property
     def key(self) -> str:
-        """Return what two states have in common that go on in the same way."""
+        """Return a key that is equal for states that continue in the same way."""
         return repr((self.values, self.now, self.answers, self.has_ended))
 
 
 class Steps:
-    """What a client works with: a `SharedDict` and a clock that allow one new operation a run."""
+    """The `SharedDict` and clock of a client, which allow one new operation per run."""
 
     def __init__(self, state: State, known: tuple[object, ...]) -> None:
         self.now = state.now
         self.entries = MemoryDict(dict(state.values))
         self.answers: list[object] = []
-        self.notes: list[object] = []  # what the client has to say to the test
+        self.notes: list[object] = []  # what the client reports to the test
         self.creates_once = True
         self._known = known
 
@@ -80,7 +80,7 @@ class Steps:
         return bool(self._step(lambda: self.entries.contains(key)))
 
     def items(self) -> list[tuple[str, object]]:
-        # Only ever asked for after a delay that no order of these clients brings about.
+        # Clients call this only after a delay that no order of their steps reaches.
         raise AssertionError("a client searched all keys")
 
 
@@ -113,7 +113,7 @@ def step(state: State, clients: Sequence[Client], index: int) -> State:
 
 
 def run_alone(client: Client, state: State | None = None) -> State:
-    """Return the state after a client did all it does, with nobody else around."""
+    """Return the state after a client has run to its end alone."""
     alone = begin([client], state)
     while not alone.has_ended[0]:
         alone = step(alone, [client], 0)
@@ -125,14 +125,14 @@ def run_in_every_order(
 ) -> int:
     """Run the clients in every order of their steps; return how many states there are.
 
-    Orders that lead to one and the same state go on together from there.
+    Orders that lead to the same state are continued only once.
 
     Args:
-        clients: What is run.
-        start: What they find.
-        watch: Called with (before, after, client, what was seen before) after every step; returns
-            what has been seen then, and fails when something is wrong.
-        seen: What was seen before the first step.
+        clients: The clients to run.
+        start: The state that they find.
+        watch: Called after every step with (state before, state after, client, observations so
+            far); returns the observations including this step, and fails if something is wrong.
+        seen: The observations before the first step.
     """
     first = begin(clients, start)
     known, waiting = {(first.key, seen)}, [(first, seen)]

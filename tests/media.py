@@ -65,13 +65,14 @@ def pan(frames: int, width: int, height: int, *, seed: int = 0) -> Iterator[Pixe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipFormat:
-    """How a test clip is stored; as the default, much as `repair` itself writes clips."""
+    """How a test clip is stored; the default is close to what `repair` writes."""
 
     container: str = "mp4"
     codec: str = "libx264"
     pix_fmt: str = "yuv420p"
     has_audio: bool = False
-    colorspace: int | None = 1  # BT.709; None leaves the clip untagged
+    colorspace: int | None = 6  # BT.601, as repair writes it; None leaves the clip untagged
+    color_primaries: int = 1
     color_trc: int = 1
     options: tuple[tuple[str, str], ...] = (("crf", "20"), ("preset", "ultrafast"))
 
@@ -95,7 +96,7 @@ def encode_clip(
     stored: ClipFormat | None = None,
     times: Sequence[Fraction] | None = None,
 ) -> bytes:
-    """Encode RGB frames [h, w, 3]; `times` in seconds gives each frame its own moment."""
+    """Encode RGB frames [h, w, 3]; `times` are the frames' times in seconds."""
     stored = stored or ClipFormat()
     buffer = io.BytesIO()
     images = list(pixels)
@@ -110,7 +111,8 @@ def encode_clip(
         context = stream.codec_context
         context.time_base = time_base
         if stored.colorspace is not None:
-            context.colorspace = context.color_primaries = stored.colorspace
+            context.colorspace = stored.colorspace
+            context.color_primaries = stored.color_primaries
             context.color_trc = stored.color_trc
             context.color_range = 1
         sound = container.add_stream("aac", rate=48_000) if stored.has_audio else None

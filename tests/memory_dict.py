@@ -5,7 +5,7 @@ import threading
 
 
 class MemoryDict:
-    """A `SharedDict` in memory; it keeps JSON text, so that nobody shares an object with it."""
+    """A `SharedDict` in memory; it stores JSON text, so that callers share no object with it."""
 
     def __init__(self, values: dict[str, str] | None = None) -> None:
         self.values = {} if values is None else values

@@ -9,17 +9,17 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tests.media import Pixels
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom, as parts of the photograph
-# Read as files: importing skimage takes a second.
+Box = tuple[float, float, float, float]  # left, top, right, bottom, as fractions of the photograph
+# The pictures are read as files, because importing skimage takes a second.
 _SHIPPED = {path.name: path for path in files("scikit-image") or [] if "data" in path.parts}
 
 
 @cache
 def photograph(name: str) -> Image.Image:
-    """Return one of scikit-image's pictures in RGB; `motorcycle_left.png` for one."""
+    """Return one of scikit-image's pictures in RGB, such as `motorcycle_left.png`."""
     with Image.open(str(_SHIPPED[name].locate())) as image:
         photo = image.convert("RGB")
-    photo.info.clear()  # a profile would be written into every copy
+    photo.info.clear()  # otherwise its profile is written into every copy
     return photo
 
 

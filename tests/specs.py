@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from training.catalogue.models import find_model
 from training.dataset.config.group import GroupPlan
 from training.dataset.config.guide_groups import plan_groups
 from training.dataset.report import Report, Sample
@@ -12,7 +13,7 @@ from training.runs.spec import DatasetRef, ExpertChoice, RunSpec, TrainRequest, 
 
 @dataclass(frozen=True)
 class Rooted:
-    """Places below one folder, for plans that nothing is made of."""
+    """Places below one folder, for plans that are not carried out."""
 
     root: Path
 
@@ -24,7 +25,7 @@ class Rooted:
 
 
 def report(images: int = 2, clips: int = 2, frames: int = 49) -> Report:
-    """Return what the inspection of a good dataset finds."""
+    """Return the report on a good dataset."""
     stills = [_image(f"images/{n:03d}.png") for n in range(images)]
     videos = [_clip(f"videos/{n:03d}.mp4", frames) for n in range(clips)]
     return Report(version="v" * 32, samples=(*stills, *videos), findings=())
@@ -49,7 +50,7 @@ def spec(
         model=model,
         dataset=DatasetRef(name="annika", number=1, version="v" * 32),
         engine="rehearsal",
-        experts=resolve_experts(request)[1],
+        experts=resolve_experts(request, find_model(model)),
         steps_per_epoch=10,
     )
 

@@ -1,15 +1,19 @@
-"""What a newcomer reads is true today."""
+"""What the README says is true."""
 
 import re
+from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from bot.__main__ import main
 from bot.cli.models import markdown_table
-from bot.messages.invite import PERMISSIONS, invite_link
+from bot.messages.installation import PERMISSIONS, invite_link
 from bot.settings import Settings
 from training.catalogue.gpus import GPUS
 from training.deployment.idle_cost import idle_costs
+from training.deployment.image_pins import MUSUBI_EXTRA
 from training.estimates.prices import LISTED
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +29,7 @@ def test_the_table_of_models_is_that_of_the_catalogue() -> None:
     assert markdown_table() in README
 
 
-def test_the_gpus_that_can_be_asked_for_are_those_of_the_list() -> None:
+def test_the_readme_lists_the_gpus_that_can_be_chosen() -> None:
     *names, last = GPUS
 
     assert f"{', '.join(names)} or {last};" in README
@@ -46,8 +50,44 @@ def test_the_cost_of_an_idle_deployment_is_that_of_its_figures() -> None:
     assert f"${costs['bot']:.2f} for the bot" in README
 
 
+def test_the_driver_and_the_build_of_torch_are_those_of_the_gpu_image() -> None:
+    install = " ".join((ROOT / "training/musubi/README.md").read_text("utf-8").split())
+
+    assert MUSUBI_EXTRA == "cu130"  # CUDA 13.0 needs driver 580
+    assert f"--no-dev --extra {MUSUBI_EXTRA} " in f"{install} "
+    for text in (install, " ".join(README.split())):
+        assert "NVIDIA driver 580 or newer" in text
+
+
 def test_the_readme_stays_short() -> None:
     assert len(README.encode()) <= LIMIT_BYTES
+
+
+COMMANDS = (ROOT / "bot/cli/README.md").read_text("utf-8")
+GROUPS = {"dataset", "checkpoint", "run"}  # of commands of two words
+
+
+def options_by_command() -> dict[tuple[str, ...], set[str]]:
+    """Return the options that the README of the command line names for each command."""
+    found = defaultdict[tuple[str, ...], set[str]](set)
+    for line in re.findall(r"^    (lorabot .+)$", COMMANDS, re.MULTILINE):
+        for told in str(line).split("lorabot ")[1:]:
+            words = told.split()
+            command = tuple(words[: 2 if words[0] in GROUPS else 1])
+            found[command] |= set(re.findall(r"--[a-z][a-z0-9-]*", told))
+    return found
+
+
+@pytest.mark.parametrize("command", options_by_command(), ids=" ".join)
+def test_every_command_and_option_of_the_command_line_exists(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with suppress(SystemExit):
+        main([*command, "--help"])
+
+    known = set(re.findall(r"--[a-z][a-z0-9-]*", capsys.readouterr().out))
+    assert known
+    assert options_by_command()[command] <= known
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())

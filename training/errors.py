@@ -1,4 +1,4 @@
-"""Failures that a user can act on: a cause and a fix in plain words, and what helps as data."""
+"""Failures that a user can act on: cause and fix in plain words, and the remedy as data."""
 
 from training.remedies import Remedy
 
@@ -10,8 +10,8 @@ class TrainingError(Exception):
 
     Attributes:
         cause: What happened.
-        fix: What to do; names no command of a front end.
-        remedy: The action that `fix` speaks of, where a front end has a command for it.
+        fix: What to do about it, without naming a command of any front end.
+        remedy: The action that `fix` describes, for a front end that has a command for it.
     """
 
     def __init__(self, cause: str, fix: str, remedy: Remedy | None = None) -> None:
@@ -23,7 +23,7 @@ class TrainingError(Exception):
 
 
 class RequestError(TrainingError):
-    """The request cannot be done as asked."""
+    """The request cannot be fulfilled as it is."""
 
 
 class NotFoundError(TrainingError):
@@ -43,8 +43,12 @@ class AdapterError(TrainingError):
 
 
 class StageError(TrainingError):
-    """A stage of a run failed for a reason that a user or operator can change."""
+    """A stage of a run failed for a reason that a user or operator can fix."""
 
 
 class BackendError(TrainingError):
     """The backend cannot start stages until somebody changes its setup."""
+
+
+class StartDelayedError(BackendError):
+    """The backend cannot start anything now; later, it will start the waiting stages by itself."""

@@ -1,18 +1,19 @@
-"""The ports of the domain: stores, boards, leases, claims, backends, engines."""
+"""The ports of the domain: stores, live values, leases, claims, backends, engines."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from types import MappingProxyType
+from typing import BinaryIO, Protocol
 
 from training.catalogue.models import Model, WeightFile
 from training.vocabulary import StageKey, Widths
 
 
 def unwatched(_here_bytes: int) -> None:
-    """Ignore the progress of a download."""
+    """Do nothing. Pass this as `watch`, a progress callback, when nobody needs the progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,32 +25,97 @@ class StoredFile:
     written_at: datetime
 
 
-class Store(Protocol):
-    """Stores bytes by key: relative paths with `/`, without `..`.
+class FileChangedError(ConnectionAbortedError):
+    """A stored file was replaced or removed while it was being read."""
 
-    A write is atomic: a reader sees the old bytes or the new ones. Small records are read and
-    written by key. Programs work on files: they read stored ones at `path`, write new ones to a
-    `staging_path`, and `keep` stores those.
+
+class FileReader(Protocol):
+    """Reads a stored file as it was when the reader was made, never a later version of it.
+
+    Attributes:
+        state: Identifies the file and its version; it changes whenever the file does.
     """
 
+    @property
+    def size_bytes(self) -> int: ...
+
+    @property
+    def state(self) -> str: ...
+
+    def read(self, start: int, size_bytes: int) -> bytes:
+        """Return `size_bytes` from `start` on, or fewer at the end of the file.
+
+        Raises:
+            FileChangedError: The file was replaced or removed.
+            OSError: The file cannot be read at the moment.
+        """
+        ...
+
+    def open(self) -> BinaryIO | None:
+        """Open the file. Return None if it must not stay open; then use `read` instead.
+
+        Raises:
+            FileChangedError: The file was replaced or removed.
+        """
+        ...
+
+
+NOTHING: Mapping[str, bytes] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreChanges:
+    """Changes to a store that belong together; they take effect in the order of the fields.
+
+    Attributes:
+        kept: Keys of staged files and folders to store, as with `keep`.
+        written: New contents by key, as with `write`.
+        appended: Whole lines to append by key, as with `append`.
+        deleted: Keys to delete, as with `delete`.
+    """
+
+    kept: Sequence[str] = ()
+    written: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    appended: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    deleted: Sequence[str] = ()
+
+
+class Store(Protocol):
+    """Stores bytes by key. Keys are relative paths with `/` and without `..`.
+
+    Writes are atomic: a reader sees either the old bytes or the new ones. Small records are read
+    and written by key. Programs work on files: they read a stored file at `path`, and write a new
+    file at `staging_path`, which `keep` then stores.
+
+    Attributes:
+        write_seconds: How long small records should wait to be stored together, if writes are slow;
+            0 if they are fast.
+    """
+
+    write_seconds: float
+
     def read(self, key: str) -> bytes:
-        """Return the bytes at `key`; raise `FileNotFoundError` if there are none."""
+        """Return the bytes at `key`; raise `FileNotFoundError` if nothing is stored there."""
         ...
 
     def write(self, key: str, data: bytes) -> None:
         """Store `data` at `key`, replacing what was there."""
         ...
 
-    def create(self, key: str, data: bytes) -> bool:
-        """Store `data` at `key` if nothing is there; return whether this call stored it."""
+    def create(self, key: str, data: bytes, others: Mapping[str, bytes] = NOTHING) -> bool:
+        """Store `data` at `key` if nothing is there; return whether this call stored it.
+
+        `others` are further records by key. They are stored first, so they may be stored even if
+        something turns out to be at `key` already.
+        """
         ...
 
     def append(self, key: str, data: bytes) -> None:
-        """Append whole lines to `key`; each key has one writer."""
+        """Append whole lines to `key`; only one process may append to a key."""
         ...
 
     def exists(self, key: str) -> bool:
-        """Return whether something is stored at `key` or under `key/`."""
+        """Return whether anything is stored at `key` or below it."""
         ...
 
     def names(self, prefix: str) -> list[str]:
@@ -57,18 +123,23 @@ class Store(Protocol):
         ...
 
     def read_all(self, prefix: str) -> dict[str, bytes]:
-        """Return the bytes of every file directly under `prefix`, by name."""
+        """Return the bytes of every file directly under `prefix`, by name.
+
+        All append-only files are returned as they were at one moment, because what one of them says
+        may depend on another.
+        """
         ...
 
     def put_tree(self, key: str, source: Path) -> bool:
-        """Store the folder at `source` under `key` atomically, unless something is there.
+        """Store the folder at `source` under `key` atomically, unless `key` exists already.
 
-        Returns whether this call stored it; `source` may be moved.
+        Returns whether this call stored the folder. The store may move `source` instead of
+        copying it.
         """
         ...
 
     def delete(self, key: str) -> None:
-        """Delete `key` and everything under it, staged files included; it may be missing."""
+        """Delete `key` and everything below it, including staged files; ignore what is missing."""
         ...
 
     def walk(self, prefix: str) -> Iterator[StoredFile]:
@@ -80,25 +151,34 @@ class Store(Protocol):
         ...
 
     def fetch(self, key: str, watch: Callable[[int], None] = unwatched) -> Path:
-        """Return a read-only file with what is stored at `key`; it may be a copy.
+        """Return the path of a local, read-only file with the content of `key`; it may be a copy.
 
-        While it is copied, `watch` is called with the number of bytes copied so far.
+        While it is being copied, `watch` is called with the number of bytes copied so far.
 
         Raises:
             FileNotFoundError: Nothing is stored there.
         """
         ...
 
+    def reader(self, key: str) -> FileReader:
+        """Return a reader of the file at `key`; unlike `fetch`, this need not copy the file.
+
+        Raises:
+            FileNotFoundError: Nothing is stored there.
+            OSError: The file cannot be read at the moment.
+        """
+        ...
+
     def path(self, key: str) -> Path:
-        """Return the local path of what is stored at `key`, for a stage's programs."""
+        """Return the local path at which a stage's programs find what is stored at `key`."""
         ...
 
     def refresh(self, key: str) -> None:
-        """Make `path` see what others have stored at and around `key`."""
+        """Make `path(key)` show what other processes have stored there."""
         ...
 
     def staging_path(self, key: str) -> Path:
-        """Return a local path for making what `keep` will store at `key`."""
+        """Return the local path at which to write a file that `keep` will store at `key`."""
         ...
 
     def keep(self, *keys: str) -> None:
@@ -108,24 +188,31 @@ class Store(Protocol):
         """
         ...
 
+    def upload(self, *keys: str) -> None:
+        """Store staged files as `keep` does, without disturbing programs that read stored files.
 
-class Board(Protocol):
-    """Holds the latest value per key; values may be lost."""
-
-    pause_seconds: float  # minimum time between two values
-
-    def show(self, key: str, data: bytes) -> None:
-        """Replace the value of `key`."""
+        The new files might not appear at their `path` until the next `refresh`.
+        """
         ...
 
-    def read(self, key: str) -> bytes | None:
-        """Return the latest value of `key`, or None."""
+    def change(self, changes: StoreChanges) -> None:
+        """Make changes in order, with as few writes as possible; a crash may lose the last ones."""
         ...
+
+
+class LiveValues(Protocol):
+    """Holds the latest value of each key, for display; values may be lost."""
+
+    pause_seconds: float  # shortest time between two values of a key
+
+    def publish(self, key: str, data: bytes) -> None: ...
+
+    def read(self, key: str) -> bytes | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Proof of holding a lease; a newer attempt's grant invalidates an older one's."""
+    """Proof of holding a lease; a grant to a newer attempt invalidates those of older attempts."""
 
     name: str
     holder: str
@@ -133,7 +220,7 @@ class Grant:
 
 
 class Leases(Protocol):
-    """Exclusive leases by name; a lease not renewed in time is free again.
+    """Exclusive leases by name; a lease that is not renewed in time becomes free.
 
     Each call raises `OSError` if the leases are unreachable.
     """
@@ -143,30 +230,40 @@ class Leases(Protocol):
         ...
 
     def renew(self, grant: Grant) -> bool:
-        """Extend the lease; return False if it is no longer this grant's."""
+        """Extend the lease; return False if it no longer belongs to this grant."""
         ...
 
     def release(self, grant: Grant) -> None:
-        """Release the lease; does nothing if it is no longer this grant's."""
+        """Release the lease, unless it no longer belongs to this grant."""
         ...
 
     def revoke(self, name: str, *, attempt: int) -> None:
-        """End a dead attempt's lease; a newer attempt's stays."""
+        """End the lease of a dead attempt, unless a newer attempt holds it."""
         ...
 
 
 class Claims(Protocol):
-    """Lets one of several processes handle something: the first to claim it.
+    """Lets only one of several processes handle a task: the first that claims the task's name.
 
-    Claims are never released; they may expire after a day.
+    Claims are never released, but they may expire after a day. So may notes on unfinished tasks.
+
+    Every call raises `OSError` if the claims are unreachable.
     """
 
     def claim(self, name: str) -> bool:
-        """Return True to exactly one caller per `name`.
+        """Return True to exactly one caller per `name`."""
+        ...
 
-        Raises:
-            OSError: The claims are unreachable.
-        """
+    def note(self, name: str, data: bytes) -> None:
+        """Note that a task has begun; `data` describes the task, in case it is interrupted."""
+        ...
+
+    def forget(self, name: str) -> None:
+        """Delete the note of a task that has ended; ignore a missing one."""
+        ...
+
+    def notes(self) -> list[bytes]:
+        """Return the notes of all unfinished tasks, in any order."""
         ...
 
 
@@ -174,8 +271,8 @@ class Claims(Protocol):
 class Call:
     """One attempt of one stage, as submitted to a backend.
 
-    `gpu` is the GPU that the run asked for, for a stage that holds one; a backend with one kind
-    of GPU may ignore it.
+    `gpu` is the requested GPU of a stage that needs one; a backend with only one kind of GPU may
+    ignore it.
     """
 
     guild: str
@@ -187,7 +284,6 @@ class Call:
 
     @property
     def name(self) -> str:
-        """Return a name that no other call has."""
         return call_name(self.guild, self.run, self.key, self.attempt)
 
 
@@ -207,25 +303,48 @@ class CallStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CallState:
-    """A call's status and, while queued, its position (1 is next)."""
+    """A call's status and, while it is queued, its position (1 is next)."""
 
     status: CallStatus
     position: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class GpuLine:
+    """How many calls hold a GPU and how many wait for one; at most `slots` may hold one at once."""
+
+    running: int
+    waiting: int
+    slots: int
+
+    @property
+    def next_place(self) -> int | None:
+        """The place that a new call would get; None if it would not have to wait."""
+        is_free = self.waiting == 0 and self.running < self.slots
+        return None if is_free else self.waiting + 1
+
+
 class Backend(Protocol):
     """Where stages execute."""
 
-    def submit(self, call: Call) -> str:
-        """Queue a call and return its handle; the same call again returns the same handle."""
+    def submit(self, call: Call, *, since: datetime | None = None) -> str:
+        """Queue a call and return its handle; submitting it again returns the same handle.
+
+        A call that the backend has forgotten is queued again. If the backend can, it gives the call
+        its old place, as if it had been submitted at `since`.
+        """
         ...
 
-    def state(self, handle: str) -> CallState:
-        """Return the state of a call."""
+    def state(self, handle: str) -> CallState: ...
+
+    def gpu_line(self) -> GpuLine: ...
+
+    def obstacle(self) -> str | None:
+        """Return why nothing can be started at the moment; None if no reason is known."""
         ...
 
     def cancel(self, name: str) -> None:
-        """Dequeue or stop a call; it may have ended or never been submitted."""
+        """Remove a call from the queue or stop it; do nothing if it has ended or is unknown."""
         ...
 
 
@@ -245,6 +364,10 @@ class Obtained:
     sha256: str
 
 
+class BusyError(ConnectionError):
+    """A service kept asking callers to wait, through all retries; a later call should succeed."""
+
+
 class Engine(Protocol):
     """Runs caching and training."""
 
@@ -252,23 +375,30 @@ class Engine(Protocol):
     version: str
 
     def command(self, script: str, arguments: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the complete command line that runs one of musubi's scripts."""
+        """Return the complete command line that runs one of musubi-tuner's scripts."""
         ...
 
     def environment(self) -> Mapping[str, str]:
         """Return the extra environment variables of the command."""
         ...
 
+    def clip_reader(self) -> str:
+        """Return the name and version of the library that decodes clips for the caches."""
+        ...
+
     def modules(self, model: Model) -> Widths:
-        """Return the modules that carry an adapter, with their widths."""
+        """Return the modules that get a LoRA adapter, with their numbers of inputs and outputs."""
         ...
 
     def module_count(self, model: Model) -> int:
-        """Return how many modules of the model carry an adapter."""
+        """Return how many modules of the model get a LoRA adapter."""
         ...
 
     def extent(self, weight: WeightFile, target: Path) -> Extent:
-        """Return the size of a weight file; 0 for files made locally."""
+        """Return a weight file's size and how much of it is at `target`.
+
+        The size is 0 if the engine makes the file itself.
+        """
         ...
 
     def obtain(
@@ -276,23 +406,41 @@ class Engine(Protocol):
     ) -> Obtained:
         """Write the complete, verified weight file to `target`.
 
-        Resumes an earlier download. `watch` is called with the number of bytes so far; an
-        exception that it raises aborts the call.
+        Resumes an earlier download. `watch` is called with the number of bytes downloaded so far;
+        an exception that it raises aborts the call.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRun:
+    """An ended run in an index; sorting by `created_at` as text sorts by time."""
+
+    name: str
+    created_at: str
+    summary: bytes
 
 
 class RunIndex(Protocol):
     """Summaries of ended runs on this machine; can be rebuilt from the run folders."""
 
-    def get(self, guild: str, run: str) -> bytes | None:
-        """Return the summary of an ended run, or None."""
+    def names(self, guild: str) -> set[str]: ...
+
+    def newest(
+        self, guild: str, most: int | None, is_wanted: Callable[[str], bool]
+    ) -> list[tuple[str, bytes | None]]:
+        """Return the names and summaries of the newest runs that `is_wanted` accepts, newest first.
+
+        At most `most` runs are returned, or all if that is None. A damaged summary is None.
+        """
         ...
 
-    def put(self, guild: str, run: str, summary: bytes) -> None:
-        """Store the summary of an ended run."""
+    def put(self, guild: str, runs: Iterable[EndedRun]) -> None:
+        """Add runs, all in one transaction.
+
+        Raises:
+            OSError: The index cannot be written.
+        """
         ...
 
-    def clear(self) -> None:
-        """Delete all summaries."""
-        ...
+    def clear(self) -> None: ...

@@ -1,4 +1,4 @@
-"""What helps after a failure, as data; each front end words it as a command, option or button."""
+"""Remedies for failures, as data; a front end turns them into commands, options or buttons."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -18,7 +18,7 @@ class FewerFrames:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LowerResolution:
-    """Train at no more than this resolution's area."""
+    """Train at this lower resolution."""
 
     resolution: Resolution
     kind: Literal["lower_resolution"] = "lower_resolution"
@@ -26,7 +26,7 @@ class LowerResolution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwapBlocks:
-    """Keep `blocks` idle blocks of the model in main memory."""
+    """Keep `blocks` blocks of the model in main memory while they are not in use."""
 
     blocks: int
     kind: Literal["swap_blocks"] = "swap_blocks"
@@ -47,11 +47,34 @@ class CacheAgain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LowerRate:
+    """Continue training with this learning rate."""
+
+    learning_rate: float
+    kind: Literal["lower_rate"] = "lower_rate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaveOut:
+    """Train without this sample of the dataset; `sample` is its name there."""
+
+    sample: str
+    kind: Literal["leave_out"] = "leave_out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeRun:
-    """Resume a failed or cancelled run; `run` is empty where the failure does not know its run."""
+    """Resume a failed or cancelled run; `run` is "" for the run that the failure is about."""
 
     run: str = ""
     kind: Literal["resume_run"] = "resume_run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmRun:
+    """Start the requested run despite its unusual settings."""
+
+    kind: Literal["confirm_run"] = "confirm_run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +86,7 @@ class StartRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowRuns:
-    """Look at the runs, or at one of them."""
+    """Show the run called `run`, or all runs if that is empty."""
 
     run: str = ""
     kind: Literal["show_runs"] = "show_runs"
@@ -78,11 +101,45 @@ class DownloadRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveRun:
+    """Remove a run."""
+
+    run: str
+    kind: Literal["remove_run"] = "remove_run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AddDataset:
-    """Upload a zip as a dataset or a new version of one."""
+    """Upload a zip as a new dataset, or as a new version of one.
+
+    Attributes:
+        keeps_files: Whether the new version also keeps the dataset's existing files.
+    """
 
     name: str = ""
+    keeps_files: bool = False
     kind: Literal["add_dataset"] = "add_dataset"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteCaptions:
+    """Write the missing captions into the caption table, or leave these samples out."""
+
+    kind: Literal["write_captions"] = "write_captions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaveOutFiles:
+    """Leave out the files of an upload that cannot be used, and samples without a caption."""
+
+    kind: Literal["leave_out_files"] = "leave_out_files"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadLayout:
+    """Read an uploaded zip again, this time in another tool's layout, which its files match."""
+
+    kind: Literal["read_layout"] = "read_layout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +152,7 @@ class RemoveDataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddLora:
-    """Upload a LoRA file to train on from."""
+    """Upload a LoRA file that a run can start from."""
 
     kind: Literal["add_lora"] = "add_lora"
 
@@ -109,44 +166,59 @@ class RemoveLora:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Restore:
+    """Restore what was removed: a dataset or a version, an uploaded LoRA file, or a run."""
+
+    what: Literal["datasets", "checkpoints", "runs"]
+    name: str
+    kind: Literal["restore"] = "restore"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deploy:
-    """The operator deploys the app on Modal again."""
+    """Ask the operator to deploy the app on Modal again."""
 
     app: str = ""
     kind: Literal["deploy"] = "deploy"
 
 
-_Setting = FewerFrames | LowerResolution | SwapBlocks | UseFp8 | CacheAgain
-# A changed setting with which a failed run may succeed; a button can apply it.
+_Setting = FewerFrames | LowerResolution | SwapBlocks | UseFp8 | CacheAgain | LowerRate | LeaveOut
+# A changed setting that may let a failed run succeed; a button can apply it.
 Suggestion = Annotated[_Setting, Field(discriminator="kind")]
 Remedy = Annotated[
     _Setting
     | ResumeRun
     | StartRun
+    | ConfirmRun
     | ShowRuns
     | DownloadRun
+    | RemoveRun
     | AddDataset
+    | WriteCaptions
+    | LeaveOutFiles
+    | ReadLayout
     | RemoveDataset
     | AddLora
     | RemoveLora
+    | Restore
     | Deploy,
     Field(discriminator="kind"),
 ]
 
 
 def suggested(remedy: Remedy | None) -> Suggestion | None:
-    """Return the remedy if it is a changed setting."""
     return remedy if isinstance(remedy, _Setting) else None
 
 
 def about_run(remedy: Remedy | None, run: str) -> Remedy | None:
-    """Return the remedy with the run filled in where it means the failed one."""
+    """Return `remedy`; if it is a `ResumeRun` without a run's name, set the name to `run`."""
     return ResumeRun(run=run) if remedy == ResumeRun() else remedy
 
 
 def keeps_items(suggestion: Suggestion) -> bool:
-    """Return whether the training items stay the same, so that a training state still fits.
+    """Return whether a suggestion leaves the training items unchanged.
 
-    Fewer frames or smaller pictures change the items and the number of steps per epoch.
+    If so, saved training states still fit. Fewer frames, a lower resolution or fewer samples change
+    the number of steps per epoch.
     """
-    return not isinstance(suggestion, FewerFrames | LowerResolution)
+    return not isinstance(suggestion, FewerFrames | LowerResolution | LeaveOut)

@@ -1,4 +1,7 @@
-"""Shared vocabulary types; standard library only, for musubi's environment."""
+"""Types that all packages share.
+
+This module imports only the standard library, because it also runs in musubi-tuner's environment.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,13 +12,14 @@ EngineName = Literal["rehearsal", "musubi"]
 ExpertName = Literal["main", "high", "low"]
 Resolution = Literal["480p", "720p"]
 StageName = Literal["prepare", "fetch", "cache", "merge", "train", "publish"]
-Trouble = Literal["loss_not_finite", "learning_rate_zero", "adapter_unchanged"]
-Widths = Mapping[str, tuple[int, int]]  # a module such as `blocks.0.self_attn.q`: inputs, outputs
+Trouble = Literal["loss_not_finite", "loss_diverged", "adapter_unchanged", "learning_rate_zero"]
+# Maps a module such as `blocks.0.self_attn.q` to its numbers of inputs and outputs.
+Widths = Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class StageKey:
-    """A stage of a run; `expert` is set for stages that exist per expert."""
+    """Identifies a stage of a run; `expert` is None if all experts share the stage."""
 
     stage: StageName
     expert: ExpertName | None = None

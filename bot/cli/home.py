@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from bot.installation import Installation
     from bot.settings import Settings
 
-GUILD = "local"  # the guild of everything that is made on the command line
+GUILD = "local"  # without --server, whatever the command line creates belongs to this guild
 OPERATOR = "operator"
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Home:
-    """Selects the installation. Its parts are imported when a command opens it."""
+    """Selects an installation; the code for it is imported only when a command opens it."""
 
     home: Annotated[
         Path | None,
@@ -72,31 +72,58 @@ class Home:
         """Return the settings for a command that only runs locally.
 
         Raises:
-            RequestError: The Modal backend is selected.
+            RequestError: The Modal backend is selected, or this is not Linux.
         """
+        from bot.hosting.linux import require_linux
+
         settings = self.settings()
         if settings.backend != "local":
             raise RequestError(
                 f"lorabot {command} only runs on this machine, not on Modal.",
                 "Use --backend local. To host the bot on Modal, run lorabot deploy.",
             )
+        require_linux(f"lorabot {command}")
         return settings
 
     @property
     def words(self) -> str:
-        """The options that select this installation, to append to a suggested command."""
+        """Return the options to append to a suggested command, such as ` --home /data`."""
         given = {"home": self.home, "backend": self.backend, "app": self.app}
-        return "".join(f" --{name} {value}" for name, value in given.items() if value is not None)
+        values = {name: str(value) for name, value in given.items() if value is not None}
+        # cmd, PowerShell and all Linux shells read double quotes in the same way.
+        quoted = {name: f'"{its}"' if " " in its else its for name, its in values.items()}
+        return "".join(f" --{name} {value}" for name, value in quoted.items())
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class ServerHome(Home):
-    """An installation, and the chat server in it whose files are meant."""
+    """An installation, and one of the chat servers that it serves."""
 
     server: Annotated[
-        str, Parameter(help="A chat server's id, as /checkpoint list shows it there.")
+        str, Parameter(help="Id of a chat server, shown there by /checkpoint list.")
     ] = GUILD
+
+    @property
+    def words(self) -> str:
+        """Return the options of the installation, and ` --server ID` if a server was given."""
+        return super().words if self.server == GUILD else f"{super().words} --server {self.server}"
+
+    def bot_address(self) -> str:
+        """Return the address of the bot of the deployment.
+
+        Raises:
+            NotFoundError: The bot is not deployed.
+            RequestError: This machine has no valid token.
+        """
+        from bot.deploy.operator import bot_address
+
+        return bot_address(self.settings())
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether files are sent over the network to the bot, which stores them for the guild."""
+        return self.server != GUILD and self.settings().backend == "modal"
 
     @property
     def guild(self) -> str:

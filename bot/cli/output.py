@@ -1,49 +1,96 @@
 """Terminal output: text for people, JSON for programs, never both on one stream."""
 
+import io
 import json
 import math
 import sys
 import unicodedata
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Container, Generator
 from contextlib import contextmanager
 from typing import Any, cast
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
-    TransferSpeedColumn,
 )
+from rich.table import Table
+from rich.text import Text
 
-from bot.messages.remedy_text import terminal_command
+from bot.messages.remedies import terminal_command
 from training.errors import TrainingError
+from training.files.sizes import size
 
+_WIDEST = 100_000  # columns
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def print_every_letter() -> None:
+    """Make stdout and stderr accept any character, whatever their encoding.
+
+    A terminal shows an escape for a character that it cannot display. Files and pipes get UTF-8, so
+    that captions stay intact; Windows would use a legacy encoding and reject most characters.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                encoding=None if stream.isatty() else "utf-8", errors="backslashreplace"
+            )
+
+
 def print_json(value: Any) -> None:
-    """Print one JSON document on stdout; a number that is none, as a lost loss, is null."""
+    """Print one JSON document on stdout, with null for NaN and infinity."""
     sys.stdout.write(json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
 
 
-def print_error(error: TrainingError, place: str = "") -> None:
-    """Print an expected failure on stderr: what is wrong, then what to do.
+def print_error(error: TrainingError, place: str = "", *, run: str = "RUN") -> None:
+    """Print an expected failure on stderr: what went wrong, then what to do.
 
     Args:
         error: The failure.
-        place: The options that name the installation, appended to a suggested command.
+        place: The options that select the installation; they are appended to a suggested command.
+        run: The run that the failure is about, for a suggested command.
     """
     errors.print(f"[bold red]error:[/] {plain(error.cause)}", style=None)
     if error.fix:
         errors.print(f"  {plain(error.fix)}")
-    if (command := terminal_command(error.remedy, place)) is not None:
+    if (command := terminal_command(error.remedy, place, run=run)) is not None:
         errors.print(f"  {plain(command)}")
+
+
+def is_terminal() -> bool:
+    """Return whether a person can be asked: both input and output are a terminal."""
+    return sys.stdin.isatty() and console.is_terminal
+
+
+def confirmed(question: str) -> bool:
+    """Return whether the user answers a question with yes; the default is no."""
+    console.print(f"{question} [y/N] ", end="", markup=False)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def print_table(table: Table, *, wrapped: Container[str] = ()) -> None:
+    """Print a table with each row on one line; only columns named in `wrapped` may break lines.
+
+    Nothing is cut: people copy names from tables, and programs read them.
+    """
+    for column in table.columns:
+        if str(column.header) not in wrapped:
+            cells = (column.header, *column.cells)
+            column.no_wrap = True
+            column.min_width = max(cell_len(line) for c in cells for line in str(c).split("\n"))
+    wants = Measurement.get(console, console.options.update(max_width=_WIDEST), table)
+    width = max(console.width, wants.minimum) if console.is_terminal else wants.maximum
+    # A new console, because `console` never prints anything wider than its own width.
+    Console(highlight=False, soft_wrap=True, width=width).print(table)
 
 
 def _finite(value: Any) -> Any:
@@ -60,15 +107,23 @@ def _finite(value: Any) -> Any:
 
 
 def plain(text: str) -> str:
-    """Return a text so that the terminal shows it as it is: no markup, no control codes."""
-    # What a file is called may hold a terminal's control codes.
+    """Escape markup and drop control codes, which file names may contain."""
     shown = "".join(c for c in text if c == "\n" or unicodedata.category(c) != "Cc")
     return shown.replace("[", r"\[")
 
 
+class BytesColumn(ProgressColumn):
+    """Shows the bytes so far and the speed in KiB, MiB or GiB, which rich's own columns do not."""
+
+    def render(self, task: Task) -> Text:
+        done = f"{size(int(task.completed))} of {size(int(task.total or 0))}"
+        speed = task.finished_speed or task.speed
+        return Text(done if speed is None else f"{done}, {size(int(speed))}/s")
+
+
 @contextmanager
 def counted(what: str, *, is_quiet: bool) -> Generator[Callable[[int, int], None]]:
-    """Give the body something to tell its progress to; shown on a terminal only."""
+    """Show a progress bar on a terminal; yield a callback that takes the number done and in all."""
     with _bar(BarColumn(), MofNCompleteColumn(), is_quiet=is_quiet) as progress:
         bar = progress.add_task(what, total=None)
 
@@ -82,9 +137,8 @@ def counted(what: str, *, is_quiet: bool) -> Generator[Callable[[int, int], None
 def fetched(
     total_bytes: int, what: str = "Fetching", *, is_quiet: bool = False
 ) -> Generator[Callable[[int], None]]:
-    """Give the body something to tell how many bytes are there; shown on a terminal only."""
-    columns = BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    with _bar(*columns, is_quiet=is_quiet) as progress:
+    """Show a progress bar on a terminal; yield a callback that takes the bytes fetched so far."""
+    with _bar(BarColumn(), BytesColumn(), is_quiet=is_quiet) as progress:
         bar = progress.add_task(what, total=total_bytes)
         yield lambda here_bytes: progress.update(bar, completed=here_bytes)
 

@@ -1,5 +1,6 @@
 """Parameters that several commands take."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -12,3 +13,26 @@ RunName = Annotated[str, Parameter(help="A run listed by `lorabot runs`.")]
 Trigger = Annotated[
     str | None, Parameter(help="Trigger word that every caption should contain, such as ann1ka.")
 ]
+ReadLayout = Annotated[
+    bool,
+    Parameter(
+        help="Read the layout of another tool, such as kohya folders or metadata.jsonl.",
+        negative=(),
+    ),
+]
+IgnoreLayout = Annotated[
+    bool,
+    Parameter(
+        help="Add the files of the zip without the layout of another tool that was found in it.",
+        negative=(),
+    ),
+]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ZipOptions:
+    """How to read a zip."""
+
+    trigger: Trigger = None
+    read_layout: ReadLayout = False

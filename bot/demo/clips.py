@@ -1,4 +1,4 @@
-"""A generated dataset: PNGs and MP4s of a ball bouncing through a room."""
+"""Generates a dataset: PNGs and MP4s of a ball bouncing through a room."""
 
 import io
 import zipfile
@@ -11,14 +11,14 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 _SIZE = (832, 480)
-_FPS = 24  # not 16, so that the repair has something to do
+_FPS = 24  # Wan trains at 16 fps, so the bot has to convert these clips
 _SECONDS = (3.2, 2.2)
 _IMAGES = 3
 _COLOURS = ("tomato", "goldenrod", "seagreen", "steelblue", "orchid")
 
 
 def write_dataset(path: Path) -> Path:
-    """Write a dataset zip in the guide's layout to `path` and return it."""
+    """Write a dataset zip, with one folder for images and one for clips; return `path`."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for index in range(_IMAGES):
             archive.writestr(f"annika/images/{index:03d}.png", _png(index))
@@ -35,7 +35,7 @@ def _caption(index: int, kind: str) -> str:
 
 
 def _frame(index: int, seconds: float) -> Image.Image:
-    """Draw the room with the ball where it is after `seconds`."""
+    """Draw the room and the ball at its position after `seconds`."""
     width, height = _SIZE
     rng = np.random.default_rng(index)
     walls = Image.fromarray(rng.integers(60, 200, (6, 8, 3), dtype=np.uint8))

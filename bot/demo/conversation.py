@@ -8,8 +8,8 @@ from typing import Self
 from rich.console import Console
 
 from bot.messages.card import Colour
-from bot.sandbox.client.models import Message
-from bot.sandbox.client.user import Option, SandboxUser
+from bot.messages.datasets.cards import PROGRESS
+from bot.sandbox.client import InteractionResult, Message, Option, SandboxUser
 from bot.service.threads import in_thread
 from training.errors import TrainingError
 
@@ -20,7 +20,7 @@ _MARKUP = re.compile(r"[*`]|\(http[^)]*\)")
 
 
 class Person:
-    """One user of the sandbox; records what they type and read."""
+    """A user of the sandbox. Records what they type and what they read."""
 
     def __init__(self, page_url: str, name: str, guild: str, console: Console) -> None:
         self._user = SandboxUser(page_url, user=name, guild=guild)
@@ -44,12 +44,20 @@ class Person:
         given = {name.replace("_", "-"): value for name, value in options.items()}
         self._say(self._name, f"/{command} {_typed(given)}".rstrip())
         interaction = await self._user.command(command, given)
-        answer = await self._user.reply(interaction, timeout=_REPLY_SECONDS)
+        answer = await answer_to(self._user, interaction)
         self._channel = interaction.channel_id
         self._write(answer.author, answer.text)
         self._console.print(f"    {_first_line(answer)}", markup=False, style="dim")
         if not answer.embeds or answer.embeds[0].get("color") == Colour.BAD:
             raise TrainingError(f"/{command} was refused.", answer.text)
+        return answer
+
+    async def pick(self, message: Message, menu: str, value: str) -> Message:
+        """Choose a value in a message's menu and return the bot's answer."""
+        self._say(self._name, f"picks {value} in the menu")
+        interaction = await self._user.select(message, menu, [value])
+        answer = await self._user.reply(interaction, timeout=_REPLY_SECONDS)
+        self._write(answer.author, answer.text)
         return answer
 
     async def until_ended(self, run: str) -> Message:
@@ -77,7 +85,6 @@ class Person:
         return card
 
     async def download(self, url: str, target: Path) -> None:
-        """Download a link from the bot."""
         data = await self._user.download(url)
         await in_thread(target.write_bytes, data)
 
@@ -90,19 +97,34 @@ class Person:
         self.lines.append(f"{who} in {self._guild}:\n    {indented}\n")
 
 
+async def answer_to(user: SandboxUser, interaction: InteractionResult) -> Message:
+    """Return the answer to a command, skipping the progress shown before it on a busy machine."""
+    answer = await user.reply(interaction, timeout=_REPLY_SECONDS)
+    if not answer.content.startswith(PROGRESS):
+        return answer
+    return await user.wait_for(
+        lambda m: m.id == answer.id and not m.content.startswith(PROGRESS), _REPLY_SECONDS
+    )
+
+
 def is_card(message: Message, run: str) -> bool:
     """Return whether a message is the public card of a run."""
-    titles = [str(embed.get("title", "")) for embed in message.embeds]
-    return not message.ephemeral and any(title.startswith(f"{run}:") for title in titles)
+    return not message.ephemeral and message.title.startswith(f"{run}:")
+
+
+def epochs_of(message: Message) -> list[tuple[str, str]]:
+    """Return (menu, value) for each epoch offered in the answer to `/download`."""
+    menus = message.selects.items()
+    return [(menu, option["value"]) for menu, shown in menus for option in shown["options"]]
 
 
 def links_of(message: Message) -> list[str]:
-    """Return the checkpoint links in the answer to `/download`."""
+    """Return the links to single checkpoints in an answer."""
     return [url for url in re.findall(r"\((http[^)]*)\)", message.text) if "/d/" in url]
 
 
 def _with_names(message: Message) -> str:
-    """Return the text of a ping with names in place of ids."""
+    """Return a message's text, with the names of mentioned users instead of their ids."""
     text = re.sub(r"<@&\d+>", f"@{TEAM_ROLE}", message.content)
     names = iter(message.mentions)
     return re.sub(r"<@\d+>", lambda _match: f"@{next(names)}", text)

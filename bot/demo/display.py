@@ -1,4 +1,4 @@
-"""Progress of the demo's runs: bars on a terminal, otherwise plain lines."""
+"""Shows the progress of the demo's runs: as bars in a terminal, otherwise as plain lines."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -18,7 +18,7 @@ _POLL_SECONDS = 0.5
 async def show_progress(
     console: Console, views: Callable[[], Sequence[RunView]]
 ) -> AsyncGenerator[None]:
-    """Show the progress of the runs while the body waits for them."""
+    """Show the progress of the runs until the `async with` block ends."""
     columns = (TextColumn("  {task.description:<34}"), BarColumn(), TextColumn("{task.fields[at]}"))
     bars = Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal)
     with bars:

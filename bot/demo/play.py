@@ -1,4 +1,4 @@
-"""The demo: a team trains LoRAs through chat alone, and the results are verified."""
+"""The demo: a team trains LoRAs using only the chat, and the results are verified."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bot.demo.clips import write_dataset
-from bot.demo.conversation import TEAM_ROLE, Person, links_of
+from bot.demo.conversation import TEAM_ROLE, Person, epochs_of, links_of
 from bot.demo.display import show_progress
 from bot.demo.proof import (
     DemoError,
@@ -29,12 +29,14 @@ from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxServer
 from bot.service.threads import in_thread
 from bot.settings import Settings
+from training.files.temporary import scratch_folder
+from training.pipeline.checkpoint_sets import sets
 from training.pipeline.run_view import RunView, metrics
 from training.runs.event_log import events_as_json
 
 _MODELS = ("wan21-i2v-720p", "wan22-i2v-lightning")
 EDIT_SECONDS = 0.5
-# Folders of a run to copy, with the files to copy; none means all.
+# Folders of a run to copy, and the files to copy from each. An empty tuple means all files.
 _RECORDS: Mapping[str, tuple[str, ...]] = {
     "receipts": (),
     "inputs": ("dataset.toml", "report.json"),
@@ -45,7 +47,7 @@ _SHORT = {"model": "wan21-t2v-1-3b", "dataset": "annika", "epochs": "1", "name":
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """An installation with a running bot, and its chat page."""
+    """An installation with a running bot, and the address of its chat page."""
 
     installation: Installation
     page_url: str
@@ -61,14 +63,15 @@ async def play(out: Path, console: Console, scene: AbstractAsyncContextManager[S
     await in_thread(_empty, out)
     async with scene as ready:
         await _Demo(ready, out, console).play()
-    console.print(f"[green]Everything is there and valid[/] after {_since(started)}; see {out}/")
+    seconds = time.monotonic() - started
+    console.print(f"[green]All files are present and valid[/] (took {seconds:.0f} s); see {out}/")
 
 
 @asynccontextmanager
 async def on_this_machine(home: Path | None = None) -> AsyncGenerator[Scene]:
     """Run the bot on this machine, in a new folder."""
-    with tempfile.TemporaryDirectory(prefix="lorabot-demo-") as temporary:
-        place = await in_thread(_fresh, home) if home is not None else Path(temporary)
+    with scratch_folder("demo") as temporary:
+        place = await in_thread(_fresh, home) if home is not None else temporary
         local = LocalInstallation(Settings(home=place / "home", team_role=TEAM_ROLE))
         server = SandboxServer(local.home / "sandbox")
         await server.start()
@@ -115,7 +118,10 @@ class _Demo:
         for model in _MODELS:
             await ada.type("train", model=model, dataset="annika")
         names = [f"annika-{model}" for model in _MODELS]
-        guild = await in_thread(self._guild_of, names[0])
+        local = self._local
+        guild = await in_thread(
+            lambda: next(g for g in local.guilds() if names[0] in local.runs.names(g))
+        )
 
         def views() -> list[RunView]:
             return [self._local.runs.view(guild, name) for name in names]
@@ -127,7 +133,7 @@ class _Demo:
             await self._keep(ada, guild, name)
 
     async def _compare_seeds(self, ada: Person, cleo: Person) -> None:
-        """Train with the same seed on another server, and with another seed on this one."""
+        """Train on two servers with one seed, then on the first with another; compare the files."""
         await cleo.type("dataset add", name="annika", zip=self._out / "annika.zip")
         await ada.type("train", **_SHORT, seed="7")
         await cleo.type("train", **_SHORT, seed="7")
@@ -141,16 +147,15 @@ class _Demo:
             await person.download(links[0], target)
             files.append(target)
         require_seeds_decide((files[0], files[1]), files[2])
-        self._console.print("  the same seed gave the same bytes, another seed different ones")
-
-    def _guild_of(self, run: str) -> str:
-        return next(g for g in self._local.guilds() if run in self._local.runs.names(g))
+        self._console.print("  the same seed gave the same bytes, a different seed did not")
 
     async def _keep(self, ada: Person, guild: str, name: str) -> None:
-        """Download a run's checkpoints as its user would, copy its records and verify both."""
+        """Download a run's checkpoints as a user would, copy its records, and verify both."""
         folder = self._out / name
         (folder / "checkpoints").mkdir(parents=True)
-        links = links_of(await ada.type("download", run_name=name))
+        answer = await ada.type("download", run_name=name)
+        offered = [await ada.pick(answer, *epoch) for epoch in epochs_of(answer)]
+        links = [link for one in offered for link in links_of(one)]
         files = [folder / "checkpoints" / url.rsplit("/", 1)[-1] for url in links]
         for url, file in zip(links, files, strict=True):
             await ada.download(url, file)
@@ -174,7 +179,7 @@ class _Demo:
             (folder / f"metrics-{expert.name}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
 
     def _prove(self, view: RunView, folder: Path, files: list[Path]) -> None:
-        made = {Path(f).name for e in view.spec.experts for f in view.expert(e.name).checkpoints}
+        made = {Path(f.file).name for one in sets(view.run) for f in one.files.values()}
         if {file.name for file in files} != made:
             raise DemoError(f"{view.spec.name}: some checkpoints could not be downloaded.", "")
         require_whole_adapters(view.spec, files)
@@ -191,7 +196,7 @@ class _Demo:
 
 
 def _fresh(home: Path) -> Path:
-    """Create a new folder in `home`: the demo needs an empty installation."""
+    """Create a new folder in `home`, because the demo needs an empty installation."""
     home.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix="demo-", dir=home))
 
@@ -204,7 +209,3 @@ def _empty(out: Path) -> None:
         shutil.rmtree(out)
     out.mkdir(parents=True)
     (out / _MARK).touch()
-
-
-def _since(started: float) -> str:
-    return f"{time.monotonic() - started:.0f} s"

@@ -1,4 +1,4 @@
-"""Checks of the files that the demo produces."""
+"""Checks the files that the demo produces."""
 
 import hashlib
 import json
@@ -31,23 +31,19 @@ class LossFall:
 
     @property
     def share(self) -> float:
-        """The fall as a fraction of the first loss."""
+        """How much the loss fell, as a fraction of the first mean."""
         return 1 - self.last / self.first
 
 
 def loss_fall(metrics: list[Metric]) -> LossFall:
-    """Return how far the loss fell over all steps."""
+    """Return how the loss fell from the first tenth of the steps to the last tenth."""
     tenth = max(1, len(metrics) // 10)
     first, last = metrics[:tenth], metrics[-tenth:]
     return LossFall(sum(m.loss for m in first) / tenth, sum(m.loss for m in last) / tenth)
 
 
 def require_learning(run: str, expert: str, metrics: list[Metric], total_steps: int) -> LossFall:
-    """Return how far the loss fell.
-
-    Raises:
-        DemoError: A step is missing or repeated, or the loss fell too little.
-    """
+    """Require one record per step and a loss that fell far enough; return the fall."""
     if [metric.step for metric in metrics] != list(range(1, total_steps + 1)):
         raise DemoError(f"{run}: the steps of {expert} are not 1 to {total_steps} in order.", "")
     fall = loss_fall(metrics)
@@ -57,12 +53,7 @@ def require_learning(run: str, expert: str, metrics: list[Metric], total_steps: 
 
 
 def require_whole_adapters(spec: RunSpec, files: list[Path]) -> None:
-    """Check that every file is a complete adapter of the run's model, with metadata.
-
-    Raises:
-        AdapterError: A file does not fit the model or has no effect.
-        DemoError: Its metadata is incomplete.
-    """
+    """Require that every file is a complete adapter for the run's model, with metadata."""
     engine, model = RehearsalEngine(), find_model(spec.model)
     for file in files:
         contents = read_contents(file)
@@ -75,11 +66,7 @@ def require_whole_adapters(spec: RunSpec, files: list[Path]) -> None:
 
 
 def require_merges(spec: RunSpec, receipts: dict[str, dict[str, Any]]) -> None:
-    """Check that the speed LoRA of every expert was merged completely.
-
-    Raises:
-        DemoError: A receipt is missing or counts too few layers.
-    """
+    """Require that each expert's speed LoRA, if it has one, was merged into all layers."""
     model = find_model(spec.model)
     expected = RehearsalEngine().module_count(model)
     for expert in spec.experts:
@@ -90,20 +77,16 @@ def require_merges(spec: RunSpec, receipts: dict[str, dict[str, Any]]) -> None:
 
 
 def require_seeds_decide(same: tuple[Path, Path], other: Path) -> None:
-    """Check that a seed determines the bytes of the result.
-
-    Raises:
-        DemoError: It does not.
-    """
+    """Require that the seed alone determines the bytes of the result."""
     first, second, third = (
         hashlib.sha256(path.read_bytes()).hexdigest() for path in (*same, other)
     )
     if first != second:
         raise DemoError("The same seed gave different bytes.", "")
     if first == third:
-        raise DemoError("Another seed gave the same bytes.", "")
+        raise DemoError("A different seed gave the same bytes.", "")
 
 
 def read_receipts(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the receipts of a run by stage."""
+    """Return a run's merge receipts by stage, such as `merge-high`."""
     return {path.stem: json.loads(path.read_text("utf-8")) for path in folder.glob("*.json")}

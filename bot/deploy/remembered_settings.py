@@ -1,6 +1,6 @@
-"""Settings remembered between deploys.
+"""Remembers the settings of a deployment between deploys.
 
-Modal does not return the environment of a container, so it is stored beside the runs.
+Modal does not return a container's environment, so the settings are stored beside the runs.
 """
 
 import json
@@ -27,8 +27,8 @@ class RememberedSettings:
 
     Attributes:
         variables: The values to deploy with.
-        before: The values of the last deploy.
-        kept: Values of the last deploy that are not set now.
+        before: All values of the last deploy.
+        kept: Values reused from the last deploy, because they are not set now.
     """
 
     variables: Mapping[str, str]
@@ -37,7 +37,7 @@ class RememberedSettings:
 
     @classmethod
     def merge(cls, environment: Mapping[str, str], before: Mapping[str, str]) -> Self:
-        """Combine the environment with the last deploy's values, which apply where it sets none.
+        """Add the last deploy's values for variables that the environment does not set.
 
         An empty value resets a variable to its default.
         """
@@ -47,7 +47,7 @@ class RememberedSettings:
         return cls({**kept, **given}, before, kept)
 
     def lines(self) -> list[str]:
-        """Return lines that tell the operator what changed and what was kept."""
+        """Describe to the operator what changed and what was kept."""
         lines = [
             f"{name} changes from {self.before[name]} to {self.variables.get(name, 'its default')}."
             for name in VARIABLES
@@ -55,15 +55,18 @@ class RememberedSettings:
         ]
         if self.kept:
             texts = ", ".join(f"{name}={value}" for name, value in self.kept.items())
-            lines.append(f"Kept from the last deploy: {texts}. Set one to nothing to reset it.")
+            lines.append(f"Kept from the last deploy: {texts}. An empty value resets a variable.")
         return lines
 
     def deployment(self, name: str) -> Deployment:
-        """Return the deployment with these settings."""
         return Deployment.from_env({**self.variables, APP_VARIABLE: name})
 
+    def save(self, store: Store) -> None:
+        """Remember the values for the next deploy."""
+        store.write(store_keys.DEPLOYMENT, json.dumps(dict(self.variables), indent=2).encode())
 
-def read_told(store: Store) -> Mapping[str, str]:
+
+def last_deploy(store: Store) -> Mapping[str, str]:
     """Return the variables of the last deploy; empty before the first.
 
     Raises:
@@ -79,8 +82,3 @@ def read_told(store: Store) -> Mapping[str, str]:
             "Delete it from the runs' Volume with `modal volume rm`, set the variables again and "
             "deploy.",
         ) from error
-
-
-def keep_told(store: Store, told: RememberedSettings) -> None:
-    """Remember the settings for the next deploy."""
-    store.write(store_keys.DEPLOYMENT, json.dumps(dict(told.variables), indent=2).encode())

@@ -1,4 +1,4 @@
-"""Checks of the bot's Discord account: token, application and servers."""
+"""Checks the bot's Discord account: token, application and servers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,8 +6,9 @@ from typing import Any
 import httpx
 
 from bot.doctor.finding import CheckResult, failed, fine, unchecked
-from bot.messages.invite import invite_link, missing_permissions
+from bot.messages.installation import invite_link, missing_permissions
 from bot.settings import Settings
+from training.wording import listed
 
 DISCORD = "https://discord.com"
 TOKEN, APPLICATION, SERVERS, INVITE = (
@@ -15,11 +16,11 @@ TOKEN, APPLICATION, SERVERS, INVITE = (
 )
 _SECONDS = 20.0
 _UNAUTHORIZED = 401
-_PORTAL = "discord.com/developers/applications, your application"
+_PORTAL = "discord.com/developers/applications"
 
 
 class DiscordRefusedError(Exception):
-    """Discord did not answer, or refused; the text says why."""
+    """Discord did not answer, or it refused the request; the text says why."""
 
 
 class DiscordAccount:
@@ -39,23 +40,23 @@ class DiscordAccount:
         self._client.close()
 
     def user(self) -> dict[str, Any] | None:
-        """Return the bot's user, None when Discord does not know the token."""
+        """Return the bot's user; None if Discord does not know the token."""
         answer = self._ask("/users/@me")
         return None if answer.status_code == _UNAUTHORIZED else _content(answer)
 
     def application(self) -> dict[str, Any]:
-        """Return the application that the bot belongs to."""
+        """Return the Discord application that the bot belongs to."""
         return _content(self._ask("/oauth2/applications/@me"))
 
     def servers(self) -> list[dict[str, Any]]:
-        """Return the servers that the bot is in, the first 200."""
+        """Return the first 200 servers that the bot is in."""
         return _content(self._ask("/users/@me/guilds"))
 
     def _ask(self, path: str) -> httpx.Response:
         try:
             return self._client.get(path)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            # Some of these errors quote the request, and with it the token.
+            # Show only the type: the text of some errors quotes the request, including the token.
             raise DiscordRefusedError(
                 f"Discord cannot be reached: {type(error).__name__}."
             ) from None
@@ -63,12 +64,14 @@ class DiscordAccount:
 
 def _content(answer: httpx.Response) -> Any:
     if not answer.is_success:
-        raise DiscordRefusedError(f"Discord answers {answer.status_code} to {answer.url.path}.")
+        raise DiscordRefusedError(
+            f"Discord answered {answer.url.path} with HTTP {answer.status_code}."
+        )
     return answer.json()
 
 
 def chat_findings(settings: Settings) -> Iterator[CheckResult]:
-    """Check the Discord account, one part at a time."""
+    """Yield the result of each check of the bot's Discord account."""
     if settings.discord_token is None:
         why = "LORABOT_DISCORD_TOKEN is not set here; values of Modal secrets cannot be read"
         yield from (unchecked(check, why) for check in (TOKEN, APPLICATION, SERVERS, INVITE))
@@ -76,7 +79,7 @@ def chat_findings(settings: Settings) -> Iterator[CheckResult]:
     token = settings.discord_token.get_secret_value()
     if not token.isascii() or not token.isprintable() or " " in token:
         yield _unknown_token(settings)
-        why = "it needs a valid token"
+        why = "this check needs a valid token"
         yield from (unchecked(check, why) for check in (APPLICATION, SERVERS, INVITE))
         return
     with DiscordAccount(token, settings.discord_url or DISCORD) as account:
@@ -90,7 +93,7 @@ def _look(account: DiscordAccount, settings: Settings) -> Iterator[CheckResult]:
         next(later)
         if user is None:
             yield _unknown_token(settings)
-            yield from (unchecked(check, "it needs a valid token") for check in later)
+            yield from (unchecked(check, "this check needs a valid token") for check in later)
             return
         yield fine(TOKEN, f"belongs to {user['username']}")
         application = account.application()
@@ -111,8 +114,8 @@ def _unknown_token(settings: Settings) -> CheckResult:
     return failed(
         TOKEN,
         "Discord does not accept the token in LORABOT_DISCORD_TOKEN.",
-        f"Reset it at {_PORTAL}, page Bot, and set the new one. For a deployment: "
-        f"modal secret create {secret} LORABOT_DISCORD_TOKEN=... --force",
+        f"Reset it on your application's Bot page at {_PORTAL}, and set the new one. For a "
+        f"deployed bot: modal secret create {secret} LORABOT_DISCORD_TOKEN=... --force",
     )
 
 
@@ -121,20 +124,20 @@ def _application(application: dict[str, Any]) -> CheckResult:
         return failed(
             APPLICATION,
             "It has an interactions endpoint URL, so Discord sends commands there, not to the bot.",
-            f"Clear it at {_PORTAL}, page General Information.",
+            f"Clear it on your application's General Information page at {_PORTAL}.",
         )
     if application.get("bot_require_code_grant"):
         return failed(
             APPLICATION,
             "It requires a code grant, so the invite link cannot add the bot to a server.",
-            f"Turn off Requires OAuth2 Code Grant at {_PORTAL}, page Bot.",
+            f"Turn off Requires OAuth2 Code Grant on your application's Bot page at {_PORTAL}.",
         )
     return fine(APPLICATION, f"{application['name']}, id {application['id']}")
 
 
 def _servers(servers: list[dict[str, Any]], link: str) -> CheckResult:
     if not servers:
-        return failed(SERVERS, "The bot is in no server.", f"Open the invite link: {link}")
+        return failed(SERVERS, "The bot is not in any server.", f"Open the invite link: {link}")
     lacking = {
         server["name"]: missing
         for server in servers
@@ -147,8 +150,6 @@ def _servers(servers: list[dict[str, Any]], link: str) -> CheckResult:
             f"{'; '.join(texts)}.",
             f"Open the invite link again, or give the bot's role these permissions: {link}",
         )
-    names = ", ".join(server["name"] for server in servers[:5])
-    more = f" and {len(servers) - 5} more" if len(servers) > 5 else ""
-    return fine(
-        SERVERS, f"in {names}{more}, with all permissions; single channels may still deny some"
-    )
+    names = listed([server["name"] for server in servers])
+    text = f"in {names}, with all permissions; individual channels may still deny some"
+    return fine(SERVERS, text)

@@ -1,9 +1,9 @@
-"""The result of a check, and how to fix what failed."""
+"""The result of a check, and how to fix a failure."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-from bot.messages.remedy_text import terminal_command
+from bot.messages.remedies import terminal_command
 from training.errors import TrainingError
 
 Status = Literal["fine", "failed", "not checked"]
@@ -20,21 +20,17 @@ class CheckResult:
 
 
 def fine(check: str, text: str) -> CheckResult:
-    """Return a passed check."""
     return CheckResult(check, "fine", text)
 
 
 def failed(check: str, text: str, fix: str) -> CheckResult:
-    """Return a failed check with its fix."""
     return CheckResult(check, "failed", text, fix)
 
 
 def refused(check: str, error: TrainingError) -> CheckResult:
-    """Return a check that failed with an error."""
     command = terminal_command(error.remedy)
     return failed(check, error.cause, f"{error.fix} {command}" if command else error.fix)
 
 
 def unchecked(check: str, why: str) -> CheckResult:
-    """Return a check that was skipped, and why."""
     return CheckResult(check, "not checked", why)

@@ -1,4 +1,4 @@
-"""Checks of this machine: Python, packages, disk space and, for real training, a GPU."""
+"""Checks this machine: Python, packages, disk space and, for real training, the GPU."""
 
 import json
 import shutil
@@ -14,19 +14,22 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from bot.doctor.finding import CheckResult, failed, fine, refused, unchecked
-from bot.hosting.local import musubi_checkout
-from bot.messages.figures import size
+from bot.hosting.linux import require_linux
+from bot.hosting.local import LocalInstallation, musubi_checkout
 from bot.settings import Settings
 from training.deployment.image_pins import PACKAGES, PYTHON
 from training.errors import RequestError
 from training.files.code_path import CODE_ROOT
+from training.files.sizes import size
 from training.musubi.checkout import commit_of
+from training.operations.trash.emptying import TrashBin
+from training.wording import listed
 
 _OLDEST_PYTHON = (3, 11)
 _PROJECT = "wan-lora-bot"
-_ROOM_BYTES = 2 << 30  # datasets and rehearsals
-# A 14B model in 16 bits 28.6 GB, its text encoder 11.4 GB, CLIP 4.8 GB.
-_WEIGHTS_BYTES = 45 * 10**9
+_ROOM_BYTES = 2 << 30  # free space for datasets and rehearsals
+# A 14B model takes 28.6 GB in 16 bits, its text encoder 11.4 GB, and CLIP 4.8 GB.
+WEIGHTS_BYTES = 45 * 10**9
 _PROBE_SECONDS = 120
 _PROBE = (
     "import json, torch\n"
@@ -36,7 +39,7 @@ _PROBE = (
 
 
 def machine_findings(settings: Settings) -> Iterator[CheckResult]:
-    """Check this machine, one part at a time."""
+    """Yield the result of each check of this machine."""
     yield _python()
     yield _packages()
     yield _home(settings.home_folder)
@@ -73,7 +76,7 @@ def _packages() -> CheckResult:
 
 
 def _requirements() -> list[Requirement]:
-    """Return the project's dependencies, from its source or its installed metadata."""
+    """Return the packages required on every system, as listed in pyproject.toml or the metadata."""
     source = CODE_ROOT / "pyproject.toml"
     if source.is_file():
         listed: list[str] = tomllib.loads(source.read_text("utf-8"))["project"]["dependencies"]
@@ -109,15 +112,28 @@ def _room(settings: Settings) -> CheckResult:
     free_bytes = shutil.disk_usage(_existing(home)).free
     has_weights = (home / "models" / "musubi").is_dir()
     needs_weights = settings.musubi_dir is not None and not has_weights
-    need_bytes = _WEIGHTS_BYTES if needs_weights else _ROOM_BYTES
+    need_bytes = WEIGHTS_BYTES if needs_weights else _ROOM_BYTES
     what = "the weights of one 14B model" if needs_weights else "datasets and runs"
+    trash = _trash(settings) if (home / "guilds").is_dir() else ""
     if free_bytes < need_bytes:
         return failed(
             "disk",
-            f"{size(free_bytes)} free, but {what} need {size(need_bytes)}.",
+            f"{size(free_bytes)} free, but {what} need {size(need_bytes)}.{trash}",
             f"Free space on the disk of {home}, or choose another with --home or LORABOT_HOME.",
         )
-    return fine("disk", f"{size(free_bytes)} free; {what} need {size(need_bytes)}")
+    return fine("disk", f"{size(free_bytes)} free; {what} need {size(need_bytes)}.{trash}")
+
+
+def _trash(settings: Settings) -> str:
+    """Return a sentence about the size of the trash and how to empty it; "" if it is empty."""
+    local = LocalInstallation(settings)
+    trash = TrashBin(local.runtime)
+    held = {guild: found for guild in local.guilds() if (found := trash.held(guild)).size_bytes}
+    if not held:
+        return ""
+    total = sum(found.size_bytes for found in held.values())
+    commands = [f"lorabot trash --empty --server {guild}" for guild in held]
+    return f" Removed items take up {size(total)}; to delete them now: {listed(commands)}."
 
 
 def _existing(folder: Path) -> Path:
@@ -125,6 +141,12 @@ def _existing(folder: Path) -> Path:
 
 
 def _musubi(settings: Settings) -> Iterator[CheckResult]:
+    try:
+        require_linux("Training on this machine")
+    except RequestError as error:
+        yield unchecked("musubi-tuner", f"{error.cause} {error.fix}")
+        yield unchecked("GPU", error.cause)
+        return
     if settings.musubi_dir is None:
         why = "LORABOT_MUSUBI_DIR is not set, so this machine only runs rehearsals on its CPU"
         yield unchecked("musubi-tuner", why)
@@ -134,7 +156,7 @@ def _musubi(settings: Settings) -> Iterator[CheckResult]:
         checkout, python = musubi_checkout(settings)
     except RequestError as error:
         yield refused("musubi-tuner", error)
-        yield unchecked("GPU", "checked with musubi-tuner's interpreter, which is not available")
+        yield unchecked("GPU", "this check needs musubi-tuner's interpreter, which is missing")
         return
     yield _commit(checkout)
     yield _gpu(python, settings.gpu)
@@ -164,13 +186,15 @@ def _gpu(python: Path, named: str | None) -> CheckResult:
         return failed(
             "GPU",
             f"{python} cannot load torch: {said.strip().splitlines()[-1]}",
-            "Reinstall musubi-tuner for that interpreter, as README.md says.",
+            "Reinstall musubi-tuner for that interpreter, as described in "
+            "training/musubi/README.md.",
         )
     if found["gpu"] is None:
         return failed(
             "GPU",
             f"torch {found['torch']} sees no GPU.",
-            "Install the NVIDIA driver and a matching CUDA build of torch; see nvidia-smi.",
+            "Install NVIDIA driver 580 or newer, or the CUDA build of torch that fits your driver "
+            "(nvidia-smi shows its version), as described in training/musubi/README.md.",
         )
     note = "" if named else "; set LORABOT_GPU to refuse runs that do not fit it"
     return fine("GPU", f"{found['gpu']}, torch {found['torch']}{note}")

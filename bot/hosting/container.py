@@ -1,4 +1,4 @@
-"""The bot in a container: connected before it counts as ready, gone when it fails."""
+"""Runs the bot in a container, which is replaced once the bot has left Discord."""
 
 import asyncio
 import logging
@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
 from bot.hosting.bot import RunningBot, running_bot
-from bot.hosting.startup_report import StartWord, key
+from bot.hosting.startup_report import StartupReport, report_key
 from bot.installation import Installation
 from bot.sandbox.connect import point_discord_at
 from bot.service.threads import in_thread
 from training.deployment.names import Deployment
 
-# Threads mostly wait for the store; a small container has only 5 by default.
+# Threads mostly wait for the store, so allow more than the default (5 in a small container).
 _WAITING_AT_ONCE = 32
 logger = logging.getLogger(__name__)
 
@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 class HostedBot:
     """One copy of the bot.
 
-    The container counts as ready once `start` returns. By then this copy is connected and stands
-    by, so the old copy can stop without missing a command.
+    The container counts as ready once `start` returns. By then this copy is connected and ready to
+    take over, so that no command is lost when the old copy stops.
     """
 
     def __init__(
@@ -44,9 +44,10 @@ class HostedBot:
         try:
             await self._start()
         except Exception as error:
-            # The host restarts the container at once: do not hammer Discord.
+            # Pause first: the host restarts a failed container at once, and too many logins would
+            # get the bot blocked by Discord.
             logger.error("the bot cannot start; trying again later: %s", error)  # noqa: TRY400
-            await self._tell(StartWord.of(error))
+            await self._report(StartupReport.of(error))
             await self._stack.aclose()
             await asyncio.sleep(self._pause_seconds)
             raise
@@ -66,12 +67,12 @@ class HostedBot:
         )
         logger.info("the bot serves %d servers", len(bot.client.guilds))
         self._watch = asyncio.create_task(self._end_with(bot), name="watch over the bot")
-        await self._tell(StartWord.of())
+        await self._report(StartupReport.of())
 
-    async def _tell(self, word: StartWord) -> None:
-        board, data = self._installation.runtime.board, word.model_dump_json().encode()
+    async def _report(self, report: StartupReport) -> None:
+        live, data = self._installation.runtime.live, report.model_dump_json().encode()
         try:
-            await in_thread(board.show, key(self._deployment.deploy), data)
+            await in_thread(live.publish, report_key(self._deployment.deploy), data)
         except OSError:
             logger.warning("the startup report could not be stored", exc_info=True)
 
@@ -82,7 +83,7 @@ class HostedBot:
         await self._stack.aclose()
 
     async def _end_with(self, bot: RunningBot) -> None:
-        """Close the web side when the bot has left Discord, so that the container is replaced."""
+        """When the bot has left Discord, stop the web server, so that the container is replaced."""
         await asyncio.wait({bot.ended})
         logger.error("the bot has left Discord", exc_info=bot.ended.exception())
         await bot.web.stop()

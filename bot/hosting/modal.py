@@ -1,6 +1,6 @@
-"""The composition root of a Modal deployment, for the bot and for operators."""
+"""Assembles an installation on Modal from its adapters, for the bot and for operators."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from bot.installation import Installation
 from bot.settings import Settings
@@ -10,36 +10,41 @@ from storage.modal.runtime import open_runtime, scratch_folder
 from training.deployment.names import SERVER_PORT_VARIABLE, Deployment
 from training.deployment.resources import BOT
 from training.errors import BackendError
+from training.store_keys import Area
 
 
 class ModalInstallation(Installation):
-    """A Modal deployment; its stages run on Modal."""
+    """A Modal deployment, whose stages run on Modal."""
 
-    def __init__(self, settings: Settings, deployment: Deployment) -> None:
+    def __init__(
+        self, settings: Settings, deployment: Deployment, *, mounted: Collection[Area] = ()
+    ) -> None:
+        """Open a deployment; `mounted` are the storage areas that are mounted here, read-only."""
         self.deployment = deployment
-        parts = open_runtime(deployment, settings=settings)
-        # Local to this process and rebuilt from the runs; never on a Volume.
+        parts = open_runtime(deployment, read_only=mounted, settings=settings)
+        # Each process has its own index, on its own disk, and rebuilds it from the runs.
         index = SqliteRunIndex(scratch_folder() / "index.sqlite")
-        super().__init__(settings, parts.runtime, parts.claims, index)
+        super().__init__(settings, parts.runtime, lambda: parts.claims, index)
 
 
 def open_hosted(
     deployment: Deployment, environment: Mapping[str, str], url: str | None
 ) -> ModalInstallation:
-    """Open the deployment from inside a bot container; `url` is the bot's address."""
+    """Open the deployment from inside the bot's container; `url` is the bot's public address."""
     port = environment.get(SERVER_PORT_VARIABLE, BOT.port)
     read = Settings.read(scratch_folder())
     hosted = {"web_host": "0.0.0.0", "web_port": int(port), "web_url": read.web_url or url}
-    installation = ModalInstallation(read.model_copy(update=hosted), deployment)
+    settings = read.model_copy(update=hosted)
+    installation = ModalInstallation(settings, deployment, mounted=BOT.areas)
     installation.load()
     return installation
 
 
 def require_health(url: str | None) -> None:
-    """Raise if the bot's web side does not answer or the bot is not connected to Discord.
+    """Require that the bot's web server answers and the bot is connected to Discord.
 
     Raises:
-        BackendError: The bot does not serve.
+        BackendError: The bot is not healthy.
     """
     fix = "Modal restarts it automatically. If this persists, run `lorabot doctor`."
     if url is None:

@@ -1,4 +1,4 @@
-"""The report of a deployed bot on whether it started."""
+"""The report in which a deployed bot says whether it started."""
 
 from typing import Self
 
@@ -7,17 +7,16 @@ from pydantic import BaseModel, ConfigDict
 from training.errors import TrainingError
 
 
-def key(deploy: str) -> str:
-    """Return the board key of a deploy's startup report."""
+def report_key(deploy: str) -> str:
     return f"bot/start/{deploy}"
 
 
-class StartWord(BaseModel):
-    """Whether the newest copy of a deploy started.
+class StartupReport(BaseModel):
+    """Whether the newest copy of a deployed bot started.
 
     Attributes:
-        cause: Why it could not start; empty if it started.
-        fix: What to do about it, if known.
+        cause: Why the bot could not start; empty if it started.
+        fix: What to do about it; empty if unknown.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -27,7 +26,7 @@ class StartWord(BaseModel):
 
     @classmethod
     def of(cls, error: Exception | None = None) -> Self:
-        """Return the report of a start, failed if there is an `error`."""
+        """Return the report of a start that failed with `error`; None means that it succeeded."""
         match error:
             case None:
                 return cls()

@@ -1,7 +1,8 @@
-"""A card: what a message shows, within Discord's limits for an embed by construction."""
+"""The content of a message, kept within Discord's limits for an embed."""
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import ClassVar
 
 from bot.messages.markdown import ELLIPSIS, cut, length
 
@@ -20,7 +21,7 @@ _MORE = f"\n{ELLIPSIS}"
 
 
 class Colour(IntEnum):
-    """The edge of a card says at a glance how things stand."""
+    """The colour of a card's edge."""
 
     NEUTRAL = 0x80848E
     ACTIVE = 0x3B82F6
@@ -31,7 +32,7 @@ class Colour(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One titled paragraph; inline ones stand side by side."""
+    """A titled paragraph; inline fields share a row."""
 
     name: str
     value: str
@@ -40,11 +41,13 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What one message shows; longer content is cut between its marks, the last fields first.
+    """The content of one message, cut to fit Discord's limits; the last fields are cut first.
 
     Attributes:
-        image: Address of a picture; `attachment://name` is a file of the same message.
+        image: URL of a picture, or `attachment://name` for a file attached to the message.
     """
+
+    _limit: ClassVar[int] = TOTAL_LIMIT
 
     title: str
     description: str = ""
@@ -55,25 +58,16 @@ class Card:
 
     def __post_init__(self) -> None:
         title, footer = cut(self.title, TITLE_LIMIT), cut(self.footer, FOOTER_LIMIT)
-        room = TOTAL_LIMIT - length(title) - length(footer)
+        room = self._limit - length(title) - length(footer)
         description = cut(self.description, min(DESCRIPTION_LIMIT, room))
         fields = _fit(self.fields, room - length(description))
-        # Frozen: what fits is set here once, so that no card breaks a limit.
-        for name, value in (
-            ("title", title),
-            ("footer", footer),
-            ("description", description),
-            ("fields", fields),
-        ):
-            object.__setattr__(self, name, value)
-
-    def with_image(self, address: str) -> "Card":
-        """Return the card with a picture."""
-        return replace(self, image=address)
+        cut_down = {"title": title, "footer": footer, "description": description, "fields": fields}
+        for name, value in cut_down.items():
+            object.__setattr__(self, name, value)  # the class is frozen
 
     @property
     def text(self) -> str:
-        """Return all that the card says, in reading order."""
+        """Return all texts of the card, in reading order."""
         fields = (part for field in self.fields for part in (field.name, field.value))
         parts = (self.title, self.description, *fields, self.footer)
         return "\n".join(part for part in parts if part)
@@ -96,7 +90,7 @@ def _fit(fields: tuple[Field, ...], room: int) -> tuple[Field, ...]:
 
 
 def _with_more(field: Field) -> Field:
-    """Return the last field that fits, with a sign that others do not."""
+    """Mark the last field that fits, to show that others were left out."""
     if field.value.endswith(ELLIPSIS) or length(field.value) < _LEAST_VALUE:
         return field
     return replace(field, value=cut(field.value, length(field.value) - len(_MORE)) + _MORE)

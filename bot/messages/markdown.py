@@ -1,15 +1,15 @@
-"""Text in Discord's markdown: taking foreign text literally, and cutting between its marks."""
+"""Discord's markdown: escaping text, and cutting it without breaking its markup."""
 
 import re
 import textwrap
 
 ELLIPSIS = "…"
 
-# An underscore before a letter or digit can open emphasis but never close it, so that
-# my_file_name.mp4 stays as it is.
+# An underscore before a letter or digit is not escaped, so my_file_name.mp4 stays as it is. Such an
+# underscore can open emphasis but never close it.
 _SPECIAL = re.compile(r"[\\*`~|\[<]|_(?![A-Za-z0-9])")
 _LINE_START = re.compile(r"^(\s*)([#>+-])", re.MULTILINE)
-# What must not be cut in two, then words, then marks that stand alone.
+# Matches markup that must not be split, else a word, else a single character.
 _PIECE = re.compile(
     r"""
       ```.*?```
@@ -28,22 +28,22 @@ _MARKED = ("```", "\\", "`", "[", "**", "<")
 
 
 def escape(text: str) -> str:
-    """Return the markdown that shows `text` as it is."""
+    """Return markdown that shows `text` literally."""
     return _LINE_START.sub(r"\1\\\2", _SPECIAL.sub(r"\\\g<0>", text))
 
 
 def one_line(text: str) -> str:
-    """Return `text` without line breaks and characters that do not print."""
+    """Return `text` as one line; unprintable characters and runs of spaces become one space."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def length(text: str) -> int:
-    """Return how many characters Discord's clients count: UTF-16 units."""
+    """Return the length as Discord counts it, in UTF-16 code units."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def cut(text: str, limit: int) -> str:
-    """Return `text`, or its longest beginning within `limit` that ends between marks, and `…`."""
+    """Return `text`, shortened to `limit` and ending in `…` if it is longer; markup stays whole."""
     if length(text) <= limit:
         return text
     room = limit - length(ELLIPSIS)
@@ -51,7 +51,7 @@ def cut(text: str, limit: int) -> str:
     for match in _PIECE.finditer(text):
         piece = match[0]
         if length(piece) > room:
-            # A word may be split where nothing else would be left; marked text never.
+            # Split a word only if nothing would be kept otherwise; never split markup.
             if not "".join(kept).strip() and not piece.startswith(_MARKED):
                 kept.append(_prefix(piece, room))
             break
@@ -60,9 +60,15 @@ def cut(text: str, limit: int) -> str:
     return "".join(kept).rstrip() + ELLIPSIS
 
 
-def join_lines(lines: list[str], limit: int, more: str = "and {} more") -> str:
-    """Return the lines that fit into `limit` whole; the others are counted in a last one."""
-    if length("\n".join(lines)) <= limit:
+def join_lines(
+    lines: list[str], limit: int, more: str = "and {} more", *, of: int | None = None
+) -> str:
+    """Return the lines that fit into `limit`; a last line counts the others.
+
+    `of` is the total number of lines, for when `lines` holds only the first few.
+    """
+    total = len(lines) if of is None else of
+    if total == len(lines) and length("\n".join(lines)) <= limit:
         return "\n".join(lines)
     room = limit - len(more) - 8
     kept: list[str] = []
@@ -71,7 +77,7 @@ def join_lines(lines: list[str], limit: int, more: str = "and {} more") -> str:
         if room < 0:
             break
         kept.append(line)
-    return cut("\n".join([*kept, more.format(len(lines) - len(kept))]), limit)
+    return cut("\n".join([*kept, more.format(total - len(kept))]), limit)
 
 
 def _prefix(word: str, units: int) -> str:
@@ -83,7 +89,7 @@ _WIDTH = 96
 
 
 def wrapped(text: str, indent: int = 2, *, hanging: int = 0) -> list[str]:
-    """Return a paragraph as lines; those after the first stand `hanging` further in."""
+    """Wrap a paragraph; all lines but the first are indented by `hanging` more characters."""
     return textwrap.wrap(
         one_line(text),
         _WIDTH,

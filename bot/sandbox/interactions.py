@@ -1,4 +1,4 @@
-"""Interaction lifecycle: acknowledged once within 3 s, followed up for 15 minutes."""
+"""Interactions: the bot acknowledges each once within 3 s and can follow up for 15 minutes."""
 
 import asyncio
 import secrets
@@ -8,10 +8,9 @@ from typing import Any, Literal
 from bot.sandbox.payloads import user_payload
 from bot.sandbox.wire import EPHEMERAL, LOADING, ApiError, Json, invalid, unknown
 from bot.sandbox.world.attachments import FilePart
-from bot.sandbox.world.changes import Changes
 from bot.sandbox.world.components import check_modal
 from bot.sandbox.world.messages import MessageDraft, Messages
-from bot.sandbox.world.world import World
+from bot.sandbox.world.world import Changes, World
 
 ANSWER_SECONDS = 3.0
 TOKEN_SECONDS = 15 * 60
@@ -42,7 +41,7 @@ class Interaction:
     status: Status = "pending"
     response_type: int | None = None
     original_id: str | None = None
-    answer_id: str | None = None  # first message with content, not a deferral
+    answer_id: str | None = None  # the first message with content, so not a deferral
     message_ids: set[str] = field(default_factory=set[str])
     choices: list[Json] = field(default_factory=list[Json])
     modal: Json | None = None
@@ -78,12 +77,11 @@ class Interactions:
         return interaction
 
     def expire(self, interaction: Interaction) -> None:
-        """Fail an interaction that is still unanswered."""
         if interaction.status == "pending":
             self._advance(interaction, "failed")
 
     def get(self, interaction_id: str) -> Interaction:
-        """Return an interaction; raises the API's 404."""
+        """Return an interaction; raises the API's 404 if it does not exist."""
         if found := self._by_id.get(interaction_id):
             return found
         raise unknown("interaction")
@@ -191,7 +189,7 @@ class Interactions:
         self._changes.publish("interaction", {"id": interaction.id, "user": interaction.user_id})
 
     def response_body(self, interaction: Interaction) -> Json:
-        """Return the callback's response body; the route adds the message."""
+        """Return the body of the response to the callback; the route adds the message to it."""
         body: Json = {"id": interaction.id, "type": interaction.type}
         message_id = interaction.original_id
         if message_id is not None:
@@ -232,11 +230,8 @@ class Interactions:
         return edited
 
     def own_message(self, interaction: Interaction, message_id: str) -> Json:
-        """Return a message of this interaction by id or `@original`; raises the API's 404."""
+        """Return a message of this interaction by id or `@original`, or raise the API's 404."""
         found: Any = interaction.original_id if message_id == "@original" else message_id
         if found not in interaction.message_ids:
             raise unknown("Message")
         return self._messages.find(found)
-
-    def delete(self, interaction: Interaction, message_id: str) -> None:
-        self._messages.delete(self.own_message(interaction, message_id))

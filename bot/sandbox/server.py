@@ -1,72 +1,45 @@
 """The sandbox server: a local Discord stand-in for bots and a chat page for people."""
 
+import asyncio
 import errno
+import hmac
 import secrets
 import time
 from importlib.resources import files
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
-from bot.sandbox.faults import Faults
-from bot.sandbox.gateway.events import GatewayEvents
-from bot.sandbox.gateway.gateway import Gateway
-from bot.sandbox.guard import FILE_HEADERS, HEADERS, Guard, guarding
-from bot.sandbox.interactions import Interactions
-from bot.sandbox.payloads import Views
-from bot.sandbox.people.api import PersonApi
-from bot.sandbox.people.outbox import Outbox
-from bot.sandbox.people.people import People
-from bot.sandbox.people.stream import Stream
-from bot.sandbox.rest.application import ApplicationRoutes
+from bot.sandbox.faults import DownloadFault
+from bot.sandbox.people.api import PersonApi, Stream
+from bot.sandbox.rest.application import ApplicationRoutes, CommandRoutes
+from bot.sandbox.rest.channels import MessageRoutes, ThreadRoutes
 from bot.sandbox.rest.dispatch import PREFIX, Rest
 from bot.sandbox.rest.interactions import InteractionRoutes
-from bot.sandbox.rest.messages import MessageRoutes
-from bot.sandbox.rest.rate_limits import RateLimits
-from bot.sandbox.rest.threads import ThreadRoutes
-from bot.sandbox.wire import MAX_REQUEST_BYTES, Clock, Snowflakes
-from bot.sandbox.world.archive import SandboxError, WorldArchive
-from bot.sandbox.world.attachments import Attachments
-from bot.sandbox.world.changes import Change, Changes
-from bot.sandbox.world.commands import Commands
-from bot.sandbox.world.messages import Messages
-from bot.sandbox.world.threads import Threads
-from bot.sandbox.world.world import World
+from bot.sandbox.sandbox import Sandbox
+from bot.sandbox.wire import MAX_REQUEST_BYTES, Clock
+from bot.sandbox.world.archive import SandboxError
+from bot.service.threads import in_thread
+from bot.web.assets import PAGE_HEADERS, asset
 
 _HOST = "127.0.0.1"
-_PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+_GROUPS = (MessageRoutes, ThreadRoutes, ApplicationRoutes, CommandRoutes, InteractionRoutes)
+# An uploaded page is displayed, but sandboxed so that its scripts cannot reach the chat page.
+_FILE_HEADERS = {**PAGE_HEADERS, "Content-Security-Policy": "sandbox; default-src 'none'"}
 
 
-class SandboxServer:
-    """One sandbox, with its state in the folder `home`."""
+class SandboxServer(Sandbox):
+    """A sandbox served over HTTP and WebSocket on this machine."""
 
     def __init__(
         self, home: Path, *, clock: Clock = time.time, page_secret: str | None = None
     ) -> None:
-        self._archive = archive = WorldArchive(home)
-        self.clock = clock
-        ids = Snowflakes(clock, archive.newest_id())
-        self.world = World(archive, ids, clock)
-        self.bot_token = archive.token("bot")
+        super().__init__(home, clock)
         self.secret = page_secret or secrets.token_urlsafe(24)
         self.port = 0
-        self._changes = Changes()
-        self.attachments = Attachments(archive, ids, clock)
-        self.messages = Messages(archive, self.world, self.attachments, self._changes)
-        self._threads = Threads(self.world, self.messages, self._changes)
-        self.views = Views(self.world, self.attachments)
-        self.commands = Commands(archive, self.world, self._changes)
-        self.interactions = Interactions(self.world, self.messages, self._changes)
-        self.gateway = Gateway(self.world, self.bot_token)
-        self.limits = RateLimits(clock)
-        self.faults = Faults(self.gateway, self.messages, self.world, self._changes)
-        self.rest = Rest(self.bot_token, self.limits, self.faults)
-        outbox = Outbox(self.world, self.interactions, self.views, self.gateway, self.faults)
-        self._people = People(
-            self.world, self.commands, self.messages, self._threads, self.attachments, outbox
-        )
-        self._stream = Stream(self.world, self.views, self.interactions)
-        self._guard = Guard(self.secret)
+        self.rest = Rest(self)
+        self._stream = Stream(self)
         self._runner: web.AppRunner | None = None
 
     @property
@@ -76,12 +49,12 @@ class SandboxServer:
 
     @property
     def api_base(self) -> str:
-        """Replaces https://discord.com/api/v10."""
+        """The REST address to use instead of https://discord.com/api/v10."""
         return self.base_url + PREFIX
 
     @property
     def gateway_url(self) -> str:
-        """Replaces wss://gateway.discord.gg/."""
+        """The gateway address to use instead of wss://gateway.discord.gg/."""
         return f"ws://{_HOST}:{self.port}/gateway"
 
     @property
@@ -108,7 +81,6 @@ class SandboxServer:
                 f"Port {port} is already in use.", "Choose another port, or stop the other program."
             ) from error
         self.port = site.port or port
-        self._guard.port = self.port
         self.attachments.base_url = self.base_url
         self.gateway.url = self.gateway_url
 
@@ -118,58 +90,68 @@ class SandboxServer:
         await self.gateway.close()
         if self._runner is not None:
             await self._runner.cleanup()
-        self._archive.close()
+        self.archive.close()
 
     def _application(self) -> web.Application:
-        app = web.Application(
-            client_max_size=2 * MAX_REQUEST_BYTES, middlewares=[guarding(self._guard)]
-        )
-        self._install_rest(app)
-        self._install_person(app)
+        app = web.Application(client_max_size=2 * MAX_REQUEST_BYTES, middlewares=[self._guard])
+        self.rest.install(app, [route for group in _GROUPS for route in group(self).routes()])
+        PersonApi(self, self._stream).install(app)
         app.router.add_get("/gateway", self.gateway.serve)
         app.router.add_get("/attachments/{channel}/{id}/{name}", self._download)
         app.router.add_get("/sandbox/{name:.*}", _page)
         return app
 
-    def _install_rest(self, app: web.Application) -> None:
-        world, messages, threads = self.world, self.messages, self._threads
-        changes, views = self._changes, self.views
-        events = GatewayEvents(world, views)
-
-        def announce(change: Change) -> None:
-            if event := events.of(change):
-                self.gateway.dispatch(event)
-
-        changes.listen(announce)
-        routes = [
-            *MessageRoutes(world, messages, threads, views, changes, self.limits).routes(),
-            *ThreadRoutes(world, messages, threads, changes).routes(),
-            *ApplicationRoutes(world, self.commands, self.gateway, changes).routes(),
-            *InteractionRoutes(self.interactions, self.views).routes(),
-        ]
-        self.rest.install(app, routes)
-
-    def _install_person(self, app: web.Application) -> None:
-        self._changes.listen(self._stream.tell)
-        api = PersonApi(
-            self.world, self._people, self.messages, self.views, self.interactions, self._stream
-        )
-        api.install(app)
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Check Host and Origin of every request, and the secret on the page's API."""
+        hosts = {f"{name}:{self.port}" for name in (_HOST, "localhost")}
+        # Guard against DNS rebinding, where a foreign host name resolves to this machine.
+        if request.headers.get("Host") not in hosts:
+            return _refused(421, "Wrong host.", "Open the link printed at startup.")
+        origin = request.headers.get("Origin")
+        if origin is not None and origin not in {f"http://{host}" for host in hosts}:
+            return _refused(403, "Wrong origin.", "Open the sandbox's own page.")
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        knows_secret = hmac.compare_digest(given.encode(), self.secret.encode())
+        if request.path.startswith("/sandbox/api/") and not knows_secret:
+            return _refused(401, "Missing or wrong secret.", "Open the link printed at startup.")
+        return await handler(request)
 
     async def _download(self, request: web.Request) -> web.StreamResponse:
         found = self.attachments.open(request.raw_path)
         if found is None:
             return web.Response(status=404, text="This content is no longer available.")
         record, path = found
+        if fault := self.faults.take_download():
+            return await _failed_download(request, path, fault)
         kind = record["content_type"] or "application/octet-stream"
-        return web.FileResponse(path, headers={"Content-Type": kind, **FILE_HEADERS})
+        return web.FileResponse(path, headers={"Content-Type": kind, **_FILE_HEADERS})
+
+
+async def _failed_download(
+    request: web.Request, path: Path, fault: DownloadFault
+) -> web.StreamResponse:
+    if fault in ("503", "404"):
+        return web.Response(status=int(fault), text="a fault on demand")
+    if fault == "hang":
+        await asyncio.Event().wait()  # until the client goes away
+    content = await in_thread(path.read_bytes)
+    response = web.StreamResponse(headers={"Content-Length": str(len(content))})
+    await response.prepare(request)
+    await response.write(content[: len(content) // 2])
+    _reset(request)
+    return response
+
+
+def _reset(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def _refused(status: int, cause: str, fix: str) -> web.Response:
+    return web.json_response({"cause": cause, "fix": fix}, status=status)
 
 
 async def _page(request: web.Request) -> web.StreamResponse:
-    name = request.match_info["name"] or "index.html"
-    file = files("bot.sandbox").joinpath("page", name)
-    kind = _PAGE_TYPES.get(Path(name).suffix)
-    if "/" in name or kind is None or not file.is_file():
-        return web.Response(status=404)
-    headers = {**HEADERS, "Content-Type": f"{kind}; charset=utf-8", "Cache-Control": "no-cache"}
-    return web.Response(body=file.read_bytes(), headers=headers)
+    found = asset(request.match_info["name"] or "index.html", files("bot.sandbox") / "page")
+    return found or web.Response(status=404)

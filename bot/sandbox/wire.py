@@ -1,11 +1,10 @@
-"""Wire basics: JSON, timestamps, snowflake ids, API errors."""
+"""JSON, timestamps, snowflake ids and API errors."""
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-# Validated against the OpenAPI document, not by the type checker.
+# Objects of the API. Their fields are checked at run time, against Discord's OpenAPI document.
 Json = dict[str, Any]
 Clock = Callable[[], float]
 
@@ -17,12 +16,12 @@ MAX_REQUEST_BYTES = 25 * 1024 * 1024
 
 
 def objects(value: Any) -> list[Json]:
-    """Return a list field, empty if null or missing."""
+    """Return a list field's value; [] if it is null or missing."""
     return value or []
 
 
 def inner(record: Json, key: str) -> Json:
-    """Return an object field, empty if null or missing."""
+    """Return an object field's value; {} if it is null or missing."""
     return record.get(key) or {}
 
 
@@ -62,8 +61,15 @@ _UNKNOWN = {
 
 
 def unknown(what: str) -> ApiError:
-    """Return the 404 for a missing `what`."""
+    """Return the 404 error about an unknown `what`, such as "Channel"."""
     return ApiError(404, _UNKNOWN[what], f"Unknown {what}")
+
+
+def known(what: str, record: Json | None) -> Json:
+    """Return `record`; raise the 404 error of `unknown(what)` if it is None."""
+    if record is None:
+        raise unknown(what)
+    return record
 
 
 def isoformat(seconds: float) -> str:
@@ -86,13 +92,3 @@ class Snowflakes:
 def created_at(snowflake: str) -> float:
     """Return an id's creation time in Unix seconds."""
     return ((int(snowflake) >> 22) + EPOCH_MS) / 1000
-
-
-_USER, _ROLE = re.compile(r"<@!?(\d+)>"), re.compile(r"<@&(\d+)>")
-
-
-def mentioned(content: str) -> tuple[list[str], list[str], bool]:
-    """Return the mentioned user ids, role ids, and whether everyone is mentioned."""
-    users = list(dict.fromkeys(_USER.findall(content)))
-    roles = list(dict.fromkeys(_ROLE.findall(content)))
-    return users, roles, "@everyone" in content or "@here" in content

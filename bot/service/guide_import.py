@@ -1,4 +1,4 @@
-"""Brings datasets and LoRA files of somebody who followed the guide into an installation."""
+"""Imports datasets and LoRA files from the Modal Volumes of the guide (see README.md)."""
 
 import tempfile
 import zipfile
@@ -6,147 +6,142 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, Protocol
+from typing import BinaryIO, Protocol
 
 from bot.installation import Installation
-from bot.messages.figures import count, size
+from bot.messages.imports import ImportedItem
 from training.errors import DatasetError, NotFoundError, RequestError, TrainingError
+from training.files import zip_format
+from training.files.sizes import size
+from training.files.temporary import scratch_folder
+from training.files.windows_names import portable
 from training.lora.origin import proven_models, read_origin
 from training.registry.dataset_draft import Upload
-from training.registry.guide_volumes import FoundCheckpoint, FoundDataset, SourceFile, config_names
+from training.registry.guide_volumes import (
+    FoundDataset,
+    FoundLora,
+    SourceFile,
+    config_mentions,
+)
 from training.registry.loras import open_adapter
 from training.vocabulary import ExpertName
 
 Watch = Callable[[int], None]
-Kind = Literal["dataset", "checkpoint"]
-Status = Literal["imported", "there already", "not imported"]
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 class Source(Protocol):
-    """A Volume that is read and never written."""
+    """A Modal Volume, opened read-only."""
 
     def files(self) -> list[SourceFile]:
-        """Return all its files; `FileNotFoundError` when there is no such Volume."""
+        """Return all files.
+
+        Raises:
+            FileNotFoundError: The Volume does not exist.
+        """
         ...
 
     def copy(self, path: str, target: BinaryIO, watch: Watch) -> None:
-        """Write a file's content to `target`, telling how many bytes are there."""
+        """Write a file to `target`; call `watch` with the number of bytes written so far."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one item, in words; `fix` is what helps one that was not imported."""
-
-    kind: Kind
-    name: str
-    status: Status
-    text: str
-    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What a person says LoRA files are for; what is left open is read from their headers."""
+    """The model and expert that the user named; for None, the file's header decides."""
 
     model: str | None = None
     expert: ExpertName | None = None
 
 
 class GuideImport:
-    """Imports what was found, item by item; an item that cannot be imported stops no other."""
+    """Imports one item per call. An error becomes the item's result; it is not raised."""
 
     def __init__(self, installation: Installation, guild: str, by: str) -> None:
         self._installation, self._guild, self._by = installation, guild, by
 
-    def dataset(self, source: Source, found: FoundDataset, watch: Watch) -> Outcome:
-        """Store a dataset as the next version of its name, checked as an upload is."""
+    def dataset(self, source: Source, found: FoundDataset, watch: Watch) -> ImportedItem:
+        """Check a dataset like an upload, and store it as the next version under its name."""
         try:
             return self._dataset(source, found, watch)
         except (TrainingError, OSError) as error:
-            return _refused("dataset", found.name, error)
+            return ImportedItem(kind="dataset", name=found.name, result=error)
 
-    def checkpoint(
-        self, source: Source, found: FoundCheckpoint, binding: Binding, watch: Watch
-    ) -> Outcome:
-        """Store a LoRA file as one that trainings can start from."""
+    def lora(
+        self, source: Source, found: FoundLora, binding: Binding, watch: Watch
+    ) -> ImportedItem:
+        """Store a LoRA file that runs can start from."""
         try:
-            return self._checkpoint(source, found, binding, watch)
+            return self._lora(source, found, binding, watch)
         except (TrainingError, OSError) as error:
-            return _refused("checkpoint", found.name, error)
+            return ImportedItem(kind="checkpoint", name=found.name, result=error)
 
-    def _dataset(self, source: Source, found: FoundDataset, watch: Watch) -> Outcome:
+    def _dataset(self, source: Source, found: FoundDataset, watch: Watch) -> ImportedItem:
         datasets = self._installation.datasets
         most = datasets.limits.archive_bytes
         if found.size_bytes > most:
             raise DatasetError(
-                f"Its files have {size(found.size_bytes)}, and a zip may have {size(most)}.",
+                f"Its files total {size(found.size_bytes)}; the limit is {size(most)}.",
                 "Raise LORABOT_DATASET_ZIP_GIB and LORABOT_DATASET_UNPACKED_GIB.",
             )
         before = {version.number for version in datasets.versions(self._guild, found.name)}
-        with tempfile.TemporaryDirectory(prefix="lorabot-import-") as folder:
-            archive = Path(folder) / f"{found.name}.zip"
+        with scratch_folder("import") as folder:
+            archive = folder / f"{found.name}.zip"
             _write_zip(archive, source, found, watch)
             upload = Upload(archive=archive, by=self._by, file_name=archive.name)
             version, report = datasets.add(self._guild, found.name, upload)
-        if version.number in before:
-            return Outcome("dataset", found.name, "there already", f"as {version.ref}")
-        what = f"{count(version.images, 'image')} and {count(version.clips, 'clip')}"
-        findings = len(report.findings)
-        note = f"; {count(findings, 'finding')}" if findings else ""
-        return Outcome("dataset", found.name, "imported", f"{version.ref}: {what}{note}")
+        return ImportedItem(
+            kind="dataset",
+            name=found.name,
+            result=version,
+            is_new=version.number not in before,
+            findings=len(report.findings),
+        )
 
-    def _checkpoint(
-        self, source: Source, found: FoundCheckpoint, binding: Binding, watch: Watch
-    ) -> Outcome:
-        checkpoints, file = self._installation.loras, found.file.pure.name
+    def _lora(
+        self, source: Source, found: FoundLora, binding: Binding, watch: Watch
+    ) -> ImportedItem:
+        loras, file = self._installation.loras, portable(found.file.pure.name)
         with suppress(NotFoundError):
-            record = checkpoints.find(self._guild, found.name)
+            record = loras.find(self._guild, found.name)
             if record.file_name != file:
                 raise RequestError(
-                    f"Another checkpoint is called {found.name}: it was {record.file_name}.",
-                    f"Remove or keep that one; lorabot checkpoint remove {found.name} removes it.",
+                    f"{found.name} is already the name of another checkpoint, {record.file_name}.",
+                    f"Keep that one, or remove it: lorabot checkpoint remove {found.name}.",
                 )
-            text = f"for {record.model}, {record.expert}"
-            return Outcome("checkpoint", found.name, "there already", text)
-        with tempfile.TemporaryDirectory(prefix="lorabot-import-") as folder:
-            path = Path(folder) / file
+            return ImportedItem(kind="checkpoint", name=found.name, result=record, is_new=False)
+        with scratch_folder("import") as folder:
+            path = folder / file
             with path.open("wb") as target:
                 source.copy(found.file.path, target, watch)
             model = binding.model or _model_of(path)
-            record = checkpoints.add(
+            record = loras.add(
                 self._guild, path, model=model, expert=binding.expert, name=found.name, by=self._by
             )
-        told = "as you said" if binding.model else "as its header says"
-        text = f"for {record.model} {told}, {record.expert}, rank {record.rank}"
-        open_questions = "".join(f"; not proven: {question}" for question in record.unproven)
-        return Outcome("checkpoint", found.name, "imported", f"{text}{open_questions}")
-
-
-def _refused(kind: Kind, name: str, error: TrainingError | OSError) -> Outcome:
-    if isinstance(error, TrainingError):
-        return Outcome(kind, name, "not imported", error.cause, error.fix)
-    return Outcome(kind, name, "not imported", f"{error}.", "Mend that and import it again.")
+        return ImportedItem(
+            kind="checkpoint",
+            name=found.name,
+            result=record,
+            is_model_named=binding.model is not None,
+        )
 
 
 def _model_of(path: Path) -> str:
-    """Return the model that a file's header names.
+    """Return the model that the header of a file names.
 
     Raises:
-        RequestError: It names none.
+        RequestError: The header names no model.
     """
     models = proven_models(read_origin(open_adapter(path).header.metadata))
     if not models:
         raise RequestError(
             "Its header does not say which model it was trained for.",
-            "Name it with --model, together with the names of the files that it is true of.",
+            "Name the model with --model, and list the files that it applies to.",
         )
     return models[0].name
 
 
 def _write_zip(archive: Path, source: Source, found: FoundDataset, watch: Watch) -> None:
-    """Write a zip of a dataset, not compressed: media do not shrink."""
+    """Write an uncompressed zip of a dataset; images and clips are already compressed."""
     before = 0
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as target:
         for file in found.files:
@@ -156,20 +151,18 @@ def _write_zip(archive: Path, source: Source, found: FoundDataset, watch: Watch)
         taken = {found.place(file) for file in found.files}
         for config in found.configs:
             is_free = config.pure.name not in taken
-            if is_free and config_names(_text(source, config), found.folder):
+            if is_free and config_mentions(_text(source, config), found.folder):
                 _add(target, source, config, config.pure.name, lambda _here: None)
 
 
 def _add(
     archive: zipfile.ZipFile, source: Source, file: SourceFile, name: str, watch: Watch
 ) -> None:
-    # Blocks come in no order, and a zip takes them in order only.
+    # Copy to a file first: a zip must be written in order, but blocks arrive in any order.
     with tempfile.TemporaryFile() as copy:
         source.copy(file.path, copy, watch)
         copy.seek(0)
-        with archive.open(zipfile.ZipInfo(name, _ZIP_DATE), "w", force_zip64=True) as member:
-            while block := copy.read(1 << 20):
-                member.write(block)
+        zip_format.add(archive, name, zip_format.blocks_of(copy))
 
 
 def _text(source: Source, file: SourceFile) -> str:

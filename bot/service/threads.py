@@ -1,4 +1,4 @@
-"""Runs blocking calls in threads; no other module leaves the event loop."""
+"""Runs blocking calls in threads. All other modules of the bot do so through this one."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call `function` in one of the loop's own threads."""
+    """Call `function` in a thread of the event loop's default pool."""
     return await asyncio.to_thread(function, *args, **kwargs)
 
 
 async def in_pool(pool: Executor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call `function` in a thread of `pool`, which bounds how many such calls run at once."""
+    """Call `function` in a thread of `pool`. The pool's size limits how many calls run at once."""
     call = partial(function, *args, **kwargs)
     return await asyncio.get_running_loop().run_in_executor(pool, call)

@@ -1,56 +1,123 @@
-"""Summaries of ended runs in SQLite: a cache that can be rebuilt from the runs."""
+"""Keeps summaries of ended runs in SQLite, as a cache that can be rebuilt from the runs."""
 
+import errno
 import logging
 import sqlite3
-from collections.abc import Generator
-from contextlib import contextmanager
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
+from training.files.database import DamagedDatabaseError, Database
+from training.ports import EndedRun
+
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
-_SCHEMA = """
-create table if not exists ended (
-    guild text not null, run text not null, summary blob not null, primary key (guild, run)
+_SCHEMA = (
+    """
+create table if not exists ended_runs (
+    guild text not null, run text not null, created_at text not null, summary blob not null,
+    primary key (guild, run)
 )
-"""
+""",
+    "create index if not exists newest on ended_runs (guild, created_at, run)",
+    "drop table if exists ended",  # from versions that did not record when runs were created
+)
+# Do not wait long for the index, because runs can be listed without it.
+_PATIENCE_SECONDS = 5.0
+_SEAL_BYTES = 4
 
 
 class SqliteRunIndex:
-    """A `RunIndex` in one SQLite file."""
+    """A `RunIndex` in one SQLite file.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._create()
-        except sqlite3.DatabaseError:
-            logger.warning("the index %s was damaged and is rebuilt from the runs", path)
-            path.unlink()
-            self._create()
+    The index only makes listings faster. So if the file cannot be read, the index acts as if it
+    were empty; if the file is damaged, a new one replaces it.
+    """
 
-    def get(self, guild: str, run: str) -> bytes | None:
-        with self._database() as database:
-            row = database.execute(
-                "select summary from ended where guild = ? and run = ?", (guild, run)
-            ).fetchone()
-        return row[0] if row else None
+    def __init__(self, path: Path, *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
+        self._database = Database(path, _SCHEMA, patience_seconds=patience_seconds)
 
-    def put(self, guild: str, run: str, summary: bytes) -> None:
-        with self._database() as database:
-            database.execute("insert or replace into ended values (?, ?, ?)", (guild, run, summary))
+    def names(self, guild: str) -> set[str]:
+        def select(database: sqlite3.Connection) -> set[str]:
+            return set(_runs(database, "select run from ended_runs where guild = ?", guild))
+
+        return self._read(select, default=set[str]())
+
+    def newest(
+        self, guild: str, most: int | None, is_wanted: Callable[[str], bool]
+    ) -> list[tuple[str, bytes | None]]:
+        def select(database: sqlite3.Connection) -> list[tuple[str, bytes | None]]:
+            ordered = "select run from ended_runs where guild = ? order by created_at desc"
+            wanted = filter(is_wanted, _runs(database, ordered, guild))
+            # Read only the summaries that are wanted, because they are much longer than names.
+            return [(run, summary(database, run)) for run in islice(wanted, most)]
+
+        def summary(database: sqlite3.Connection, run: str) -> bytes | None:
+            statement = "select summary from ended_runs where guild = ? and run = ?"
+            found = database.execute(statement, (guild, run)).fetchone()
+            return None if found is None else _opened(guild, run, found["summary"])
+
+        return self._read(select, default=[])
+
+    def put(self, guild: str, runs: Iterable[EndedRun]) -> None:
+        values = [
+            (guild, one.name, one.created_at, _sealed(guild, one.name, one.summary)) for one in runs
+        ]
+
+        def insert(database: sqlite3.Connection) -> None:
+            statement = "insert or replace into ended_runs values (?, ?, ?, ?)"
+            database.executemany(statement, values)
+
+        self._healed(lambda: self._database.write(insert))
 
     def clear(self) -> None:
-        with self._database() as database:
-            database.execute("delete from ended")
+        """Delete all summaries.
 
-    def _create(self) -> None:
-        with self._database() as database:
-            database.execute(_SCHEMA)
+        Raises:
+            OSError: The index cannot be written.
+        """
 
-    @contextmanager
-    def _database(self) -> Generator[sqlite3.Connection]:
-        connection = sqlite3.connect(self._path, timeout=30)
+        def delete(database: sqlite3.Connection) -> None:
+            database.execute("delete from ended_runs")
+
+        self._healed(lambda: self._database.write(delete))
+
+    def _read(self, select: Callable[[sqlite3.Connection], T], *, default: T) -> T:
         try:
-            with connection:
-                yield connection
-        finally:
-            connection.close()
+            return self._healed(lambda: self._database.read(select, default=default))
+        except OSError as error:
+            logger.warning("the index cannot be read: %s", error)
+            return default
+
+    def _healed(self, work: Callable[[], T]) -> T:
+        """Return the result of `work`; if the file is damaged, remove it and repeat `work`."""
+        try:
+            return work()
+        except DamagedDatabaseError as damaged:
+            logger.warning("the index is damaged (%s) and is rebuilt from the runs", damaged)
+            if self._database.is_still(damaged):
+                self._database.remove()
+        try:
+            return work()
+        except DamagedDatabaseError as damaged:
+            raise OSError(errno.EIO, damaged.reason, str(damaged.path)) from damaged
+
+
+def _runs(database: sqlite3.Connection, statement: str, guild: str) -> Iterator[str]:
+    cursor = database.cursor()
+    cursor.row_factory = None  # plain tuples are faster, and there may be many runs
+    return (row[0] for row in cursor.execute(statement, (guild,)))
+
+
+def _sealed(guild: str, run: str, summary: bytes) -> bytes:
+    """Return a summary with a checksum, because SQLite does not notice flipped bits in a value."""
+    checksum = zlib.crc32(summary, zlib.crc32(f"{guild}/{run}".encode()))
+    return checksum.to_bytes(_SEAL_BYTES, "big") + summary
+
+
+def _opened(guild: str, run: str, sealed: bytes) -> bytes | None:
+    """Return a sealed summary without its checksum; None if it was altered."""
+    summary = sealed[_SEAL_BYTES:]
+    return summary if sealed == _sealed(guild, run, summary) else None

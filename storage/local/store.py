@@ -4,45 +4,80 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from storage.keys import checked
-from training.files.atomic import atomic_write, sync_directory
-from training.ports import StoredFile, unwatched
+from storage.local.leftovers import TEMPORARY, Leftovers
+from storage.local.path_reader import PathReader
+from training import store_keys
+from training.files.atomic import (
+    atomic_write,
+    make_directory,
+    make_way,
+    patiently,
+    publish,
+    sync_directory,
+    sync_tree,
+)
+from training.files.disk_space import is_full
+from training.files.locks import open_alone
+from training.files.temporary import owner_mark
+from training.ports import NOTHING, StoreChanges, StoredFile, unwatched
 
 
 class FolderStore:
-    """Keys are paths below one folder; a write is complete or absent."""
+    """Keys are paths below one folder; each write appears completely or not at all."""
+
+    write_seconds = 0.0
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
-        self._temporary.mkdir(parents=True, exist_ok=True)
 
     @property
     def _temporary(self) -> Path:
-        # On the same file system as the keys, so that renames are atomic.
-        return self._root / ".tmp"
+        # This folder is on the same file system as the keys, so that renames are atomic.
+        return self._root / TEMPORARY
+
+    def _made_temporary(self) -> Path:
+        self._temporary.mkdir(parents=True, exist_ok=True)
+        return self._temporary
 
     def path(self, key: str) -> Path:
         return self._root / checked(key)
 
     def read(self, key: str) -> bytes:
-        return self.path(key).read_bytes()
+        try:
+            return self.path(key).read_bytes()
+        except IsADirectoryError as error:
+            raise FileNotFoundError(key) from error
 
     def write(self, key: str, data: bytes) -> None:
         target = self._target(key)
-        temporary = self._write_temporary(data)
-        temporary.replace(target)
-        sync_directory(target.parent)
+        publish(self._write_temporary(data), target)
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(self, key: str, data: bytes, others: Mapping[str, bytes] = NOTHING) -> bool:
         target = self._target(key)
+        if not others:
+            return self._create(target, data)
+        lock = target.with_name(f".{target.name}.lock")
+        with open_alone(lock):  # a second caller must not replace the first one's `others`
+            if target.is_file():
+                return False
+            self.change(StoreChanges(written=others))
+            is_created = self._create(target, data)
+        with suppress(PermissionError):  # on Windows: another process is waiting for the lock
+            lock.unlink(missing_ok=True)
+        return is_created
+
+    def _create(self, target: Path, data: bytes) -> bool:
+        make_way(target)
         temporary = self._write_temporary(data)
         try:
-            # A hard link fails where a rename would replace, so only one of two writers wins.
+            # Only one of two writers wins: a hard link fails if the file exists, whereas a rename
+            # would replace the file.
             target.hardlink_to(temporary)
         except FileExistsError:
             return False
@@ -52,40 +87,58 @@ class FolderStore:
         return True
 
     def append(self, key: str, data: bytes) -> None:
-        with self._target(key).open("ab+") as file:
+        target = self._target(key)
+        make_way(target)
+        is_new = not target.exists()
+        with target.open("ab+", buffering=0) as file:
             file.seek(0)
             complete = file.read().rfind(b"\n") + 1
             file.truncate(complete)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            try:
+                _write_all(file.fileno(), data)
+                os.fsync(file.fileno())
+            except OSError:
+                # The caller may append the lines again, so leave none of them.
+                file.truncate(complete)
+                if is_new:
+                    target.unlink()
+                raise
+        if is_new:
+            sync_directory(target.parent)
 
     def exists(self, key: str) -> bool:
         return self.path(key).exists()
 
     def names(self, prefix: str) -> list[str]:
         folder = self.path(prefix)
-        return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+        return sorted(os.listdir(folder)) if folder.is_dir() else []  # noqa: PTH208  # many names
 
     def read_all(self, prefix: str) -> dict[str, bytes]:
         folder = self.path(prefix)
-        files = sorted(folder.iterdir()) if folder.is_dir() else []
-        return {file.name: file.read_bytes() for file in files if file.is_file()}
+        if not folder.is_dir():
+            return {}
+        sizes = _sizes(folder)
+        while (again := _sizes(folder)) != sizes:
+            sizes = again
+        found = {name: (folder / name).read_bytes() for name in sorted(sizes)}
+        return {
+            name: data[: sizes[name]] if name.endswith(store_keys.LINES) else data
+            for name, data in found.items()
+        }
 
     def walk(self, prefix: str) -> Iterator[StoredFile]:
-        for path in self.path(prefix).rglob("*"):
-            if path.is_file() and not path.is_symlink():
-                yield _stored(path.relative_to(self._root).as_posix(), path)
+        # Unlike rglob, os.walk continues if somebody deletes a folder before it is listed.
+        for folder, _, names in os.walk(self.path(prefix)):
+            for path in (Path(folder, name) for name in names):
+                found = None
+                with suppress(FileNotFoundError):
+                    if path.is_file() and not path.is_symlink():
+                        found = _stored(path.relative_to(self._root).as_posix(), path)
+                if found is not None:
+                    yield found
 
     def sweep(self, before: datetime) -> int:
-        freed = 0
-        for path in self._temporary.iterdir():
-            files = [path, *path.rglob("*")] if path.is_dir() else [path]
-            found = [_stored(file.name, file) for file in files]
-            if all(file.written_at < before for file in found):
-                freed += sum(f.size_bytes for f in found)
-                _remove(path)
-        return freed
+        return Leftovers(self._root).sweep(before)
 
     def fetch(
         self,
@@ -98,20 +151,36 @@ class FolderStore:
             raise FileNotFoundError(key)
         return path
 
+    def reader(self, key: str) -> PathReader:
+        return PathReader.of(self.fetch(key))
+
     def refresh(self, key: str) -> None:
-        """Do nothing: changes by others are visible at once."""
+        """Do nothing: files that other processes store are visible at once."""
 
     def staging_path(self, key: str) -> Path:
-        """Return the final path of `key`; writers make it appear only when complete."""
+        """Return the final path of `key`; a writer may only move a complete file there."""
         return self.path(key)
 
     def keep(self, *keys: str) -> None:
         """Do nothing: staged files are already in place."""
 
+    def upload(self, *keys: str) -> None:
+        """Do nothing: staged files are already in place."""
+
+    def change(self, changes: StoreChanges) -> None:
+        """Make the changes one by one, because single writes are fast here."""
+        for key, data in changes.written.items():
+            self.write(key, data)
+        for key, lines in changes.appended.items():
+            self.append(key, lines)
+        for key in changes.deleted:
+            self.delete(key)
+
     def put_tree(self, key: str, source: Path) -> bool:
         target = self._target(key)
+        sync_tree(source)
         try:
-            source.rename(target)  # fails if the target folder is not empty
+            patiently(lambda: source.rename(target))  # fails if the target folder is not empty
         except OSError:
             if target.is_dir():
                 return False
@@ -122,34 +191,46 @@ class FolderStore:
     def delete(self, key: str) -> None:
         target = self.path(key)
         if target.is_dir():
-            # Renamed first, so that a reader sees all of the folder or nothing.
-            aside = Path(tempfile.mkdtemp(dir=self._temporary))
+            # Rename the folder before deleting it, so that a reader sees all of it or nothing.
+            try:
+                made = self._made_temporary()
+                aside = Path(tempfile.mkdtemp(prefix=f"{owner_mark()}-", dir=made))
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                shutil.rmtree(target)
+                return
             with suppress(FileNotFoundError):  # somebody else is removing it too
-                target.rename(aside / target.name)
+                patiently(lambda: target.rename(aside / target.name))
             shutil.rmtree(aside)
         else:
             target.unlink(missing_ok=True)
 
     def _target(self, key: str) -> Path:
         target = self.path(key)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(target.parent)
         return target
 
     def _write_temporary(self, data: bytes) -> Path:
-        path = self._temporary / uuid.uuid4().hex
+        path = self._made_temporary() / f"{owner_mark()}-{uuid.uuid4().hex}"
         atomic_write(path, data)
-        path.chmod(0o600)  # a home may lie on a machine that others use
+        path.chmod(0o600)  # other users of the machine must not read it
         return path
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the size of every file directly in a folder, by name."""
+    with os.scandir(folder) as entries:
+        return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
 
 
 def _stored(key: str, path: Path) -> StoredFile:
     facts = path.stat()
     size_bytes = facts.st_size if path.is_file() else 0
     return StoredFile(key, size_bytes, datetime.fromtimestamp(facts.st_mtime, UTC))
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

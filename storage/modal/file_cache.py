@@ -1,4 +1,4 @@
-"""Least-recently-used caches of stored files, on disk and in memory."""
+"""Caches of stored files, on disk and in memory; full caches drop the least recently used."""
 
 import hashlib
 import shutil
@@ -11,16 +11,16 @@ from typing import BinaryIO
 from cachetools import LRUCache
 
 from training.files.atomic import atomic_file
+from training.files.sizes import GIB, MIB
 
-MIB, GIB = 1 << 20, 1 << 30
 FETCHED_BYTES = 40 * GIB
 KNOWN_BYTES = 32 * MIB
 
 
 class FetchedFiles:
-    """Fetches each file once and keeps it on disk; the least recently used are deleted.
+    """Fetches each file once and keeps it on disk; the least recently used files are deleted.
 
-    A file deleted while somebody reads it stays readable for them.
+    A reader that has opened a file can read it to its end even if it is deleted meanwhile.
     """
 
     def __init__(self, folder: Path, kept_bytes: int = FETCHED_BYTES) -> None:
@@ -35,7 +35,7 @@ class FetchedFiles:
         """Return a local copy of `key` at `version`, fetching it if necessary.
 
         Args:
-            key: What to fetch; the copy has the same file name.
+            key: The key to fetch; the copy has the same file name.
             version: Changes whenever the content does.
             fetch: Writes the content to a file. If it raises, nothing is kept.
         """
@@ -62,18 +62,20 @@ class FetchedFiles:
             while sum(self._sizes.values()) > self._kept_bytes and len(self._sizes) > 1:
                 oldest, _ = self._sizes.popitem(last=False)
                 self._fetching.pop(oldest, None)
-                shutil.rmtree(oldest.parent)
+                # Windows cannot delete a file while a reader has it open. Such a file is deleted
+                # when this process ends.
+                shutil.rmtree(oldest.parent, ignore_errors=True)
 
 
 class KnownFiles:
-    """Contents of the files read most recently, by key; the least recently used are dropped."""
+    """Keeps the contents of the most recently used files in memory, by key."""
 
     def __init__(self, kept_bytes: int = KNOWN_BYTES) -> None:
         self._files: LRUCache[str, bytes] = LRUCache(kept_bytes, getsizeof=len)
         self._lock = threading.Lock()
 
     def get(self, key: str) -> bytes | None:
-        """Return the content of a file, None if it is not known."""
+        """Return the content of a file; None if it is not in memory."""
         with self._lock:
             return self._files.get(key)
 

@@ -1,9 +1,9 @@
 """Leases in a `modal.Dict`, which can create a key atomically but has no compare-and-swap.
 
-A lease is a chain of generations. Each generation is one key that exactly one client creates, so
-of all clients that saw the same newest generation only one can change the lease: two clients never
-both hold the newest one, whatever the order of their calls. Only the expiry is written in place, by
-the holder, and only while nobody else may take the lease yet.
+A lease is a chain of numbered generations. Each generation is a key of the Dict, which only one
+client can create. So of all clients that see the same newest generation, only one can add the next,
+and two clients never hold the lease at once. Only the expiry is changed in place: by the holder,
+and only while nobody else may take the lease yet.
 """
 
 import logging
@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
+from storage.expiry import SKEW, is_running
 from training.backends.modal.dict_port import SharedDict
 from training.ports import Grant
 
 LEASE_SECONDS = 20.0
-# Longer than any call takes: a client that looked before a generation existed has finished before
-# that generation is removed.
+# Keep old generations for longer than any call takes. A slow client may still try to create a
+# generation that others have created since; it must find the key, so that it fails.
 KEPT_SECONDS = 600.0
 _SWEPT_AT_ONCE = 16
 logger = logging.getLogger(__name__)
@@ -32,12 +33,8 @@ class _Entry:
     until: float
     since: float
 
-    def keeps_out(self, holder: str, attempt: int, now: float) -> bool:
-        is_anothers = self.holder not in ("", holder) and now < self.until
-        return is_anothers or self.attempt > attempt
-
     def is_held_by(self, grant: Grant) -> bool:
-        # An expired lease still belongs to its grant until somebody else takes it.
+        # An expired lease still belongs to its last holder until somebody else takes it.
         return (self.holder, self.attempt) == (grant.holder, grant.attempt)
 
 
@@ -46,18 +43,31 @@ _NOBODY = _Entry(holder="", attempt=0, until=0.0, since=0.0)
 
 @dataclass(frozen=True, slots=True)
 class _Newest:
-    """The newest generation of a lease, found by a search that began at `seen_at`."""
+    """The newest generation of a lease, found by a search that lasted from `seen_at` to `read_at`.
+
+    Attributes:
+        hinted: The generation at which the search began; 0 without a hint.
+        oldest: The oldest generation that may not be deleted yet.
+    """
 
     name: str
     generation: int
     entry: _Entry
     seen_at: float
+    read_at: float
     hinted: int
     oldest: int
 
+    def keeps_out(self, holder: str, attempt: int, seconds: float) -> bool:
+        is_anothers = self.entry.holder not in ("", holder) and self.is_running(seconds)
+        return is_anothers or self.entry.attempt > attempt
+
+    def is_running(self, seconds: float) -> bool:
+        return is_running(self.entry.until, seconds, before=self.seen_at, after=self.read_at)
+
 
 class ModalLeases:
-    """Leases shared by all clients, whose clocks may differ by a tenth of `seconds`."""
+    """Leases that all clients share; their clocks may differ by a tenth of `seconds`."""
 
     def __init__(
         self,
@@ -69,13 +79,14 @@ class ModalLeases:
         self._entries = entries
         self._seconds = seconds
         self._clock = clock
-        # Of two renewals in one process, a slow one must not shorten the later one's expiry.
+        # Renew one lease at a time: two concurrent renewals of one lease could write their expiries
+        # in the wrong order.
         self._renewing = threading.Lock()
 
     def acquire(self, name: str, *, holder: str, attempt: int = 1) -> Grant | None:
         while True:
             newest = self._newest(name)
-            if newest.entry.keeps_out(holder, attempt, newest.seen_at):
+            if newest.keeps_out(holder, attempt, self._seconds):
                 return None
             if self._append(newest, holder, attempt):
                 return Grant(name, holder, attempt)
@@ -101,37 +112,48 @@ class ModalLeases:
             entry = newest.entry
             if not entry.holder or entry.attempt > attempt:
                 return
-            # The attempt number is kept, so that an older attempt cannot take the lease again.
+            # Keep the attempt number, so that an older attempt cannot take the lease again.
             if self._append(newest, "", entry.attempt):
                 return
 
     def _newest(self, name: str) -> _Newest:
-        """Find the newest generation; 0 if there is none.
+        """Return the newest generation; if none exists, return one that nobody holds.
 
-        The clock is read first, so that a lease that looks expired really was when it was read.
+        `seen_at` is the time before the lease is read. A lease that had expired at `seen_at` had
+        also expired when it was read.
         """
         seen_at = self._clock()
         hinted, oldest = _hint(self._entries.get(_hint_key(name)))
         generation = max(hinted, 1)
         entry = self._read(name, generation)
         if entry is None and hinted:
-            # The hint is so old that its generation is gone, or nobody looked for 7 days.
+            # The hint names a deleted generation: it is old, or the lease was unused for 7 days.
             generation = max(self._generations(name), default=hinted)
             entry = self._read(name, generation)
         if entry is None:
-            return _Newest(name, generation if hinted else 0, _NOBODY, seen_at, hinted, oldest)
-        while (later := self._read(name, generation + 1)) is not None:
-            generation, entry = generation + 1, later
-        return _Newest(name, generation, entry, seen_at, hinted, oldest)
+            generation, entry = generation if hinted else 0, _NOBODY
+        else:
+            while (later := self._read(name, generation + 1)) is not None:
+                generation, entry = generation + 1, later
+        return _Newest(
+            name=name,
+            generation=generation,
+            entry=entry,
+            seen_at=seen_at,
+            read_at=self._clock(),
+            hinted=hinted,
+            oldest=oldest,
+        )
 
     def _extend(self, newest: _Newest) -> bool:
-        """Extend a held generation in place; return False if that may be too late.
+        """Extend the expiry of a held lease in place; return False if that may come too late.
 
-        A client that takes an expired lease has read it after the expiry. It sees every extension
-        written before that, but may miss a later one; only a new generation then keeps it out.
+        A client that takes over a lease reads it after it expired, so it sees every extension
+        written before that. It may miss an extension written later. Then the holder must add a new
+        generation, which only one of the two can create.
         """
-        safe_until = newest.entry.until - self._seconds / 10
-        if newest.seen_at >= safe_until:
+        safe_until = newest.entry.until - self._seconds * SKEW
+        if newest.seen_at >= safe_until or not newest.is_running(self._seconds):
             return False
         longer = replace(newest.entry, until=newest.seen_at + self._seconds)
         self._entries.put(_key(newest.name, newest.generation), asdict(longer))
@@ -144,21 +166,22 @@ class ModalLeases:
         if not self._create(_key(newest.name, generation), asdict(entry)):
             return False
         if self._clock() - now >= KEPT_SECONDS:
-            # If this process slept, the key may have existed before and been removed meanwhile.
+            # This process was suspended for so long that others may have created and deleted this
+            # key meanwhile.
             return False
         oldest = self._sweep(newest)
         self._entries.put(_hint_key(newest.name), {"newest": generation, "oldest": oldest})
         return True
 
     def _create(self, key: str, value: dict[str, object]) -> bool:
-        # A first attempt may have created the key and lost its answer.
+        # If Modal's reply is lost, the client repeats the request and finds its own key there.
         return self._entries.put(key, value, skip_if_exists=True) or self._entries.get(key) == value
 
     def _sweep(self, newest: _Newest) -> int:
-        """Remove generations superseded long ago; return the oldest that may be left."""
+        """Delete generations that were replaced long ago; return the oldest that may remain."""
         oldest = newest.oldest
         if newest.hinted - oldest < _SWEPT_AT_ONCE:
-            return oldest  # most leases end before there is anything to remove
+            return oldest  # the usual case: most leases end before there is anything to delete
         while oldest < min(newest.hinted, newest.oldest + _SWEPT_AT_ONCE):
             follower = self._read(newest.name, oldest + 1)
             if follower is not None and newest.seen_at - follower.since < KEPT_SECONDS:
@@ -185,7 +208,7 @@ class ModalLeases:
             }:
                 return _Entry(holder, attempt, until, since)
             case _:
-                # An unreadable lease has no holder; the former one learns that when it renews.
+                # Treat an unreadable lease as free; its holder notices that when it renews.
                 logger.warning("generation %d of the lease %s cannot be read", generation, name)
                 return _NOBODY
 
@@ -199,7 +222,10 @@ def _hint_key(name: str) -> str:
 
 
 def _hint(value: object) -> tuple[int, int]:
-    """Return a generation that once was the newest, and the oldest that may still exist."""
+    """Return a hint's two numbers: a generation that was the newest, and the oldest that may exist.
+
+    Without a readable hint, return (0, 1).
+    """
     match value:
         case {"newest": int(newest), "oldest": int(oldest)}:
             return newest, oldest

@@ -1,38 +1,43 @@
-"""The adapters of a deployment on Modal, for its containers and for an operator's machine."""
+"""Creates a deployment's adapters on Modal, for its containers and for an operator's machine."""
 
 import atexit
 import logging
 import shutil
-import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import modal
 
-from storage.modal.board import ModalBoard
 from storage.modal.claims import ModalClaims
 from storage.modal.leases import ModalLeases
+from storage.modal.live_values import ModalLiveValues
 from storage.modal.mounts import Mounts
 from storage.modal.shared_dict import PATIENCE_SECONDS, ModalDict
 from storage.modal.store import VolumeStore
 from storage.modal.volume_api import Volume
 from training.backends.modal.backend import ModalBackend
 from training.backends.modal.call_records import CallRecords, Placement
-from training.backends.modal.errors import UNREACHABLE
+from training.backends.modal.errors import BUSY_SECONDS, UNREACHABLE, start_delayed
 from training.catalogue.models import Model, find_model
 from training.deployment.image_pins import MUSUBI_FOLDER, MUSUBI_PYTHON
 from training.deployment.modal_prices import ModalPrices
 from training.deployment.names import Deployment, Purpose
-from training.deployment.resources import function_of
+from training.deployment.resources import exactly, function_of
 from training.errors import BackendError
+from training.estimates.machine_requests import TRAIN_REQUEST, training_request
+from training.files.temporary import make_scratch_folder
 from training.musubi.engine import MusubiEngine
+from training.pipeline.found_gpu import found_gpu
 from training.pipeline.runtime import Runtime
 from training.pipeline.settings import StageSettings
 from training.ports import Call, Engine
 from training.rehearsal.engine import RehearsalEngine
 from training.remedies import Deploy
 from training.runs.event_log import RunLog
+from training.runs.spec import RunSpec
+from training.store_keys import Area
 from training.vocabulary import EngineName
 
 logger = logging.getLogger(__name__)
@@ -49,23 +54,31 @@ class ModalRuntime:
 
 
 def open_runtime(
-    deployment: Deployment, *, has_mounts: bool = False, settings: StageSettings | None = None
+    deployment: Deployment,
+    *,
+    mounted: Collection[Area] = (),
+    read_only: Collection[Area] = (),
+    settings: StageSettings | None = None,
 ) -> ModalRuntime:
-    """Return the adapters of a deployment.
+    """Return the runtime of a deployment.
 
     Args:
-        deployment: The names of its resources.
-        has_mounts: Whether this container has the Volumes mounted.
-        settings: Stage settings, if already read from the environment.
+        deployment: The names of the deployment's resources.
+        mounted: The areas whose Volumes this container has mounted for reading and writing.
+        read_only: The areas whose Volumes it has mounted for reading only.
+        settings: The stage settings; None to read them from the environment.
     """
     settings = settings or StageSettings()
     leases = ModalLeases(_dictionary(deployment, "leases"))
-    store = _store(deployment, leases, has_mounts=has_mounts)
-    records = CallRecords(_dictionary(deployment, "calls"), _dictionary(deployment, "line"))
+    mounts = _mounts(deployment, mounted, read_only)
+    store = _store(deployment, leases, mounts, settings.write_seconds)
+    records = CallRecords(
+        _dictionary(deployment, "calls", busy_seconds=BUSY_SECONDS),
+        _dictionary(deployment, "line", busy_seconds=BUSY_SECONDS),
+    )
 
     def place(call: Call) -> Placement:
-        model = find_model(RunLog(store, call.guild, call.run).spec().model)
-        return placement_of(call, model)
+        return placement_of(call, RunLog(store, call.guild, call.run).spec())
 
     def engine(name: EngineName) -> Engine:
         if name == "rehearsal":
@@ -79,65 +92,96 @@ def open_runtime(
         store=store,
         leases=leases,
         backend=backend,
-        board=ModalBoard(_dictionary(deployment, "progress")),
+        live=ModalLiveValues(_dictionary(deployment, "progress")),
         engine=engine,
         gpu=_gpu,
+        found_gpu=lambda _engine: found_gpu(),
+        is_billed=True,
+        falls_back=True,
         only_engine=deployment.engine,
         prices=ModalPrices().prices,
         limits=settings.limits,
-        remote_advance=lambda guild, run: _advance(deployment, guild, run),
+        cache_seconds=settings.cache_seconds,
+        remote_advance=lambda guild, run: _advance(deployment, records, guild, run),
     )
-    # A claimed interaction must be answered within 3 s, so Modal is not waited for.
+    # Discord expects an answer to an interaction within 3 s, so a claim waits only 0.5 s for Modal.
     claims = ModalClaims(_dictionary(deployment, "claims", patience_seconds=0.5))
     return ModalRuntime(runtime, backend, records, claims)
 
 
 def scratch_folder() -> Path:
     """Return a temporary folder that is removed when this process exits."""
-    folder = Path(tempfile.mkdtemp(prefix="lorabot-"))
+    folder = make_scratch_folder("modal")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
-def placement_of(call: Call, model: Model) -> Placement:
-    """Return the Function that runs a call, and the requested GPU if there is one."""
-    return Placement(function_of(call.key.stage, model), call.gpu)
+def placement_of(call: Call, spec: RunSpec) -> Placement:
+    """Return the Function that runs a call, and the GPU and memory to request instead of its own.
+
+    If the user chose a GPU, the call waits until one is free; no other GPU replaces it.
+    """
+    model = find_model(spec.model)
+    memory_gib = _own_memory(call, spec, model)
+    gpu = call.gpu or (model.gpu if memory_gib else None)
+    function = function_of(call.key.stage, model, is_chosen=gpu is not None)
+    return Placement(function, None if gpu is None else exactly(gpu), memory_gib)
 
 
-def _store(deployment: Deployment, leases: ModalLeases, *, has_mounts: bool) -> VolumeStore:
+def _own_memory(call: Call, spec: RunSpec, model: Model) -> int | None:
+    """Return the main memory in GiB that a call needs, if its Function has less, else None."""
+    if call.key.stage != "train" or call.key.expert is None:
+        return None
+    settings = spec.expert(call.key.expert).settings
+    needed = training_request(model, settings).memory_gib
+    return needed if needed > TRAIN_REQUEST.memory_gib else None
+
+
+def _store(
+    deployment: Deployment, leases: ModalLeases, mounts: Mounts, write_seconds: float
+) -> VolumeStore:
     return VolumeStore(
         {area: _volume(deployment.volume(area)) for area in deployment.areas},
         leases,
         scratch=scratch_folder(),
-        mounts=_mounts(deployment),
-        is_mounted=has_mounts,
+        mounts=mounts,
+        write_seconds=write_seconds,
     )
 
 
 def _dictionary(
-    deployment: Deployment, purpose: Purpose, patience_seconds: float = PATIENCE_SECONDS
+    deployment: Deployment,
+    purpose: Purpose,
+    patience_seconds: float = PATIENCE_SECONDS,
+    busy_seconds: float | None = None,
 ) -> ModalDict:
     entries = modal.Dict.from_name(deployment.dictionary(purpose), create_if_missing=True)
-    return ModalDict(entries, patience_seconds=patience_seconds)
+    return ModalDict(entries, patience_seconds=patience_seconds, busy_seconds=busy_seconds)
 
 
 def _volume(name: str) -> Volume:
-    # The library's methods are partly untyped; `Volume` types those that are used.
-    return cast("Volume", modal.Volume.from_name(name, create_if_missing=True))
+    # The library leaves some methods untyped; our protocol `Volume` gives types to those we use.
+    return cast("Volume", modal.Volume.from_name(name, create_if_missing=True, version=1))
 
 
-def _mounts(deployment: Deployment) -> Mounts:
+def _mounts(
+    deployment: Deployment, mounted: Collection[Area], read_only: Collection[Area]
+) -> Mounts:
     root = deployment.root
-    return Mounts({a: root / deployment.mount_path(a).lstrip("/") for a in deployment.areas})
+    return Mounts(
+        {area: root / deployment.mount_path(area).lstrip("/") for area in deployment.areas},
+        frozenset(mounted),
+        frozenset(read_only),
+    )
 
 
 def _gpu(model: Model, engine: EngineName) -> str | None:
     return model.gpu if engine == "musubi" else None
 
 
-def _advance(deployment: Deployment, guild: str, run: str) -> None:
+def _advance(deployment: Deployment, records: CallRecords, guild: str, run: str) -> None:
     advance = cast(
-        "modal.Function[[str, str], None, None]",  # the library leaves its type open
+        "modal.Function[[str, str], None, None]",  # the library declares no type for it
         modal.Function.from_name(deployment.stages_app, "advance"),
     )
     try:
@@ -145,8 +189,15 @@ def _advance(deployment: Deployment, guild: str, run: str) -> None:
     except modal.exception.NotFoundError as error:
         raise BackendError(
             f"{run} is stored, but it cannot start: the stages are not deployed.",
-            "The operator deploys them; the run then starts by itself.",
+            "Ask the operator to deploy them; the run then starts by itself.",
             Deploy(app=deployment.name),
         ) from error
+    except modal.exception.ResourceExhaustedError as error:
+        delayed = start_delayed(error)
+        if delayed is not None:
+            records.set_obstacle(str(delayed))
+        logger.warning("run %s: the next tick advances it: %s", run, delayed or error)
     except UNREACHABLE:
-        logger.warning("run %s: Modal is away; the next tick advances it", run, exc_info=True)
+        logger.warning(
+            "run %s: Modal cannot be reached; the next tick advances it", run, exc_info=True
+        )

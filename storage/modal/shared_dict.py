@@ -1,25 +1,15 @@
 """A `modal.Dict` as a `SharedDict` that retries while Modal does not answer."""
 
-import logging
 from collections.abc import Callable
 from typing import TypeVar
 
 import modal
-from tenacity import (
-    Retrying,
-    before_sleep_log,
-    retry_if_exception_type,
-    stop_before_delay,
-    wait_exponential,
-)
 
-from training.backends.modal.errors import as_file_errors
+from training.backends.modal.errors import ask
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 15.0
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 4.0
-_REMOVED = "a Dict of this installation was removed. Restart what uses it to make a new one"
-logger = logging.getLogger(__name__)
+_REMOVED = "a Dict of this deployment was deleted; a restart creates it again"
 
 
 class ModalDict:
@@ -29,16 +19,26 @@ class ModalDict:
         entries: The Dict.
         patience_seconds: How long a call is retried while Modal does not answer; the client
             itself retries for about a second.
+        busy_seconds: How long a call is retried while Modal asks callers to wait. Defaults to
+            `patience_seconds` rather than the five minutes allowed elsewhere, because a lease or
+            chat reply that is minutes late is useless.
 
     Every method may raise:
-        ConnectionError: Modal could not be reached in that time.
-        PermissionError: It refuses the token of this installation.
+        ConnectionError: After all retries, Modal cannot be reached or still asks callers to wait.
+        PermissionError: Modal refuses this installation's token.
         FileNotFoundError: The Dict was removed.
     """
 
-    def __init__(self, entries: modal.Dict, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        entries: modal.Dict,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+        busy_seconds: float | None = None,
+    ) -> None:
         self._entries = entries
         self._patience_seconds = patience_seconds
+        self._busy_seconds = patience_seconds if busy_seconds is None else busy_seconds
 
     def get(self, key: str) -> object | None:
         return self._ask(key, lambda: self._entries.get(key))
@@ -56,13 +56,10 @@ class ModalDict:
         return self._ask("all entries", lambda: list(self._entries.items()))
 
     def _ask(self, key: str, call: Callable[[], T]) -> T:
-        for attempt in Retrying(
-            retry=retry_if_exception_type(ConnectionError),
-            stop=stop_before_delay(self._patience_seconds),
-            wait=wait_exponential(_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS),
-            before_sleep=before_sleep_log(logger, logging.WARNING),
-            reraise=True,
-        ):
-            with attempt, as_file_errors(key, missing=_REMOVED):
-                return call()
-        raise AssertionError("retrying ends by a return or an error")
+        return ask(
+            key,
+            call,
+            missing=_REMOVED,
+            patience_seconds=self._patience_seconds,
+            busy_seconds=self._busy_seconds,
+        )

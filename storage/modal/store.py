@@ -1,9 +1,10 @@
 """A `Store` in Modal Volumes: small records through the Volume API, large files through mounts.
 
-What a container writes to a mount becomes visible to others only after it commits and they reload,
-and a mount with open files cannot be reloaded. So records never go through a mount. Stages read
-large files from their mounts, create new ones on a local disk and copy them over when complete. The
-bot has no mounts and fetches copies.
+A container's writes to a mount are visible to others only after the container commits and they
+reload their mounts. A mount with open files cannot be reloaded, so records are read through the
+API. Stages read large files from their mounts. They write new files to a local disk, and copy
+complete files into the mounts. The bot mounts the runs' Volume for reading only (`read_mount.py`),
+and fetches copies of other files.
 """
 
 import io
@@ -13,38 +14,51 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from storage.keys import checked
+from storage.local.path_reader import PathReader
 from storage.modal.file_cache import FetchedFiles, KnownFiles
 from storage.modal.mounts import TEMPORARY, Mounts, remove
+from storage.modal.read_mount import ReadMount
 from storage.modal.volume_api import EntryType, Volume, VolumeEntry, counting
 from training import store_keys
-from training.backends.modal.errors import as_file_errors
+from training.backends.modal.errors import ask
 from training.pipeline.leases import hold_lease
-from training.ports import Leases, StoredFile, unwatched
+from training.ports import (
+    NOTHING,
+    FileReader,
+    Leases,
+    StoreChanges,
+    StoredFile,
+    unwatched,
+)
 from training.store_keys import Area
 
 _READERS = 8  # concurrent requests
-_LINES = ".jsonl"  # append-only files: the same size means the same content
+# Modal's client retries requests for about a second, except for listings, which are streams.
+_LIST_SECONDS = 5.0
 _OPEN_FILES = "open files"  # part of Modal's message when a mount cannot be reloaded
 logger = logging.getLogger(__name__)
 
 
 class VolumeStore:
-    """One Volume for each area of the store.
+    """A store that keeps each area in a separate Volume.
 
-    Files of a run are cached, so that looking at an open run again costs one listing and the files
-    that have grown.
+    The events of runs are cached in memory. So reading an open run again takes only one listing and
+    the download of the files that have grown.
 
     Args:
         volumes: The Volume of each area.
-        leases: Make sure that `create` and `put_tree` store only once.
-        mounts: Where containers with mounts have the Volumes.
-        is_mounted: Whether this container has the mounts.
+        leases: Held during `create` and `put_tree`, so that only one of several callers succeeds.
+        mounts: The Volumes' mount points, and which of them this container has mounted.
         scratch: A folder on a local disk.
-        jitter_seconds: Longest pause before a commit; Volumes allow few at a time.
+        write_seconds: See `Store`.
+        jitter_seconds: Longest random pause before a commit, to spread commits out, because a
+            Volume accepts only a few at a time.
     """
 
     def __init__(
@@ -53,58 +67,53 @@ class VolumeStore:
         leases: Leases,
         *,
         mounts: Mounts,
-        is_mounted: bool,
         scratch: Path,
         jitter_seconds: float = 0.5,
+        write_seconds: float = 0.0,
     ) -> None:
         self._volumes, self._leases = volumes, leases
-        self._mounts, self._is_mounted = mounts, is_mounted
+        self._mounts = mounts
         self._staging_path = scratch / "staging"
         self._jitter_seconds = jitter_seconds
+        self.write_seconds = write_seconds
         self._fetched = FetchedFiles(scratch / "fetched")
         self._known = KnownFiles()
+        # Keys of records that this container has written through a mount. It must keep writing them
+        # there: a failed commit may still take effect later, and would restore the mount's version.
+        self._mounted_records: set[str] = set()
+        self._read_mounts = {
+            area: ReadMount(mounts.folders[area], partial(self._reload, area))
+            for area in mounts.read_only
+        }
 
     def read(self, key: str) -> bytes:
         is_written_once = store_keys.is_written_once(key)
         if is_written_once and (known := self._known.get(key)) is not None:
             return known
-        with as_file_errors(key):
-            data = b"".join(self._volume(key).read_file(key))
+        data = ask(key, lambda: b"".join(self._volume(key).read_file(key)))
         if is_written_once:
             self._known.put(key, data)
         return data
 
     def write(self, key: str, data: bytes) -> None:
-        with as_file_errors(key), self._volume(key).batch_upload(force=True) as batch:
-            batch.put_file(io.BytesIO(data), f"/{key}")
-        self._known.forget(key)
+        self.change(StoreChanges(written={key: data}))
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(self, key: str, data: bytes, others: Mapping[str, bytes] = NOTHING) -> bool:
         with hold_lease(self._leases, f"create/{key}"):
             if self.exists(key):
                 return False
-            self.write(key, data)
+            self.change(StoreChanges(written={**others, key: data}))
             return True
 
     def append(self, key: str, data: bytes) -> None:
-        """Append lines to `key`; a partial line left by a crash is dropped.
-
-        Files in a Volume can only be replaced; the single writer remembers what it wrote.
-        """
-        lines = self._known.get(key)
-        if lines is None:
-            with suppress(FileNotFoundError):
-                lines = self.read(key)
-        lines = lines or b""
-        lines = lines[: lines.rfind(b"\n") + 1] + data
-        self.write(key, lines)
-        self._known.put(key, lines)
+        """Append lines to `key`; a partial line left by a crash is dropped."""
+        self.change(StoreChanges(appended={key: data}))
 
     def exists(self, key: str) -> bool:
         return bool(self._entries(key))
 
     def names(self, prefix: str) -> list[str]:
-        # Every area has its own part of the guilds' folders.
+        # A guild may have a folder in any area, so list the guilds of all areas.
         whole = self._volumes if prefix == store_keys.GUILDS else (store_keys.area(prefix),)
         return sorted({_name(entry) for area in whole for entry in self._below(prefix, area)})
 
@@ -116,8 +125,9 @@ class VolumeStore:
         return {_name(entry): data for entry, data in found if data is not None}
 
     def walk(self, prefix: str) -> Iterator[StoredFile]:
-        with suppress(FileNotFoundError), as_file_errors(prefix):
-            for entry in self._volume(prefix).listdir(f"/{prefix}", recursive=True):
+        with suppress(FileNotFoundError):
+            volume = self._volume(prefix)
+            for entry in _listed(volume, prefix, recursive=True):
                 if entry.type == EntryType.FILE:
                     written_at = datetime.fromtimestamp(entry.mtime, UTC)
                     yield StoredFile(entry.path.strip("/"), entry.size, written_at)
@@ -125,60 +135,60 @@ class VolumeStore:
     def sweep(self, before: datetime) -> int:
         freed = 0
         for area, volume in self._volumes.items():
-            with suppress(FileNotFoundError), as_file_errors(area):
-                for entry in volume.listdir(f"/{TEMPORARY}", recursive=True):
-                    if entry.type == EntryType.FILE and entry.mtime < before.timestamp():
-                        volume.remove_file(f"/{entry.path.strip('/')}")
-                        freed += entry.size
+            old, size_bytes = _unfinished(volume, before)
+            freed += size_bytes
+            self._remove(area, old)
         return freed
 
     def put_tree(self, key: str, source: Path) -> bool:
         with hold_lease(self._leases, f"create/{key}"):
             if self.exists(key):
                 return False
-            self._take_in({key: source})
+            # Use the API instead of a mount, because a commit would count as another write.
+            self._put(store_keys.area(key), _Part({key: source}))
             return True
 
     def delete(self, key: str) -> None:
-        """Remove `key` and everything below it, its staged copy included."""
-        self._known.forget(key)
-        remove(self.staging_path(key))
-        if self._is_mounted and remove(self._mounts.path(key)):
-            # Committed now: a later commit would also remove what others store here meanwhile.
-            self._commit(store_keys.area(key))
-        with suppress(FileNotFoundError), as_file_errors(key):
-            self._volume(key).remove_file(f"/{key}", recursive=True)
+        """Delete `key` and everything below it, including staged files."""
+        self.change(StoreChanges(deleted=(key,)))
 
     def fetch(self, key: str, watch: Callable[[int], None] = unwatched) -> Path:
-        """Return the mounted file, or a fetched copy if the mount is not up to date."""
-        entry = next((e for e in self._entries(key) if _is_file_at(e, key)), None)
-        if entry is None:
-            raise FileNotFoundError(key)
-        if self._is_mounted and _shows(self._mounts.path(key), entry):
+        """Return the mounted file, or a fetched copy if the mount lacks the latest version."""
+        entry = self._entry(key)
+        if store_keys.area(key) in self._mounts.mounted and _shows(self._mounts.path(key), entry):
             return self._mounts.path(key)
         volume = self._volume(key)
-        with as_file_errors(key):
-            return self._fetched.get(
+        return ask(
+            key,
+            lambda: self._fetched.get(
                 key,
                 f"{entry.mtime} {entry.size}",
                 lambda file: volume.read_file_into_fileobj(key, file, counting(watch)),
-            )
+            ),
+        )
+
+    def reader(self, key: str) -> FileReader:
+        """Return a reader of the file in a read-only mount, or of a fetched copy."""
+        mount = self._read_mounts.get(store_keys.area(key))
+        if mount is None:
+            return PathReader.of(self.fetch(key))
+        return mount.reader(key, self._entry(key))
 
     def path(self, key: str) -> Path:
-        """Return the mounted path of `key`."""
         return self._mounts.path(key)
 
     def refresh(self, key: str) -> None:
         """Reload the mount of `key` to show what others have committed."""
-        if not self._is_mounted:
-            return
+        if (area := store_keys.area(key)) in self._mounts.mounted:
+            self._reload(area)
+
+    def _reload(self, area: Area) -> None:
         try:
-            with as_file_errors(key):
-                self._volume(key).reload()
+            ask(area, self._volumes[area].reload)
         except RuntimeError as error:
             if _OPEN_FILES not in str(error):
                 raise
-            raise ConnectionError(f"the Volume with {key} cannot be reloaded: {error}") from error
+            raise ConnectionError(f"the Volume of {area} cannot be reloaded: {error}") from error
 
     def staging_path(self, key: str) -> Path:
         """Return a path on the local disk; `keep` copies it to the Volume."""
@@ -186,47 +196,138 @@ class VolumeStore:
 
     def keep(self, *keys: str) -> None:
         """Copy staged files to the Volumes and commit."""
-        made = {key: self.staging_path(key) for key in keys}
-        self._take_in({key: place for key, place in made.items() if place.exists()})
+        self.change(StoreChanges(kept=keys))
 
-    def _take_in(self, sources: Mapping[str, Path]) -> None:
-        by_area: dict[Area, dict[str, Path]] = {}
-        for key, source in sources.items():
-            by_area.setdefault(store_keys.area(key), {})[key] = source
-        for area, found in by_area.items():
-            if not self._is_mounted:
-                self._upload(area, found)
-                continue
-            for key, source in found.items():
-                self._mounts.take_in(key, source)
-            self._commit(area)
+    def upload(self, *keys: str) -> None:
+        """Store staged files through the API, without a commit.
 
-    def _upload(self, area: Area, sources: Mapping[str, Path]) -> None:
-        with as_file_errors(area), self._volumes[area].batch_upload(force=True) as batch:
-            for key, source in sources.items():
-                if source.is_dir():
-                    batch.put_directory(source, f"/{key}")
+        A commit reloads the mount, and during a reload the mount looks empty to programs.
+        """
+        for area, part in self._by_area(StoreChanges(kept=keys)):
+            self._put(area, part)
+
+    def change(self, changes: StoreChanges) -> None:
+        """Make the changes, area by area.
+
+        For an area that this container mounts, this is one commit. For any other, it is one upload
+        followed by the deletions.
+        """
+        for key in changes.deleted:
+            self._known.forget(key)
+            remove(self.staging_path(key))
+        for area, part in self._by_area(changes):
+            self._store(area, part)
+            for key, data in part.records.items():
+                if key in changes.appended:
+                    self._known.put(key, data)
                 else:
-                    batch.put_file(source, f"/{key}")
+                    self._known.forget(key)
+
+    def _by_area(self, changes: StoreChanges) -> Sequence[tuple[Area, "_Part"]]:
+        """Split changes by area; areas with new files come before areas with only records."""
+        found: dict[Area, _Part] = {}
+
+        def of(key: str) -> _Part:
+            checked(key)
+            return found.setdefault(store_keys.area(key), _Part())
+
+        for key in changes.kept:
+            if (place := self.staging_path(key)).exists():
+                of(key).files[key] = place
+        for key, data in changes.written.items():
+            of(key).records[key] = data
+        for key, lines in changes.appended.items():
+            of(key).records[key] = self._appended(key, lines)
+        for key in changes.deleted:
+            of(key).deleted.append(key)
+        return list(found.items())
+
+    def _appended(self, key: str, data: bytes) -> bytes:
+        """Return the content of `key` with `data` appended; drop a partial line left by a crash.
+
+        A file in a Volume can only be replaced as a whole. This process is its only writer, so it
+        keeps the content in memory.
+        """
+        lines = self._known.get(key)
+        if lines is None:
+            with suppress(FileNotFoundError):
+                lines = self.read(key)
+        lines = lines or b""
+        return lines[: lines.rfind(b"\n") + 1] + data
+
+    def _store(self, area: Area, part: "_Part") -> None:
+        is_dirty = not self._mounted_records.isdisjoint(part.records)
+        if area in self._mounts.mounted and (part.files or is_dirty):
+            with self._mounts.undone_if_full([*part.files], [*part.records]):
+                for key, source in part.files.items():
+                    self._mounts.take_in(key, source)
+                for key, data in part.records.items():
+                    self._mounted_records.add(key)
+                    self._mounts.write(key, data)
+                self._remove(area, part.deleted, is_changed=True)
+        else:
+            self._put(area, part)
+            self._remove(area, part.deleted)
+
+    def _put(self, area: Area, part: "_Part") -> None:
+        def put() -> None:
+            with self._volumes[area].batch_upload(force=True) as batch:
+                for key, source in part.files.items():
+                    if source.is_dir():
+                        batch.put_directory(source, f"/{key}")
+                    else:
+                        batch.put_file(source, f"/{key}")
+                for key, data in part.records.items():
+                    batch.put_file(io.BytesIO(data), f"/{key}")
+
+        if part.files or part.records:
+            ask(next(iter([*part.files, *part.records])), put)
+
+    def _remove(self, area: Area, keys: Sequence[str], *, is_changed: bool = False) -> None:
+        """Remove keys from the mount and commit once; remove the others through the API.
+
+        Each removal through the API counts as a write, and a Volume accepts only a few writes a
+        minute. `is_changed` means that the mount has other changes to commit.
+        """
+        left = list(keys)
+        if area in self._mounts.mounted:
+            places = {key: self._mounts.folders[area] / key for key in keys}
+            files = {key for key, place in places.items() if place.is_file()}
+            removed = [key for key, place in places.items() if remove(place)]
+            if removed or is_changed:
+                # Commit at once: a later commit would also delete files that others store under
+                # these keys in the meantime.
+                self._commit(area)
+            # The mount may not show all files that others have stored, so ask the API for the rest.
+            left = [key for key in keys if key not in files and self._entries(key, area)]
+        for key in left:
+            with suppress(FileNotFoundError):
+                ask(key, partial(self._volumes[area].remove_file, f"/{key}", recursive=True))
 
     def _commit(self, area: Area) -> None:
         time.sleep(random.uniform(0.0, self._jitter_seconds))
         try:
-            with as_file_errors(area):
-                self._volumes[area].commit()
+            ask(area, self._volumes[area].commit)
         except RuntimeError as error:
-            # Modal reloads after a commit, which fails while files are open.
+            # Modal reloads the mount after a commit, and this reload fails while files are open.
             if _OPEN_FILES not in str(error):
                 raise ConnectionError(f"the Volume of {area} was not committed") from error
-            logger.debug("the Volume of %s was committed, not reloaded: %s", area, error)
+            message = "the Volume of %s was committed, but its mount was not reloaded: %s"
+            logger.debug(message, area, error)
 
     def _entries(self, key: str, area: Area | None = None) -> Sequence[VolumeEntry]:
         volume = self._volumes[area or store_keys.area(key)]
         try:
-            with as_file_errors(key):
-                return volume.listdir(f"/{checked(key)}")
+            return _listed(volume, str(checked(key)))
         except FileNotFoundError:
             return ()
+
+    def _entry(self, key: str) -> VolumeEntry:
+        """Return the listing of the file at `key`; raise `FileNotFoundError` if there is none."""
+        for entry in self._entries(key):
+            if _is_file_at(entry, key):
+                return entry
+        raise FileNotFoundError(key)
 
     def _below(self, prefix: str, area: Area | None = None) -> list[VolumeEntry]:
         found = self._entries(prefix, area)
@@ -241,13 +342,46 @@ class VolumeStore:
             data = self.read(key)
         except FileNotFoundError:  # removed meanwhile
             return None
-        if key.endswith(_LINES):
-            self._known.put(key, data)
-        return data
+        if not key.endswith(store_keys.LINES):
+            return data
+        self._known.put(key, data)
+        return data[: entry.size]  # the file may have grown since it was listed
 
     def _volume(self, key: str) -> Volume:
         checked(key)
         return self._volumes[store_keys.area(key)]
+
+
+@dataclass(slots=True)
+class _Part:
+    """The changes in one area: staged files and records, both by key, and keys to delete."""
+
+    files: dict[str, Path] = field(default_factory=dict[str, Path])
+    records: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    deleted: list[str] = field(default_factory=list[str])
+
+
+def _unfinished(volume: Volume, before: datetime) -> tuple[list[str], int]:
+    """Return unfinished files of killed writers, older than `before`, and their size in bytes."""
+    found: dict[str, list[VolumeEntry]] = {}
+    with suppress(FileNotFoundError):
+        for entry in _listed(volume, TEMPORARY, recursive=True):
+            if entry.type == EntryType.FILE:
+                top = "/".join(entry.path.strip("/").split("/")[:2])
+                found.setdefault(top, []).append(entry)
+    old = {
+        top: sum(entry.size for entry in entries)
+        for top, entries in found.items()
+        if all(entry.mtime < before.timestamp() for entry in entries)
+    }
+    return list(old), sum(old.values())
+
+
+def _listed(volume: Volume, key: str, *, recursive: bool = False) -> Sequence[VolumeEntry]:
+    def entries() -> Sequence[VolumeEntry]:
+        return volume.listdir(f"/{key}", recursive=recursive)
+
+    return ask(key, entries, patience_seconds=_LIST_SECONDS)
 
 
 def _name(entry: VolumeEntry) -> str:

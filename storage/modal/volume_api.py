@@ -1,4 +1,4 @@
-"""Types for the parts of `modal.Volume` that are used here; the library leaves them untyped."""
+"""Types for the parts of `modal.Volume` that this project uses; the library leaves them untyped."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -40,13 +40,13 @@ class Batch(Protocol):
 
 
 class Advance(Protocol):
-    """Receives the number of bytes transferred since the last call."""
+    """A callback that gets the number of bytes transferred since it was last called."""
 
     def __call__(self, *, advance: int) -> None: ...
 
 
 class Volume(Protocol):
-    """A Volume: reads and writes of its own, and two calls for its mount."""
+    """A Volume; methods use Modal's API, except that `commit` and `reload` act on the mount."""
 
     def listdir(self, path: str, *, recursive: bool = False) -> Sequence[VolumeEntry]:
         """Return the entries of a folder, or the entry of a file."""
@@ -74,7 +74,7 @@ class Volume(Protocol):
 
 
 def counting(watch: Callable[[int], None]) -> Advance:
-    """Return a callback that reports the total number of bytes to `watch`."""
+    """Return a callback that adds up transferred bytes and reports the total to `watch`."""
     total_bytes = 0
 
     def note(*, advance: int) -> None:

@@ -20,7 +20,7 @@ from training.dataset.inspect import inspect_zip
 from training.dataset.repair import repair
 from training.dataset.report import Report
 
-# As repair writes clips: its filters, its encoder's settings, its tags.
+# The filters, encoder settings and tags that repair uses.
 CONVERSION = (
     *("-vf", "fps=16:round=near,scale=in_color_matrix=bt709:in_range=limited:out_color_matrix=bt709"
       ":out_range=limited:flags=bicubic+accurate_rnd,format=yuv420p"),
@@ -77,13 +77,13 @@ def _tell(name: str, clips: list[Path], theirs: list[float], ours: list[float]) 
 def _alternate(
     first: Callable[[], None], second: Callable[[], None], runs: int
 ) -> tuple[list[float], list[float]]:
-    # One after the other, so that a machine that slows down slows both.
+    # The runs alternate, so that a slow phase of the machine affects both.
     times = [(_seconds(first), _seconds(second)) for _ in range(runs)]
     return [one for one, _ in times], [other for _, other in times]
 
 
 def _seconds(work: Callable[[], None]) -> float:
-    os.sync()  # what the work before wrote is not paid for by this one
+    os.sync()  # earlier writes must not count for this run
     started = time.perf_counter()
     work()
     return time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""What many thousands of mutated zips do to the intake: a report or a refusal, and nothing else.
+"""Feeds thousands of mutated zips to the intake; each must give a report or a refusal.
 
 Half have bytes of the zip changed, half those of a file in it, so that decoders and repair see
 damage too and not only the zip's checksums. Whatever can be used is repaired.
@@ -39,10 +39,11 @@ from training.dataset import inspect as inspection
 from training.dataset import repair as repairing
 from training.dataset.decoding.pool import Pool
 from training.dataset.inspect import inspect_zip
-from training.dataset.limits import MIB, Limits
+from training.dataset.limits import Limits
 from training.dataset.repair import repair, verify_manifest
 from training.dataset.zip.archive import ArchiveRefusedError
 from training.errors import DatasetError
+from training.files.sizes import MIB
 
 LIMITS = Limits(unpacked_bytes=64 * MIB, archive_bytes=16 * MIB, worker_seconds=20, workers=2)
 Zip = bytearray
@@ -60,7 +61,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "scratch").mkdir()
-        tempfile.tempdir = str(folder / "scratch")  # what the intake unpacks lies there
+        tempfile.tempdir = str(folder / "scratch")  # the intake unpacks there
         # One pool for all zips: starting decoders would take most of the time.
         pool = Pool(LIMITS, files=2, size_bytes=LIMITS.archive_bytes, most=2)
         with (
@@ -73,7 +74,7 @@ def main() -> None:
 
 
 class _Fuzz:
-    """Feeds zips to the intake and looks at what they leave."""
+    """Feeds zips to the intake and checks what they leave behind."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -118,10 +119,10 @@ class _Fuzz:
         return "repaired"
 
     def _look_around(self, number: int) -> None:
-        """Raise unless nothing lies where nothing should; measure memory now and then."""
+        """Raise if files are left behind; measure memory now and then."""
         names = {entry.name for entry in self.folder.iterdir()}
         strays = {n for n in names if n not in ("upload.zip", "scratch", "set")}
-        strays = {n for n in strays if not n.startswith(".set.")}  # a refused repair's
+        strays = {n for n in strays if not n.startswith(".set.")}  # left by a refused repair
         if strays or any((self.folder / "scratch").iterdir()):
             raise SystemExit(f"zip {number} left {sorted(strays) or 'files in scratch'}")
         for left in names - {"upload.zip", "scratch"}:
@@ -146,7 +147,7 @@ class _Fuzz:
 
 
 def mutated(base: bytes, seed: int) -> bytes:
-    """Return the zip with some of its bytes, fields or parts changed; the same for a seed."""
+    """Return the zip with some bytes, fields or parts changed; equal seeds give equal zips."""
     rng, content = random.Random(seed), bytearray(base)
     for _ in range(rng.choice((1, 1, 2, 4, 12))):
         rng.choice(MUTATIONS)(content, rng)
@@ -156,7 +157,7 @@ def mutated(base: bytes, seed: int) -> bytes:
 
 
 def mutated_file(base: Files, seed: int) -> Files:
-    """Return the files with bytes of one of them changed; the zip itself will be whole."""
+    """Return the files with bytes of one of them changed; their zip stays intact."""
     rng = random.Random(seed)
     name = rng.choice([name for name, content in base.items() if content])
     changed = base[name]
@@ -200,14 +201,14 @@ def _field(content: Zip, rng: random.Random) -> None:
 
 
 def _rename(content: Zip, rng: random.Random) -> None:
-    """Give an entry another name of the same length, wherever it stands."""
+    """Replace the name of an entry everywhere by another of the same length."""
     old = rng.choice((b"images/000", b"videos/001", b"images/001", b"set/a00.tx"))
     other = rng.choice((b"../../../x", b"/etc/passw", b"C:/Windows", b"..\\..\\..\\x",
                         b"images/\x00ab", b"\xff\xfe\x80\x81abcdef", b"images/..."))  # fmt: skip
     content[:] = content.replace(old, other)
 
 
-# Signature of a record and where its fields lie in it.
+# Signature of each record and the offsets of its fields.
 FIELDS = (
     (b"PK\x01\x02", ((6, "<H"), (8, "<H"), (10, "<H"), (16, "<I"), (20, "<I"), (24, "<I"),
                      (28, "<H"), (30, "<H"), (32, "<H"), (38, "<I"), (42, "<I"))),

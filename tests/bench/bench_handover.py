@@ -16,13 +16,13 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from bot.sandbox.client.user import SandboxUser
+from bot.sandbox.client import SandboxUser
 from bot.sandbox.server import SandboxServer
 from storage.local.claims import FileClaims
 from tests.bench.hardware import hardware
 from tests.wire.bot.processes import bot_process
 
-# A command that an active copy acknowledges takes less, one that a standby does takes more.
+# An active copy acknowledges a command in less time than this, a standby in more.
 _ACTIVE_SECONDS = 0.5
 
 Process = subprocess.Popen[bytes]

@@ -1,4 +1,4 @@
-"""How long the bot's loop thread is busy with one callback while an upload is taken in.
+"""Measures how long single callbacks block the bot's event loop during an upload.
 
 `python -m tests.bench.bench_loop --gigabytes 1`
 """
@@ -22,14 +22,16 @@ from unittest.mock import create_autospec, patch
 import discord
 from discord.state import ConnectionState
 
+from bot.discord.answers.answers import to_embed
 from bot.discord.answers.attachment_file import save_attachment
-from bot.discord.answers.dataset_answer import send_stored
-from bot.discord.answers.embed import to_embed
 from bot.discord.answers.long_answer import LongAnswer
-from bot.discord.buttons.datasets import stored_buttons
+from bot.discord.buttons.datasets import send_answer
 from bot.hosting.bot import load_and_freeze
 from bot.hosting.local import LocalInstallation
-from bot.service.downloads.links import LinkSigner
+from bot.service.dataset_answers import stored_answer
+from bot.service.datasets import StoredDataset
+from bot.service.links import LinkSigner
+from bot.service.rights import GuildMember
 from bot.service.service import Service
 from bot.settings import Settings
 from tests.bench.footage import footage, large_zip
@@ -52,7 +54,7 @@ def main() -> None:
     options = parser.parse_args()
     sys.stdout.write(hardware())
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
-        # As `lorabot serve` begins.
+        # `lorabot serve` starts like this.
         load_and_freeze(LocalInstallation(Settings(home=Path(scratch) / "home")))
         clips = footage(options.folder or Path(scratch) / "footage", 12)
         archive = large_zip(clips, Path(scratch) / "large.zip", options.gigabytes)
@@ -72,7 +74,7 @@ def main() -> None:
 
 def _attachment(archive: Path, url: str) -> discord.Attachment:
     state = create_autospec(ConnectionState, instance=True)
-    state.http = None  # what an attachment fetches itself with, and must not
+    state.http = None  # attachments would download through it, which they must not
     size = archive.stat().st_size
     data: AttachmentData = {
         "id": 1,
@@ -91,16 +93,17 @@ async def _take_in(scratch: Path, attachment: discord.Attachment) -> int:
     upload = scratch / "upload.zip"
     await save_attachment(attachment, upload)
     sent = Upload(archive=upload, by="7", file_name=attachment.filename)
-    added = await service.datasets.add("guild", "annika", sent)
+    added = await service.datasets.add(GuildMember(id="7", guild="guild"), "annika", sent)
+    assert isinstance(added, StoredDataset), "the bench's dataset has every caption"
     answer = create_autospec(LongAnswer, instance=True, spec_set=True)
-    await send_stored(answer, added, stored_buttons("guild", added), is_known=False)
+    await send_answer(answer, "guild", await stored_answer(added))
     to_embed(answer.send.await_args.args[0])
     return added.version.number
 
 
 @contextmanager
 def _timed_callbacks() -> Generator[list[tuple[float, str]]]:
-    """Measure every callback of every loop: the thread's CPU time, not what others take from it."""
+    """Measure the CPU time of every callback of every loop."""
     busy: list[tuple[float, str]] = []
     run = Handle._run
 
@@ -115,7 +118,7 @@ def _timed_callbacks() -> Generator[list[tuple[float, str]]]:
 
 
 def _where(handle: Handle) -> str:
-    """Return the line at which a task goes on, or the callback's name."""
+    """Return the line at which a task continues, or the callback's name."""
     callback = handle._callback
     task = getattr(callback, "__self__", None)
     if not isinstance(task, asyncio.Task):

@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def report(archive: Path) -> None:
-    """Inspect a zip in a process of its own and print what it took."""
+    """Inspect a zip in a separate process and print what it used."""
     size_bytes = archive.stat().st_size
     started = time.perf_counter()
     child = subprocess.Popen(

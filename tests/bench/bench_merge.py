@@ -2,8 +2,8 @@
 
 `python -m tests.bench.bench_merge --gigabytes 8.4 --runs 5 --folder /some/disk`
 
-A merge's output is on the disk when it returns, that of `cp` and `save_file` in the page cache
-only. So each way is timed twice, until it returns and until an fsync of its output is over.
+A merge's output is on the disk when it returns; that of `cp` and `save_file` is only in the page
+cache. So each way is timed twice: until it returns, and until an fsync of its output ends.
 """
 
 import argparse
@@ -37,18 +37,18 @@ def main() -> None:
         if not base.exists():
             write_model(base, lora, blocks=round(options.gigabytes / BLOCK_GIGABYTES))
         for count in cores:
-            os.sched_setaffinity(0, available[:count])  # what is started here inherits it
+            os.sched_setaffinity(0, available[:count])  # child processes inherit it
             sys.stdout.write(table(base, compare(base, lora, options.runs, options.ways)))
 
 
 def compare(base: Path, lora: Path, runs: int, ways: list[Way]) -> dict[Way, list[Measured]]:
-    """Return what each way took, one after the other in every round."""
+    """Return the times of each way; the ways alternate in every round."""
     measured: dict[Way, list[Measured]] = {way: [] for way in ways}
     for _ in range(runs):
         for way in ways:
             found = measure(way, base, lora)
             measured[way].append(found)
-            # At once, so that a benchmark that is stopped has not measured for nothing.
+            # Print at once, so that a stopped benchmark has not measured for nothing.
             sys.stderr.write(f"{way}: {found.returned:.2f} s, on disk {found.durable:.2f} s\n")
     return measured
 

@@ -1,4 +1,4 @@
-"""What training a 14B model with the real musubi-tuner costs: random weights, our command lines.
+"""Measures training a 14B model with the real musubi-tuner: random weights, our command lines.
 
 `LORABOT_MUSUBI_DIR=… LORABOT_MUSUBI_PYTHON=… python -m tests.bench.bench_musubi` on a machine with
 a GPU; `--tiny` rehearses it on a CPU. Every line is printed as soon as it is known; where `OUT` is
@@ -42,7 +42,7 @@ def image(training: Training, report: Report, items: int) -> None:
 
 
 def video(training: Training, report: Report, items: int) -> None:
-    """Train on clips, stop in the middle of a step, and go on to the end."""
+    """Train on clips, stop in the middle of a step, and continue to the end."""
     config = training.dataset("video", items)
     command = training.command(config)
 
@@ -78,7 +78,7 @@ def _watch(run: Run, on_event: Callable[[Run, ProgressEvent], None], *, code: in
 
 
 def measure(training: Training, report: Report, options: argparse.Namespace, until: float) -> None:
-    """Write the base and measure every part that there is time to begin."""
+    """Write the base and measure every part for which there is time."""
     began = time.monotonic()
     if began > until:
         report.row("all", "left out", "the time was over")

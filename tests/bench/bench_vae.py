@@ -1,4 +1,4 @@
-"""What encoding a clip with the Wan VAE costs on this GPU: random weights of the real shapes.
+"""Measures encoding a clip with the Wan VAE on this GPU, with random weights of the real shapes.
 
 `LORABOT_MUSUBI_DIR=… python -m tests.bench.bench_vae`, or by its path where only torch, einops and
 safetensors are installed. Prints the versions that decide about 3-D convolutions in 16 bit.
@@ -26,7 +26,7 @@ def vae_module(checkout: Path) -> Any:
 
 
 def encoder(checkout: Path) -> Any:
-    """Return a VAE on the GPU in bf16, as musubi-tuner caches with, with random weights."""
+    """Return a VAE on the GPU in bf16, as musubi-tuner uses it for caching, with random weights."""
     torch.manual_seed(0)
     vae = vae_module(checkout).WanVAE_(
         dim=96,

@@ -22,7 +22,7 @@ STORED = ClipFormat(options=(("crf", "20"), ("preset", "veryfast")))
 
 
 def footage(folder: Path, count: int) -> list[Path]:
-    """Return `count` clips of 5 s at 24 fps and 1280 x 720; those already there are taken."""
+    """Return `count` clips of 5 s at 24 fps and 1280 x 720; reuse those already there."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{index:03d}.mp4" for index in range(count)]
     missing = [index for index, path in enumerate(paths) if not path.exists()]
@@ -51,7 +51,7 @@ def _encode(index: int, path: Path) -> None:
 
 
 def _grainy(frames: Iterator[Pixels], seed: int) -> Iterator[Pixels]:
-    """Add a camera's noise: without it clips are a tenth as long and decode twice as fast."""
+    """Add a camera's noise: without it, clips are a tenth of the size and decode twice as fast."""
     rng = np.random.default_rng(seed)
     noise = rng.normal(0, GRAIN, (SIZE[1] * 2, SIZE[0] * 2, 1)).round().astype(np.int16)
     for frame in frames:
@@ -61,7 +61,7 @@ def _grainy(frames: Iterator[Pixels], seed: int) -> Iterator[Pixels]:
 
 
 def large_zip(clips: list[Path], target: Path, gigabytes: float) -> Path:
-    """Write a zip of so many GiB: clips padded to 20 MiB with bytes that no one can compress.
+    """Write a zip of this many GiB: clips padded to 20 MiB with incompressible bytes.
 
     The padding lies in an MP4 box that players skip, so that every clip differs and decodes.
     """

@@ -1,4 +1,4 @@
-"""What a benchmark of footage ran on, in the first lines of its output."""
+"""Describes the machine of a footage benchmark, for the first lines of its output."""
 
 import platform
 import subprocess

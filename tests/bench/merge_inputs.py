@@ -18,7 +18,7 @@ BLOCK_GIGABYTES = sum(out * into for out, into in _BLOCK.values()) * 2 / 1e9
 def write_model(base: Path, lora: Path, *, blocks: int) -> None:
     """Write the base, and a LoRA in fp32 as the Lightning files are."""
     names = [(f"blocks.{b}.{name}", shape) for b in range(blocks) for name, shape in _BLOCK.items()]
-    # Random bits would hold NaN; one random matrix, rolled, is as good and much faster to make.
+    # Random bits would include NaN. Rolling one random matrix is as good and much faster.
     source = torch.randn(_INNER * _WIDTH, generator=torch.Generator().manual_seed(0)) * 0.02
     weights = {
         f"{name}.weight": source[: out * into].reshape(out, into).roll(i).bfloat16()

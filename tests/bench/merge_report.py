@@ -16,7 +16,7 @@ _PLAIN_WAYS = ("cp", "plain")
 
 
 def table(base: Path, measured: Mapping[Way, Sequence[Measured]]) -> str:
-    """Return the median and the spread of each way, and what the merges are beside the others."""
+    """Return the median and spread of each way, and the merges' ratios to the others."""
     size = base.stat().st_size / 1e9
     lines = [
         f"{machine()}, torch {torch.__version__}",

@@ -1,4 +1,4 @@
-"""The ways to an output that the benchmark compares, each run alone from the same start."""
+"""The ways of merging that the benchmark compares, each run alone from the same start."""
 
 import json
 import os
@@ -17,14 +17,14 @@ from training.merge.merge import MergeRequest, merge
 
 Way = Literal["cp", "plain", "merge, base hash known", "merge"]
 WAYS: tuple[Way, ...] = ("cp", "plain", "merge, base hash known", "merge")
-# Whatever a fetch receipt says is taken as it is, so that any hash will do.
+# The merge trusts the hash of a fetch receipt, so any hash will do.
 _KNOWN_SHA256 = "0" * 64
 _PIECE_BYTES = 1 << 26
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What one run took; `durable` is the time until its output was on the disk."""
+    """The figures of one run; `durable` is the time until its output was on the disk."""
 
     returned: float
     durable: float
@@ -77,7 +77,7 @@ def _timed(way: Way, base: Path, lora: Path, output: Path) -> Measured:
 
 
 def _peak_kib() -> int:
-    # Not `ru_maxrss`, which begins at what the process that started this one had.
+    # Do not use `ru_maxrss`, which starts at the value of the parent process.
     status = Path("/proc/self/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 

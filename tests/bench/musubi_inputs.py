@@ -1,4 +1,4 @@
-"""Makes what a training reads, with musubi-tuner's own code; run by its interpreter.
+"""Makes the inputs of a training with musubi-tuner's own code; run by its interpreter.
 
 `musubi_inputs.py probe`, `musubi_inputs.py base TASK DTYPE FILE` and
 `musubi_inputs.py caches FOLDER ITEMS FRAMES HEIGHT WIDTH`, all three in latent units.
@@ -78,7 +78,7 @@ def base(task: str, dtype: str, file: Path) -> None:
         )
     torch.manual_seed(0)
     filled = {name: _fill(name, t, _DTYPES[dtype]) for name, t in model.state_dict().items()}
-    # Tensor by tensor: safetensors' own function would hold a second copy in the host's memory.
+    # Write tensor by tensor: safetensors' own function would hold a second copy in main memory.
     streaming: Any = import_module("musubi_tuner.utils.safetensors_utils")
     streaming.mem_eff_save_file(filled, str(file), {"format": "pt"})
     report = {"tensors": len(filled), "parameters": sum(t.numel() for t in filled.values())}
@@ -86,7 +86,7 @@ def base(task: str, dtype: str, file: Path) -> None:
 
 
 def _fill(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return values in whose presence activations keep their size through all blocks."""
+    """Return values with which activations keep their size through all blocks."""
     if name.endswith("bias"):
         return torch.zeros(tensor.shape, dtype=dtype, device=_DEVICE)
     if tensor.ndim == 1:
@@ -96,7 +96,7 @@ def _fill(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def caches(folder: Path, items: int, frames: int, height: int, width: int) -> None:
-    """Write the latent and text cache files of so many items, as musubi-tuner's scripts do."""
+    """Write latent and text cache files for this many items, as musubi-tuner's scripts do."""
     torch.manual_seed(0)
     folder.mkdir(parents=True)
     cache_io: Any = import_module("musubi_tuner.dataset.cache_io")

@@ -16,8 +16,8 @@ class Report:
     """Prints every line at once and rewrites the file, so that a time-out loses nothing.
 
     Args:
-        file: Where the JSON goes, None for nowhere.
-        machine: What is known of the machine.
+        file: Where the JSON goes; None for nowhere.
+        machine: Facts about the machine.
     """
 
     def __init__(self, file: Path | None, machine: dict[str, Any]) -> None:
@@ -27,7 +27,7 @@ class Report:
         self.has_failed = False
 
     def row(self, part: str, what: str, text: str, value: float | None = None) -> None:
-        """Add a line; `value` is its number for those who calculate with it."""
+        """Add a line; `value` is its number for programs."""
         sys.stdout.write(f"{self.path:26} {part:8} {what:28} {text}\n")
         sys.stdout.flush()
         line: dict[str, object] = {"path": self.path, "part": part, "what": what, "text": text}
@@ -37,13 +37,13 @@ class Report:
             self._file.write_text(json.dumps(found, indent=1))
 
     def failure(self, part: str, cause: str) -> None:
-        """Add the line of a part that did not come to its end."""
+        """Add the line of a part that failed."""
         self.has_failed = True
         self.row(part, "FAILED", cause)
 
 
 def describe(report: Report, part: str, watched: Watched) -> None:
-    """Add what one training showed."""
+    """Add the figures of one training."""
     started = next(at for at, e in watched.events if isinstance(e, TrainingStarted))
     steps = [(at, e) for at, e in watched.events if isinstance(e, StepDone)]
     report.row(part, "load", f"{started:.1f} s", started)

@@ -30,10 +30,10 @@ _GPU_QUERY = (
 
 @dataclass(slots=True)
 class Watched:
-    """What was seen of one command; times are seconds since it was started.
+    """Observations of one command; times are seconds since its start.
 
-    `host_mib` is what its processes held together besides mapped files, `gpu_mib` what the whole
-    device had in use, None where there is none.
+    `host_mib` is the memory of all its processes without mapped files; `gpu_mib` is the memory in
+    use on the whole device, None if there is none.
     """
 
     events: list[tuple[float, ProgressEvent]] = field(
@@ -56,11 +56,11 @@ class Run:
         self._reading = reading
         self._began = time.monotonic()
         with log.open("wb") as output:
-            self._process = start_command(command, environment, output, writing)
+            self._process = start_command(command, environment, output.fileno(), writing)
         os.close(writing)
 
     def finish(self, on_event: Callable[["Run", ProgressEvent], None]) -> Watched:
-        """Hand over every event as it comes; return what was seen once the command is over."""
+        """Pass on every event as it comes; return the observations when the command has ended."""
         watched = self.watched
         try:
             with self._memory():
@@ -76,7 +76,7 @@ class Run:
         return watched
 
     def terminate_in(self, seconds: float) -> None:
-        """Send SIGTERM to the whole group after so many seconds."""
+        """Send SIGTERM to the whole group after this many seconds."""
 
         def terminate() -> None:
             self.watched.signalled_at = self._now()

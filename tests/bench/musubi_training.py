@@ -38,8 +38,8 @@ cache_directory = "{caches}"
 class Training:
     """One path through musubi-tuner: a model in its dtype, with its flags, on one base file.
 
-    `folder` holds what belongs to the path, `datasets` what all paths train on, `logs` what the
-    trainings print.
+    `folder` has the path's own files, `datasets` the data for all paths, `logs` the output of the
+    trainings.
     """
 
     engine: MusubiEngine
@@ -58,11 +58,11 @@ class Training:
         return self.folder / "base.safetensors"
 
     def inputs(self, *arguments: object) -> dict[str, Any]:
-        """Let musubi-tuner's interpreter make something; return what it reports of it."""
+        """Let musubi-tuner's interpreter make inputs; return its report."""
         return inputs(self.python, self.checkout, arguments, is_tiny=self.is_tiny)
 
     def dataset(self, kind: str, items: int) -> Path:
-        """Return the TOML of a dataset of cache files alone, written when it is first asked for."""
+        """Return the TOML of a dataset that has only cache files, written on first use."""
         config = self.datasets / f"{kind}.toml"
         if config.exists():
             return config
@@ -95,7 +95,7 @@ class Training:
         )
 
     def start(self, command: TrainNetwork, name: str) -> Run:
-        """Start a training through the launcher; its log gets that name."""
+        """Start a training through the launcher; `name` is the name of its log."""
         shim = shim_of(self.checkout) if self.is_tiny else {}
         return Run(
             self.engine.command(command.script, command.arguments()),
@@ -104,7 +104,7 @@ class Training:
         )
 
     def check(self, command: TrainNetwork) -> str:
-        """Check the final checkpoint as the publish stage does; return what it holds."""
+        """Check the final checkpoint as the publish stage does; return its contents."""
         path = command.output_dir / f"{command.output_name}.safetensors"
         widths = RehearsalEngine().modules if self.is_tiny else self.engine.modules
         contents = read_contents(path)

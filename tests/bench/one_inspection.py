@@ -1,4 +1,4 @@
-"""One inspection in a process that loads nothing else; prints what it found and read as JSON.
+"""One inspection in a process that loads nothing else; prints its results and reads as JSON.
 
 `python -m tests.bench.one_inspection ZIP`, for `bench_memory`.
 """
@@ -17,7 +17,7 @@ def main() -> None:
     read: list[int] = []
 
     def count(_done: int, _total: int) -> None:
-        # Asked while the decoders live: once they have ended, what they read is counted here too.
+        # Read this while the decoders live: after they end, their reads count for this process too.
         read.append(psutil.Process().io_counters().read_chars - before)
 
     found = inspect_zip(Path(sys.argv[1]), on_progress=count)

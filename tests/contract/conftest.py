@@ -1,4 +1,4 @@
-"""What the suites share: real Dicts and functions of Modal, on loopback."""
+"""Fixtures of the suites: Modal's real Dicts and functions, on loopback."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from tests.wire.modal.loopback.api import Loopback
 
 @pytest.fixture(scope="module")
 def loopback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
-    """Run one control plane for the tests of a module: the client of a process has one server."""
+    """Run one control plane per module, because the client of a process has one server."""
     state = tmp_path_factory.mktemp("modal")
     with Loopback(state) as running, pytest.MonkeyPatch.context() as env:
         for name, value in running.client_env().items():
@@ -24,7 +24,7 @@ def loopback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
 
 @pytest.fixture
 def new_dict(loopback: Loopback) -> Callable[[], ModalDict]:
-    """Return what makes an empty Dict."""
+    """Return a function that makes an empty Dict."""
 
     def make() -> ModalDict:
         name = f"test-{uuid.uuid4().hex}"

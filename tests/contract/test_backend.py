@@ -33,7 +33,7 @@ def app(loopback: Loopback) -> str:
 
 @pytest.fixture(params=["local", "modal"])
 def backend(request: pytest.FixtureRequest) -> Backend:
-    """Return a backend that starts no GPU call: no worker serves the line, or it has no place."""
+    """Return a backend that starts no GPU call: it has no worker, or no room."""
     if request.param == "local":
         return request.getfixturevalue("local")
     app, new_dict = request.getfixturevalue("app"), request.getfixturevalue("new_dict")
@@ -51,7 +51,7 @@ def test_the_same_call_twice_has_one_handle(backend: Backend) -> None:
     assert backend.submit(call()) != backend.submit(call(attempt=2))
 
 
-def test_calls_stand_in_line_in_the_order_they_came(backend: Backend) -> None:
+def test_calls_are_queued_in_the_order_they_came(backend: Backend) -> None:
     handles = [backend.submit(call(run)) for run in ("a", "b", "c")]
     backend.submit(call("d", device="cpu"))
 
@@ -61,6 +61,35 @@ def test_calls_stand_in_line_in_the_order_they_came(backend: Backend) -> None:
     assert [state.position for state in states] == [1, 2, 3]
 
 
+def test_the_line_counts_gpu_calls_only(backend: Backend) -> None:
+    backend.submit(call("a", device="cpu"))
+    before = backend.gpu_line()
+
+    for run in ("b", "c"):
+        backend.submit(call(run))
+    backend.cancel(call("b").name)
+    after = backend.gpu_line()
+
+    assert (before.running, before.waiting) == (0, 0)
+    assert (after.running, after.waiting) == (0, 1)
+    assert after.next_place == 2
+
+
+def test_a_call_that_holds_a_gpu_is_in_the_line_but_does_not_wait(tmp_path: Path) -> None:
+    backend = LocalBackend(tmp_path / "local", lambda: None, gpu_slots=2)
+
+    numbers = [int(backend.submit(call(run))) for run in ("a", "b")]
+    backend.mark_running(numbers[0], pid=None)
+    one = backend.gpu_line()
+    backend.mark_running(numbers[1], pid=None)
+    both = backend.gpu_line()
+    backend.mark_ended(numbers[0])
+
+    assert (one.running, one.waiting, one.next_place) == (1, 1, 2)
+    assert (both.running, both.waiting, both.next_place) == (2, 0, 1)
+    assert backend.gpu_line().next_place is None
+
+
 def test_a_cpu_call_waits_for_no_gpu_call(backend: Backend) -> None:
     backend.submit(call("a", device="gpu"))
     handle = backend.submit(call("b", device="cpu"))
@@ -68,7 +97,7 @@ def test_a_cpu_call_waits_for_no_gpu_call(backend: Backend) -> None:
     assert backend.state(handle).position in (1, None)
 
 
-def test_a_cancelled_call_leaves_the_line(backend: Backend) -> None:
+def test_a_cancelled_call_leaves_the_queue(backend: Backend) -> None:
     first, second = backend.submit(call("a")), backend.submit(call("b"))
 
     backend.cancel(call("a").name)
@@ -97,13 +126,13 @@ def test_an_unknown_handle_is_gone_and_cancelling_an_unknown_call_is_fine(
     assert backend.state("12345").status is CallStatus.GONE
 
 
-def test_submitting_wakes_who_works_through_the_line(local: LocalBackend, woken: list[str]) -> None:
+def test_submitting_wakes_the_worker(local: LocalBackend, woken: list[str]) -> None:
     local.submit(call())
 
     assert woken
 
 
-def test_each_device_of_a_machine_has_a_line_of_its_own(local: LocalBackend) -> None:
+def test_each_device_of_a_machine_has_its_own_queue(local: LocalBackend) -> None:
     local.submit(call("a", device="gpu"))
     handle = local.submit(call("b", device="cpu"))
 

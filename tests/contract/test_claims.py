@@ -1,4 +1,4 @@
-"""What every `Claims` promises; each copy of the bot makes its own object of the same claims."""
+"""What every `Claims` promises; each copy of the bot has its own object for the same claims."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,7 +23,7 @@ def copy(request: pytest.FixtureRequest, tmp_path: Path) -> Copy:
     return lambda: ModalClaims(entries)
 
 
-def test_only_the_first_who_asks_has_the_claim(copy: Copy) -> None:
+def test_only_the_first_caller_has_the_claim(copy: Copy) -> None:
     first, second = copy(), copy()
 
     assert first.claim("1")
@@ -31,19 +31,19 @@ def test_only_the_first_who_asks_has_the_claim(copy: Copy) -> None:
     assert not first.claim("1")
 
 
-def test_what_is_called_otherwise_is_another_claim(copy: Copy) -> None:
+def test_another_name_is_another_claim(copy: Copy) -> None:
     claims = copy()
 
     assert [claims.claim(name) for name in ("1", "2", "1/2", "../1")] == [True] * 4
 
 
-def test_a_claim_outlives_who_made_it(copy: Copy) -> None:
+def test_a_claim_outlives_its_process(copy: Copy) -> None:
     copy().claim("1")
 
     assert not copy().claim("1")
 
 
-def test_of_many_at_once_exactly_one_has_each_claim(copy: Copy) -> None:
+def test_of_many_concurrent_callers_exactly_one_has_each_claim(copy: Copy) -> None:
     names = [str(number) for number in range(25)]
     won: list[str] = []
 
@@ -53,3 +53,19 @@ def test_of_many_at_once_exactly_one_has_each_claim(copy: Copy) -> None:
     at_once([partial(claim, copy()) for _ in range(8)])
 
     assert sorted(won) == sorted(names)
+
+
+def test_a_note_outlives_its_process_until_it_is_forgotten(copy: Copy) -> None:
+    claims = copy()
+    for name, data in (("1", b'{"a":1}'), ("2", b"{}")):
+        claims.claim(name)
+        claims.note(name, data)
+    claims.note("1", b'{"a":2}')
+
+    there = sorted(copy().notes())
+    for name in ("1", "1", "3"):
+        claims.forget(name)
+
+    assert there == [b'{"a":2}', b"{}"]
+    assert copy().notes() == [b"{}"]
+    assert not copy().claim("1")

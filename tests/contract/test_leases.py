@@ -41,14 +41,14 @@ def held(leases: Leases, holder: str, attempt: int = 1) -> Grant:
     return grant
 
 
-def test_a_living_lease_keeps_others_out(leases: Leases) -> None:
+def test_a_held_lease_keeps_others_out(leases: Leases) -> None:
     held(leases, "a")
 
     assert leases.acquire("run/train", holder="b") is None
     assert leases.acquire("run/other", holder="b") is not None
 
 
-def test_of_many_takers_exactly_one_wins(leases: Leases) -> None:
+def test_of_many_callers_exactly_one_gets_the_lease(leases: Leases) -> None:
     grants: list[Grant] = []
 
     def take(number: int) -> None:
@@ -61,7 +61,7 @@ def test_of_many_takers_exactly_one_wins(leases: Leases) -> None:
     assert len(grants) == 1
 
 
-def test_a_lease_that_is_renewed_lives_on(leases: Leases, clock: Clock) -> None:
+def test_a_renewed_lease_stays_held(leases: Leases, clock: Clock) -> None:
     grant = held(leases, "a")
 
     clock.now += 8
@@ -71,7 +71,7 @@ def test_a_lease_that_is_renewed_lives_on(leases: Leases, clock: Clock) -> None:
     assert leases.acquire("run/train", holder="b") is None
 
 
-def test_an_expired_lease_goes_to_the_next_and_the_old_holder_learns_it(
+def test_an_expired_lease_goes_to_the_next_holder_and_the_old_one_notices(
     leases: Leases, clock: Clock
 ) -> None:
     old = held(leases, "a")
@@ -83,13 +83,47 @@ def test_an_expired_lease_goes_to_the_next_and_the_old_holder_learns_it(
     assert leases.renew(new)
 
 
+def test_a_lease_from_before_the_clock_went_back_keeps_nobody_out(
+    leases: Leases, clock: Clock
+) -> None:
+    dead = held(leases, "a")
+    clock.now -= 3600
+
+    new = held(leases, "b")
+
+    assert not leases.renew(dead)
+    assert leases.renew(new)
+    assert leases.acquire("run/train", holder="c") is None
+
+
+def test_a_holder_that_renews_after_the_clock_went_back_keeps_its_lease(
+    leases: Leases, clock: Clock
+) -> None:
+    grant = held(leases, "a")
+    clock.now -= 3600
+
+    assert leases.renew(grant)
+    assert leases.acquire("run/train", holder="b") is None
+    clock.now += 9
+    assert leases.acquire("run/train", holder="b") is None
+    clock.now += 2
+    assert leases.acquire("run/train", holder="b") is not None
+
+
+def test_clocks_that_differ_a_little_change_nothing(leases: Leases, clock: Clock) -> None:
+    held(leases, "a")
+    clock.now -= 0.9
+
+    assert leases.acquire("run/train", holder="b") is None
+
+
 def test_a_released_lease_is_free_at_once(leases: Leases) -> None:
     leases.release(held(leases, "a"))
 
     assert leases.acquire("run/train", holder="b") is not None
 
 
-def test_releasing_what_was_lost_changes_nothing(leases: Leases, clock: Clock) -> None:
+def test_releasing_a_lost_lease_changes_nothing(leases: Leases, clock: Clock) -> None:
     old = held(leases, "a")
     clock.now += 11
     new = held(leases, "b")

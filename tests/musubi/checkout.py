@@ -13,18 +13,19 @@ import numpy as np
 
 from tests.media import jpeg, mp4
 from tests.ml.rehearsal.workspace import write_media
+from tests.ml.step_rows import StepRow, step_rows
 from training.catalogue.models import Expert, Model
 from training.errors import StageError
 from training.files.safetensors_header import read_header
 from training.musubi.commands import BaseFile, CacheLatents, CacheText, TrainNetwork, Weights
 from training.musubi.engine import MusubiEngine
 from training.pipeline.child_process import Listener, run_command
-from training.pipeline.stage_runner import StageInterruptedError
+from training.pipeline.stage_writes import StageInterruptedError
 from training.rehearsal import tensor_file
 from training.rehearsal.model.shape import BLOCKS, FFN_WIDTH, HEADS, IMAGE_WIDTH, WIDTH
 from training.rehearsal.model.weights import write_weights
 from training.runs.hyperparameters import resolve_expert
-from training.runs.training_events import ProgressEvent, StepDone
+from training.runs.training_events import ProgressEvent
 
 SHIM = Path(__file__).parent / "shim"
 ITEMS = 4
@@ -55,12 +56,8 @@ class Outcome:
     is_interrupted: bool = False
 
     @property
-    def steps(self) -> list[tuple[int, int, float | None, float, float | None]]:
-        return [
-            (e.step, e.epoch, e.loss, e.average_loss, e.learning_rate)
-            for e in self.events
-            if isinstance(e, StepDone)
-        ]
+    def steps(self) -> list[StepRow]:
+        return step_rows(self.events)
 
 
 @dataclass(frozen=True)
@@ -178,7 +175,7 @@ class Checkout:
                 environment={**engine.environment(), **self.shim},
                 log=log,
                 stopping=stopping,
-                listener=Listener(on_event),
+                listener=Listener(on_event, lambda _log: None),
             )
         except StageInterruptedError:
             outcome.is_interrupted = True

@@ -7,6 +7,7 @@ from typing import Any
 from tests.musubi.checkout import Checkout
 from training.catalogue.models import Model
 from training.files.safetensors_header import read_header
+from training.files.seal import SEAL
 from training.rehearsal.__main__ import main
 from training.rehearsal.model.weights import Role, write_weights
 
@@ -69,7 +70,10 @@ def _shape(name: str, shape: tuple[int, ...]) -> list[int | str]:
 
 
 def describe_file(path: Path) -> dict[str, Any]:
-    """Return the tensors of a file as type and shape, and the keys of its metadata."""
+    """Return the tensors of a file as type and shape, and the keys of its metadata but our own."""
     header = read_header(path)
     tensors = {name: f"{t.dtype} {_shape(name, t.shape)}" for name, t in header.tensors.items()}
-    return {"tensors": dict(sorted(tensors.items())), "metadata": sorted(header.metadata)}
+    return {
+        "tensors": dict(sorted(tensors.items())),
+        "metadata": sorted({*header.metadata} - {SEAL}),
+    }

@@ -6,18 +6,23 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.media import guide_files
+from tests.films import LIMIT, off, write_films
+from tests.media import guide_files, write_zip
 from tests.pipeline.stages import Stages
 from training.catalogue.weights import T5_TOKENIZER
+from training.dataset.inspect import inspect_zip
 from training.dataset.manifest import read_manifest
-from training.musubi.hub import link_file
+from training.dataset.repair import repair
+from training.musubi.hub_cache import link_file
 from training.pipeline.stages.cache_keys import Encoders, cache_files
 from training.pipeline.stages.cache_making import CacheMaking
 from training.runs.spec import RunSpec
 from training.store_keys import CacheKind
 
+ROOT = Path(__file__).resolve().parents[2]
 CHECKOUT = os.environ.get("LORABOT_MUSUBI_DIR")
 pytestmark = [
     pytest.mark.musubi,
@@ -67,7 +72,9 @@ def test_caching_writes_the_files_that_are_expected(
 ) -> None:
     store, planner = stages.local.runtime.store, stages.local.runtime.planner(spec)
     media = store.path(planner.prepared_key)
-    unknown = Encoders(engine="x", version="x", vae="x", clip=None, i2v=False, t5="x")
+    unknown = Encoders(
+        engine="x", version="x", vae="x", clip=None, i2v=False, t5="x", clip_reader="x"
+    )
     files = cache_files(planner.groups, read_manifest(media), unknown, spec.guild)
     making = CacheMaking(store, spec, kind)
     making.start(making.missing(files), files, media)
@@ -91,3 +98,24 @@ def test_a_fetched_tokenizer_is_found_offline(tmp_path: Path) -> None:
     offline = {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
 
     assert musubi("tokenizer.py", "find", repo, folder, **offline) == made
+
+
+def test_the_chart_is_read_as_it_was_filmed_before_and_after_a_repair(tmp_path: Path) -> None:
+    films = write_films(tmp_path)
+    files = {path.name: path.read_bytes() for path in films.values()}
+    captions = {f"{path.stem}.txt": b"ann1ka" for path in films.values()}
+    archive = write_zip(tmp_path / "set.zip", files | captions)
+    repair(archive, inspect_zip(archive), tmp_path / "set")
+    repaired = [tmp_path / "set/videos" / f"{path.stem}.mp4" for path in films.values()]
+
+    found = musubi(
+        "read_clips.py",
+        *map(str, [*films.values(), *repaired]),
+        PYTHONPATH=f"{CHECKOUT}/src:{ROOT}",
+    )
+
+    worst = [
+        off(np.array(patches, np.uint8), name)
+        for name, patches in zip([*films, *films], found, strict=True)
+    ]
+    assert max(worst) <= LIMIT, dict(zip([*films, *films], worst, strict=True))

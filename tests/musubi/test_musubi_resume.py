@@ -131,7 +131,7 @@ def test_a_killed_training_loses_only_what_came_after_its_newest_state(
         assert tensors(tmp_path / "out" / name) == tensors(whole[0] / name), name
 
 
-def test_the_state_of_an_epoch_leads_to_the_same_end(
+def test_resuming_from_an_epochs_state_ends_the_same(
     checkout: Checkout, caches: Path, whole: tuple[Path, Outcome], tmp_path: Path
 ) -> None:
     shutil.copytree(whole[0] / "lora-000001-state", tmp_path / "state")

@@ -4,6 +4,7 @@ import importlib
 import shutil
 import threading
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from training.operations.run_drafts import Requester
 from training.operations.runs import Runs
 from training.pipeline.runtime import Runtime
 from training.pipeline.stage_runner import run_stage
-from training.ports import Call, CallState, CallStatus, Extent, Obtained
+from training.ports import Call, CallState, CallStatus, Extent, GpuLine, Obtained
 from training.registry.dataset_draft import Upload
 from training.rehearsal.model.shape import adapter_widths
 from training.runs import events as ev
@@ -74,13 +75,19 @@ class Line:
         self.calls: list[Call] = []
         self.ended: set[str] = set()
 
-    def submit(self, call: Call) -> str:
+    def submit(self, call: Call, *, since: datetime | None = None) -> str:
         if call not in self.calls:
             self.calls.append(call)
         return call.name
 
     def state(self, handle: str) -> CallState:
         return CallState(CallStatus.ENDED if handle in self.ended else CallStatus.RUNNING)
+
+    def gpu_line(self) -> GpuLine:
+        return GpuLine(running=0, waiting=0, slots=1)
+
+    def obstacle(self) -> None:
+        """Return None: nothing stands in the way."""
 
     def cancel(self, name: str) -> None:
         self.ended.add(name)
@@ -114,7 +121,7 @@ def test_a_run_is_trained_by_musubi_stopped_resumed_and_published(
         store=local.runtime.store,
         leases=local.runtime.leases,
         backend=line,
-        board=local.runtime.board,
+        live=local.runtime.live,
         engine=lambda _: TinyMusubi(checkout),
     )
     runs = Runs(runtime, SqliteRunIndex(tmp_path / "index.sqlite"))

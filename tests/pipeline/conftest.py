@@ -1,4 +1,4 @@
-"""A home with a dataset, and runs followed to where a test wants them."""
+"""Fixtures of homes with a dataset."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,22 +10,14 @@ import pytest
 
 from bot.hosting.local import LocalInstallation
 from bot.settings import Settings
-from tests.media import guide_files, write_zip
+from tests.lorabot import Lorabot
 from tests.pipeline.home import GUILD, Home
-from tests.pipeline.lorabot import Lorabot
 from training.registry.dataset_draft import Upload
 
 
 @pytest.fixture(scope="session")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small dataset in the guide's layout."""
-    path = tmp_path_factory.mktemp("dataset") / "annika.zip"
-    return write_zip(path, guide_files(images=2, clips=1, frames=49))
-
-
-@pytest.fixture(scope="session")
 def stocked(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Path:
-    """Return the folder of a home that has the dataset: looking at it takes longer than a copy."""
+    """Return the folder of a home with the dataset; copying it is faster than an inspection."""
     folder = tmp_path_factory.mktemp("stocked") / "home"
     upload = Upload(archive=archive, by="7", file_name="annika.zip")
     LocalInstallation(Settings(home=folder)).datasets.add(GUILD, "annika", upload)
@@ -34,7 +26,7 @@ def stocked(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Path:
 
 @pytest.fixture
 def new_home(tmp_path: Path, stocked: Path) -> Iterator[Callable[[str], Home]]:
-    """Make homes that are cleaned of processes afterwards."""
+    """Make homes, and kill their processes afterwards."""
     made: list[Home] = []
 
     def make(name: str) -> Home:
@@ -64,9 +56,3 @@ def lorabot(tmp_path: Path) -> Iterator[Lorabot]:
         if str(tmp_path) in " ".join(process.info.get("cmdline") or []):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-
-
-@pytest.fixture
-def here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Lorabot:
-    """Return the command line in this process."""
-    return Lorabot(tmp_path / "home", capsys)

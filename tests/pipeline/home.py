@@ -38,11 +38,11 @@ class Home:
         )
 
     def view(self, run: str) -> RunView:
-        """Return the run as it stands."""
+        """Return the current view of the run."""
         return self.local.runs.view(GUILD, run)
 
     def until(self, run: str, reached: Callable[[RunView], bool]) -> RunView:
-        """Wait until the run is where the test wants it, seeing to the worker as bots do."""
+        """Wait until the run is where the test wants it, restarting the worker as a bot does."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while time.monotonic() < deadline:
             self.local.ensure_worker()
@@ -59,7 +59,7 @@ class Home:
         return self.until(run, lambda view: view.run.status.is_final)
 
     def processes(self, *words: str) -> list[psutil.Process]:
-        """Return the processes of this home whose command line holds all the words."""
+        """Return the processes of this home whose command line contains all the words."""
         found: list[psutil.Process] = []
         for process in psutil.process_iter():
             try:
@@ -71,7 +71,7 @@ class Home:
         return found
 
     def kill(self, *words: str) -> None:
-        """Kill the processes whose command line holds all the words."""
+        """Kill the processes whose command line contains all the words."""
         found = self.processes(*words)
         assert found, f"no process with {words}"
         for process in found:

@@ -1,4 +1,4 @@
-"""One installation whose stages a test runs itself, one by one, in its own process."""
+"""One installation whose stages a test runs itself, one by one, in the test's process."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ from training.vocabulary import StageKey
 
 
 class IdleRuntime(LocalInstallation):
-    """A home without a worker service: calls wait in line until the test runs them."""
+    """A home without a worker service: calls stay queued until the test runs them."""
 
     def ensure_worker(self) -> None:
         pass
@@ -44,7 +44,7 @@ class Stages:
         self.local.datasets.add(GUILD, "annika", upload)
 
     def start(self, model: str = "wan21-t2v-1-3b", dataset_toml: str | None = None) -> RunSpec:
-        """Start a run of one epoch on the newest version, and make what caching needs."""
+        """Start a run of one epoch on the newest version, and run the stages that caching needs."""
         return self.make_ready(self.begin(model, dataset_toml))
 
     def make_ready(self, spec: RunSpec) -> RunSpec:
@@ -66,7 +66,7 @@ class Stages:
         return self.receipt(spec)["made"]
 
     def run(self, spec: RunSpec, key: StageKey) -> StageStatus | None:
-        """Run one attempt of a stage that waits in line."""
+        """Run one queued attempt of a stage."""
         number = int(self.state(spec, key).handle)
         call = self.local.backend.call(number)
         status = run_stage(self.local.runtime, call, stage_function(key.stage), threading.Event())
@@ -81,14 +81,14 @@ class Stages:
         return subprocess.Popen([sys.executable, *command])
 
     def bury(self, spec: RunSpec, key: StageKey) -> None:
-        """Say of a killed attempt that it is over, as the worker and the clock would."""
+        """Mark a killed attempt as ended and expire its lease, as the worker and time would."""
         for lease in (self.local.home / "leases").iterdir():
             lease.unlink()
         self.local.backend.mark_ended(int(self.state(spec, key).handle))
         advance(self.local.runtime, spec.guild, spec.name)
 
     def state(self, spec: RunSpec, key: StageKey) -> StageState:
-        """Return how a stage stands."""
+        """Return the state of a stage."""
         return self.local.runtime.log(spec.guild, spec.name).load().stage(key)
 
     def cause(self, spec: RunSpec) -> str:
@@ -96,7 +96,7 @@ class Stages:
         return self.local.runtime.log(spec.guild, spec.name).load().cause
 
     def receipt(self, spec: RunSpec) -> dict[str, Any]:
-        """Return what the cache stage says that it made."""
+        """Return the cache stage's receipt."""
         key = spec.keys.receipt(StageKey("cache"))
         return json.loads(self.local.runtime.store.read(key))
 

@@ -1,4 +1,4 @@
-"""Cache files are made once, by content, and only they are trained."""
+"""Cache files are made once per content, and training reads only them."""
 
 import threading
 
@@ -27,7 +27,7 @@ A_CLIP = {"latents": 4, "texts": 1}
 
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    """One home for all: what each test adds to the dataset, no other one adds."""
+    """One home for all tests; each adds other files to the dataset."""
     return Stages(tmp_path_factory.mktemp("caches"))
 
 
@@ -77,7 +77,7 @@ def test_a_changed_caption_makes_one_text_file(stages: Stages) -> None:
 
 
 @pytest.mark.usefixtures("first")
-def test_a_clip_under_another_name_makes_nothing(stages: Stages) -> None:
+def test_a_renamed_clip_makes_no_cache_file(stages: Stages) -> None:
     stages.upload({name.replace("001", "walk"): data for name, data in FILES.items()})
     spec = stages.start()
 
@@ -89,7 +89,7 @@ def test_a_clip_under_another_name_makes_nothing(stages: Stages) -> None:
 
 
 @pytest.mark.usefixtures("first")
-def test_an_added_clip_makes_its_own_files_only_and_once_where_it_is_there_twice(
+def test_an_added_clip_makes_only_its_own_files_and_duplicates_make_none(
     stages: Stages,
 ) -> None:
     once = clip("003", 3)
@@ -102,7 +102,7 @@ def test_an_added_clip_makes_its_own_files_only_and_once_where_it_is_there_twice
 
 
 @pytest.mark.usefixtures("first")
-def test_models_share_what_their_encoders_make_alike(stages: Stages) -> None:
+def test_models_share_the_files_of_equal_encoders(stages: Stages) -> None:
     stages.upload(FILES)
 
     made = {
@@ -151,7 +151,7 @@ def test_a_run_whose_caches_are_damaged_does_not_train(stages: Stages, first: Ru
 
 
 @pytest.mark.slow
-def test_caches_made_again_are_none_of_those_that_failed(stages: Stages) -> None:
+def test_rebuilt_caches_share_no_file_with_the_damaged_ones(stages: Stages) -> None:
     stages.upload(clip("007", 7))
     without_first_frames = stages.start("wan21-t2v-14b")
     stages.cache(without_first_frames)
@@ -188,7 +188,7 @@ frame_extraction = "{mode}"
         pytest.param("full", "max_frames = 33", 13, marks=pytest.mark.slow),
     ],
 )
-def test_a_toml_of_ones_own_caches_only_what_a_clip_more_brings(
+def test_with_a_users_toml_an_added_clip_caches_only_its_own_items(
     stages: Stages, mode: str, keys: str, seed: int
 ) -> None:
     own = OWN.format(mode=mode, keys=keys)
@@ -205,7 +205,7 @@ def test_a_toml_of_ones_own_caches_only_what_a_clip_more_brings(
 
 
 @pytest.mark.usefixtures("first")
-def test_clips_of_several_frame_rates_as_uploaded_are_cached_by_what_each_brings(
+def test_uploaded_clips_of_several_frame_rates_are_cached_by_content(
     stages: Stages,
 ) -> None:
     rates = {"videos/a.mp4": mp4(75, fps=24, seed=14), "videos/b.mp4": mp4(93, fps=30, seed=14)}
@@ -240,7 +240,7 @@ def test_runs_that_cache_at_once_make_nothing_twice(stages: Stages) -> None:
 
 
 @pytest.mark.usefixtures("first")
-def test_what_a_killed_attempt_made_is_kept(stages: Stages) -> None:
+def test_cache_files_of_a_killed_attempt_are_kept(stages: Stages) -> None:
     images = {f"images/{n:03d}.png": png(seed=100 + n) for n in range(10)}
     captions = {name.replace("png", "txt"): "ann1ka" for name in images}
     stages.upload({**images, **captions, **clip("006", 6)})
@@ -256,7 +256,7 @@ def test_what_a_killed_attempt_made_is_kept(stages: Stages) -> None:
     process.wait()
     psutil.wait_procs(encoders)
     cut_off, *whole = making.glob("cache/images/*.safetensors")
-    cut_off.write_bytes(cut_off.read_bytes()[:-1])  # as musubi leaves what it was writing
+    cut_off.write_bytes(cut_off.read_bytes()[:-1])  # as musubi leaves a file that it was writing
     kept = {path.stat().st_ino for path in whole}
     stages.bury(spec, CACHE)
 

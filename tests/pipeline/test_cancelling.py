@@ -1,10 +1,12 @@
-"""A run that people cancel: nothing of it is left behind, whoever died or asked in between."""
+"""A cancelled run leaves nothing behind, even if a process dies or others cancel meanwhile."""
 
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from bot.messages.runs.answers import ended_ping
 from storage.local.run_index import SqliteRunIndex
 from tests.at_once import at_once
 from tests.media import guide_files
@@ -12,11 +14,12 @@ from tests.pipeline.home import GUILD
 from tests.pipeline.stages import Stages
 from training.errors import RequestError
 from training.operations.runs import Runs
+from training.pipeline.advance import advance
 from training.ports import Call, CallState, CallStatus
 from training.runs.event_log import REQUEST
 from training.runs.events import CancelRequested
 from training.runs.spec import RunSpec
-from training.runs.state import RunStatus
+from training.runs.state import RunStatus, StageStatus
 from training.vocabulary import StageKey
 
 PREPARE, FETCH = StageKey("prepare"), StageKey("fetch")
@@ -24,17 +27,27 @@ PREPARE, FETCH = StageKey("prepare"), StageKey("fetch")
 
 @pytest.fixture
 def begun(tmp_path: Path) -> tuple[Stages, RunSpec]:
-    """A run whose first stages stand in line."""
+    """A run whose first stages are queued."""
     stages = Stages(tmp_path)
     stages.upload(guide_files(images=2, clips=0))
     return stages, stages.begin()
+
+
+@pytest.fixture
+def trained(begun: tuple[Stages, RunSpec]) -> tuple[Stages, RunSpec]:
+    """A run whose expert is trained; its files wait to be checked."""
+    stages, spec = begun
+    stages.make_ready(spec)
+    stages.cache(spec)
+    assert stages.run(spec, StageKey("train", "main")) is StageStatus.SUCCEEDED
+    return begun
 
 
 def index_in(folder: Path) -> SqliteRunIndex:
     return SqliteRunIndex(folder / "index.sqlite")
 
 
-def test_a_call_that_was_submitted_but_not_noted_does_not_stay_in_line(
+def test_a_submitted_but_unrecorded_call_does_not_stay_queued(
     begun: tuple[Stages, RunSpec],
 ) -> None:
     stages, spec = begun
@@ -42,7 +55,7 @@ def test_a_call_that_was_submitted_but_not_noted_does_not_stay_in_line(
     stages.run(spec, PREPARE)
     stages.run(spec, FETCH)
     noted = log.load().stage(StageKey("cache"))
-    # As if whoever submitted it had died before it noted that.
+    # This is the state if the submitter dies before it records the call.
     for path in stages.local.home.glob(f"guilds/*/runs/{spec.name}/events/advance-*.jsonl"):
         lines = path.read_bytes().splitlines(keepends=True)
         path.write_bytes(b"".join(line for line in lines if b'"cache"' not in line))
@@ -55,7 +68,7 @@ def test_a_call_that_was_submitted_but_not_noted_does_not_stay_in_line(
     assert stages.local.backend.is_idle()
 
 
-def test_stages_are_asked_to_stop_before_anybody_advances_the_run(
+def test_stages_are_asked_to_stop_before_the_next_advance(
     begun: tuple[Stages, RunSpec], tmp_path: Path
 ) -> None:
     stages, spec = begun
@@ -68,11 +81,11 @@ def test_stages_are_asked_to_stop_before_anybody_advances_the_run(
     runtime = replace(stages.local.runtime, remote_advance=is_called)
     run = Runs(runtime, index_in(tmp_path)).cancel(GUILD, spec.name, by="7")
 
-    assert (run.cancel_requested, run.status.is_final) == (True, False)
+    assert (run.is_cancelling, run.status.is_final) == (True, False)
     assert called == [spec.name]
 
 
-def test_a_backend_that_cannot_be_asked_does_not_keep_the_request_from_being_stored(
+def test_an_unreachable_backend_does_not_prevent_storing_the_request(
     begun: tuple[Stages, RunSpec], tmp_path: Path
 ) -> None:
     stages, spec = begun
@@ -85,11 +98,11 @@ def test_a_backend_that_cannot_be_asked_does_not_keep_the_request_from_being_sto
 
     run = Runs(runtime, index_in(tmp_path)).cancel(GUILD, spec.name, by="7")
 
-    assert run.cancel_requested
+    assert run.is_cancelling
     assert advanced == [spec.name]
 
 
-def test_of_many_who_cancel_at_once_none_replaces_what_another_wrote(
+def test_concurrent_cancellations_do_not_overwrite_each_other(
     begun: tuple[Stages, RunSpec],
 ) -> None:
     stages, spec = begun
@@ -106,16 +119,44 @@ def test_of_many_who_cancel_at_once_none_replaces_what_another_wrote(
     assert sorted(asked) == list("12345678")
 
 
-def test_who_cancels_what_another_has_cancelled_is_told_so(begun: tuple[Stages, RunSpec]) -> None:
+def test_cancelling_a_cancelled_run_is_refused(begun: tuple[Stages, RunSpec]) -> None:
     stages, spec = begun
     stages.local.runs.cancel(GUILD, spec.name, by="7")
 
-    with pytest.raises(RequestError, match="has ended already"):
+    with pytest.raises(RequestError, match="has already ended"):
         stages.local.runs.cancel(GUILD, spec.name, by="8")
 
 
+def test_a_run_cancelled_in_its_last_step_succeeds_because_all_is_saved(
+    trained: tuple[Stages, RunSpec],
+) -> None:
+    stages, spec = trained
+    runtime = stages.local.runtime
+    log = runtime.log(GUILD, spec.name)
+    # The request came while the trainer was ending, so its stage still succeeded.
+    log.append_alone(REQUEST, CancelRequested(at=runtime.clock(), by="7"))
+
+    run = advance(runtime, GUILD, spec.name)
+    assert run.status is RunStatus.RUNNING
+    stages.run(spec, StageKey("publish", "main"))
+
+    view = stages.local.runs.view(GUILD, spec.name)
+    assert view.run.status is RunStatus.SUCCEEDED
+    assert [checkpoint.is_published for checkpoint in view.run.expert("main").checkpoints] == [True]
+    assert "succeeded" in ended_ping(view)
+
+
+def test_a_trained_run_is_not_cancelled(trained: tuple[Stages, RunSpec]) -> None:
+    stages, spec = trained
+
+    with pytest.raises(RequestError, match="trained to the end, so there is nothing left to stop"):
+        stages.local.runs.cancel(GUILD, spec.name, by="7")
+
+    assert not stages.local.backend.is_idle()
+
+
 class _Unreachable:
-    def submit(self, call: Call) -> str:
+    def submit(self, call: Call, *, since: datetime | None = None) -> str:
         raise ConnectionError(call.name)
 
     def state(self, handle: str) -> CallState:

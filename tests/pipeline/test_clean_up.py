@@ -1,4 +1,4 @@
-"""What the nightly cleaning removes, and what it never touches."""
+"""What the nightly clean-up removes, and what it never touches."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -35,7 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Stages, RunSpec]:
 
 
 def after(stages: Stages, days: float) -> Runtime:
-    """Return the house as it is so many days from now."""
+    """Return the runtime with a clock that many days ahead."""
     runtime = stages.local.runtime
     return replace(runtime, clock=lambda: runtime.clock() + days * DAYS)
 
@@ -51,7 +51,7 @@ def rebuildable(name: str) -> bool:
     return name.startswith((store_keys.MERGED, store_keys.caches(GUILD)))
 
 
-def test_what_was_used_of_late_stays(trained: tuple[Stages, RunSpec]) -> None:
+def test_recently_used_files_stay(trained: tuple[Stages, RunSpec]) -> None:
     stages, _ = trained
     before = contents(stages)
 
@@ -61,7 +61,31 @@ def test_what_was_used_of_late_stays(trained: tuple[Stages, RunSpec]) -> None:
     assert (found.caches, found.merged) == ({}, Freed())
 
 
-def test_what_a_killed_writer_left_goes_after_a_day(trained: tuple[Stages, RunSpec]) -> None:
+def test_damaged_receipts_and_drafts_do_not_stop_it(trained: tuple[Stages, RunSpec]) -> None:
+    stages, spec = trained
+    store = stages.local.runtime.store
+    receipts = {
+        key: store.read(key)
+        for key in (
+            spec.keys.receipt(StageKey("cache")),
+            spec.keys.receipt(StageKey("merge", "high")),
+        )
+    }
+    for key in receipts:
+        store.write(key, b"{")
+    draft = f"{store_keys.drafts(GUILD)}/damaged"
+    store.write(draft, b"{")
+
+    clean_up(after(stages, 0))
+
+    assert not store.exists(draft)
+    for key, data in receipts.items():
+        store.write(key, data)
+
+
+def test_leftovers_of_a_killed_writer_are_removed_after_a_day(
+    trained: tuple[Stages, RunSpec],
+) -> None:
     stages, _ = trained
     left = stages.local.home / ".tmp" / "left"
     left.write_bytes(b"half a file")
@@ -74,7 +98,7 @@ def test_what_a_killed_writer_left_goes_after_a_day(trained: tuple[Stages, RunSp
     assert contents(stages) == {n: size for n, size in before.items() if n != ".tmp/left"}
 
 
-def test_only_what_can_be_made_again_goes_when_it_is_not_used(tmp_path: Path) -> None:
+def test_only_unused_files_that_can_be_rebuilt_are_removed(tmp_path: Path) -> None:
     stages = Stages(tmp_path)
     stages.upload(guide_files(images=1, clips=1))
     spec = stages.start(MODEL)
@@ -93,7 +117,7 @@ def test_only_what_can_be_made_again_goes_when_it_is_not_used(tmp_path: Path) ->
     assert found.merged == Freed(len(gone) - len(caches), sum(gone.values()) - sum(caches))
 
 
-def test_nothing_is_taken_from_under_an_open_run(tmp_path: Path) -> None:
+def test_files_of_an_open_run_are_not_removed(tmp_path: Path) -> None:
     stages = Stages(tmp_path)
     stages.upload(guide_files(images=1, clips=1))
     stages.cache(stages.start())

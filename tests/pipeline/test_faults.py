@@ -1,5 +1,6 @@
-"""What is killed, full or broken in the middle of a run, for real."""
+"""Real kills, full disks and broken files in the middle of a run."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 
 from tests.pipeline.disk import small_disk
 from tests.pipeline.home import GUILD, Home
+from tests.pipeline.poison import poison
+from training.files.hashing import file_sha256
 from training.lora.contents import read_contents
 from training.lora.fit import require_values
 from training.operations.run_drafts import Requester
@@ -26,7 +29,7 @@ def has_saved(view: RunView) -> bool:
 
 
 def files(home: Home, view: RunView, expert: str = "main") -> dict[str, bytes]:
-    """Return the tensors of each checkpoint; what is said about them is completed at the end."""
+    """Return the tensors of each checkpoint; metadata is only complete at the end."""
     folder = home.local.runtime.store.path(RunKeys(GUILD, view.spec.name).folder)
     return {
         path.name: tensors(path)
@@ -46,7 +49,7 @@ def assert_every_step_once(home: Home, view: RunView) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_trainer_goes_on_from_its_newest_state(
+def test_a_killed_trainer_continues_from_its_newest_state(
     new_home: Callable[[str], Home], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = new_home("whole")
@@ -66,7 +69,7 @@ def test_a_killed_trainer_goes_on_from_its_newest_state(
 
 
 @pytest.mark.slow
-def test_a_killed_worker_service_is_replaced_and_its_stage_goes_on(
+def test_a_killed_worker_service_is_replaced_and_its_stage_continues(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SLOW, "0.1")
@@ -95,7 +98,7 @@ def test_all_processes_killed_at_once_lose_nothing(
     view = home.finish(run)
 
     assert view.run.status is RunStatus.SUCCEEDED
-    # What the stage had not read of its trainer yet is gone; nothing is ever counted twice.
+    # Events that the stage had not read yet are lost, but nothing is counted twice.
     steps = [metric.step for metric in metrics(home.local.runtime, view.spec, "main")]
     assert len(steps) == len(set(steps))
     assert steps[-1] == view.expert("main").total_steps
@@ -112,7 +115,7 @@ def test_cancelling_leaves_no_process_behind(home: Home, monkeypatch: pytest.Mon
     view = home.finish(run)
 
     assert view.run.status is RunStatus.CANCELLED
-    # The stage that told the end is on its way out; nothing else may be there.
+    # The stage that reported the end may still be exiting; no other process may exist.
     _gone, alive = psutil.wait_procs(home.processes("bot.hosting.worker", "stage"), timeout=10)
     assert not alive
     assert not home.processes("wan_train_network.py")
@@ -125,12 +128,16 @@ def test_one_failing_expert_leaves_the_others_files_and_resuming_trains_only_it(
 ) -> None:
     first = home.finish(home.start("wan22-t2v-vanilla", epochs="1").name)
     low = next(home.local.home.glob("models/**/wan2.2_t2v_low_noise_14B_fp16.safetensors"))
-    whole = low.read_bytes()
-    low.write_bytes(bytes(len(whole)))  # as long as before: a shorter one is fetched again
+    receipt = low.with_name(f"{low.name}.receipt.json")
+    published = {path: path.read_bytes() for path in (low, receipt)}
+    poison(low)  # as if it had been published so: fetching would replace a file that has changed
+    told = {**json.loads(published[receipt]), "sha256": file_sha256(low)}
+    receipt.write_text(json.dumps(told), "utf-8")
     assert first.run.status is RunStatus.SUCCEEDED
 
     failed = home.finish(home.start("wan22-t2v-vanilla").name)
-    low.write_bytes(whole)
+    for path, content in published.items():
+        path.write_bytes(content)
     spec = home.local.runs.resume(failed.spec.name, Requester(guild=GUILD, by="7", channel="5"))
     resumed = home.finish(spec.name)
 
@@ -145,7 +152,7 @@ def test_one_failing_expert_leaves_the_others_files_and_resuming_trains_only_it(
 
 
 @pytest.mark.slow
-def test_resuming_a_cancelled_run_goes_on_counting(
+def test_resuming_a_cancelled_run_continues_its_step_count(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SLOW, "0.15")
@@ -168,7 +175,7 @@ def test_resuming_a_cancelled_run_goes_on_counting(
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_fails_clearly_and_spares_earlier_checkpoints(home: Home) -> None:
-    # The name that the run will get: its checkpoints go to a disk of their own.
+    # Put the checkpoints of the future run on another disk.
     folder = home.local.runtime.store.path(
         RunKeys(GUILD, "annika-wan21-t2v-1-3b").checkpoints("main")
     )

@@ -1,6 +1,7 @@
-"""The GPU that a run asks for reaches the backend with the calls that hold one, and no other."""
+"""A run's chosen GPU is passed to the backend, only in calls of stages that need a GPU."""
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -19,14 +20,14 @@ from training.vocabulary import StageKey
 
 @dataclass
 class Watched:
-    """A backend, and the calls that it was handed."""
+    """A backend that records its calls."""
 
     backend: Backend
     calls: list[Call] = field(default_factory=list[Call])
 
-    def submit(self, call: Call) -> str:
+    def submit(self, call: Call, *, since: datetime | None = None) -> str:
         self.calls.append(call)
-        return self.backend.submit(call)
+        return self.backend.submit(call, since=since)
 
     def state(self, handle: str) -> CallState:
         return self.backend.state(handle)
@@ -36,7 +37,7 @@ class Watched:
 
 
 @pytest.mark.parametrize(("asked", "given"), [("h200", "H200"), (None, None)])
-def test_a_call_carries_the_gpu_where_its_stage_holds_one(
+def test_a_call_carries_the_gpu_if_its_stage_holds_one(
     tmp_path: Path, asked: str | None, given: str | None
 ) -> None:
     stages = Stages(tmp_path)

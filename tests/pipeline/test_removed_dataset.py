@@ -1,4 +1,4 @@
-"""A run whose dataset was removed says so, unless what it needs of it is still there."""
+"""A run whose dataset was removed says so, unless the files it needs still exist."""
 
 from pathlib import Path
 
@@ -11,24 +11,24 @@ from training.vocabulary import StageKey
 PREPARE = StageKey("prepare")
 
 
-def test_a_run_of_a_removed_dataset_fails_with_what_happened_to_it(tmp_path: Path) -> None:
+def test_a_run_of_a_removed_dataset_fails_naming_the_removal(tmp_path: Path) -> None:
     stages = Stages(tmp_path)
     stages.upload(guide_files(images=2, clips=0))
     spec = stages.begin()
-    stages.local.datasets.remove(GUILD, "annika")
+    stages.local.datasets.delete(GUILD, "annika", 1)
 
     assert stages.run(spec, PREPARE) is StageStatus.FAILED
 
     assert "annika@1 was removed" in stages.state(spec, PREPARE).cause
 
 
-def test_a_set_that_another_version_keeps_is_taken_from_there(tmp_path: Path) -> None:
+def test_a_set_kept_by_another_version_is_taken_from_there(tmp_path: Path) -> None:
     stages = Stages(tmp_path)
     stages.upload(guide_files(images=2, clips=0))
     first = stages.begin()
     assert stages.run(first, PREPARE) is StageStatus.SUCCEEDED
     second = stages.begin()
-    stages.local.datasets.remove(GUILD, "annika")
+    stages.local.datasets.delete(GUILD, "annika", 1)
     stages.upload(guide_files(images=2, clips=0))
     third = stages.begin()
     assert stages.run(third, PREPARE) is StageStatus.SUCCEEDED

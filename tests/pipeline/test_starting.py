@@ -1,7 +1,7 @@
-"""Trainings that start from a LoRA: its values are what is trained on, and its removal is safe."""
+"""Trainings that start from a LoRA continue from its values, and its removal is safe."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,9 @@ from safetensors.numpy import (
 )
 
 from tests.adapters import tensors, widths, write_adapter
+from tests.damage import DAMAGE
 from tests.pipeline.home import GUILD, Home
+from training.catalogue.models import find_model
 from training.errors import AdapterError, NotFoundError, RequestError, TrainingError
 from training.files.safetensors_header import read_header
 from training.operations.retry import rest_of, with_suggestion
@@ -27,7 +29,7 @@ SETTINGS = {"epochs": "1", "save_every": "1", "rank": "4"}
 
 
 def stored(home: Home, folder: Path, expert: ExpertName, rank: int = 4) -> Path:
-    """Store a LoRA called after its expert and return the file it was made of."""
+    """Store a LoRA named after its expert and return its source file."""
     path = folder / f"{expert}.safetensors"
     write_adapter(path, tensors(widths(PAIR), rank=rank, up=0.01))
     home.local.loras.add(GUILD, path, model=PAIR, expert=expert, name=expert, by="7")
@@ -50,15 +52,30 @@ def draft(home: Home, asked: TrainRequest, guild: str = GUILD) -> RunSpec:
     return home.local.runs.draft(asked, Requester(guild=guild, by="7"), "rehearsal")
 
 
+def test_remarks_about_a_starting_point_are_in_the_spec(home: Home, tmp_path: Path) -> None:
+    metadata = {"lorabot.variant": "lightning"}
+    path = tmp_path / "person_high_noise.safetensors"
+    write_adapter(path, tensors(widths(PAIR), up=0.01), metadata)
+    home.local.loras.add(GUILD, path, model=PAIR, expert="low", name="person", by="7")
+
+    start = draft(home, request("low=person")).expert("low").start
+
+    assert start is not None
+    assert start.remarks == (
+        "Its name says high noise, but it is used for the low expert.",
+        "It was trained with a speed LoRA merged in; wan22-t2v-vanilla has none.",
+    )
+
+
 @pytest.mark.slow
-def test_a_run_trains_on_from_the_values_of_its_own_copy(home: Home, tmp_path: Path) -> None:
+def test_a_run_starts_from_the_values_of_its_own_copy(home: Home, tmp_path: Path) -> None:
     path = stored(home, tmp_path, "high")
     start = load_file(path)
 
-    # With a rate this small, training changes no value by as much as a bit of bf16.
+    # With such a small rate, training changes no value by even one bit of bf16.
     asked = request("high=high", {"learning_rate": "1e-12"})
     spec = home.local.runs.start(asked, REQUESTER, "rehearsal")
-    home.local.loras.remove(GUILD, "high")
+    home.local.loras.delete(GUILD, "high")
     view = home.finish(spec.name)
 
     assert view.run.status is RunStatus.SUCCEEDED, view.run.cause
@@ -99,12 +116,13 @@ def _from_that_run(home: Home, old: RunSpec) -> None:
     assert hashes == {
         name: next(iter(receipt["files"].values()))["sha256"] for name, receipt in receipts.items()
     }
-    names = home.local.runs.initial_weights.names(GUILD)
-    assert {f"{old.name}/high-e1", f"{old.name}/low-e1"} <= set(names)
+    names = home.local.runs.starting_points(GUILD)
+    assert names[f"{old.name}/e1"] == f"{old.name}/e1 (rank 4, 4)"
+    assert f"{old.name}/high-e1" not in names
     for reference, said in (
         (f"{old.name}/e7", "no checkpoint of epoch 7"),
-        (f"low={old.name}/high-e1", "is of the high expert"),
-        (f"{old.name}/last", "names no checkpoint of a run"),
+        (f"low={old.name}/high-e1", "is from the high expert"),
+        (f"{old.name}/last", "is not a checkpoint of a run"),
         ("nobody/e1", "no run called"),
     ):
         with pytest.raises(TrainingError, match=said):
@@ -136,15 +154,25 @@ def test_the_trainers_command_names_the_runs_copy(home: Home, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("reference", "settings", "said", "fix"),
     [
-        ("high=high", {"rank": "8"}, "high has rank 4; .* rank 8", "rank:high=4"),
-        ("high=high", {"alpha": "2"}, "high has alpha 4; .* alpha 2", "alpha:high=4"),
-        ("high", {}, "bound to .*, expert high; this would start .*, expert low", "high=high"),
-        ("low=high", {}, "bound to .*, expert high", "high=high"),
+        (
+            "high=high",
+            {"rank": "8"},
+            "high has rank 4, .* rank 8",
+            "Set the rank of the high expert to 4",
+        ),
+        (
+            "high=high",
+            {"alpha": "2"},
+            "high has alpha 4, .* alpha 2",
+            "Set the alpha of the high expert to 4",
+        ),
+        ("high", {}, "is for .*, expert high; training .*, expert low, cannot start", "high=high"),
+        ("low=high", {}, "is for .*, expert high", "high=high"),
         ("high=nobody", {}, "no checkpoint called 'nobody'", "Choose one of: high"),
         ("main=high", {}, "expert main is not trained", "each of: high, low"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_is_stored(
+def test_an_unfit_starting_point_is_refused_before_anything_is_stored(
     home: Home, tmp_path: Path, reference: str, settings: dict[str, str], said: str, fix: str
 ) -> None:
     stored(home, tmp_path, "high")
@@ -159,7 +187,9 @@ def test_what_does_not_fit_is_refused_before_anything_is_stored(
 def test_a_checkpoint_of_an_expert_cannot_start_a_model_without_experts(home: Home) -> None:
     asked = request("some-run/high-e1").model_copy(update={"model": "wan21-t2v-1-3b"})
 
-    with pytest.raises(RequestError, match="of the high expert; it cannot start main") as refused:
+    with pytest.raises(
+        RequestError, match="from the high expert; the main expert cannot start"
+    ) as refused:
         draft(home, asked)
 
     assert "single expert" in refused.value.fix
@@ -176,15 +206,15 @@ def test_another_model_another_guild_and_another_engine_are_refused(
     single: dict[str, object] = {"dataset": "annika", "settings": {"rank": "4"}}
 
     for model, name, said in (
-        ("wan21-t2v-14b", "high", "bound to wan22-t2v-vanilla, expert high"),
-        ("wan21-t2v-1-3b", "real", "is a LoRA of the real model; this run trains a rehearsal"),
+        ("wan21-t2v-14b", "high", "is for wan22-t2v-vanilla, expert high"),
+        ("wan21-t2v-1-3b", "real", "is a LoRA for the real model; this run trains a rehearsal"),
     ):
         asked = TrainRequest.model_validate({**single, "model": model, "resume_from": name})
         with pytest.raises(RequestError, match=said):
             draft(home, asked)
 
 
-def test_runs_that_follow_keep_what_the_first_one_started_from(
+def test_continuing_runs_keep_the_first_runs_starting_point(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored(home, tmp_path, "high")
@@ -192,7 +222,7 @@ def test_runs_that_follow_keep_what_the_first_one_started_from(
     first = home.local.runs.start(request("high", expert="high"), REQUESTER, "rehearsal")
     home.local.runs.cancel(GUILD, first.name, by="7")
     ended = home.finish(first.name).run
-    home.local.loras.remove(GUILD, "high")
+    home.local.loras.delete(GUILD, "high")
     monkeypatch.setenv("LORABOT_STEP_DELAY", "0")
 
     second = home.local.runs.resume(first.name, REQUESTER)
@@ -210,20 +240,45 @@ def test_runs_that_follow_keep_what_the_first_one_started_from(
 
 
 def _with_fewer_frames(home: Home, old: Run) -> RunSpec:
-    """Return a spec that begins anew, with what its experts start from in place."""
+    """Return a spec that starts again, with its experts' starting points in place."""
     report = home.local.runtime.report(old.spec)
-    found = with_suggestion(rest_of(old), FewerFrames(max_frames=13), report)
+    model = find_model(old.spec.model)
+    found = with_suggestion(rest_of(old), FewerFrames(max_frames=13), report, model)
     assert found.continues is None
     spec = found.model_copy(update={"name": "fewer-frames"})
     home.local.runs.initial_weights.keep(spec)
     return spec
 
 
-def test_a_file_that_was_changed_on_disk_is_not_started_from(home: Home, tmp_path: Path) -> None:
+def test_a_file_changed_on_disk_is_refused_as_a_start(home: Home, tmp_path: Path) -> None:
     stored(home, tmp_path, "high")
     spec = draft(home, request("high=high"))
     file = home.local.loras.file(GUILD, "high")
     file.write_bytes(file.read_bytes()[:-1] + b"\x01")
 
-    with pytest.raises((RequestError, AdapterError), match="has changed"):
+    with pytest.raises((RequestError, AdapterError), match="missing or damaged"):
         home.local.runs.initial_weights.keep(spec)
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_continuing_run_takes_the_stored_file_if_the_first_runs_copy_is_damaged(
+    home: Home, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    source = stored(home, tmp_path, "high")
+    first = draft(home, request("high=high", expert="high")).model_copy(update={"name": "first"})
+    home.local.runs.initial_weights.keep(first)
+    start = first.expert("high").start
+    assert start is not None
+    copy = home.local.runtime.store.path(first.keys.initial_weights("high", start.sha256))
+    data = copy.read_bytes()
+    copy.unlink()  # it shares its bytes with the stored file
+    copy.write_bytes(data)
+    damage(copy)
+    kept = start.model_copy(update={"kept_by": "first"})
+    experts = (first.expert("high").model_copy(update={"start": kept}),)
+    second = first.model_copy(update={"name": "second", "experts": experts})
+
+    home.local.runs.initial_weights.keep(second)
+
+    found = home.local.runtime.store.path(second.keys.initial_weights("high", start.sha256))
+    assert found.read_bytes() == source.read_bytes()

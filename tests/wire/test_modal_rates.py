@@ -23,7 +23,11 @@ from training.estimates.prices import listed_prices
 ENOUGH = 30.0  # seconds
 # As the service gives them: text, in dollars an hour.
 HOURLY = {name: f"{number}.50000" for number, name in enumerate(RATES.values(), start=1)}
-OTHERS = {"cpu_hour_cost": "0.04730", "volume_storage_gib_month_cost": "0.09000"}
+OTHERS = {
+    "cpu_hour_cost": "0.04730",
+    "mem_gib_hour_cost": "0.00800",
+    "volume_storage_gib_month_cost": "0.09000",
+}
 
 
 @dataclass
@@ -116,4 +120,4 @@ async def test_rates_that_are_no_numbers_are_not_used(
     found = await asyncio.to_thread(ModalPrices(wait_seconds=ENOUGH).prices)
 
     assert found is listed_prices()
-    assert "list of 2026-07-01 is used" in caplog.text
+    assert "using the list of 2026-07-01" in caplog.text

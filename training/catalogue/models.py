@@ -1,7 +1,7 @@
 """The eight trainable Wan models, as data: names, weights, flags and defaults.
 
-`SOURCES` names the origin of each kind of value. A run takes its weights, task and flags from one
-entry, so that they always belong together.
+`SOURCES` says where each kind of value comes from. A run takes its weights, task and flags from
+one entry, so that they fit together.
 """
 
 from collections.abc import Mapping
@@ -32,13 +32,13 @@ SOURCES: Mapping[str, str] = MappingProxyType(
         "clip": f"{_MUSUBI}, docs/wan.md: CLIP for Wan 2.1 I2V only",
         "fp8": _GUIDE,
         "flow_shift": _GUIDE,
-        "resolution": "the models' own names; 480p for 1.3B by Wan-Video/Wan2.1's README",
-        "gpu": "this project: by prices and bf16 throughput an H100 costs less a step than the "
-        "guide's A100-80GB, and it is the GPU that was measured",
+        "resolution": "the models' own names; for 1.3B, 480p as in Wan-Video/Wan2.1's README",
+        "gpu": "this project's choice: by list price and bf16 throughput, a step on an H100 costs "
+        "less than on the A100-80GB of the guide; this project's measurements were made on an H100",
         "vae": f"{_MUSUBI}, docs/wan.md",
         "t5": f"{_MUSUBI}, docs/wan.md",
         "clip_weights": f"{_MUSUBI}, docs/wan.md",
-        "modules": "attention and feed-forward linears: 10 a block, 12 with image keys",
+        "modules": "linear layers of attention and feed-forward: 10 per block, 12 with image keys",
         "experts": _GUIDE,
         "speed_lora": "huggingface.co/lightx2v/Wan2.2-Lightning",
         "dit": "Comfy-Org's repackaged repositories on Hugging Face",
@@ -55,15 +55,14 @@ class SpeedLora:
 
     files: Mapping[ExpertName, WeightFile]
     strength: float = 1.0
-    known_unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Expert:
     """One denoiser with its default training settings.
 
-    `timesteps` is the (lowest, highest) noise level from 0 to 1000, None for the whole range. Alpha
-    defaults to the rank, which makes the adapter's scale 1.
+    `timesteps` are the lowest and the highest noise level that it trains on, from 0 to 1000; None
+    means the whole range. Alpha defaults to the rank, which makes the adapter's scale 1.
     """
 
     name: ExpertName
@@ -74,13 +73,12 @@ class Expert:
 
     @property
     def alpha(self) -> int:
-        """Return the default alpha."""
         return self.rank
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A trainable model: base weights, musubi's task and flags, and the guide's defaults."""
+    """A trainable model: base weights, musubi's task and flags, and default settings."""
 
     name: str
     use_case: str
@@ -116,17 +114,24 @@ class Model:
 
     @property
     def swappable(self) -> int:
-        """Blocks that can be swapped to main memory: all but one."""
+        """How many blocks can be swapped to main memory: all but one."""
         return self.modules // (12 if self.clip else 10) - 1
 
     @property
     def tokenizers(self) -> tuple[WeightFile, ...]:
-        """Tokenizer files of the text encoder and, if there is one, of CLIP."""
         return weights.T5_TOKENIZER + (weights.CLIP_TOKENIZER if self.clip else ())
 
     @property
+    def weight_files(self) -> frozenset[WeightFile]:
+        """All files that the catalogue names for this model."""
+        files = {*self.tokenizers, self.vae, self.t5, *(expert.dit for expert in self.experts)}
+        if self.clip_weights is not None:
+            files.add(self.clip_weights)
+        return frozenset(files | set(self.speed_lora.files.values() if self.speed_lora else ()))
+
+    @property
     def family(self) -> str:
-        """Models that share LoRAs with this one, such as `Wan 2.2 I2V 14B`."""
+        """The family, such as `Wan 2.2 I2V 14B`; models of a family can load the same LoRAs."""
         version = "Wan 2.2" if len(self.experts) > 1 else "Wan 2.1"
         return f"{version} {'I2V' if self.i2v else 'T2V'} {self.size}"
 
@@ -140,10 +145,6 @@ def _lightning(kind: Literal["I2V", "T2V"]) -> SpeedLora:
     return SpeedLora(MappingProxyType({name: weights.lightning(kind, name) for name in names}))
 
 
-def _main(dit: str, *, rank: int = 24) -> tuple[Expert, ...]:
-    return (Expert("main", weights.dit_21(dit), None, rank, 8e-5),)
-
-
 def _pair(kind: Literal["i2v", "t2v"], boundary: int) -> tuple[Expert, ...]:
     return (
         Expert("high", weights.dit_22(f"{kind}_high_noise"), (boundary, 1000), 8, 1e-4),
@@ -155,24 +156,27 @@ def _wan21(
     name: str,
     *,
     use_case: str,
-    dit: str,
     i2v: bool,
+    size: ModelSize = "14B",
     resolution: Resolution = "720p",
-    encoders: str = weights.WAN_AI_720P,
 ) -> Model:
+    is_large = size == "14B"
+    dit = f"i2v_{resolution}_{size}" if i2v else f"t2v_{size}"
+    encoders = weights.WAN_AI_480P if i2v and resolution == "480p" else weights.WAN_AI_720P
     return Model(
         name=name,
         use_case=use_case,
-        task="i2v-14B" if i2v else "t2v-14B",
+        task=f"{'i2v' if i2v else 't2v'}-{size}",
+        size=size,
         dtype="bf16",
         i2v=i2v,
         clip=i2v,
-        fp8=_FP8,
+        fp8=_FP8 if is_large else (),
         flow_shift=5.0 if i2v else 3.0,
         resolution=resolution,
-        gpu="H100",
-        modules=480 if i2v else 400,
-        experts=_main(dit),
+        gpu="H100" if is_large else "A10",
+        modules=(480 if i2v else 400) if is_large else 300,
+        experts=(Expert("main", weights.dit_21(dit), None, 24 if is_large else 16, 8e-5),),
         vae=weights.VAE,
         t5=weights.t5(encoders),
         clip_weights=weights.clip(encoders) if i2v else None,
@@ -203,33 +207,21 @@ _VANILLA = "for 30-50 step workflows without a speed LoRA"
 _TUNED = "tuned for the Lightning path; load Lightning and the trained LoRA together"
 
 MODELS: tuple[Model, ...] = (
-    _wan21("wan21-t2v-14b", use_case="text to video, full quality", dit="t2v_14B", i2v=False),
-    Model(
-        name="wan21-t2v-1-3b",
+    _wan21("wan21-t2v-14b", use_case="text to video, full quality", i2v=False),
+    _wan21(
+        "wan21-t2v-1-3b",
         use_case="text to video, light, cheap prototyping",
-        task="t2v-1.3B",
-        size="1.3B",
-        dtype="bf16",
         i2v=False,
-        clip=False,
-        fp8=(),
-        flow_shift=3.0,
+        size="1.3B",
         resolution="480p",
-        gpu="A10",
-        modules=300,
-        experts=_main("t2v_1.3B", rank=16),
-        vae=weights.VAE,
-        t5=weights.t5(),
     ),
     _wan21(
         "wan21-i2v-480p",
         use_case="image to video, lower resolution",
-        dit="i2v_480p_14B",
         i2v=True,
         resolution="480p",
-        encoders=weights.WAN_AI_480P,
     ),
-    _wan21("wan21-i2v-720p", use_case="image to video, full quality", dit="i2v_720p_14B", i2v=True),
+    _wan21("wan21-i2v-720p", use_case="image to video, full quality", i2v=True),
     _wan22("wan22-t2v-vanilla", use_case=f"text to video, {_VANILLA}", i2v=False),
     _wan22(
         "wan22-t2v-lightning",
@@ -258,3 +250,8 @@ def find_model(name: str) -> Model:
             return model
     names = ", ".join(model.name for model in MODELS)
     raise NotFoundError(f"There is no model called {name!r}.", f"Choose one of: {names}.")
+
+
+def is_in_catalogue(weight: WeightFile) -> bool:
+    """Return whether a weight file is in the catalogue; otherwise, a user named it."""
+    return any(weight in model.weight_files for model in MODELS)

@@ -12,8 +12,8 @@ WAN_AI_480P = "Wan-AI/Wan2.1-I2V-14B-480P"
 WAN_AI_720P = "Wan-AI/Wan2.1-I2V-14B-720P"
 LIGHTNING = "lightx2v/Wan2.2-Lightning"
 
-# The newest commit of each repository that public projects pin. Other repositories are read from
-# `main`, and the fetch receipt records the commit.
+# For each repository, the newest commit that public projects pin. Other repositories are read at
+# `main`; the fetch receipt records the commit.
 COMMITS: Mapping[str, str] = MappingProxyType(
     {
         WAN_21: "06e001fc51048fb03433a6fb25334de7836704a5",
@@ -28,9 +28,9 @@ COMMITS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:
-    """One file of a Hugging Face repository; its receipt records the fetched commit.
+    """One file of a Hugging Face repository; its receipt records the commit that was fetched.
 
-    `sha256` is given if known; all other files are checked against the Hub's own hash.
+    A fetched file is checked against `sha256`, or against the Hub's hash if `sha256` is None.
     """
 
     repo: str
@@ -43,22 +43,20 @@ class WeightFile:
 
 
 def pinned(repo: str, file: str, sha256: str | None = None) -> WeightFile:
-    """Return a file of a known repository at its pinned commit."""
     return WeightFile(repo, file, COMMITS[repo], sha256)
 
 
 def dit_21(stem: str) -> WeightFile:
-    """Return a Wan 2.1 base, such as `t2v_14B`."""
+    """Return the base model file of Wan 2.1 with a stem such as `t2v_14B`."""
     return pinned(WAN_21, f"split_files/diffusion_models/wan2.1_{stem}_bf16.safetensors")
 
 
 def dit_22(stem: str) -> WeightFile:
-    """Return the base of one Wan 2.2 expert, such as `i2v_high_noise`."""
+    """Return the base model file of one Wan 2.2 expert, with a stem such as `i2v_high_noise`."""
     return pinned(WAN_22, f"split_files/diffusion_models/wan2.2_{stem}_14B_fp16.safetensors")
 
 
 def lightning(kind: Literal["I2V", "T2V"], expert: str) -> WeightFile:
-    """Return the Lightning LoRA of one expert."""
     folder = f"Wan2.2-{kind}-A14B-4steps-lora-rank64-Seko-V1"
     return pinned(LIGHTNING, f"{folder}/{expert}_noise_model.safetensors")
 
@@ -80,7 +78,6 @@ def t5(repo: str = WAN_AI_720P) -> WeightFile:
 
 
 def clip(repo: str = WAN_AI_720P) -> WeightFile:
-    """Return the image encoder of Wan 2.1 image to video."""
     return pinned(
         repo,
         "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",
@@ -92,8 +89,8 @@ def _tokenizer(repo: str, folder: str, files: Mapping[str, str | None]) -> tuple
     return tuple(pinned(repo, f"{folder}/{name}", sha256) for name, sha256 in files.items())
 
 
-# musubi-tuner hard-codes these two repositories for every model and would fetch their tokenizers at
-# run time.
+# musubi-tuner hard-codes these two repositories for every model and would otherwise fetch their
+# tokenizers at run time.
 T5_TOKENIZER = _tokenizer(
     WAN_AI_T2V,
     "google/umt5-xxl",

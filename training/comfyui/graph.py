@@ -1,7 +1,8 @@
-"""A ComfyUI graph in the format of its page, checked against ComfyUI's node definitions.
+"""Builds a ComfyUI graph and checks it against ComfyUI's node definitions.
 
-This is the format that the page saves and accepts by drag and drop (`nodes`, `links`,
-`widgets_values`), not the API's. `nodes.json` has the inputs and outputs of each node.
+The format (`nodes`, `links`, `widgets_values`) is the one that ComfyUI's web page saves and opens
+by drag and drop; ComfyUI's API uses a different one. `nodes.json` lists each node's inputs and
+outputs.
 """
 
 import json
@@ -11,8 +12,9 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-_VERSION = 0.4  # of the saved format
+_VERSION = 0.4  # of the web page's format
 _COLUMN, _ROW = 380, 60  # pixels
+_INPUT_HEIGHT, _TEXT_HEIGHT = 26, 150  # pixels
 _WIDGET_TYPES = frozenset({"COMBO", "INT", "FLOAT", "STRING"})
 
 Value = str | int | float
@@ -20,7 +22,7 @@ Value = str | int | float
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output of a node; it can be linked to inputs of the same type."""
+    """One output of a node; inputs of the same type can be linked to it."""
 
     node: int
     slot: int
@@ -29,7 +31,7 @@ class Output:
 
 @dataclass(slots=True)
 class Node:
-    """One node; `outputs` are linked as the graph grows."""
+    """One node; links are added to its `outputs` when later nodes use them."""
 
     id: int
     type: str
@@ -42,7 +44,6 @@ class Node:
     properties: dict[str, Any]
 
     def output(self, name: str) -> Output:
-        """Return the output called `name`."""
         for slot, found in enumerate(self.outputs):
             if found["name"] == name:
                 return Output(self.id, slot, found["type"])
@@ -51,7 +52,7 @@ class Node:
 
 @dataclass(slots=True)
 class Graph:
-    """Nodes and links; a node that ComfyUI would reject raises an error here."""
+    """Nodes and links; adding a node that ComfyUI would reject raises an error."""
 
     nodes: list[Node] = field(default_factory=list[Node])
     links: list[list[Any]] = field(default_factory=list[list[Any]])
@@ -66,45 +67,49 @@ class Graph:
         title: str = "",
         download: tuple[str, str] | None = None,
     ) -> Node:
-        """Add a node with its links and values, below the others of its column.
+        """Add a node below the last one of its column, with its links and values.
 
         Args:
             type_: ComfyUI's name of the node type.
-            given: A value or another node's output for each input.
-            column: Column of the node, from left to right.
-            title: Title of the node in this graph.
-            download: Folder and URL of the file that the first widget names, so that ComfyUI can
-                offer to download it.
+            given: For each input, a value or another node's output.
+            column: The node's column, counted from the left.
+            title: Shown instead of the type's name; "" to show the type.
+            download: Folder and URL of the file that the node's first widget names. ComfyUI then
+                offers to download the file.
 
         Raises:
             ValueError: An input is unknown, missing, out of range or of the wrong type.
             TypeError: A value does not match the type of its widget.
         """
-        definition = node_table()[type_]
-        inputs: list[dict[str, Any]] = definition["inputs"]
-        unknown = set(given) - {entry["name"] for entry in inputs}
-        if unknown:
+        inputs: list[dict[str, Any]] = node_table()[type_]["inputs"]
+        if unknown := set(given) - {entry["name"] for entry in inputs}:
             raise ValueError(f"{type_} has no input {sorted(unknown)}")
-        node = Node(
-            id=len(self.nodes) + 1,
-            type=type_,
-            title=title,
-            position=(column * _COLUMN, self._heights.get(column, 0)),
-            height=_ROW + 26 * len(inputs) + (150 if "text" in given else 0),
-            inputs=[],
-            outputs=[{**output, "links": []} for output in definition["outputs"]],
-            values=[],
-            properties={"Node name for S&R": type_, "cnr_id": "comfy-core"},
-        )
+        text_height = _TEXT_HEIGHT if "text" in given else 0
+        node = self._place(type_, title, column, _ROW + _INPUT_HEIGHT * len(inputs) + text_height)
         for entry in inputs:
             self._fill(node, entry, given.get(entry["name"]))
         if download is not None:
             folder, url = download
             file = {"name": node.values[0], "url": url, "directory": folder}
             node.properties["models"] = [file]
-        self._heights[column] = node.position[1] + node.height + _ROW
         self.nodes.append(node)
         return node
+
+    def _place(self, type_: str, title: str, column: int, height: int) -> Node:
+        """Return a new node, still without inputs, placed below the last one of its column."""
+        top = self._heights.get(column, 0)
+        self._heights[column] = top + height + _ROW
+        return Node(
+            id=len(self.nodes) + 1,
+            type=type_,
+            title=title,
+            position=(column * _COLUMN, top),
+            height=height,
+            inputs=[],
+            outputs=[{**output, "links": []} for output in node_table()[type_]["outputs"]],
+            values=[],
+            properties={"Node name for S&R": type_, "cnr_id": "comfy-core"},
+        )
 
     def _fill(self, node: Node, entry: Mapping[str, Any], value: Value | Output | None) -> None:
         name = f"{node.type}.{entry['name']}"
@@ -151,7 +156,7 @@ class Graph:
 
 @cache
 def node_table() -> Mapping[str, Mapping[str, Any]]:
-    """Return ComfyUI's definitions of the nodes that are used here."""
+    """Return ComfyUI's definitions of the nodes used here."""
     text = resources.files("training.comfyui").joinpath("nodes.json").read_text("utf-8")
     return json.loads(text)["nodes"]
 

@@ -1,4 +1,4 @@
-"""ComfyUI sampling settings of each model, and the step where Wan 2.2 switches experts."""
+"""ComfyUI sampling settings for each model, and the step at which Wan 2.2 switches experts."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ _SMALL, _LARGE = (832, 480), (1280, 720)
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Steps, guidance, flow shift, sampler and clip size."""
+    """Sampling settings of a model."""
 
     steps: int
     cfg: float
@@ -19,9 +19,10 @@ class Sampling:
     size: tuple[int, int] = _SMALL
 
 
-# Shift: the reference code of Wan2.1 and Wan2.2 (README and wan/configs). Guidance and sampler:
-# ComfyUI's Wan templates. 30 steps: the guide's minimum. Lightning: four steps without guidance, as
-# the speed LoRA was distilled for, and the shift of ComfyUI's template.
+# Sources. Shift: the reference code of Wan2.1 and Wan2.2 (README and wan/configs). Guidance and
+# sampler: ComfyUI's Wan templates. Steps: the public Wan LoRA guide, which recommends at least 30.
+# For Lightning: the shift of ComfyUI's template, and the four steps without guidance that the speed
+# LoRA was distilled for.
 _LIGHTNING = Sampling(4, 1.0, 5.0, "euler")
 SAMPLING: Mapping[str, Sampling] = MappingProxyType(
     {
@@ -38,9 +39,9 @@ SAMPLING: Mapping[str, Sampling] = MappingProxyType(
 
 
 def switch_step(sampling: Sampling, boundary: float) -> int:
-    """Return the first step of the low-noise expert, whose noise level is below `boundary`.
+    """Return the low-noise expert's first step: the first with a noise level below `boundary`.
 
-    Noise levels t fall from 1 to 0 in equal steps and are shifted to s t / (1 + (s - 1) t).
+    Noise levels t fall from 1 to 0 in equal steps. Flow shift s turns t into s t / (1 + (s - 1) t).
     """
     shift, steps = sampling.shift, sampling.steps
     at_boundary = boundary / (shift - (shift - 1) * boundary)

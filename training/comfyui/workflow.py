@@ -1,7 +1,7 @@
-"""A ComfyUI workflow for a run, ready to queue, with its base, LoRA and speed LoRA.
+"""A ready-to-run ComfyUI workflow with a run's base model, trained LoRA and speed LoRA.
 
-The nodes are those of ComfyUI's own Wan templates; the sampling settings are the published ones of
-each model (`sampling`). Each expert is one branch: loader, speed LoRA, trained LoRA, shift.
+It uses the nodes of ComfyUI's own Wan templates and each model's published sampling settings
+(`sampling.py`). Each expert is one branch: loader, speed LoRA, trained LoRA, shift.
 """
 
 from collections.abc import Mapping
@@ -19,17 +19,17 @@ from training.vocabulary import ExpertName
 
 FRAMES, FRAMES_A_SECOND = 81, 16.0
 _REPACKAGED = "Comfy-Org/Wan_2.1_ComfyUI_repackaged"
-# ComfyUI uses repackaged encoders, not the .pth files that training uses.
+# ComfyUI needs repackaged encoders instead of the .pth files used for training.
 _TEXT_ENCODER = WeightFile(
     _REPACKAGED, "split_files/text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors"
 )
 _IMAGE_ENCODER = WeightFile(_REPACKAGED, "split_files/clip_vision/clip_vision_h.safetensors")
-_POSITIVE = "Describe the scene in the words of your captions, with their trigger word."
+_POSITIVE = "Describe the scene in the style of your captions, including the trigger word."
 _NEGATIVE = "static, blurry, overexposed, low quality, compression artifacts, watermark, text"
 
 
 def workflow(run: Run) -> dict[str, Any] | None:
-    """Return the workflow for the newest complete set of a run, None if it has no file yet."""
+    """Return the workflow for a run's newest complete checkpoints; None without a checkpoint."""
     chosen = best_set(run)
     return build(run.spec, chosen) if chosen is not None else None
 
@@ -76,7 +76,7 @@ class _Workflow:
             "codec": "auto",
         }
         graph.add("SaveVideo", saved, column=5)
-        graph.add("MarkdownNote", {"text": self._note()}, column=-1, title="Where the files go")
+        graph.add("MarkdownNote", {"text": self._note()}, column=-1, title="Where to put the files")
         return graph.to_json()
 
     def _branch(self, name: ExpertName, dit: WeightFile) -> Output:
@@ -198,27 +198,30 @@ class _Workflow:
     def _note(self) -> str:
         lines = [f"**{self._spec.name}**: {self._model.family}, {self._model.name}.", ""]
         if self._spec.engine == "rehearsal":
-            lines += ["**A rehearsal: its LoRA cannot be used, ComfyUI will load none of it.**", ""]
+            lines += ["**This was a rehearsal: its LoRA has no effect in ComfyUI.**", ""]
         lines.append("ComfyUI/models/loras/:")
         for file in self._chosen.files.values():
             lines.append(f"- {PurePosixPath(file.file).name} (epoch {file.epoch})")
         for weight, _strength in self._speed_loras.values():
-            lines.append(f"- [{speed_lora_name(weight)}]({_url(weight)}) (save it as this)")
+            lines.append(f"- [{speed_lora_name(weight)}]({_url(weight)}) (save under this name)")
         missing = [e.name for e in self._model.experts if e.name not in self._chosen.files]
         if missing:
-            lines += ["", f"No LoRA of the {' and '.join(missing)} expert is in this run."]
-        lines += ["", "Try the strengths 0.5, 0.75 and 1.0 of the trained LoRA."]
+            lines += ["", f"This run has no LoRA for the {' and '.join(missing)} expert."]
+        lines += ["", "Try strengths 0.5, 0.75 and 1.0 for the trained LoRA."]
         return "\n".join(lines)
 
 
 def speed_lora_name(weight: WeightFile) -> str:
-    """Return a unique file name for a speed LoRA: its own is the same for every kind of model."""
+    """Return a file name for a speed LoRA: its path in the repository with `-` instead of `/`.
+
+    The last part of the path is not enough: many speed LoRAs are published under the same name.
+    """
     path = PurePosixPath(weight.file)
     return "-".join((*path.parent.parts, path.name))
 
 
 def _speed_loras(spec: RunSpec, model: Model) -> dict[ExpertName, tuple[WeightFile, float]]:
-    """Return the speed LoRA of each expert: the run's, or else the catalogue's."""
+    """Return each expert's speed LoRA and its strength: the run's, or else the catalogue's."""
     if model.speed_lora is None:
         return {}
     strength = model.speed_lora.strength

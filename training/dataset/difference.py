@@ -7,7 +7,7 @@ from training.dataset.report import Report, Sample
 
 @dataclass(frozen=True, slots=True)
 class NewCaption:
-    """A changed caption."""
+    """A sample's caption before and after a change."""
 
     name: str
     before: str
@@ -16,11 +16,12 @@ class NewCaption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """The changed samples, sorted by name.
+    """What differs between two versions of a dataset; all samples are given by name.
 
     Attributes:
-        renamed: Same image or clip, new name, as (before, after).
-        replaced: Same name, different image or clip.
+        renamed: Images and clips with a new name, as pairs of old and new name.
+        replaced: Samples that have the same name, but a different image or clip.
+        captions: Captions that were changed.
     """
 
     added: tuple[str, ...]
@@ -31,12 +32,10 @@ class Difference:
 
     @property
     def is_empty(self) -> bool:
-        """Whether training sees no difference."""
         return not any((self.added, self.removed, self.renamed, self.replaced, self.captions))
 
 
 def compare(old: Report, new: Report) -> Difference:
-    """Return what changed from `old` to `new`."""
     before = {sample.name: sample for sample in old.samples}
     after = {sample.name: sample for sample in new.samples}
     gone = {name: sample for name, sample in before.items() if name not in after}

@@ -1,20 +1,22 @@
-"""Inspects a zip: decodes every sample once and reports what is wrong or will be repaired."""
+"""Inspects a zip: decodes every image and clip, and reports what is wrong or will be repaired."""
 
-import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.dataset.captions.caption import read_caption
+from training.dataset.captions.caption import Caption, read_captions
 from training.dataset.config.zip_toml import find_configs, note_configs
 from training.dataset.decoding.messages import DecoderReply, Probe, Shrink
 from training.dataset.decoding.pool import MOST_LOOKING, Pool
 from training.dataset.decoding.thumbnail import Thumbnail, spread
 from training.dataset.findings.findings import Noted, by_gravity, fold
 from training.dataset.findings.whole_set import judge_set
+from training.dataset.layouts.reading import apply, found_layout, layout_findings
+from training.dataset.layouts.recognize import recognize
 from training.dataset.limits import Limits
 from training.dataset.report import (
     Finding,
@@ -22,41 +24,46 @@ from training.dataset.report import (
     Kind,
     MediaFacts,
     Note,
+    OnProgress,
     Report,
     Sample,
     content_id,
+    no_progress,
 )
 from training.dataset.zip.archive import Archive, MemberDamagedError, open_archive
 from training.dataset.zip.members import Layout, Medium, Names, lay_out
 from training.errors import DatasetError
+from training.files.temporary import scratch_folder
 
 OnThumbnail = Callable[[str, Thumbnail], None]
 
 
-def _no_progress(done: int, total: int) -> None:
-    """Report nothing."""
-
-
 class TooSlowError(DatasetError):
-    """The inspection takes too long; `code` is like that of a finding."""
+    """The inspection takes longer than its limit; `code` names the error in reports."""
 
     code = "too-slow"
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """A decoded image or clip; `sha256` is empty if it could not be unpacked."""
+    """An image or clip, and what was found when it was decoded.
+
+    Attributes:
+        sha256: Hash of the file; "" if it could not be unpacked from the zip.
+        facts: What decoding found; None if the file could not be unpacked, or the decoder failed.
+        caption: The caption as undecoded bytes; None if there is none, or if it cannot be read.
+    """
 
     medium: Medium
     sha256: str
     facts: MediaFacts | None
-    caption: str
     notes: tuple[Note, ...]
+    caption: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """An image or clip being decoded; `reply` is None if it could not be unpacked."""
+    """An image or clip that is being decoded; `reply` is None if it could not be unpacked."""
 
     medium: Medium
     path: Path
@@ -65,40 +72,57 @@ class _Begun:
     thumbnail: Future[DecoderReply] | None = None
 
 
-def inspect_zip(
+def inspect_zip(  # noqa: PLR0913  # one option for each choice of the user
     archive: Path,
     *,
     limits: Limits | None = None,
     trigger: str | None = None,
-    on_progress: Callable[[int, int], None] = _no_progress,
+    left_out: frozenset[str] = frozenset(),
+    reads_layout: bool = False,
+    on_progress: OnProgress = no_progress,
     on_thumbnail: OnThumbnail | None = None,
 ) -> Report:
-    """Inspect an untrusted dataset without changing it.
+    """Inspect an untrusted zip that holds images, clips and captions, in any folders.
 
-    Args:
-        archive: A zip in the guide's layout, nested in folders, or flat.
-        limits: Bounds on what the upload may use.
-        trigger: A word that every caption should contain.
-        on_progress: Called with the number of decoded files and their total.
-        on_thumbnail: Called with the zip path and thumbnail of some samples; None makes none.
+    Files whose zip paths are in `left_out` are skipped. If the zip is laid out for another tool,
+    the report says so, and if `reads_layout`, the zip is read in that layout. `on_thumbnail`
+    receives the zip path and the thumbnail of some samples; if it is None, no thumbnails are made.
 
     Raises:
-        ArchiveRefusedError: It is not a zip, or not safe to open.
+        ArchiveRefusedError: The file is not a zip, or not safe to open.
         TooSlowError: The inspection exceeds its time limit.
     """
     limits = limits or Limits()
     with open_archive(archive, limits) as opened:
-        layout = _within(lay_out(opened.members, opened.junk), limits)
+        layout = _without(left_out, lay_out(opened.members, opened.junk))
+        readings = recognize(opened, layout)
+        layout = _within(apply(readings, layout) if reads_layout else layout, limits)
         probed: list[Probed] = []
         for item in _probe_all(opened, layout, on_thumbnail):
             probed.append(item)
             on_progress(len(probed), len(layout.media))
         configs = find_configs(opened, layout)
-    return _report(probed, layout, trigger, configs)
+    files = {item.medium.member.path: item.caption for item in probed if item.caption is not None}
+    captions = read_captions(files, limits.caption_bytes, trigger)
+    report = _report(probed, layout, trigger, configs, captions)
+    found = (*layout_findings(readings, is_read=reads_layout), *report.findings)
+    return report.model_copy(
+        update={
+            "findings": tuple(sorted(found, key=by_gravity)),
+            "layout": found_layout(readings, is_read=reads_layout),
+        }
+    )
+
+
+def _without(left_out: frozenset[str], layout: Layout) -> Layout:
+    media = tuple(medium for medium in layout.media if medium.member.path not in left_out)
+    left = [(path, note) for path, note in layout.left if path not in left_out]
+    gone = [(path, Note(code="left-out")) for path in sorted(left_out)]
+    return Layout(media, (*left, *gone))
 
 
 def _within(layout: Layout, limits: Limits) -> Layout:
-    """Mark the captions that exceed the total size limit as not to be read."""
+    """Add up the sizes of captions, and mark those beyond the total limit as not read."""
     total = 0
     for medium in layout.media:
         total += medium.caption.size_bytes if medium.caption else 0
@@ -109,17 +133,17 @@ def _within(layout: Layout, limits: Limits) -> Layout:
 def _probe_all(
     archive: Archive, layout: Layout, on_thumbnail: OnThumbnail | None
 ) -> Generator[Probed]:
-    """Yield each image and clip decoded, in order, with only a few unpacked at a time."""
+    """Decode the images and clips in order; only a few are unpacked at a time."""
     size_bytes = sum(medium.member.size_bytes for medium in layout.media)
     shown = spread(len(layout.media)) if on_thumbnail is not None else frozenset[int]()
     with (
-        tempfile.TemporaryDirectory(prefix="dataset-") as folder,
+        scratch_folder("dataset") as folder,
         Pool(archive.limits, len(layout.media), size_bytes, most=MOST_LOOKING) as pool,
     ):
         waiting: deque[_Begun] = deque()
         started = time.monotonic()
         for index, medium in enumerate(layout.media):
-            path = Path(folder) / f"{index}{medium.extension}"
+            path = folder / f"{index}{medium.extension}"
             waiting.append(_start(archive, medium, path, pool, is_shown=index in shown))
             _refuse_slow(started, archive.limits)
             if len(waiting) > 2 * pool.size:
@@ -161,31 +185,37 @@ def _finish(archive: Archive, begun: _Begun, on_thumbnail: OnThumbnail | None) -
         facts = answered.facts
         code = "corrupt-image" if medium.kind == "image" else "corrupt-clip"
         notes += facts.notes if facts else [Note(code=code, detail=answered.failure or "")]
-    # A missing thumbnail needs no note: the probe reports what is wrong.
+    # A failed thumbnail needs no note, because the probe notes what is wrong with the file.
     picture = begun.thumbnail.result().thumbnail if begun.thumbnail is not None else None
     if picture is not None and on_thumbnail is not None:
         on_thumbnail(medium.member.path, picture)
-    begun.path.unlink(missing_ok=True)
-    text, caption_notes = _caption(archive, medium)
-    return Probed(medium, begun.sha256, facts, text, (*notes, *caption_notes))
+    with suppress(PermissionError):  # on Windows, a killed decoder may still have the file open
+        begun.path.unlink(missing_ok=True)
+    caption = _caption(archive, medium)
+    if isinstance(caption, Note):
+        return Probed(medium, begun.sha256, facts, (*notes, caption))
+    return Probed(medium, begun.sha256, facts, tuple(notes), caption)
 
 
-def _caption(archive: Archive, medium: Medium) -> tuple[str, tuple[Note, ...]]:
+def _caption(archive: Archive, medium: Medium) -> bytes | Note:
+    if medium.text is not None:
+        return medium.text.encode()
     if medium.caption is None:
-        return "", (Note(code="missing-caption"),)
+        return Note(code="missing-caption")
     if not medium.is_caption_read:
-        return "", (Note(code="unreadable-caption", detail="too long with all others"),)
-    limit = archive.limits.caption_bytes
+        return Note(code="unreadable-caption", detail="all captions together are too long")
     try:
-        content = archive.read(medium.caption, limit + 1)
+        return archive.read(medium.caption, archive.limits.caption_bytes + 1)
     except MemberDamagedError:
-        return "", (Note(code="unreadable-caption", detail="damaged inside the zip"),)
-    caption = read_caption(content, limit)
-    return caption.text, caption.notes
+        return Note(code="unreadable-caption", detail="damaged inside the zip")
 
 
 def _report(
-    probed: list[Probed], layout: Layout, trigger: str | None, configs: tuple[FoundConfig, ...]
+    probed: list[Probed],
+    layout: Layout,
+    trigger: str | None,
+    configs: tuple[FoundConfig, ...],
+    captions: Mapping[str, Caption],
 ) -> Report:
     names = Names()
     noted = [Noted(path, None, note) for path, note in note_configs(layout.left, configs)]
@@ -194,13 +224,15 @@ def _report(
     for item in probed:
         medium = item.medium
         totals[medium.kind] += 1
-        noted += [Noted(medium.member.path, medium.kind, note) for note in item.notes]
+        caption = captions.get(medium.member.path, Caption(""))
+        notes = (*item.notes, *caption.notes)
+        noted += [Noted(medium.member.path, medium.kind, note) for note in notes]
         if item.facts is None or not item.facts.is_readable:
             continue
         name, note = names.name(medium, item.facts.extension)
         if note is not None:
             noted.append(Noted(medium.member.path, medium.kind, note))
-        samples.append((_sample(name, item, item.facts), item.facts))
+        samples.append((_sample(name, item, item.facts, caption.text), item.facts))
     samples.sort(key=lambda pair: pair[0].name)
     about_all: list[Finding] = judge_set(samples, len(probed), trigger, noted)
     findings = sorted((*about_all, *fold(noted, totals)), key=by_gravity)
@@ -210,18 +242,13 @@ def _report(
     )
 
 
-def _sample(name: str, item: Probed, facts: MediaFacts) -> Sample:
+def _sample(name: str, item: Probed, facts: MediaFacts, caption: str) -> Sample:
     return Sample(
         name=name,
         source=item.medium.member.path,
         kind=item.medium.kind,
-        caption=item.caption,
+        caption=caption,
         sha256=item.sha256,
-        width=facts.width,
-        height=facts.height,
-        frames=facts.frames,
-        fps=facts.fps,
-        seconds=facts.seconds,
-        frames_16fps=facts.frames_16fps,
-        is_copied=facts.is_copied,
+        repeats=item.medium.repeats,
+        **facts.model_dump(exclude={"kind", "extension", "prints", "notes"}),
     )

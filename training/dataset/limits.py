@@ -1,31 +1,30 @@
-"""Bounds on what inspecting an upload may use."""
+"""Limits on the resources that the inspection of an upload may use."""
 
 from dataclasses import dataclass
 
-MIB = 1024 * 1024  # bytes
-GIB = 1024 * MIB  # bytes
+from training.files.sizes import GIB, MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds on an untrusted dataset; refusals state the limit.
+    """The most that an untrusted dataset may have or use; a refusal names the limit.
 
     Attributes:
-        files: Entries of the zip, folders included.
+        files: Number of entries in the zip, folders included.
         archive_bytes: Size of the zip itself.
-        unpacked_bytes: Total unpacked size.
-        ratio: Unpacked to packed size; only checked above `ratio_floor_bytes`.
-        ratio_floor_bytes: Unpacked size up to which any ratio is fine.
+        unpacked_bytes: Total size of all files when unpacked.
+        ratio: Unpacked size divided by packed size; checked only above `ratio_floor_bytes`.
+        ratio_floor_bytes: Unpacked size up to which any ratio is accepted.
         caption_bytes: Size of one caption file.
-        captions_bytes: Total size of the captions, which are held in memory.
+        captions_bytes: Total size of all captions, which are kept in memory.
         pixels: Width times height of an image.
-        clip_pixels: Width times height of a frame; decoding and encoding hold several.
+        clip_pixels: Width times height of a clip; a decoder keeps several frames in memory.
         clip_seconds: Length of a clip.
-        clip_frames: Frames of a clip.
+        clip_frames: Number of frames of a clip.
         inspection_seconds: Wall-clock time for the whole inspection.
         worker_seconds: Wall-clock time for one image or clip.
-        worker_bytes: Address space of a decoding process.
-        workers: Parallel decoding processes; 0 means as many as cores and memory allow.
+        worker_bytes: Memory (address space) of a decoding process.
+        workers: Number of parallel decoding processes; 0 means as many as cores and memory allow.
     """
 
     files: int = 10_000

@@ -1,4 +1,4 @@
-"""The manifest of a repaired dataset: written last, checked before use."""
+"""The manifest of a repaired dataset: it lists all files, and marks the dataset as complete."""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +14,7 @@ MEDIA_FOLDERS = ("images", "videos")
 
 
 class ManifestFile(BaseModel):
-    """One file of the repaired dataset."""
+    """One file of a repaired dataset."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,12 +24,12 @@ class ManifestFile(BaseModel):
 
 
 class Manifest(BaseModel):
-    """A complete repaired dataset.
+    """The content of a complete repaired dataset.
 
     Attributes:
-        version: The report's content id.
-        samples: The report's samples.
-        files: Media and captions, sorted by name.
+        version: The content id in the report from which the dataset was made.
+        samples: The samples in that report.
+        files: All images, clips and caption files, sorted by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,7 +41,6 @@ class Manifest(BaseModel):
 
 
 def describe_file(folder: Path, name: str) -> ManifestFile:
-    """Return the manifest's entry for a file in `folder`."""
     path = folder / name
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -49,16 +48,16 @@ def describe_file(folder: Path, name: str) -> ManifestFile:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest as the last file of a repaired set."""
+    """Write the manifest. Call this last, because it marks the dataset as complete."""
     text = manifest.model_dump_json(indent=1) + "\n"
-    atomic_write(folder / MANIFEST, text.encode(), shared=True)
+    atomic_write(folder / MANIFEST, text.encode())
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Return the manifest without checking the files.
+    """Return the manifest; the other files are not checked.
 
     Raises:
-        DatasetError: It is missing or damaged.
+        DatasetError: The manifest is missing or damaged.
     """
     try:
         return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
@@ -74,10 +73,10 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def verify_manifest(folder: Path) -> Manifest:
-    """Return the manifest after checking every file against it.
+    """Check every file against the manifest, and return the manifest.
 
     Raises:
-        DatasetError: A file is missing, differs, or does not belong there.
+        DatasetError: A file is missing, has changed, or is not in the manifest.
     """
     manifest = read_manifest(folder)
     listed = {file.name for file in manifest.files}
@@ -86,11 +85,11 @@ def verify_manifest(folder: Path) -> Manifest:
             raise _broken(file.name, "is missing")
         if describe_file(folder, file.name) != file:
             raise _broken(file.name, "has changed")
-    # The trainer uses every file in a folder: a stray one would be trained on.
+    # Refuse other files, because the trainer trains on every file in these folders.
     for media in sorted({*MEDIA_FOLDERS, *(sample.folder for sample in manifest.samples)}):
         for path in sorted((folder / media).glob("*")):
             if f"{media}/{path.name}" not in listed:
-                raise _broken(f"{media}/{path.name}", "does not belong there")
+                raise _broken(f"{media}/{path.name}", "is not part of it")
     return manifest
 
 

@@ -1,48 +1,52 @@
-"""Updates an inspected dataset's report for new captions, without decoding again."""
+"""Puts new captions into a dataset's report, without decoding images and clips again."""
 
 from collections.abc import Iterator, Mapping
 
-from training.dataset.captions.caption import LONGEST_TOKENS, estimated_tokens, holds_trigger, tidy
+from training.dataset.captions.caption import holds_trigger, replace_trigger, text_notes, tidy
 from training.dataset.findings.findings import Noted, by_gravity, fold
 from training.dataset.findings.whole_set import equal_captions, without_trigger
-from training.dataset.report import Finding, Kind, Note, Report, Sample, content_id
+from training.dataset.report import NO_CAPTION, Finding, Kind, Note, Report, Sample, content_id
 from training.errors import RequestError
 
 LONGEST_TRIGGER = 60  # characters
-# A new caption settles what was wrong with the caption file.
-_OF_FILES = {
-    *("missing-caption", "empty-caption", "unreadable-caption", "caption-encoding"),
-    "caption-name",
+# Findings that depend only on the texts of captions. They are dropped and determined again.
+_OF_TEXTS = {
+    *("caption-too-long", "captions-all-equal", "trigger-missing"),
+    *("caption-markup", "caption-failed", "caption-chat"),
 }
-_OF_TEXTS = {"caption-too-long", "captions-all-equal", "trigger-missing"}
+# Findings on caption files. They no longer apply to a sample with a new caption.
+_OF_FILES = {*NO_CAPTION, "caption-encoding", "caption-name"} - _OF_TEXTS
 
 
 def recaption(report: Report, captions: Mapping[str, str], trigger: str | None) -> Report:
-    """Return the report of the same media with other captions.
-
-    Args:
-        report: The report with the previous captions.
-        captions: New captions by sample name; other samples keep theirs.
-        trigger: A word that every caption should contain.
-    """
+    """Return the report with these new captions, keyed by sample name, and updated findings."""
     samples = tuple(_with_caption(sample, captions) for sample in report.samples)
     edited = {sample.source for sample in report.samples if sample.name in captions}
     totals: dict[Kind, int] = {"image": len(report.images), "video": len(report.clips)}
     kinds: dict[str, Kind] = {sample.source: sample.kind for sample in samples}
     kept: list[Finding] = []
-    noted = [*_too_long(samples), *without_trigger(samples, trigger)]
+    noted = without_trigger(samples, trigger)
+    left: set[tuple[str, str]] = set()
     for finding in report.findings:
         if finding.code in _OF_FILES and edited.intersection(finding.files):
-            left = [file for file in finding.files if file not in edited]
-            noted += [Noted(file, kinds.get(file), Note(code=finding.code)) for file in left]
+            left |= {(finding.code, file) for file in finding.files if file not in edited}
         elif finding.code not in _OF_TEXTS:
             kept.append(finding)
+    for sample in samples:
+        noted += _about(sample, left, trigger, is_edited=sample.source in edited)
+    noted += [Noted(file, kinds.get(file), Note(code=code)) for code, file in sorted(left)]
     findings = sorted((*kept, *equal_captions(samples), *fold(noted, totals)), key=by_gravity)
-    return Report(version=content_id(samples), samples=samples, findings=tuple(findings))
+    return report.model_copy(
+        update={
+            "version": content_id(samples),
+            "samples": samples,
+            "findings": tuple(findings),
+        }
+    )
 
 
 def prefixed(report: Report, trigger: str) -> dict[str, str]:
-    """Return the captions that lack the trigger word, by sample name, with it prepended."""
+    """Return the captions that lack the trigger word, prefixed with it and keyed by sample name."""
     return {
         sample.name: f"{trigger}, {sample.caption}"
         for sample in report.samples
@@ -50,12 +54,26 @@ def prefixed(report: Report, trigger: str) -> dict[str, str]:
     }
 
 
-def check_trigger(text: str) -> str:
-    """Return the normalized trigger word.
+def renamed(report: Report, old: str, new: str) -> dict[str, str]:
+    """Return the captions that contain `old`, with `new` in its place, keyed by sample name.
 
     Raises:
-        RequestError: It is empty, too long or not a single line.
+        RequestError: No caption contains `old`.
     """
+    found = {
+        sample.name: replace_trigger(sample.caption, old, new)
+        for sample in report.samples
+        if holds_trigger(sample.caption, old)
+    }
+    if not found:
+        raise RequestError(
+            f"No caption contains the word {old!r}.", "Check the word against the captions."
+        )
+    return found
+
+
+def check_trigger(text: str) -> str:
+    """Return a user's trigger word in normalized form; raise `RequestError` if it is invalid."""
     trigger = tidy(text)
     if not trigger or len(trigger) > LONGEST_TRIGGER or not trigger.isprintable():
         raise RequestError(
@@ -71,9 +89,15 @@ def _with_caption(sample: Sample, captions: Mapping[str, str]) -> Sample:
     return sample.model_copy(update={"caption": tidy(captions[sample.name])})
 
 
-def _too_long(samples: tuple[Sample, ...]) -> Iterator[Noted]:
-    for sample in samples:
-        tokens = estimated_tokens(sample.caption)
-        if tokens > LONGEST_TOKENS:
-            note = Note(code="caption-too-long", detail=f"about {tokens} tokens")
+def _about(
+    sample: Sample, left: set[tuple[str, str]], trigger: str | None, *, is_edited: bool
+) -> Iterator[Noted]:
+    """Yield the notes on a caption's text that are new or still apply.
+
+    `left` holds the (code, file) pairs of earlier notes. A note that is yielded is removed from it.
+    """
+    for note in text_notes(sample.caption, trigger):
+        key = (note.code, sample.source)
+        if is_edited or note.code in _OF_TEXTS or key in left:
+            left.discard(key)
             yield Noted(sample.source, sample.kind, note)

@@ -1,11 +1,9 @@
-"""Writes the repaired dataset that a report describes; equal zips give equal bytes."""
+"""Writes the repaired dataset that a report describes; the same zip always gives the same bytes."""
 
 import shutil
-import tempfile
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from training.dataset.decoding.messages import Convert, DecoderReply
 from training.dataset.decoding.pool import MOST_CONVERTING, Pool
@@ -19,19 +17,14 @@ from training.dataset.manifest import (
     verify_manifest,
     write_manifest,
 )
-from training.dataset.report import Report, Sample
+from training.dataset.report import OnProgress, Report, Sample, causes_and_fixes, no_progress
 from training.dataset.zip.archive import Archive, open_archive
 from training.dataset.zip.member_names import Member
 from training.errors import DatasetError
-from training.files.atomic import atomic_file, atomic_write
+from training.files.atomic import atomic_file, atomic_write, publish, sync_tree
+from training.files.temporary import scratch_folder
 
 CHECK_AGAIN = "Check the dataset again with the original zip."
-
-__all__ = ["Manifest", "repair", "verify_manifest"]
-
-
-def _no_progress(done: int, total: int) -> None:
-    """Report nothing."""
 
 
 def repair(
@@ -40,28 +33,24 @@ def repair(
     target: Path,
     *,
     limits: Limits | None = None,
-    on_progress: Callable[[int, int], None] = _no_progress,
+    on_progress: OnProgress = no_progress,
 ) -> Manifest:
-    """Write the dataset to `target`, resuming an interrupted repair.
+    """Write the dataset to the folder `target`; an interrupted repair is resumed.
 
-    For a report of the dataset as uploaded, copies the files of the zip under plain names.
-
-    Args:
-        archive: The zip that was inspected.
-        report: The result of `inspect_zip`.
-        target: A folder that does not exist, is empty, or already has this dataset.
-        limits: The limits of the inspection.
-        on_progress: Called with the number of written samples and their total.
+    If `report.media` is "original", images and clips are only copied, under ASCII names. `target`
+    must be missing or empty, or already hold this dataset.
 
     Raises:
-        DatasetError: The report has errors, the zip has changed, or `target` is in use.
+        DatasetError: The report has errors, the zip has changed, or `target` contains other files.
     """
     limits = limits or Limits()
-    _refuse_errors(report)
+    if report.errors:
+        raise DatasetError(*causes_and_fixes(report.errors))
     if (done := _already_there(target, report)) is not None:
         return done
-    # Next to the target, so that the final rename is atomic; named by content, so that the next
-    # repair of the same zip finds what an interrupted one wrote.
+    # Files are first written to this folder. It is beside the target, so that the final rename is
+    # atomic. Its name has the content id, so that the next repair of the same dataset finds what an
+    # interrupted repair wrote.
     partial = target.with_name(f".{target.name}.{report.version}.partial")
     for folder in sorted({*MEDIA_FOLDERS, *(sample.folder for sample in report.samples)}):
         (partial / folder).mkdir(parents=True, exist_ok=True)
@@ -69,16 +58,10 @@ def repair(
         _write_all(opened, report, partial, on_progress)
     manifest = _finish(partial, report)
     if target.exists():
-        target.rmdir()  # empty, as asked above
-    partial.rename(target)
+        target.rmdir()  # it is empty: `_already_there` has checked that
+    sync_tree(partial)
+    publish(partial, target)
     return manifest
-
-
-def _refuse_errors(report: Report) -> None:
-    if report.errors:
-        first, others = report.errors[0], len(report.errors) - 1
-        more = f" ({others} more)" if others else ""
-        raise DatasetError(f"{first.cause}{more}", first.fix)
 
 
 def _already_there(target: Path, report: Report) -> Manifest | None:
@@ -92,21 +75,19 @@ def _already_there(target: Path, report: Report) -> Manifest | None:
     return verify_manifest(target)
 
 
-def _write_all(
-    archive: Archive, report: Report, partial: Path, on_progress: Callable[[int, int], None]
-) -> None:
+def _write_all(archive: Archive, report: Report, partial: Path, on_progress: OnProgress) -> None:
     members = {member.path: member for member in archive.members}
     missing = [sample for sample in report.samples if not (partial / sample.name).exists()]
     written = total = len(report.samples)
     written -= len(missing)
     size_bytes = sum(members[s.source].size_bytes for s in missing if s.source in members)
     with (
-        tempfile.TemporaryDirectory(prefix="dataset-") as scratch,
+        scratch_folder("dataset") as scratch,
         Pool(archive.limits, len(missing), size_bytes, most=MOST_CONVERTING) as pool,
     ):
         waiting: deque[tuple[Sample, Path, Path, Future[DecoderReply]]] = deque()
         for sample in missing:
-            waiting.append(_start(archive, members.get(sample.source), sample, Path(scratch), pool))
+            waiting.append(_start(archive, members.get(sample.source), sample, scratch, pool))
             if len(waiting) > 2 * pool.size:
                 _settle(partial, *waiting.popleft())
                 written += 1
@@ -132,6 +113,7 @@ def _start(
         target=str(written),
         frames=sample.frames_16fps,
         is_copied=sample.is_copied,
+        is_interlaced=sample.is_interlaced,
     )
     return sample, source, written, pool.submit(request)
 
@@ -139,15 +121,15 @@ def _start(
 def _settle(
     partial: Path, sample: Sample, source: Path, written: Path, reply: Future[DecoderReply]
 ) -> None:
-    """Move a complete converted sample into the partial dataset."""
+    """Wait for a sample's conversion, and write the complete file into the partial dataset."""
     if failure := reply.result().failure:
         raise DatasetError(
             f"{sample.source} could not be repaired ({failure}).",
             "Export it again from your editor, or remove it from the zip.",
         )
     target = partial / sample.name
-    # Copied, because the scratch folder may be on another disk.
-    with written.open("rb") as converted, atomic_file(target, shared=True) as stream:
+    # Copy it, because a move would not be atomic if the scratch folder is on another disk.
+    with written.open("rb") as converted, atomic_file(target) as stream:
         shutil.copyfileobj(converted, stream)
     written.unlink()
     source.unlink()
@@ -156,13 +138,13 @@ def _settle(
 def _finish(partial: Path, report: Report) -> Manifest:
     for sample in report.samples:
         caption = partial / Path(sample.name).with_suffix(".txt")
-        atomic_write(caption, f"{sample.caption}\n".encode(), shared=True)
-    for stray in partial.glob("*/.*.partial"):  # of an interrupted repair
+        atomic_write(caption, f"{sample.caption}\n".encode())
+    for stray in partial.glob("*/.*.partial"):  # left behind by an interrupted repair
         stray.unlink()
     names = sorted(
         name
         for sample in report.samples
-        for name in (sample.name, str(Path(sample.name).with_suffix(".txt")))
+        for name in (sample.name, str(PurePosixPath(sample.name).with_suffix(".txt")))
     )
     files = tuple(describe_file(partial, name) for name in names)
     manifest = Manifest(version=report.version, samples=report.samples, files=files)

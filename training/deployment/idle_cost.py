@@ -5,21 +5,22 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from training.deployment.resources import BOT, FUNCTIONS, FunctionName, Resources, ServerResources
+from training.deployment.schedule import PERIODS
 from training.estimates.prices import MachinePrices
 
 MONTH_SECONDS = 30 * 24 * 3600
-# Lifetime of a container that finds nothing to do: its start, the look, and the wait for another
-# call. An estimate; not measured on Modal.
+# How long a container runs if it finds nothing to do: start, one check, and the idle time before it
+# ends. An estimate; not measured on Modal.
 _LOOK_SECONDS = 8.0
-# Seconds between two calls of the scheduled Functions.
+# Seconds between two calls of each scheduled Function.
 _SCHEDULED: Mapping[FunctionName, float] = MappingProxyType(
-    {"tick": 60.0, "watch": 300.0, "clean_up": 24 * 3600.0}
+    {"tick": 60.0, **{name: every.total_seconds() for name, (every, _first) in PERIODS.items()}}
 )
 
 
 @dataclass(frozen=True, slots=True)
 class IdleCost:
-    """Cost of one part in 30 days, and the reason for it."""
+    """What one part of a deployment costs in 30 days; `why` says what it is billed for."""
 
     what: str
     usd: float
@@ -27,7 +28,7 @@ class IdleCost:
 
 
 def idle_costs(prices: MachinePrices) -> list[IdleCost]:
-    """Return the monthly cost of an idle deployment, part by part; none of it is for GPUs."""
+    """Return the monthly cost of each part of an idle deployment, which uses no GPU."""
     found = [IdleCost("bot", _price(BOT, prices) * MONTH_SECONDS, f"always on: {_words(BOT)}")]
     for name, every_seconds in _SCHEDULED.items():
         resources = FUNCTIONS[name]

@@ -3,15 +3,21 @@
 from training.musubi.launcher.hooks import MUSUBI_COMMIT
 
 PYTHON = "3.11"
+# The version of Modal's image builder; this one has Python 3.11 on Debian bookworm. If none is
+# given, the workspace's settings decide.
+IMAGE_BUILDER, BUILDER_VARIABLE = "2025.06", "MODAL_IMAGE_BUILDER_VERSION"
 UV = "0.9.9"
 
 # Direct dependencies of the bot and the stages; no torch.
 PACKAGES = (
     "aiohttp==3.14.5",
     "av==18.1.0",
+    "anyascii==0.3.3",
     "cachetools==8.0.2",
+    "chardet==7.7.0",
     "cyclopts==5.5.2",
     "discord.py==2.7.1",
+    "filelock==4.3.1",
     "httpx==0.28.1",
     "httpx2==2.16.2",
     "huggingface_hub==2.4.0",
@@ -31,7 +37,7 @@ PACKAGES = (
     "tomli-w==1.2.0",
 )
 
-# Their dependencies.
+# Dependencies of the packages above.
 INDIRECT = (
     "aiohappyeyeballs==2.7.1",
     "aiosignal==1.4.0",
@@ -42,7 +48,6 @@ INDIRECT = (
     "certifi==2026.10.19.post1",
     "click==8.5.1",
     "docstring-parser==0.18.0",
-    "filelock==4.3.1",
     "frozenlist==1.8.0",
     "fsspec==2026.9.0",
     "grpclib==0.4.9",
@@ -79,9 +84,9 @@ INDIRECT = (
     "yarl==1.25.1",
 )
 
-# The merge runs on CPUs, with the version that its tests use.
+# torch for the merge stage, which runs on a CPU; the merge's tests use the same version.
 TORCH = "torch==2.13.0"
-# Dependencies of torch, from PyPI because torch's own index has only some of them.
+# Dependencies of torch, installed from PyPI because torch's own index has only some of them.
 TORCH_NEEDS = (
     "jinja2==3.1.6",
     "markupsafe==3.0.4",
@@ -92,16 +97,25 @@ TORCH_NEEDS = (
 )
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
-# musubi-tuner pins most of its dependencies; these are the others.
+# musubi-tuner, and the dependencies that it does not pin itself.
 MUSUBI_REPOSITORY = "https://github.com/kohya-ss/musubi-tuner"
 MUSUBI_FOLDER = "/opt/musubi-tuner"
 MUSUBI_PYTHON = f"{MUSUBI_FOLDER}/.venv/bin/python"
-MUSUBI_EXTRA = "cu128"
+# Debian packages that musubi-tuner's requirements need; opencv-python links to libGL and glib.
+# Triton compiles the launchers of its kernels with a C compiler, which comes with g++.
+MUSUBI_SYSTEM = ("git", "g++", "libgl1", "libglib2.0-0")
+# CUDA 13.0, which needs NVIDIA driver 580 or newer; Modal has 580.95. cuDNN 9.15 or newer is needed
+# for half-precision 3-D convolutions (pytorch#166643); torch 2.11 comes with 9.19. On an H200
+# (torch 2.11.0+cu130, cuDNN 9.19, driver 580.159) the VAE encodes 45 frames at 720p in bf16 in 1.58
+# s with a peak of 13.2 GiB. Without cuDNN, one 3-D convolution takes 19.4 GiB instead of 3.3 GiB.
+MUSUBI_EXTRA = "cu130"
 MUSUBI_PACKAGES = (
-    "torch==2.9.1",  # pins its NVIDIA libraries itself
-    "torchvision==0.24.1",
-    "bitsandbytes==0.48.2",
+    "torch==2.11.0",  # torch itself pins its NVIDIA libraries
+    "torchvision==0.26.0",
+    "bitsandbytes==0.49.2",
     "setuptools==80.9.0",
+    "cuda-bindings==13.5.0",
+    "cuda-pathfinder==1.9.1",
     "certifi==2026.10.19.post1",
     "charset-normalizer==3.5.3",
     "filelock==4.3.1",
@@ -128,7 +142,7 @@ MUSUBI_PACKAGES = (
     "wcwidth==0.9.4",
     "zipp==4.1.2",
 )
-# Build dependencies of its package.
+# Build dependencies of musubi-tuner itself.
 MUSUBI_BUILD = (
     *("hatchling==1.33.0", "editables==0.6", "packaging==26.4", "pathspec==1.1.1"),
     *("pluggy==1.7.0", "tomlkit==0.15.2", "trove-classifiers==2026.9.21.13"),
@@ -141,7 +155,7 @@ MUSUBI_COMMANDS = (
     f"cd {MUSUBI_FOLDER} && python -m venv .venv",
     f"python -m pip install uv=={UV}",
     f"printf '%s\\n' {' '.join(MUSUBI_BUILD)} > {_BUILD_FILE}",
-    # The project itself names the index of its CUDA builds.
+    # musubi-tuner's pyproject.toml names the index of the CUDA builds.
     f"cd {MUSUBI_FOLDER} && python -m uv pip install --python {MUSUBI_PYTHON} "
     f"--build-constraints {_BUILD_FILE} --editable '.[{MUSUBI_EXTRA}]' {' '.join(MUSUBI_PACKAGES)}",
 )

@@ -1,4 +1,4 @@
-"""The Modal workspace's own GPU rates, read at most once a day."""
+"""Reads the Modal workspace's own prices, at most once a day."""
 
 import logging
 import threading
@@ -10,12 +10,21 @@ from types import MappingProxyType
 import modal
 import modal.exception
 
-from training.estimates.prices import LISTED_ON, PriceList, listed_prices
+from training.estimates.prices import (
+    CPU_RATE,
+    HOUR_SECONDS,
+    LISTED_ON,
+    MEMORY_RATE,
+    STORAGE_RATE,
+    PriceList,
+    listed_prices,
+    live_machine_prices,
+)
 from training.pipeline.runtime import now
 
 logger = logging.getLogger(__name__)
 
-# Names of the rates, in dollars an hour; Modal calls an A10 A10G here.
+# Each GPU's name in Modal's rates, which are in dollars per hour. The rates call the A10 "A10G".
 RATES: Mapping[str, str] = MappingProxyType(
     {
         "B200": "gpu_hour_cost_b200",
@@ -29,22 +38,22 @@ RATES: Mapping[str, str] = MappingProxyType(
     }
 )
 KEPT = timedelta(days=1)
-# How long a failure is remembered, so that later callers need not wait for another.
+# After a failure, do not ask Modal again for this long, so that callers need not wait each time.
 REFUSED = timedelta(minutes=10)
-# Discord allows 3 s for suggestions; the client takes a minute to notice that Modal is down.
+# How long a caller waits for Modal. Discord allows 3 s for suggestions, but if Modal is down, its
+# client takes a minute to notice.
 WAIT_SECONDS = 1.5
 
 
 def workspace_rates() -> Mapping[str, Decimal]:
-    """Return all rates of the workspace that the token belongs to."""
     return modal.Workspace.from_context().billing.rates()
 
 
 class ModalPrices:
-    """Live prices if the account offers them; thread-safe.
+    """Live prices if Modal reports them, else those of the public list; thread-safe.
 
-    Attributes:
-        wait_seconds: How long a caller waits for Modal; a later answer is kept for the next one.
+    A caller waits up to `wait_seconds` for Modal. An answer that comes later serves the next
+    caller.
     """
 
     def __init__(
@@ -66,15 +75,15 @@ class ModalPrices:
         return self.live() or listed_prices()
 
     def live(self) -> PriceList | None:
-        """Return the workspace's rates, at most a day old; None if unavailable."""
-        asking = self._latest_question()
+        """Return the workspace's prices, at most a day old; None if unavailable."""
+        asking = self._latest_request()
         asking.join(self.wait_seconds)
         if asking.is_alive():
-            logger.warning("Modal has not named its rates yet, the list of %s is used", LISTED_ON)
+            logger.warning("Modal has not sent its rates yet; using the list of %s", LISTED_ON)
             return None
         return self._newest
 
-    def _latest_question(self) -> threading.Thread:
+    def _latest_request(self) -> threading.Thread:
         with self._lock:
             is_due = self._due is None or self._clock() >= self._due
             if self._asking is None or (is_due and not self._asking.is_alive()):
@@ -93,16 +102,25 @@ class ModalPrices:
             rates = dict(self._read())
         # AttributeError: the client lacks this call. ArithmeticError: a rate is not a number.
         except (modal.exception.Error, AttributeError, ArithmeticError, OSError) as error:
-            logger.warning("Modal gave no rates, the list of %s is used: %r", LISTED_ON, error)
+            logger.warning("Modal sent no rates; using the list of %s: %r", LISTED_ON, error)
             return None
-        unusable = [name for name in RATES.values() if not _is_price(rates.get(name))]
+        needed = (*RATES.values(), CPU_RATE, MEMORY_RATE, STORAGE_RATE)
+        unusable = [name for name in needed if not _is_price(rates.get(name))]
         if unusable:
             names = ", ".join(unusable)
-            logger.warning("Modal gave no rate %s, the list of %s is used", names, LISTED_ON)
+            logger.warning("Modal sent no rate %s; using the list of %s", names, LISTED_ON)
             return None
-        by_second = {gpu: float(rates[name]) / 3600 for gpu, name in RATES.items()}
-        logger.info("the prices of %d GPUs were read from Modal", len(by_second))
-        return PriceList(usd_per_second=MappingProxyType(by_second), day=at.date(), is_live=True)
+        hourly = {name: float(rates[name]) for name in needed}
+        machine = live_machine_prices(hourly, at.date())
+        assert machine is not None  # all needed rates were checked above
+        by_second = {gpu: hourly[name] / HOUR_SECONDS for gpu, name in RATES.items()}
+        logger.info("read the prices of %d GPUs from Modal", len(by_second))
+        return PriceList(
+            usd_per_second=MappingProxyType(by_second),
+            machine=machine,
+            day=at.date(),
+            is_live=True,
+        )
 
 
 def _is_price(rate: Decimal | None) -> bool:

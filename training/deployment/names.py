@@ -11,16 +11,16 @@ from training.vocabulary import EngineName
 APP_VARIABLE, ENGINE_VARIABLE = "LORABOT_MODAL_APP", "LORABOT_ENGINE"
 GPU_STAGES_VARIABLE = "LORABOT_GPU_STAGES"
 DEPLOY_VARIABLE = "LORABOT_DEPLOY"
-# Set where containers share one machine: the root of their mounts, and the port of a server.
+# Set only if all containers run on one machine: the root of their mounts, and the server's port.
 ROOT_VARIABLE = "LORABOT_MOUNT_ROOT"
 SERVER_PORT_VARIABLE = "LORABOT_SERVER_PORT"
 DEFAULT_APP = "lorabot"
 STAGES_SUFFIX = "-stages"
 DEFAULT_GPU_STAGES = 4
 
-# The name that guides to training on Modal use.
+# Many users have a secret with this name, because guides to training on Modal create it.
 HUB_SECRET = "my-huggingface-secret"
-# Keys that the secrets must have.
+# Keys that each secret must contain.
 HUB_KEYS, DISCORD_KEYS = ("HF_TOKEN",), ("LORABOT_DISCORD_TOKEN",)
 
 Purpose = Literal["leases", "claims", "calls", "line", "progress"]
@@ -33,8 +33,9 @@ class Deployment:
     Attributes:
         engine: The engine that caches and trains.
         gpu_stages: How many stages may hold a GPU at once.
-        root: Root of a container's file system.
-        deploy: Id of this deploy, empty if none was given.
+        root: Folder that takes the place of `/` in a container.
+        hub_secret: Name of the Modal secret that holds the Hugging Face token.
+        deploy: Id of this deploy; "" if none was given.
     """
 
     name: str = DEFAULT_APP
@@ -46,7 +47,7 @@ class Deployment:
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> Self:
-        """Return the deployment named by the environment of a deploy or a container.
+        """Return the deployment that the variables of a deploy command or a container describe.
 
         Raises:
             ValueError: A variable is invalid.
@@ -64,7 +65,7 @@ class Deployment:
         raise ValueError(f"{ENGINE_VARIABLE} is {engine!r}, not {get_args(EngineName)}")
 
     def variables(self) -> dict[str, str | None]:
-        """Return the variables with which a container finds the same names."""
+        """Return the environment variables that give a container this same deployment."""
         return {
             APP_VARIABLE: self.name,
             ENGINE_VARIABLE: self.engine,
@@ -74,7 +75,6 @@ class Deployment:
 
     @property
     def areas(self) -> tuple[Area, ...]:
-        """Return the areas of the store; each is a Volume."""
         return get_args(Area)
 
     @property

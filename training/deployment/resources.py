@@ -1,6 +1,6 @@
 """Resources of every deployed Function, in one table.
 
-The client does not check Modal's limits; a test compares this table with them.
+Modal's client does not check Modal's limits, so a test compares this table with them.
 """
 
 from collections.abc import Mapping
@@ -8,35 +8,38 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from training.catalogue.gpus import GPUS
+from training.catalogue.gpus import FALLBACKS
 from training.catalogue.models import Model
+from training.estimates.machine_requests import (
+    CACHE_REQUEST,
+    MERGE_REQUEST,
+    TRAIN_REQUEST,
+    MachineRequest,
+)
 from training.store_keys import Area
 from training.vocabulary import StageName
 
 MINUTES = 60  # seconds
 HOURS = 60 * MINUTES
 
-# Modal's limits, from its guides as of 2026: seconds of one attempt, retries, cores, GiB.
-LONGEST_TIMEOUT = 24 * HOURS
-MOST_RETRIES = 10
-MOST_CPU = 64.0
-MOST_MEMORY_GIB = 336
-KNOWN_GPUS = frozenset(GPUS)
+LONGEST_TIMEOUT = 24 * HOURS  # Modal's limit for one attempt, according to its guides of 2026
 
-# From a container's placement to its first line of Python; by default the timeout covers it.
+# The longest that a container may take to reach its first line of Python, once it has a machine.
 STARTUP_SECONDS = 15 * MINUTES
 
-# A training saves its state before Modal ends it, and the next attempt resumes.
+# Shortly before Modal's limit of 24 hours, training saves its state; the next attempt resumes.
 SOFT_DEADLINE_SECONDS = 23.5 * HOURS
 
 FunctionName = Literal[
     "advance", "tick", "clean_up", "prepare", "fetch", "merge", "publish", "cache", "train",
-    "cache_small", "train_small", "watch",
+    "cache_small", "train_small", "cache_chosen", "train_chosen", "watch",
 ]  # fmt: skip
 
-# In order of preference; Modal takes the next one if the first is not available.
-LARGE_GPUS = ("H100", "H200", "A100-80GB")
-SMALL_GPUS = ("A10", "L4", "L40S")
+# GPUs in order of preference: Modal takes the next if one is not available.
+LARGE_GPUS = ("H100", *FALLBACKS["H100"])
+SMALL_GPUS = ("A10", *FALLBACKS["A10"])
+# Modal may give an H200 to a request for an H100, at an H100's price, unless the name ends in "!".
+EXACTLY_H100 = ("H100!",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +51,9 @@ class Resources:
         cpu: Physical cores.
         memory_gib: Main memory in GiB.
         timeout_seconds: The longest that one call may take.
-        retries: How often Modal repeats a failed call. Never for a stage: its next attempt is
-            started by this project.
-        idle_seconds: How long a container waits, and is billed, for another call; with 0 it ends
+        retries: How many times Modal repeats a failed call; 0 for a stage, because `advance` starts
+            its next attempt.
+        idle_seconds: How long a container waits for another call, while it is billed; 0 ends it
             after one call.
         cron: Schedule in UTC.
         areas: The Volumes that are mounted.
@@ -71,11 +74,12 @@ class ServerResources:
     """Resources of the bot's server, which has no time limit.
 
     Attributes:
-        cpu: Guaranteed physical cores; it may use more while they are idle.
+        cpu: Guaranteed physical cores; the server may use more if the machine has idle ones.
         memory_gib: Guaranteed main memory in GiB.
         port: Port of its web server.
         startup_seconds: The longest time until it is connected to Discord.
         grace_seconds: How long it may keep serving after another copy has taken over.
+        areas: The Volumes that are mounted, read-only.
     """
 
     cpu: float
@@ -83,41 +87,60 @@ class ServerResources:
     port: int
     startup_seconds: int
     grace_seconds: int
+    areas: tuple[Area, ...]
 
 
-BOT = ServerResources(cpu=0.25, memory_gib=1, port=8000, startup_seconds=120, grace_seconds=5)
+# `startup_seconds` is long because the first start pulls the image, which takes minutes. The bot
+# sends checkpoints from the mounted Volume of runs.
+BOT = ServerResources(
+    cpu=0.25, memory_gib=1, port=8000, startup_seconds=300, grace_seconds=5, areas=("runs",)
+)
 
-ALL: tuple[Area, ...] = ("models", "datasets", "runs")
+INPUTS: tuple[Area, ...] = ("models", "datasets")
+ALL: tuple[Area, ...] = (*INPUTS, "runs")
+
+
+def _for(
+    request: MachineRequest,
+    gpu: tuple[str, ...] = (),
+    *,
+    areas: tuple[Area, ...] = ALL,
+    timeout_seconds: int,
+) -> Resources:
+    return Resources(
+        gpu=gpu,
+        cpu=request.cores,
+        memory_gib=request.memory_gib,
+        timeout_seconds=timeout_seconds,
+        areas=areas,
+    )
+
 
 FUNCTIONS: Mapping[FunctionName, Resources] = MappingProxyType(
     {
-        # Several stages of a run may end within seconds of each other.
+        # Waits 20 s for another call: several stages of a run may end within seconds of each other.
         "advance": Resources(
             cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES, idle_seconds=20
         ),
-        # Every minute: with an idle time the container would never end.
+        # Called every minute, so if its container waited for the next call, it would never end. A
+        # Starter workspace allows five schedules; one is enough, because it starts other Functions.
         "tick": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES, cron="* * * * *"),
-        "watch": Resources(
-            cpu=0.125, memory_gib=0.5, timeout_seconds=2 * MINUTES, cron="*/5 * * * *"
-        ),
-        "clean_up": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=HOURS, cron="17 3 * * *"),
-        "prepare": Resources(cpu=4, memory_gib=8, timeout_seconds=4 * HOURS, areas=ALL),
-        "fetch": Resources(cpu=2, memory_gib=4, timeout_seconds=6 * HOURS, areas=ALL),
-        # The merge needs under 2 GiB; the rest is page cache for what it reads and writes.
-        "merge": Resources(cpu=8, memory_gib=16, timeout_seconds=2 * HOURS, areas=ALL),
-        "publish": Resources(cpu=1, memory_gib=2, timeout_seconds=2 * HOURS, areas=ALL),
-        "cache": Resources(
-            gpu=LARGE_GPUS, cpu=4, memory_gib=32, timeout_seconds=12 * HOURS, areas=ALL
-        ),
-        "train": Resources(
-            gpu=LARGE_GPUS, cpu=4, memory_gib=48, timeout_seconds=LONGEST_TIMEOUT, areas=ALL
-        ),
-        "cache_small": Resources(
-            gpu=SMALL_GPUS, cpu=4, memory_gib=24, timeout_seconds=12 * HOURS, areas=ALL
-        ),
-        "train_small": Resources(
-            gpu=SMALL_GPUS, cpu=4, memory_gib=24, timeout_seconds=LONGEST_TIMEOUT, areas=ALL
-        ),
+        "watch": Resources(cpu=0.125, memory_gib=0.5, timeout_seconds=2 * MINUTES),
+        "clean_up": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=HOURS, areas=ALL),
+        # Mount only the Volumes needed, because Modal commits every mount when a container ends.
+        "prepare": Resources(cpu=4, memory_gib=8, timeout_seconds=4 * HOURS, areas=("datasets",)),
+        "fetch": Resources(cpu=2, memory_gib=4, timeout_seconds=6 * HOURS, areas=("models",)),
+        "merge": _for(MERGE_REQUEST, areas=("models",), timeout_seconds=2 * HOURS),
+        # Downloads the checkpoints instead of mounting their Volume.
+        "publish": Resources(cpu=1, memory_gib=2, timeout_seconds=2 * HOURS),
+        "cache": _for(CACHE_REQUEST, LARGE_GPUS, areas=INPUTS, timeout_seconds=12 * HOURS),
+        "train": _for(TRAIN_REQUEST, LARGE_GPUS, timeout_seconds=LONGEST_TIMEOUT),
+        "cache_small": _for(CACHE_REQUEST, SMALL_GPUS, areas=INPUTS, timeout_seconds=12 * HOURS),
+        "train_small": _for(TRAIN_REQUEST, SMALL_GPUS, timeout_seconds=LONGEST_TIMEOUT),
+        # For runs that choose a GPU or need more memory than usual. Each call overrides the GPU or
+        # memory of these Functions; Modal documents that for a single GPU, not for a list.
+        "cache_chosen": _for(CACHE_REQUEST, EXACTLY_H100, areas=INPUTS, timeout_seconds=12 * HOURS),
+        "train_chosen": _for(TRAIN_REQUEST, EXACTLY_H100, timeout_seconds=LONGEST_TIMEOUT),
     }
 )
 
@@ -126,10 +149,18 @@ FUNCTIONS: Mapping[FunctionName, Resources] = MappingProxyType(
 BOT_FUNCTIONS: frozenset[FunctionName] = frozenset({"watch"})
 
 
-def function_of(stage: StageName, model: Model) -> FunctionName:
-    """Return the Function that runs a stage of a model."""
-    if stage == "cache":
-        return "cache" if model.gpu in LARGE_GPUS else "cache_small"
-    if stage == "train":
-        return "train" if model.gpu in LARGE_GPUS else "train_small"
-    return stage
+def function_of(stage: StageName, model: Model, *, is_chosen: bool = False) -> FunctionName:
+    """Return the Function that runs a stage; `is_chosen` if the call sets its own GPU or memory."""
+    is_large = model.gpu in LARGE_GPUS
+    match stage:
+        case "cache":
+            return "cache_chosen" if is_chosen else "cache" if is_large else "cache_small"
+        case "train":
+            return "train_chosen" if is_chosen else "train" if is_large else "train_small"
+        case "prepare" | "fetch" | "merge" | "publish":
+            return stage
+
+
+def exactly(gpu: str) -> str:
+    """Return the name, such as `H100!`, that makes Modal give this GPU and no substitute."""
+    return f"{gpu}!" if f"{gpu}!" in EXACTLY_H100 else gpu

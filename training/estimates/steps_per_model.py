@@ -1,4 +1,4 @@
-"""For each model, whether a dataset suits it and what an epoch trains on."""
+"""Predicts for each model whether a dataset suits it, and what it would train on in an epoch."""
 
 from collections.abc import Mapping
 
@@ -7,10 +7,11 @@ from pydantic import BaseModel, ConfigDict
 from training.catalogue.models import MODELS, Model
 from training.dataset.config.guide_groups import plan_groups, suits
 from training.dataset.report import Report
+from training.estimates.single_frames import SingleFrames, single_frames
 
 
 class PredictedBucket(BaseModel):
-    """Items of one size and length, which may share a batch."""
+    """A group's items of the same size and length; only these can share a batch."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,12 +23,13 @@ class PredictedBucket(BaseModel):
 
 
 class Prediction(BaseModel):
-    """An epoch of one model on a dataset, with the guide's groups.
+    """What one model trains on in an epoch, with the default groups of items.
 
     Attributes:
         items: Number of cached items.
         steps_per_epoch: Optimizer steps at batch size 1.
-        left_out: Sentences that name what is not used, and why.
+        left_out: Sentences that say which samples are not trained on, and why.
+        remarks: Sentences that explain unusual items.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,10 +38,10 @@ class Prediction(BaseModel):
     steps_per_epoch: int
     buckets: tuple[PredictedBucket, ...]
     left_out: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
-def predict(report: Report, model: Model) -> Prediction:
-    """Return what an epoch of a model trains on."""
+def _predict(report: Report, model: Model) -> Prediction:
     plan = plan_groups(report, model.resolution)
     buckets = tuple(
         PredictedBucket(group=group.name, width=width, height=height, frames=frames, items=count)
@@ -51,16 +53,32 @@ def predict(report: Report, model: Model) -> Prediction:
         steps_per_epoch=plan.steps_per_epoch,
         buckets=buckets,
         left_out=plan.left_out,
+        remarks=plan.remarks,
     )
 
 
 def predictions(report: Report) -> Mapping[str, Prediction]:
-    """Return what an epoch of each model trains on, by its name."""
-    return {model.name: predict(report, model) for model in MODELS}
+    """Return what each model trains on in an epoch, keyed by the model's name."""
+    return {model.name: _predict(report, model) for model in MODELS}
+
+
+def predicted_single_frames(report: Report) -> Mapping[str, SingleFrames]:
+    """Return the part of an epoch that trains on single frames, keyed by the model's name.
+
+    Leave out T2V models, models that the dataset does not suit, and those where no item or every
+    item is a single frame.
+    """
+    suits_it = suited(report)
+    found = {
+        model.name: single_frames(model, plan_groups(report, model.resolution))
+        for model in MODELS
+        if suits_it[model.name] is None
+    }
+    return {name: share for name, share in found.items() if share is not None}
 
 
 def suited(report: Report) -> Mapping[str, str | None]:
-    """Return for each model why the dataset does not suit it, None if it does."""
+    """Map each model's name to why the dataset does not suit that model, or to None if it does."""
     if report.errors:
         return dict.fromkeys((model.name for model in MODELS), report.errors[0].cause)
     return {model.name: suits(report, needs_video=model.i2v) for model in MODELS}

@@ -1,48 +1,94 @@
-"""Files and directories that appear under their name only when complete and on disk.
+"""Writes files and directories under temporary names, and renames them when they are complete.
 
-Standard library only: this also runs inside musubi-tuner's environment.
+This module imports only the standard library, because it also runs in musubi-tuner's environment.
 """
 
+import errno
 import os
 import shutil
-from collections.abc import Generator
+import sys
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-_PARTIAL = ".partial"
+from training.files.temporary import PARTIAL, partial_name
+
+_PATIENCE_SECONDS, _PAUSE_SECONDS = 2.0, 0.05
 
 
-def atomic_write(path: Path, data: bytes, *, shared: bool = False) -> None:
+def atomic_write(path: Path, data: bytes) -> None:
     """Write `data` to `path`; see `atomic_file`."""
-    with atomic_file(path, shared=shared) as stream:
+    with atomic_file(path) as stream:
         stream.write(data)
 
 
 @contextmanager
-def atomic_file(path: Path, *, shared: bool = False, durable: bool = True) -> Generator[BinaryIO]:
-    """Yield a stream that becomes `path` at the end; a failure leaves nothing behind.
+def atomic_file(path: Path, *, durable: bool = True) -> Generator[BinaryIO]:
+    """Yield a stream to a temporary file, which becomes `path` at the end.
 
-    Args:
-        path: The file; one that exists is replaced.
-        shared: Several processes may write it at once.
-        durable: Wait until the bytes are on disk.
+    If the body fails, the temporary file is deleted. Several processes may write `path` at once. If
+    `durable`, the bytes are synced to disk before the file gets its name.
     """
-    partial = path.with_name(f".{path.name}{f'.{os.getpid()}' if shared else ''}{_PARTIAL}")
+    partial = path.with_name(partial_name(path.name))
     try:
         with partial.open("wb") as stream:
             yield stream
             stream.flush()
             if durable:
                 os.fsync(stream.fileno())
-        partial.replace(path)
+        if durable:
+            publish(partial, path)
+        else:
+            patiently(lambda: partial.replace(path))
     finally:
         partial.unlink(missing_ok=True)
 
 
+def publish(written: Path, target: Path) -> None:
+    """Rename a file or folder to its final name, `target`, and sync the rename to disk.
+
+    The content must already be synced.
+    """
+    if written.is_file():
+        make_way(target)
+    patiently(lambda: written.replace(target))
+    sync_directory(target.parent)
+
+
+def make_way(target: Path) -> None:
+    """Remove `target` if it is an empty folder, so that a file can take its place.
+
+    Raises:
+        OSError: `target` is a folder that is not empty.
+    """
+    if target.is_dir() and not target.is_symlink():
+        target.rmdir()
+
+
+def patiently(rename: Callable[[], object]) -> None:
+    """Call `rename`; on Windows, retry for two seconds while another program has the file open.
+
+    Virus scanners, for example, open each new file for a moment.
+    """
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while sys.platform == "win32" and time.monotonic() < end:
+        try:
+            rename()
+        except PermissionError:
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
+    rename()
+
+
 def link_or_copy(source: Path, target: Path) -> None:
-    """Hard-link a file that never changes to `target`; copy it where links are impossible."""
-    partial = target.with_name(f".{target.name}.link{_PARTIAL}")
+    """Make `target` a hard link to `source`, or a copy if linking fails.
+
+    Do not change either file afterwards, because a change to one would show in the other.
+    """
+    partial = target.with_name(partial_name(target.name, what=".link"))
     partial.unlink(missing_ok=True)
     try:
         partial.hardlink_to(source)
@@ -50,74 +96,96 @@ def link_or_copy(source: Path, target: Path) -> None:
         with source.open("rb") as original, atomic_file(target) as stream:
             shutil.copyfileobj(original, stream)
     else:
-        partial.replace(target)
+        publish(partial, target)
 
 
 def atomic_symlink(link: Path, target: Path | str) -> None:
-    """Point `link` at `target`, replacing what is there; parent directories are created."""
+    """Make `link` a symbolic link to `target`, replacing any old link; create parent folders."""
     link.parent.mkdir(parents=True, exist_ok=True)
-    partial = link.with_name(f".{link.name}.{os.getpid()}{_PARTIAL}")
+    partial = link.with_name(partial_name(link.name))
     partial.unlink(missing_ok=True)
     partial.symlink_to(target)
+    make_way(link)
     partial.replace(link)
 
 
 @contextmanager
 def atomic_path(path: Path) -> Generator[Path]:
-    """Yield a path with the same file name, for a writer that opens the file itself.
+    """Yield a temporary path with the same file name, for a writer that opens the file itself.
 
-    The file becomes `path` at the end; a failure leaves nothing behind.
+    At the end the file is moved to `path`. If the body fails, the file is deleted.
     """
     with _partial_directory(path) as partial:
         yield partial / path.name
         sync_file(partial / path.name)
-        (partial / path.name).replace(path)
+        publish(partial / path.name, path)
 
 
 @contextmanager
 def atomic_directory(path: Path) -> Generator[Path]:
-    """Yield a directory that becomes `path` at the end; a failure leaves nothing behind."""
+    """Yield a temporary directory, which becomes `path` at the end; a failure deletes it."""
     with _partial_directory(path) as partial:
         yield partial
-        for file in partial.iterdir():
-            sync_file(file)
+        sync_tree(partial)
         _replace_directory(path, partial)
+        sync_directory(path.parent)
 
 
 def remove_partials(directory: Path, name: str) -> None:
-    """Remove the partial files and directories of killed writers whose names start with `name`."""
-    for left in directory.glob(f".{name}*{_PARTIAL}"):
+    """Remove the temporary files and directories that killed writers left in `directory`.
+
+    Only those whose final names start with `name` are removed.
+    """
+    for left in directory.glob(f".{name}*{PARTIAL}"):
         if left.is_dir():
             shutil.rmtree(left)
         else:
             left.unlink()
 
 
-def remove_directory(path: Path) -> None:
-    """Remove a directory; if killed midway, no half of it stays under its name."""
-    aside = path.with_name(f".{path.name}.old{_PARTIAL}")
-    path.rename(aside)
-    shutil.rmtree(aside)
+def make_directory(folder: Path) -> None:
+    """Create a folder and its missing parents, and sync their names to disk."""
+    if not folder.is_dir():
+        make_directory(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_directory(folder.parent)
 
 
 def sync_file(path: Path) -> None:
-    """Wait until the bytes of a file are on disk."""
-    with path.open("rb") as stream:
+    """Sync the bytes of a file to disk."""
+    # Windows can sync a file only if it is open for writing. On other systems, open it for reading,
+    # because it may be write-protected.
+    with path.open("r+b" if sys.platform == "win32" else "rb") as stream:
         os.fsync(stream.fileno())
 
 
 def sync_directory(folder: Path) -> None:
-    """Wait until the names of the files in `folder` are on disk."""
+    """Sync the names of the files in `folder` to disk, if the system supports that."""
+    if sys.platform == "win32":  # where a program cannot open a folder
+        return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks cannot sync it
+            raise
     finally:
         os.close(descriptor)
 
 
+def sync_tree(folder: Path) -> None:
+    """Sync everything below `folder` to disk."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            sync_tree(path)
+        elif path.is_file():
+            sync_file(path)
+    sync_directory(folder)
+
+
 @contextmanager
 def _partial_directory(path: Path) -> Generator[Path]:
-    partial = path.with_name(f".{path.name}{_PARTIAL}")
+    partial = path.with_name(partial_name(path.name))
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -128,10 +196,10 @@ def _partial_directory(path: Path) -> Generator[Path]:
 
 def _replace_directory(path: Path, partial: Path) -> None:
     if not path.exists():
-        partial.rename(path)
+        patiently(lambda: partial.rename(path))
         return
-    # A directory cannot be renamed over a full one, so the old one is moved aside first.
-    aside = path.with_name(f".{path.name}.old{_PARTIAL}")
-    path.rename(aside)
-    partial.rename(path)
+    # Move the old directory aside first, because a rename cannot replace a non-empty directory.
+    aside = path.with_name(partial_name(path.name, what=".old"))
+    patiently(lambda: path.rename(aside))
+    patiently(lambda: partial.rename(path))
     shutil.rmtree(aside)

@@ -1,4 +1,4 @@
-"""The folder that holds this code's packages, for child processes that import them."""
+"""Tells child processes where to import this project's packages from."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,6 @@ CODE_ROOT = Path(__file__).resolve().parents[2]
 
 
 def python_path() -> str:
-    """Return the PYTHONPATH for a child: this code first, then what this process inherited."""
+    """Return the PYTHONPATH for a child process: this project, then the inherited PYTHONPATH."""
     inherited = os.environ.get("PYTHONPATH")
     return f"{CODE_ROOT}{os.pathsep}{inherited}" if inherited else str(CODE_ROOT)

@@ -1,4 +1,4 @@
-"""The header of a safetensors file, read and written without torch and without loading a tensor."""
+"""Reads and writes headers of safetensors files, without torch and without loading all tensors."""
 
 import json
 import math
@@ -10,16 +10,40 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
 
-_LENGTH_BYTES = 8  # the header's length, a little-endian u64; the header is padded to it as well
+# A file begins with the length of its header, a little-endian integer of 8 bytes. The header is
+# padded to a multiple of 8 bytes.
+_LENGTH_BYTES = 8
 _MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 _METADATA = "__metadata__"
 _NUMPY = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4"}
 
 
+_ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4}
+
+
+class _StoredTensor(BaseModel):
+    """One tensor's entry in the header; other fields of the entry are ignored."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    dtype: str
+    shape: list[NonNegativeInt]
+    data_offsets: list[NonNegativeInt] = Field(min_length=2, max_length=2)
+
+
+_TENSORS_OF_FILE = TypeAdapter(dict[str, _StoredTensor])
+# The safetensors library writes and accepts null if there is no metadata.
+_METADATA_OF_FILE = TypeAdapter[dict[str, str] | None](dict[str, str] | None)
+
+
 @dataclass(frozen=True, slots=True)
 class TensorEntry:
-    """One tensor: its dtype as the format spells it; offsets count from the start of the file."""
+    """One tensor of a file; `dtype` is spelled as in the file, such as `BF16`.
+
+    Offsets count bytes from the start of the file.
+    """
 
     name: str
     dtype: str
@@ -29,12 +53,10 @@ class TensorEntry:
 
     @property
     def size_bytes(self) -> int:
-        """Size of the tensor's data."""
         return self.end - self.start
 
     @property
     def elements(self) -> int:
-        """Number of values."""
         return math.prod(self.shape)
 
 
@@ -58,6 +80,11 @@ class TensorHeader:
             return wide.view("<f4").reshape(entry.shape)
         return np.frombuffer(data, _NUMPY[entry.dtype]).reshape(entry.shape)
 
+    def first_non_finite(self) -> str | None:
+        """Return the name of the first tensor that holds NaN or infinity; None if none does."""
+        readable = (n for n, entry in self.tensors.items() if entry.dtype in {*_NUMPY, "BF16"})
+        return next((name for name in readable if not np.isfinite(self.read(name)).all()), None)
+
 
 def read_header(path: Path) -> TensorHeader:
     """Return the header of the safetensors file at `path`.
@@ -72,12 +99,13 @@ def read_header(path: Path) -> TensorHeader:
         if _LENGTH_BYTES + length > size or length > _MAX_HEADER_BYTES:
             raise ValueError(f"{path.name} is cut off or is not a safetensors file")
         raw = prefix + file.read(length)
-    header = json.loads(raw[_LENGTH_BYTES:], object_pairs_hook=_without_repeats)
     try:
-        metadata: dict[str, str] = header.pop(_METADATA, {})
-        tensors = {name: _entry(name, stored, len(raw)) for name, stored in header.items()}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        header = json.loads(raw[_LENGTH_BYTES:], object_pairs_hook=_without_repeats)
+        metadata = _METADATA_OF_FILE.validate_python(header.pop(_METADATA, None)) or {}
+        stored = _TENSORS_OF_FILE.validate_python(header)
+    except (AttributeError, TypeError, RecursionError, ValidationError) as error:
         raise ValueError(f"{path.name} has a malformed header") from error
+    tensors = {name: _entry(name, tensor, len(raw)) for name, tensor in stored.items()}
     if size != max((entry.end for entry in tensors.values()), default=len(raw)):
         raise ValueError(f"{path.name} is cut off")
     return TensorHeader(path, raw, tensors, metadata)
@@ -86,9 +114,9 @@ def read_header(path: Path) -> TensorHeader:
 def header_bytes(
     tensors: Iterable[tuple[str, str, tuple[int, ...], int]], metadata: Mapping[str, str]
 ) -> bytes:
-    """Return the header of a file with these tensors, as name, dtype, shape and size in bytes.
+    """Return the header for tensors, each given as its name, dtype, shape and size in bytes.
 
-    Equal input gives equal bytes; the library's own writer orders the metadata at random.
+    Equal input gives equal bytes. The safetensors library would order the metadata randomly.
     """
     header: dict[str, object] = {_METADATA: dict(sorted(metadata.items()))} if metadata else {}
     start = 0
@@ -101,9 +129,13 @@ def header_bytes(
     return len(text).to_bytes(_LENGTH_BYTES, "little") + text
 
 
-def _entry(name: str, stored: dict[str, Any], base: int) -> TensorEntry:
-    start, end = stored["data_offsets"]
-    return TensorEntry(name, stored["dtype"], tuple(stored["shape"]), base + start, base + end)
+def _entry(name: str, stored: _StoredTensor, base: int) -> TensorEntry:
+    start, end = stored.data_offsets
+    entry = TensorEntry(name, stored.dtype, tuple(stored.shape), base + start, base + end)
+    item_bytes = _ITEM_BYTES.get(entry.dtype)
+    if item_bytes is not None and entry.elements * item_bytes != entry.size_bytes:
+        raise ValueError(f"its header is malformed: the size of {name} does not fit its shape")
+    return entry
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:

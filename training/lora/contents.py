@@ -1,7 +1,7 @@
-"""The contents of a LoRA file by its header: modules, widths and rank."""
+"""The contents of a LoRA file according to its header: modules, widths and rank."""
 
-import re
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,34 +11,50 @@ import numpy.typing as npt
 
 from training.errors import AdapterError
 from training.files.safetensors_header import TensorHeader, read_header
+from training.lora.keys import (
+    MUSUBI_PREFIX,
+    KeyKind,
+    KeyPart,
+    LoraKey,
+    kind_of,
+    other_adapter,
+    other_model,
+    split_key,
+)
+from training.lora.peft import declared_alpha, is_from_peft
+from training.wording import agreeing, count, listed
 
-DOWN, UP, ALPHA = "lora_down.weight", "lora_up.weight", "alpha"
-MUSUBI_PREFIX = "lora_unet_"
-# The names under which other trainers store the same two matrices.
-_PARTS = {DOWN: DOWN, UP: UP, ALPHA: ALPHA, "lora_A.weight": DOWN, "lora_B.weight": UP}
-_DOTTED = re.compile(r"(?:diffusion_model|transformer)\.(?P<module>blocks\.\d+\..+)")
-_FLAT = re.compile(rf"{MUSUBI_PREFIX}(?P<module>blocks_\d+_.+)")
-# fp8 is too coarse to continue training from.
+# fp8 is left out: its values are rounded too coarsely to continue training from them.
 _READABLE = frozenset({"F64", "F32", "F16", "BF16", "I64", "I32"})
 _SHOWN = 3
+_TRAINABLE = frozenset({KeyPart.DOWN, KeyPart.UP, KeyPart.ALPHA})
+_PLAIN_LORA = (
+    "Training continues from plain LoRAs of the blocks' linear layers: lora_down and lora_up (or "
+    "lora_A and lora_B), with or without alpha."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One adapted module: widths, rank, and the key of each part in the file."""
+    """One adapted module: its widths, its rank, and the file's key for each of its parts."""
 
     inputs: int
     outputs: int
     rank: int
-    keys: Mapping[str, str]
+    keys: Mapping[KeyPart, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """All adapted modules of a file, by name with `_` for every dot."""
+    """All adapted modules of a file, keyed by names such as `blocks_0_self_attn_q`.
+
+    `declared_alpha` is the alpha that PEFT's configuration declares, in the metadata or beside the
+    file. It applies to modules that store no alpha.
+    """
 
     header: TensorHeader
     modules: Mapping[str, Module]
+    declared_alpha: float | None = None
 
     @property
     def name(self) -> str:
@@ -51,40 +67,52 @@ class Contents:
 
     @property
     def is_musubi(self) -> bool:
-        """Whether keys and parts are those that musubi reads."""
+        """Whether every key is spelled as musubi spells it and every module has an alpha."""
         return all(
-            module.keys == {part: f"{MUSUBI_PREFIX}{name}.{part}" for part in (DOWN, UP, ALPHA)}
+            module.keys == {part: f"{MUSUBI_PREFIX}{name}.{part}" for part in _TRAINABLE}
             for name, module in self.modules.items()
         )
 
+    @property
+    def is_alpha_assumed(self) -> bool:
+        """Whether no alpha is known, so that a scale of 1 is a guess.
+
+        PEFT stores alpha in `adapter_config.json` beside the LoRA, and that file may be missing.
+        """
+        has_alpha = any(KeyPart.ALPHA in module.keys for module in self.modules.values())
+        return not has_alpha and self.declared_alpha is None and is_from_peft(self.header.tensors)
+
+    def alpha_of(self, module: Module) -> float:
+        """Return a module's alpha; without a stored or declared one, its rank (a scale of 1)."""
+        if KeyPart.ALPHA in module.keys:
+            return float(self.values(module.keys[KeyPart.ALPHA]).item())
+        return float(module.rank if self.declared_alpha is None else self.declared_alpha)
+
     def alpha(self) -> float:
-        """Return alpha; the rank if the file has none, which makes the scale 1.
+        """Return the alpha that all modules share.
 
         Raises:
             AdapterError: The modules have different alphas.
         """
-        found = {
-            float(self.values(module.keys[ALPHA]).item()) if ALPHA in module.keys else module.rank
-            for module in self.modules.values()
-        }
+        found = {self.alpha_of(module) for module in self.modules.values()}
         if len(found) > 1:
             raise AdapterError(
-                f"{self.name} has a different alpha in different modules: "
+                f"The modules of {self.name} have different alphas: "
                 f"{', '.join(f'{alpha:g}' for alpha in sorted(found)[:_SHOWN])}.",
-                "A training has one alpha; use a LoRA that was trained with one.",
+                "Use a LoRA trained with a single alpha.",
             )
-        return float(next(iter(found)))
+        return next(iter(found))
 
     def values(self, key: str) -> npt.NDArray[np.floating[Any] | np.integer[Any]]:
-        """Return the values of one tensor.
+        """Return the values of the tensor that is stored under `key`.
 
         Raises:
-            AdapterError: Their dtype cannot be read.
+            AdapterError: The dtype is unsupported.
         """
         dtype = self.header.tensors[key].dtype
         if dtype not in _READABLE:
             raise AdapterError(
-                f"{self.name} stores {key} as {dtype}, which is not read here.",
+                f"{self.name} stores {key} as {dtype}, which is not supported.",
                 "Save the LoRA in bf16, fp16 or fp32.",
             )
         return self.header.read(key)
@@ -94,7 +122,7 @@ def read_contents(path: Path) -> Contents:
     """Return the contents of a LoRA file.
 
     Raises:
-        AdapterError: It is unreadable, or not a LoRA of plain down and up matrices.
+        AdapterError: The file is unreadable, or not a plain LoRA with a single rank.
     """
     try:
         header = read_header(path)
@@ -103,61 +131,106 @@ def read_contents(path: Path) -> Contents:
             f"{path.name} cannot be read: {error}.",
             "Use a complete .safetensors file; if it was copied, copy it again.",
         ) from error
-    keys: dict[str, dict[str, str]] = {}
-    for key in header.tensors:
-        module, part = _split(path.name, key)
-        if keys.setdefault(module, {}).setdefault(part, key) != key:
-            raise AdapterError(
-                f"{path.name} holds {part} of {module} twice.",
-                "Use the file as its trainer saved it.",
-            )
-    if not keys:
-        raise AdapterError(f"{path.name} holds no tensors.", "Use a LoRA that was trained.")
+    keys = _sort_keys(path.name, header.tensors)
     modules = {name: _module(header, name, parts) for name, parts in keys.items()}
-    _require_one_rank(path.name, modules)
-    return Contents(header, modules)
+    rank = _one_rank(path.name, modules)
+    return Contents(header, modules, declared_alpha(path, header.metadata, header.tensors, rank))
 
 
-def _split(file: str, key: str) -> tuple[str, str]:
-    """Return the module (with `_` for dots) and the part that a key names."""
-    for ending, part in _PARTS.items():
-        module = key.removesuffix(f".{ending}")
-        if module == key:
-            continue
-        if match := _FLAT.fullmatch(module):
-            return match["module"], part
-        if match := _DOTTED.fullmatch(module):
-            return match["module"].replace(".", "_"), part
-    raise AdapterError(
-        f"{file} holds the foreign key {key[:120]}.",
-        "Only a LoRA of Wan's blocks fits, with lora_down and lora_up (or lora_A and lora_B) "
-        "and alpha; LoHa, LoKr, DoRA and differences do not.",
+def _sort_keys(file: str, keys: Iterable[str]) -> dict[str, dict[KeyPart, str]]:
+    """Return, for each module, the keys that hold its down matrix, up matrix and alpha."""
+    found = {key: split_key(key) for key in keys}
+    if not found:
+        raise AdapterError(f"{file} contains no tensors.", "Use a trained LoRA.")
+    if unknown := [key for key, split in found.items() if split is None]:
+        raise _unknown_keys(file, unknown, len(found))
+    known = {key: split for key, split in found.items() if split is not None}
+    if model := other_model(split.module for split in known.values()):
+        raise AdapterError(
+            f"{file} is a LoRA for {model}: it adapts {listed(_modules(known.values()), _SHOWN)}.",
+            "Use a LoRA for Wan.",
+        )
+    _require_trainable(file, known)
+    modules: defaultdict[str, dict[KeyPart, str]] = defaultdict(dict)
+    for key, split in known.items():
+        if (other := modules[split.module].setdefault(split.part, key)) != key:
+            raise AdapterError(
+                f"{file} contains {split.part} of {split.module} twice, as {other} and {key}.",
+                "Use the original file from the trainer.",
+            )
+    return modules
+
+
+def _unknown_keys(file: str, unknown: list[str], total: int) -> AdapterError:
+    adapters = Counter(filter(None, map(other_adapter, unknown)))
+    if adapters:
+        what, keys = adapters.most_common(1)[0]
+        return AdapterError(
+            f"{file} is not a plain LoRA: {keys} of its {count(total, 'key')} "
+            f"{agreeing(keys, f'holds {what}')}.",
+            _PLAIN_LORA,
+        )
+    shown = listed([key[:120] for key in unknown], _SHOWN)
+    if len(unknown) == total:
+        return AdapterError(
+            f"{file} is not a LoRA: none of its {total} keys is a LoRA key (such as {shown}).",
+            "Use a LoRA file, not a whole model.",
+        )
+    return AdapterError(
+        f"{file} contains {count(len(unknown), 'unknown key')}: {shown}.", _PLAIN_LORA
     )
 
 
-def _module(header: TensorHeader, name: str, keys: Mapping[str, str]) -> Module:
+def _require_trainable(file: str, known: Mapping[str, LoraKey]) -> None:
+    """Refuse a file with changes that training would lose: musubi trains only plain LoRAs."""
+    lost: defaultdict[KeyKind, list[str]] = defaultdict(list)
+    for key, split in known.items():
+        if split.part not in _TRAINABLE:
+            lost[kind_of(split)].append(key)
+    for kind, keys in lost.items():
+        raise AdapterError(
+            f"{file} has {count(len(keys), 'key')} of the kind {kind.name}, which training "
+            f"cannot keep: {listed(sorted(keys), _SHOWN)}. Some published speed LoRAs have such "
+            f"keys, for example {kind.published}.",
+            f"{_PLAIN_LORA} A speed LoRA is merged into the base model instead.",
+        )
+    outside = _modules(split for split in known.values() if not split.is_of_blocks)
+    if outside:
+        raise AdapterError(
+            f"{file} also adapts {count(len(outside), 'module')} outside the blocks, which "
+            f"training cannot keep: {listed(outside, _SHOWN)}.",
+            _PLAIN_LORA,
+        )
+
+
+def _modules(keys: Iterable[LoraKey]) -> list[str]:
+    return sorted({key.module for key in keys})
+
+
+def _module(header: TensorHeader, name: str, keys: Mapping[KeyPart, str]) -> Module:
     file = header.path.name
-    for part in (DOWN, UP):
+    for part in (KeyPart.DOWN, KeyPart.UP):
         if part not in keys:
             raise AdapterError(
-                f"{file} lacks {part} of {name}.", "The file is not complete; use another copy."
+                f"{file} lacks {part} of {name}.", "The file is incomplete; use another copy."
             )
-    down, up = header.tensors[keys[DOWN]].shape, header.tensors[keys[UP]].shape
+    down, up = header.tensors[keys[KeyPart.DOWN]].shape, header.tensors[keys[KeyPart.UP]].shape
     if len(down) != 2 or len(up) != 2 or down[0] != up[1] or 0 in (*down, *up):
         raise AdapterError(
-            f"{file}: the matrices of {name} do not fit each other: {list(down)} and {list(up)}.",
-            "The file is damaged or of another kind; use another copy.",
+            f"{file}: the matrices of {name} have mismatched shapes, {list(down)} and {list(up)}.",
+            "The file is damaged or not a LoRA; use another one.",
         )
-    if ALPHA in keys and header.tensors[keys[ALPHA]].shape not in ((), (1,)):
-        raise AdapterError(f"{file}: the alpha of {name} is no number.", "Use another copy.")
+    if KeyPart.ALPHA in keys and header.tensors[keys[KeyPart.ALPHA]].shape not in ((), (1,)):
+        raise AdapterError(f"{file}: the alpha of {name} is not a number.", "Use another copy.")
     return Module(inputs=down[1], outputs=up[0], rank=down[0], keys=dict(keys))
 
 
-def _require_one_rank(file: str, modules: Mapping[str, Module]) -> None:
+def _one_rank(file: str, modules: Mapping[str, Module]) -> int:
     ranks = sorted({module.rank for module in modules.values()})
     if len(ranks) > 1:
         shown = ", ".join(str(rank) for rank in ranks[:_SHOWN])
         raise AdapterError(
-            f"{file} has modules of different ranks: {shown}.",
-            "A training has one rank; use a LoRA that was trained with one.",
+            f"The modules of {file} have different ranks: {shown}.",
+            "The trainer has one rank for all modules: use a LoRA trained with a single rank.",
         )
+    return ranks[0]

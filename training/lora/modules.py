@@ -1,4 +1,4 @@
-"""The modules of Wan's denoisers that carry an adapter, with their widths, as data."""
+"""The modules of Wan's denoisers that a LoRA adapts, with their widths."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -15,15 +15,15 @@ _DIMENSIONS: Mapping[ModelSize, tuple[int, int, int]] = MappingProxyType(
 
 
 def wan_modules(*, blocks: int, width: int, ffn_width: int, clip: bool) -> Widths:
-    """Return the modules that carry an adapter, in the model's order.
+    """Return the modules that a LoRA adapts and their widths, in the model's order.
 
-    The same choice as musubi's `networks.lora_wan`: every linear layer of the blocks.
+    These are all linear layers of the blocks, as in musubi's `networks.lora_wan`.
 
     Args:
-        blocks: Transformer blocks.
-        width: Width of the stream.
+        blocks: Number of transformer blocks.
+        width: Width of the residual stream.
         ffn_width: Width inside the feed-forward layers.
-        clip: The model reads CLIP image tokens, as Wan 2.1 image to video does.
+        clip: Whether the model reads CLIP image tokens, as Wan 2.1 image to video does.
     """
     cross = (*_ATTENTION, "k_img", "v_img") if clip else _ATTENTION
     inside: dict[str, tuple[int, int]] = {
@@ -38,11 +38,11 @@ def wan_modules(*, blocks: int, width: int, ffn_width: int, clip: bool) -> Width
 
 
 def modules_of(model: Model) -> Widths:
-    """Return the modules of the published weights of `model`."""
+    """Return the modules that a LoRA adapts in the published weights of `model`."""
     blocks, width, ffn_width = _DIMENSIONS[model.size]
     return wan_modules(blocks=blocks, width=width, ffn_width=ffn_width, clip=model.clip)
 
 
 def file_name(module: str) -> str:
-    """Return the module's name in a file of musubi: `lora_unet_blocks_0_self_attn_q`."""
+    """Return the module's name in musubi's files, such as `lora_unet_blocks_0_self_attn_q`."""
     return f"lora_unet_{module.replace('.', '_')}"

@@ -1,4 +1,4 @@
-"""Rewriting a safetensors file with new metadata or names, and the same tensor bytes."""
+"""Writes a copy of a LoRA file with new metadata or tensor names; matrices keep their bytes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,19 +9,21 @@ import numpy as np
 
 from training.files.atomic import atomic_file
 from training.files.safetensors_header import TensorHeader, header_bytes
-from training.lora.contents import ALPHA, MUSUBI_PREFIX, Contents
+from training.lora.contents import Contents
+from training.lora.keys import MUSUBI_PREFIX, KeyPart
 
 _BLOCK_BYTES = 1 << 20
 
 
 def with_metadata(header: TensorHeader, metadata: Mapping[str, str], target: Path) -> None:
-    """Copy the file of `header` to `target` with this metadata; `target` may be the same file.
+    """Copy the file that `header` was read from to `target`, replacing its metadata.
 
-    The hashes in the metadata (`sshs_model_hash`, `sshs_legacy_hash`) stay valid, because they
-    cover only the tensors and the `ss_` entries.
+    `target` may be the same file. The hashes in the metadata (`sshs_model_hash`,
+    `sshs_legacy_hash`) cover only the tensors and the `ss_` entries, so they stay valid if the
+    `ss_` entries do not change.
 
     Raises:
-        OSError: The disk is full or not writable; an existing file is unchanged.
+        OSError: The disk is full or not writable; an existing target is unchanged.
     """
     ordered = sorted(header.tensors.items(), key=lambda item: item[1].start)
     pieces = [_Piece(name, e.dtype, e.shape, (e.start, e.end)) for name, e in ordered]
@@ -29,20 +31,19 @@ def with_metadata(header: TensorHeader, metadata: Mapping[str, str], target: Pat
 
 
 def as_musubi_names(contents: Contents, target: Path) -> None:
-    """Write a LoRA to `target` under musubi's names, with exactly the same effect.
+    """Write a LoRA to `target` with musubi's tensor names and exactly the same effect.
 
-    The matrices are copied unchanged. A missing alpha means a scale of 1 and is added as the rank;
-    an integer alpha is stored as float32.
+    The matrices are copied unchanged. A module without an alpha gets the declared one, or else its
+    rank (a scale of 1). An integer alpha is stored as float32.
     """
     header = contents.header
     pieces: list[_Piece] = []
     for name, module in contents.modules.items():
-        keys = {**module.keys, ALPHA: module.keys.get(ALPHA, "")}
-        for part, key in keys.items():
-            entry = header.tensors.get(key)
+        for part in (KeyPart.DOWN, KeyPart.UP, KeyPart.ALPHA):
+            entry = header.tensors.get(module.keys.get(part, ""))
             new_name = f"{MUSUBI_PREFIX}{name}.{part}"
             if entry is None or entry.dtype.startswith("I"):
-                value = module.rank if entry is None else contents.values(key).item()
+                value = contents.alpha_of(module)
                 pieces.append(_Piece(new_name, "F32", (), np.array(value, "<f4").tobytes()))
             else:
                 span = (entry.start, entry.end)
@@ -52,7 +53,7 @@ def as_musubi_names(contents: Contents, target: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """One tensor to write: its byte range in the source, or its bytes."""
+    """One tensor to write; `data` is its byte range in the source, or the bytes themselves."""
 
     name: str
     dtype: str
@@ -80,6 +81,6 @@ def _copy(old: BinaryIO, new: BinaryIO, start: int, end: int) -> None:
     while start < end:
         block = old.read(min(_BLOCK_BYTES, end - start))
         if not block:
-            raise OSError(f"{old.name} became shorter while it was read")
+            raise OSError(f"{old.name} shrank while being read")
         new.write(block)
         start += len(block)

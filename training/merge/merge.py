@@ -1,8 +1,6 @@
-"""Merging a LoRA into a base model: plan, stream, check, and publish only when complete."""
+"""Merges a LoRA into a base model: plans, writes and checks, then publishes the output whole."""
 
-import errno
 import logging
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -10,6 +8,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from training.errors import MergeError
+from training.files.disk_space import is_full
+from training.files.parallel import usable_cores
+from training.files.sizes import size
 from training.merge.inputs.hashes import InputHashes
 from training.merge.output import Staging, exclusive, is_taken, output_root, refuse_unfit
 from training.merge.planning.plan import MergePlan, plan_merge
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["MergeProgress", "MergeRequest", "Receipt", "merge", "verify"]
 
 logger = logging.getLogger(__name__)
-_MOST_WORKERS = 18  # more only wait for each other at the output file
+_MOST_WORKERS = 18  # more threads would only wait for each other at the output file
 OnProgress = Callable[[MergeProgress], None]
 
 
@@ -34,24 +35,25 @@ def _ignore(progress: MergeProgress) -> None:
 def merge(
     request: MergeRequest, *, on_progress: OnProgress = _ignore, workers: int | None = None
 ) -> Receipt:
-    """Do the merge, or return the receipt if the same merge already exists.
+    """Merge a LoRA into a base model; if the output already holds this merge, return its receipt.
 
-    If another process is writing the same output, wait for it. The bytes do not depend on the
-    number of workers.
+    If another process is writing the same output, wait for it. The output's bytes do not depend on
+    the number of workers.
 
     Args:
         request: What to merge, and the conditions it must meet.
-        on_progress: Called in the caller's thread; an error that it raises ends the merge.
-        workers: Threads that compute tensors, besides those that wait for the disk; the number of
-            CPUs by default.
+        on_progress: Called in the caller's thread; an error raised by it ends the merge.
+        workers: Number of threads that compute tensors, not counting those that wait for the
+            disk. Default: one for each usable core, at most 18.
 
     Raises:
-        MergeError: The inputs do not fit, or the disk failed. Nothing is left at the output.
+        MergeError: The inputs do not fit, the output already holds something else, or the disk
+            failed. No partial output is left.
     """
     plan = plan_merge(request)
     refuse_unfit(plan.base, plan.lora, request.output)
     root = output_root(plan.base, request.output)
-    count = workers or min(_MOST_WORKERS, len(os.sched_getaffinity(0)))
+    count = workers or min(_MOST_WORKERS, usable_cores())
     try:
         with exclusive(root), InputHashes(request, plan.base, plan.lora) as hashes:
             if is_taken(root):
@@ -60,8 +62,8 @@ def merge(
                 receipt = _make(request, plan, hashes, count, on_progress)
     except OSError as error:
         raise _disk_error(request, plan, error) from error
-    size = plan.base.data_bytes
-    on_progress(MergeProgress(plan.layers, plan.layers, size, size))
+    whole = plan.base.data_bytes
+    on_progress(MergeProgress(plan.layers, plan.layers, whole, whole))
     return receipt
 
 
@@ -72,8 +74,8 @@ def _make(
     workers: int,
     on_progress: OnProgress,
 ) -> Receipt:
-    # Imported here because planning and verifying need no torch; while it loads, for a second or
-    # two, the inputs are already being hashed.
+    # Imported here because planning and verifying need no torch. Loading torch takes a second or
+    # two, during which the inputs are hashed.
     from training.merge.tensors.writing import write_tensors  # noqa: PLC0415
 
     started = time.monotonic()
@@ -92,14 +94,14 @@ def _make(
 
 
 def _made_before(request: MergeRequest, plan: MergePlan, hashes: InputHashes) -> Receipt:
-    """Return the receipt of the existing output, if it is of this same merge."""
+    """Return the existing output's receipt; raise `MergeError` if it records a different merge."""
     try:
         receipt = read_receipt(receipt_path(request.output))
         check_outline(request.output, receipt)
         _check_inputs(receipt, request, plan, hashes)
     except MergeError as error:
         raise MergeError(
-            f"{request.output} already exists and is not this merge: {error.cause}",
+            f"{request.output} already exists and is a different merge: {error.cause}",
             "Delete it, or choose another output.",
         ) from error
     logger.info("%s already exists; the merge is not repeated", request.output)
@@ -134,7 +136,7 @@ def _receipt(
     if most.change == 0:
         raise MergeError(
             f"{request.lora.name} changes nothing: every change is 0.",
-            "Use a LoRA that has been trained.",
+            "Use a trained LoRA.",
         )
     return Receipt(
         base_name=request.base.name,
@@ -151,6 +153,7 @@ def _receipt(
         layers_extra=len(plan.extra),
         tensors_changed=sum(tensor.is_changed for tensor in written),
         keys_skipped=dict(plan.skipped),
+        decisions=dict(plan.decisions),
         largest_change=most.change,
         largest_change_layer=most.spec.name,
         sampled_max_error=max(tensor.sampled_error for tensor in written),
@@ -176,13 +179,13 @@ def _versions() -> dict[str, str]:
 
 
 def _disk_error(request: MergeRequest, plan: MergePlan, error: OSError) -> MergeError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        size = plan.base.data_bytes / 1e9
+    if is_full(error):
+        need = size(plan.base.data_bytes)
         return MergeError(
-            f"There is not enough space for {request.output}, which needs {size:.1f} GB.",
+            f"There is not enough space for {request.output}, which needs {need}.",
             "Free space on that disk or choose an output on another one, then merge again.",
         )
     return MergeError(
         f"The merge into {request.output} failed: {error}.",
-        "Check paths, permissions and the disk, then merge again; nothing was kept.",
+        "Check paths, permissions and the disk, then merge again. The partial output was deleted.",
     )

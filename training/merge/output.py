@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from training.errors import MergeError
-from training.files.atomic import atomic_write, sync_directory
+from training.files.atomic import atomic_write, publish, sync_directory, sync_file
 from training.merge.disk.file_io import reserve
 from training.merge.inputs.files import BaseFiles, FileLayout
 from training.merge.receipt import Receipt, receipt_path
@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 class Staging:
     """The hidden path where an output is written before it is published.
 
-    Its name is the same for every attempt, so that the next attempt removes what a killed one
-    left. Only the holder of `exclusive(output_root(...))` may use it.
+    Every attempt uses the same path, so the next attempt removes what a killed attempt left. Only
+    the holder of the lock `exclusive(output_root(...))` may use the path.
     """
 
     def __init__(self, base: BaseFiles, output: Path) -> None:
@@ -33,7 +33,7 @@ class Staging:
         self._receipt = receipt_path(self._partial / output.name if is_inside else output)
 
     def create(self) -> None:
-        """Reserve space for every file and write its header, a copy of the base's."""
+        """Create every file at its full size, with the header of the base's file."""
         self.discard()
         if self._base.index is not None:
             self._partial.mkdir()
@@ -45,25 +45,21 @@ class Staging:
                 stream.write(file.header)
 
     def path_of(self, file: FileLayout) -> Path:
-        """Return the staged path of the output for this file of the base."""
+        """Return the hidden path where the merged version of a base file is written."""
         return self._partial if self._base.index is None else self._partial / file.path.name
 
     def sync(self) -> None:
-        """Wait until every byte is on disk."""
         for file in self._base.files:
-            with self.path_of(file).open("rb") as stream:
-                os.fsync(stream.fileno())
+            sync_file(self.path_of(file))
 
     def publish(self, receipt: Receipt) -> None:
-        """Publish the receipt, then the output, so that no output is without a receipt."""
+        """Publish the receipt, then the output, so that no output is ever without a receipt."""
         atomic_write(self._receipt, receipt.to_json().encode())
         if self._base.index is not None:
             sync_directory(self._partial)
-        self._partial.rename(self._root)
-        sync_directory(self._root.parent)
+        publish(self._partial, self._root)
 
     def discard(self) -> None:
-        """Remove everything unpublished."""
         if self._partial.is_dir():
             shutil.rmtree(self._partial)
         self._partial.unlink(missing_ok=True)
@@ -72,10 +68,10 @@ class Staging:
 
 
 def refuse_unfit(base: BaseFiles, lora: FileLayout, output: Path) -> None:
-    """Refuse an output that is an input, contains one, or is a folder instead of a file.
+    """Refuse an output that would overwrite an input or replace a folder with a file.
 
     Raises:
-        MergeError: Names the problem; nothing has been changed.
+        MergeError: The output is or contains an input, or is a folder although the base is a file.
     """
     root = output_root(base, output).resolve()
     bases = {base.path.resolve(), *(file.path.resolve() for file in base.files)}
@@ -88,17 +84,17 @@ def refuse_unfit(base: BaseFiles, lora: FileLayout, output: Path) -> None:
             raise MergeError(f"{output} contains the {kind}.", "Choose another output.")
     if base.index is None and root.is_dir():
         raise MergeError(
-            f"{output} is a folder, and the base is a single file.", "Name a file as output."
+            f"{output} is a folder, but the base is a single file.", "Choose a file as output."
         )
 
 
 def output_root(base: BaseFiles, output: Path) -> Path:
-    """Return the path that is published: the file, or the folder of a sharded model."""
+    """Return the path that a merge publishes: the output file, or a sharded model's folder."""
     return output.parent if base.index is not None and output.suffix == ".json" else output
 
 
 def is_taken(root: Path) -> bool:
-    """Return whether `root` exists and is not an empty folder."""
+    """Return whether something exists at `root`; an empty folder does not count."""
     return any(root.iterdir()) if root.is_dir() else root.exists()
 
 
@@ -117,10 +113,10 @@ def exclusive(root: Path) -> Generator[None]:
 
 
 def _lock(path: Path) -> int | None:
-    """Return a locked descriptor of the file at `path`; None if that file was replaced.
+    """Lock the file at `path` and return its descriptor; None if it was deleted during the wait.
 
-    A holder deletes the lock file before it unlocks it. A lock that was waited for may therefore
-    be on a deleted file, while a third process already holds the new one.
+    A holder deletes the lock file before it unlocks it. A waiting process may therefore get the
+    lock of a deleted file, while another process already holds a new file at the same path.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:

@@ -8,22 +8,31 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from training.errors import MergeError
+from training.errors import MergeError, NotFoundError, RequestError
+from training.files.given_files import read_given
+from training.files.hashing import SHA256
+from training.files.sizes import MIB
 
-# Increased whenever the same inputs may give different bytes, so that old output is not reused.
+# Increase this when a change to the code may change the output's bytes, so that old output is not
+# reused.
 MERGE_VERSION = 3
+_MOST_BYTES = 64 * MIB
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_SAME_EVERYWHERE = {
+    *("merge_version", "base_sha256", "lora_sha256", "strength", "output_digest", "header_sha256"),
+}
+Sha256 = Annotated[str, Field(pattern=SHA256)]
 
 
 class Receipt(BaseModel):
-    """A finished merge, stored as JSON beside the output.
+    """The record of a finished merge, stored as JSON beside the output.
 
-    `output_digest` is the SHA-256 over the binary SHA-256 of every tensor's bytes, in file order;
-    `header_sha256` covers the files' headers in the same way. For a sharded base, `base_sha256` is
-    that of the lines `<sha256>  <name>` that sha256sum prints. Errors and changes are absolute, in
-    the units of the weights; `largest_change` is the root mean square of the change of the tensor
-    that changes most.
+    `tensor_sha256` has the SHA-256 of each tensor's bytes, in file order. `output_digest` is the
+    SHA-256 over those hashes as bytes; `header_sha256` is made from the files' headers in the same
+    way. For a sharded base, `base_sha256` is the SHA-256 of the lines `<sha256>  <name>` that
+    sha256sum prints. `largest_change` is the root mean square change of the tensor that changes
+    most. Like `sampled_max_error`, it has the units of the weights. `decisions` says what the merge
+    did with each kind of key.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +52,7 @@ class Receipt(BaseModel):
     layers_extra: int
     tensors_changed: int
     keys_skipped: dict[str, str]
+    decisions: dict[str, str] = {}
     largest_change: float
     largest_change_layer: str
     sampled_max_error: float
@@ -57,13 +67,19 @@ class Receipt(BaseModel):
             raise ValueError("output_digest does not match the listed tensors")
         if self.layers_merged != self.layers_expected:
             merged = f"{self.layers_merged} of {self.layers_expected}"
-            raise ValueError(f"{merged} layers are not a complete merge")
+            raise ValueError(f"only {merged} layers are merged")
         return self
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the stored receipt; `sha256sum` of the file gives the same."""
+        """SHA-256 of the receipt's JSON; equal to what `sha256sum` prints for its file."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def merge_sha256(self) -> str:
+        """SHA-256 of inputs and result only; unlike `sha256`, it is the same on every machine."""
+        facts = self.model_dump(mode="json", include=_SAME_EVERYWHERE)
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     @property
     def address(self) -> str:
@@ -74,13 +90,13 @@ class Receipt(BaseModel):
 
 
 def address(base_sha256: str, lora_sha256: str, strength: float) -> str:
-    """Return the content address of the merge of these inputs."""
+    """Return a hash that names the merge of these inputs; equal inputs give the same name."""
     inputs = [MERGE_VERSION, base_sha256, lora_sha256, float(strength)]
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
 def receipt_path(output: Path) -> Path:
-    """Return where the receipt of `output` is stored."""
+    """Return the path of the receipt that belongs to the merged model at `output`."""
     return output.with_name(f"{output.name}.receipt.json")
 
 
@@ -88,23 +104,23 @@ def read_receipt(path: Path) -> Receipt:
     """Return the receipt stored at `path`.
 
     Raises:
-        MergeError: There is none, or it was modified or damaged.
+        MergeError: The receipt is missing, or was modified or damaged.
     """
     try:
-        return Receipt.model_validate_json(path.read_bytes())
-    except FileNotFoundError as error:
+        return Receipt.model_validate_json(read_given(path, _MOST_BYTES))
+    except NotFoundError as error:
         raise MergeError(
             f"There is no receipt at {path}.",
-            "Name it with --receipt, or delete the merged model and merge again.",
+            "Give the path of the receipt, or delete the merged model and merge again.",
         ) from error
-    except (OSError, ValidationError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+    except (RequestError, ValidationError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.cause
         raise MergeError(
-            f"{path} cannot be read as a receipt of a merge ({reason}).",
+            f"{path} is not a readable receipt of a merge ({reason}).",
             "Delete the merged model and merge again.",
         ) from error
 
 
 def fold_digests(digests: Iterable[str]) -> str:
-    """Return the SHA-256 over the given SHA-256 values (hex), taken as bytes, in order."""
+    """Return the SHA-256 of the given SHA-256 values (in hex), concatenated as bytes."""
     return hashlib.sha256(b"".join(map(bytes.fromhex, digests))).hexdigest()

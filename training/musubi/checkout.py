@@ -1,4 +1,4 @@
-"""Reads the commit of a checkout from git's files, because git may not be installed."""
+"""Reads which commit is checked out from the files in `.git`, because git may not be installed."""
 
 from pathlib import Path
 
@@ -6,9 +6,9 @@ _REFERENCE = "ref: "
 
 
 def commit_of(checkout: Path) -> str | None:
-    """Return the commit that is checked out, or None if git's files do not tell.
+    """Return the commit that is checked out; None if it is unknown, as in a copy without `.git`.
 
-    A copy without `.git` has none; the launcher checks its code in any case.
+    An unknown commit does no harm: the launcher checks musubi-tuner's code before running it.
     """
     git = _git_folder(checkout)
     try:
@@ -21,7 +21,10 @@ def commit_of(checkout: Path) -> str | None:
 
 
 def _git_folder(checkout: Path) -> Path:
-    """Return the folder of git's files; in a worktree or submodule `.git` is a file naming it."""
+    """Return the folder of git's files: `.git`, or the folder that a file called `.git` names.
+
+    Worktrees and submodules have such a file.
+    """
     git = checkout / ".git"
     if not git.is_file():
         return git

@@ -1,7 +1,7 @@
-"""How a program reports to the stage that started it: one JSON line per event, an exit code.
+"""How a program reports to the stage that started it: one JSON line per event, and exit codes.
 
-Only the standard library is imported, because this also runs in musubi-tuner's environment.
-`progress_reader` is the other end.
+This module needs only the standard library, because it also runs in musubi-tuner's environment.
+The stage reads the events with `progress_reader`.
 """
 
 import json
@@ -12,22 +12,25 @@ from dataclasses import asdict
 from training.runs.training_events import ProgressEvent
 
 PROGRESS_FD_VARIABLE = "LORABOT_PROGRESS_FD"
-EXIT_STOPPED = os.EX_TEMPFAIL  # 75: stopped on request, state saved, can be restarted
+EXIT_STOPPED = os.EX_TEMPFAIL  # 75: stopped on request; can resume where it stopped
+EXIT_BROKE = os.EX_DATAERR  # 65: the loss was NaN or infinite; the last good state is saved
 
-# POSIX guarantees that a pipe takes a write of this size in one piece, so a reader never sees
-# half an event, not even from a trainer that is killed.
+# On Linux, a single write to a pipe of up to this size is atomic. So the reader never gets half an
+# event, even if the trainer is killed.
 _ATOMIC_WRITE_BYTES = 4096
 
 
 class ProgressWriter:
-    """Writes events to the file descriptor given by the starting process, or nowhere."""
+    """Writes events to the file descriptor `fd`; discards them if `fd` is None."""
 
     def __init__(self, fd: int | None) -> None:
         self._fd = fd
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "ProgressWriter":
-        """Return a writer for the descriptor in `LORABOT_PROGRESS_FD`; a silent one if unset.
+        """Return a writer to the descriptor in `LORABOT_PROGRESS_FD`.
+
+        If the variable is unset, the writer discards events.
 
         Raises:
             ValueError: The variable is not a number.
@@ -49,5 +52,6 @@ class ProgressWriter:
         try:
             os.write(self._fd, line)
         except BrokenPipeError:
-            # The stage is gone, but the training is still worth finishing.
+            # Nobody is reading any more. Continue without reporting, because the training is worth
+            # finishing.
             self._fd = None

@@ -1,4 +1,4 @@
-"""The stage's end of the progress protocol; validates every line."""
+"""Reads the events that a program reports to the stage that started it (see `progress`)."""
 
 import os
 from collections.abc import Iterator
@@ -13,24 +13,15 @@ _EVENT: TypeAdapter[ProgressEvent] = TypeAdapter(
 )
 
 
-def parse_line(line: bytes) -> ProgressEvent:
-    """Parse one line.
-
-    Raises:
-        ValueError: The line is not an event of this protocol.
-    """
-    try:
-        return _EVENT.validate_json(line)
-    except ValidationError as error:
-        raise ValueError(f"Not a progress event: {line[:200]!r}") from error
-
-
 def read_events(fd: int) -> Iterator[ProgressEvent]:
-    """Yield events from `fd` until the other end is closed.
+    """Yield the events that arrive at `fd`, until the program closes its end.
 
     Raises:
         ValueError: A line is not an event.
     """
     with os.fdopen(fd, "rb", closefd=False) as stream:
         for line in stream:
-            yield parse_line(line)
+            try:
+                yield _EVENT.validate_json(line)
+            except ValidationError as error:
+                raise ValueError(f"Not a progress event: {line[:200]!r}") from error

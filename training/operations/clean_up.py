@@ -1,125 +1,215 @@
-"""Making room: what is temporary and old, and what can be made again and has not been used.
+"""Frees space: empties the trash, and deletes unused caches, merged bases and unfinished files.
 
-Datasets, training states and checkpoints are never touched: only caches and merged bases are, and
-what a killed writer left behind.
+Apart from the trash, all of these can be rebuilt. Whatever users have not removed is kept.
 """
 
 import json
 import logging
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from training import store_keys
 from training.errors import TrainingError
 from training.merge.receipt import Receipt
+from training.operations.drafts import is_old
+from training.operations.trash.emptying import Freed, TrashBin
 from training.pipeline.advance import open_runs
 from training.pipeline.run_view import stage_keys
 from training.pipeline.runtime import Runtime
-from training.ports import StoredFile
+from training.ports import Claims, Store, StoreChanges, StoredFile
 from training.runs.state import Run
-from training.store_keys import RunKeys
 
 UNFINISHED_DAYS = 1
 UNUSED_DAYS = 30
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Freed:
-    """How many files went, and their bytes."""
-
-    files: int = 0
-    size_bytes: int = 0
-
-    def with_file(self, file: StoredFile) -> "Freed":
-        """Return this and one file more."""
-        return Freed(self.files + 1, self.size_bytes + file.size_bytes)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanUp:
-    """What one cleaning freed: caches by guild, merged bases, and bytes of unfinished files."""
+    """What a clean-up freed; `trash` and `caches` are keyed by guild."""
 
+    trash: dict[str, Freed]
     caches: dict[str, Freed]
     merged: Freed
     unfinished_bytes: int
 
 
 def clean_up(runtime: Runtime) -> CleanUp:
-    """Remove what is temporary and older than a day, and what was unused for 30 days.
+    """Delete trash after 7 days, unused caches and merged bases after 30, other leftovers after 1.
 
-    What an open run may be about to read is left for another night.
+    The other leftovers are unfinished files and drafts. Keep whatever an open run may need.
     """
-    used, busy = _Used(), {guild for guild, _ in open_runs(runtime)}
     guilds = runtime.store.names(store_keys.GUILDS)
-    for guild in guilds:
-        for run in _runs(runtime, guild):
-            if _is_recent(runtime, run):
-                used.note(runtime, run)
-    idle = [guild for guild in guilds if guild not in busy]
-    caches = {
-        guild: _remove_unused(runtime, store_keys.caches(guild), used.caches) for guild in idle
-    }
+    trash = {guild: TrashBin(runtime).empty(guild) for guild in guilds}
+    used_caches, used_merged = _used(runtime, guilds)
+    caches = {g: _unused(runtime, store_keys.caches(g), used_caches) for g in guilds}
+    merged = _unused_merged(runtime, used_merged)
+    # List the open runs last, because a run may have started since the files were listed.
+    if busy := {guild for guild, _ in open_runs(runtime)}:
+        caches = {guild: files for guild, files in caches.items() if guild not in busy}
+        merged = []
+    # Delete everything in one change, because a Modal Volume accepts only a few writes a minute.
+    runtime.store.change(
+        StoreChanges(
+            deleted=[
+                *(key for guild in guilds for key in _old_drafts(runtime, guild)),
+                *(file.key for files in caches.values() for file in files),
+                *(key for base in merged for key in base.keys),
+            ]
+        )
+    )
     return CleanUp(
-        caches={guild: freed for guild, freed in caches.items() if freed.files},
-        merged=Freed() if busy else _remove_unused_merged(runtime, used.merged),
+        trash={guild: freed for guild, freed in trash.items() if freed.files},
+        caches={guild: _freed(files) for guild, files in caches.items() if files},
+        merged=_freed([file for base in merged for file in base.files]),
         unfinished_bytes=runtime.store.sweep(runtime.clock() - timedelta(days=UNFINISHED_DAYS)),
     )
 
 
-class _Used:
-    """What runs of late have read."""
+def clean_up_daily(runtime: Runtime, claims: Claims) -> None:
+    """Clean up and store notices, at most once a day; for machines that have no scheduler."""
+    if claims.claim(f"clean-up/{runtime.clock():%Y-%m-%d}"):
+        announce(runtime, clean_up(runtime))
 
-    def __init__(self) -> None:
-        self.caches: set[str] = set()
-        self.merged: set[str] = set()
 
-    def note(self, runtime: Runtime, run: Run) -> None:
-        """Note what a run reads, or would read when it is resumed."""
-        guild, name = run.spec.guild, run.spec.name
+def _old_drafts(runtime: Runtime, guild: str) -> Iterator[str]:
+    """Yield the keys of drafts whose plans were last shown more than a day ago."""
+    oldest = runtime.clock() - timedelta(days=UNFINISHED_DAYS)
+    for name, data in runtime.store.read_all(store_keys.drafts(guild)).items():
+        if is_old(data, oldest):
+            yield f"{store_keys.drafts(guild)}/{name}"
+
+
+def _used(runtime: Runtime, guilds: Sequence[str]) -> tuple[set[str], set[str]]:
+    """Return the keys of the caches, and the addresses of the merged bases, of recent runs.
+
+    Open runs count as recent.
+    """
+    caches, merged = set[str](), set[str]()
+    for run in (run for guild in guilds for run in _recent_runs(runtime, guild)):
         for key in stage_keys(run.spec):
             try:
-                data = runtime.store.read(RunKeys(guild, name).receipt(key))
+                data = runtime.store.read(run.spec.keys.receipt(key))
             except FileNotFoundError:
                 continue
-            if key.stage == "cache":
-                self.caches.update(json.loads(data)["files"].values())
-            elif key.stage == "merge":
-                self.merged.add(Receipt.model_validate_json(data).address)
+            try:
+                if key.stage == "cache":
+                    caches.update(json.loads(data)["files"].values())
+                elif key.stage == "merge":
+                    merged.add(Receipt.model_validate_json(data).address)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                logger.warning("run %s: the receipt of %s is damaged", run.spec.name, key)
+    return caches, merged
 
 
-def _runs(runtime: Runtime, guild: str) -> Iterator[Run]:
+def _recent_runs(runtime: Runtime, guild: str) -> Iterator[Run]:
+    limit = runtime.clock() - timedelta(days=UNUSED_DAYS)
     for name in runtime.store.names(store_keys.runs(guild)):
         try:
-            yield runtime.log(guild, name).load()
+            run = runtime.log(guild, name).load()
+            if not run.status.is_final or (run.ended_at or run.spec.created_at) > limit:
+                yield run
         except TrainingError:
-            logger.warning("run %s: cannot be read, so what it uses is not known", name)
+            logger.warning("run %s: cannot be read, so what it uses is unknown", name)
 
 
-def _is_recent(runtime: Runtime, run: Run) -> bool:
+def _unused(runtime: Runtime, prefix: str, used: set[str]) -> list[StoredFile]:
     limit = runtime.clock() - timedelta(days=UNUSED_DAYS)
-    return not run.status.is_final or (run.ended_at or run.spec.created_at) > limit
+    files = runtime.store.walk(prefix)
+    return [file for file in files if file.key not in used and file.written_at < limit]
 
 
-def _remove_unused(runtime: Runtime, prefix: str, used: set[str]) -> Freed:
-    limit, freed = runtime.clock() - timedelta(days=UNUSED_DAYS), Freed()
-    for file in list(runtime.store.walk(prefix)):
-        if file.key not in used and file.written_at < limit:
-            runtime.store.delete(file.key)
-            freed = freed.with_file(file)
-    return freed
+@dataclass(frozen=True, slots=True)
+class _Merged:
+    """A merged base: its address and files."""
+
+    address: str
+    files: list[StoredFile]
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        """The keys to delete, receipt first: no run uses a merged base without a receipt."""
+        return store_keys.merged_receipt(self.address), f"{store_keys.MERGED}/{self.address}"
 
 
-def _remove_unused_merged(runtime: Runtime, used: set[str]) -> Freed:
-    limit, freed = runtime.clock() - timedelta(days=UNUSED_DAYS), Freed()
-    for address in runtime.store.names(store_keys.MERGED):
-        files = list(runtime.store.walk(f"{store_keys.MERGED}/{address}"))
-        if address in used or any(file.written_at >= limit for file in files):
+def _unused_merged(runtime: Runtime, used: set[str]) -> list[_Merged]:
+    limit = runtime.clock() - timedelta(days=UNUSED_DAYS)
+    found = [
+        _Merged(address, list(runtime.store.walk(f"{store_keys.MERGED}/{address}")))
+        for address in runtime.store.names(store_keys.MERGED)
+        if address not in used
+    ]
+    return [base for base in found if all(file.written_at < limit for file in base.files)]
+
+
+def _freed(files: Sequence[StoredFile]) -> Freed:
+    return Freed(len(files), sum(file.size_bytes for file in files))
+
+
+class CleanUpNotice(BaseModel):
+    """What a clean-up freed, as posted in the channel of the guild's newest run.
+
+    `shared_bytes` counts files that belong to no single guild: merged bases and unfinished files.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    guild: str
+    channel: str
+    at: datetime
+    cache_files: int
+    cache_bytes: int
+    shared_bytes: int
+    trash_files: int = 0
+    trash_bytes: int = 0
+
+
+def announce(runtime: Runtime, found: CleanUp) -> None:
+    """Store a notice for each guild with a run, if the guild's own or shared files were deleted."""
+    shared_bytes = found.merged.size_bytes + found.unfinished_bytes
+    for guild in runtime.store.names(store_keys.GUILDS):
+        freed, trash = found.caches.get(guild, Freed()), found.trash.get(guild, Freed())
+        channel = _channel(runtime, guild)
+        if channel is None or not (freed.files or trash.files or shared_bytes):
             continue
-        # The receipt goes first: without it nobody takes the file for a merged base.
-        runtime.store.delete(store_keys.merged_receipt(address))
-        runtime.store.delete(f"{store_keys.MERGED}/{address}")
-        for file in files:
-            freed = freed.with_file(file)
-    return freed
+        notice = CleanUpNotice(
+            guild=guild,
+            channel=channel,
+            at=runtime.clock(),
+            cache_files=freed.files,
+            cache_bytes=freed.size_bytes,
+            shared_bytes=shared_bytes,
+            trash_files=trash.files,
+            trash_bytes=trash.size_bytes,
+        )
+        runtime.store.write(store_keys.notice(uuid.uuid4().hex), notice.model_dump_json().encode())
+
+
+def notices(store: Store) -> Iterator[tuple[str, CleanUpNotice]]:
+    """Yield the key and content of every notice that has not been posted; delete damaged ones."""
+    for name, data in store.read_all(store_keys.NOTICES).items():
+        key = f"{store_keys.NOTICES}/{name}"
+        try:
+            notice = CleanUpNotice.model_validate_json(data)
+        except ValidationError:
+            logger.warning("%s is damaged; the clean-up that it describes is not announced", key)
+            store.delete(key)
+        else:
+            yield key, notice
+
+
+def _channel(runtime: Runtime, guild: str) -> str | None:
+    """Return the channel of a guild's newest run that has a channel; None if no run has one."""
+    newest: tuple[datetime, str] | None = None
+    for name in runtime.store.names(store_keys.runs(guild)):
+        try:
+            spec = runtime.log(guild, name).spec()
+        except TrainingError:
+            continue
+        if spec.channel and (newest is None or spec.created_at > newest[0]):
+            newest = (spec.created_at, spec.channel)
+    return newest[1] if newest else None

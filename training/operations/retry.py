@@ -1,12 +1,15 @@
-"""The spec of a run that does what another one left undone, unchanged or as was suggested."""
+"""Makes the spec of a run that repeats or continues another run, perhaps with changed settings."""
 
 from typing import assert_never
 
+from training.catalogue.models import Model
 from training.dataset.report import Report
 from training.pipeline.plan import steps_per_epoch
 from training.remedies import (
     CacheAgain,
     FewerFrames,
+    LeaveOut,
+    LowerRate,
     LowerResolution,
     Suggestion,
     SwapBlocks,
@@ -20,34 +23,37 @@ from training.vocabulary import StageKey
 
 
 def rest_of(run: Run) -> RunSpec:
-    """Return a spec that goes on with the experts which the run has not published."""
+    """Return a spec that continues a run with only the experts that it has not published."""
     unfinished = tuple(
-        _started_alike(expert, run.spec.name)
+        _with_copied_start(expert, run.spec.name)
         for expert in run.spec.experts
         if run.stage(StageKey("publish", expert.name)).status is not StageStatus.SUCCEEDED
     )
-    return run.spec.model_copy(update={"experts": unfinished, "continues": run.spec.name})
+    old = run.spec.name
+    update = {"experts": unfinished, "continues": old, "follows": old, "promised": None}
+    return run.spec.model_copy(update=update)
 
 
-def with_suggestion(spec: RunSpec, suggestion: Suggestion, report: Report) -> RunSpec:
-    """Return a spec that goes on with another one, changed as suggested.
+def with_suggestion(spec: RunSpec, suggestion: Suggestion, report: Report, model: Model) -> RunSpec:
+    """Return `spec`, which continues a run, with a suggested change.
 
-    Where the training items change, it starts anew: its steps are not those of the old states.
-
-    Args:
-        spec: The spec that would go on unchanged.
-        suggestion: The change.
-        report: What the inspection of the run's dataset found.
+    If the training items change, the new run starts from the beginning: its epochs have a different
+    number of steps, so the old training states do not fit.
     """
     match suggestion:
         case FewerFrames():
-            spec = _cut(spec, report, max_frames=suggestion.max_frames)
+            spec = _cut(spec, report, model, max_frames=suggestion.max_frames)
         case LowerResolution():
-            spec = _cut(spec, report, resolution=suggestion.resolution)
+            spec = _cut(spec, report, model, resolution=suggestion.resolution)
         case SwapBlocks():
             spec = _set(spec, blocks_to_swap=suggestion.blocks)
         case UseFp8():
             spec = _set(spec, fp8=True)
+        case LowerRate():
+            spec = _set(spec, learning_rate=suggestion.learning_rate)
+        case LeaveOut():
+            left_out = (*spec.left_out, suggestion.sample)
+            spec = _cut(spec.model_copy(update={"left_out": left_out}), report, model)
         case CacheAgain():
             spec = spec.model_copy(update={"caches_after": spec.continues})
         case _:
@@ -55,21 +61,29 @@ def with_suggestion(spec: RunSpec, suggestion: Suggestion, report: Report) -> Ru
     return spec if keeps_items(suggestion) else spec.model_copy(update={"continues": None})
 
 
-def _started_alike(expert: ExpertSpec, old: str) -> ExpertSpec:
-    """Return an expert that starts from the old run's copy of what it started from."""
+def on_clips(run: Run, report: Report, model: Model) -> RunSpec:
+    """Return a spec that repeats a run from the start, but without single frames."""
+    experts = tuple(_with_copied_start(expert, run.spec.name) for expert in run.spec.experts)
+    update = {"experts": experts, "continues": None, "follows": None, "promised": None}
+    spec = run.spec.model_copy(update=update)
+    return _cut(spec, report, model, items="clips")
+
+
+def _with_copied_start(expert: ExpertSpec, old: str) -> ExpertSpec:
+    """Return the expert; if it starts from a LoRA file, make it use the copy in the run `old`."""
     if expert.start is None:
         return expert
     start = expert.start.model_copy(update={"kept_by": old})
     return expert.model_copy(update={"start": start})
 
 
-def _cut(spec: RunSpec, report: Report, **limits: int | str) -> RunSpec:
-    items = spec.items.model_copy(update=limits)
-    spec = spec.model_copy(update={"items": items})
-    return spec.model_copy(update={"steps_per_epoch": steps_per_epoch(cut_run(report, spec))})
+def _cut(spec: RunSpec, report: Report, model: Model, **limits: int | str) -> RunSpec:
+    spec = spec.model_copy(update={"items": spec.items.model_copy(update=limits)})
+    steps = steps_per_epoch(cut_run(report, spec, model))
+    return spec.model_copy(update={"steps_per_epoch": steps})
 
 
-def _set(spec: RunSpec, **settings: int) -> RunSpec:
+def _set(spec: RunSpec, **settings: float) -> RunSpec:
     experts = tuple(
         expert.model_copy(update={"settings": expert.settings.model_copy(update=settings)})
         for expert in spec.experts

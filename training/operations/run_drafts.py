@@ -1,4 +1,4 @@
-"""From a request to the spec of a run: everything that can be refused is refused here."""
+"""Turns a training request into a run's spec, or refuses the request."""
 
 from dataclasses import dataclass
 
@@ -19,15 +19,18 @@ from training.runs.spec import (
     check_name,
     default_run_name,
     requested_items,
+    requested_preset,
     resolve_experts,
 )
 from training.runs.training_items import config_of_zip, cut_dataset
 from training.vocabulary import EngineName
 
+Dataset = tuple[DatasetRef, Report]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requester:
-    """Who asks, and where; `token` is the same whenever the same request arrives again."""
+    """The user and channel of a request; a request that arrives twice has the same `token`."""
 
     guild: str
     by: str
@@ -39,41 +42,35 @@ def draft_spec(
     request: TrainRequest,
     requester: Requester,
     engine: EngineName,
+    model: Model,
+    dataset: Dataset,
     *,
-    ref: DatasetRef,
-    report: Report,
     default_gpu: str | None = None,
 ) -> RunSpec:
-    """Return the spec of a request for the dataset version `ref` with that report.
+    """Return the spec of a run that fulfils `request` on `dataset`.
 
-    Without a GPU in the request, the groups must fit `default_gpu`; None if that is not known.
-    A rehearsal may name a GPU as well. It needs none, but this way the same request can be tried
-    out, and the plan shows what real training would cost on it.
+    The items must fit the memory of the requested GPU, or else of `default_gpu`, if that is given.
+    A rehearsal uses no GPU, but the request may name one, so that the same request can be rehearsed
+    and trained. The rehearsal's plan then shows the cost on that GPU.
 
     Raises:
-        NotFoundError: The model or the GPU does not exist.
+        NotFoundError: The GPU does not exist.
         RequestError: A setting, the name or the dataset does not fit.
     """
-    model, experts = resolve_experts(request)
-    if (reason := suits(report, needs_video=model.i2v)) is not None:
-        raise RequestError(
-            f"{ref} does not suit {model.name}: {reason}",
-            "Add clips to it, or choose a text-to-video model.",
-            AddDataset(name=ref.name),
-        )
+    ref, report = dataset
+    experts = resolve_experts(request, model)
+    _require_suited(model, ref, report)
     if request.name is not None:
         check_name("run", request.name)
-    if request.dataset_config is not None:
-        request = _with_config_of_zip(request, report)
-    items = requested_items(request)
-    groups = cut_dataset(report, model, items, request.dataset_toml)
-    if model.i2v and groups.items and all(item.frames == 1 for item in groups.items):
-        raise _without_movement(model, groups, report)
-    asked = find_gpu(request.gpu).name if request.gpu is not None else None
-    if asked is not None and engine == "musubi":
-        default_gpu = asked
-    if default_gpu is not None:
-        refuse_too_large(model, groups, default_gpu, is_own_toml=request.dataset_toml is not None)
+    dataset_toml = _dataset_toml(request, report)
+    items = requested_items(request, model, has_toml=dataset_toml is not None)
+    groups = cut_dataset(report, model, items, dataset_toml)
+    _require_movement(model, groups, report)
+    gpu = find_gpu(request.gpu).name if request.gpu is not None else None
+    fitting = gpu if gpu is not None and engine == "musubi" else default_gpu
+    if fitting is not None:
+        settings = [expert.settings for expert in experts]
+        refuse_too_large(model, groups, fitting, settings, has_toml=dataset_toml is not None)
     return RunSpec(
         name=request.name or default_run_name(ref.name, model.name),
         guild=requester.guild,
@@ -86,29 +83,43 @@ def draft_spec(
         experts=experts,
         steps_per_epoch=steps_per_epoch(groups),
         items=items,
-        gpu=asked,
-        dataset_toml=request.dataset_toml,
+        preset=requested_preset(request),
+        gpu=gpu,
+        dataset_toml=dataset_toml,
     )
 
 
-def _without_movement(model: Model, groups: GroupPlan, report: Report) -> RequestError:
+def _require_suited(model: Model, ref: DatasetRef, report: Report) -> None:
+    if (reason := suits(report, needs_video=model.i2v)) is not None:
+        raise RequestError(
+            f"{ref} does not suit {model.name}: {reason}",
+            "Add clips to it, or choose a text-to-video model.",
+            AddDataset(name=ref.name, keeps_files=True),
+        )
+
+
+def _require_movement(model: Model, groups: GroupPlan, report: Report) -> None:
+    if not model.i2v or not groups.items or any(item.frames > 1 for item in groups.items):
+        return
     clips = {clip.name: clip.frames_16fps or 0 for clip in report.clips}
     if not any(item.sample_name in clips for item in groups.items):
         longest = max(clips.values())
-        return RequestError(
+        raise RequestError(
             f"{model.name} learns movement from clips, and no clip is as long as the dataset TOML "
             f"asks for: the longest has {longest} frames at 16 fps.",
             f"Lower target_frames to {longest} or less, or choose a text-to-video model.",
         )
-    return RequestError(
+    raise RequestError(
         f"{model.name} learns movement from clips, and every item would be a single frame.",
         "Raise max-frames or target_frames to 5 or more, or choose a text-to-video model.",
     )
 
 
-def _with_config_of_zip(request: TrainRequest, report: Report) -> TrainRequest:
+def _dataset_toml(request: TrainRequest, report: Report) -> str | None:
+    if request.dataset_config is None:
+        return request.dataset_toml
     if request.dataset_toml is not None:
         raise RequestError(
             "dataset-config and dataset-toml cannot both be used.", "Leave one of them out."
         )
-    return request.model_copy(update={"dataset_toml": config_of_zip(report)})
+    return config_of_zip(report)

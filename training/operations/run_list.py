@@ -1,77 +1,319 @@
-"""The runs of a guild as a list. Listing runs needs neither datasets nor LoRA files."""
+"""Lists and shows runs, without importing the code that starts them."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from pydantic import ValidationError
 
 from training import store_keys
 from training.errors import NotFoundError
 from training.files.parallel import each
-from training.pipeline.run_view import RunSummary, RunView, damaged_summary, view_run
+from training.pipeline.outlook import gpu_place, starts_at
+from training.pipeline.run_view import RunSummary, RunView, view_of
 from training.pipeline.runtime import Runtime
-from training.ports import RunIndex
+from training.ports import EndedRun, RunIndex
+from training.registry.trash import Trash
 from training.runs.event_log import DamagedRunError
+from training.runs.state import Run, RunStatus
 from training.store_keys import RunKeys
+
+logger = logging.getLogger(__name__)
+# When a page of the list is built, ended runs that are missing from the index are read on the spot
+# if there are at most this many; if there are more, they are left to the background thread.
+_MOST_UNREAD = 64
+_BATCH = 20  # runs that the background thread reads between two pauses
+_TRANSACTION = 1000  # runs that are added to the index in one transaction
+# The state that a page shows for an open run is at most this old.
+_FRESH_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """The newest runs of a listing.
+
+    Attributes:
+        total: Number of all runs that match.
+        runs: The newest of them, newest first.
+        unread: How many ended runs are not in the index yet, and so not in the listing.
+        obstacle: Why these unread runs cannot be added to the index; None if they can.
+    """
+
+    total: int
+    runs: Sequence[RunSummary]
+    unread: int = 0
+    obstacle: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The names of a guild's runs; for each open run, also the time at which it was created."""
+
+    open: Mapping[str, str]
+    ended: frozenset[str]
+    unread: Sequence[str]
+    found_at: float = field(default_factory=time.monotonic)
+
+    def ended_with(self, text: str) -> frozenset[str]:
+        """Return the ended runs in the index whose names contain `text`."""
+        listed = self.ended.difference(self.unread)
+        return frozenset(name for name in listed if text in name) if text else listed
 
 
 class RunList:
-    """Lists and shows runs; summaries of finished runs come from the index."""
+    """The runs of all guilds; summaries of ended runs come from the index."""
 
     def __init__(self, runtime: Runtime, index: RunIndex) -> None:
         self._runtime, self._index = runtime, index
+        self._trash = Trash(runtime.store, runtime.clock)
+        self._created: dict[RunKeys, str] = {}
+        self._seen: dict[RunKeys, tuple[float, RunSummary]] = {}  # open runs, as last read
+        self._views: dict[RunKeys, RunView] = {}  # the views of the same runs
+        self._known_names: dict[str, _Names] = {}
+        self._obstacle: str | None = None
 
-    def view(self, guild: str, name: str) -> RunView:
-        """Return one run as it stands now.
+    def find(self, guild: str, name: str) -> Run:
+        """Return a run.
 
         Raises:
-            NotFoundError: The guild has no such run.
+            NotFoundError: The guild has no such run, or it was removed.
         """
-        return view_run(self._runtime, guild, name)
+        run = self._runtime.log(guild, name).load()
+        if run.status.is_final:  # only ended runs can be removed
+            self.require_not_removed(guild, name)
+        return run
+
+    def require_not_removed(self, guild: str, name: str) -> None:
+        """Raise `NotFoundError` if a run is in the trash."""
+        self._trash.refuse_removed(guild, "runs", [name], name=name)
+
+    def view(self, guild: str, name: str) -> RunView:
+        """Return a run as users see it; raise `NotFoundError` if `find` does."""
+        return self._look_at(RunKeys(guild, name), self.find(guild, name))
 
     def names(self, guild: str) -> list[str]:
-        """Return the names of all runs of a guild."""
-        return list(self._found(guild))
-
-    def _found(self, guild: str) -> dict[str, bool]:
-        """Return the runs of a guild by name, and whether each may be open."""
-        store = self._runtime.store
-        names = store.names(store_keys.runs(guild))
-        # The marker is made before a run and goes when it has ended: without one, it is stored.
-        marked = set(store.names(store_keys.OPEN_RUNS))
-        unsure = [name for name in names if RunKeys(guild, name).marker in marked]
-        exist = each(lambda name: store.exists(RunKeys(guild, name).spec), unsure)
-        are_stored = dict(zip(unsure, exist, strict=True))
-        return {name: name in are_stored for name in names if are_stored.get(name, True)}
+        names = self._names(guild)
+        return sorted([*names.open, *names.ended])
 
     def summaries(self, guild: str) -> list[RunSummary]:
-        """Return all runs of a guild, newest first; ended ones come from the index."""
-        runs = self._found(guild).items()
-        found = each(lambda run: self._summary(guild, run[0], may_be_open=run[1]), runs)
-        return sorted(found, key=lambda summary: summary.created_at, reverse=True)
+        """Return all runs of a guild, newest first, reading whatever the index lacks."""
+
+        def read(keys: Sequence[RunKeys]) -> list[RunSummary]:
+            return each(self._summary, keys)
+
+        return list(self._page(guild, self._names(guild), None, "", read).runs)
+
+    def page(self, guild: str, most: int | None, *, containing: str = "") -> RunPage:
+        """Return the newest runs whose names contain `containing`."""
+        names = self._names(guild)
+        return self._page(guild, names, most, containing, self._live)
+
+    def glance(self, guild: str, most: int, *, containing: str, age_seconds: float) -> RunPage:
+        """Return a page quickly, from what was read before.
+
+        The list of names may be up to `age_seconds` old. An open run has the state that was last
+        read, or "" if it has not been read yet.
+        """
+        names = self._known_names.get(guild)
+        if names is None or time.monotonic() - names.found_at > age_seconds:
+            names = self._names(guild)
+        return self._page(guild, names, most, containing, self._last_seen)
+
+    def live_summary(self, guild: str, name: str) -> RunSummary:
+        """Return the summary of an open run; the summary may be a few moments old."""
+        return self._live([RunKeys(guild, name)])[0]
+
+    def read_ended(self, guild: str, is_stopped: Callable[[], bool] = lambda: False) -> None:
+        """Add missing runs to the index, until stopped or until the index cannot be written.
+
+        This uses one thread, which pauses after each batch for as long as the batch took, because
+        anything that holds Python's global interpreter lock delays the bot's answers.
+        """
+        unread, read = self._names(guild).unread, list[RunSummary]()
+        for start in range(0, len(unread), _BATCH):
+            if is_stopped():
+                break
+            began_at = time.monotonic()
+            read += [self._ended(guild, name) for name in unread[start : start + _BATCH]]
+            # The first batch is added at once, to notice early if the index cannot be written.
+            if start == 0 or len(read) >= _TRANSACTION:
+                if not self._put(guild, read):
+                    return
+                read.clear()
+            time.sleep(time.monotonic() - began_at)
+        self._put(guild, read)
 
     def rebuild_index(self) -> None:
-        """Forget the index; the next listing fills it from the run folders."""
+        """Clear the index; the next listing rebuilds it from the run folders."""
         self._index.clear()
 
-    def _summary(self, guild: str, name: str, *, may_be_open: bool) -> RunSummary:
-        known = self._index.get(guild, name)
-        if known is not None:
-            return RunSummary.model_validate_json(known)
-        summary = None if may_be_open else self._kept_summary(guild, name)
-        is_final = summary is not None
-        if summary is None:
-            try:
-                view = self.view(guild, name)
-            except (DamagedRunError, NotFoundError) as error:
-                return damaged_summary(name, error.cause)
-            summary, is_final = view.summary(), view.run.status.is_final
-        if is_final:
-            self._index.put(guild, name, summary.model_dump_json().encode())
-        return summary
+    def _page(
+        self,
+        guild: str,
+        names: _Names,
+        most: int | None,
+        containing: str,
+        live: Callable[[Sequence[RunKeys]], list[RunSummary]],
+    ) -> RunPage:
+        is_read = most is None or len(names.unread) <= _MOST_UNREAD
+        unread = names.unread if is_read else ()
+        wanted = names.ended_with(containing), [name for name in unread if containing in name]
+        ended = self._newest_ended(guild, *wanted, most)
+        opened = {name: at for name, at in names.open.items() if containing in name}
+        listed = [
+            *((one.created_at, one.name, one) for one in ended),
+            *((at, name, None) for name, at in opened.items()),
+        ]
+        newest = sorted(listed, key=lambda one: one[:2], reverse=True)[:most]
+        shown = [name for _, name, one in newest if one is None]
+        states = dict(zip(shown, live([RunKeys(guild, name) for name in shown]), strict=True))
+        runs = [one or states[name] for _, name, one in newest]
+        total = len(opened) + sum(map(len, wanted))
+        left = len(names.unread) - len(unread)
+        return RunPage(total, runs, left, self._obstacle if left else None)
 
-    def _kept_summary(self, guild: str, name: str) -> RunSummary | None:
-        """Return what was kept of a run when it ended; None of one that ended without."""
+    def _newest_ended(
+        self, guild: str, indexed: frozenset[str], unread: Sequence[str], most: int | None
+    ) -> list[RunSummary]:
+        """Return the newest runs in the index, and all runs whose entry is missing or damaged."""
+        found = self._index.newest(guild, most, indexed.__contains__) if indexed else []
+        known = {name: _summary_in(data, name) for name, data in found}
+        damaged = [name for name, summary in known.items() if summary is None]
+        # These are listed even if the index cannot be written.
+        read = each(lambda name: self._ended(guild, name), [*unread, *damaged])
+        self._put(guild, read)
+        return [*filter(None, known.values()), *read]
+
+    def _names(self, guild: str) -> _Names:
+        store = self._runtime.store
+        removed = self._trash.items(guild, "runs")
+        everyone = frozenset(store.names(store_keys.runs(guild))) - removed
+        # A run's marker is created before its spec, so only a marked run may lack a spec.
+        keys = map(RunKeys.of_marker, store.names(store_keys.OPEN_RUNS))
+        marked = {found.name for found in keys if found.guild == guild}
+        opened = [RunKeys(guild, name) for name in marked & everyone]
+        created = zip(opened, each(self._created_at, opened), strict=True)
+        ended = everyone - marked
+        indexed = self._index.names(guild)
+        names = _Names(
+            {key.name: at for key, at in created if at is not None},
+            ended,
+            sorted(ended - indexed),
+        )
+        self._forget_ended(guild, names.open)
+        self._known_names[guild] = names
+        return names
+
+    def _forget_ended(self, guild: str, still_open: Iterable[str]) -> None:
+        kept = set(still_open)
+        for known in (self._created, self._seen, self._views):
+            # Copied, because other threads add runs meanwhile.
+            for key in list(known):
+                if key.guild == guild and key.name not in kept:
+                    known.pop(key, None)
+
+    def _created_at(self, key: RunKeys) -> str | None:
+        """Return when an open run was created; None if it has no spec yet, "" if it is damaged."""
+        known = self._created.get(key)
+        if known is not None:
+            return known
         try:
-            return RunSummary.model_validate_json(
-                self._runtime.store.read(RunKeys(guild, name).ended)
-            )
-        except (FileNotFoundError, ValidationError):
+            created_at = self._runtime.log(key.guild, key.name).spec().created_at
+        except NotFoundError:
             return None
+        except DamagedRunError:
+            return ""
+        return self._created.setdefault(key, created_at.isoformat(timespec="microseconds"))
+
+    def _look_at(self, key: RunKeys, run: Run) -> RunView:
+        view = view_of(self._runtime, run)
+        if run.status.is_final:
+            return view
+        self._seen[key] = (time.monotonic(), view.summary())
+        self._views[key] = view
+        return replace(view, starts_at=self._starts_at(view))
+
+    def _starts_at(self, view: RunView) -> datetime | None:
+        """Return the minute in which a waiting run should get a GPU; None if that is unknown."""
+        if gpu_place(view) is None:
+            return None
+        slots = self._runtime.backend.gpu_line().slots
+        # Copied, because other threads add runs meanwhile.
+        found = starts_at(view, list(self._views.values()), slots, self._runtime.clock())
+        return None if found is None else found.replace(second=0, microsecond=0)
+
+    def _live(self, keys: Sequence[RunKeys]) -> list[RunSummary]:
+        """Return summaries of open runs; a summary may be a few moments old."""
+        fresh = {key: found for key in keys if (found := self._fresh(key)) is not None}
+        stale = [key for key in keys if key not in fresh]
+        known = fresh | dict(zip(stale, each(self._summary, stale), strict=True))
+        return [known[key] for key in keys]
+
+    def _fresh(self, key: RunKeys) -> RunSummary | None:
+        seen_at, summary = self._seen.get(key, (float("-inf"), None))
+        return summary if time.monotonic() - seen_at < _FRESH_SECONDS else None
+
+    def _last_seen(self, keys: Sequence[RunKeys]) -> list[RunSummary]:
+        seen = [self._seen.get(key) for key in keys]
+        return [
+            RunSummary(name=key.name, state="") if one is None else one[1]
+            for key, one in zip(keys, seen, strict=True)
+        ]
+
+    def _ended(self, guild: str, name: str) -> RunSummary:
+        """Return the summary of a run that is not marked as open, so has probably ended."""
+        return self._stored_summary(guild, name) or self._summary(RunKeys(guild, name))
+
+    def _put(self, guild: str, read: Sequence[RunSummary]) -> bool:
+        """Add runs to the index, except those that have not ended after all.
+
+        Return False if the index cannot be written; listings then say why.
+        """
+        ended = [
+            EndedRun(one.name, one.created_at, one.model_dump_json().encode())
+            for one in read
+            if one.state in _FINAL
+        ]
+        if not ended:
+            return True
+        try:
+            self._index.put(guild, ended)
+        except OSError as error:
+            if self._obstacle is None:
+                logger.info("the index of ended runs cannot be written: %s", error)
+            self._obstacle = error.strerror or str(error)
+        else:
+            self._obstacle = None
+        return self._obstacle is None
+
+    def _summary(self, key: RunKeys) -> RunSummary:
+        """Return the summary of a run from its events."""
+        try:
+            run = self._runtime.log(key.guild, key.name).load()
+            return self._look_at(key, run).summary()
+        except (DamagedRunError, NotFoundError) as error:
+            return RunSummary(name=key.name, state="damaged", error=error.cause)
+
+    def _stored_summary(self, guild: str, name: str) -> RunSummary | None:
+        """Return the summary that was stored when the run ended; None if there is none."""
+        try:
+            return _summary_in(self._runtime.store.read(RunKeys(guild, name).ended), name)
+        except FileNotFoundError:
+            return None
+
+
+_FINAL = frozenset(status.value for status in RunStatus if status.is_final)
+
+
+def _summary_in(data: bytes | None, name: str) -> RunSummary | None:
+    """Return the summary in `data`.
+
+    Return None if there is no data, if it cannot be parsed, or if it is about another run.
+    """
+    try:
+        found = None if data is None else RunSummary.model_validate_json(data)
+    except ValidationError:
+        return None
+    return found if found is not None and found.name == name else None

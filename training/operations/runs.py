@@ -1,31 +1,42 @@
-"""The runs of a guild: start, cancel, list; a run is stored before anyone is told of it."""
+"""Starts, resumes and cancels runs. A run is stored before any message or stage refers to it."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+
+from pydantic import ValidationError
 
 from training import store_keys
 from training.catalogue.gpus import require_same_gpu
 from training.catalogue.models import find_model
 from training.dataset.report import Report
 from training.errors import RequestError
+from training.estimates.single_frames import single_frames
+from training.files.disk_space import is_full
 from training.operations.initial_weights import InitialWeights
-from training.operations.retry import rest_of, with_suggestion
-from training.operations.run_drafts import Requester, draft_spec
+from training.operations.retry import on_clips, rest_of, with_suggestion
+from training.operations.run_drafts import Dataset, Requester, draft_spec
 from training.operations.run_list import RunList
-from training.pipeline.advance import open_runs, request_advance, stop_stages
+from training.operations.run_plans import RunPlan, plan_of
+from training.operations.successors import require_newest, successor_record
+from training.pipeline.advance import request_advance, stop_stages
 from training.pipeline.leases import hold_lease
 from training.pipeline.runtime import Runtime
 from training.ports import RunIndex
+from training.records import both
 from training.registry.datasets import Datasets
 from training.remedies import DownloadRun, ResumeRun, ShowRuns, StartRun
 from training.runs import events as ev
 from training.runs.event_log import REQUEST
-from training.runs.spec import DatasetRef, RunSpec, TrainRequest
+from training.runs.spec import RunSpec, TrainRequest
 from training.runs.state import Run, RunStatus
+from training.runs.training_items import cut_run
 from training.store_keys import RunKeys
 from training.vocabulary import EngineName
 
 _MAX_SUFFIX = 10_000
+_MOST_STARTS = 100  # how many of the newest runs are searched for starting points
+_NAMES_SECONDS = 2.0  # how long a list is reused, because completion asks at every keystroke
 logger = logging.getLogger(__name__)
 
 
@@ -37,152 +48,251 @@ class Runs(RunList):
         self._datasets = Datasets(runtime.store)
         self.initial_weights = InitialWeights(runtime)
 
-    def draft(self, request: TrainRequest, requester: Requester, engine: EngineName) -> RunSpec:
-        """Return the spec that a request leads to, without storing anything.
-
-        Raises:
-            NotFoundError: The model or dataset does not exist.
-            RequestError: A setting, the name or the dataset does not fit.
-        """
-        find_model(request.model)
-        version = self._datasets.find(requester.guild, request.dataset)
-        report = self._datasets.report(requester.guild, version)
-        return self.draft_for(request, requester, engine, ref=version.ref, report=report)
-
-    def draft_for(
+    def draft(
         self,
         request: TrainRequest,
         requester: Requester,
         engine: EngineName,
-        *,
-        ref: DatasetRef,
-        report: Report,
+        dataset: Dataset | None = None,
     ) -> RunSpec:
-        """Return the spec that a request leads to for a dataset that may not be stored yet.
+        """Return the spec of the run that a request would start; store nothing.
+
+        Pass `dataset` if it is not stored yet; otherwise it is read from the store.
 
         Raises:
-            NotFoundError: The model or what it starts from does not exist.
+            NotFoundError: The model, the dataset or the LoRA to start from does not exist.
             RequestError: A setting, the name or the dataset does not fit.
-            AdapterError: What it starts from does not fit the model.
+            AdapterError: The LoRA to start from does not fit the model.
         """
-        gpu, only = self._runtime.gpu(find_model(request.model), engine), self._runtime.only_gpu
+        model = find_model(request.model)
+        dataset = dataset or self._dataset(requester.guild, request.dataset)
+        gpu, only = self._runtime.gpu(model, engine), self._runtime.only_gpu
         if request.gpu is not None and only is not None and engine == "musubi":
             require_same_gpu(request.gpu, only)
-        spec = draft_spec(request, requester, engine, ref=ref, report=report, default_gpu=gpu)
-        return self.initial_weights.resolve(spec, request.resume_from)
+        spec = draft_spec(request, requester, engine, model, dataset, default_gpu=gpu)
+        return self.initial_weights.resolve(spec, model, request.resume_from)
 
-    def start(self, request: TrainRequest, requester: Requester, engine: EngineName) -> RunSpec:
-        """Store a run and move it as far as it can go; the same token gives the same run.
+    def plan(
+        self,
+        request: TrainRequest,
+        requester: Requester,
+        engine: EngineName,
+        dataset: Dataset | None = None,
+    ) -> RunPlan:
+        """Return the plan of the run that a request would start, under a free name; see `draft`.
 
         Raises:
-            NotFoundError: The model or dataset does not exist.
-            RequestError: A setting, the name or the dataset does not fit.
+            RequestError: As for `draft`, or because the request names an existing run.
         """
-        if (earlier := self._requested(requester)) is not None:
-            return self._store_spec(earlier) or earlier
+        dataset = dataset or self._dataset(requester.guild, request.dataset)
+        spec = self.draft(request, requester, engine, dataset)
+        is_given = request.name is not None
+        names = _names(spec.name, is_given=is_given)
+        name = next((one for one in names if not self._is_used(spec.guild, one)), None)
+        if name is None:
+            raise self._name_taken(spec.guild, spec.name)
+        return plan_of(self._runtime, spec.model_copy(update={"name": name}), dataset[1])
+
+    def plan_of(self, spec: RunSpec) -> RunPlan:
+        """Return the plan of a stored run."""
+        return plan_of(self._runtime, spec, self._runtime.report(spec))
+
+    def starting_points(self, guild: str, typed: str = "") -> dict[str, str]:
+        """Return the names of LoRA files and checkpoints to start from, with descriptions."""
+        wanted = typed.strip().lower().partition("/")[0]
+        page = self.glance(guild, _MOST_STARTS, containing=wanted, age_seconds=_NAMES_SECONDS)
+        return self.initial_weights.names(guild, [run.name for run in page.runs], typed)
+
+    def start(self, request: TrainRequest, requester: Requester, engine: EngineName) -> RunSpec:
+        """Store a run and advance it; a repeated request with the same token returns the same run.
+
+        Raises:
+            TrainingError: The run cannot start; `draft` lists the reasons.
+        """
+        if (earlier := self.started(requester)) is not None:
+            return earlier
         draft = self.draft(request, requester, engine)
         return self._store(draft, requester, is_name_given=request.name is not None)
 
-    def resume(self, name: str, requester: Requester) -> RunSpec:
-        """Store a new run that goes on with the experts which a failed or cancelled one lacks.
+    def start_planned(self, plan: RunPlan, requester: Requester, *, is_name_given: bool) -> RunSpec:
+        """Start the run exactly as it was planned; its spec records the promised time and cost."""
+        if (earlier := self.started(requester)) is not None:
+            return earlier
+        spec = plan.spec.model_copy(update={"promised": plan.promise})
+        return self._store(self._asked(spec, requester), requester, is_name_given=is_name_given)
 
-        The old run's folder stays as it is; the new one starts from its training states.
+    def resume(self, name: str, requester: Requester) -> RunSpec:
+        """Store a new run that finishes a failed or cancelled one.
+
+        The new run starts from the old run's training states; the old run's folder does not change.
 
         Raises:
             NotFoundError: The guild has no such run.
-            RequestError: The run is still open, or has nothing left to do.
+            RequestError: The run is still open or has succeeded, or another run took over from it.
         """
 
         def draft(old: Run) -> RunSpec:
             if not old.status.is_final or old.status is RunStatus.SUCCEEDED:
+                done = "has finished" if old.status.is_final else f"is {old.status.value}"
                 raise RequestError(
-                    f"{name} is {old.status.value}, so there is nothing to resume.",
+                    f"{name} {done}, so there is nothing to resume.",
                     "Start another run.",
                     StartRun(),
                 )
             return self._rest_of(old, requester)
 
-        return self._go_on(name, requester, draft)
+        return self._continue(name, requester, draft)
 
     def try_again(self, name: str, requester: Requester) -> RunSpec:
-        """Store a new run of what a failed one lacks, changed as its failure suggests.
+        """Store a new run as `resume` does, but with the change that the failed run suggests.
 
         Raises:
-            NotFoundError: The guild has no such run, or its dataset is gone.
-            RequestError: Nothing was suggested for it.
+            NotFoundError: The guild has no such run.
+            RequestError: The failed run suggests no change, or another run took over from it.
         """
 
         def draft(old: Run) -> RunSpec:
             if old.suggestion is None:
                 raise RequestError(
-                    f"No change of settings is known to help {name} ({old.status.value}).",
-                    "Resume it as it is, or start another run.",
+                    f"No changed setting is known to help {name} ({old.status.value}).",
+                    "Resume it unchanged, or start another run.",
                     ResumeRun(run=name),
                 )
-            report = self._runtime.report(old.spec)
-            return with_suggestion(self._rest_of(old, requester), old.suggestion, report)
+            rest, report = self._rest_of(old, requester), self._runtime.report(old.spec)
+            return with_suggestion(rest, old.suggestion, report, find_model(rest.model))
 
-        return self._go_on(name, requester, draft)
+        return self._continue(name, requester, draft)
 
-    def _go_on(self, name: str, requester: Requester, draft: Callable[[Run], RunSpec]) -> RunSpec:
-        """Store the run that goes on with an old one; no two do at the same time."""
-        if (earlier := self._requested(requester)) is not None:
-            return self._store_spec(earlier) or earlier
-        with hold_lease(self._runtime.leases, f"resume/{requester.guild}/{name}"):
-            old = self._runtime.log(requester.guild, name).load()
-            spec = draft(old)
-            self._runtime.require_engine(old.spec)
-            self._require_not_gone_on(old.spec)
-            return self._store(spec, requester, is_name_given=False)
-
-    def _require_not_gone_on(self, old: RunSpec) -> None:
-        for guild, name in open_runs(self._runtime, old.guild):
-            if self._runtime.log(guild, name).spec().continues == old.name:
-                raise RequestError(
-                    f"{name} continues {old.name} already.",
-                    "Wait for it to end.",
-                    ShowRuns(run=name),
-                )
-
-    def _rest_of(self, old: Run, requester: Requester) -> RunSpec:
-        asked = {"requested_by": requester.by, "channel": requester.channel}
-        return rest_of(old).model_copy(update={"created_at": self._runtime.clock(), **asked})
-
-    def _store(self, draft: RunSpec, requester: Requester, *, is_name_given: bool) -> RunSpec:
-        for name in _names(draft.name, is_given=is_name_given):
-            if self._runtime.store.exists(RunKeys(requester.guild, name).spec):
-                continue
-            spec = self._claim(draft.model_copy(update={"name": name}), requester)
-            if (stored := self._store_spec(spec)) is not None:
-                request_advance(self._runtime, stored.guild, stored.name)
-                return stored
-            self._unclaim(requester)
-        raise RequestError(
-            f"There is a run called {draft.name!r} already.",
-            "Choose another name, or leave it out.",
-        )
-
-    def cancel(self, guild: str, name: str, *, by: str) -> Run:
-        """Ask a run to stop and return it; its checkpoints stay.
+    def train_on_clips(self, name: str, requester: Requester) -> RunSpec:
+        """Store a new run like an open run, but without single frames; the open run continues.
 
         Raises:
             NotFoundError: The guild has no such run.
-            RequestError: The run has ended already.
+            RequestError: The run has no single frames, has ended, or has saved checkpoints.
+        """
+        if (earlier := self.started(requester)) is not None:
+            return earlier
+        old = self.find(requester.guild, name)
+        model, report = find_model(old.spec.model), self._runtime.report(old.spec)
+        has_toml = old.spec.dataset_toml is not None
+        if has_toml or single_frames(model, cut_run(report, old.spec, model)) is None:
+            raise RequestError(
+                f"{name} has no single frames to leave out.",
+                "Change the dataset TOML itself." if has_toml else "Let it train as it is.",
+            )
+        if old.status.is_final or old.is_cancelling:
+            raise RequestError(f"{name} has ended.", "Start another run.", StartRun())
+        if any(old.expert(expert.name).checkpoints for expert in old.spec.experts):
+            raise RequestError(
+                f"{name} has already saved checkpoints, which a new start would not use.",
+                "Start another run on clips only, or let this one finish.",
+                StartRun(),
+            )
+        draft = self._asked(on_clips(old, report, model), requester)
+        return self._store(draft, requester, is_name_given=False)
+
+    def _continue(
+        self, name: str, requester: Requester, draft: Callable[[Run], RunSpec]
+    ) -> RunSpec:
+        """Store a run that takes over from an old one; only one run may do so."""
+        if (earlier := self.started(requester)) is not None:
+            return earlier
+        with continue_lease(self._runtime, requester.guild, name):
+            old = self.find(requester.guild, name)
+            spec = draft(old)
+            self._runtime.require_engine(old.spec)
+            require_newest(self._runtime, old.spec, self.find)
+            return self._store(spec, requester, is_name_given=False)
+
+    def _rest_of(self, old: Run, requester: Requester) -> RunSpec:
+        return self._asked(rest_of(old), requester)
+
+    def _asked(self, spec: RunSpec, requester: Requester) -> RunSpec:
+        asked = {"requested_by": requester.by, "channel": requester.channel}
+        return spec.model_copy(update={"created_at": self._runtime.clock(), **asked})
+
+    def _store(self, draft: RunSpec, requester: Requester, *, is_name_given: bool) -> RunSpec:
+        for name in _names(draft.name, is_given=is_name_given):
+            if self._is_used(requester.guild, name):
+                continue
+            spec = self._claim(draft.model_copy(update={"name": name}), requester)
+            with self._undone_if_full(spec, requester):
+                stored = self._store_spec(spec)
+            if stored is not None:
+                self._begin(stored)
+                return stored
+            self._unclaim(requester)
+        raise self._name_taken(requester.guild, draft.name)
+
+    def started(self, requester: Requester) -> RunSpec | None:
+        """Return the run that an earlier request with the same token started, if there was one."""
+        if (earlier := self._requested(requester)) is None:
+            return None
+        with self._undone_if_full(earlier, requester):
+            return self._store_spec(earlier) or earlier
+
+    @contextmanager
+    def _undone_if_full(self, spec: RunSpec, requester: Requester) -> Generator[None]:
+        """Withdraw a request if the body finds the disk full, so that it cannot start later."""
+        try:
+            yield
+        except OSError as error:
+            if is_full(error) and not self._runtime.store.exists(spec.keys.spec):
+                for key in (spec.keys.folder, spec.keys.unannounced, spec.keys.open):
+                    self._runtime.store.delete(key)
+                self._unclaim(requester)
+            raise
+
+    def _begin(self, spec: RunSpec) -> None:
+        """Advance a run that has just been stored; if the disk is full, it starts later."""
+        try:
+            request_advance(self._runtime, spec.guild, spec.name)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            logger.warning("run %s: it starts when there is room: %s", spec.name, error)
+
+    def _is_used(self, guild: str, name: str) -> bool:
+        """Return whether a run has this name, or a deleted run had it."""
+        store = self._runtime.store
+        return store.exists(RunKeys(guild, name).spec) or store.exists(
+            store_keys.used_run_name(guild, name)
+        )
+
+    def _name_taken(self, guild: str, name: str) -> RequestError:
+        if name in self.names(guild):
+            cause = f"There is already a run called {name!r}."
+        else:
+            cause = f"There was a run called {name!r}, and its links and messages still name it."
+        return RequestError(cause, "Choose another name, or leave it out.")
+
+    def cancel(self, guild: str, name: str, *, by: str) -> Run:
+        """Ask a run to stop, and return the run; its checkpoints are kept.
+
+        Raises:
+            NotFoundError: The guild has no such run.
+            RequestError: The run has already ended, or is trained and only checks its files.
         """
         log = self._runtime.log(guild, name)
-        run = log.load()
+        run = self.find(guild, name)
         if run.status.is_final:
             raise RequestError(
-                f"{name} has ended already ({run.status.value}), so there is nothing to cancel.",
+                f"{name} has already ended ({run.status.value}), so there is nothing to cancel.",
                 "Download what it saved.",
                 DownloadRun(run=name),
             )
+        if run.is_trained:
+            raise RequestError(
+                f"{name} is trained to the end, so there is nothing left to stop.",
+                "Wait a moment: its files are being checked.",
+                ShowRuns(run=name),
+            )
         log.append_alone(REQUEST, ev.CancelRequested(at=self._runtime.clock(), by=by))
         try:
-            # At once: whoever advances the run may take a while to come, and a GPU is paid for.
+            # Stop the stages now, not at the next advance: until then the GPU would cost money.
             stop_stages(self._runtime, run)
         except OSError:
-            logger.warning("run %s: whoever advances it asks its stages", name, exc_info=True)
+            logger.warning("run %s: the next advance stops its stages", name, exc_info=True)
         request_advance(self._runtime, guild, name)
         return log.load()
 
@@ -191,12 +301,12 @@ class Runs(RunList):
             return None
         try:
             data = self._runtime.store.read(store_keys.request(requester.guild, requester.token))
-        except FileNotFoundError:
+            return RunSpec.model_validate_json(data)
+        except (FileNotFoundError, ValidationError):
             return None
-        return RunSpec.model_validate_json(data)
 
     def _claim(self, spec: RunSpec, requester: Requester) -> RunSpec:
-        """Tie the request to this spec; if it arrived twice, both go on with the first's."""
+        """Record a request's spec and return it; for a repeated request, return its first spec."""
         if requester.token:
             key = store_keys.request(requester.guild, requester.token)
             if not self._runtime.store.create(key, spec.model_dump_json().encode()):
@@ -208,26 +318,39 @@ class Runs(RunList):
             self._runtime.store.delete(store_keys.request(requester.guild, requester.token))
 
     def _store_spec(self, spec: RunSpec) -> RunSpec | None:
-        """Store a spec; None when another run has taken its name meanwhile."""
+        """Store a spec and return it; return None if another run has taken its name."""
         store = self._runtime.store
-        data = spec.model_dump_json(indent=2).encode()
         key = spec.keys.spec
+        records = both(key, spec)
+        data = records.pop(key)
+        others: dict[str, bytes] = {}
         if not store.exists(key):
-            store.create(spec.keys.open, b"")
+            # The marker is stored with the spec, because a run without one is never advanced.
+            others[spec.keys.open] = b""
             if spec.channel:
-                store.create(spec.keys.unannounced, b"")
-            report = self._report(spec)
-            store.write(spec.keys.report, report.model_dump_json().encode())
+                others[spec.keys.unannounced] = b""
+            others[spec.keys.report] = self._report(spec).model_dump_json().encode()
+            others |= {**successor_record(spec), **records}
             self.initial_weights.keep(spec)
-        is_ours = store.create(key, data) or store.read(key) == data
+        is_ours = store.create(key, data, others) or store.read(key) == data
         return spec if is_ours else None
 
     def _report(self, spec: RunSpec) -> Report:
         if spec.continues is not None:
-            # The dataset may have been removed since; the old run kept its report.
+            # Read the report from the old run, because the dataset may have been removed.
             return self._runtime.report(spec.model_copy(update={"name": spec.continues}))
-        version = self._datasets.find(spec.guild, str(spec.dataset))
-        return self._datasets.report(spec.guild, version)
+        return self._dataset(spec.guild, str(spec.dataset))[1]
+
+    def _dataset(self, guild: str, reference: str) -> Dataset:
+        version = self._datasets.find(guild, reference)
+        return version.ref, self._datasets.report(guild, version)
+
+
+@contextmanager
+def continue_lease(runtime: Runtime, guild: str, name: str) -> Generator[None]:
+    """Hold the lease on continuing a run, so that only one new run can continue it."""
+    with hold_lease(runtime.leases, f"resume/{guild}/{name}"):
+        yield
 
 
 def _names(name: str, *, is_given: bool) -> Iterator[str]:

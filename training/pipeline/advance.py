@@ -1,20 +1,21 @@
-"""`advance`: read a run's folder, start what can start, end what is over. Short and idempotent."""
+"""Advances a run: reads its events, starts the stages that can start, and ends a finished run."""
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
 from training import store_keys
-from training.errors import BackendError, RequestError
+from training.errors import BackendError, RequestError, StartDelayedError
 from training.files.parallel import each
 from training.pipeline.leases import OvertakenError, RunLease, acquire_run_lease
-from training.pipeline.plan import PlannedStage
+from training.pipeline.plan import PlannedStage, device_of
+from training.pipeline.run_requests import publish_requests
 from training.pipeline.run_view import view_of
 from training.pipeline.runtime import Runtime
-from training.ports import Call, CallStatus, call_name
-from training.remedies import StartRun, suggested
+from training.ports import Call, CallState, CallStatus, StoreChanges, call_name
+from training.remedies import ResumeRun, StartRun, suggested
 from training.runs import events as ev
 from training.runs.event_log import ADVANCE, RunLog, Writer
 from training.runs.events import Event, StageBody, StageEvent
@@ -24,20 +25,20 @@ from training.vocabulary import StageKey, StageName
 
 logger = logging.getLogger(__name__)
 
-# Attempts in a row without progress after which a stage is given up.
+# A run gives up on a stage after this many attempts in a row without progress.
 FRUITLESS_ATTEMPTS = 4
-# Longer than a dead holder's lease lives.
+# Longer than a lease lives, so a dead holder's lease expires within this time.
 _PATIENCE_SECONDS = 30.0
 _ALIVE = (StageStatus.SUBMITTED, StageStatus.RUNNING)
 
 
 def lease_name(guild: str, run: str, key: StageKey) -> str:
-    """Return the name of the lease that an attempt of a stage holds while it works."""
+    """Return the name of the lease that every attempt of this stage must hold while it works."""
     return f"{guild}/{run}/{key}"
 
 
 def stop_stages(runtime: Runtime, run: Run) -> None:
-    """Ask every live stage of a run to stop; repeat while any is alive."""
+    """Ask every live stage of a run to stop. Call this again until none is alive."""
     for key, stage in run.stages.items():
         if stage.status in _ALIVE:
             name = call_name(run.spec.guild, run.spec.name, key, stage.attempt)
@@ -45,7 +46,7 @@ def stop_stages(runtime: Runtime, run: Run) -> None:
 
 
 def request_advance(runtime: Runtime, guild: str, name: str) -> None:
-    """Advance the run, remotely if the runtime has a remote advancer."""
+    """Advance the run, in another process if the runtime has `remote_advance`."""
     if runtime.remote_advance is not None:
         runtime.remote_advance(guild, name)
     else:
@@ -55,14 +56,14 @@ def request_advance(runtime: Runtime, guild: str, name: str) -> None:
 def advance(runtime: Runtime, guild: str, name: str, *, waits: bool = False) -> Run:
     """Advance a run as far as it can go now and return it.
 
-    Concurrent calls are safe: the second finds the run's lease taken and returns what it reads.
-    The first may have read the log too early to see the second's news, so a caller that no other
-    call will follow soon must wait for the lease.
+    Concurrent calls are safe: a call that finds the run's lease taken returns the run as it stands.
+    But the lease's holder may have read the log before this caller wrote its newest events. So a
+    caller that has written events must pass `waits=True`, unless another call follows soon.
     """
     log = runtime.log(guild, name)
     run = log.load()
     if run.status.is_final:
-        # A crash may have come between the final event and this deletion.
+        # The process that wrote the final event may have crashed before it deleted the marker.
         runtime.store.delete(log.keys.open)
         return run
     patience_seconds = _PATIENCE_SECONDS if waits else 0.0
@@ -70,7 +71,8 @@ def advance(runtime: Runtime, guild: str, name: str, *, waits: bool = False) -> 
     if lease is None:
         return run
     try:
-        return _Advance(runtime, log, lease).go(log.load())
+        with lease.kept():
+            return _Advance(runtime, log, lease).go(log.load())
     except OvertakenError:
         logger.warning("run %s: another process took over advancing it", name)
         return log.load()
@@ -84,13 +86,28 @@ class _Advance:
     log: RunLog
     lease: RunLease
     writer: Writer | None = None
+    events: list[Event] = field(default_factory=list[Event])
+    summary: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
     def go(self, run: Run) -> Run:
+        """Advance the run and store its new events, in one write unless an attempt was lost.
+
+        If the write fails after an attempt was submitted, the next call submits that attempt again.
+        The backend then starts nothing; it only returns the same handle.
+        """
         if run.status.is_final:
             return run
-        run = self._find_lost(run)
-        if run.cancel_requested:
+        try:
+            return self._go(run)
+        finally:
+            self._store()
+
+    def _go(self, run: Run) -> Run:
+        run = self._find_lost(self._record_handles(run))
+        if run.is_cancelling:
             return self._stop(run, ev.RunCancelled(at=self.runtime.clock()))
+        if run.damaged:
+            return self._stop(run, _record_damaged(self.runtime, run))
         try:
             self.runtime.require_engine(run.spec)
             stages = self.runtime.planner(run.spec).stages()
@@ -102,22 +119,40 @@ class _Advance:
         except (FileNotFoundError, ValidationError) as error:
             return self._end(run, _damaged(self.runtime, error))
         run = self._give_up_fruitless(run)
+        if run.is_finishing:
+            publish_requests(self.runtime, run)  # again: an earlier value may have been lost
         for stage in stages:
             if _can_start(run, stage):
                 run = self._submit(run, stage)
         return self._finish(run, stages)
 
+    def _record_handles(self, run: Run) -> Run:
+        """Record the handles of live attempts whose submitter died before it recorded them."""
+        for key, stage in run.stages.items():
+            if stage.status in _ALIVE and not stage.handle:
+                # Submitting a call again starts nothing; it returns the original handle.
+                handle = self.runtime.backend.submit(self._call(run, key, stage.attempt))
+                submitted = ev.StageSubmitted(handle=handle)
+                run = self._append(run, self._stage_event(key, stage.attempt, submitted))
+        return run
+
     def _find_lost(self, run: Run) -> Run:
-        """Mark attempts that ended without reporting it."""
+        """Record a `StageLost` for each attempt that is gone but reported no end.
+
+        Return the run, loaded again if any of its attempts is gone or has ended.
+        """
         found = False
         for key, stage in run.stages.items():
             if stage.status not in _ALIVE:
                 continue
             state = self.runtime.backend.state(stage.handle)
+            if state.status is CallStatus.GONE and stage.status is StageStatus.SUBMITTED:
+                state = self._find_forgotten(run, key, stage)
             if state.status not in (CallStatus.ENDED, CallStatus.GONE):
                 continue
             found = True
-            # Read again: its last events may have been written after the first look.
+            # Read the stage again, because its last events may have been written after the first
+            # look.
             fresh = self.log.load().stage(key)
             if fresh.status not in _ALIVE or fresh.attempt != stage.attempt:
                 continue
@@ -125,10 +160,32 @@ class _Advance:
             self.runtime.leases.revoke(name, attempt=stage.attempt)
             logger.warning("run %s: %s attempt %d is gone", run.spec.name, key, stage.attempt)
             self._write(self._stage_event(key, stage.attempt, ev.StageLost()))
-        return self.log.load() if found else run
+        if not found:
+            return run
+        self._store()
+        return self.log.load()
+
+    def _find_forgotten(self, run: Run, key: StageKey, stage: StageState) -> CallState:
+        """Resubmit an attempt that the backend forgot before starting it; return its new state.
+
+        A backend may forget a call that has waited for days; the run's log still records it.
+        """
+        call = self._call(run, key, stage.attempt)
+        if run.is_cancelling:
+            return CallState(CallStatus.GONE)
+        try:
+            handle = self.runtime.backend.submit(call, since=stage.submitted_at)
+        except StartDelayedError:
+            return CallState(CallStatus.QUEUED)
+        except BackendError:
+            return CallState(CallStatus.GONE)  # the next attempt will fail with the same error
+        logger.warning("run %s: %s attempt %d was forgotten", call.run, key, call.attempt)
+        if handle != stage.handle:
+            self._write(self._stage_event(key, call.attempt, ev.StageSubmitted(handle=handle)))
+        return self.runtime.backend.state(handle)
 
     def _stop(self, run: Run, end: Event) -> Run:
-        """Stop every stage of a run, and end the run once none is alive."""
+        """Ask every stage of a run to stop; once no stage is alive, end the run with `end`."""
         stop_stages(self.runtime, run)
         run = self._find_lost(run)
         if any(stage.status in _ALIVE for stage in run.stages.values()):
@@ -137,11 +194,11 @@ class _Advance:
         return self._end(run, end)
 
     def _cancel_unrecorded(self, run: Run) -> None:
-        """Cancel calls whose submitter died before recording them."""
+        """Cancel calls that a process may have submitted, but not recorded because it died."""
         try:
             stages = self.runtime.planner(run.spec).stages()
         except (FileNotFoundError, ValidationError):
-            return  # without its files nothing of this run can have been submitted
+            return  # without these files no stage can have been submitted
         for stage in stages:
             if _can_start(run, stage):
                 self.runtime.backend.cancel(self._next_call(run, stage).name)
@@ -158,14 +215,13 @@ class _Advance:
         return run
 
     def _next_call(self, run: Run, stage: PlannedStage) -> Call:
-        spec = run.spec
+        return self._call(run, stage.key, run.stage(stage.key).attempt + 1)
+
+    def _call(self, run: Run, key: StageKey, attempt: int) -> Call:
+        spec, device = run.spec, device_of(key.stage)
+        gpu = spec.gpu if device == "gpu" else None
         return Call(
-            guild=spec.guild,
-            run=spec.name,
-            key=stage.key,
-            attempt=run.stage(stage.key).attempt + 1,
-            device=stage.device,
-            gpu=spec.gpu if stage.device == "gpu" else None,
+            guild=spec.guild, run=spec.name, key=key, attempt=attempt, device=device, gpu=gpu
         )
 
     def _submit(self, run: Run, stage: PlannedStage) -> Run:
@@ -173,6 +229,9 @@ class _Advance:
         body: StageBody
         try:
             body = ev.StageSubmitted(handle=self.runtime.backend.submit(call))
+        except StartDelayedError as error:
+            logger.warning("run %s: %s waits: %s", call.run, call.key, error)
+            return run
         except BackendError as error:
             logger.exception("run %s: %s cannot be started", call.run, call.key)
             body = ev.StageFailed(cause=error.cause, fix=error.fix, remedy=error.remedy)
@@ -205,10 +264,9 @@ class _Advance:
 
     def _end(self, run: Run, event: Event) -> Run:
         run = self._append(run, event)
-        # For lists: they read this one file of an ended run instead of all its events.
+        # Lists of runs read this one file of an ended run instead of all its events.
         summary = view_of(self.runtime, run).summary().model_dump_json().encode()
-        self.runtime.store.write(run.spec.keys.ended, summary)
-        self.runtime.store.delete(run.spec.keys.open)
+        self.summary = {run.spec.keys.ended: summary}
         logger.info("run %s: %s", run.spec.name, run.status)
         return run
 
@@ -221,10 +279,22 @@ class _Advance:
 
     def _write(self, event: Event) -> None:
         self.lease.require()
+        self.events.append(event)
+
+    def _store(self) -> None:
+        if not self.events:
+            return
+        self.lease.require()
         if self.writer is None:
-            # A new file for every call that writes, so that each file has one writer.
+            # Each call of `advance` writes to a new file, so that no two write to the same file.
             self.writer = Writer(name=ADVANCE, attempt=self.log.next_attempt(ADVANCE))
-        self.log.append(self.writer, event)
+        changes = StoreChanges(
+            appended=self.log.lines(self.writer, self.events),
+            written=self.summary,
+            deleted=[self.log.keys.open] if self.summary else [],
+        )
+        self.runtime.store.change(changes)
+        self.events, self.summary = [], {}
 
 
 def _damaged(runtime: Runtime, error: Exception) -> ev.RunFailed:
@@ -234,6 +304,16 @@ def _damaged(runtime: Runtime, error: Exception) -> ev.RunFailed:
         cause="The run's files were removed or damaged, so it cannot continue.",
         fix="Start another run; remaining checkpoints are kept.",
         remedy=StartRun(),
+    )
+
+
+def _record_damaged(runtime: Runtime, run: Run) -> ev.RunFailed:
+    return ev.RunFailed(
+        at=runtime.clock(),
+        cause=f"Part of the run's record is damaged ({', '.join(run.damaged)}), so what it has "
+        "done is uncertain and it was stopped.",
+        fix="Resume the run; it continues from its newest training state.",
+        remedy=ResumeRun(),
     )
 
 
@@ -263,9 +343,14 @@ def _what_failed(key: StageKey) -> str:
 
 
 def open_runs(runtime: Runtime, guild: str | None = None) -> list[tuple[str, str]]:
-    """Return (guild, run) of every stored run that has not ended, of one guild or all."""
-    parts = (marker.partition("~") for marker in runtime.store.names(store_keys.OPEN_RUNS))
-    marked = [(owner, name) for owner, _, name in parts if guild in (None, owner)]
-    # The marker comes before the run; a request cut off in between left no run.
-    are_stored = each(lambda run: runtime.store.exists(RunKeys(*run).spec), marked)
-    return [run for run, is_stored in zip(marked, are_stored, strict=True) if is_stored]
+    """Return (guild, name) for every stored run that has not ended, in one guild or in all."""
+    keys = map(RunKeys.of_marker, runtime.store.names(store_keys.OPEN_RUNS))
+    marked = [found for found in keys if guild in (None, found.guild)]
+    # A run's marker is created before the run. If a request was cut off in between, there is only a
+    # marker.
+    are_stored = each(lambda found: runtime.store.exists(found.spec), marked)
+    return [
+        (found.guild, found.name)
+        for found, is_stored in zip(marked, are_stored, strict=True)
+        if is_stored
+    ]

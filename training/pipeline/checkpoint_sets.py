@@ -1,4 +1,4 @@
-"""The checkpoints of a run, those of both experts paired by epoch."""
+"""Groups a run's checkpoints by epoch, so that both experts' files of an epoch stay together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from training.vocabulary import ExpertName
 class CheckpointSet:
     """The checkpoints of one epoch, one per expert that saved one.
 
-    It is complete if every expert of the run has a file, because both are loaded together.
+    The set is complete if every expert of the run has a file. Users load these files together.
     """
 
     epoch: int
@@ -23,14 +23,15 @@ class CheckpointSet:
 
 
 def sets(run: Run) -> list[CheckpointSet]:
-    """Return the checkpoints of a run by epoch, newest first; every file is in exactly one.
+    """Return a set of checkpoints for each epoch, newest first.
 
-    Experts are paired by epoch. If one expert saved other epochs, those sets are incomplete.
+    A set is incomplete if one of the experts saved nothing at its epoch.
     """
     by_epoch: dict[int, dict[ExpertName, Checkpoint]] = {}
     for expert in run.spec.experts:
         for checkpoint in run.expert(expert.name).checkpoints:
-            # The later file of an epoch wins: the final one, whose name has no number.
+            # The last epoch can have two files. The later one wins: the final file, which has no
+            # number in its name.
             by_epoch.setdefault(checkpoint.epoch, {})[expert.name] = checkpoint
     wanted = len(run.spec.experts)
     return [
@@ -40,7 +41,7 @@ def sets(run: Run) -> list[CheckpointSet]:
 
 
 def best_set(run: Run) -> CheckpointSet | None:
-    """Return the newest complete set; if there is none, the newest file of each expert."""
+    """Return the newest complete set, or else each expert's newest file; None if there is none."""
     found = sets(run)
     complete = next((one for one in found if one.is_complete), None)
     if complete is not None or not found:
@@ -52,11 +53,7 @@ def best_set(run: Run) -> CheckpointSet | None:
 
 
 def require_checkpoints(view: RunView) -> None:
-    """Raise if a run has nothing to download yet.
-
-    Raises:
-        NotFoundError: No checkpoint of the run is complete.
-    """
+    """Raise `NotFoundError` if a run has no checkpoint to download yet."""
     if not any(view.expert(expert.name).checkpoints for expert in view.spec.experts):
         if view.run.status.is_final:
             raise NotFoundError(
@@ -66,6 +63,6 @@ def require_checkpoints(view: RunView) -> None:
             )
         raise NotFoundError(
             f"{view.spec.name} has no checkpoint yet ({view.run.status.value}).",
-            "The first one is saved after save-every epochs.",
+            "The first one is saved after as many epochs as save-every says.",
             ShowRuns(run=view.spec.name),
         )

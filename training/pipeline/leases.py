@@ -1,4 +1,4 @@
-"""Holding leases: for work that only one process may do at a time."""
+"""Holds leases, each of which lets only one process at a time do some work."""
 
 import logging
 import threading
@@ -13,7 +13,7 @@ from training.ports import Grant, Leases
 
 logger = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 4.0
-# A lease lives for 20 s; this long after it was renewed it is ours without asking again.
+# A lease expires 20 s after a renewal, so in the first 5 s its holder need not check it.
 SURE_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 
@@ -24,7 +24,7 @@ def wait_a_moment() -> None:
 
 
 def ignore_loss() -> None:
-    """Continue although the lease was lost; for work that is safe to do twice."""
+    """Do nothing. Pass this as `on_lost` for work that two processes may safely do at once."""
 
 
 @contextmanager
@@ -38,12 +38,8 @@ def hold_lease(
 ) -> Generator[None]:
     """Hold a lease while the body runs; wait while another holder has it.
 
-    Args:
-        leases: The leases.
-        name: Name of the lease.
-        holder: Unique name of the holder; made up if not given.
-        wait: Called between two tries; an exception ends the waiting.
-        on_lost: Called if the lease is lost while the body runs.
+    `wait` is called before each new try, and may raise an exception to give up. `on_lost` is called
+    if the lease is lost while the body runs.
     """
     asking = holder or uuid.uuid4().hex
     while (grant := leases.acquire(name, holder=asking)) is None:
@@ -52,7 +48,7 @@ def hold_lease(
         with heartbeat(leases, grant, on_lost):
             yield
     finally:
-        # After the heartbeat: a later renewal would take the release for a loss.
+        # Release only after the heartbeat has ended, or it would mistake the release for a loss.
         leases.release(grant)
 
 
@@ -66,7 +62,7 @@ def heartbeat(leases: Leases, grant: Grant, on_lost: Callable[[], None]) -> Gene
             try:
                 is_held = leases.renew(grant)
             except OSError:
-                # If another takes the lease meanwhile, the next successful renewal finds out.
+                # If another process takes the lease meanwhile, the next renewal returns False.
                 logger.warning("the lease %s could not be renewed", grant.name, exc_info=True)
                 continue
             if not is_held:
@@ -88,18 +84,29 @@ class OvertakenError(Exception):
 
 @dataclass(slots=True)
 class RunLease:
-    """The lease on advancing a run."""
+    """The lease that a process holds while it advances a run."""
 
     leases: Leases
     grant: Grant
     renewed_at: float
+    is_lost: bool = False
+
+    @contextmanager
+    def kept(self) -> Generator[None]:
+        """Renew the lease while the body runs, because a single write may take minutes.
+
+        If the lease expired meanwhile, another process could write to the same event file.
+        """
+        with heartbeat(self.leases, self.grant, self._lose):
+            yield
+
+    def _lose(self) -> None:
+        self.is_lost = True
 
     def require(self) -> None:
-        """Raise if another process may have begun to advance the run.
-
-        Raises:
-            OvertakenError: The lease is lost.
-        """
+        """Raise `OvertakenError` if another process may have begun to advance the run."""
+        if self.is_lost:
+            raise OvertakenError
         now = time.monotonic()
         if now - self.renewed_at < SURE_SECONDS:
             return
@@ -109,7 +116,7 @@ class RunLease:
 
 
 def acquire_run_lease(leases: Leases, name: str, patience_seconds: float) -> RunLease | None:
-    """Return the lease on advancing a run; None if another kept it for `patience_seconds`."""
+    """Return the lease for advancing a run; None if it is still taken after `patience_seconds`."""
     gives_up_at, holder = time.monotonic() + patience_seconds, uuid.uuid4().hex
     while True:
         asked_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""The tail of a run's program output, for display."""
+"""Finds the last lines that a run's cache or train program printed, for display."""
 
 import os
 from dataclasses import dataclass
@@ -7,11 +7,10 @@ from pathlib import Path
 from training.pipeline.run_view import stage_keys
 from training.pipeline.runtime import Runtime
 from training.runs.state import Run, StageStatus
-from training.store_keys import RunKeys
 from training.vocabulary import StageKey
 
 TAIL_BYTES = 6_000
-_PRINTING = ("cache", "train")
+PRINTING = ("cache", "train")  # the stages that have a log
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class LogTail:
 
 
 def end_of(log: Path) -> bytes:
-    """Return the last few thousand bytes of a log; empty if it does not exist."""
+    """Return at most the last 6,000 bytes of a log; b"" if it does not exist."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
@@ -34,30 +33,42 @@ def end_of(log: Path) -> bytes:
 
 
 def log_tail(runtime: Runtime, run: Run) -> LogTail | None:
-    """Return the log tail of the running stage, else of the failed or last one; or None."""
-    begun = [k for k in stage_keys(run.spec) if k.stage in _PRINTING and run.stage(k).attempt]
+    """Return the end of a running stage's log, or else of a failed stage's, or else of the newest.
+
+    Only `cache` and `train` have a log; return None if neither has written anything.
+    """
+    begun = [k for k in stage_keys(run.spec) if k.stage in PRINTING and run.stage(k).attempt]
     working = [key for key in begun if run.stage(key).status is StageStatus.RUNNING]
     failed = [key for key in begun if run.stage(key).status is StageStatus.FAILED]
-    for key in (*working, *failed, *reversed(begun)):
-        attempt = run.stage(key).attempt
-        if data := _read(runtime, run, key, attempt, is_working=key in working):
-            return LogTail(key, attempt, _lines(data))
-    return None
+    found = (_tail(runtime, run, key) for key in (*working, *failed, *reversed(begun)))
+    return next(filter(None, found), None)
 
 
-def _read(runtime: Runtime, run: Run, key: StageKey, attempt: int, *, is_working: bool) -> bytes:
-    guild, name = run.spec.guild, run.spec.name
-    shown = runtime.board.read(RunKeys(guild, name).log_tail(key)) if is_working else None
-    if shown:
+def log_tails(runtime: Runtime, run: Run) -> list[LogTail]:
+    """Return the end of each expert's training log; if none exists, that of the cache stage's."""
+    found = [_tail(runtime, run, StageKey("train", expert.name)) for expert in run.spec.experts]
+    trained = [tail for tail in found if tail is not None]
+    return trained or [tail for tail in [_tail(runtime, run, StageKey("cache"))] if tail]
+
+
+def _tail(runtime: Runtime, run: Run, key: StageKey) -> LogTail | None:
+    attempt = run.stage(key).attempt
+    data = _read(runtime, run, key, attempt) if attempt else b""
+    return LogTail(key, attempt, _lines(data)) if data else None
+
+
+def _read(runtime: Runtime, run: Run, key: StageKey, attempt: int) -> bytes:
+    keys, is_working = run.spec.keys, run.stage(key).status is StageStatus.RUNNING
+    if is_working and (shown := runtime.live.read(keys.log_tail(key))):
         return shown
     try:
-        return runtime.store.read(RunKeys(guild, name).log(key, attempt))[-TAIL_BYTES:]
+        return runtime.store.read(keys.log(key, attempt))[-TAIL_BYTES:]
     except FileNotFoundError:
         return b""
 
 
 def _lines(data: bytes) -> str:
-    """Return whole lines; of a progress bar, the last drawing."""
+    """Return the complete lines as text, with only the last state of each progress bar."""
     text = data.decode("utf-8", "replace")
     lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
     return "\n".join(lines[1:] if len(data) >= TAIL_BYTES else lines).strip() + "\n"

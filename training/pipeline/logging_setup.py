@@ -1,12 +1,12 @@
-"""Where a program of the project tells what it does: its standard error."""
+"""Sets up logging to standard error, for all programs."""
 
 import logging
 
 
 def log_to_stderr(form: str = "%(levelname)s %(message)s") -> None:
-    """Print what is logged from INFO on, but for the addresses that HTTP clients ask.
+    """Log at level INFO, but not the URLs of HTTP requests.
 
-    Those are signed: whoever reads a log could fetch what they lead to.
+    Those URLs are signed, so anybody who reads the log could download the files.
     """
     logging.basicConfig(level=logging.INFO, format=form)
     for client in ("httpx", "httpx2"):

@@ -1,4 +1,4 @@
-"""Plans the stages of a run: dependencies, device and commands of each."""
+"""Plans the stages of a run: what each one waits for, its device and its commands."""
 
 import json
 from collections.abc import Mapping
@@ -7,61 +7,61 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
 from training import store_keys
-from training.catalogue.models import Model, WeightFile, find_model
+from training.catalogue.models import Model, WeightFile
 from training.dataset.config.group import GroupPlan
 from training.dataset.config.toml_file import render_toml
 from training.errors import RequestError
 from training.estimates.gpu_memory import MemoryUse, shapes_of
 from training.musubi.commands import BaseFile, CacheLatents, CacheText, TrainNetwork, Weights
+from training.musubi.launcher.fast.compile_cache import FOLDER_VARIABLE, STORED_VARIABLE
 from training.ports import Engine
 from training.runs.hyperparameters import SpeedLoraSettings
 from training.runs.spec import ExpertSpec, RunSpec
-from training.vocabulary import ExpertName, StageKey
+from training.vocabulary import ExpertName, StageKey, StageName
 
 Device = Literal["cpu", "gpu"]
 
 
+def device_of(stage: StageName) -> Device:
+    """Return the device that a stage holds while it works."""
+    return "gpu" if stage in ("cache", "train") else "cpu"
+
+
 class Places(Protocol):
-    """Local paths for the keys of a store."""
+    """The part of `Store` that maps keys to local paths."""
 
-    def path(self, key: str) -> Path:
-        """Return the path of what is stored at `key`."""
-        ...
-
-    def staging_path(self, key: str) -> Path:
-        """Return the path for making what will be stored at `key`."""
-        ...
+    def path(self, key: str) -> Path: ...
+    def staging_path(self, key: str) -> Path: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedStage:
-    """One stage: the stages it waits for, the device it holds, the commands it runs."""
+    """A stage, the stages that must succeed before it, and the commands that it runs."""
 
     key: StageKey
-    device: Device
     needs: tuple[StageKey, ...] = ()
     commands: tuple[tuple[str, ...], ...] = ()
 
+    @property
+    def device(self) -> Device:
+        return device_of(self.key.stage)
+
 
 class Planner:
-    """Plans the stages of one run; `places` maps keys to local paths."""
+    """Plans the stages of one run."""
 
-    def __init__(self, spec: RunSpec, groups: GroupPlan, engine: Engine, places: Places) -> None:
-        self.spec = spec
-        self.model: Model = find_model(spec.model)
-        self.groups = groups
-        self.engine = engine
+    def __init__(
+        self, spec: RunSpec, model: Model, groups: GroupPlan, engine: Engine, places: Places
+    ) -> None:
+        self.spec, self.model, self.groups, self.engine = spec, model, groups, engine
         self._path, self._staging_path = places.path, places.staging_path
 
     def stages(self) -> tuple[PlannedStage, ...]:
-        """Return all stages of the run in dependency order."""
         prepare, fetch, cache = (StageKey(name) for name in ("prepare", "fetch", "cache"))
         found = [
-            PlannedStage(key=prepare, device="cpu"),
-            PlannedStage(key=fetch, device="cpu"),
-            PlannedStage(
-                key=cache, device="gpu", needs=(prepare, fetch), commands=self.cache_commands()
-            ),
+            PlannedStage(key=prepare),
+            PlannedStage(key=fetch),
+            PlannedStage(key=cache, needs=(prepare, fetch), commands=self.cache_commands()),
         ]
         for expert in self.spec.experts:
             found += self._expert_stages(expert, fetch, cache)
@@ -75,19 +75,17 @@ class Planner:
         stages: list[PlannedStage] = []
         if expert.speed_lora is not None:
             command = self.merge_command(expert, expert.speed_lora)
-            stages.append(
-                PlannedStage(key=merge, device="cpu", needs=(fetch,), commands=(command,))
-            )
+            stages.append(PlannedStage(key=merge, needs=(fetch,), commands=(command,)))
         needs = (cache, *(stage.key for stage in stages))
         command = self.train_command(expert.name)
         return [
             *stages,
-            PlannedStage(key=train, device="gpu", needs=needs, commands=(command,)),
-            PlannedStage(key=publish, device="cpu", needs=(train,)),
+            PlannedStage(key=train, needs=needs, commands=(command,)),
+            PlannedStage(key=publish, needs=(train,)),
         ]
 
     def cache_commands(self) -> tuple[tuple[str, ...], ...]:
-        """Return the commands that make missing latent and text caches, in that order."""
+        """Return two commands: one makes the missing latent caches, one the missing text caches."""
         keys = self.spec.keys
         latents = CacheLatents(
             model=self.model,
@@ -106,27 +104,31 @@ class Planner:
     def environment(self) -> Mapping[str, str]:
         """Return the extra environment variables of the run's programs.
 
-        They never use the network: the fetch stage has downloaded everything.
+        They keep the programs off the network: the fetch stage has downloaded every file.
         """
         cache = self._staging_path(store_keys.hub_cache(self.engine.name))
+        compiled = store_keys.compiled(self.engine.name)
         return {
             **self.engine.environment(),
-            "HF_HUB_CACHE": str(cache),
+            FOLDER_VARIABLE: self._staging_path(compiled).as_posix(),
+            STORED_VARIABLE: self._path(compiled).as_posix(),
+            "HF_HUB_CACHE": cache.as_posix(),
             "HF_HUB_OFFLINE": "1",
         }
 
     def merge_command(self, expert: ExpertSpec, speed_lora: SpeedLoraSettings) -> tuple[str, ...]:
-        """Return the merge of one expert as a command line, for display.
+        """Return a command line that would merge one expert's base; it is only displayed.
 
-        The stage merges in-process, to a content address; the shown output is a link to it.
+        The merge stage does the same in its own process. It writes the merged base to a path named
+        after the inputs' hashes, and makes this command's `--out` path a link to it.
         """
         base = store_keys.weight(self.engine.name, self.model.expert(expert.name).dit)
         lora = store_keys.weight(self.engine.name, speed_lora.weight_file)
         return (
-            *("lorabot", "merge", "--base", str(self._path(base))),
-            *("--lora", str(self._path(lora)), "--strength", f"{speed_lora.strength:g}"),
+            *("lorabot", "merge", "--base", self._path(base).as_posix()),
+            *("--lora", self._path(lora).as_posix(), "--strength", f"{speed_lora.strength:g}"),
             *("--expect", str(self.engine.module_count(self.model))),
-            *("--out", str(self.dit(expert))),
+            *("--out", self.dit(expert).as_posix()),
         )
 
     def train_command(
@@ -150,9 +152,9 @@ class Planner:
         return self.engine.command(train.script, train.arguments())
 
     def _comment(self, name: ExpertName, merge_receipt: str | None) -> str:
-        """Return the training comment that identifies an expert's checkpoints and states.
+        """Return the training comment: JSON that records which run made a checkpoint or state.
 
-        `merge_receipt` is the hash of the base's merge receipt, if it was merged.
+        `merge_receipt` is the hash of the merge receipt, if the base was merged with a speed LoRA.
         """
         facts = {
             "run": self.spec.name,
@@ -167,7 +169,10 @@ class Planner:
         return json.dumps(facts, separators=(",", ":"))
 
     def memory_use(self, name: ExpertName | None = None) -> MemoryUse:
-        """Return the GPU memory use of training one expert, or of caching if `name` is None."""
+        """Return what determines how much GPU memory an expert's training takes.
+
+        If `name` is None, return this for caching instead.
+        """
         shapes = shapes_of(self.groups)
         if name is None:
             return MemoryUse(shapes=shapes, swappable=0)
@@ -185,7 +190,7 @@ class Planner:
         return self._path(self.spec.keys.initial_weights(expert.name, expert.start.sha256))
 
     def dit(self, expert: ExpertSpec) -> Path:
-        """Return the base model that an expert trains on; merged if it has a speed LoRA."""
+        """Return the path of an expert's base model: the merged one if it has a speed LoRA."""
         base = self.model.expert(expert.name).dit
         if expert.speed_lora is None:
             return self._path(store_keys.weight(self.engine.name, base))
@@ -204,21 +209,18 @@ class Planner:
 
     @property
     def dataset_config(self) -> Path:
-        """Return the run's dataset TOML."""
         return self._staging_path(self.spec.keys.dataset_config)
 
     def dataset_toml(self) -> str:
-        """Return the text of the run's dataset TOML."""
         caches = self._staging_path(self.spec.keys.caches)
         return render_toml(
             self.groups,
-            media=PurePosixPath(self._path(self.prepared_key)),
-            caches=PurePosixPath(caches),
+            media=PurePosixPath(self._path(self.prepared_key).as_posix()),
+            caches=PurePosixPath(caches.as_posix()),
         )
 
     @property
     def prepared_key(self) -> str:
-        """Return the key of the repaired dataset."""
         return store_keys.prepared(self.spec.guild, self.spec.dataset.version)
 
     @property
@@ -233,14 +235,14 @@ class Planner:
 
 
 def steps_per_epoch(groups: GroupPlan) -> int:
-    """Return the optimizer steps of one epoch.
+    """Return the number of optimizer steps per epoch.
 
     Raises:
-        RequestError: No group of the dataset yields an item.
+        RequestError: There are no items to train on.
     """
     if not groups.items:
         raise RequestError(
             "The dataset yields nothing to train on: " + " ".join(groups.left_out),
-            "Add images, or clips of at least one frame at 16 frames a second.",
+            "Add images, or clips that are long enough for at least one group.",
         )
     return groups.steps_per_epoch

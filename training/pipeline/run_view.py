@@ -1,20 +1,26 @@
-"""A run as shown to users: folded events, latest progress, position in the queue."""
+"""A run as users see it: its state from events, its latest progress, its place in the queue."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from training.estimates.prices import PriceList
 from training.files.parallel import each
 from training.pipeline.runtime import Runtime
 from training.runs.spec import RunSpec
-from training.runs.state import Run, StageState, StageStatus
-from training.store_keys import RunKeys
-from training.vocabulary import ExpertName, StageKey
+from training.runs.state import Run, StageStatus
+from training.vocabulary import ExpertName, StageKey, Trouble
 
 
 class Progress(BaseModel):
-    """The latest progress of one stage; it may be stale. `done` counts items or layers."""
+    """The latest progress of one stage; it may be outdated or come from an earlier attempt.
+
+    `done` and `total` count bytes, items or layers, depending on the stage. `at` is when the stage
+    reported it; None in runs of earlier versions.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -27,6 +33,8 @@ class Progress(BaseModel):
     average_loss: float | None = None
     learning_rate: float | None = None
     seconds_per_step: float | None = None
+    attempt: int | None = None
+    at: datetime | None = None
 
 
 class Metric(BaseModel):
@@ -50,45 +58,61 @@ class ExpertView(BaseModel):
     total_steps: int
     loss: float | None
     checkpoints: tuple[str, ...]
+    gpu: str | None = None
 
 
 class RunSummary(BaseModel):
-    """The stable fields of `lorabot runs --json`."""
+    """A run in a listing.
+
+    Scripts read these fields from the `--json` output, so their names and types must not change. A
+    damaged run has the default values.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     name: str
-    model: str
-    dataset: str
+    model: str = "?"
+    dataset: str = "?"
     state: str
-    stage: str | None
-    experts: tuple[ExpertView, ...]
-    error: str | None
-    engine: str
-    created_at: str
+    stage: str | None = None
+    experts: tuple[ExpertView, ...] = ()
+    error: str | None = None
+    engine: str = "?"
+    created_at: str = ""
+    trouble: Trouble | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
-    """A run with everything that its card shows."""
+    """A run with everything that its card shows.
+
+    Attributes:
+        positions: Places in the backend's queue, for queued stages.
+        obstacle: What keeps its waiting stages from starting, or its running stages from storing
+            their results; None if nothing does.
+        starts_at: When the run should get a GPU; None if it waits for none or that is unknown.
+        prices: GPU prices; None if the run has used no GPU or its stages cost nothing.
+    """
 
     run: Run
     keys: tuple[StageKey, ...]
     progress: Mapping[StageKey, Progress]
     positions: Mapping[StageKey, int]
+    obstacle: str | None = None
+    starts_at: datetime | None = None
+    prices: PriceList | None = None
 
     @property
     def spec(self) -> RunSpec:
-        """Return what was asked for."""
         return self.run.spec
 
     def current(self) -> tuple[StageKey, ...]:
-        """Return the stages that run or are queued, in the run's order."""
+        """Return the stages that are running, queued or interrupted, in display order."""
         alive = (StageStatus.RUNNING, StageStatus.SUBMITTED, StageStatus.INTERRUPTED)
         return tuple(key for key in self.keys if self.run.stage(key).status in alive)
 
     def expert(self, name: ExpertName) -> ExpertView:
-        """Return an expert's progress from durable events, or from newer progress reports."""
+        """Return an expert's progress from the newer of its events and its live progress."""
         state = self.run.expert(name)
         newest = self.progress.get(StageKey("train", name), Progress())
         settings = self.spec.expert(name).settings
@@ -100,10 +124,21 @@ class RunView:
             total_steps=self.spec.steps_per_epoch * settings.epochs,
             loss=newest.average_loss if newest.average_loss is not None else state.loss,
             checkpoints=tuple(checkpoint.file for checkpoint in state.checkpoints),
+            gpu=self.run.stage(StageKey("train", name)).gpu,
         )
 
+    def last_sign_of_life(self) -> datetime | None:
+        """Return when a running stage last began or reported progress; None if no stage runs."""
+        signs: list[datetime] = []
+        for key in self.keys:
+            stage = self.run.stage(key)
+            if stage.status is StageStatus.RUNNING:
+                newest = self.progress.get(key, Progress())
+                told_at = newest.at if newest.attempt == stage.attempt else None
+                signs += [at for at in (stage.attempt_started_at, told_at) if at is not None]
+        return max(signs, default=None)
+
     def summary(self) -> RunSummary:
-        """Return the stable fields of a listing."""
         current = self.current()
         error = f"{self.run.cause} {self.run.fix}".strip()
         return RunSummary(
@@ -113,25 +148,11 @@ class RunView:
             state=self.run.status.value,
             stage=str(current[0].stage) if current and not self.run.status.is_final else None,
             experts=tuple(self.expert(expert.name) for expert in self.spec.experts),
-            error=error or None,
+            error=error or self.obstacle,
             engine=self.spec.engine,
-            created_at=self.spec.created_at.isoformat(timespec="seconds"),
+            trouble=self.run.trouble,
+            created_at=self.spec.created_at.isoformat(timespec="microseconds"),
         )
-
-
-def damaged_summary(name: str, error: str) -> RunSummary:
-    """Return the summary of a run whose record cannot be read."""
-    return RunSummary(
-        name=name,
-        model="?",
-        dataset="?",
-        state="damaged",
-        stage=None,
-        experts=(),
-        error=error,
-        engine="?",
-        created_at="",
-    )
 
 
 def stage_keys(spec: RunSpec) -> tuple[StageKey, ...]:
@@ -142,40 +163,58 @@ def stage_keys(spec: RunSpec) -> tuple[StageKey, ...]:
     return (*keys, *(StageKey("publish", expert.name) for expert in spec.experts))
 
 
-def view_run(runtime: Runtime, guild: str, name: str) -> RunView:
-    """Return the current view of a run.
-
-    Raises:
-        NotFoundError: The guild has no such run.
-    """
-    return view_of(runtime, runtime.log(guild, name).load())
-
-
 def view_of(runtime: Runtime, run: Run) -> RunView:
-    """Return the view of a loaded run."""
     keys = stage_keys(run.spec)
-    looks = each(lambda key: _look(runtime, run, key), keys)
-    progress = {key: found for key, (found, _) in zip(keys, looks, strict=True) if found}
-    places = zip(keys, (place for _, place in looks), strict=True)
+    looked_up = [key for key in keys if _is_looked_up(run, key)]
+    looks = each(lambda key: _look(runtime, run, key), looked_up)
+    progress = {key: found for key, (found, _) in zip(looked_up, looks, strict=True) if found}
+    places = zip(looked_up, (place for _, place in looks), strict=True)
     positions = {key: place for key, place in places if place is not None}
-    return RunView(run=run, keys=keys, progress=progress, positions=positions)
+    working = any(run.stage(key).status is StageStatus.RUNNING for key in keys)
+    waits = bool(positions) or not (working or run.status.is_final)
+    obstacle = None if run.status.is_final else runtime.shortage()
+    if obstacle is None and waits:
+        obstacle = runtime.backend.obstacle()
+    has_gpu = any(stage.gpu is not None for stage in run.stages.values())
+    return RunView(
+        run=run,
+        keys=keys,
+        progress=progress,
+        positions=positions,
+        obstacle=obstacle,
+        prices=runtime.prices() if runtime.is_billed and has_gpu else None,
+    )
+
+
+def _is_looked_up(run: Run, key: StageKey) -> bool:
+    """Return whether the card shows progress or a queue position for a stage."""
+    stage = run.stage(key)
+    live = (StageStatus.RUNNING, StageStatus.SUBMITTED)
+    return stage.attempt > 0 and (key.stage == "train" or stage.status in live)
 
 
 def _look(runtime: Runtime, run: Run, key: StageKey) -> tuple[Progress | None, int | None]:
-    """Return the latest progress of a stage and its queue position, querying only if needed."""
+    """Return a stage's latest progress and queue position, each None if the card omits it."""
     stage = run.stage(key)
-    if stage.attempt == 0:
-        return None, None
     progress = None
-    if _shows_progress(key, stage):
-        progress = _progress(runtime, run.spec.guild, run.spec.name, key)
+    # The card keeps showing a train stage's last progress after the stage has ended.
+    if key.stage == "train" or stage.status is StageStatus.RUNNING:
+        data = runtime.live.read(run.spec.keys.progress(key))
+        progress = _progress(data) if data is not None else None
     if stage.status is not StageStatus.SUBMITTED or run.status.is_final:
         return progress, None
     return progress, runtime.backend.state(stage.handle).position
 
 
+def _progress(data: bytes) -> Progress | None:
+    try:
+        return Progress.model_validate_json(data)
+    except ValidationError:
+        return None  # damaged; the next update replaces it
+
+
 def metrics(runtime: Runtime, spec: RunSpec, name: ExpertName) -> list[Metric]:
-    """Return every step of one expert once; a later attempt's value replaces an earlier one."""
+    """Return one expert's metrics in step order; for a repeated step, only the newest."""
     key = StageKey("train", name)
     steps: dict[int, Metric] = {}
     attempts = runtime.log(spec.guild, spec.name).load().stage(key).attempt
@@ -185,18 +224,7 @@ def metrics(runtime: Runtime, spec: RunSpec, name: ExpertName) -> list[Metric]:
         except FileNotFoundError:
             continue
         for line in data[: data.rfind(b"\n") + 1].splitlines():
-            metric = Metric.model_validate_json(line)
-            steps[metric.step] = metric
+            with suppress(ValidationError):  # a damaged line
+                metric = Metric.model_validate_json(line)
+                steps[metric.step] = metric
     return [steps[step] for step in sorted(steps)]
-
-
-def _shows_progress(key: StageKey, stage: StageState) -> bool:
-    """Return whether a stage's progress is worth a query; for training also after its end."""
-    if key.stage == "train":
-        return stage.attempt > 0
-    return stage.status is StageStatus.RUNNING
-
-
-def _progress(runtime: Runtime, guild: str, name: str, key: StageKey) -> Progress | None:
-    data = runtime.board.read(RunKeys(guild, name).progress(key))
-    return Progress.model_validate_json(data) if data is not None else None

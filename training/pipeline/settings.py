@@ -1,4 +1,4 @@
-"""Settings of stages, read from the environment; the same for stages and the bot."""
+"""Settings of stages. Both the stages and the bot read them from the environment."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -6,10 +6,14 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from training.dataset.limits import GIB, Limits
+from training.dataset.limits import Limits
+from training.files.sizes import GIB
 from training.musubi.launcher.program import DEFAULT_STATE_SECONDS
+from training.pipeline.runtime import DEFAULT_CACHE_SECONDS
 
 PREFIX = "LORABOT_"
+# A Modal Volume accepts only a few writes a minute, and all stages of all runs share that limit.
+DEFAULT_WRITE_SECONDS = 20.0
 
 
 class StageSettings(BaseSettings):
@@ -19,27 +23,42 @@ class StageSettings(BaseSettings):
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore"
     )
 
-    dataset_files: Annotated[int, Field(ge=1, description="entries of a zip")] = 10_000
-    dataset_zip_gib: Annotated[float, Field(gt=0, description="size of a zip")] = 6.0
-    dataset_unpacked_gib: Annotated[float, Field(gt=0, description="its files, unpacked")] = 8.0
+    dataset_files: Annotated[int, Field(ge=1, description="limit on entries in a zip")] = 10_000
+    dataset_zip_gib: Annotated[float, Field(gt=0, description="limit on the size of a zip")] = 6.0
+    dataset_unpacked_gib: Annotated[
+        float, Field(gt=0, description="limit on the total size of a zip's unpacked files")
+    ] = 8.0
     dataset_ratio: Annotated[
-        int, Field(ge=1, description="unpacked over packed size, over 64 MiB")
+        int,
+        Field(ge=1, description="limit on unpacked bytes per packed byte; checked above 64 MiB"),
     ] = 100
-    dataset_seconds: Annotated[int, Field(ge=1, description="for looking at all files")] = 3600
+    dataset_seconds: Annotated[
+        int, Field(ge=1, description="time limit for checking a dataset")
+    ] = 3600
     image_megapixels: Annotated[float, Field(gt=0)] = 50.0
-    clip_megapixels: Annotated[float, Field(gt=0, description="of one frame")] = 9.5
+    clip_megapixels: Annotated[
+        float, Field(gt=0, description="limit on the frame size of a clip")
+    ] = 9.5
     clip_seconds: Annotated[int, Field(ge=1)] = 300
-    decoder_seconds: Annotated[int, Field(ge=1, description="for one image or clip")] = 600
-    decoder_gib: Annotated[
-        float, Field(ge=1, description="address space of a decoding process")
-    ] = 4.0
+    decoder_seconds: Annotated[
+        int, Field(ge=1, description="time limit for decoding one image or clip")
+    ] = 600
+    decoder_gib: Annotated[float, Field(ge=1, description="memory limit of a decoding process")] = (
+        4.0
+    )
     state_seconds: Annotated[
-        float, Field(gt=0, description="time between two training states saved by the trainer")
+        float, Field(gt=0, description="time between two saved training states")
     ] = DEFAULT_STATE_SECONDS
+    cache_seconds: Annotated[
+        float,
+        Field(gt=0, description="time between two writes of finished cache files"),
+    ] = DEFAULT_CACHE_SECONDS
+    write_seconds: Annotated[
+        float, Field(ge=0, description="how long small writes wait on Modal, to be stored together")
+    ] = DEFAULT_WRITE_SECONDS
 
     @property
     def limits(self) -> Limits:
-        """Return how much an upload may ask of the machine that looks at it."""
         return Limits(
             files=self.dataset_files,
             archive_bytes=round(self.dataset_zip_gib * GIB),
@@ -57,10 +76,9 @@ class StageSettings(BaseSettings):
 # Variables that a deployment passes on to the stages.
 STAGE_VARIABLES = (
     *(f"{PREFIX}{name.upper()}" for name in StageSettings.model_fields),
-    "HF_ENDPOINT",  # read by huggingface_hub: the mirror that weights are fetched from
+    "HF_ENDPOINT",  # the mirror from which huggingface_hub downloads weights
 )
 
 
 def chosen(names: tuple[str, ...], environment: Mapping[str, str]) -> dict[str, str | None]:
-    """Return the variables that are set and not empty."""
     return {name: environment[name] for name in names if environment.get(name)}

@@ -1,62 +1,81 @@
-"""Runs one attempt of a stage: lease, heartbeat, events, failures."""
+"""Runs one attempt of a stage: holds its lease, writes its events, records its failure."""
 
+import errno
+import json
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
 from training.errors import TrainingError
+from training.files.atomic import make_directory
+from training.files.disk_space import is_full, when_room
 from training.pipeline.advance import lease_name, request_advance
 from training.pipeline.leases import heartbeat, hold_lease
 from training.pipeline.log_tail import end_of
-from training.pipeline.plan import Planner
+from training.pipeline.plan import Planner, device_of
 from training.pipeline.runtime import Runtime
-from training.ports import Board, Call, Grant
+from training.pipeline.stage_writes import Made, StageInterruptedError, StageWrites, stage_lines
+from training.ports import BusyError, Call, Grant, LiveValues, StoreChanges
 from training.runs import events as ev
-from training.runs.event_log import RunLog, Writer
-from training.runs.events import StageBody, StageEvent
+from training.runs.event_log import RunLog
+from training.runs.events import StageEvent
 from training.runs.spec import RunSpec
 from training.runs.state import Run, StageStatus
 from training.store_keys import RunKeys
-from training.vocabulary import StageKey
+from training.vocabulary import ExpertName, StageKey
 
 
 class ProgressReporter:
-    """Updates one value on a board; updates that come too fast are dropped."""
+    """Publishes a stage's progress, and drops updates that follow the last one too closely."""
 
-    def __init__(self, board: Board, key: str) -> None:
-        self._board, self._key = board, key
+    def __init__(self, live: LiveValues, key: str) -> None:
+        self._live, self._key = live, key
         self._told_at = float("-inf")
 
     def tell(self, data: bytes, *, is_last: bool = False) -> None:
-        """Update the value; the last one of a stage is never dropped."""
-        if is_last or monotonic() - self._told_at >= self._board.pause_seconds:
+        """Publish `data`; drop it if it follows the last update too closely and is not the last."""
+        if is_last or monotonic() - self._told_at >= self._live.pause_seconds:
             self._told_at = monotonic()
-            self._board.show(self._key, data)
+            self._live.publish(self._key, data)
 
 
 logger = logging.getLogger(__name__)
-
-
-class StageInterruptedError(Exception):
-    """The attempt cannot continue for external reasons; the next attempt may."""
+# The start of a stage is stored after this fraction of the usual wait, because users watch for it.
+_SHARE_OF_START = 0.25
+# Errors of network drives, and of Modal's Volumes, which are mounted like network drives.
+_FAULTS_OF_DRIVES = (
+    *(errno.EIO, errno.ESTALE, errno.ENOTCONN),
+    *(errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH),
+)
+_TRIES_TO_END = 3  # tries to store the final event; in each, the store itself retries for a while
 
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """The outcome of a successful stage."""
+    """The outcome of a successful stage.
+
+    Attributes:
+        reused: Whether all results existed already, so that the stage made nothing.
+        note: A remark for the card, such as `3 of 9 files fetched`.
+        made: Files and records to store in the same write as the stage's final event.
+    """
 
     reused: bool = False
     note: str = ""
+    made: Made = field(default_factory=Made)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageContext:
-    """The context of one attempt of a stage."""
+    """What a stage's function gets for one attempt: the run, its plan, and access to the store.
+
+    Once another attempt holds the stage's lease, `writes` raises `StageInterruptedError`.
+    """
 
     runtime: Runtime
     spec: RunSpec
@@ -65,67 +84,54 @@ class StageContext:
     attempt: int
     grant: Grant
     stopping: threading.Event
-    _log: RunLog
+    writes: StageWrites
     _reporter: ProgressReporter
-    _write_lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def expert(self) -> ExpertName:
+        if self.key.expert is None:
+            raise ValueError(f"{self.key} is not a stage of one expert")
+        return self.key.expert
 
     def path(self, key: str) -> Path:
-        """Return the local path of what is stored at `key`."""
         return self.runtime.store.path(key)
 
     def staging_path(self, key: str) -> Path:
         """Return a staging path for `key`; its parent directory exists."""
         place = self.runtime.store.staging_path(key)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(place.parent)
         return place
 
-    def keep(self, *keys: str) -> None:
-        """Store the staged files of these keys, unless another attempt took over.
-
-        Raises:
-            StageInterruptedError: This attempt no longer holds the stage's lease.
-        """
-        self._require_grant()
-        self.runtime.store.keep(*keys)
-
-    def emit(self, body: StageBody) -> None:
-        """Write an event, unless a newer attempt has taken over.
-
-        Raises:
-            StageInterruptedError: This attempt no longer holds the stage's lease.
-        """
-        with self._write_lock:
-            self._require_grant()
-            _append(self._log, self.runtime, self.key, self.attempt, body)
-
-    def report_progress(self, data: bytes, *, is_last: bool = False) -> None:
+    def report_progress(self, progress: Mapping[str, object], *, is_last: bool = False) -> None:
         """Publish the latest progress; all but the last update may be dropped."""
-        self._reporter.tell(data, is_last=is_last)
+        now = self.runtime.clock().isoformat()
+        told = {**progress, "attempt": self.attempt, "at": now}
+        self._reporter.tell(json.dumps(told).encode(), is_last=is_last)
 
     def show_log(self, log: Path) -> None:
-        """Publish the log tail of this attempt."""
         key = self.spec.keys.log_tail(self.key)
-        self.runtime.board.show(key, end_of(log))
-
-    def _require_grant(self) -> None:
-        if not self.runtime.leases.renew(self.grant):
-            self.stopping.set()
-            raise StageInterruptedError("another attempt has taken over")
+        self.runtime.live.publish(key, end_of(log))
 
     def check_stopping(self) -> None:
-        """Raise if the attempt was told to stop.
-
-        Raises:
-            StageInterruptedError: A signal arrived or the lease was lost.
-        """
+        """Raise `StageInterruptedError` if a stop was requested or the lease is lost."""
         if self.stopping.is_set():
             raise StageInterruptedError("stopped on request")
 
     @contextmanager
-    def shared(self, name: str, key: str) -> Generator[None]:
-        """Hold a lease on shared work at or below `key`; wait while another run holds it."""
+    def shared(self, key: str, *names: str) -> Generator[None]:
+        """Hold the leases `names` while the body makes files that several runs share.
+
+        First wait until other runs release these leases, then refresh `key` to see what they
+        stored there.
+        """
         leases, holder = self.runtime.leases, self.grant.holder
-        with hold_lease(leases, name, holder=holder, wait=self._wait, on_lost=self.stopping.set):
+        with ExitStack() as stack:
+            # All attempts take leases in sorted order, so that no two attempts block each other.
+            for name in sorted(names):
+                held = hold_lease(
+                    leases, name, holder=holder, wait=self._wait, on_lost=self.stopping.set
+                )
+                stack.enter_context(held)
             self.runtime.store.refresh(key)
             yield
 
@@ -140,20 +146,24 @@ StageFunction = Callable[[StageContext], StageResult]
 def run_stage(
     runtime: Runtime, call: Call, function: StageFunction, stopping: threading.Event
 ) -> StageStatus | None:
-    """Run one attempt of a stage and advance the run; None if another attempt is alive.
+    """Run one attempt of a stage, then advance the run; return None if the attempt must not run.
 
-    Expected failures become `StageFailed`, interruptions `StageStopped`; anything else is recorded
-    and re-raised.
+    A known error is recorded as `StageFailed`, and an interruption as `StageStopped`. An unexpected
+    exception is recorded as `StageFailed` and raised again.
     """
     log = runtime.log(call.guild, call.run)
     if _is_over(log.load(), call):
-        # Without taking the lease, which the next attempt may need.
+        # Check without taking the lease, because the next attempt may need it right now.
         request_advance(runtime, call.guild, call.run)
         return None
     name = lease_name(call.guild, call.run, call.key)
-    # Containers can share host names and process ids.
+    # The holder's name is random, because containers can share host names and process ids.
     holder = f"{call.name}/{uuid.uuid4().hex}"
-    grant = runtime.leases.acquire(name, holder=holder, attempt=call.attempt)
+    grant = when_room(
+        lambda: runtime.leases.acquire(name, holder=holder, attempt=call.attempt),
+        patience_seconds=runtime.room_seconds,
+        pause=stopping.wait,
+    )
     if grant is None:
         logger.warning("run %s: another attempt holds %s", call.run, call.key)
         return None
@@ -170,42 +180,45 @@ def run_stage(
         attempt=call.attempt,
         grant=grant,
         stopping=stopping,
-        _log=log,
-        _reporter=ProgressReporter(runtime.board, RunKeys(call.guild, call.run).progress(call.key)),
+        writes=StageWrites(runtime, log, call, grant, stopping),
+        _reporter=ProgressReporter(runtime.live, RunKeys(call.guild, call.run).progress(call.key)),
     )
     with heartbeat(runtime.leases, grant, stopping.set):
-        status = _attempt(context, function)
+        try:
+            status = _attempt(context, function)
+        finally:
+            context.writes.forget()
     runtime.leases.release(grant)
     request_advance(runtime, call.guild, call.run)
     return status
 
 
-def _append(log: RunLog, runtime: Runtime, key: StageKey, attempt: int, body: StageBody) -> None:
-    """Append to the event file of one attempt of a stage."""
-    event = StageEvent(at=runtime.clock(), key=key, attempt=attempt, body=body)
-    log.append(Writer(name=str(key), attempt=attempt), event)
-
-
 def _was_cut_off(runtime: Runtime, log: RunLog, run: Run, call: Call) -> bool:
-    """Record, and return, whether this attempt already ran in a container that is gone.
+    """Return whether this attempt started in a container that is gone now; if so, record its end.
 
-    Continuing under the same number would overwrite its files, such as metrics.
+    Such an attempt must not run again, because it would overwrite the files that have its number,
+    such as its metrics.
     """
     stage = run.stage(call.key)
     if stage.attempt != call.attempt or stage.status is not StageStatus.RUNNING:
         return False
     logger.warning("run %s: %s attempt %d was cut off", call.run, call.key, call.attempt)
-    stopped = ev.StageStopped(reason="its machine was taken away")
-    _append(log, runtime, call.key, call.attempt, stopped)
+    stopped = StageEvent(
+        at=runtime.clock(),
+        key=call.key,
+        attempt=call.attempt,
+        body=ev.StageStopped(reason="its machine was taken away"),
+    )
+    runtime.store.change(StoreChanges(appended=stage_lines(log, [stopped])))
     return True
 
 
 def _is_over(run: Run, call: Call) -> bool:
     """Return whether the attempt has ended or the run needs no more work.
 
-    A platform may restart a call that it interrupted.
+    Modal may start such an attempt once more, because it restarts the calls that it interrupts.
     """
-    if run.status.is_final or run.cancel_requested:
+    if run.status.is_final or run.is_cancelling:
         return True
     stage = run.stage(call.key)
     over = (StageStatus.INTERRUPTED, StageStatus.FAILED, StageStatus.SUCCEEDED)
@@ -215,12 +228,17 @@ def _is_over(run: Run, call: Call) -> bool:
 def _attempt(context: StageContext, function: StageFunction) -> StageStatus:
     key, name = context.key, context.spec.name
     try:
-        context.emit(ev.StageStarted())
+        started = ev.StageStarted(gpu=_gpu(context))
+        context.writes.later(Made(events=[started]), _SHARE_OF_START)
         result = function(context)
-        context.emit(ev.StageSucceeded(reused=result.reused, note=result.note))
+        succeeded = ev.StageSucceeded(reused=result.reused, note=result.note)
+        context.writes.store(result.made.then(Made(events=[succeeded])))
     except StageInterruptedError as error:
         logger.warning("run %s: %s stopped: %s", name, key, error)
         return _end(context, ev.StageStopped(reason=str(error)))
+    except BusyError as error:
+        logger.warning("run %s: %s waits for a service: %s", name, key, error)
+        return _end(context, ev.StageStopped(reason=str(error), is_passing=True))
     except ConnectionError as error:
         logger.exception("run %s: %s lost its connection", name, key)
         return _end(context, ev.StageStopped(reason=str(error)))
@@ -230,27 +248,51 @@ def _attempt(context: StageContext, function: StageFunction) -> StageStatus:
         return _end(context, failed)
     except OSError as error:
         logger.exception("run %s: %s failed", name, key)
-        cause = f"The machine reported: {_refusal(error)}."
-        fix = "Free disk space or repair what it names, then start the run again."
-        return _end(context, ev.StageFailed(cause=cause, fix=fix))
+        return _end(context, _end_by(error))
     except Exception as error:
         cause = f"An unexpected error stopped {key}: {type(error).__name__}: {error}."
-        fix = "This is a bug; the operator finds the traceback in the stage's log."
+        fix = "This is a bug; its traceback is in the stage's log."
         _end(context, ev.StageFailed(cause=cause, fix=fix))
         raise
     return StageStatus.SUCCEEDED
 
 
+def _gpu(context: StageContext) -> str | None:
+    """Return the GPU that the attempt actually got; None for a CPU or if it is unknown."""
+    if device_of(context.key.stage) == "cpu":
+        return None
+    return context.runtime.found_gpu(context.spec.engine)
+
+
+def _end_by(error: OSError) -> ev.StageStopped | ev.StageFailed:
+    """Return the event with which a disk error ends a stage; a lost drive only interrupts it."""
+    cause = f"The machine reported: {_refusal(error)}."
+    if error.errno in _FAULTS_OF_DRIVES:
+        return ev.StageStopped(reason=cause)
+    fix = "Free disk space or fix what the message names, then start the run again."
+    return ev.StageFailed(cause=cause, fix=fix)
+
+
 def _refusal(error: OSError) -> str:
-    """Return the operating system's message and the file's name."""
+    """Return the file's name and the operating system's message: `a.toml: Permission denied`."""
     reason = error.strerror or str(error)
     return f"{Path(error.filename).name}: {reason}" if error.filename else reason
 
 
 def _end(context: StageContext, end: ev.StageStopped | ev.StageFailed) -> StageStatus:
-    try:
-        context.emit(end)
-    except StageInterruptedError:
-        logger.warning("run %s: %s was taken over", context.spec.name, context.key)
+    for tries_left in reversed(range(_TRIES_TO_END)):
+        try:
+            context.writes.store(Made(events=[end]))
+            break
+        except StageInterruptedError:
+            logger.warning("run %s: %s was taken over", context.spec.name, context.key)
+            break
+        except BusyError:  # try again: an attempt without a recorded end counts as lost
+            if not tries_left:
+                raise
+        except OSError as error:
+            if not is_full(error) or not tries_left:
+                raise
+            context.writes.forget()  # the final event is small and may fit without the rest
     stopped = isinstance(end, ev.StageStopped)
     return StageStatus.INTERRUPTED if stopped else StageStatus.FAILED

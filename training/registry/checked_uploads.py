@@ -1,24 +1,28 @@
-"""Uploads that were only checked: no dataset yet, kept for a day in case they are to be used."""
+"""Keeps uploads that were checked but not stored as a dataset; they expire after a day."""
 
 import secrets
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from training import store_keys
 from training.errors import NotFoundError
 from training.ports import Store
-from training.registry.dataset_draft import DatasetDraft, read_draft, write_draft
+from training.registry.dataset_draft import DatasetDraft, UploadMode, read_draft, write_draft
 from training.registry.staged import staging_folder
 from training.remedies import AddDataset
 
 KEPT_HOURS = 24
-MOST_KEPT = 10  # of a guild; a further one replaces the oldest
 
 
 class CheckedUpload(BaseModel):
-    """What is known about an upload besides its files."""
+    """The record of a checked upload, stored beside its files.
+
+    Attributes:
+        is_waiting: Whether captions are missing. The user can write them, or leave out the
+            samples without one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,16 +31,19 @@ class CheckedUpload(BaseModel):
     by: str
     file_name: str
     trigger: str | None
+    mode: UploadMode = "new"
+    change: str = "uploaded"
+    is_waiting: bool = False
 
 
 class CheckedUploads:
-    """Keeps and finds checked uploads by a token that a button can carry."""
+    """The checked uploads of all guilds; each has a token short enough for a button's id."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def keep(self, guild: str, name: str, draft: DatasetDraft) -> str:
-        """Keep an upload for a day under the name it would get, and return its token."""
+        """Store an upload for a day and return its token; `name` is the future dataset's name."""
         self._sweep(guild)
         upload = CheckedUpload(
             name=name,
@@ -44,6 +51,9 @@ class CheckedUploads:
             by=draft.by,
             file_name=draft.file_name,
             trigger=draft.trigger,
+            mode=draft.mode,
+            change=draft.change,
+            is_waiting=bool(draft.report.without_caption),
         )
         with staging_folder(self._store, guild) as folder:
             write_draft(folder, draft)
@@ -53,44 +63,54 @@ class CheckedUploads:
             return token
 
     def find(self, guild: str, token: str) -> tuple[str, DatasetDraft]:
-        """Return the name and the draft of a checked upload.
+        """Return the future dataset's name and the draft of a checked upload.
 
         Raises:
-            NotFoundError: It is not kept any more, or was never this guild's.
+            NotFoundError: The upload has expired or belongs to another guild.
         """
         folder = f"{store_keys.checked(guild)}/{token}"
         upload = self._read(guild, token)
         if upload is None or _is_old(upload):
             raise NotFoundError(
-                f"This upload is not kept any more: what was only checked stays {KEPT_HOURS} hours "
-                f"and only the newest {MOST_KEPT} do.",
+                f"This upload has expired: a checked upload is kept for {KEPT_HOURS} hours.",
                 "Upload the zip again.",
                 AddDataset(),
             )
         draft = read_draft(self._store, folder, by=upload.by, file_name=upload.file_name)
-        return upload.name, replace(draft, trigger=upload.trigger)
+        kept = replace(draft, trigger=upload.trigger, mode=upload.mode, change=upload.change)
+        return upload.name, kept
+
+    def waiting(self, guild: str, name: str) -> tuple[str, datetime] | None:
+        """Return the token of the newest upload called `name` that waits for captions.
+
+        Also return when it was checked. Return None if no such upload is waiting.
+        """
+        tokens = self._store.names(store_keys.checked(guild))
+        found = [
+            (upload.checked_at, token)
+            for token in tokens
+            if (upload := self._read(guild, token)) is not None
+            and upload.is_waiting
+            and upload.name == name
+            and not _is_old(upload)
+        ]
+        if not found:
+            return None
+        checked_at, token = max(found)
+        return token, checked_at
 
     def _sweep(self, guild: str) -> None:
-        """Remove what is old, and the oldest of what is too many with the one that comes."""
-        found = [(token, self._read(guild, token)) for token in self._tokens(guild)]
-        kept = sorted(
-            (upload.checked_at, token)
-            for token, upload in found
-            if upload is not None and not _is_old(upload)
-        )
-        staying = {token for _, token in kept[-(MOST_KEPT - 1) :]}
-        for token, _ in found:
-            if token not in staying:
+        """Delete uploads that have expired or whose record is damaged."""
+        for token in self._store.names(store_keys.checked(guild)):
+            upload = self._read(guild, token)
+            if upload is None or _is_old(upload):
                 self._store.delete(f"{store_keys.checked(guild)}/{token}")
-
-    def _tokens(self, guild: str) -> list[str]:
-        return self._store.names(store_keys.checked(guild))
 
     def _read(self, guild: str, token: str) -> CheckedUpload | None:
         key = f"{store_keys.checked(guild)}/{token}/{store_keys.MANIFEST}"
         try:
             return CheckedUpload.model_validate_json(self._store.read(key))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValidationError):  # damaged records count as expired
             return None
 
 

@@ -1,49 +1,58 @@
-"""The datasets of a guild: every upload or edit is a version, stored whole or not at all."""
+"""The datasets of all guilds. Every upload or edit is stored atomically as a new version."""
 
+import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from training import store_keys
 from training.dataset.captions.table import write_table
 from training.dataset.difference import Difference, compare
 from training.dataset.limits import Limits
 from training.dataset.original import used_as
-from training.dataset.report import Media, Report
-from training.errors import NotFoundError
+from training.dataset.recaption import check_trigger
+from training.dataset.report import Media, OnProgress, Report, no_progress
+from training.errors import DatasetError, NotFoundError, TrainingError
 from training.files.parallel import each
 from training.ports import Store
+from training.records import both, copy_of, read_each, read_record
 from training.registry.dataset_draft import (
     DatasetDraft,
-    DatasetRefusedError,
-    OnProgress,
     Thumbnails,
     Upload,
     inspect_upload,
-    no_progress,
+    no_trigger,
+    read_captions,
     read_draft,
     refuse_unusable,
+    trigger_kept,
     write_draft,
 )
+from training.registry.remade import remake
 from training.registry.staged import staging_folder
+from training.registry.trash import Trash
 from training.remedies import AddDataset
 from training.runs.spec import DatasetRef, check_name, parse_reference
-
-__all__ = ["DatasetRefusedError", "refuse_unusable"]
+from training.wording import did_you_mean
 
 _LAST = "last"
+_MANIFESTS = (store_keys.MANIFEST, copy_of(store_keys.MANIFEST))
+_ADD_AGAIN = "Add the zip again as a new version."
+logger = logging.getLogger(__name__)
 
 
 class DatasetVersion(BaseModel):
-    """One stored version of a dataset; written last, so that what has one is complete.
+    """The record of a stored version. If the record exists, the version is complete.
 
     Attributes:
-        version: Content id of what is trained on.
-        trigger: A word that every caption should hold.
-        media: Whether the trainer gets the media as repaired or as uploaded.
-        edited_captions: How many captions differ from those in the zip.
-        change: What made this version, in words.
+        version: The content id; see `content_id`.
+        trigger: A word that every caption should contain; None if there is none.
+        media: "repaired", or "original" if training reads the files as uploaded.
+        edited_captions: Number of captions that differ from those in the zip.
+        change: How this version was made, such as "uploaded".
+        owner: The user who may replace and remove the dataset; None in versions that were stored
+            before datasets had owners.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,20 +69,25 @@ class DatasetVersion(BaseModel):
     media: Media = "repaired"
     edited_captions: int = 0
     change: str = "uploaded"
+    owner: str | None = None
 
     @property
     def ref(self) -> DatasetRef:
-        """Return how a run names this version."""
         return DatasetRef(
             name=self.name, number=self.number, version=self.version, media=self.media
         )
 
 
 class Datasets:
-    """Adds, lists, finds and removes the datasets of guilds in one store."""
+    """The datasets of all guilds in one store.
+
+    Unless a method says otherwise, versions in the trash are left out. A method that takes a
+    reference such as `annika@3` raises `NotFoundError` if the guild has no such version.
+    """
 
     def __init__(self, store: Store, limits: Limits | None = None) -> None:
         self._store = store
+        self._trash = Trash(store)
         self.limits = limits or Limits()
 
     def add(
@@ -82,42 +96,73 @@ class Datasets:
         """Inspect an upload and store it as the next version of the dataset `name`.
 
         Raises:
-            RequestError: The name cannot be used.
+            RequestError: The name is invalid.
             DatasetError: The upload cannot be used; nothing is stored.
         """
         check_name("dataset", name)
-        draft = self.inspect(upload, on_progress)
+        draft = self.inspect_for(guild, name, upload, on_progress)
         return self.store(guild, name, draft), draft.report
 
     def inspect(self, upload: Upload, on_progress: OnProgress = no_progress) -> DatasetDraft:
-        """Look at an upload within this installation's limits; nothing is stored.
-
-        Raises:
-            RequestError: The trigger word cannot be one.
-            DatasetError: No look into the zip is possible.
-        """
+        """Inspect an upload with the limits of this installation; see `inspect_upload`."""
         return inspect_upload(upload, on_progress, self.limits)
 
-    def store(self, guild: str, name: str, draft: DatasetDraft) -> DatasetVersion:
-        """Store a draft as the next version, unless the newest one is the same.
-
-        So two uploads of one zip at the same time give one version.
+    def inspect_for(
+        self, guild: str, reference: str, upload: Upload, on_progress: OnProgress = no_progress
+    ) -> DatasetDraft:
+        """Inspect an upload to a dataset; if the upload has no trigger word, use the dataset's.
 
         Raises:
-            RequestError: The name cannot be used.
-            DatasetRefusedError: Something that was found stands against training.
+            RequestError: The reference or the trigger word is malformed, or there is no trigger
+                word to prefix or to use as a caption.
+        """
+        is_needed = upload.is_prefixed or upload.uses_trigger_only
+        word = self.trigger_for(guild, reference, upload.trigger, is_needed=is_needed)
+        draft = self.inspect(replace(upload, trigger=word), on_progress)
+        change = draft.change + trigger_kept(draft.trigger, self._trigger(guild, reference))
+        return replace(draft, change=change)
+
+    def trigger_for(
+        self, guild: str, reference: str, given: str | None, *, is_needed: bool
+    ) -> str | None:
+        """Return the trigger word of an upload to a dataset: the given one, or else the dataset's.
+
+        Raises:
+            RequestError: The word is malformed, or neither has a word and `is_needed` is True.
+        """
+        word = check_trigger(given) if given is not None else self._trigger(guild, reference)
+        if word is None and is_needed:
+            raise no_trigger()
+        return word
+
+    def _trigger(self, guild: str, reference: str) -> str | None:
+        """Return a version's trigger word; None if it has none, or cannot be found or read."""
+        name, number = parse_reference(reference)
+        numbers, _ = self._numbers(guild, name)
+        wanted = number if number is not None else max(numbers, default=0)
+        version = self._readable(guild, name, wanted) if wanted in numbers else None
+        return version and version.trigger
+
+    def store(self, guild: str, name: str, draft: DatasetDraft) -> DatasetVersion:
+        """Store a draft as the next version; if it equals the newest version, return that one.
+
+        Simultaneous uploads of the same zip therefore create a single version.
+
+        Raises:
+            RequestError: The name is invalid.
+            DatasetRefusedError: A finding of the report is an error.
         """
         check_name("dataset", name)
         refuse_unusable(draft.report)
         content = used_as(draft.report, draft.media).version
         while True:
-            numbers = self._numbers(guild, name)
-            newest = self._read(guild, name, numbers[-1]) if numbers else None
+            numbers, used = self._numbers(guild, name)
+            newest = self._readable(guild, name, numbers[-1]) if numbers else None
             if newest and (newest.version, newest.trigger) == (content, draft.trigger):
                 return newest
             version = DatasetVersion(
                 name=name,
-                number=max(self._last(guild, name), *numbers, 0) + 1,
+                number=max(self._last(guild, name), *used, 0) + 1,
                 version=content,
                 images=len(draft.report.images),
                 clips=len(draft.report.clips),
@@ -128,144 +173,217 @@ class Datasets:
                 media=draft.media,
                 edited_captions=len(draft.captions),
                 change=draft.change,
+                owner=self.owner(guild, name) or draft.by,
             )
             if self._store_version(guild, version, draft):
                 return version
 
     def draft(self, guild: str, version: DatasetVersion) -> DatasetDraft:
-        """Return what a stored version consists of, to make another of it."""
-        folder = store_keys.dataset(guild, version.name, version.number)
-        draft = read_draft(self._store, folder, by=version.added_by, file_name=version.file_name)
+        """Return a stored version as a draft from which a new version can be made."""
+        folder, by = _folder(guild, version), version.added_by
+        try:
+            draft = read_draft(self._store, folder, by=by, file_name=version.file_name)
+        except (FileNotFoundError, ValidationError):
+            draft = self._remade(guild, version)
         return replace(draft, trigger=version.trigger, media=version.media, change=version.change)
 
     def names(self, guild: str) -> list[str]:
-        """Return the names of all datasets of a guild."""
-        return list(self._all_numbers(guild))
+        return list(self._all(guild))
 
-    def newest(self, guild: str) -> list[DatasetVersion]:
-        """Return the newest version of every dataset of a guild."""
-        found = self._all_numbers(guild).items()
-        return each(lambda one: self._read(guild, one[0], one[1][-1]), found)
+    def newest(self, guild: str) -> tuple[list[DatasetVersion], list[TrainingError]]:
+        """Return each dataset's newest version, and an error for each whose record is damaged."""
+        found = [(name, numbers[-1]) for name, numbers in self._all(guild).items()]
+        return read_each(lambda one: self._read(guild, *one), found)
 
     def versions(self, guild: str, name: str) -> list[DatasetVersion]:
-        """Return all versions of one dataset, oldest first."""
-        numbers = self._numbers(guild, name)
-        return each(lambda number: self._read(guild, name, number), numbers)
+        numbers, _ = self._numbers(guild, name)
+        found = each(lambda number: self._readable(guild, name, number), numbers)
+        return [version for version in found if version is not None]
 
     def find(self, guild: str, reference: str) -> DatasetVersion:
-        """Return the version that `annika@3` names; `annika` alone means the newest.
+        """Return the version that a reference names: `annika@3`, or `annika` for the newest.
 
         Raises:
-            RequestError: The reference is not well formed.
-            NotFoundError: The guild has no such dataset or version.
+            RequestError: The reference is malformed.
         """
         name, number = parse_reference(reference)
-        numbers = self._numbers(guild, name)
+        numbers, used = self._numbers(guild, name)
+        wanted = used[-1:] if number is None else [number]
+        if not numbers or number not in (None, *numbers):
+            self._trash.refuse_removed(
+                guild, "datasets", [f"{name}@{one}" for one in wanted], name=reference.strip()
+            )
         if not numbers:
-            have = ", ".join(self.names(guild))
-            fix = f"Choose one of: {have}." if have else "There are none yet; add one."
-            remedy = None if have else AddDataset(name=name)
-            raise NotFoundError(f"There is no dataset called {name!r} here.", fix, remedy)
+            names = self.names(guild)
+            choose = did_you_mean(name, names) or f"Choose one of: {', '.join(names)}."
+            raise NotFoundError(
+                f"There is no dataset called {name!r} here.",
+                choose if names else "There are none yet; add one.",
+                None if names else AddDataset(name=name),
+            )
         if number is not None and number not in numbers:
             have = ", ".join(f"{name}@{n}" for n in numbers)
             raise NotFoundError(f"{name} has no version {number}.", f"Choose one of: {have}.")
         return self._read(guild, name, number if number is not None else numbers[-1])
 
-    def captions(self, guild: str, reference: str) -> tuple[DatasetVersion, bytes]:
-        """Return a version and its captions as a CSV table.
+    def owner(self, guild: str, name: str) -> str | None:
+        """Return the owner of a dataset, even if it is in the trash; None if it does not exist."""
+        _, used = self._numbers(guild, name)
+        if not used:
+            return None
+        newest, first = (self._readable(guild, name, number) for number in (used[-1], used[0]))
+        return (newest and newest.owner) or (first and first.added_by)
 
-        Raises:
-            NotFoundError: The guild has no such dataset or version.
-        """
+    def captions(self, guild: str, reference: str) -> tuple[DatasetVersion, bytes]:
+        """Return a version and its captions as a CSV table."""
         version = self.find(guild, reference)
         return version, write_table(self.draft(guild, version).report)
 
     def difference(
         self, guild: str, old: str, new: str
     ) -> tuple[DatasetVersion, DatasetVersion, Difference]:
-        """Return two versions and what changed from one to the other.
-
-        Raises:
-            NotFoundError: The guild has no such dataset or version.
-        """
+        """Return the versions that two references name, and what changed from `old` to `new`."""
         before, after = self.find(guild, old), self.find(guild, new)
         return before, after, compare(self.report(guild, before), self.report(guild, after))
 
     def report(self, guild: str, version: DatasetVersion, media: Media | None = None) -> Report:
-        """Return what was found in a version, for the media it is stored with, or for `media`.
+        """Return the report on a version.
+
+        By default, the report describes the files that the version trains on. `media` asks for the
+        report on the "repaired" or the "original" files instead.
 
         Raises:
-            DatasetError: It can only be used repaired.
+            DatasetError: The trainer cannot read the original files.
         """
-        return used_as(self._inspected(guild, version), media or version.media)
-
-    def _inspected(self, guild: str, version: DatasetVersion) -> Report:
-        key = f"{self._folder(guild, version)}/{store_keys.REPORT}"
-        return Report.model_validate_json(self._store.read(key))
-
-    def _folder(self, guild: str, version: DatasetVersion) -> str:
-        return store_keys.dataset(guild, version.name, version.number)
+        key = f"{_folder(guild, version)}/{store_keys.REPORT}"
+        try:
+            report = Report.model_validate_json(self._store.read(key))
+        except (FileNotFoundError, ValidationError):
+            report = self._remade(guild, version).report
+        return used_as(report, media or version.media)
 
     def thumbnails(self, guild: str, version: DatasetVersion) -> Thumbnails:
-        """Return small pictures of the samples of a version."""
-        folder = store_keys.dataset(guild, version.name, version.number)
-        return Thumbnails.model_validate_json(self._store.read(f"{folder}/{store_keys.THUMBNAILS}"))
+        key = f"{_folder(guild, version)}/{store_keys.THUMBNAILS}"
+        try:
+            return Thumbnails.model_validate_json(self._store.read(key))
+        except (FileNotFoundError, ValidationError):
+            return self._remade(guild, version).thumbnails
 
-    def remove(self, guild: str, reference: str) -> list[DatasetVersion]:
-        """Remove one version, or the whole dataset, and return what was removed.
-
-        Its numbers are not given again, so that `annika@3` never means two things.
+    def _remade(self, guild: str, version: DatasetVersion) -> DatasetDraft:
+        """Rebuild a version's draft from its zip, because a file made from the zip is damaged.
 
         Raises:
-            NotFoundError: The guild has no such dataset or version.
+            DatasetError: The zip or the edited captions are damaged, too.
         """
-        name, number = parse_reference(reference)
-        newest = self.find(guild, reference)
-        doomed = [newest] if number is not None else self.versions(guild, name)
-        last = max(self._numbers(guild, name)[-1], self._last(guild, name))
-        self._store.write(f"{store_keys.datasets(guild)}/{name}/{_LAST}", str(last).encode())
-        for version in doomed:
-            self._store.delete(store_keys.dataset(guild, name, version.number))
-            if not self._is_used(guild, version.version):
-                self._store.delete(store_keys.prepared(guild, version.version))
-        return doomed
+        folder = _folder(guild, version)
+        try:
+            archive = self._store.fetch(f"{folder}/{store_keys.ORIGINAL}")
+        except FileNotFoundError as error:
+            raise DatasetError(f"The zip of {version.ref} is missing.", _ADD_AGAIN) from error
 
-    def _is_used(self, guild: str, content: str) -> bool:
-        return any(
-            version.version == content
-            for name in self.names(guild)
-            for version in self.versions(guild, name)
+        def is_right(draft: DatasetDraft) -> bool:
+            try:
+                return used_as(draft.report, version.media).version == version.version
+            except DatasetError:
+                return False
+
+        upload = Upload(
+            archive=archive,
+            by=version.added_by,
+            file_name=version.file_name,
+            trigger=version.trigger,
         )
+        captions = read_captions(self._store, folder)
+        return remake(self._store, folder, upload, captions, limits=self.limits, is_right=is_right)
+
+    def delete(self, guild: str, name: str, number: int) -> None:
+        """Delete a version permanently; keep its repaired files if another version uses them.
+
+        The number is never used again, so that `annika@3` never means two different versions.
+        """
+        last = max(self._last(guild, name), number)
+        self._store.write(f"{store_keys.datasets(guild)}/{name}/{_LAST}", str(last).encode())
+        contents = self._contents(guild)
+        content = contents.pop((name, number), None)
+        if content is not None and content not in contents.values():
+            self._store.delete(store_keys.prepared(guild, content))
+        self._store.delete(store_keys.dataset(guild, name, number))
+
+    def _contents(self, guild: str) -> dict[tuple[str, int], str]:
+        """Return the content ids of all versions, even in the trash, keyed by name and number."""
+        found = self._complete(store_keys.datasets(guild)).items()
+        pairs = [(name, number) for name, numbers in found for number in numbers]
+        versions = each(lambda pair: self._readable(guild, *pair), pairs)
+        found = zip(pairs, versions, strict=True)
+        return {pair: version.version for pair, version in found if version is not None}
 
     def _store_version(self, guild: str, version: DatasetVersion, draft: DatasetDraft) -> bool:
-        """Store a version whole; False when another upload took its number meanwhile."""
+        """Store a version atomically; return False if another upload has taken its number."""
         with staging_folder(self._store, guild) as folder:
             write_draft(folder, draft)
-            (folder / store_keys.MANIFEST).write_text(version.model_dump_json(indent=2), "utf-8")
-            target = store_keys.dataset(guild, version.name, version.number)
-            return self._store.put_tree(target, folder)
+            for name, data in both(store_keys.MANIFEST, version).items():
+                (folder / name).write_bytes(data)
+            return self._store.put_tree(_folder(guild, version), folder)
 
     def _last(self, guild: str, name: str) -> int:
         try:
             return int(self._store.read(f"{store_keys.datasets(guild)}/{name}/{_LAST}"))
         except FileNotFoundError:
             return 0
+        except ValueError as error:
+            raise DatasetError(
+                f"The record of deleted versions of {name} is damaged, so a new version could get "
+                "the number of an old one.",
+                "Add the files under another name.",
+            ) from error
 
-    def _numbers(self, guild: str, name: str) -> list[int]:
-        return self._complete(f"{store_keys.datasets(guild)}/{name}").get(name, [])
+    def _all(self, guild: str) -> dict[str, list[int]]:
+        """Return the numbers of each dataset's versions, keyed by the dataset's name."""
+        removed = self._trash.items(guild, "datasets")
+        found = self._complete(store_keys.datasets(guild)).items()
+        kept = {name: [n for n in used if f"{name}@{n}" not in removed] for name, used in found}
+        return {name: numbers for name, numbers in kept.items() if numbers}
 
-    def _all_numbers(self, guild: str) -> dict[str, list[int]]:
-        return self._complete(store_keys.datasets(guild))
+    def _numbers(self, guild: str, name: str) -> tuple[list[int], list[int]]:
+        """Return the numbers of a dataset's versions outside the trash, and of all its versions."""
+        # Read the trash before the versions. Otherwise a removed version that is permanently
+        # deleted between the two reads would be found among the versions but not in the trash, and
+        # would look as if it had been restored.
+        removed = self._trash.items(guild, "datasets")
+        used = self._complete(f"{store_keys.datasets(guild)}/{name}").get(name, [])
+        return [number for number in used if f"{name}@{number}" not in removed], used
 
     def _complete(self, folder: str) -> dict[str, list[int]]:
-        """Return the numbers of the complete versions below a folder, by name: one question."""
-        found: dict[str, list[int]] = {}
+        """Return the numbers of each dataset's complete versions, keyed by the dataset's name.
+
+        This takes a single listing of `folder`, however many datasets there are.
+        """
+        found: dict[str, set[int]] = {}
         for file in self._store.walk(folder):
             *_, name, number, last = file.key.split("/")
-            if last == store_keys.MANIFEST and number.isdecimal():
-                found.setdefault(name, []).append(int(number))
+            if last in _MANIFESTS and number.isdecimal():
+                found.setdefault(name, set()).add(int(number))
         return {name: sorted(found[name]) for name in sorted(found)}
 
     def _read(self, guild: str, name: str, number: int) -> DatasetVersion:
         key = f"{store_keys.dataset(guild, name, number)}/{store_keys.MANIFEST}"
-        return DatasetVersion.model_validate_json(self._store.read(key))
+        try:
+            return read_record(self._store, key, DatasetVersion)
+        except (FileNotFoundError, ValueError) as error:
+            raise DatasetError(
+                f"The record of the dataset {name}@{number} is damaged.",
+                "Add its zip again; the other versions can be used as before.",
+                AddDataset(name=name),
+            ) from error
+
+    def _readable(self, guild: str, name: str, number: int) -> DatasetVersion | None:
+        """Return a version; if its record is damaged, log the error and return None."""
+        try:
+            return self._read(guild, name, number)
+        except DatasetError as error:
+            logger.error("%s", error.cause)  # noqa: TRY400  # expected: no traceback
+            return None
+
+
+def _folder(guild: str, version: DatasetVersion) -> str:
+    return store_keys.dataset(guild, version.name, version.number)

@@ -1,49 +1,48 @@
-"""What the Volumes of somebody who followed the guide hold, told from the paths of their files.
+"""Finds datasets and LoRA files in the Modal Volumes that the training guide's scripts filled.
 
-The guide's script copies `datasets/<name>/images` and `videos` with captions into the Volume
-`datasets`, at one depth or another; trainings leave `outputs/<run>/` in the Volume `kohya-volume`,
-LoRAs to go on from lie in `resume_checkpoints/` there.
+"The guide" is the manual for training Wan LoRAs on Modal that this project automates. One of
+its scripts copies `datasets/<name>/images` and `datasets/<name>/videos`, with captions, into the
+Volume `datasets`; the depth of these folders varies. The guide's training writes LoRA files to
+`outputs/<run>/` in the Volume `kohya-volume`. The folder `resume_checkpoints/` in that Volume holds
+LoRA files to resume from.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from training.dataset.media_types import CLIPS, CONVERTED_IMAGES, IMAGES
 from training.dataset.zip.member_names import JUNK_FOLDERS, MEDIA_FOLDERS
-from training.dataset.zip.members import CLIPS, CONVERTED_IMAGES, IMAGES
-from training.errors import RequestError
 from training.runs.spec import name_from_file
 
 _MEDIA = IMAGES | CONVERTED_IMAGES | CLIPS
 _WEIGHTS = ".safetensors"
-_STATE = "-state"  # how the folders of training states end
+_STATE = "-state"  # the suffix of folders that hold optimizer states
 _OUTPUTS, _TO_RESUME = "outputs", "resume_checkpoints"
-# A dataset's TOML has a few KiB.
-_CONFIG_BYTES = 64 * 1024
+_CONFIG_BYTES = 64 * 1024  # ample for a dataset TOML, which takes a few KiB
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file of a Volume; its path begins at the Volume's root, without a slash."""
+    """A file of a Volume; `path` is relative to the Volume's root."""
 
     path: str
     size_bytes: int
 
     @property
     def pure(self) -> PurePosixPath:
-        """The path."""
         return PurePosixPath(self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundDataset:
-    """A folder of media with captions.
+    """A folder of images or clips in a Volume.
 
     Attributes:
-        name: What it is called when it is stored.
-        folder: Where it lies; "." for the Volume's root.
-        files: All that belongs to it, caches left out.
-        configs: TOML files elsewhere in the Volume, one of which may name the folder.
+        name: The name that the stored dataset gets.
+        folder: Path of the folder; "." for the Volume's root.
+        files: The files in it, except latent caches and junk such as `__MACOSX`.
+        configs: TOML files outside all dataset folders; one of them may describe this folder.
     """
 
     name: str
@@ -53,29 +52,25 @@ class FoundDataset:
 
     @property
     def size_bytes(self) -> int:
-        """What its files take."""
         return sum(file.size_bytes for file in self.files)
 
     @property
     def media(self) -> int:
-        """How many images and clips it has."""
         return sum(file.pure.suffix.lower() in _MEDIA for file in self.files)
 
     def place(self, file: SourceFile) -> str:
-        """Return where a file of it goes in a zip."""
         return str(file.pure.relative_to(self.folder))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundCheckpoint:
-    """A LoRA file of a training, or one to go on from."""
+class FoundLora:
+    """A LoRA file that training wrote or can resume from; `name` is unique among those found."""
 
     name: str
     file: SourceFile
 
 
 def find_datasets(files: Sequence[SourceFile]) -> list[FoundDataset]:
-    """Return the datasets of a Volume, by name."""
     own = [file for file in files if not _is_leftover(file)]
     media = [file for file in own if file.pure.suffix.lower() in _MEDIA]
     belongs: dict[PurePosixPath | None, list[SourceFile]] = {
@@ -93,36 +88,28 @@ def find_datasets(files: Sequence[SourceFile]) -> list[FoundDataset]:
     ]
 
 
-def find_checkpoints(files: Sequence[SourceFile]) -> list[FoundCheckpoint]:
-    """Return the LoRA files of a Volume, by name; training states are none."""
-    found = [file for file in files if _is_checkpoint(file.pure)]
+def find_loras(files: Sequence[SourceFile]) -> list[FoundLora]:
+    """Return the LoRA files among the files of a Volume, each with a unique name."""
+    found = [file for file in files if _is_lora(file.pure)]
     parents = [file.pure.parent for file in found]
     names = _names([file.pure.stem for file in found], parents, "checkpoint")
     listed = zip(names, found, strict=True)
-    return [FoundCheckpoint(name=name, file=file) for name, file in listed]
+    return [FoundLora(name=name, file=file) for name, file in listed]
 
 
 def _names(wanted: Sequence[str], parents: Sequence[PurePosixPath], default: str) -> Iterator[str]:
-    """Yield a name for each, with its folder's and then a number where several want the same."""
-    plain = [_plain(name, default) for name in wanted]
+    """Yield valid, unique names; tell equal ones apart by their folders and by numbers."""
+    plain = [name_from_file(f"{name}.zip", default) for name in wanted]
     taken: set[str] = set()
     for name, parent in zip(plain, parents, strict=True):
         is_alone = plain.count(name) == 1
-        base = name if is_alone else _plain(f"{'-'.join(parent.parts)}-{name}", default)
+        base = name if is_alone else name_from_file(f"{'-'.join(parent.parts)}-{name}", default)
         chosen, number = base, 1
         while chosen in taken:
             number += 1
             chosen = f"{base[:60]}-{number}"
         taken.add(chosen)
         yield chosen
-
-
-def _plain(name: str, default: str) -> str:
-    """Return what can be a name, `default` where nothing of it can."""
-    try:
-        return name_from_file(f"{name}.zip")
-    except RequestError:
-        return default
 
 
 def _is_leftover(file: SourceFile) -> bool:
@@ -135,14 +122,14 @@ def _is_config(file: SourceFile) -> bool:
 
 
 def _dataset_folder(path: PurePosixPath) -> PurePosixPath:
-    """Return the folder of the dataset that a medium belongs to."""
+    """Return the dataset folder that holds a file, such as `annika` for `annika/images/01.png`."""
     for folder in path.parents:
         if folder.name.lower() in MEDIA_FOLDERS:
             return folder.parent
     return path.parent
 
 
-def _is_checkpoint(path: PurePosixPath) -> bool:
+def _is_lora(path: PurePosixPath) -> bool:
     folders = [folder.lower() for folder in path.parts[:-1]]
     return (
         path.suffix.lower() == _WEIGHTS
@@ -151,8 +138,8 @@ def _is_checkpoint(path: PurePosixPath) -> bool:
     )
 
 
-def config_names(text: str, folder: str) -> bool:
-    """Return whether a dataset's TOML names a dataset by its folder."""
+def config_mentions(text: str, folder: str) -> bool:
+    """Return whether a path in a dataset TOML contains this folder's name."""
     name = PurePosixPath(folder).name
     return any(name in PurePosixPath(line).parts for line in _quoted(text))
 

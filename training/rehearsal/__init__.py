@@ -1,1 +1,1 @@
-"""A tiny real trainer with musubi-tuner's command lines and file formats, on CPU, in seconds."""
+"""A tiny trainer with musubi-tuner's command lines and file formats; runs on a CPU in seconds."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from training.musubi.progress import ProgressWriter
 from training.rehearsal import console, options
+from training.rehearsal.hold import CACHING, Hold
 from training.rehearsal.musubi_error import MusubiError
 
 logger = logging.getLogger(__name__)
@@ -16,7 +17,7 @@ _USAGE = 2
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run one script; return its exit code as musubi-tuner's would be."""
+    """Run one script; return the exit code that musubi-tuner would return."""
     script = Path(arguments[0]).name if arguments else ""
     if script not in (options.CACHE_LATENTS, options.CACHE_TEXT, options.TRAIN):
         sys.stderr.write(
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     try:
         return _run(script, arguments[1:], environment)
     except MusubiError as error:
-        # The cause comes last, where musubi's traceback has its last line.
+        # Print the cause last, because a traceback of musubi-tuner ends with the exception.
         sys.stderr.write(f"\n{error.fix}\n{error.cause}\n")
     except OSError as error:
         sys.stderr.write(f"\n{type(error).__name__}: {error}\n")
@@ -41,7 +42,7 @@ def _run(script: str, arguments: Sequence[str], environment: Mapping[str, str]) 
     console.say(console.BANNER)
     logger.info("%s", console.BANNER)
     progress = ProgressWriter.from_environment(environment)
-    # Torch takes longer to import than the cache scripts run, and training decodes no media.
+    # Imported only here, because training does not need the media decoders.
     if script == options.TRAIN:
         from training.rehearsal.loop.train import train  # noqa: PLC0415
 
@@ -49,7 +50,7 @@ def _run(script: str, arguments: Sequence[str], environment: Mapping[str, str]) 
     from training.rehearsal.data import cache  # noqa: PLC0415
 
     run = cache.cache_latents if script == options.CACHE_LATENTS else cache.cache_text
-    run(args, progress)
+    run(args, progress, Hold(environment, CACHING))
     return 0
 
 

@@ -1,12 +1,12 @@
-"""Prints musubi-tuner's lines and progress bars."""
+"""Prints lines and progress bars that look like musubi-tuner's."""
 
 import sys
 import time
 from dataclasses import dataclass, field
 
 BANNER = (
-    "rehearsal: a tiny model on the CPU stands in for Wan; "
-    "the resulting LoRA is for trying out the path, not for making videos"
+    "rehearsal: a tiny model on the CPU replaces Wan; "
+    "the resulting LoRA only tests the pipeline and cannot make videos"
 )
 
 _BAR_WIDTH = 10
@@ -14,7 +14,7 @@ _REFRESH_SECONDS = 0.1
 
 
 def say(line: str) -> None:
-    """Print a line and flush, so that a reader of the pipe gets it at once."""
+    """Print a line and flush it, so that a reader of the pipe sees it at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
@@ -34,7 +34,7 @@ class StepBar:
         self._write("")
 
     def advance(self, done: int, average_loss: float) -> None:
-        """Show that `done` steps are finished; always shows the last one."""
+        """Show that `done` steps are finished; the last step is always shown."""
         self.done = done
         now = time.monotonic()
         if done < self.total and now - self._shown < _REFRESH_SECONDS:
@@ -43,7 +43,6 @@ class StepBar:
         self._write(f", avr_loss={average_loss:.3g}")
 
     def close(self) -> None:
-        """End the line."""
         sys.stderr.write("\n")
         sys.stderr.flush()
 
@@ -63,7 +62,7 @@ class StepBar:
 
 
 def show_items(done: int) -> None:
-    """Show the cache scripts' bar, which has no total."""
+    """Show how many samples are cached, such as `12it`. Like musubi's scripts, omit the total."""
     sys.stderr.write(f"\r{done}it")
     sys.stderr.flush()
 

@@ -1,10 +1,10 @@
-"""Failures that a rehearsal shares with musubi-tuner, in musubi's own words."""
+"""Failures that musubi-tuner would also have, with its error messages."""
 
 from training.errors import TrainingError
 
 
 class MusubiError(TrainingError):
-    """A failure of musubi-tuner; `cause` is the last line of its traceback.
+    """A failure; `cause` is the last line of the traceback that musubi-tuner would print.
 
-    The process prints that line last and exits with 1, so that one parser handles both engines.
+    The process prints it last and exits with 1, so that one log parser serves both engines.
     """

@@ -2,11 +2,13 @@
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, TypedDict, cast
 
+from training.musubi.launcher.hooks import FAST_OPTION
 from training.rehearsal.musubi_error import MusubiError
 
 CACHE_LATENTS = "wan_cache_latents.py"
@@ -14,31 +16,33 @@ CACHE_TEXT = "wan_cache_text_encoder_outputs.py"
 TRAIN = "wan_train_network.py"
 
 
-# What the rehearsal reads of the command line, and what changes speed or memory alone.
+# Options that the rehearsal reads, and options that it ignores because they only change speed or
+# memory.
 # fmt: off
 READ = frozenset((
-    "clip", "dataset_config", "discrete_flow_shift", "dit", "fp8_base", "fp8_scaled",
-    "gradient_accumulation_steps", "i2v", "keep_cache", "learning_rate", "lr_scheduler",
-    "lr_scheduler_args", "lr_scheduler_min_lr_ratio", "lr_scheduler_num_cycles",
-    "lr_scheduler_power", "lr_warmup_steps", "max_grad_norm", "max_timestep",
-    "max_train_epochs", "max_train_steps", "metadata_arch", "metadata_reso", "metadata_title",
-    "min_timestep", "mixed_precision", "network_alpha", "network_dim", "network_module",
-    "network_weights", "no_metadata", "optimizer_args", "optimizer_type", "output_dir",
-    "output_name", "preserve_distribution_shape", "resume", "save_every_n_epochs",
-    "save_every_n_steps", "save_last_n_epochs", "save_last_n_epochs_state",
-    "save_last_n_steps", "save_last_n_steps_state", "save_precision", "save_state",
-    "save_state_on_train_end", "seed", "sigmoid_scale", "skip_existing", "t5", "task",
-    "timestep_sampling", "training_comment", "vae",
+    "clip", "dataset_config", "discrete_flow_shift", "dit", "fp8_base", "fp8_scaled", "i2v",
+    "learning_rate", "lr_scheduler", "lr_scheduler_args", "lr_scheduler_min_lr_ratio",
+    "lr_scheduler_power", "max_timestep", "max_train_epochs", "max_train_steps", "min_timestep",
+    "mixed_precision", "network_alpha", "network_args", "network_dim", "network_module",
+    "network_weights",
+    "optimizer_args", "optimizer_type", "output_dir", "output_name",
+    "preserve_distribution_shape", "resume", "save_every_n_epochs", "save_state", "seed",
+    "skip_existing", "t5", "task", "training_comment", "vae",
 ))
 WITHOUT_EFFECT = frozenset((
-    "batch_size", "blocks_to_swap", "fp8_t5", "gradient_checkpointing",
+    "batch_size", "blocks_to_swap", "force_v2_1_time_embedding", "fp8_t5",
+    "gradient_checkpointing",
     "max_data_loader_n_workers", "persistent_data_loader_workers", "sdpa", "vae_cache_cpu",
 ))
 # fmt: on
+# Options for which the rehearsal supports only the given value, which is not their default.
+REQUIRED: Mapping[str, str] = MappingProxyType(
+    {"timestep_sampling": "shift", "save_precision": "bf16"}
+)
 
 
 class RehearsalOption(TypedDict):
-    """One option of musubi-tuner's own parser."""
+    """An option of a musubi-tuner script, as listed in `options.json`."""
 
     name: str
     dest: str
@@ -51,13 +55,13 @@ class RehearsalOption(TypedDict):
 
 
 def read_options() -> dict[str, list[RehearsalOption]]:
-    """Return the options of every script."""
+    """Return the options of each script, keyed by the script's file name."""
     text = files("training.musubi").joinpath("options.json").read_text(encoding="utf-8")
     return cast("dict[str, list[RehearsalOption]]", json.loads(text)["scripts"])
 
 
 def build_parser(script: str) -> argparse.ArgumentParser:
-    """Return the parser of a script; an unknown option exits with 2."""
+    """Return a parser with all of a script's options; it exits with code 2 on any other option."""
     parser = argparse.ArgumentParser(prog=script)
     for option in read_options()[script]:
         if option["kind"] == "flag":
@@ -66,45 +70,40 @@ def build_parser(script: str) -> argparse.ArgumentParser:
         parser.add_argument(
             option["name"],
             dest=option["dest"],
-            type=_TYPES[option["type"]],
+            type=_TYPES.get(option["type"], str),
             nargs=option["nargs"],
             default=option["default"],
             choices=option["choices"],
             required=option["required"],
         )
+    # The launcher's own option, which only changes speed.
+    parser.add_argument(FAST_OPTION)
     return parser
 
 
 def check_supported(script: str, args: argparse.Namespace) -> None:
-    """Refuse an option that the rehearsal would leave out without a word.
+    """Refuse every option that the rehearsal would silently ignore.
 
     Raises:
-        MusubiError: The option is set, and the rehearsal has no counterpart of it.
+        MusubiError: An option is set that the rehearsal does not support.
     """
     for option in read_options()[script]:
-        dest = option["dest"]
-        if dest not in READ | WITHOUT_EFFECT and getattr(args, dest) != option["default"]:
+        dest, name = option["dest"], option["name"]
+        if dest in READ | WITHOUT_EFFECT:
+            continue
+        value = getattr(args, dest)
+        if dest in REQUIRED and value != REQUIRED[dest]:
             raise MusubiError(
-                f"ValueError: The rehearsal has no {option['name']}.",
-                "Leave it out, or train with musubi-tuner.",
+                f"ValueError: The rehearsal needs {name} {REQUIRED[dest]}.",
+                "Use that value, or train with musubi-tuner.",
+            )
+        if dest not in REQUIRED and value != option["default"]:
+            raise MusubiError(
+                f"ValueError: The rehearsal has no {name}.",
+                "Omit it, or train with musubi-tuner.",
             )
 
 
-def _int_or_float(text: str) -> float:
-    """Return a number of steps, or a share of all steps (`0.1` or `10%`)."""
-    try:
-        if text.endswith("%"):
-            return float(text[:-1]) / 100.0
-        number = float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"'{text}' is not an int or float") from error
-    return int(number) if number >= 1 and number.is_integer() else number
-
-
-_TYPES: dict[str, Callable[[str], object]] = {
-    "str": str,
-    "int": int,
-    "float": float,
-    "Path": Path,
-    "_int_or_float": _int_or_float,
-}
+_TYPES: Mapping[str, Callable[[str], object]] = MappingProxyType(
+    {"int": int, "float": float, "Path": Path}
+)

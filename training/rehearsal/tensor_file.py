@@ -1,6 +1,6 @@
-"""Reads and atomically writes safetensors files whose bytes depend only on their content.
+"""Reads safetensors files, and writes them atomically and reproducibly.
 
-The library's own writer orders the metadata at random, so equal runs would differ.
+The safetensors library writes metadata in random order, so equal runs would give different files.
 """
 
 from collections.abc import Mapping
@@ -20,11 +20,12 @@ DType = Literal["BF16", "F16", "F32", "I64"]
 Floats = NDArray[np.float32]
 
 _READABLE = ("BF16", "F16", "F32", "I64")
+_NUMPY_TYPES = {"F16": "<f2", "F32": "<f4", "I64": "<i8"}
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """One tensor as stored in a file."""
+    """A tensor as it is stored in a file: dtype, shape and bytes."""
 
     dtype: DType
     shape: tuple[int, ...]
@@ -32,14 +33,10 @@ class Raw:
 
 
 def encode(values: Floats, dtype: DType) -> Raw:
-    """Return `values` in `dtype`; bf16 rounds half to even."""
+    """Convert `values` to `dtype`; bf16 rounds to nearest, ties to even."""
     shape = tuple(values.shape)
-    if dtype == "F32":
-        return Raw(dtype, shape, values.astype("<f4").tobytes())
-    if dtype == "F16":
-        return Raw(dtype, shape, values.astype("<f2").tobytes())
-    if dtype == "I64":
-        return Raw(dtype, shape, values.astype("<i8").tobytes())
+    if dtype != "BF16":
+        return Raw(dtype, shape, values.astype(_NUMPY_TYPES[dtype]).tobytes())
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
     rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
     return Raw(dtype, shape, (rounded >> np.uint32(16)).astype("<u2").tobytes())
@@ -53,10 +50,10 @@ def serialize(tensors: Mapping[str, Raw], metadata: Mapping[str, str]) -> list[b
 
 
 def write(path: Path, tensors: Mapping[str, Raw], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file that appears under its name only when complete.
+    """Write a safetensors file, which appears at `path` only when it is complete.
 
     Raises:
-        OSError: The disk is full or not writable; what was there before is unchanged.
+        OSError: The disk is full or not writable; an existing file is unchanged.
     """
     with atomic_file(path) as stream:
         for part in serialize(tensors, metadata):
@@ -67,30 +64,25 @@ def read_header(path: Path) -> TensorHeader:
     """Return the header of a safetensors file.
 
     Raises:
-        MusubiError: The file is missing or truncated, in musubi's words.
+        MusubiError: The file is missing or truncated; the message is musubi's.
     """
     try:
         return safetensors_header.read_header(path)
     except FileNotFoundError as error:
         raise MusubiError(
             f"FileNotFoundError: [Errno 2] No such file or directory: '{path}'",
-            "Check that the file was fetched or cached.",
+            "Check that the file was downloaded or cached.",
         ) from error
     except ValueError as error:
         raise MusubiError(
             "safetensors_rust.SafetensorError: Error while deserializing header: "
             "MetadataIncompleteBuffer",
-            f"{path} is truncated or not a safetensors file: fetch or cache it again.",
+            f"{path} is truncated or not a safetensors file: download or cache it again.",
         ) from error
 
 
-def read_floats(path: Path, name: str) -> Floats:
-    """Return one tensor of a file as float32."""
-    return floats(read_header(path), name)
-
-
 def floats(header: TensorHeader, name: str) -> Floats:
-    """Return a tensor of a file as float32, given its header.
+    """Read a tensor from the file of `header`, as float32.
 
     Raises:
         MusubiError: The tensor has an unsupported dtype.
@@ -105,5 +97,5 @@ def floats(header: TensorHeader, name: str) -> Floats:
 
 
 def widen(bits: NDArray[np.uint16]) -> Floats:
-    """Return bf16 values, given as their 16 bits, as float32."""
+    """Convert bf16 values, given as their bits in uint16, to float32."""
     return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)

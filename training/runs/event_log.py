@@ -1,20 +1,26 @@
-"""A run's events as files: one per writer and attempt, appended by that writer only."""
+"""Reads and writes a run's events. Every attempt of every writer appends to a separate file."""
 
 import json
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from training import store_keys
 from training.errors import NotFoundError, TrainingError
-from training.ports import Store
-from training.remedies import ShowRuns, StartRun
+from training.ports import Store, StoreChanges
+from training.records import opened, read_record, sealed
+from training.remedies import RemoveRun, ShowRuns
 from training.runs.events import Event
 from training.runs.spec import RunSpec, is_name
 from training.runs.state import Run, fold
 from training.store_keys import RunKeys
+from training.wording import did_you_mean
 
+logger = logging.getLogger(__name__)
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 _FILE = re.compile(r"(?P<writer>.+)-(?P<attempt>\d+)\.jsonl")
 ADVANCE = "advance"
@@ -22,11 +28,11 @@ REQUEST = "request"
 
 
 class DamagedRunError(TrainingError):
-    """A run's spec or events cannot be read."""
+    """A run's spec cannot be read."""
 
 
 class Writer(BaseModel):
-    """The writer of one event file."""
+    """The writer of one event file: a stage's attempt, for example, or one call of `advance`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,7 +41,6 @@ class Writer(BaseModel):
 
     @property
     def file_name(self) -> str:
-        """Return the name of the writer's file."""
         return f"{self.name}-{self.attempt}.jsonl"
 
 
@@ -49,90 +54,111 @@ class RunLog:
         self.keys = RunKeys(guild, run)
 
     def spec(self) -> RunSpec:
-        """Return what was asked for.
+        """Return the run's spec.
 
         Raises:
             NotFoundError: The guild has no run of that name.
+            DamagedRunError: The spec and its copy are damaged.
         """
-        unknown = NotFoundError(
-            f"There is no run called {self.run_name[:80]!r} here.",
-            "Look up its name in the list of runs.",
-            ShowRuns(),
-        )
         if not is_name(self.run_name):
-            raise unknown
+            raise self._unknown()
         try:
-            data = self._store.read(self.keys.spec)
+            return read_record(self._store, self.keys.spec, RunSpec)
         except FileNotFoundError as error:
-            raise unknown from error
-        try:
-            return RunSpec.model_validate_json(data)
-        except ValidationError as error:
+            raise self._unknown() from error
+        except ValueError as error:
             raise self._damaged() from error
 
     def load(self) -> Run:
-        """Return the run folded from its events."""
-        return fold(self.spec(), self.events())
+        spec, found = self.spec(), self._sorted_lines()
+        damaged = tuple(sorted({line.file_name for line in found if line.event is None}))
+        run = fold(spec, (line.event for line in found if line.event is not None))
+        return replace(run, damaged=damaged)
 
     def events(self) -> list[Event]:
-        """Return all events in order: stages first, then requests, then those of `advance`.
+        """Return all events in order: those of stages, then users' requests, then `advance`'s.
 
-        Only `advance` writes final events, and nothing counts after a final event, so its files
-        come last. Within each group the order is (attempt, sequence), never the clock.
+        The events of `advance` come last, because only they can be final, and events after a final
+        one are ignored. Each group is ordered by attempt, then by line, never by time, because
+        clocks differ. Damaged lines are left out.
         """
-        found = sorted(self._lines(), key=lambda line: line[:4])
-        return [event for *_, event in found]
+        return [line.event for line in self._sorted_lines() if line.event is not None]
+
+    def lines(self, writer: Writer, events: Sequence[Event]) -> dict[str, bytes]:
+        """Return the events as bytes to append, by the key of their file; {} if there are none."""
+        lines = b"".join(map(_line, events))
+        return {f"{self.keys.events}/{writer.file_name}": lines} if lines else {}
 
     def append(self, writer: Writer, event: Event) -> None:
-        """Append an event to the writer's file."""
-        line = _EVENT.dump_json(event) + b"\n"
-        self._store.append(f"{self._folder}/{writer.file_name}", line)
+        self._store.change(StoreChanges(appended=self.lines(writer, [event])))
 
     def append_alone(self, name: str, event: Event) -> None:
-        """Write an event to a new file; concurrent callers never overwrite each other.
+        """Write an event to a new, separate file, so that concurrent callers overwrite nothing.
 
         Raises:
-            OSError: It could not be stored.
+            OSError: The event could not be stored.
         """
-        line = _EVENT.dump_json(event) + b"\n"
+        line = _line(event)
         number = self.next_attempt(name)
-        while not self._store.create(f"{self._folder}/{name}-{number}.jsonl", line):
+        while not self._store.create(f"{self.keys.events}/{name}-{number}.jsonl", line):
             number += 1
 
     def next_attempt(self, name: str) -> int:
         """Return the first attempt number that the writer `name` has not used."""
-        return max((w.attempt for w in self._writers() if w.name == name), default=0) + 1
+        writers = map(_writer, self._store.names(self.keys.events))
+        return max((w.attempt for w in writers if w is not None and w.name == name), default=0) + 1
 
-    @property
-    def _folder(self) -> str:
-        return self.keys.events
+    def _unknown(self) -> NotFoundError:
+        near = did_you_mean(self.run_name, self._store.names(store_keys.runs(self.guild)))
+        return NotFoundError(
+            f"There is no run called {self.run_name[:80]!r} here.",
+            near or "Look up its name in the list of runs.",
+            ShowRuns(),
+        )
 
     def _damaged(self) -> DamagedRunError:
         return DamagedRunError(
             f"The record of the run {self.run_name} is damaged and cannot be read.",
-            "Its checkpoints are still in its folder. Start another run.",
-            StartRun(),
+            f"Its files are still in {self.keys.folder}. Remove it when you do not need them.",
+            RemoveRun(run=self.run_name),
         )
 
-    def _writers(self) -> Iterator[Writer]:
-        found = (_writer(file_name) for file_name in self._store.names(self._folder))
-        yield from (writer for writer in found if writer is not None)
+    def _sorted_lines(self) -> list["_Line"]:
+        return sorted(self._lines(), key=lambda line: line.place)
 
-    def _lines(self) -> Iterator[tuple[int, int, int, str, Event]]:
+    def _lines(self) -> Iterator["_Line"]:
         groups = {REQUEST: 1, ADVANCE: 2}
-        for file_name, data in self._store.read_all(self._folder).items():
+        for file_name, data in self._store.read_all(self.keys.events).items():
             writer = _writer(file_name)
             if writer is None:
                 continue
-            # A line without its newline was cut off by a crash.
+            # Skip a last line without a newline: a crash cut it off.
             complete = data[: data.rfind(b"\n") + 1].splitlines()
             group = groups.get(writer.name, 0)
             for sequence, line in enumerate(complete):
-                try:
-                    event = _EVENT.validate_json(line)
-                except ValidationError as error:
-                    raise self._damaged() from error
-                yield group, writer.attempt, sequence, writer.name, event
+                place = (group, writer.attempt, sequence, writer.name)
+                yield _Line(place, file_name, self._event(line, file_name))
+
+    def _event(self, line: bytes, file_name: str) -> Event | None:
+        """Return the event in a line; None if the line is damaged."""
+        try:
+            return _EVENT.validate_json(opened(line))
+        except ValueError:
+            logger.debug("run %s: %s is damaged", self.run_name, file_name)
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of an event file; `event` is None if the line is damaged."""
+
+    place: tuple[int, int, int, str]
+    file_name: str
+    event: Event | None
+
+
+def _line(event: Event) -> bytes:
+    return sealed(_EVENT.dump_json(event)) + b"\n"
 
 
 def _writer(file_name: str) -> Writer | None:

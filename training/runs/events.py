@@ -1,4 +1,4 @@
-"""What can happen to a run: the events in its log, from which its state is folded."""
+"""The events in a run's log, from which its state is computed."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from training.remedies import Remedy
-from training.runs.training_events import CheckpointSaved, EpochEnded, StateSaved, Warned
+from training.runs.training_events import (
+    CheckpointSaved,
+    EpochEnded,
+    FastRefused,
+    StateSaved,
+    Warned,
+)
 from training.vocabulary import StageKey
 
 
@@ -21,15 +27,16 @@ class StageSubmitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageStarted:
-    """The attempt holds the stage's lease and is working."""
+    """The attempt holds the stage's lease and is working; `gpu` is the GPU that it actually got."""
 
     resumed_step: int | None = None
+    gpu: str | None = None
     kind: Literal["started"] = "started"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageSucceeded:
-    """The stage's result is stored; `reused` if it was already there."""
+    """The stage's result is stored; `reused` means that an earlier run stored all of it."""
 
     reused: bool = False
     note: str = ""
@@ -38,7 +45,7 @@ class StageSucceeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageFailed:
-    """The stage failed in a way that another attempt would repeat."""
+    """The stage failed, and would fail again in another attempt."""
 
     cause: str
     fix: str
@@ -48,9 +55,14 @@ class StageFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageStopped:
-    """The attempt was interrupted (a signal, a killed trainer); the next attempt continues."""
+    """The attempt was interrupted, for example by a signal; the next attempt continues.
+
+    `is_passing` means that a service asked to be called later. Such attempts do not count towards
+    the limit on fruitless attempts.
+    """
 
     reason: str
+    is_passing: bool = False
     kind: Literal["stopped"] = "stopped"
 
 
@@ -68,6 +80,7 @@ StageBody = Annotated[
     | CheckpointSaved
     | StateSaved
     | Warned
+    | FastRefused
     | StageSucceeded
     | StageFailed
     | StageStopped
@@ -97,6 +110,24 @@ class CancelRequested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SaveRequested:
+    """Somebody asked every expert that was training to save a checkpoint at once."""
+
+    at: datetime
+    by: str
+    kind: Literal["save_requested"] = "save_requested"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishRequested:
+    """Somebody asked every expert to end after its current step, as if it had finished."""
+
+    at: datetime
+    by: str
+    kind: Literal["finish_requested"] = "finish_requested"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSucceeded:
     """Every expert of the run is trained and published."""
 
@@ -106,7 +137,7 @@ class RunSucceeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFailed:
-    """A stage failed and nothing else of the run can continue."""
+    """A stage failed, and no other stage of the run is working or can start."""
 
     at: datetime
     cause: str
@@ -117,10 +148,18 @@ class RunFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunCancelled:
-    """The run was cancelled and none of its stages is alive."""
+    """The run was cancelled, and all of its stages have stopped."""
 
     at: datetime
     kind: Literal["run_cancelled"] = "run_cancelled"
 
 
-Event = StageEvent | CancelRequested | RunSucceeded | RunFailed | RunCancelled
+Event = (
+    StageEvent
+    | CancelRequested
+    | SaveRequested
+    | FinishRequested
+    | RunSucceeded
+    | RunFailed
+    | RunCancelled
+)

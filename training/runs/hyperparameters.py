@@ -1,4 +1,4 @@
-"""The hyperparameters a user may set: one grammar for chat and command line, resolved per expert.
+"""The hyperparameters that a user may set, in one syntax for chat and command line.
 
 A setting is one value for all experts (`1e-4`) or one for each (`high=1e-4 low=8e-5`; `:` and `,`
 also work). Defaults come from the catalogue.
@@ -13,22 +13,53 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from training.catalogue.models import Expert, Model, WeightFile
+from training.catalogue.presets import Preset, preset_values
 from training.errors import RequestError
 from training.runs.lightning_file import FILE, FORMS, REPO, REVISION, find_lightning_file
-from training.runs.lr_schedules import Scheduler, require_effect
 from training.vocabulary import ExpertName, Resolution
 
+Scheduler = Literal[
+    "polynomial",
+    "constant",
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "cosine_with_min_lr",
+    "rex",
+]
+
+# The schedules that use each setting; with any other, musubi-tuner silently ignores it.
+# Source: `get_lr_scheduler` in its training/trainer_base.py.
+_TAKEN_BY: Mapping[str, tuple[Scheduler, ...]] = MappingProxyType(
+    {
+        "scheduler_power": ("polynomial",),
+        "min_lr_ratio": ("polynomial", "cosine_with_min_lr", "rex"),
+    }
+)
+
+
 Optimizer = Literal["adamw8bit", "adamw", "adafactor"]
+Items = Literal["all", "clips"]
+Fast = Literal["off", "16bit", "fp8"]
 
 _EXPERTS: tuple[ExpertName, ...] = ("main", "high", "low")
-# An expert's name starts a word: `owner/fast-low:a.safetensors` names a file, not an expert.
+# An expert's name counts only at the start of a word, not inside a path such as
+# `owner/fast-low:a.safetensors`.
 _PAIR = re.compile(r"(?<![^\s,;])(?P<expert>main|high|low)\s*[=:]\s*(?P<value>[^\s,;]+)")
 _BOUNDS = {"ge": "from", "gt": "above", "le": "up to"}
 _SEPARATORS = re.compile(r"[\s,;]*")
 
 
+def _is_off(fast: Fast) -> bool:
+    """Return whether the setting is off.
+
+    Stored files omit it then, as do files from versions that lacked the setting.
+    """
+    return fast == "off"
+
+
 class ExpertSettings(BaseModel):
-    """All hyperparameters of one expert; the defaults are the guide's."""
+    """All hyperparameters of one expert; the defaults are those of the guide (see README.md)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,7 +68,7 @@ class ExpertSettings(BaseModel):
         float, Field(gt=0, le=1, description="learning rate, such as 8e-5 or high=1e-4 low=8e-5")
     ]
     rank: Annotated[int, Field(ge=1, le=512, description="rank of the adapter (network_dim)")]
-    alpha: Annotated[float, Field(gt=0, le=1024, description="alpha; the rank when not given")]
+    alpha: Annotated[float, Field(gt=0, le=1024, description="alpha; by default, the rank")]
     flow_shift: Annotated[float, Field(gt=0, le=30, description="discrete flow shift")]
     epochs: Annotated[int, Field(ge=1, le=1000, description="passes over the dataset")] = 50
     save_every: Annotated[int, Field(ge=1, le=1000, description="epochs between checkpoints")] = 5
@@ -55,10 +86,24 @@ class ExpertSettings(BaseModel):
         Field(ge=0, description="model blocks kept in main memory: slower, needs less GPU memory"),
     ] = 0
     fp8: Annotated[bool, Field(description="base weights in 8 bits; on for 14B models")] = False
+    force_v2_1_time_embedding: Annotated[
+        bool, Field(description="Wan 2.2: embed the time once, not per token; saves memory")
+    ] = False
+    fast: Annotated[
+        Fast,
+        Field(
+            description="compiled training steps, tested first: off, 16bit, fp8 (faster, coarser)",
+            exclude_if=_is_off,
+        ),
+    ] = "off"
+    loraplus_lr_ratio: Annotated[
+        float | None,
+        Field(ge=1, le=64, description="LoRA+: multiplies the learning rate of lora_up; try 4"),
+    ] = None
 
 
 class ItemSettings(BaseModel):
-    """Limits for the training items of all experts, which share their caches."""
+    """Limits on training items. They apply to all experts, because experts share their caches."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -69,10 +114,14 @@ class ItemSettings(BaseModel):
         Resolution | None,
         Field(description="resolution of images and clips, 480p or 720p; default: the model's"),
     ] = None
+    items: Annotated[
+        Items | None,
+        Field(description="all, or clips; single frames and images teach I2V nothing"),
+    ] = None
 
 
 class SpeedLoraSettings(BaseModel):
-    """The speed LoRA merged into one expert's base, and its strength."""
+    """The speed LoRA to merge into one expert's base model, and its strength."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -87,14 +136,23 @@ class SpeedLoraSettings(BaseModel):
 
     @property
     def weight_file(self) -> WeightFile:
-        """Return the speed LoRA as a file of its repository."""
         return WeightFile(self.repo, self.file, self.revision)
 
 
 SETTING_NAMES: tuple[str, ...] = tuple(n for n in ExpertSettings.model_fields if n != "expert")
+_OF_EXPERTS = frozenset(SETTING_NAMES)
 ITEM_NAMES: tuple[str, ...] = tuple(ItemSettings.model_fields)
 LIGHTNING_NAMES: tuple[str, ...] = ("lightning_file", "lightning_strength")
+PRESET_NAME = "preset"
+_FIELDS: Mapping[str, FieldInfo] = MappingProxyType(
+    {
+        **ExpertSettings.model_fields,
+        **ItemSettings.model_fields,
+        **{f"lightning_{name}": field for name, field in SpeedLoraSettings.model_fields.items()},
+    }
+)
 
+_PRESET_TEXT = "guide, or reference (values from musubi-tuner's docs, each shown with its reason)"
 CONFIG_TEXTS: Mapping[str, str] = MappingProxyType(
     {
         "dataset_toml": "your musubi-tuner dataset TOML, instead of the guide's",
@@ -104,29 +162,29 @@ CONFIG_TEXTS: Mapping[str, str] = MappingProxyType(
 
 
 def describe(name: str) -> str:
-    """Return a one-line description of a setting."""
+    if name == PRESET_NAME:
+        return _PRESET_TEXT
     if name in CONFIG_TEXTS:
         return CONFIG_TEXTS[name]
-    if name in LIGHTNING_NAMES:
-        field = SpeedLoraSettings.model_fields[name.removeprefix("lightning_")]
-    else:
-        field = {**ExpertSettings.model_fields, **ItemSettings.model_fields}[name]
-    return field.description or name
+    return _FIELDS[name].description or name
 
 
 def split_value(name: str, text: str, experts: tuple[ExpertName, ...]) -> dict[ExpertName, str]:
-    """Return the value for each of `experts`; those that `text` does not name are left out.
+    """Split a setting into values by expert; experts that `text` does not name are left out.
+
+    `1e-4` is the value for all experts, and `high=1e-4 low=8e-5` is one value for each.
 
     Raises:
-        RequestError: The text mixes both forms, names an expert twice or one the model lacks.
+        RequestError: The text mixes both forms, or names an expert twice or one that is not among
+            `experts`.
     """
     pairs = list(_PAIR.finditer(text))
     if not pairs:
         return dict.fromkeys(experts, text.strip())
     if _SEPARATORS.fullmatch(_PAIR.sub("", text)) is None:
         raise RequestError(
-            f"{option(name)} {text!r} is neither one value nor one for each expert.",
-            f"Write for example {option(name)}:high=… low=… or a single value.",
+            f"{option(name)} {text!r} is neither a single value nor one value per expert.",
+            "Write high=… low=…, or a single value.",
         )
     values: dict[ExpertName, str] = {}
     for pair in pairs:
@@ -146,8 +204,26 @@ def option(name: str) -> str:
     return name.replace("_", "-")
 
 
-def resolve_expert(model: Model, expert: Expert, given: Mapping[str, str]) -> ExpertSettings:
-    """Return the complete settings of one expert: given values over the catalogue's defaults.
+def resolve_preset(text: str | None) -> Preset:
+    """Return the preset that a request names, or `guide` if it names none.
+
+    Raises:
+        RequestError: There is no such preset.
+    """
+    if text is None:
+        return "guide"
+    for preset in get_args(Preset):
+        if preset == text.strip().lower():
+            return preset
+    raise RequestError(
+        f"preset cannot be {text!r}.", f"Use one of {', '.join(get_args(Preset))}, for all experts."
+    )
+
+
+def resolve_expert(
+    model: Model, expert: Expert, given: Mapping[str, str], preset: Preset = "guide"
+) -> ExpertSettings:
+    """Return the complete settings of one expert; the preset supplies those that are not given.
 
     Raises:
         RequestError: A value is out of range, of the wrong type, or has no effect.
@@ -158,6 +234,7 @@ def resolve_expert(model: Model, expert: Expert, given: Mapping[str, str]) -> Ex
         "rank": expert.rank,
         "flow_shift": model.flow_shift,
         "fp8": bool(model.fp8),
+        **{k: v for k, v in preset_values(preset, model, expert.name).items() if k in _OF_EXPERTS},
         **given,
     }
     values.setdefault("alpha", values["rank"])
@@ -165,23 +242,50 @@ def resolve_expert(model: Model, expert: Expert, given: Mapping[str, str]) -> Ex
         settings = ExpertSettings.model_validate(values)
     except ValidationError as error:
         raise _refusal(error) from error
-    require_effect(settings.scheduler, given, settings.min_lr_ratio)
+    _require_effect(settings.scheduler, given, settings.min_lr_ratio)
+    if settings.force_v2_1_time_embedding and len(model.experts) == 1:
+        raise RequestError(
+            f"force-v2-1-time-embedding has no effect on {model.name}, a Wan 2.1 model.",
+            "Leave it out; it is for the Wan 2.2 models.",
+        )
     if settings.blocks_to_swap > model.swappable:
         raise RequestError(
             f"blocks-to-swap cannot be {settings.blocks_to_swap} for {model.name}.",
-            f"One of its blocks at least stays on the GPU: give 0 up to {model.swappable}.",
+            f"At least one block stays on the GPU: use 0 to {model.swappable}.",
         )
     return settings
 
 
-def resolve_items(given: Mapping[str, str]) -> ItemSettings:
-    """Parse the limits for training items.
+def _require_effect(scheduler: Scheduler, given: Mapping[str, str], min_lr_ratio: float) -> None:
+    """Refuse settings that do not go with the schedule.
+
+    Raises:
+        RequestError: The schedule ignores a given setting, or the polynomial schedule would end at
+            its initial learning rate.
+    """
+    for name, schedulers in _TAKEN_BY.items():
+        if name in given and scheduler not in schedulers:
+            raise RequestError(
+                f"{option(name)} has no effect with scheduler {scheduler}.",
+                f"Leave it out, or use scheduler {' or '.join(schedulers)}.",
+            )
+    if scheduler == "polynomial" and min_lr_ratio >= 1:
+        raise RequestError(
+            "With min-lr-ratio 1 the polynomial schedule would not decay, and the trainer refuses "
+            "it.",
+            "Use a smaller min-lr-ratio, or scheduler constant.",
+        )
+
+
+def resolve_items(given: Mapping[str, str], model: Model, preset: Preset = "guide") -> ItemSettings:
+    """Parse the limits on training items; the preset supplies those that are not given.
 
     Raises:
         RequestError: A value is out of range or of the wrong type.
     """
     try:
-        return ItemSettings.model_validate(dict(given))
+        values = {k: v for k, v in preset_values(preset, model).items() if k in ITEM_NAMES}
+        return ItemSettings.model_validate({**values, **given})
     except ValidationError as error:
         raise _refusal(error) from error
 
@@ -197,8 +301,8 @@ def resolve_speed_lora(
     if model.speed_lora is None:
         if given:
             raise RequestError(
-                f"{model.name} is trained without a speed LoRA, so {option(next(iter(given)))} "
-                "has no effect there.",
+                f"{model.name} trains without a speed LoRA, so {option(next(iter(given)))} has no "
+                "effect.",
                 "Leave it out, or choose one of the lightning models.",
             )
         return None
@@ -214,20 +318,14 @@ def resolve_speed_lora(
     try:
         return SpeedLoraSettings.model_validate(values)
     except ValidationError as error:
-        raise _refusal(error, prefix="lightning-") from error
+        raise _refusal(error, prefix="lightning_") from error
 
 
 def _refusal(error: ValidationError, prefix: str = "") -> RequestError:
     first = error.errors()[0]
-    name = str(first["loc"][0])
-    fields = {
-        **ExpertSettings.model_fields,
-        **ItemSettings.model_fields,
-        **(SpeedLoraSettings.model_fields if prefix else {}),
-    }
+    name = f"{prefix}{first['loc'][0]}"
     return RequestError(
-        f"{prefix}{option(name)} cannot be {first['input']!r}.",
-        f"It stands for {fields[name].description}; give {_expected(fields[name])}.",
+        f"{option(name)} cannot be {first['input']!r}.", f"Use {_expected(_FIELDS[name])}."
     )
 
 
@@ -236,7 +334,7 @@ def _expected(field: FieldInfo) -> str:
     if get_origin(kind_of) is Literal:
         return "one of " + ", ".join(get_args(kind_of))
     kinds = ((int, "a whole number"), (float, "a number"), (bool, "yes or no"))
-    kind = next((text for type_, text in kinds if kind_of is type_), "text of that form")
+    kind = next((text for type_, text in kinds if kind_of is type_), "valid text")
     rules: list[object] = field.metadata
     bounds = [
         f"{words} {getattr(rule, key)}"
@@ -248,7 +346,6 @@ def _expected(field: FieldInfo) -> str:
 
 
 def _without_none(annotation: object) -> object:
-    """Return the type inside an optional type."""
     if get_origin(annotation) not in (Union, UnionType):
         return annotation
     return next(kind for kind in get_args(annotation) if kind is not type(None))

@@ -1,4 +1,4 @@
-"""Parses the Lightning file setting, in the forms people write it."""
+"""Parses the name of a Lightning file: a path, a repository with a path, or a URL."""
 
 import re
 from urllib.parse import unquote
@@ -9,7 +9,7 @@ from training.errors import RequestError
 REPO = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 FILE = r"[\w-][\w. -]*(?:/[\w-][\w. -]*)*\.safetensors"
 REVISION = r"\w[\w.-]*(?:/\w[\w.-]*)*"
-FORMS = "a path, owner/repo:path or its Hugging Face address"
+FORMS = "a path, owner/repo:path or a Hugging Face URL"
 
 _OF_REPO = re.compile(f"(?P<repo>{REPO}):(?P<file>{FILE})")
 _ADDRESS = re.compile(
@@ -18,21 +18,17 @@ _ADDRESS = re.compile(
 )
 
 
-def find_lightning_file(text: str, own: WeightFile) -> WeightFile:
+def find_lightning_file(text: str, default: WeightFile) -> WeightFile:
     """Return the file that `text` names by path, by repository and path, or by URL.
 
-    A bare path refers to the default file's repository at its pinned commit; otherwise the
-    revision is `main` unless the URL names another.
-
-    Args:
-        text: The value for one expert.
-        own: The model's default file.
+    A path alone means a file in the repository of `default`, at its pinned commit. In the other
+    forms, the revision is the one in the URL, or `main`.
 
     Raises:
         RequestError: `text` has none of these forms.
     """
     if re.fullmatch(FILE, text):
-        return WeightFile(own.repo, text, own.revision)
+        return WeightFile(default.repo, text, default.revision)
     if (match := _OF_REPO.fullmatch(text)) is not None:
         return WeightFile(match["repo"], match["file"])
     if (file := _at_address(text)) is not None:
@@ -40,10 +36,10 @@ def find_lightning_file(text: str, own: WeightFile) -> WeightFile:
     shown = text if len(text) <= 120 else f"{text[:120]}…"
     raise RequestError(
         f"lightning-file cannot be {shown!r}.",
-        f"Give a Lightning file that ends in .safetensors as the path of one in {own.repo}, as "
-        "owner/repo:path/file.safetensors, or as its address such as "
-        "https://huggingface.co/owner/repo/blob/main/path/file.safetensors: one for all experts, "
-        "or high=… low=….",
+        f"Give a Lightning file that ends in .safetensors as a path in {default.repo}, as "
+        "owner/repo:path/file.safetensors, or as an address such as "
+        "https://huggingface.co/owner/repo/blob/main/path/file.safetensors. Give one for all "
+        "experts, or high=… low=….",
     )
 
 

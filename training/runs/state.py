@@ -1,5 +1,6 @@
-"""A run's state: the fold of its events, in one pure function."""
+"""A run's state, computed from its events by one pure function."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -10,31 +11,37 @@ from training.remedies import Remedy, Suggestion, about_run, suggested
 from training.runs import events as ev
 from training.runs.events import Event, StageEvent
 from training.runs.spec import RunSpec
-from training.runs.training_events import CheckpointSaved, EpochEnded, StateSaved, Warned
+from training.runs.training_events import (
+    CheckpointSaved,
+    EpochEnded,
+    FastRefused,
+    StateSaved,
+    Warned,
+)
+from training.runs.training_health import gravest, has_diverged
 from training.vocabulary import ExpertName, StageKey, Trouble
 
 
 class RunStatus(StrEnum):
-    """Where a run stands."""
+    """The status of a run."""
 
     QUEUED = "queued"  # stored; no stage has started yet
     RUNNING = "running"  # at least one stage has started
     SUCCEEDED = "succeeded"  # every expert is trained and published
-    FAILED = "failed"  # a stage failed for good; the other expert's files stay
+    FAILED = "failed"  # a stage failed for good; the other expert's files are kept
     CANCELLED = "cancelled"  # stopped on request
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more will happen to the run."""
         return self in (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
 
 
 class StageStatus(StrEnum):
-    """Where a stage stands, in the order in which an attempt passes through."""
+    """The status of a stage; an attempt's status only changes to one further down this list."""
 
     PENDING = "pending"  # not handed to the backend yet
-    SUBMITTED = "submitted"  # queued at the backend
-    RUNNING = "running"  # an attempt holds its lease
+    SUBMITTED = "submitted"  # handed to the backend, not started yet
+    RUNNING = "running"  # an attempt holds the stage's lease
     INTERRUPTED = "interrupted"  # the attempt is over; the next one continues
     FAILED = "failed"
     SUCCEEDED = "succeeded"
@@ -42,9 +49,15 @@ class StageStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StageState:
-    """A stage's newest attempt.
+    """The state of a stage, mostly that of its newest attempt.
 
-    `progressed_attempt` is the newest attempt that left something to continue from.
+    Attributes:
+        gpu: The GPU that the newest attempt actually got; None if unknown or a CPU.
+        progressed_attempt: Number of the newest attempt that made progress, or that stopped because
+            a service was busy; 0 if there is none.
+        started_at: The start of the first attempt.
+        attempt_started_at: The start of the newest attempt.
+        earlier: Each earlier attempt's GPU, with the seconds for which it was held.
     """
 
     status: StageStatus = StageStatus.PENDING
@@ -55,16 +68,28 @@ class StageState:
     cause: str = ""
     fix: str = ""
     remedy: Remedy | None = None
+    gpu: str | None = None
     progressed_attempt: int = 0
+    submitted_at: datetime | None = None
     started_at: datetime | None = None
+    attempt_started_at: datetime | None = None
     ended_at: datetime | None = None
+    earlier: tuple[tuple[str, float], ...] = ()
+
+    def gpu_times(self, now: datetime) -> tuple[tuple[str, float], ...]:
+        """Return each attempt's GPU, and for how many seconds it was held, up to `now`."""
+        if self.gpu is None or self.attempt_started_at is None:
+            return self.earlier
+        seconds = ((self.ended_at or now) - self.attempt_started_at).total_seconds()
+        return (*self.earlier, (self.gpu, max(seconds, 0.0)))
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Complete adapter weights on disk; `file` is relative to the run's folder.
 
-    What `publish` reports about a file replaces the trainer's report, whichever is read first.
+    If both the trainer and the publish stage report a file, the report of the publish stage counts,
+    whatever the order of their events. `crc32` is None in runs of earlier versions.
     """
 
     file: str
@@ -73,54 +98,86 @@ class Checkpoint:
     size_bytes: int
     is_final: bool
     is_published: bool = False
+    crc32: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ExpertState:
-    """How far an expert's training is, from durable events."""
+    """An expert's training progress, according to stored events."""
 
     epoch: int = 0
     step: int = 0
     loss: float | None = None
     checkpoints: tuple[Checkpoint, ...] = ()
+    losses: Mapping[int, float] = field(default_factory=dict[int, float])  # by epoch
     troubles: tuple[Trouble, ...] = ()
+    slow_reason: str = ""  # why the requested compiled steps are not used
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run and everything that has happened to it."""
+    """A run and everything that has happened to it.
+
+    `damaged` names event files with unreadable lines; what those lines recorded is unknown.
+    """
 
     spec: RunSpec
     status: RunStatus = RunStatus.QUEUED
     stages: Mapping[StageKey, StageState] = field(default_factory=dict[StageKey, StageState])
     experts: Mapping[ExpertName, ExpertState] = field(default_factory=dict[ExpertName, ExpertState])
     cancel_requested_at: datetime | None = None
+    cancelled_by: str = ""  # who asked first
+    save_requested_at: datetime | None = None  # the newest request
+    finish_requested_at: datetime | None = None
     cause: str = ""
     fix: str = ""
     remedy: Remedy | None = None
     ended_at: datetime | None = None
+    damaged: tuple[str, ...] = ()
 
     @property
-    def cancel_requested(self) -> bool:
-        """Whether somebody asked to cancel it."""
-        return self.cancel_requested_at is not None
+    def is_trained(self) -> bool:
+        """Whether every expert is fully trained, so that only its files remain to be checked."""
+        keys = (StageKey("train", expert.name) for expert in self.spec.experts)
+        return all(self.stage(key).status is StageStatus.SUCCEEDED for key in keys)
+
+    @property
+    def is_cancelling(self) -> bool:
+        """Whether the run was cancelled before it was fully trained, and has not ended yet."""
+        is_asked = self.cancel_requested_at is not None
+        return is_asked and not self.status.is_final and not self.is_trained
+
+    @property
+    def is_finishing(self) -> bool:
+        """Whether experts that were asked to end after their current step are still training."""
+        is_asked = self.finish_requested_at is not None
+        return is_asked and not (self.status.is_final or self.is_trained or self.is_cancelling)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the run was cancelled or asked to end as finished, or only checks its files."""
+        return self.is_cancelling or self.is_finishing or self.is_trained
 
     @property
     def suggestion(self) -> Suggestion | None:
-        """The changed setting with which a failed run may succeed, if one is known."""
+        """A changed setting that may let a failed run succeed; None if none is known."""
         return suggested(self.remedy)
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """The worst trouble in the training of any expert; None if there was none."""
+        return gravest(trouble for expert in self.experts.values() for trouble in expert.troubles)
 
     def stage(self, key: StageKey) -> StageState:
         """Return the state of one stage; a stage without events is pending."""
         return self.stages.get(key, StageState())
 
     def expert(self, name: ExpertName) -> ExpertState:
-        """Return how far one expert is."""
         return self.experts.get(name, ExpertState())
 
 
 def fold(spec: RunSpec, events: Iterable[Event]) -> Run:
-    """Return the run after `events`, given in (attempt, sequence) order."""
+    """Return the run after `events`, which must be in the order of `RunLog.events`."""
     run = Run(spec)
     for event in events:
         run = apply(run, event)
@@ -132,8 +189,8 @@ def apply(run: Run, event: Event) -> Run:
     if run.status.is_final:
         return run
     match event:
-        case ev.CancelRequested():
-            return replace(run, cancel_requested_at=run.cancel_requested_at or event.at)
+        case ev.CancelRequested() | ev.SaveRequested() | ev.FinishRequested():
+            return _asked(run, event)
         case ev.RunSucceeded():
             return replace(run, status=RunStatus.SUCCEEDED, ended_at=event.at)
         case ev.RunFailed():
@@ -153,10 +210,24 @@ def apply(run: Run, event: Event) -> Run:
             assert_never(event)
 
 
+def _asked(run: Run, event: ev.CancelRequested | ev.SaveRequested | ev.FinishRequested) -> Run:
+    match event:
+        case ev.CancelRequested():
+            return replace(
+                run,
+                cancel_requested_at=run.cancel_requested_at or event.at,
+                cancelled_by=run.cancelled_by or event.by,
+            )
+        case ev.SaveRequested():
+            return replace(run, save_requested_at=max(run.save_requested_at or event.at, event.at))
+        case ev.FinishRequested():
+            return replace(run, finish_requested_at=run.finish_requested_at or event.at)
+
+
 def _apply_to_stage(run: Run, event: StageEvent) -> Run:
     before = run.stage(event.key)
-    # A warning says nothing about the stage itself.
-    if event.attempt < before.attempt or isinstance(event.body, Warned):
+    # A warning does not change the state of the stage.
+    if event.attempt < before.attempt or isinstance(event.body, Warned | FastRefused):
         return run
     after = _next_stage(before, event)
     waiting = after.status in (StageStatus.PENDING, StageStatus.SUBMITTED)
@@ -167,45 +238,53 @@ def _apply_to_stage(run: Run, event: StageEvent) -> Run:
 def _next_stage(before: StageState, event: StageEvent) -> StageState:
     """Return the stage after `event`; within an attempt the status only moves forward.
 
-    Events of several writers may be read in another order than they happened in, so every step
-    here gives the same result in any order.
+    Events of different writers may be read in a different order than they happened, so the result
+    must not depend on the order.
     """
-    stage, body = _at_attempt(before, event.attempt), event.body
+    stage, body = _at_attempt(before, event), event.body
     match body:
         case ev.StageSubmitted():
-            return replace(_moved(stage, StageStatus.SUBMITTED), handle=body.handle)
+            queued = _moved(stage, StageStatus.SUBMITTED)
+            since = min(stage.submitted_at or event.at, event.at)
+            return replace(queued, handle=body.handle, submitted_at=since)
         case ev.StageStarted():
-            since = min(stage.started_at or event.at, event.at)
-            return replace(_moved(stage, StageStatus.RUNNING), started_at=since)
-        case ev.StageSucceeded():
-            done = _moved(stage, StageStatus.SUCCEEDED)
-            return replace(done, reused=body.reused, note=body.note, ended_at=event.at)
-        case ev.StageFailed():
             return replace(
-                _moved(stage, StageStatus.FAILED),
-                cause=body.cause,
-                fix=body.fix,
-                remedy=body.remedy,
-                ended_at=event.at,
+                _moved(stage, StageStatus.RUNNING),
+                started_at=min(stage.started_at or event.at, event.at),
+                attempt_started_at=min(stage.attempt_started_at or event.at, event.at),
+                gpu=body.gpu or stage.gpu,
             )
+        case ev.StageSucceeded():
+            done = _ended(stage, StageStatus.SUCCEEDED, event.at)
+            return replace(done, reused=body.reused, note=body.note)
+        case ev.StageFailed():
+            failed = _ended(stage, StageStatus.FAILED, event.at)
+            return replace(failed, cause=body.cause, fix=body.fix, remedy=body.remedy)
         case ev.StageStopped() | ev.StageLost():
-            return _moved(stage, StageStatus.INTERRUPTED)
+            stopped = _ended(stage, StageStatus.INTERRUPTED, event.at)
+            is_passing = isinstance(body, ev.StageStopped) and body.is_passing
+            return replace(stopped, progressed_attempt=event.attempt) if is_passing else stopped
         case EpochEnded() | StateSaved() | CheckpointSaved():
             return replace(stage, progressed_attempt=event.attempt)
-        case Warned():
+        case Warned() | FastRefused():
             return stage
         case _:
             assert_never(body)
 
 
-def _at_attempt(before: StageState, attempt: int) -> StageState:
-    if attempt == before.attempt:
+def _at_attempt(before: StageState, event: StageEvent) -> StageState:
+    if event.attempt == before.attempt:
         return before
     return StageState(
-        attempt=attempt,
+        attempt=event.attempt,
         progressed_attempt=before.progressed_attempt,
         started_at=before.started_at,
+        earlier=before.gpu_times(event.at),
     )
+
+
+def _ended(stage: StageState, status: StageStatus, at: datetime) -> StageState:
+    return replace(_moved(stage, status), ended_at=min(stage.ended_at or at, at))
 
 
 def _moved(stage: StageState, status: StageStatus) -> StageState:
@@ -214,16 +293,14 @@ def _moved(stage: StageState, status: StageStatus) -> StageState:
 
 
 def _with_training(run: Run, event: StageEvent) -> Run:
-    """Return `run` with what a training event says of its expert; a file counts once."""
+    """Return `run` after a training event of one expert; repeated checkpoint files count once."""
     name, body = event.key.expert, event.body
     if name is None:
         return run
     state = run.expert(name)
     match body:
         case EpochEnded():
-            if body.step < state.step:
-                return run
-            state = replace(state, epoch=body.epoch, step=body.step, loss=body.loss)
+            state = _with_epoch(state, body)
         case CheckpointSaved():
             saved = Checkpoint(
                 body.path,
@@ -232,13 +309,39 @@ def _with_training(run: Run, event: StageEvent) -> Run:
                 body.size_bytes,
                 body.is_final,
                 is_published=event.key.stage == "publish",
+                crc32=body.crc32,
             )
-            state = _with_checkpoint(state, saved)
+            state = _reached(_with_checkpoint(state, saved), body.epoch, body.step)
         case Warned():
-            state = replace(state, troubles=tuple(sorted({*state.troubles, body.trouble})))
+            state = _with_trouble(state, body.trouble)
+        case FastRefused():
+            state = replace(state, slow_reason=body.reason)
         case _:
             return run
     return replace(run, experts={**run.experts, name: state})
+
+
+def _with_epoch(state: ExpertState, ended: EpochEnded) -> ExpertState:
+    if ended.loss is not None and math.isfinite(ended.loss):
+        state = replace(state, losses={**state.losses, ended.epoch: ended.loss})
+        if has_diverged(state.losses):
+            state = _with_trouble(state, "loss_diverged")
+    if ended.step < state.step:
+        return state
+    return replace(_reached(state, ended.epoch, ended.step), loss=ended.loss)
+
+
+def _reached(state: ExpertState, epoch: int, step: int) -> ExpertState:
+    """Return the expert's state, moved forward to `step` if that is later.
+
+    This is also called for checkpoints, because a run that resumes from its last step reports a
+    checkpoint, but no further end of an epoch.
+    """
+    return replace(state, epoch=epoch, step=step) if step > state.step else state
+
+
+def _with_trouble(state: ExpertState, trouble: Trouble) -> ExpertState:
+    return replace(state, troubles=tuple(sorted({*state.troubles, trouble})))
 
 
 def _with_checkpoint(state: ExpertState, saved: Checkpoint) -> ExpertState:

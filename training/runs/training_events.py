@@ -1,6 +1,6 @@
-"""What a program reports while it caches or trains.
+"""The events that a program reports while it caches or trains.
 
-Only the standard library is imported, because this also runs in musubi-tuner's environment.
+This module imports only the standard library, because it also runs in musubi-tuner's environment.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from training.vocabulary import Trouble
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheProgress:
-    """How many of the samples are cached."""
+    """`done` of `total` samples are cached."""
 
     done: int
     total: int
@@ -20,7 +20,7 @@ class CacheProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingStarted:
-    """The model is loaded; `step` is 0, or the step that a resumed training continues from."""
+    """The model is loaded; `step` is 0, or the step from which training resumes."""
 
     step: int
     total_steps: int
@@ -32,9 +32,9 @@ class TrainingStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDone:
-    """One optimizer step was taken, at `learning_rate`; epochs count from 1.
+    """One optimizer step was taken, at `learning_rate`; the first epoch is 1.
 
-    `gpu_memory_bytes` is the peak reserved on the device so far, None without one.
+    `gpu_memory_bytes` is the peak of reserved GPU memory so far; None without a GPU.
     """
 
     step: int
@@ -50,9 +50,9 @@ class StepDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochEnded:
-    """All steps of the epoch are done; its checkpoint, if any, follows.
+    """All steps of the epoch are done; the event of its checkpoint, if any, follows.
 
-    `loss` is the average over the epoch; the stage fills it in.
+    `loss` is the average over the epoch. The train stage fills it in.
     """
 
     epoch: int
@@ -75,7 +75,8 @@ class CheckpointStarted:
 class CheckpointSaved:
     """A checkpoint is complete under its final name.
 
-    In a run's log `path` is relative to the run's folder, and `size_bytes` is filled in.
+    In a run's log, `path` is relative to the run's folder, and the stage has filled in `size_bytes`
+    and `crc32`. With these, the headers of a zip can be computed without reading the file.
     """
 
     path: str
@@ -83,6 +84,7 @@ class CheckpointSaved:
     step: int
     is_final: bool
     size_bytes: int = 0
+    crc32: int | None = None
     kind: Literal["checkpoint"] = "checkpoint"
 
 
@@ -110,12 +112,38 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warned:
-    """Training continues but is probably useless; reported once per trouble and attempt."""
+    """Training continues, but its result is probably useless.
+
+    Each kind of trouble is reported once per attempt.
+    """
 
     trouble: Trouble
     step: int
     epoch: int
     kind: Literal["warned"] = "warned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FastRefused:
+    """Training uses musubi-tuner's own steps instead of compiled ones; `reason` says why."""
+
+    reason: str
+    kind: Literal["fast_refused"] = "fast_refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossBroke:
+    """Training ended because the loss was NaN or infinite for several steps in a row.
+
+    Attributes:
+        step: The first of these steps; the result of training from here on is worthless.
+        items: Names of the cache files that this step trained on.
+    """
+
+    step: int
+    epoch: int
+    items: tuple[str, ...] = ()
+    kind: Literal["loss_broke"] = "loss_broke"
 
 
 ProgressEvent = (
@@ -128,4 +156,6 @@ ProgressEvent = (
     | StateSaved
     | Stopped
     | Warned
+    | FastRefused
+    | LossBroke
 )

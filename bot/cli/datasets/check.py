@@ -8,9 +8,11 @@ from cyclopts import Parameter
 from bot.cli.datasets.zips import require_file
 from bot.cli.home import Home
 from bot.cli.output import console, counted, print_json
-from bot.cli.parameters import Json, Trigger
-from bot.messages.contact_sheet import draw_sheet
-from bot.messages.dataset_text import report_text
+from bot.cli.parameters import Json, ZipOptions
+from bot.messages.datasets.contact_sheet import draw_sheet
+from bot.messages.datasets.report import report_text
+from bot.messages.options import on_terminal
+from training.dataset.captions.table import write_table
 from training.dataset.inspect import TooSlowError
 from training.dataset.limits import Limits
 from training.dataset.original import why_not_original
@@ -18,35 +20,59 @@ from training.dataset.repair import repair as write_repaired
 from training.dataset.report import Finding, Report
 from training.dataset.zip.archive import ArchiveRefusedError
 from training.errors import DatasetError, RequestError
-from training.estimates.steps_per_model import predictions, suited
-from training.registry.dataset_draft import DatasetDraft, Upload, inspect_upload, refuse_unusable
+from training.estimates.steps_per_model import predicted_single_frames, predictions, suited
+from training.registry.dataset_draft import (
+    DatasetDraft,
+    Upload,
+    inspect_upload,
+    other_way,
+    refuse_unusable,
+    way_on,
+)
 
 
-def check(
+def check(  # noqa: PLR0913  # options
     zip_file: Annotated[Path, Parameter(name="ZIP", help="The zip to check.")],
     /,
     *,
     repair: Annotated[
         Path | None, Parameter(help="Write the repaired dataset into this new or empty folder.")
     ] = None,
-    trigger: Trigger = None,
+    options: ZipOptions | None = None,
     sheet: Annotated[Path | None, Parameter(help="Write a contact sheet to this JPEG.")] = None,
+    table: Annotated[
+        Path | None,
+        Parameter(
+            help="Write the caption table to this CSV; missing captions are empty cells to fill in."
+        ),
+    ] = None,
     json: Json = False,
     home: Home | None = None,
 ) -> None:
+    options = options or ZipOptions()
     require_file(zip_file)
     if repair is not None:
         _require_empty(repair)
     limits = (home or Home()).settings().limits
-    upload = Upload(archive=zip_file, by="", file_name=zip_file.name, trigger=trigger)
-    draft = _look(upload, limits, as_json_too=json)
+    upload = Upload(
+        archive=zip_file,
+        by="",
+        file_name=zip_file.name,
+        trigger=options.trigger,
+        reads_layout=options.read_layout,
+    )
+    draft = _inspected(upload, limits, as_json_too=json)
     if sheet is not None and (drawn := draw_sheet(draft.report, draft.thumbnails.images())):
         sheet.write_bytes(drawn)
+    if table is not None:
+        table.write_bytes(write_table(draft.report))
+        if not json:
+            console.print(f"Caption table written to {table}", markup=False)
     if json:
         print_json(as_json(draft.report))
         refuse_unusable(draft.report)
     else:
-        console.print(report_text(draft.report), markup=False, end="")
+        console.print(report_text(draft.report, on_terminal), markup=False, end="")
         _refuse_shown(draft.report, zip_file)
     if repair is not None:
         with counted("Repairing", is_quiet=json) as on_progress:
@@ -57,8 +83,8 @@ def check(
             console.print(f"{len(manifest.files)} files written to {repair}", markup=False)
 
 
-def _look(upload: Upload, limits: Limits, *, as_json_too: bool) -> DatasetDraft:
-    """Inspect a zip. With JSON output, even a zip that is refused outright gets a report."""
+def _inspected(upload: Upload, limits: Limits, *, as_json_too: bool) -> DatasetDraft:
+    """Inspect a zip. With `as_json_too`, print a JSON report even if the zip cannot be opened."""
     try:
         with counted("Checking", is_quiet=as_json_too) as on_progress:
             return inspect_upload(upload, on_progress, limits)
@@ -69,12 +95,13 @@ def _look(upload: Upload, limits: Limits, *, as_json_too: bool) -> DatasetDraft:
 
 
 def _refuse_shown(report: Report, zip_file: Path) -> None:
-    """Raise if the dataset cannot be used; its findings have been printed already."""
+    """Raise if the dataset cannot be used. Call this after the findings have been printed."""
     if errors := len(report.errors):
         must = "1 finding" if errors == 1 else f"{errors} findings"
         raise DatasetError(
             f"{zip_file.name} cannot be used yet: {must} marked [error] above.",
-            "Fix the items above, zip the folder again and check it again.",
+            "Fix the items above, zip the folder again and check it again." + other_way(report),
+            way_on(report),
         )
 
 
@@ -92,17 +119,22 @@ def as_json(report: Report) -> dict[str, Any]:
             "frames": totals.frames_16fps,
         },
         "suits": {name: reason is None or reason for name, reason in suited(report).items()},
+        "single_frames": {
+            name: {"steps_per_epoch": found.steps, "time_share": round(found.time_share, 3)}
+            for name, found in predicted_single_frames(report).items()
+        },
         "predictions": {
             name: prediction.model_dump(mode="json")
             for name, prediction in predictions(report).items()
         },
         "original": why_not_original(report) or True,
+        "layout": report.layout.model_dump(mode="json") if report.layout is not None else None,
         "configs": [config.file for config in report.configs],
     }
 
 
 def _refused(error: ArchiveRefusedError | TooSlowError) -> Report:
-    """Return a report, without a version, for a zip that could not be opened."""
+    """Return the report on a zip that could not be opened; its `version` is empty."""
     finding = Finding(
         code=error.code,
         severity="error",

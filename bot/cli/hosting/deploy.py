@@ -13,8 +13,8 @@ from bot.cli.parameters import Json
 from bot.deploy.deploy import current_prices
 from bot.deploy.deploy import deploy as deploy_to_modal
 from bot.doctor.chat import DISCORD, DiscordAccount, DiscordRefusedError
-from bot.messages.deploy_text import idle_text, next_text
 from bot.messages.figures import duration
+from bot.messages.installation import idle_text, next_text
 from bot.settings import Settings
 from training.deployment.idle_cost import idle_costs
 from training.deployment.names import ENGINE_VARIABLE
@@ -56,7 +56,7 @@ def deploy(*, engine: Trainer = None, json: Json = False, home: Home | None = No
 
 
 def _application(settings: Settings) -> str | None:
-    """Return the application id, None without a token or if Discord refuses it."""
+    """Return the application id; None if there is no token or Discord refuses the token."""
     if settings.discord_token is None:
         return None
     token = settings.discord_token.get_secret_value()

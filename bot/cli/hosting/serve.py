@@ -82,7 +82,7 @@ async def _serve(local: LocalInstallation, token: str) -> None:
 
 
 async def _until_stopped(bot: RunningBot) -> None:
-    """Wait for Ctrl-C, SIGTERM or the bot's own end."""
+    """Wait for Ctrl-C or SIGTERM, or until the bot itself disconnects from Discord for good."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -94,5 +94,5 @@ async def _until_stopped(bot: RunningBot) -> None:
         await waiting
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.remove_signal_handler(number)
-    if bot.client.handling.is_busy:
+    if bot.client.claims.is_busy:
         console.print("Finishing running commands. Press Ctrl-C again to stop immediately.")

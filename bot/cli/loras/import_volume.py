@@ -1,8 +1,11 @@
-"""`lorabot import-volume`: import datasets and LoRA files from the guide's Volumes."""
+"""`lorabot import-volume`: import datasets and LoRA files from the Volumes of the guide's scripts.
+
+README.md says what the guide is.
+"""
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from cyclopts import CycloptsError, Parameter
@@ -11,25 +14,26 @@ from bot.cli.home import OPERATOR, ServerHome
 from bot.cli.output import console, errors, fetched, plain, print_json
 from bot.cli.parameters import Json
 from bot.deploy.operator import open_source
-from bot.messages.figures import size
-from bot.service.guide_import import Binding, GuideImport, Outcome, Source
+from bot.messages.imports import ImportedItem, import_record
+from bot.service.guide_import import Binding, GuideImport, Source
 from training.catalogue.models import find_model
 from training.errors import NotFoundError
+from training.files.sizes import size
 from training.registry.guide_volumes import (
-    FoundCheckpoint,
     FoundDataset,
-    find_checkpoints,
+    FoundLora,
     find_datasets,
+    find_loras,
 )
 from training.vocabulary import ExpertName
 
-Found = FoundDataset | FoundCheckpoint
+Found = FoundDataset | FoundLora
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class What:
-    """What to import, and from where."""
+    """What to import and from where."""
 
     all: Annotated[bool, Parameter(help="Import everything.", negative=())] = False
     list: Annotated[bool, Parameter(help="Only list what could be imported.", negative=())] = False
@@ -37,11 +41,14 @@ class What:
     checkpoints: Annotated[str, Parameter(help="The Volume with LoRA files.")] = "kohya-volume"
     model: Annotated[
         str | None,
-        Parameter(help="Model of LoRA files whose headers do not name it."),
+        Parameter(help="The model that LoRA files were trained for, if their headers do not say."),
     ] = None
     expert: Annotated[
         ExpertName | None,
-        Parameter(help="Wan 2.2: expert of files whose headers do not name it."),
+        Parameter(
+            help="Wan 2.2: the expert that LoRA files were trained for, if their headers do not "
+            "say."
+        ),
     ] = None
 
 
@@ -54,14 +61,16 @@ class _Volume:
 
 
 def import_volume(
-    *names: Annotated[str, Parameter(help="What to import, as named by --list.")],
+    *names: Annotated[str, Parameter(help="What to import: names shown by --list.")],
     what: What | None = None,
     json: Json = False,
     home: ServerHome | None = None,
 ) -> None:
     what = what or What()
     if sum((what.all, what.list, bool(names))) != 1:
-        raise CycloptsError(msg="Name what to import, or use --all. --list shows what is there.")
+        raise CycloptsError(
+            msg="Name what to import, or use --all. --list shows what can be imported."
+        )
     if what.model is not None:
         find_model(what.model)
     home = home or ServerHome()
@@ -74,27 +83,28 @@ def import_volume(
     chosen = _choose(volumes, names)
     importer = GuideImport(home.open(), home.guild, OPERATOR)
     binding = Binding(what.model, what.expert)
-    outcomes: list[Outcome] = []
+    outcomes: list[dict[str, str]] = []
     for source, item in chosen:
-        outcomes.append(_import(importer, source, item, binding, is_quiet=json))
+        imported = _import(importer, source, item, binding, is_quiet=json)
+        outcomes.append(import_record(imported))
         if not json:
             _print(outcomes[-1])
     if json:
-        print_json([asdict(outcome) for outcome in outcomes])
-    left = sum(outcome.status == "not imported" for outcome in outcomes)
+        print_json(outcomes)
+    left = sum(outcome["status"] == "not imported" for outcome in outcomes)
     if left:
         errors.print(f"{left} of {len(outcomes)} were not imported.")
         sys.exit(1)
 
 
 def _look(what: What, *, is_quiet: bool) -> list[_Volume]:
-    """Return what the two Volumes contain. One of them may be missing.
+    """Return what the two Volumes contain. Either Volume may be missing.
 
     Raises:
-        NotFoundError: Both are missing.
+        NotFoundError: Both Volumes are missing.
     """
     volumes: list[_Volume] = []
-    for name, find in ((what.datasets, find_datasets), (what.checkpoints, find_checkpoints)):
+    for name, find in ((what.datasets, find_datasets), (what.checkpoints, find_loras)):
         source = open_source(name)
         try:
             volumes.append(_Volume(source, find(source.files())))
@@ -110,10 +120,10 @@ def _look(what: What, *, is_quiet: bool) -> list[_Volume]:
 
 
 def _choose(volumes: Sequence[_Volume], names: Sequence[str]) -> list[tuple[Source, Found]]:
-    """Return the named items, or all of them.
+    """Return the items with these names, each with its Volume; all items if `names` is empty.
 
     Raises:
-        NotFoundError: Nothing of that name was found.
+        NotFoundError: At least one of these names is not in the Volumes.
     """
     known = [(volume.source, item) for volume in volumes for item in volume.found]
     unknown = set(names) - {item.name for _, item in known}
@@ -127,12 +137,11 @@ def _choose(volumes: Sequence[_Volume], names: Sequence[str]) -> list[tuple[Sour
 
 def _import(
     importer: GuideImport, source: Source, item: Found, binding: Binding, *, is_quiet: bool
-) -> Outcome:
-    total = item.size_bytes if isinstance(item, FoundDataset) else item.file.size_bytes
-    with fetched(total, item.name, is_quiet=is_quiet) as show:
+) -> ImportedItem:
+    with fetched(_size_of(item), item.name, is_quiet=is_quiet) as show:
         if isinstance(item, FoundDataset):
             return importer.dataset(source, item, show)
-        return importer.checkpoint(source, item, binding, show)
+        return importer.lora(source, item, binding, show)
 
 
 def _list(volumes: Sequence[_Volume], *, is_json: bool) -> None:
@@ -142,7 +151,7 @@ def _list(volumes: Sequence[_Volume], *, is_json: bool) -> None:
         return
     if not rows:
         console.print("The Volumes contain no dataset and no LoRA file.")
-    # Not a table, which would truncate names that people have to type.
+    # Plain lines, because a table would truncate names, and people have to type them.
     width = max((len(str(row["name"])) for row in rows), default=0)
     for row in rows:
         holds = f"dataset of {row['media']}" if row["kind"] == "dataset" else "LoRA"
@@ -154,19 +163,18 @@ def _rows(volumes: Sequence[_Volume]) -> Iterator[dict[str, str | int]]:
     for volume in volumes:
         for item in volume.found:
             if isinstance(item, FoundDataset):
-                kind = {"kind": "dataset", "path": f"/{item.folder}"}
-                yield {
-                    "name": item.name,
-                    **kind,
-                    "media": item.media,
-                    "size_bytes": item.size_bytes,
-                }
+                held = {"kind": "dataset", "path": f"/{item.folder}", "media": item.media}
             else:
-                kind = {"kind": "checkpoint", "path": f"/{item.file.path}"}
-                yield {"name": item.name, **kind, "size_bytes": item.file.size_bytes}
+                held = {"kind": "checkpoint", "path": f"/{item.file.path}"}
+            yield {"name": item.name, **held, "size_bytes": _size_of(item)}
 
 
-def _print(outcome: Outcome) -> None:
-    console.print(f"{outcome.kind} {plain(outcome.name)}: {outcome.status}, {plain(outcome.text)}")
-    if outcome.fix:
-        console.print(f"  {plain(outcome.fix)}")
+def _size_of(item: Found) -> int:
+    return item.size_bytes if isinstance(item, FoundDataset) else item.file.size_bytes
+
+
+def _print(outcome: dict[str, str]) -> None:
+    shown = {key: plain(text) for key, text in outcome.items()}
+    console.print("{kind} {name}: {status}, {text}".format_map(shown))
+    if shown["fix"]:
+        console.print(f"  {shown['fix']}")

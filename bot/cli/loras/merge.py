@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from bot.cli.home import Home
 from bot.cli.output import console, print_json
 from bot.cli.parameters import Json
-from bot.messages.figures import size
 from training.errors import MergeError, RequestError
+from training.files.sizes import size
 from training.merge.receipt import Receipt, read_receipt, receipt_path
 from training.merge.request import MergeProgress, MergeRequest
 
@@ -33,7 +33,8 @@ class MergeOptions:
     expect: Annotated[
         int | None,
         Parameter(
-            help="Number of layers that must change. Default: all layers of the kinds in the LoRA."
+            help="Also require that exactly this many layers change. In any case, a layer that the "
+            "LoRA changes in one block must change in every block."
         ),
     ] = None
     receipt: Annotated[
@@ -92,7 +93,7 @@ def _merge(request: MergeRequest) -> Receipt:
 
 @contextmanager
 def _bar(verb: str) -> Generator[Callable[[int, int, str], None]]:
-    """Show a progress bar; yields a function of bytes done, total bytes and a note."""
+    """Show a progress bar; yield a callback that takes the bytes done, all bytes and a note."""
     columns = (TextColumn(verb), BarColumn(), TextColumn("{task.fields[note]}"))
     with Progress(
         *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
@@ -106,7 +107,7 @@ def _bar(verb: str) -> Generator[Callable[[int, int, str], None]]:
 
 
 def _refuse_receipt(copy: Path | None, out: Path) -> None:
-    """Refuse a receipt path that would overwrite another file or has no folder."""
+    """Raise if the receipt at `copy` would overwrite another file, or its folder does not exist."""
     if copy is None:
         return
     if not copy.parent.is_dir():
@@ -147,5 +148,5 @@ def _print(receipt: Receipt, output: Path) -> None:
     merged = f"{receipt.layers_merged}/{receipt.layers_expected} layers merged"
     console.print(f"{merged} at strength {receipt.strength:g} into {output}", markup=False)
     console.print(f"{size(receipt.bytes)} in {receipt.seconds:.1f} s; receipt: {receipt.sha256}")
-    for key, reason in receipt.keys_skipped.items():
-        console.print(f"skipped {key}: {reason}", markup=False)
+    for kind, decision in receipt.decisions.items():
+        console.print(f"{kind}: {decision}", markup=False)

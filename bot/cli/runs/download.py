@@ -1,6 +1,7 @@
 """`lorabot download`: checkpoints of a run, copied into a folder."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +10,14 @@ from cyclopts import Parameter
 from bot.cli.home import GUILD, Home
 from bot.cli.output import console, fetched
 from bot.cli.parameters import RunName
-from bot.service.downloads.archive import Stored, ZipMember, stream_zip
-from bot.service.downloads.bundle import READ_ME, bundle
+from bot.messages.runs.wording import REHEARSAL
+from bot.service.downloads.archive import ZipMember, zip_pieces
+from bot.service.downloads.bundle import OWN_MEMBERS, READ_ME, bundle, gone
+from bot.service.downloads.content import FileRange, blocks
+from training.errors import NotFoundError, RequestError
+from training.files.atomic import atomic_file
+from training.files.temporary import PARTIAL, remove_abandoned
 from training.pipeline.checkpoint_sets import require_checkpoints
-
-_BLOCK_BYTES = 1 << 20
 
 
 def download(
@@ -27,42 +31,62 @@ def download(
     ] = False,
     home: Home | None = None,
 ) -> None:
+    _require_folder(out)
     local = (home or Home()).open()
-    require_checkpoints(local.runs.view(GUILD, run))
-    members = bundle(local.runtime.store, GUILD, run, epoch)
-    _fetch(members)
+    view = local.runs.view(GUILD, run)
+    require_checkpoints(view)
+    found = bundle(local.runtime.store, local.runtime.log(GUILD, run).load(), epoch)
+    members, missing = _fetched(found.members), list(found.missing)
+    missing += [member.name for member in found.members if member not in members]
+    if len(members) == OWN_MEMBERS:
+        raise gone(missing)
     out.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(out, f".*{PARTIAL}")  # left by a download that was killed
     if zip:
         name = run if epoch is None else f"{run}-e{epoch}"
-        _write(out / f"{name}.zip", stream_zip(members))
-        return
-    for member in members:
-        if member.name != READ_ME:
-            _write(out / Path(member.name).name, _blocks(member))
+        _write(out / f"{name}.zip", blocks(zip_pieces(members)))
+    else:
+        for member in members:
+            if member.name != READ_ME:
+                _write(out / Path(member.name).name, blocks([member.source]))
+    if view.spec.engine == "rehearsal":
+        console.print(REHEARSAL)
+    if missing:
+        raise gone(missing)
 
 
-def _fetch(members: Sequence[ZipMember]) -> None:
-    """Fetch the files of a remote store before they are copied."""
-    stored = [member.source for member in members if isinstance(member.source, Stored)]
+def _require_folder(out: Path) -> None:
+    """Raise `RequestError` if `--out` looks like a file: nobody wants a folder called mine.zip."""
+    if out.is_file() or (out.suffix in (".zip", ".safetensors") and not out.is_dir()):
+        raise RequestError(
+            f"--out {out} is a file, but the checkpoints need a folder.",
+            f"Give a folder, such as {out.with_suffix('') if out.suffix else out.parent}.",
+        )
+
+
+def _fetched(members: Sequence[ZipMember]) -> list[ZipMember]:
+    """Fetch the members' files from a remote store; return the members that are undamaged."""
+    stored = [member.source for member in members if isinstance(member.source, FileRange)]
+    whole: list[ZipMember] = []
     with fetched(sum(source.size_bytes for source in stored)) as show:
         before = 0
-        for source in stored:
-            source.store.fetch(source.key, lambda here, before=before: show(before + here))
+        for member in members:
+            if isinstance(member.source, bytes):
+                whole.append(member)
+                continue
+            source = member.source
+            with suppress(NotFoundError, FileNotFoundError):
+                source.store.fetch(source.key, lambda here, before=before: show(before + here))
+                source.checked()
+                whole.append(member)
             before += source.size_bytes
             show(before)
+    return whole
 
 
-def _blocks(member: ZipMember) -> Iterator[bytes]:
-    with member.open() as source:
-        while block := source.read(_BLOCK_BYTES):
-            yield block
-
-
-def _write(target: Path, blocks: Iterable[bytes]) -> None:
+def _write(target: Path, content: Iterable[bytes]) -> None:
     """Write a file atomically."""
-    partial = target.with_name(f".{target.name}.part")
-    with partial.open("wb") as file:
-        for block in blocks:
+    with atomic_file(target) as file:
+        for block in content:
             file.write(block)
-    partial.replace(target)
     console.print(str(target), markup=False)

@@ -1,7 +1,6 @@
 """`lorabot explain`: explain a failure from a musubi-tuner log."""
 
 import os
-import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,16 +10,13 @@ from cyclopts import Parameter
 
 from bot.cli.output import console, errors, print_json
 from bot.cli.parameters import Json
-from bot.messages.remedy_text import suggestion_option, suggestion_words
-from training.errors import NotFoundError, RequestError
-from training.musubi.failures import TAIL_BYTES, Failure
-from training.musubi.failures import explain as find_failure
-from training.musubi.last_words import last_step
-
-# By byte order mark: PowerShell redirects output as UTF-16.
-_ENCODINGS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
-# Colours and cursor movements.
-_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+from bot.messages.remedies import suggestion_option, suggestion_words
+from training.errors import RequestError
+from training.files.given_files import require_regular
+from training.musubi.failures.endings import last_step
+from training.musubi.failures.explain import TAIL_BYTES, Failure
+from training.musubi.failures.explain import explain as find_failure
+from training.musubi.failures.log_text import decode
 
 
 def explain(
@@ -28,7 +24,8 @@ def explain(
     /,
     *,
     exit_code: Annotated[
-        int | None, Parameter(help="Its exit code, if known; -9 or 137 if it was killed.")
+        int | None,
+        Parameter(help="The trainer's exit code, if known (-9 or 137 if it was killed)."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -41,7 +38,7 @@ def explain(
     elif not json:
         _print(failure)
     if not json and (last := last_step(text)) is not None:
-        console.print(f"It came to step {last[0]} of {last[1]}.", markup=False)
+        console.print(f"The trainer reached step {last[0]} of {last[1]}.", markup=False)
     if failure is None:
         sys.exit(1)
 
@@ -53,21 +50,18 @@ def _end_of(log: Path) -> str:
         NotFoundError: There is no such file.
         RequestError: It is empty, or not a text file.
     """
-    if not log.exists():
-        raise NotFoundError(f"There is no file {log}.", "Give the path of a log.")
-    if not log.is_file():
-        raise RequestError(f"{log} is not a file.", "Give the path of a log.")
+    require_regular(log)
     with log.open("rb") as file:
-        encoding = _ENCODINGS.get(file.read(2), "utf-8")
+        first = file.read(2)
         size = file.seek(0, os.SEEK_END)
-        # TAIL_BYTES is even, so that no two-byte character is cut.
+        # Start at an even offset, so that no two-byte character of a UTF-16 log is cut.
         file.seek(max(size - size % 2 - TAIL_BYTES, 0))
-        text = file.read().decode(encoding, "replace").removeprefix("\ufeff")
+        text = decode(file.read(), first)
     if not text.strip():
         raise RequestError(f"{log} is empty.", "Give the log of a run that printed something.")
     if "\0" in text:
         raise RequestError(f"{log} is not a text file.", "Give the output of musubi-tuner.")
-    return _ESCAPES.sub("", text)
+    return text
 
 
 def _as_json(failure: Failure) -> dict[str, Any]:
@@ -81,6 +75,8 @@ def _print(failure: Failure) -> None:
         option = suggestion_option(failure.suggestion)
         how = f" ({option})" if option is not None else ""
         lines.append(f"  Suggestion: try again with {suggestion_words(failure.suggestion)}{how}.")
+    if failure.retry:
+        lines.append("  Try again without changes; that often works.")
     if failure.resumable:
         lines.append("  The run can be resumed from its last saved state.")
     console.print("\n".join(lines), markup=False)

@@ -8,14 +8,17 @@ from cyclopts import Parameter
 
 from bot.cli.datasets.zips import look_at
 from bot.cli.home import GUILD, OPERATOR
-from bot.cli.parameters import DatasetName, ModelName
+from bot.cli.parameters import DatasetName, ModelName, ReadLayout
 from bot.installation import Installation
 from training.catalogue.gpus import GPUS
-from training.dataset.report import Media, Report
-from training.errors import NotFoundError, RequestError
+from training.dataset.config.user_toml_tables import LARGEST_BYTES
+from training.dataset.report import Media
+from training.errors import RequestError
+from training.files.given_files import read_given
 from training.operations.run_drafts import Requester
+from training.operations.run_plans import RunPlan
 from training.runs.hyperparameters import CONFIG_TEXTS, describe
-from training.runs.spec import DatasetRef, ExpertChoice, RunSpec, TrainRequest
+from training.runs.spec import DatasetRef, ExpertChoice, TrainRequest
 from training.runs.training_items import read_config
 from training.vocabulary import EngineName
 
@@ -30,8 +33,9 @@ def _help(name: str) -> Parameter:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """The optional settings: one value for all experts, or one each: "high=8 low=42"."""
+    """The optional settings; each takes one value, or one per expert, such as "high=8 low=42"."""
 
+    preset: Annotated[str | None, _help("preset")] = None
     learning_rate: Annotated[str | None, _help("learning_rate")] = None
     rank: Annotated[str | None, _help("rank")] = None
     alpha: Annotated[str | None, _help("alpha")] = None
@@ -45,6 +49,10 @@ class RunSettings:
     optimizer: Annotated[str | None, _help("optimizer")] = None
     blocks_to_swap: Annotated[str | None, _help("blocks_to_swap")] = None
     fp8: Annotated[str | None, _help("fp8")] = None
+    force_v2_1_time_embedding: Annotated[str | None, _help("force_v2_1_time_embedding")] = None
+    fast: Annotated[str | None, _help("fast")] = None
+    loraplus_lr_ratio: Annotated[str | None, _help("loraplus_lr_ratio")] = None
+    items: Annotated[str | None, _help("items")] = None
     max_frames: Annotated[str | None, _help("max_frames")] = None
     resolution: Annotated[str | None, _help("resolution")] = None
     lightning_file: Annotated[str | None, _help("lightning_file")] = None
@@ -60,7 +68,9 @@ class RunSettings:
     )
     gpu: Annotated[
         str | None,
-        Parameter(help=f"GPU to train on: {', '.join(GPUS)}. Default: the model's own."),
+        Parameter(
+            help=f"Train on this GPU only: {', '.join(GPUS)}. Default: the model's usual GPU."
+        ),
     ] = None
     resume_from: Annotated[
         str | None,
@@ -97,8 +107,7 @@ class DraftedRun:
 
     request: TrainRequest
     ref: DatasetRef
-    report: Report
-    spec: RunSpec
+    plan: RunPlan
 
 
 @Parameter(name="*")
@@ -108,6 +117,7 @@ class RunOptions(RunSettings):
 
     model: ModelName
     dataset: DatasetName
+    read_layout: ReadLayout = False
     engine: Annotated[
         EngineName | None,
         Parameter(
@@ -120,14 +130,14 @@ class RunOptions(RunSettings):
         """Check the options against the dataset and the model.
 
         Raises:
-            TrainingError: The run could not be started like this.
+            TrainingError: A run with these options could not start.
         """
         request = self.request(self.model, self.dataset)
         engine = self._engine_for(installation)
-        installation.engine(engine)
-        ref, report = look_at(installation, self.dataset, self.media)
-        spec = installation.runs.draft_for(request, REQUESTER, engine, ref=ref, report=report)
-        return DraftedRun(request, ref, report, spec)
+        installation.runtime.engine(engine)
+        ref, report = look_at(installation, self.dataset, self.media, reads_layout=self.read_layout)
+        plan = installation.runs.plan(request, REQUESTER, engine, (ref, report))
+        return DraftedRun(request, ref, plan)
 
     def _engine_for(self, installation: Installation) -> EngineName:
         settings = installation.settings
@@ -144,9 +154,4 @@ class RunOptions(RunSettings):
 
 
 def _read_toml(path: Path) -> str:
-    try:
-        return read_config(path.name, path.read_bytes())
-    except OSError as error:
-        raise NotFoundError(
-            f"Cannot read {path}: {error.strerror}.", "Check the path of the TOML file."
-        ) from error
+    return read_config(path.name, read_given(path, LARGEST_BYTES))

@@ -1,42 +1,42 @@
-"""`lorabot plan`: the commands, time and cost of a run that is not started."""
+"""`lorabot plan`: the commands, time and cost of a run, without starting it."""
 
 import shlex
-from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
 
+from bot.cli.datasets.zips import layout_hint
 from bot.cli.home import Home
-from bot.cli.output import console, print_json
+from bot.cli.output import console, print_json, print_table
 from bot.cli.parameters import Json
 from bot.cli.runs.options import RunOptions
-from bot.messages.figures import duration
-from bot.messages.gpu_text import asked_gpu, basis
-from bot.messages.plan_text import memory_text
+from bot.cli.runs.plan_text import print_plan
 from training.catalogue.models import find_model
 from training.dataset.report import Finding
 from training.estimates.gpu_memory import needs
-from training.estimates.time_and_cost import Estimate, estimate
+from training.estimates.single_frames import savings, single_frames
+from training.estimates.time_and_cost import Estimate
+from training.operations.run_plans import RunPlan
 from training.pipeline.plan import Planner
-from training.runs.spec import RunSpec
-from training.runs.training_items import cut_run, remarks
 
 
 def plan(*, options: RunOptions, json: Json = False, home: Home | None = None) -> None:
     local = (home or Home()).open()
-    draft = options.draft(local)
-    spec = draft.spec
-    groups = cut_run(draft.report, spec)
-    planner = Planner(spec, groups, local.engine(spec.engine), local.runtime.store)
-    prices = local.runtime.prices()
-    cost = estimate(find_model(spec.model), groups, spec.experts, gpu=spec.gpu, prices=prices)
+    found = options.draft(local).plan
+    spec = found.spec
+    engine, store = local.runtime.engine(spec.engine), local.runtime.store
+    planner = Planner(spec, find_model(spec.model), found.groups, engine, store)
     if json:
-        print_json(_as_json(spec, planner, cost))
-    else:
-        _print(spec, planner, cost, remarks(spec.dataset_toml, draft.report))
+        print_json(_as_json(found, planner))
+        return
+    print_plan(found)
+    _print_stages(planner)
+    if hint := layout_hint(found.report):
+        console.print(hint, markup=False)
 
 
-def _as_json(spec: RunSpec, planner: Planner, cost: Estimate) -> dict[str, Any]:
+def _as_json(found: RunPlan, planner: Planner) -> dict[str, Any]:
+    spec, cost = found.spec, found.estimate
     return {
         "name": spec.name,
         "model": spec.model,
@@ -62,40 +62,62 @@ def _as_json(spec: RunSpec, planner: Planner, cost: Estimate) -> dict[str, Any]:
                 "gpu_gib": need.gpu_gib,
                 "measured": need.is_measured,
             }
-            for need in needs(planner.model, planner.groups, cost.gpu.name)
+            for need in needs(
+                planner.model, planner.groups, cost.gpu.name, [e.settings for e in spec.experts]
+            )
         ],
+        "preset": spec.preset,
+        "single_frames": _single_frames(found, planner),
+        "items": {"left_out": planner.groups.left_out, "remarks": planner.groups.remarks},
+        "findings": [_finding(one) for one in (*found.findings, *found.remarks)],
+        "unusual": list(found.doubts),
         "steps_per_epoch": {e.name: spec.steps_per_epoch for e in spec.experts},
         "total_steps": {e.name: spec.steps_per_epoch * e.settings.epochs for e in spec.experts},
+        "place_in_line": found.line.next_place,
         "estimate": {
-            "seconds": round(cost.seconds, 1),
-            "usd": round(cost.usd, 2),
-            "gpu": cost.gpu.name,
-            "speed_measured": cost.gpu.is_measured,
+            **_estimate(cost),
             "prices": str(cost.prices.day),
             "prices_live": cost.prices.is_live,
+            "fallbacks": [_estimate(one) for one in found.fallbacks],
+            "each_gpu": [_estimate(one) for one in found.price_list],
         },
     }
 
 
-def _print(spec: RunSpec, planner: Planner, cost: Estimate, said: Sequence[Finding]) -> None:
+def _estimate(one: Estimate) -> dict[str, Any]:
+    return {
+        "gpu": one.gpu.name,
+        "seconds": round(one.seconds, 1),
+        "usd": round(one.usd, 2),
+        "speed_measured": one.is_measured,
+    }
+
+
+def _finding(one: Finding) -> dict[str, str]:
+    return {"code": one.code, "severity": one.severity, "cause": one.cause, "fix": one.fix}
+
+
+def _single_frames(plan: RunPlan, planner: Planner) -> dict[str, Any] | None:
+    spec = plan.spec
+    found = single_frames(planner.model, planner.groups, gpu=spec.gpu)
+    if found is None:
+        return None
+    prices = plan.estimate.prices
+    saved = savings(found, planner.model, spec.experts, gpu=spec.gpu, prices=prices)
+    return {
+        "steps_per_epoch": found.steps,
+        "time_share": round(found.time_share, 3),
+        "saved_seconds": round(saved.seconds, 1),
+        "saved_usd": round(saved.usd, 2),
+    }
+
+
+def _print_stages(planner: Planner) -> None:
     stages = planner.stages()
-    console.print(f"{spec.name}: {spec.model} on {spec.dataset}, engine {spec.engine}")
     table = Table("stage", "expert", "device", box=None)
     for stage in stages:
         table.add_row(stage.key.stage, stage.key.expert or "", stage.device)
-    console.print(table)
-    for expert in spec.experts:
-        total = spec.steps_per_epoch * expert.settings.epochs
-        console.print(f"{expert.name}: {spec.steps_per_epoch} steps per epoch, {total} in total")
-    console.print(
-        f"Real training: about {duration(cost.seconds)} and ${cost.usd:.2f} on {cost.gpu.name} "
-        f"(rough; {basis(cost)})"
-    )
-    if asked := asked_gpu(spec):
-        console.print(asked)
-    console.print(memory_text(planner.model, planner.groups, cost.gpu.name))
-    for finding in said:
-        console.print(f"[{finding.severity}] {finding.cause} {finding.fix}", markup=False)
+    print_table(table)
     console.print(f"\n# dataset.toml\n{planner.dataset_toml()}", markup=False)
     for stage in stages:
         for command in stage.commands:

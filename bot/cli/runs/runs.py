@@ -1,4 +1,4 @@
-"""`lorabot runs` and `lorabot cancel`."""
+"""`lorabot runs` and `lorabot cancel`: list runs, or cancel one."""
 
 from typing import Annotated
 
@@ -6,8 +6,9 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from bot.cli.home import GUILD, OPERATOR, Home
-from bot.cli.output import console, print_json
+from bot.cli.output import console, print_json, print_table
 from bot.cli.parameters import Json, RunName
+from bot.messages.runs.wording import state_text
 
 Rebuild = Annotated[bool, Parameter(help="Rebuild the index from the run folders.", negative=())]
 
@@ -15,18 +16,22 @@ Rebuild = Annotated[bool, Parameter(help="Rebuild the index from the run folders
 def runs(*, json: Json = False, rebuild: Rebuild = False, home: Home | None = None) -> None:
     local = (home or Home()).open()
     if rebuild:
-        local.run_list.rebuild_index()
+        local.rebuild()
     found = local.run_list.summaries(GUILD)
     if json:
         print_json([summary.model_dump(mode="json") for summary in found])
         return
+    if not found:
+        console.print("No runs yet: start one with lorabot train.")
+        return
     table = Table("run", "model", "dataset", "state", "experts", box=None)
-    # Never truncated: people type it.
-    table.columns[0].min_width = max((len(run.name) for run in found), default=0)
     for run in found:
         experts = ", ".join(f"{e.name} {e.step}/{e.total_steps}" for e in run.experts)
-        table.add_row(run.name, run.model, run.dataset, run.state, experts)
-    console.print(table if found else "No runs yet: start one with lorabot train.")
+        table.add_row(run.name, run.model, run.dataset, state_text(run), experts)
+    print_table(table)
+    waiting = {run.error for run in found if run.state in ("queued", "running") and run.error}
+    for reason in sorted(waiting):
+        console.print(f"Waiting: {reason}", markup=False)
 
 
 def cancel(run: RunName, /, *, home: Home | None = None) -> None:

@@ -3,7 +3,9 @@
 import sys
 import time
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -13,38 +15,94 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from bot.cli.datasets.zips import stored_dataset
+from bot.cli.datasets.zips import layout_hint, stored_dataset
 from bot.cli.home import GUILD, Home
-from bot.cli.output import console, print_json
+from bot.cli.output import confirmed, console, is_terminal, print_error, print_json
 from bot.cli.parameters import Json, RunName
 from bot.cli.runs.options import REQUESTER, RunOptions
+from bot.cli.runs.plan_text import print_plan
 from bot.hosting.local import LocalInstallation
 from bot.installation import Installation
-from training.errors import StageError
+from bot.messages.options import on_terminal
+from bot.messages.runs.plan_costs import cost_lines, why_asked
+from bot.service.server_settings import SettingsStore
+from training.errors import RequestError, StageError
+from training.operations.run_plans import RunPlan
 from training.pipeline.run_view import RunView
-from training.remedies import ResumeRun
+from training.remedies import ConfirmRun, ResumeRun
+from training.runs.spec import RunSpec
 from training.runs.state import RunStatus, StageStatus
 from training.store_keys import RunKeys
 
 
-def train(*, options: RunOptions, json: Json = False, home: Home | None = None) -> None:
+def train(
+    *,
+    options: RunOptions,
+    yes: Annotated[bool, Parameter(help="Start without asking.", negative=())] = False,
+    json: Json = False,
+    home: Home | None = None,
+) -> None:
     place = home or Home()
     local = place.open()
-    # Checked before the zip is stored: a refused command changes nothing.
+    local.require_training()
+    # Ask before storing the zip, so that a refused command changes nothing.
     draft = options.draft(local)
-    dataset = stored_dataset(local, options.dataset, draft.ref)
+    if not yes:
+        _require_yes(local, draft.plan, can_ask=not json)
+    if not json and (hint := layout_hint(draft.plan.report)):
+        console.print(hint, markup=False)
+    dataset = stored_dataset(local, options.dataset, draft.ref, reads_layout=options.read_layout)
     request = draft.request.model_copy(update={"dataset": dataset})
-    spec = local.runs.start(request, REQUESTER, draft.spec.engine)
-    _follow_to_end(local, spec.name, place, json=json)
+    spec = local.runs.start(request, REQUESTER, draft.plan.spec.engine)
+    _follow_to_end(local, spec, place, json=json)
 
 
-def resume(run: RunName, /, *, json: Json = False, home: Home | None = None) -> None:
+def _require_yes(local: Installation, plan: RunPlan, *, can_ask: bool) -> None:
+    """If there is a reason to ask, ask on the terminal whether to start the run.
+
+    Raises:
+        RequestError: There is a reason but nobody to ask, or the answer is no.
+    """
+    limit_usd = SettingsStore(local.runtime).read(GUILD).ask_above_usd
+    reasons = plan.reasons_to_ask(limit_usd)
+    if not reasons:
+        return
+    why = why_asked(reasons, limit_usd)
+    if not can_ask or not is_terminal():
+        causes = [*plan.doubts, *cost_lines(plan, on_terminal)[:1], why]
+        raise RequestError(" ".join(causes), "If you want this, confirm the start.", ConfirmRun())
+    print_plan(plan)
+    console.print(why, markup=False)
+    if not confirmed("Start this run?"):
+        raise RequestError("Nothing was started or stored.", "")
+
+
+def resume(
+    run: RunName,
+    /,
+    *,
+    as_suggested: Annotated[
+        bool,
+        Parameter(
+            help="Make the change that the failed run suggests, such as a lower learning rate or "
+            "a sample left out.",
+            negative=(),
+        ),
+    ] = False,
+    json: Json = False,
+    home: Home | None = None,
+) -> None:
     place = home or Home()
     local = place.open()
-    _follow_to_end(local, local.runs.resume(run, REQUESTER).name, place, json=json)
+    local.require_training()
+    continue_run = local.runs.try_again if as_suggested else local.runs.resume
+    _follow_to_end(local, continue_run(run, REQUESTER), place, json=json)
 
 
-def _follow_to_end(local: Installation, name: str, place: Home, *, json: bool) -> None:
+def _follow_to_end(local: Installation, spec: RunSpec, place: Home, *, json: bool) -> None:
+    name = spec.name
+    if not json:
+        console.print(f"{name} started{', a rehearsal' if spec.engine == 'rehearsal' else ''}.")
     try:
         view = _follow(local, name, quiet=json)
     except KeyboardInterrupt:
@@ -56,9 +114,11 @@ def _follow_to_end(local: Installation, name: str, place: Home, *, json: bool) -
     if json:
         print_json(view.summary().model_dump(mode="json"))
     if view.run.status is RunStatus.FAILED:
-        raise StageError(view.run.cause, view.run.fix, view.run.remedy)
+        failure = StageError(view.run.cause, view.run.fix, view.run.remedy)
+        print_error(failure, place.words, run=name)
+        sys.exit(1)
     if view.run.status is RunStatus.CANCELLED:
-        raise StageError(f"{name} was cancelled.", "Resume it to go on.", ResumeRun(run=name))
+        raise StageError(f"{name} was cancelled.", "Resume it to continue.", ResumeRun(run=name))
     if not json:
         _print_files(local, view, place)
 
@@ -75,7 +135,7 @@ def _follow(local: Installation, name: str, *, quiet: bool) -> RunView:
             follower.show(view)
             if view.run.status.is_final:
                 return view
-            time.sleep(local.runtime.board.pause_seconds)
+            time.sleep(local.runtime.live.pause_seconds)
 
 
 class _Follower:
@@ -88,6 +148,9 @@ class _Follower:
         self._said: set[str] = set()
 
     def show(self, view: RunView) -> None:
+        if view.obstacle is not None and view.obstacle not in self._said:
+            self._said.add(view.obstacle)
+            console.print(f"Waiting: {view.obstacle}", markup=False)
         for key in view.keys:
             stage = view.run.stage(key)
             if stage.status in (StageStatus.PENDING, StageStatus.SUBMITTED):

@@ -1,4 +1,4 @@
-"""A slow answer: shows progress, and arrives even after the token has expired."""
+"""Slow answers, which show progress and arrive even after the interaction's token has expired."""
 
 import asyncio
 import logging
@@ -9,16 +9,15 @@ from typing import Self
 import aiohttp
 import discord
 
-from bot.discord.answers.answers import Interaction, channel_of, is_expired
-from bot.discord.answers.embed import to_embed
+from bot.discord.answers.answers import Interaction, channel_of, is_expired, to_embed
 from bot.messages.card import Card
-from bot.messages.check_text import looking_text
+from bot.messages.datasets.cards import progress_text
 
 logger = logging.getLogger(__name__)
 
 
 class LongAnswer:
-    """Fills a deferred answer with progress, then with the card."""
+    """A deferred answer: shows progress first, then the card."""
 
     def __init__(self, interaction: Interaction, progress_seconds: float = 5.0) -> None:
         self._interaction = interaction
@@ -40,7 +39,7 @@ class LongAnswer:
     ) -> None:
         await self._stop()
         if error is not None and self._is_shown and not is_expired(self._interaction):
-            # The error is shown in a separate message.
+            # Remove the progress, because the error is shown in a separate message.
             with suppress(discord.HTTPException):
                 await self._interaction.delete_original_response()
 
@@ -49,7 +48,7 @@ class LongAnswer:
         self._progress = (done, total)
 
     async def send(self, card: Card, files: list[discord.File], view: discord.ui.View) -> None:
-        """Send the answer, as an ordinary channel message if the token has expired."""
+        """Send the answer; once the token has expired, send it as an ordinary channel message."""
         await self._stop()
         embed = to_embed(card)
         if is_expired(self._interaction):
@@ -70,14 +69,14 @@ class LongAnswer:
                 continue
             shown = self._progress
             try:
-                await self._interaction.edit_original_response(content=looking_text(*shown))
+                await self._interaction.edit_original_response(content=progress_text(*shown))
             except (discord.HTTPException, aiohttp.ClientError, OSError):
                 logger.warning("progress could not be shown", exc_info=True)
                 return
             self._is_shown = True
 
     async def _stop(self) -> None:
-        """Wait for an edit in flight, so that it does not overwrite the answer."""
+        """Stop showing progress. Wait for a running edit, which could overwrite the answer."""
         self._is_done.set()
         if self._showing is not None:
             await self._showing

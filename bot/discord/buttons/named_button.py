@@ -1,7 +1,7 @@
-"""Buttons that carry what they act on in their id, and so work after a restart."""
+"""Buttons and menus that still work after a restart, because their id names what they act on."""
 
 import re
-from typing import Self
+from typing import Any, Self
 
 import discord
 
@@ -11,37 +11,35 @@ from bot.service.service import Service
 
 
 class ServiceClient(ClaimingClient):
-    """A client with the use cases that buttons call."""
+    """A client with the service that buttons call."""
 
     service: Service
-    team_role: str | None
 
     async def show_run(self, guild: str, run: str) -> None:
-        """Post or edit the card of a run."""
         raise NotImplementedError
 
 
-class NamedButton(
+class NamedItem(
     Claimed,
-    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
+    discord.ui.DynamicItem[discord.ui.Item[Any]],
     template=r"(?!)",  # matches nothing: only subclasses are registered
 ):
-    """Base of buttons that are rebuilt from their id when they are pressed."""
+    """Base class of buttons and menus that are rebuilt from their id when they are used."""
 
-    is_private = True  # whether only the user who presses sees the answer
+    is_private = True  # whether only the user who uses the item sees the answer
+    is_in_place = False  # whether the answer replaces the message that the item belongs to
 
-    def __init__(self, label: str, style: discord.ButtonStyle, custom_id: str) -> None:
-        super().__init__(
-            discord.ui.Button[discord.ui.View](label=label, style=style, custom_id=custom_id)
-        )
+    @classmethod
+    def is_for(cls, custom_id: str) -> bool:
+        """Return whether a custom id belongs to an item of this class."""
+        return cls.__discord_ui_compiled_template__.fullmatch(custom_id) is not None
 
     @classmethod
     def from_match(cls, match: re.Match[str]) -> Self:
-        """Return the button whose id matched the template."""
         raise NotImplementedError
 
     async def act(self, interaction: Interaction, client: ServiceClient) -> None:
-        """Do what the button says and answer the deferred interaction."""
+        """Carry out the item's action and answer the deferred interaction."""
         raise NotImplementedError
 
     @classmethod
@@ -57,9 +55,41 @@ class NamedButton(
     async def callback(self, interaction: discord.Interaction) -> None:
         client = interaction.client
         if not isinstance(client, ServiceClient):
-            raise TypeError("the button belongs to a ServiceClient")
-        await interaction.response.defer(ephemeral=self.is_private, thinking=True)
+            raise TypeError("the item belongs to a ServiceClient")
+        if self.is_in_place:
+            await interaction.response.defer()
+        else:
+            await interaction.response.defer(ephemeral=self.is_private, thinking=True)
         try:
             await self.act(interaction, client)
         except Exception as error:  # noqa: BLE001  # discord.py has no error hook for these items
             await answer_error(interaction, error)
+
+
+class NamedButton(NamedItem, template=r"(?!)"):
+    """Base class of buttons that are rebuilt from their id."""
+
+    def __init__(
+        self, label: str, style: discord.ButtonStyle, custom_id: str, *, is_off: bool = False
+    ) -> None:
+        super().__init__(
+            discord.ui.Button[discord.ui.View](
+                label=label, style=style, custom_id=custom_id, disabled=is_off
+            )
+        )
+
+
+class NamedMenu(NamedItem, template=r"(?!)"):
+    """Base class of single-choice menus that are rebuilt from their id."""
+
+    def __init__(
+        self, placeholder: str, options: list[discord.SelectOption], custom_id: str
+    ) -> None:
+        self._menu = discord.ui.Select[discord.ui.View](
+            placeholder=placeholder, options=options, custom_id=custom_id
+        )
+        super().__init__(self._menu)
+
+    @property
+    def picked(self) -> str:
+        return self._menu.values[0]

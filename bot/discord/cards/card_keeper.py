@@ -1,50 +1,63 @@
-"""Keeps one card per run up to date across restarts, and pings once when the run ends."""
+"""Keeps one card per run up to date across restarts, and announces each run's end once."""
 
 import asyncio
-import hashlib
-import json
 import logging
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
 
 import aiohttp
 import discord
 
-from bot.discord.answers.embed import to_embed
+from bot.discord.answers.layouts import chart_file, to_layout
+from bot.discord.answers.lost_connections import is_outage
 from bot.discord.buttons.runs import run_buttons
-from bot.messages.card import Card
-from bot.messages.lists import ended_ping
-from bot.messages.run_card import run_card
+from bot.discord.cards.card_records import CardRecord, CardRecords, RunKey
+from bot.discord.cards.channel_lists import ChannelLists
+from bot.discord.cards.channel_queues import ChannelQueues, Pace, PendingUpdate
+from bot.discord.cards.end_teller import EndTeller, nonce
+from bot.discord.cards.import_cards import ImportCards
+from bot.discord.cards.pauses import Pauses
+from bot.discord.cards.refusals import is_archived, is_lasting, is_message_gone
+from bot.messages.runs.card import run_card
+from bot.messages.runs.chart import Chart
+from bot.service.run_charts import chart_of
 from bot.service.service import Service
-from bot.service.threads import in_thread
-from training import store_keys
+from bot.service.threads import in_pool
 from training.errors import NotFoundError, RequestError, TrainingError
 from training.pipeline.run_view import RunView
 from training.ports import Store
-from training.store_keys import RunKeys
 
-_CARDS, _TOLD = "bot/cards", "bot/told"
-_Channel = discord.TextChannel | discord.Thread | discord.VoiceChannel
-logger = logging.getLogger(__name__)
-
-# Discord allows 3 edits per 6 s a channel for messages older than an hour.
+# In each channel, Discord allows 3 edits per 6 s to messages older than an hour. The interval is a
+# little over 2 s because requests can reach Discord closer together than they were sent.
 _OLD_MESSAGE_SECONDS = 60 * 60
-_OLD_EDIT_SECONDS = 30.0
+_OLD_MARGIN_SECONDS = 60.0
+_OLD_EDIT_SECONDS = 2.2
+# Discord allows 5 edits and 5 messages per 5 s in each channel. At this pace, the announcement of
+# a run's end never has to wait for the limit.
+_EDIT_SECONDS = _SEND_SECONDS = 1.0
+# A card shows how long ago it was updated, so refresh it this often even if nothing has changed.
+_FRESH_SECONDS = 30.0
+# Discord allows 50 requests a second, not counting answers to interactions. This is half of that.
+_PER_SECOND = 25
+_READS_AT_ONCE = 2
+# Discord archives a thread after an hour of silence at the earliest. If a thread is archived again
+# sooner than that after the bot reopened it, a person has closed it.
+_REOPEN_SECONDS = 60 * 60
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class CardRecord:
-    """Where a run's card is, and whether its end was announced."""
-
-    guild: str
-    run: str
-    channel: int
-    message: int
-    is_told: bool = False
+class _Shown:
+    view: RunView
+    at: float
 
 
 class CardKeeper:
-    """Edits the cards of open runs. Its state is in the store."""
+    """Posts and edits the cards of runs and imports, and announces each run's end.
+
+    Its state is kept in the store, so that it survives a restart.
+    """
 
     def __init__(
         self,
@@ -53,173 +66,286 @@ class CardKeeper:
         store: Store,
         *,
         edit_seconds: float = 5.0,
-        team_role: str | None = None,
     ) -> None:
         self._client = client
         self._service = service
-        self._store = store
         self._edit_seconds = edit_seconds
-        self._team_role = team_role
-        self._shown: dict[tuple[str, str], str] = {}
-        self._edited_at: dict[tuple[str, str], float] = {}
-        self._without_channel: set[tuple[str, str]] = set()
-        self._locks: dict[tuple[str, str], asyncio.Lock] = {}
+        # Separate threads, so that cards and commands never wait for each other.
+        self._threads = ThreadPoolExecutor(_READS_AT_ONCE, thread_name_prefix="cards")
+        self._records = CardRecords(store, self._threads)
+        self._lists = ChannelLists(client, service, store, self._threads)
+        self._imports = ImportCards(client, service, store, self._threads)
+        self._ends = EndTeller(client, service)
+        self._channels: dict[RunKey, int] = {}
+        self._shown: dict[RunKey, _Shown] = {}
+        self._reopened_at: dict[int, float] = {}
+        self._locks: dict[RunKey, asyncio.Lock] = {}
+        self._pauses = Pauses()
+        pace = Pace(1 / _PER_SECOND)
+        self._posts = ChannelQueues("posting", self._announce, distance=_send_pause, pace=pace)
+        self._edits = ChannelQueues("editing", self._edit, distance=self._edit_pause, pace=pace)
 
     async def keep(self) -> None:
-        """Refresh all cards until cancelled."""
+        """Post cards and keep them up to date until cancelled."""
         # Another copy may have edited the cards since this one was last active.
+        self._records.forget()
         self._shown.clear()
-        while True:
-            await self.refresh()
-            await asyncio.sleep(self._edit_seconds)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._posts.run(), name="new cards and announcements")
+            group.create_task(self._edits.run(), name="edits of cards")
+            await self._lists.load()
+            await self._imports.load()
+            while True:
+                await self._refresh()
+                await asyncio.sleep(self._edit_seconds)
 
-    async def refresh(self) -> None:
-        """Update the cards of runs that are open or whose end is not announced yet."""
-        open_runs = await self._service.open_runs()
-        untold = await in_thread(self._untold)
-        for guild, run in dict.fromkeys([*open_runs, *untold]):
-            try:
-                await self.show(guild, run)
-            except NotFoundError:
-                logger.debug("run %s: not stored yet", run)
-            except (discord.HTTPException, TrainingError, aiohttp.ClientError, OSError):
-                # The next round tries again; one broken card must not stop the others.
-                logger.warning("run %s: cannot update its card", run, exc_info=True)
+    def close(self) -> None:
+        """Shut down the threads; the keeper cannot be used afterwards."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def show(self, guild: str, run: str) -> None:
-        """Post or edit the run's card, and announce its end once."""
-        key = (guild, run)
-        async with self._locks.setdefault(key, asyncio.Lock()):
-            view = await self._service.run(guild, run)
-            record = await in_thread(self._record, guild, run)
-            if record is not None and record.is_told:
-                return
-            channel = self._channel(view)
-            if channel is None:
-                await self._give_up(record, view)
-                return
-            if record is None:
-                record = await self._post(channel, view)
-            elif self._is_due(key, record, view):
-                record = await self._edit(channel, record, view)
-            if view.run.status.is_final:
-                await self._tell(channel, record, view)
+        """Post the run's card if it has none; if the run has already ended, announce that too.
 
-    async def _give_up(self, record: CardRecord | None, view: RunView) -> None:
-        """Stop updating a run whose channel is gone or hidden; `/status` still shows it."""
-        key = (view.spec.guild, view.spec.name)
-        if key not in self._without_channel:
-            self._without_channel.add(key)
-            logger.warning("run %s: its channel is gone, so it has no card", view.spec.name)
-        if view.run.status.is_final:
-            known = record or CardRecord(*key, channel=0, message=0)
-            await in_thread(self._save, replace(known, is_told=True))
-
-    async def _post(self, channel: _Channel, view: RunView, instead_of: int = 0) -> CardRecord:
+        Raises:
+            RequestError: The bot has no permission to post in the channel.
+        """
         try:
-            message = await channel.send(
-                embed=to_embed(self._card(view)),
-                view=run_buttons(view),
-                silent=True,
-                nonce=_nonce(view, f"card {instead_of}"),
-            )
+            await self._announce(await self._pending((guild, run), is_end=False))
         except discord.Forbidden as error:
             raise RequestError(
-                f"The run {view.spec.name} has started, but the bot may not post its card here.",
+                f"{run} started, but the bot has no permission to post its card here.",
                 "Give the bot View Channel, Send Messages and Embed Links in this channel.",
             ) from error
-        spec = view.spec
-        record = CardRecord(spec.guild, spec.name, message.channel.id, message.id)
-        await in_thread(self._save, record)
-        return record
+        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+            if not is_outage(error):
+                raise
+            logger.info("run %s: its card will be posted later: %s", run, error)
 
-    async def _edit(self, channel: _Channel, record: CardRecord, view: RunView) -> CardRecord:
-        embed = to_embed(self._card(view))
-        content = json.dumps(embed.to_dict(), sort_keys=True)
-        key = (record.guild, record.run)
-        if self._shown.get(key) == content:
-            return record
-        message = channel.get_partial_message(record.message)
+    def look_again(self, guild: int) -> None:
+        """End the pauses of a server's channels, because the server or its permissions changed."""
+        channels = {at for (owner, _), at in self._channels.items() if owner == str(guild)}
+        self._posts.look_again(channels)
+        self._edits.look_again(channels)
+
+    async def _refresh(self) -> None:
+        """Queue a post or an edit of every message that may need one, even after a failure."""
+        for update in self._imports.pending():
+            self._edits.add(update)
         try:
-            await message.edit(embed=embed, view=run_buttons(view))
-        except discord.NotFound:
-            # The card was deleted: post a new one.
-            return await self._post(channel, view, instead_of=record.message)
-        self._shown[key] = content
-        self._edited_at[key] = asyncio.get_running_loop().time()
+            open_runs = await self._service.open_runs()
+            untold = await self._records.untold()
+        except OSError as error:
+            self._pauses.begin("list", "the runs cannot be listed", error)
+            return
+        self._pauses.end("list", "listing the runs")
+        still_open, watched = set(open_runs), dict.fromkeys([*untold, *open_runs])
+        for run in watched:
+            await self._ask_for(run, is_end=run not in still_open)
+        live: dict[int, list[RunKey]] = {}
+        for run in open_runs:
+            live.setdefault(self._channels.get(run, 0), []).append(run)
+        live.pop(0, None)
+        for update in self._lists.pending(live):
+            self._edits.add(update)
+        for known in (self._channels, self._shown, self._locks):
+            for run in [run for run in known if run not in watched]:
+                del known[run]
+
+    async def _ask_for(self, run: RunKey, *, is_end: bool) -> None:
+        if self._pauses.left(run):
+            return
+        try:
+            update = await self._pending(run, is_end=is_end)
+        except NotFoundError:
+            return  # the run is not stored yet
+        except Exception as error:  # noqa: BLE001  # one run must not stop the others
+            self._pauses.begin(run, f"run {run[1]}: its card", error)
+            return
+        if update.channel and (is_end or not update.message):
+            self._posts.add(update)
+        if update.message:
+            self._edits.add(update)
+
+    async def _pending(self, run: RunKey, *, is_end: bool) -> PendingUpdate:
+        """Return an update for a run's card; its channel is 0 if the run did not start in chat."""
+        record = await self._records.of(run)
+        if run not in self._channels:
+            log = self._service.installation.runtime.log(*run)
+            spec = await in_pool(self._threads, log.spec)
+            self._channels[run] = int(spec.channel or 0)
+        message = 0 if record is None else record.message
+        return PendingUpdate(self._channels[run], run, message, is_end)
+
+    async def _announce(self, update: PendingUpdate) -> bool:
+        """Post the run's card if it has none; if the run has ended, announce that once.
+
+        Returns:
+            Whether this sent anything.
+        """
+        async with self._locks.setdefault(update.run, asyncio.Lock()):
+            record = await self._records.of(update.run)
+            if not update.channel or (record is not None and (record.is_told or not update.is_end)):
+                return False
+            view = await self._view(update.run)
+            is_end = view.run.status.is_final
+            if record is None:
+                record = await self._first_card(view)
+            if is_end:
+                await self._ends.tell(view, record)
+                await self._records.change(update.run, is_told=True)
+        # The channel has just accepted a message, so edits that failed before may work now.
+        self._edits.look_again([update.channel])
+        return True
+
+    async def _first_card(self, view: RunView) -> CardRecord:
+        """Post and record the run's card.
+
+        If the run has ended and its channel refuses the card for good, record that there is none.
+        """
+        spec, is_end, message = view.spec, view.run.status.is_final, None
+        try:
+            message = await self._post(view)
+        except discord.HTTPException as error:
+            if not is_end or not is_lasting(error, self._ends.ended_for(view)):
+                raise
+        record = CardRecord(
+            guild=spec.guild,
+            run=spec.name,
+            channel=message.channel.id if message else 0,
+            message=message.id if message else 0,
+            shows_end=is_end,
+        )
+        await self._records.save(record)
         return record
 
-    async def _tell(self, channel: _Channel, record: CardRecord, view: RunView) -> None:
-        role = self._role(view)
-        mentions = f"<@{view.spec.requested_by}>" + (f" {role.mention}" if role else "")
-        owner = discord.Object(int(view.spec.requested_by))
-        allowed = discord.AllowedMentions(users=[owner], roles=[role] if role else False)
-        await channel.send(
-            f"{mentions} {ended_ping(view)}",
-            allowed_mentions=allowed,
-            reference=discord.MessageReference(
-                message_id=record.message, channel_id=record.channel, fail_if_not_exists=False
-            ),
-            mention_author=False,
-            nonce=_nonce(view, "end"),
+    async def _post(self, view: RunView, *, instead_of: int = 0) -> discord.Message:
+        message = await self._channel(int(view.spec.channel or 0)).send(
+            view=self._layout(view),
+            silent=True,
+            nonce=nonce(view, f"card {instead_of}"),
         )
-        await in_thread(self._save, replace(record, is_told=True))
+        self._note_shown(view)
+        return message
 
-    def _is_due(self, key: tuple[str, str], record: CardRecord, view: RunView) -> bool:
-        if view.run.status.is_final:
-            return True
-        age = (datetime.now(UTC) - discord.utils.snowflake_time(record.message)).total_seconds()
-        pause = _OLD_EDIT_SECONDS if age > _OLD_MESSAGE_SECONDS else 0.0
-        since = asyncio.get_running_loop().time() - self._edited_at.get(key, float("-inf"))
-        return since >= pause
+    async def _edit(self, update: PendingUpdate) -> bool:
+        """Update a message if needed; return whether a request was sent to Discord."""
+        match update.about:
+            case "list":
+                return await self._lists.show(update.channel)
+            case "import":
+                return await self._imports.show(update)
+            case "run":
+                return await self._edit_card(update)
 
-    def _card(self, view: RunView) -> Card:
-        return run_card(view, now=datetime.now(UTC))
+    async def _edit_card(self, update: PendingUpdate) -> bool:
+        """Update a run's card if needed; return whether a request was sent to Discord."""
+        record = await self._records.of(update.run)
+        if record is None or record.shows_end or not record.message:
+            return False
+        view = await self._view(update.run)
+        is_end = view.run.status.is_final
+        if not is_end and not self._is_due(view):
+            return False
+        try:
+            await self._edit_message(record, view)
+        except discord.HTTPException as error:
+            if is_message_gone(error):
+                new = await self._post(view, instead_of=record.message)
+                await self._records.change(update.run, message=new.id, shows_end=is_end)
+                return True
+            if not is_end or not is_lasting(error, self._ends.ended_for(view)):
+                raise
+        self._note_shown(view)
+        if is_end:
+            await self._records.change(update.run, shows_end=True)
+        return True
 
-    def _channel(self, view: RunView) -> _Channel | None:
-        found = self._client.get_channel(int(view.spec.channel or 0))
-        return found if isinstance(found, _Channel) else None
+    async def _edit_message(self, record: CardRecord, view: RunView) -> None:
+        message = self._channel(record.channel).get_partial_message(record.message)
+        is_end = view.run.status.is_final
+        chart = await self._chart(view) if is_end else None
+        try:
+            await self._draw(message, view, chart)
+        except discord.HTTPException as error:
+            if is_archived(error):
+                if not await self._reopen(record.channel, is_end=is_end):
+                    raise
+            elif chart is not None and isinstance(error, discord.Forbidden):
+                logger.warning("run %s: the bot cannot attach its chart: %s", view.spec.name, error)
+                chart = None
+            else:
+                raise
+            await self._draw(message, view, chart)
 
-    def _role(self, view: RunView) -> discord.Role | None:
-        guild = self._client.get_guild(int(view.spec.guild))
-        if guild is None or self._team_role is None:
+    async def _draw(
+        self, message: discord.PartialMessage, view: RunView, chart: Chart | None
+    ) -> None:
+        # Earlier versions of the bot drew the card as an embed; components cannot coexist with it.
+        layout = to_layout(run_card(view, now=self._now()), run_buttons(view), chart=chart)
+        await message.edit(
+            embed=None,
+            view=layout,
+            attachments=chart_file(chart),
+            # Without this, an edit would ping the people that the card names.
+            allowed_mentions=discord.AllowedMentions.none(),
+        )
+
+    async def _chart(self, view: RunView) -> Chart | None:
+        """Return the chart of an ended run; None if it cannot be drawn, which is logged."""
+        try:
+            return await in_pool(self._threads, chart_of, self._service.installation.runtime, view)
+        except (OSError, TrainingError):
+            logger.warning("run %s: its chart cannot be drawn", view.spec.name, exc_info=True)
             return None
-        return discord.utils.get(guild.roles, name=self._team_role)
 
-    def _record(self, guild: str, run: str) -> CardRecord | None:
-        for folder in (_CARDS, _TOLD):
-            try:
-                return _decoded(self._store.read(_key(folder, guild, run)))
-            except FileNotFoundError:
-                continue
-        return None
+    async def _reopen(self, channel: int, *, is_end: bool) -> bool:
+        """Unarchive a thread; return whether that worked.
 
-    def _untold(self) -> list[tuple[str, str]]:
-        """Return (guild, run) of all runs whose end is not announced, with or without a card."""
-        found = (marker.partition("~") for marker in self._store.names(store_keys.UNANNOUNCED))
-        return [(guild, run) for guild, _, run in found]
+        If a person seems to have closed it, unarchive it only to show a run's end.
+        """
+        now = asyncio.get_running_loop().time()
+        if not is_end and now - self._reopened_at.get(channel, float("-inf")) < _REOPEN_SECONDS:
+            return False
+        thread = await self._client.fetch_channel(channel)
+        if not isinstance(thread, discord.Thread):
+            return False
+        try:
+            await thread.edit(archived=False)
+        except discord.Forbidden:  # the thread is locked
+            return False
+        self._reopened_at[channel] = now
+        return True
 
-    def _save(self, record: CardRecord) -> None:
-        folder = _TOLD if record.is_told else _CARDS
-        data = json.dumps(asdict(record)).encode()
-        self._store.write(_key(folder, record.guild, record.run), data)
-        if record.is_told:
-            self._store.delete(_key(_CARDS, record.guild, record.run))
-            self._store.delete(RunKeys(record.guild, record.run).unannounced)
+    def _is_due(self, view: RunView) -> bool:
+        shown = self._shown.get((view.spec.guild, view.spec.name))
+        if shown is None or shown.view != view:
+            return True
+        return asyncio.get_running_loop().time() - shown.at >= _FRESH_SECONDS
+
+    def _note_shown(self, view: RunView) -> None:
+        now = asyncio.get_running_loop().time()
+        self._shown[view.spec.guild, view.spec.name] = _Shown(view, now)
+
+    def _edit_pause(self, update: PendingUpdate) -> float:
+        posted_at = discord.utils.snowflake_time(update.message)
+        age = (self._now() - posted_at).total_seconds()
+        is_old = age > _OLD_MESSAGE_SECONDS - _OLD_MARGIN_SECONDS
+        return _OLD_EDIT_SECONDS if is_old else min(_EDIT_SECONDS, self._edit_seconds)
+
+    async def _view(self, run: RunKey) -> RunView:
+        return await in_pool(self._threads, self._service.installation.runs.view, *run)
+
+    def _layout(self, view: RunView) -> discord.ui.LayoutView:
+        return to_layout(run_card(view, now=self._now()), run_buttons(view))
+
+    def _now(self) -> datetime:
+        return self._service.installation.runtime.clock()
+
+    def _channel(self, channel: int) -> discord.PartialMessageable:
+        # Address channels by id, because discord.py's cache lacks archived threads and the servers
+        # that Discord announces late.
+        return self._client.get_partial_messageable(channel)
 
 
-def _key(folder: str, guild: str, run: str) -> str:
-    return f"{folder}/{guild}~{run}.json"
-
-
-def _decoded(data: bytes) -> CardRecord:
-    return CardRecord(**json.loads(data))
-
-
-def _nonce(view: RunView, what: str) -> str:
-    """Return a nonce, so that Discord drops a message that is sent twice within minutes.
-
-    A copy of the bot may be killed between sending a message and recording it.
-    """
-    about = f"{view.spec.guild}/{view.spec.name}/{what}"
-    return hashlib.sha256(about.encode()).hexdigest()[:25]  # the longest that Discord takes
+def _send_pause(_update: PendingUpdate) -> float:
+    return _SEND_SECONDS

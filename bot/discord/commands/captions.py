@@ -1,19 +1,28 @@
 """`/dataset captions` and `/dataset diff`."""
 
-import io
-
 import discord
 from discord import app_commands
 
-from bot.discord.answers.answers import Interaction, guild_of
-from bot.discord.answers.embed import to_embed
-from bot.discord.buttons.datasets import send_captions, show_stored
+from bot.discord.answers.answers import Interaction, guild_of, person_of, to_embed
+from bot.discord.answers.attachment_file import read_attachment
+from bot.discord.answers.long_answer import LongAnswer
+from bot.discord.buttons.datasets import discord_files, send_answer, send_privately
 from bot.discord.commands.completion import Complete
-from bot.messages.difference_text import difference_card, difference_text
+from bot.discord.commands.options import DATASET
+from bot.messages.datasets.cards import LARGE_TABLE
+from bot.messages.datasets.difference import difference_card, difference_text
+from bot.service.answer_files import FILE_LIMIT_BYTES, AnswerFile, fitted
+from bot.service.dataset_answers import (
+    added_answer,
+    captions_answer,
+    stored_answer,
+    waiting_table_answer,
+)
 from bot.service.service import Service
 from bot.service.threads import in_thread
-from training.dataset.captions.table import TABLE_LIMIT_BYTES
 from training.errors import RequestError
+from training.files.sizes import size
+from training.registry.dataset_draft import TriggerChange
 
 
 def add_caption_commands(
@@ -25,10 +34,11 @@ def add_caption_commands(
         name="captions", description="Get the captions as a table, or send the edited table back"
     )
     @app_commands.describe(
-        name="Name of the dataset, or name@version",
+        name=DATASET,
         file="The edited table (CSV); creates a new version",
-        prefix="Prefix captions that lack the trigger word with it; creates a new version",
+        prefix="Prefix the trigger word to captions that lack it; creates a new version",
         trigger="Trigger word that every caption should contain; stored with the new version",
+        replaces="Old trigger word to replace with the new one in every caption",
     )
     @app_commands.autocomplete(name=dataset_names)
     async def captions(
@@ -37,23 +47,30 @@ def add_caption_commands(
         file: discord.Attachment | None = None,
         prefix: bool = False,
         trigger: str | None = None,
+        replaces: str | None = None,
     ) -> None:
-        if file is None and not prefix:
-            await interaction.response.defer(ephemeral=True)
-            await send_captions(interaction, service, name)
+        change = TriggerChange(trigger, replaces, prefix)
+        is_private = file is None and not change.edits_captions
+        await interaction.response.defer(ephemeral=is_private, thinking=True)
+        datasets, person = service.datasets, person_of(interaction)
+        guild, by = person.guild, person.id
+        if file is not None:
+            _check(file, is_alone=not change.edits_captions)
+        if (token := await datasets.waiting(guild, name)) is not None:
+            await _about_waiting(interaction, service, token, file, change)
             return
-        await interaction.response.defer(thinking=True)
-        datasets, guild, by = service.datasets, guild_of(interaction), str(interaction.user.id)
+        if is_private:
+            await send_privately(interaction, await captions_answer(datasets, guild, name))
+            return
         before = await in_thread(service.installation.datasets.find, guild, name)
         if file is None:
-            stored = await datasets.edit(datasets.edits.prefix, guild, name, trigger=trigger, by=by)
+            stored = await datasets.edit(datasets.edits.set_trigger, person, name, change, by=by)
         else:
-            _check(file, is_prefixed=prefix)
-            table = await file.read()
+            table = await read_attachment(file)
             stored = await datasets.edit(
-                datasets.edits.recaption, guild, name, table, trigger=trigger, by=by
+                datasets.edits.recaption, person, name, table, trigger=trigger, by=by
             )
-        await show_stored(interaction, stored)
+        await send_answer(LongAnswer(interaction), guild, await stored_answer(stored))
         if stored.is_new:
             refs = str(before.ref), str(stored.version.ref)
             await _send_difference(interaction, service, *refs, is_private=False)
@@ -68,16 +85,37 @@ def add_caption_commands(
         await _send_difference(interaction, service, old, new, is_private=True)
 
 
-def _check(file: discord.Attachment, *, is_prefixed: bool) -> None:
-    if is_prefixed:
+async def _about_waiting(
+    interaction: Interaction,
+    service: Service,
+    token: str,
+    file: discord.Attachment | None,
+    trigger: TriggerChange,
+) -> None:
+    """Send the caption table of an upload that lacks captions, or apply the user's changes."""
+    datasets, person = service.datasets, person_of(interaction)
+    if file is not None:
+        table = await read_attachment(file)
+        added = await datasets.write_captions(person, token, table, trigger=trigger.word)
+    elif trigger == TriggerChange():
+        await send_privately(interaction, await waiting_table_answer(datasets, person.guild, token))
+        return
+    else:
+        added = await datasets.set_trigger(person, token, trigger)
+    await send_answer(LongAnswer(interaction), person.guild, await added_answer(added))
+
+
+def _check(file: discord.Attachment, *, is_alone: bool) -> None:
+    if not is_alone:
         raise RequestError(
-            "file and prefix cannot be combined.",
-            "Send the table first, then use prefix on the new version.",
+            "A table cannot be combined with prefix or replaces.",
+            "Send the table first, then use prefix or replaces on the new version.",
         )
-    if file.size > TABLE_LIMIT_BYTES:
+    if file.size > FILE_LIMIT_BYTES:
         raise RequestError(
-            f"{file.filename} is too large for a caption table.",
-            "Send back the table that /dataset captions gives, as CSV.",
+            f"{file.filename} is {size(file.size)}; the limit for a caption table in chat is "
+            f"{size(FILE_LIMIT_BYTES)}.",
+            LARGE_TABLE,
         )
 
 
@@ -87,9 +125,10 @@ async def _send_difference(
     found = await in_thread(
         service.installation.datasets.difference, guild_of(interaction), old, new
     )
-    text = difference_text(*found)
+    text = AnswerFile("difference.txt", difference_text(*found).encode())
+    file = await in_thread(fitted, text)
     await interaction.followup.send(
         embed=to_embed(difference_card(*found)),
-        file=discord.File(io.BytesIO(text.encode()), filename="difference.txt"),
+        files=discord_files((file,) if file is not None else ()),
         ephemeral=is_private,
     )

@@ -1,4 +1,4 @@
-"""Autocompletion: at most 25 names of this server."""
+"""Autocompletion: up to 25 suggestions, limited to names from the user's current server."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -7,24 +7,25 @@ from discord import app_commands
 
 from bot.discord.answers.answers import Interaction, guild_of
 from bot.discord.commands.settings_text import complete_settings
-from bot.messages.gpu_text import priced
+from bot.messages.runs.plan_costs import priced
+from bot.messages.trash import removal_label, removed_name
 from bot.service.service import Service
 from bot.service.threads import in_thread
 from training.catalogue.gpus import GPUS
+from training.store_keys import TrashKind
 
 Choices = list[app_commands.Choice[str]]
 Complete = Callable[[Interaction, str], Coroutine[Any, Any, Choices]]
 _MAX_CHOICES = 25
 _MAX_TEXT = 100
-# Discord waits 3 s for suggestions; after this long, names are shown without their state.
-_PATIENCE = 1.2
+_MOST_LOOKED_AT = 200  # how many of the newest runs are searched for matches
 
 
 def dataset_names(service: Service) -> Complete:
     """Complete the name of a dataset."""
 
     async def complete(interaction: Interaction, typed: str) -> Choices:
-        versions = await in_thread(service.installation.datasets.newest, guild_of(interaction))
+        versions, _ = await in_thread(service.installation.datasets.newest, guild_of(interaction))
         texts = {
             v.name: f"{v.name} ({v.images} images, {v.clips} clips, version {v.number})"
             for v in versions
@@ -34,26 +35,43 @@ def dataset_names(service: Service) -> Complete:
     return complete
 
 
-def run_names(service: Service) -> Complete:
-    """Complete the name of a run, newest first."""
+def spelled(name: str) -> str:
+    """Return a run's name, as typed, in its stored form: lower case, no spaces around it."""
+    return name.strip().lower()
+
+
+OPEN = frozenset({"", "queued", "running"})  # "" if the state is not known yet
+ENDED = frozenset({"succeeded", "failed", "cancelled", "damaged"})
+RESUMABLE = frozenset({"failed", "cancelled"})
+EVERY = OPEN | ENDED
+
+
+def run_names(service: Service, fitting: frozenset[str] = EVERY) -> Complete:
+    """Complete the name of a run whose state is in `fitting`; the newest runs come first."""
 
     async def complete(interaction: Interaction, typed: str) -> Choices:
-        states = await service.run_states(guild_of(interaction), patience_seconds=_PATIENCE)
+        text = typed.strip().lower()
+        most = _MAX_CHOICES if fitting == EVERY else _MOST_LOOKED_AT
+        states = await service.run_lists.states(guild_of(interaction), text, most)
         return _choices(
-            {name: f"{name} ({state})" if state else name for name, state in states.items()}, typed
+            {
+                name: f"{name} ({state})" if state else name
+                for name, state in states.items()
+                if state in fitting
+            },
+            typed,
         )
 
     return complete
 
 
 def starting_points(service: Service) -> Complete:
-    """Complete what a run can start from, also after `high=` or `low=`."""
+    """Complete the name of a LoRA that a run can start from, also after `high=` or `low=`."""
 
     async def complete(interaction: Interaction, typed: str) -> Choices:
         before, equals, last = typed.rpartition("=")
-        found = await in_thread(
-            service.installation.runs.initial_weights.names, guild_of(interaction), last
-        )
+        find = service.installation.runs.starting_points
+        found = await in_thread(find, guild_of(interaction), last)
         choices = _choices(found, last)
         return [
             app_commands.Choice(name=choice.name, value=value)
@@ -64,12 +82,27 @@ def starting_points(service: Service) -> Complete:
     return complete
 
 
-def checkpoint_names(service: Service) -> Complete:
+def lora_names(service: Service) -> Complete:
     """Complete the name of a LoRA file."""
 
     async def complete(interaction: Interaction, typed: str) -> Choices:
-        found = await in_thread(service.installation.loras.all, guild_of(interaction))
+        found, _ = await in_thread(service.installation.loras.all, guild_of(interaction))
         return _choices({c.name: f"{c.name} ({c.model}, {c.expert})" for c in found}, typed)
+
+    return complete
+
+
+def removed_names(service: Service, kind: TrashKind) -> Complete:
+    """Complete the name of a removed item that can be restored."""
+
+    async def complete(interaction: Interaction, typed: str) -> Choices:
+        removals = await in_thread(
+            service.installation.restores.removals, guild_of(interaction), kind
+        )
+        labels: dict[str, str] = {}
+        for removal in removals:  # newest first; of several with the same name, keep the newest
+            labels.setdefault(removed_name(removal), removal_label(removal))
+        return _choices(labels, typed)
 
     return complete
 
@@ -85,15 +118,11 @@ def gpu_names(service: Service) -> Complete:
 
 
 def settings_texts() -> Complete:
-    """Complete the last key or value of the text `settings`."""
+    """Complete the last key or value in the option `settings`."""
 
     async def complete(_interaction: Interaction, typed: str) -> Choices:
-        found = complete_settings(typed)
-        return [
-            app_commands.Choice(name=shown[:_MAX_TEXT], value=text)
-            for text, shown in found.items()
-            if len(text) <= _MAX_TEXT
-        ][:_MAX_CHOICES]
+        found = complete_settings(typed).items()
+        return _choices({text: shown for text, shown in found if len(text) <= _MAX_TEXT}, "")
 
     return complete
 

@@ -1,6 +1,5 @@
-"""`/dataset add|check|list|show|remove` and "Use as dataset" on a message."""
+"""`/dataset add|check|list|show|remove|restore` and "Use as dataset" on a message."""
 
-import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,29 +8,44 @@ from pathlib import Path
 import discord
 from discord import app_commands
 
-from bot.discord.answers.answers import Interaction, answer, answer_error, guild_of
+from bot.discord.answers.answers import (
+    Interaction,
+    answer,
+    answer_error,
+    guild_of,
+    person_of,
+)
 from bot.discord.answers.attachment_file import save_attachment
-from bot.discord.answers.dataset_answer import report_file, send_stored
 from bot.discord.answers.long_answer import LongAnswer
-from bot.discord.buttons.datasets import ask_to_remove, show_checked, show_stored, stored_buttons
+from bot.discord.buttons.datasets import discord_files, send_answer, send_privately
+from bot.discord.buttons.uploads import require_chat_size
 from bot.discord.commands.captions import add_caption_commands
 from bot.discord.commands.completion import Complete
-from bot.messages.dataset_text import dataset_list, report_text
-from bot.service.datasets import Mode
+from bot.discord.commands.options import DATASET, NEW_DATASET, TRIGGER, ZIP
+from bot.discord.commands.trash import add_restore
+from bot.discord.commands.uploads import add_dataset_import, add_dataset_upload
+from bot.messages.datasets.cards import dataset_list
+from bot.messages.datasets.report import report_text
+from bot.messages.options import in_chat
+from bot.service.dataset_answers import (
+    added_answer,
+    checked_answer,
+    removal_question,
+    report_file,
+    stored_answer,
+)
 from bot.service.service import Service
 from bot.service.threads import in_thread
 from training.errors import RequestError
-from training.registry.dataset_draft import DatasetRefusedError, Upload
+from training.files.temporary import scratch_folder
+from training.registry.dataset_draft import DatasetRefusedError, Upload, UploadMode
+from training.registry.uploads.session import DatasetTarget
 from training.runs.spec import name_from_file
-
-_MIB = 1024 * 1024
-_TRIGGER = "Trigger word that every caption should contain, such as ann1ka"
-_NAME = "Name of the dataset, or name@version"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
-    """What the commands that take a zip share."""
+    """What the commands that take a zip share: dependencies and limits."""
 
     service: Service
     limit_mib: int
@@ -39,7 +53,7 @@ class Intake:
 
 
 def dataset_group(intake: Intake, dataset_names: Complete) -> app_commands.Group:
-    """Return the commands below `/dataset`."""
+    """Return the command group `/dataset`."""
     group = app_commands.Group(
         name="dataset", description="Clips and images to train on", guild_only=True
     )
@@ -47,11 +61,14 @@ def dataset_group(intake: Intake, dataset_names: Complete) -> app_commands.Group
     _add_check(group, intake, dataset_names)
     _add_lists(group, intake.service, dataset_names)
     add_caption_commands(group, intake.service, dataset_names)
+    add_dataset_upload(group, intake.service, dataset_names)
+    add_dataset_import(group, intake.service, dataset_names)
+    add_restore(group, intake.service, "datasets")
     return group
 
 
 def use_as_dataset(intake: Intake) -> app_commands.ContextMenu:
-    """Return the message command that adds an attached zip."""
+    """Return the message command that stores the zip attached to a message as a dataset."""
 
     async def use(interaction: Interaction, message: discord.Message) -> None:
         await interaction.response.defer(thinking=True)
@@ -62,12 +79,12 @@ def use_as_dataset(intake: Intake) -> app_commands.ContextMenu:
                 "Choose a message with exactly one zip, or use /dataset add.",
             )
         name = name_from_file(zips[0].filename)
-        async with _received(interaction, intake, zips[0]) as (upload, long):
-            guild = guild_of(interaction)
+        target = DatasetTarget(name=name)
+        async with _received(interaction, intake, zips[0], target) as (upload, long):
             added = await intake.service.datasets.add(
-                guild, name, upload, on_progress=long.on_progress
+                person_of(interaction), name, upload, on_progress=long.on_progress
             )
-            await show_stored(interaction, added, long)
+            await send_answer(long, guild_of(interaction), await added_answer(added))
 
     menu = app_commands.ContextMenu(name="Use as dataset", callback=use)
     menu.guild_only = True
@@ -75,14 +92,8 @@ def use_as_dataset(intake: Intake) -> app_commands.ContextMenu:
 
 
 def _add_add(group: app_commands.Group, intake: Intake, dataset_names: Complete) -> None:
-    @group.command(name="add", description="Add a dataset from a zip, or a new version of one")
-    @app_commands.describe(
-        name="Name of the dataset, such as annika",
-        zip="Zip with the files",
-        trigger=_TRIGGER,
-        prefix="Prefix captions that lack the trigger word with it",
-        mode="new: only these files; add: keep the existing ones; replace: overwrite them",
-    )
+    @group.command(name="add", description="Add a dataset, or a new version of one, from a zip")
+    @app_commands.describe(zip=ZIP, **NEW_DATASET)
     @app_commands.autocomplete(name=dataset_names)
     async def add(
         interaction: Interaction,
@@ -90,21 +101,23 @@ def _add_add(group: app_commands.Group, intake: Intake, dataset_names: Complete)
         zip: discord.Attachment,  # noqa: A002
         trigger: str | None = None,
         prefix: bool = False,
-        mode: Mode = "new",
+        mode: UploadMode = "new",
     ) -> None:
         await interaction.response.defer(thinking=True)
-        wish = _Wish(trigger, prefix)
-        async with _received(interaction, intake, zip, wish) as (upload, long):
+        target = DatasetTarget(name=name, mode=mode, trigger=trigger, is_prefixed=prefix)
+        async with _received(interaction, intake, zip, target) as (upload, long):
             added = await intake.service.datasets.add(
-                guild_of(interaction), name, upload, mode=mode, on_progress=long.on_progress
+                person_of(interaction), name, upload, mode=mode, on_progress=long.on_progress
             )
-            await show_stored(interaction, added, long)
+            await send_answer(long, guild_of(interaction), await added_answer(added))
 
 
 def _add_check(group: app_commands.Group, intake: Intake, dataset_names: Complete) -> None:
     @group.command(name="check", description="Check a zip or a stored dataset; stores nothing")
     @app_commands.describe(
-        zip="Zip with the files", name="A stored dataset instead", trigger=_TRIGGER
+        zip=ZIP,
+        name="A stored dataset to check instead of a zip",
+        trigger=TRIGGER,
     )
     @app_commands.autocomplete(name=dataset_names)
     async def check(
@@ -122,45 +135,43 @@ def _add_check(group: app_commands.Group, intake: Intake, dataset_names: Complet
         if zip is None:
             async with LongAnswer(interaction, intake.progress_seconds) as long:
                 found = await datasets.check_again(guild, name or "", trigger, long.on_progress)
-                await show_checked(interaction, found, long)
+                await send_answer(long, guild, await checked_answer(found))
             return
         wanted = name or name_from_file(zip.filename)
-        async with _received(interaction, intake, zip, _Wish(trigger)) as (upload, long):
+        target = DatasetTarget(name=wanted, trigger=trigger, is_check=True)
+        async with _received(interaction, intake, zip, target) as (upload, long):
             checked = await datasets.check(guild, wanted, upload, long.on_progress)
-            await show_checked(interaction, checked, long)
+            await send_answer(long, guild, await checked_answer(checked))
 
 
 def _add_lists(group: app_commands.Group, service: Service, dataset_names: Complete) -> None:
     @group.command(name="list", description="List this server's datasets")
     async def list_(interaction: Interaction) -> None:
         await interaction.response.defer(ephemeral=True)
-        found = await in_thread(service.installation.datasets.newest, guild_of(interaction))
-        await answer(interaction, dataset_list(found), ephemeral=True)
+        guild = guild_of(interaction)
+        found, damaged = await in_thread(service.installation.datasets.newest, guild)
+        removals = await in_thread(service.installation.restores.removals, guild, "datasets")
+        await answer(interaction, dataset_list(found, removals, damaged), ephemeral=True)
 
     @group.command(name="show", description="Show a dataset and its report")
-    @app_commands.describe(name=_NAME)
+    @app_commands.describe(name=DATASET)
     @app_commands.autocomplete(name=dataset_names)
     async def show(interaction: Interaction, name: str) -> None:
         await interaction.response.defer(ephemeral=True)
         guild = guild_of(interaction)
         found = await service.datasets.show(guild, name)
-        view = stored_buttons(guild, found)
-        await send_stored(LongAnswer(interaction), found, view, is_known=False)
+        shown = await stored_answer(found, is_known=False)
+        await send_answer(LongAnswer(interaction), guild, shown)
 
-    @group.command(name="remove", description="Remove a dataset or one version; asks first")
-    @app_commands.describe(name=_NAME)
+    @group.command(
+        name="remove", description="Remove a dataset or one version; asks first, and can be undone"
+    )
+    @app_commands.describe(name=DATASET)
     @app_commands.autocomplete(name=dataset_names)
     async def remove(interaction: Interaction, name: str) -> None:
         await interaction.response.defer(ephemeral=True)
-        await ask_to_remove(interaction, service, name)
-
-
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """What to do with the captions of an upload."""
-
-    trigger: str | None = None
-    is_prefixed: bool = False
+        question = await removal_question(service.datasets, person_of(interaction), name)
+        await send_privately(interaction, question)
 
 
 @asynccontextmanager
@@ -168,34 +179,26 @@ async def _received(
     interaction: Interaction,
     intake: Intake,
     attachment: discord.Attachment,
-    wish: _Wish | None = None,
+    target: DatasetTarget,
 ) -> AsyncGenerator[tuple[Upload, LongAnswer]]:
-    """Download an attached zip for the body; a refusal includes the full report."""
-    wish = wish or _Wish()
-    if attachment.size > intake.limit_mib * _MIB:
-        raise RequestError(
-            f"{attachment.filename} has {attachment.size / _MIB:.0f} MiB; "
-            f"the limit is up to {intake.limit_mib} MiB.",
-            "Shorten or shrink the clips, or split the dataset and send the second half with "
-            "mode:add.",
-        )
-    if wish.is_prefixed and not wish.trigger:
-        raise RequestError("prefix needs a trigger word.", "Add the option trigger.")
-    with tempfile.TemporaryDirectory(prefix="lorabot-upload-") as folder:
-        archive = Path(folder) / "upload.zip"
+    """Download a zip; yield the upload and its answer. If the files are refused, send a report."""
+    await require_chat_size(interaction, intake.service, attachment, intake.limit_mib, target)
+    with scratch_folder("upload") as folder:
+        # Keep the extensions: they distinguish the parts of a split archive.
+        archive = folder / f"upload{''.join(Path(attachment.filename).suffixes[-2:])[-16:]}"
         await save_attachment(attachment, archive)
         upload = Upload(
             archive=archive,
             by=str(interaction.user.id),
             file_name=attachment.filename,
-            trigger=wish.trigger,
-            is_prefixed=wish.is_prefixed,
+            trigger=target.trigger,
+            is_prefixed=target.is_prefixed,
         )
         try:
             async with LongAnswer(interaction, intake.progress_seconds) as long:
                 yield upload, long
         except DatasetRefusedError as error:
-            # The short answer only shows the beginning of the report.
+            # The card shows only the beginning of the report.
             name = attachment.filename.rsplit(".", 1)[0]
-            text = await in_thread(report_text, error.report)
-            await answer_error(interaction, error, report_file(name, text))
+            text = await in_thread(report_text, error.report, in_chat)
+            await answer_error(interaction, error, *discord_files((report_file(name, text),)))

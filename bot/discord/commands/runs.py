@@ -1,38 +1,36 @@
 """`/runs`, `/status`, `/cancel`, `/resume`, `/download` and `/models`."""
 
-import io
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
-import discord
 from discord import app_commands
 
 from bot.discord.answers.answers import Interaction, answer, guild_of
-from bot.discord.answers.run_actions import ShowRun, cancel_run, resume_run, send_links
-from bot.discord.commands.completion import Complete
-from bot.messages.lists import models_card, runs_card
-from bot.messages.run_card import run_card
+from bot.discord.answers.layouts import chart_file, to_layout
+from bot.discord.answers.run_actions import ShowRun, cancel_run, log_files, resume_run
+from bot.discord.buttons.downloads import send_links
+from bot.discord.buttons.runs import run_buttons
+from bot.discord.commands.completion import EVERY, OPEN, RESUMABLE, Complete, run_names, spelled
+from bot.messages.models import models_card
+from bot.messages.runs.answers import runs_card
+from bot.messages.runs.card import run_card
+from bot.messages.runs.details import with_settings
+from bot.service.run_charts import chart_of
 from bot.service.service import Service
 from bot.service.threads import in_thread
 from training.catalogue.models import MODELS
 from training.errors import NotFoundError
-from training.pipeline.log_tail import LogTail, log_tail
+from training.pipeline.log_tail import log_tails
 
 _Act = Callable[[Interaction, str], Coroutine[Any, Any, None]]
 
 
-def add_run_commands(
-    tree: app_commands.CommandTree,
-    service: Service,
-    show_run: ShowRun,
-    run_names: Complete,
-    team_role: str | None,
-) -> None:
+def add_run_commands(tree: app_commands.CommandTree, service: Service, show_run: ShowRun) -> None:
     """Add the commands that show, stop and resume runs."""
 
     async def cancel(interaction: Interaction, run: str) -> None:
-        await cancel_run(interaction, service, run, team_role)
+        await cancel_run(interaction, service, run)
 
     async def resume(interaction: Interaction, run: str) -> None:
         await resume_run(interaction, service, show_run, run)
@@ -41,13 +39,13 @@ def add_run_commands(
         await send_links(interaction, service, run)
 
     _add_lists(tree, service)
-    _add_status(tree, service, run_names)
-    for act, description in (
-        (cancel, "Stop a run; its checkpoints are kept"),
-        (resume, "Resume a failed or cancelled run as a new run"),
-        (download, "Get links to the checkpoints of a run"),
+    _add_status(tree, service)
+    for act, fitting, description in (
+        (cancel, OPEN, "Stop a run; its checkpoints are kept"),
+        (resume, RESUMABLE, "Resume a failed or cancelled run as a new run"),
+        (download, EVERY, "Get links to the checkpoints of a run"),
     ):
-        _add_for_a_run(tree, act, description, run_names)
+        _add_for_a_run(tree, act, description, run_names(service, fitting))
 
 
 def _add_lists(tree: app_commands.CommandTree, service: Service) -> None:
@@ -60,48 +58,49 @@ def _add_lists(tree: app_commands.CommandTree, service: Service) -> None:
     @app_commands.guild_only()
     async def runs(interaction: Interaction) -> None:
         await interaction.response.defer(ephemeral=True)
-        found = await in_thread(service.installation.runs.summaries, guild_of(interaction))
-        await answer(interaction, runs_card(found), ephemeral=True)
+        guild = guild_of(interaction)
+        page = await service.run_lists.newest(guild)
+        removals = await in_thread(service.installation.restores.removals, guild, "runs")
+        await answer(interaction, runs_card(page, removals), ephemeral=True)
 
 
-def _add_status(tree: app_commands.CommandTree, service: Service, run_names: Complete) -> None:
+def _add_status(tree: app_commands.CommandTree, service: Service) -> None:
     @tree.command(name="status", description="Show a run; the newest one if you name none")
     @app_commands.guild_only()
     @app_commands.describe(run_name="Name of the run")
     @app_commands.rename(run_name="run-name")
-    @app_commands.autocomplete(run_name=run_names)
+    @app_commands.autocomplete(run_name=run_names(service))
     async def status(interaction: Interaction, run_name: str | None = None) -> None:
         await interaction.response.defer(ephemeral=True)
         guild = guild_of(interaction)
-        view = await service.run(guild, run_name or await _newest(service, guild))
-        card = run_card(view, now=datetime.now(UTC))
-        tail = await in_thread(log_tail, service.installation.runtime, view.run)
-        await answer(interaction, card, ephemeral=True, file=_log(tail))
+        name = spelled(run_name) if run_name else await _newest(service, guild)
+        view = await in_thread(service.installation.runs.view, guild, name)
+        runtime = service.installation.runtime
+        card = with_settings(run_card(view, now=datetime.now(UTC)), view.spec)
+        chart = await in_thread(chart_of, runtime, view)
+        logs = log_files(await in_thread(log_tails, runtime, view.run))
+        layout = to_layout(card, run_buttons(view), chart=chart, files=logs)
+        files = [*chart_file(chart), *logs]
+        await interaction.followup.send(view=layout, files=files, ephemeral=True)
 
 
 def _add_for_a_run(
-    tree: app_commands.CommandTree, act: _Act, description: str, run_names: Complete
+    tree: app_commands.CommandTree, act: _Act, description: str, complete: Complete
 ) -> None:
-    """Add a command named after `act` that takes the name of a run."""
+    """Add a command that takes the name of a run; the command is named after `act`."""
 
     @tree.command(name=act.__name__, description=description)
     @app_commands.guild_only()
     @app_commands.describe(run_name="Name of the run")
     @app_commands.rename(run_name="run-name")
-    @app_commands.autocomplete(run_name=run_names)
+    @app_commands.autocomplete(run_name=complete)
     async def command(interaction: Interaction, run_name: str) -> None:
         await interaction.response.defer(ephemeral=True)
-        await act(interaction, run_name)
-
-
-def _log(tail: LogTail | None) -> discord.File | None:
-    if tail is None:
-        return None
-    return discord.File(io.BytesIO(tail.text.encode()), filename=f"{tail.key}-{tail.attempt}.txt")
+        await act(interaction, spelled(run_name))
 
 
 async def _newest(service: Service, guild: str) -> str:
-    found = await in_thread(service.installation.runs.summaries, guild)
+    found = (await service.run_lists.newest(guild, 1)).runs
     if not found:
-        raise NotFoundError("There is no run here yet.", "Start one with /train.")
+        raise NotFoundError("No runs yet.", "Start one with /train.")
     return found[0].name

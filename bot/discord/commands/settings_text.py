@@ -1,29 +1,24 @@
-"""The `settings` option of `/train`: any setting as `key=value`, also per expert: `high.rank=8`."""
+"""The `settings` option of `/train`: any setting as `key=value`, or per expert as `high.rank=8`."""
 
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import get_args
 
+from training.catalogue.presets import Preset
 from training.errors import RequestError
-from training.runs.hyperparameters import (
-    ITEM_NAMES,
-    LIGHTNING_NAMES,
-    SETTING_NAMES,
-    Optimizer,
-    describe,
-    option,
-)
-from training.runs.lr_schedules import Scheduler
+from training.runs.hyperparameters import Fast, Items, Optimizer, Scheduler, describe
+from training.runs.setting_names import KEYS, for_experts, setting_of
 from training.vocabulary import ExpertName, Resolution
 
-NAMES = (*SETTING_NAMES, *ITEM_NAMES, *LIGHTNING_NAMES)
-_KEYS = {option(name): name for name in NAMES}
 _VALUES = {
     "scheduler": get_args(Scheduler),
     "optimizer": get_args(Optimizer),
     "resolution": get_args(Resolution),
+    "preset": get_args(Preset),
+    "items": get_args(Items),
     "fp8": ("yes", "no"),
+    "fast": get_args(Fast),
+    "force-v2-1-time-embedding": ("yes", "no"),
 }
 _PREFIXES = {f"{expert}.": expert for expert in get_args(ExpertName)}
 _SEPARATORS = " ,;\n\t"
@@ -39,7 +34,7 @@ def parse_settings(text: str, experts: Sequence[ExpertName]) -> dict[str, str]:
         experts: The experts that the run trains.
 
     Raises:
-        RequestError: A part is not `key=value`, a key is unknown or given twice.
+        RequestError: A part is not `key=value`, or a key is unknown or given twice.
     """
     given: dict[str, dict[str, str]] = {}
     for part in re.split(f"[{_SEPARATORS}]+", text.strip()):
@@ -48,18 +43,18 @@ def parse_settings(text: str, experts: Sequence[ExpertName]) -> dict[str, str]:
         match = _PAIR.fullmatch(part)
         if match is None:
             raise RequestError(f"{part[:60]!r} in settings is not a key=value pair.", _EXAMPLE)
-        values = given.setdefault(_name_of(match["key"]), {})
+        values = given.setdefault(setting_of(match["key"]), {})
         expert = _PREFIXES.get(match["prefix"] or "", "")
         if expert in values:
             raise RequestError(
                 f"settings contains {match['prefix'] or ''}{match['key']} twice.", "Leave one out."
             )
         values[expert] = match["value"]
-    return {name: _for_experts(values, experts) for name, values in given.items()}
+    return {name: for_experts(values, experts) for name, values in given.items()}
 
 
 def complete_settings(typed: str) -> dict[str, str]:
-    """Return the whole texts that could continue `typed`, each with what to show for it."""
+    """Return suggestions that complete `typed`, as a dict from full text to label."""
     start = max(typed.rfind(mark) for mark in _SEPARATORS) + 1
     before, last = typed[:start], typed[start:].lower()
     prefix = next((prefix for prefix in _PREFIXES if last.startswith(prefix)), "")
@@ -72,24 +67,6 @@ def complete_settings(typed: str) -> dict[str, str]:
         }
     return {
         f"{before}{prefix}{known}=": f"{before}{prefix}{known}= · {describe(name)}"
-        for known, name in _KEYS.items()
+        for known, name in KEYS.items()
         if key in known
     }
-
-
-def _name_of(key: str) -> str:
-    name = _KEYS.get(option(key.lower()))
-    if name is None:
-        close = get_close_matches(option(key.lower()), _KEYS, n=1)
-        fix = f"Did you mean {close[0]}?" if close else f"Settings: {', '.join(_KEYS)}."
-        raise RequestError(f"There is no setting called {key[:60]!r}.", fix)
-    return name
-
-
-def _for_experts(values: dict[str, str], experts: Sequence[ExpertName]) -> str:
-    if set(values) == {""}:
-        return values[""]
-    # A value without an expert is for those that have none of their own.
-    rest = {expert: values[""] for expert in experts if "" in values}
-    each = {**rest, **{expert: value for expert, value in values.items() if expert}}
-    return " ".join(f"{expert}={value}" for expert, value in each.items())

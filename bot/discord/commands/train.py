@@ -1,4 +1,4 @@
-"""`/train`: the settings people change most as options, all others in one text."""
+"""`/train`: common settings are options of their own; all others go into `settings`."""
 
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
@@ -7,23 +7,25 @@ from typing import Any, Literal, get_args
 import discord
 from discord import app_commands
 
-from bot.discord.answers.answers import Interaction, answer, guild_of, requester_of
+from bot.discord.answers.answers import Interaction, guild_of, requester_of
+from bot.discord.answers.attachment_file import read_attachment
 from bot.discord.answers.run_actions import ShowRun
+from bot.discord.buttons.plans import answer_plan
 from bot.discord.commands.completion import Complete, gpu_names, settings_texts
-from bot.discord.commands.settings_text import NAMES, parse_settings
-from bot.messages.plan_text import plan_card
+from bot.discord.commands.settings_text import parse_settings
+from bot.messages.options import TRAIN_OPTIONS
 from bot.service.service import Service
-from training.catalogue.models import MODELS, Model, find_model
+from training.catalogue.models import MODELS, find_model
 from training.errors import RequestError
 from training.runs.hyperparameters import describe, option
+from training.runs.setting_names import NAMES
 from training.runs.spec import ExpertChoice, TrainRequest
 from training.runs.training_items import check_config_size, read_config
 from training.vocabulary import ExpertName
 
 _Callback = Callable[..., Coroutine[Any, Any, None]]
 _DESCRIPTION_LIMIT = 100
-# With model, dataset and the rest below these make 14; Discord allows 25.
-_OPTIONS = ("epochs", "save_every", "learning_rate", "rank", "seed")
+# With these two, `/train` has 14 options; Discord allows 25.
 _CONFIG: Mapping[str, tuple[object, object]] = {
     "dataset_toml": (discord.Attachment, None),
     "dataset_config": (Literal["from-zip"], ""),
@@ -34,9 +36,9 @@ _TEXTS = {
     "name": "Name of the run; made from dataset and model if you leave it out",
     "expert": "Wan 2.2 only: train both experts, or one",
     "resume_from": "LoRA to start from: a /checkpoint, run-name/high-e20, or high=… low=…",
-    "gpu": "GPU to train on, such as H200; the model's own if you leave it out",
+    "gpu": "Train on this GPU only, such as H200; leave it out for the model's usual one",
     "settings": "More settings, such as alpha=8 fp8=yes, or per expert: rank=16 high.rank=8",
-    **{name: describe(name) for name in (*_OPTIONS, *_CONFIG)},
+    **{name: describe(name) for name in (*TRAIN_OPTIONS, *_CONFIG)},
 }
 
 
@@ -46,7 +48,10 @@ def train_command(
     dataset_names: Complete,
     starting_points: Complete,
 ) -> app_commands.Command[app_commands.Group, ..., None]:
-    """Return the command; the last two complete the options dataset and resume-from."""
+    """Return the command `/train`.
+
+    `dataset_names` and `starting_points` complete the options `dataset` and `resume-from`.
+    """
 
     async def train(
         interaction: Interaction,
@@ -66,10 +71,10 @@ def train_command(
             dataset_config="from-zip" if options.get("dataset_config") else None,
             settings=_settings(options),
         )
-        started = await service.train(request, requester_of(interaction))
-        card = plan_card(started.spec, started.estimate, started.groups, started.remarks)
-        await answer(interaction, card, ephemeral=True)
-        await show_run(guild_of(interaction), started.spec.name)
+        shown = await service.plans.ask(request, requester_of(interaction))
+        await answer_plan(interaction, shown)
+        if shown.draft is None:
+            await show_run(guild_of(interaction), shown.plan.spec.name)
 
     train.__signature__ = _signature()
     command = app_commands.Command[app_commands.Group, ..., None](
@@ -86,12 +91,12 @@ def train_command(
 
 
 def _settings(options: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings of the options and of the text `settings`.
+    """Return all settings by name: those with their own option, and those in `settings`.
 
     Raises:
-        RequestError: The text is not understood, or repeats an option.
+        RequestError: `settings` is not understood, or repeats an option.
     """
-    given = {name: options[name] for name in _OPTIONS if options.get(name)}
+    given = {name: options[name] for name in TRAIN_OPTIONS if options.get(name)}
     choice = _expert(options.get("expert"))
     experts = find_model(options["model"]).experts
     names: list[ExpertName] = [expert.name for expert in experts if choice in ("both", expert.name)]
@@ -115,7 +120,7 @@ def _signature() -> inspect.Signature:
             inspect.Parameter("model", keyword, annotation=str),
             inspect.Parameter("dataset", keyword, annotation=str),
             text("name"),
-            *map(text, _OPTIONS),
+            *map(text, TRAIN_OPTIONS),
             text("settings"),
             inspect.Parameter(
                 "expert", keyword, annotation=Literal["both", "high", "low"], default="both"
@@ -131,7 +136,14 @@ def _signature() -> inspect.Signature:
 
 
 def _described(callback: _Callback) -> _Callback:
-    models = [app_commands.Choice(name=_choice_text(m), value=m.name) for m in MODELS]
+    models = [
+        app_commands.Choice(
+            # Show only the first part of a long use case; /models shows all of it.
+            name=f"{m.name}: {m.use_case.split(';')[0]}"[:_DESCRIPTION_LIMIT],
+            value=m.name,
+        )
+        for m in MODELS
+    ]
     described = app_commands.describe(
         **{name: text[:_DESCRIPTION_LIMIT] for name, text in _TEXTS.items()}
     )(callback)
@@ -140,15 +152,11 @@ def _described(callback: _Callback) -> _Callback:
     return app_commands.choices(model=models)(renamed)
 
 
-def _choice_text(model: Model) -> str:
-    # The rest of a longer use case is in /models.
-    return f"{model.name}: {model.use_case.split(';')[0]}"[:_DESCRIPTION_LIMIT]
-
-
 def _expert(text: str | None) -> ExpertChoice:
     return next((choice for choice in get_args(ExpertChoice) if choice == text), "both")
 
 
 async def _read_toml(attachment: discord.Attachment) -> str:
-    check_config_size(attachment.filename, attachment.size)  # before a byte of it is fetched
-    return read_config(attachment.filename, await attachment.read())
+    # Check the size before the file is downloaded.
+    check_config_size(attachment.filename, attachment.size)
+    return read_config(attachment.filename, await read_attachment(attachment))

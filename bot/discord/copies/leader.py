@@ -1,4 +1,4 @@
-"""Elects the active copy of the bot, which holds a lease and alone keeps the cards."""
+"""Elects one copy of the bot as the active one, using a lease. Only that copy updates the cards."""
 
 import asyncio
 import logging
@@ -8,13 +8,12 @@ import uuid
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
+from bot.service.background import log_failure
 from bot.service.threads import in_pool
 from training.ports import Grant, Leases
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _RELEASE_SECONDS = 5.0
@@ -25,12 +24,13 @@ class Timing:
     """Timing of the hand-over between copies, in seconds.
 
     Attributes:
-        poll: Between a standby's attempts to become active.
-        beat: Between renewals of the lease.
-        trust: How long a lease counts as held after its last renewal; less than its expiry.
-        pause: Head start of the active copy in claiming an interaction; Discord waits 3 s.
-        grace: Time for a leaving copy to finish its commands.
-        rest: Between a failure of the active copy's work and its next attempt.
+        poll: Time between a standby's attempts to become active.
+        beat: Time between renewals of the lease.
+        trust: How long a copy relies on its lease after renewing it; less than the lease lasts.
+        pause: How long other copies wait so that the active copy can claim an interaction first.
+            Discord waits 3 s in all.
+        grace: Time for a copy that shuts down to finish its commands.
+        rest: Time between a failure of the active copy's work and its next attempt.
     """
 
     poll: float = 0.5
@@ -53,20 +53,19 @@ class Leader:
         self._is_active = False
         self._is_unreachable = False
         self._turns: asyncio.Task[None] | None = None
-        # One thread, so that a release never overtakes a call that timed out.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="duty")
+        # One thread makes all calls in order, so a release never overtakes a call that timed out.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="leader")
 
     @property
     def is_active(self) -> bool:
-        """Whether this copy is the active one."""
         return self._is_active
 
     async def begin(self, lease: str) -> None:
         """Become active if no other copy is; otherwise stand by and keep trying."""
         self._own = Grant(lease, self._holder, attempt=1)
         await self._try(self._own)
-        self._turns = asyncio.create_task(self._take_turns(self._own), name="duty")
-        self._turns.add_done_callback(_log_end)
+        self._turns = asyncio.create_task(self._take_turns(self._own), name="leader election")
+        self._turns.add_done_callback(log_failure)
 
     async def end(self) -> None:
         """Stop working and release the lease."""
@@ -88,10 +87,13 @@ class Leader:
                 await self._try(own)
 
     async def _try(self, own: Grant) -> None:
-        acquire = partial(self._leases.acquire, own.name, holder=own.holder, attempt=own.attempt)
         try:
             async with asyncio.timeout(self._timing.trust):
-                self._is_active = await self._call(acquire) is not None
+                acquire = self._leases.acquire
+                found = await in_pool(
+                    self._thread, acquire, own.name, holder=own.holder, attempt=own.attempt
+                )
+            self._is_active = found is not None
         except OSError:
             if not self._is_unreachable:
                 logger.warning("the lease of the bot cannot be reached", exc_info=True)
@@ -112,8 +114,8 @@ class Leader:
             for task in (work, lease):
                 task.cancel()
             await asyncio.wait({work, lease})
-            _log_end(work)
-            _log_end(lease)
+            log_failure(work)
+            log_failure(lease)
             logger.info("this copy of the bot is no longer active")
         if has_failed:
             # Give another copy a chance before trying again.
@@ -121,7 +123,7 @@ class Leader:
             await asyncio.sleep(self._timing.rest)
 
     async def _renew(self, own: Grant) -> None:
-        """Renew the lease; return when it is lost, or may have been."""
+        """Keep renewing the lease; return when it is lost or may have been lost."""
         clock = asyncio.get_running_loop().time
         trusted_until = clock() + self._timing.trust
         while True:
@@ -129,7 +131,7 @@ class Leader:
             asked_at = clock()
             try:
                 async with asyncio.timeout_at(trusted_until):
-                    is_held = await self._call(partial(self._leases.renew, own))
+                    is_held = await in_pool(self._thread, self._leases.renew, own)
             except OSError:
                 logger.warning("the lease of the bot could not be renewed", exc_info=True)
                 is_held = clock() < trusted_until
@@ -142,14 +144,6 @@ class Leader:
     async def _release(self, own: Grant) -> None:
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
-                await self._call(partial(self._leases.release, own))
+                await in_pool(self._thread, self._leases.release, own)
         except OSError:
             logger.warning("the lease of the bot was not released and will expire", exc_info=True)
-
-    async def _call(self, function: Callable[[], T]) -> T:
-        return await in_pool(self._thread, function)
-
-
-def _log_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("the %s failed", task.get_name(), exc_info=error)

@@ -1,7 +1,8 @@
 // Message components: buttons, selects and layout.
 
 import { send } from "./api.js";
-import { el, local } from "./dom.js";
+import { local } from "./attachment.js";
+import { el } from "./dom.js";
 import { markdown } from "./markdown.js";
 import { channelName, displayName, names, state } from "./state.js";
 
@@ -10,6 +11,14 @@ const STYLES = { 1: "primary", 2: "secondary", 3: "success", 4: "danger", 5: "se
 export function drawComponents(message, actions) {
   if (!message.components.length) return null;
   return el("div", { class: "components" }, message.components.map((one) => draw(one, message, actions)));
+}
+
+// A short title for a message: its embed's title, its text, or the first heading in its components.
+export function titleOf(message) {
+  const texts = (list) => list.flatMap((one) => [one.content ?? [], texts(one.components ?? [])].flat());
+  const all = texts(message.components);
+  const heading = all.find((text) => text.startsWith("#")) ?? all[0] ?? "";
+  return message.embeds[0]?.title ?? (message.content || heading.split("\n")[0].replace(/^#+ /, ""));
 }
 
 function draw(component, message, actions) {

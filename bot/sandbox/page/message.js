@@ -1,8 +1,9 @@
 // One message.
 
 import { send } from "./api.js";
-import { drawComponents } from "./components.js";
-import { bytes, clock, el, local } from "./dom.js";
+import { drawComponents, titleOf } from "./components.js";
+import { local } from "./attachment.js";
+import { bytes, clock, el } from "./dom.js";
 import { drawEmbed } from "./embed.js";
 import { markdown } from "./markdown.js";
 import { concernsMe, displayName, names, state, where } from "./state.js";
@@ -30,7 +31,7 @@ export function drawMessage(message, actions) {
       "div", { class: "body" },
       !actions.isGrouped && heading(message),
       content(message),
-      message.embeds.map((embed) => drawEmbed(embed)),
+      message.embeds.map((embed) => drawEmbed(embed, names, local)),
       files(message),
       drawComponents(message, { ...actions, fail }),
       thread(message, actions),
@@ -55,7 +56,7 @@ function origin(message, { find, go }) {
   }
   if (!message.message_reference) return null;
   const earlier = find(message.message_reference.message_id);
-  const title = earlier?.embeds[0]?.title ?? earlier?.content;
+  const title = earlier && titleOf(earlier);
   if (!title) return el("p", { class: "origin" }, "In reply to an earlier message");
   return el("p", { class: "origin" }, "In reply to ", el("button", { class: "link", onclick: () => go(earlier.id) }, title.slice(0, 80)));
 }

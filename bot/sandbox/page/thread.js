@@ -1,13 +1,14 @@
 // The dialog that starts a thread; it suggests a name from the message.
 
 import { Refusal, send } from "./api.js";
+import { titleOf } from "./components.js";
 import { byId, el } from "./dom.js";
 import { where } from "./state.js";
 
 const LONGEST = 100;
 
 function suggestion(message) {
-  const text = message.embeds[0]?.title ?? message.content;
+  const text = titleOf(message);
   return text.replace(/<[^>]*>|[*_`~|#]/g, "").trim().split("\n")[0].slice(0, LONGEST);
 }
 

@@ -1,22 +1,113 @@
 """The HTTP API behind the chat page and the Python client."""
 
+import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, ClientConnectionResetError, web
+from pydantic import TypeAdapter, ValidationError
 
-from bot.sandbox.interactions import Interaction, Interactions
-from bot.sandbox.payloads import Views, channel_payload, roles_payload, thread_payload, user_payload
-from bot.sandbox.people.outbox import Place
-from bot.sandbox.people.people import People
-from bot.sandbox.people.stream import Stream, interaction_view
+from bot.sandbox.interactions import Interaction
+from bot.sandbox.payloads import channel_payload, roles_payload, thread_payload, user_payload
+from bot.sandbox.people.people import People, Place
+from bot.sandbox.sandbox import Sandbox
 from bot.sandbox.wire import ApiError, Json
 from bot.sandbox.world.attachments import FilePart
-from bot.sandbox.world.messages import Messages
-from bot.sandbox.world.world import DM, World
+from bot.sandbox.world.world import DM, Change
 from training.errors import NotFoundError, RequestError, TrainingError
+
+logger = logging.getLogger(__name__)
+
+_KEEP_ALIVE_SECONDS = 15.0
+_OBJECT: TypeAdapter[Json] = TypeAdapter(dict[str, Any])
+_CHANNEL_KINDS = ("thread_create", "thread_update", "thread_delete")
+
+
+class Stream:
+    """Sends changes to every open page."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox, self._world = sandbox, sandbox.world
+        self._open: dict[asyncio.Queue[Json | None], str] = {}
+        sandbox.changes.listeners.append(self._queue)
+
+    def _queue(self, change: Change) -> None:
+        """Queue a change for every user who may see it."""
+        for queue, user_id in self._open.items():
+            if event := self._event(change, user_id):
+                queue.put_nowait(event)
+
+    def close(self) -> None:
+        for queue in self._open:
+            queue.put_nowait(None)
+
+    def _event(self, change: Change, user_id: str) -> Json | None:
+        kind, record = change.kind, change.record
+        if kind.startswith("message_"):
+            return self._message(kind, record, user_id)
+        if kind == "interaction":
+            if record["user"] != user_id:
+                return None
+            shown = interaction_view(self._sandbox.interactions.get(record["id"]))
+            return {"kind": kind, "interaction": shown}
+        if kind in _CHANNEL_KINDS:
+            if kind != "thread_delete" and not self._world.sees(user_id, record):
+                return None
+            return {"kind": kind, "thread": thread_payload(record)}
+        if kind == "typing":
+            return {"kind": kind, **record} if record["user_id"] != user_id else None
+        return {"kind": kind}
+
+    def _message(self, kind: str, message: Json, user_id: str) -> Json | None:
+        channel = self._world.channels.get(message["channel_id"])
+        if message["ephemeral_for"] not in (None, user_id):
+            return None
+        if channel is None or not self._world.sees(user_id, channel):
+            return None
+        if kind == "message_delete":
+            shown: Json = {"id": message["id"], "channel_id": message["channel_id"]}
+            return {"kind": kind, "message": shown}
+        return {"kind": kind, "message": self._sandbox.views.message(message)}
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Write events until the page disconnects or the server stops."""
+        response = web.StreamResponse(headers={"Cache-Control": "no-store"})
+        response.content_type = "text/event-stream"
+        await response.prepare(request)
+        queue: asyncio.Queue[Json | None] = asyncio.Queue()
+        self._open[queue] = request.query.get("user", "")
+        try:
+            await response.write(_written({"kind": "ready"}))
+            while (event := await _next(queue)) is not None:
+                await response.write(_written(event))
+        except (ClientConnectionResetError, ConnectionResetError):
+            logger.debug("A page disconnected.")
+        finally:
+            del self._open[queue]
+        return response
+
+
+async def _next(queue: asyncio.Queue[Json | None]) -> Json | None:
+    try:
+        return await asyncio.wait_for(queue.get(), _KEEP_ALIVE_SECONDS)
+    except TimeoutError:
+        return {}
+
+
+def _written(event: Json) -> bytes:
+    # An empty event becomes a comment, which keeps the connection alive.
+    return f"data: {json.dumps(event)}\n\n".encode() if event else b": alive\n\n"
+
+
+def interaction_view(interaction: Interaction) -> Json:
+    """Return the parts of an interaction that its user may see."""
+    shown: dict[str, Any] = {"id": interaction.id, "status": interaction.status}
+    shown |= {"channel_id": interaction.channel["id"], "message_id": interaction.answer_id}
+    return shown | {"modal": interaction.modal, "choices": interaction.choices}
+
 
 BASE = "/sandbox/api"
 
@@ -39,41 +130,23 @@ class Form:
 class PersonApi:
     """Routes under /sandbox/api."""
 
-    def __init__(
-        self,
-        world: World,
-        people: People,
-        messages: Messages,
-        views: Views,
-        interactions: Interactions,
-        stream: Stream,
-    ) -> None:
-        self._world, self._people, self._messages = world, people, messages
-        self._views, self._interactions, self._stream = views, interactions, stream
+    def __init__(self, sandbox: Sandbox, stream: Stream) -> None:
+        self._world, self._messages, self._views = (
+            sandbox.world,
+            sandbox.messages,
+            sandbox.views,
+        )
+        self._interactions, self._stream = sandbox.interactions, stream
+        self._people = People(sandbox)
 
     def install(self, app: web.Application) -> None:
-        """Add the routes to `app`."""
-        reads = {
-            "world": self.world,
-            "commands": self.commands,
-            "messages": self.messages,
-            "feed": self.feed,
-            "interaction": self.interaction,
-        }
-        for name, read in reads.items():
-            app.router.add_get(f"{BASE}/{name}", _reading(read))
-        acts = {
-            "command": self.command,
-            "autocomplete": self.autocomplete,
-            "component": self.component,
-            "submit": self.submit,
-            "menu": self.menu,
-        }
-        for name, act in acts.items():
-            app.router.add_post(f"{BASE}/{name}", self._acting(act))
-        app.router.add_post(f"{BASE}/post", _posting(self.post))
-        app.router.add_post(f"{BASE}/thread", _posting(self.thread))
-        app.router.add_get(f"{BASE}/stream", self.stream)
+        """Serve the methods below, each under its own name."""
+        for read in (self.world, self.commands, self.messages, self.feed, self.interaction):
+            app.router.add_get(f"{BASE}/{read.__name__}", _served(read))
+        acts = (self.command, self.autocomplete, self.component, self.submit, self.menu)
+        for act in (*acts, self.post, self.thread):
+            app.router.add_post(f"{BASE}/{act.__name__}", _served(act))
+        app.router.add_get(f"{BASE}/stream", self._stream.serve)
 
     def _place(self, form: Form) -> Place:
         return self._people.place(form.text("user"), form.text("channel"))
@@ -104,7 +177,6 @@ class PersonApi:
         return [channel_payload(self._world, channel) for channel in seen]
 
     def commands(self, form: Form) -> Json:
-        """Return the commands available to the user in the channel."""
         return {"commands": self._people.commands(self._place(form))}
 
     def messages(self, form: Form) -> Json:
@@ -113,7 +185,7 @@ class PersonApi:
         found = self._messages.seen_by(place.user["id"], {place.channel["id"]})
         shown = found[-200:]
         if form.fields.get("starter") and place.channel["id"] in self._messages:
-            # Clients show the message a thread was started on above the thread.
+            # Clients show the message on which a thread was started above the thread.
             shown = [self._messages.find(place.channel["id"]), *shown]
         return {"messages": [self._views.message(message) for message in shown]}
 
@@ -125,7 +197,6 @@ class PersonApi:
         return {"messages": [self._views.message(message) for message in found[-500:]]}
 
     def interaction(self, form: Form) -> Json:
-        """Return the state of the user's interaction."""
         return interaction_view(self._own(form))
 
     def _own(self, form: Form) -> Interaction:
@@ -167,41 +238,21 @@ class PersonApi:
             self._people.open_thread(self._place(form), form.text("message"), name)
         )
 
-    async def stream(self, request: web.Request) -> web.StreamResponse:
-        return await self._stream.serve(request, request.query.get("user", ""))
 
-    def _acting(self, act: Callable[[Form], Interaction]) -> "_Handler":
-        async def handle(request: web.Request) -> web.StreamResponse:
-            try:
-                interaction = act(await _form(request))
-            except (TrainingError, ApiError) as error:
-                return _refused(error)
+def _served(
+    act: Callable[[Form], Json | Interaction],
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            form = Form(dict(request.query)) if request.method == "GET" else await _form(request)
+            result = act(form)
+        except (TrainingError, ApiError) as error:
+            return _refused(error)
+        if isinstance(result, Interaction):
             # Like a client, wait until the bot acknowledges or 3 seconds pass.
-            await interaction.acknowledged.wait()
-            return web.json_response(interaction_view(interaction))
-
-        return handle
-
-
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def _reading(read: Callable[[Form], Json]) -> _Handler:
-    async def handle(request: web.Request) -> web.StreamResponse:
-        try:
-            return web.json_response(read(Form(dict(request.query))))
-        except (TrainingError, ApiError) as error:
-            return _refused(error)
-
-    return handle
-
-
-def _posting(act: Callable[[Form], Json]) -> _Handler:
-    async def handle(request: web.Request) -> web.StreamResponse:
-        try:
-            return web.json_response(act(await _form(request)))
-        except (TrainingError, ApiError) as error:
-            return _refused(error)
+            await result.acknowledged.wait()
+            result = interaction_view(result)
+        return web.json_response(result)
 
     return handle
 
@@ -216,12 +267,9 @@ def _refused(error: TrainingError | ApiError) -> web.StreamResponse:
 
 def _fields(text: bytes) -> Json:
     try:
-        loaded: Any = json.loads(text)
-    except ValueError as error:
-        raise RequestError("The request is not valid JSON.", "Send a JSON object.") from error
-    if not isinstance(loaded, dict):
-        raise RequestError("The request is not a JSON object.", "Send a JSON object.")
-    return cast("Json", loaded)
+        return _OBJECT.validate_json(text)
+    except ValidationError as error:
+        raise RequestError("The request is not a JSON object.", "Send a JSON object.") from error
 
 
 async def _form(request: web.Request) -> Form:

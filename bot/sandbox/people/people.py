@@ -1,43 +1,44 @@
-"""What people can do; refuses what a chat client would refuse."""
+"""Carries out what users do: run commands, press buttons, post messages.
+
+It refuses what a chat client would refuse.
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from bot.sandbox import interactions as types
+from bot.sandbox.gateway import Event
 from bot.sandbox.interactions import Interaction
-from bot.sandbox.people.options import OptionReader, find_command, nested, option_specs
-from bot.sandbox.people.outbox import Outbox, Place
-from bot.sandbox.people.resolved import Resolved
-from bot.sandbox.wire import Json
+from bot.sandbox.payloads import channel_payload, interaction_member, user_payload
+from bot.sandbox.people.options import Resolved, find_command, nested, option_specs, refuse_large
+from bot.sandbox.sandbox import Sandbox
+from bot.sandbox.wire import MAX_FILE_BYTES, Json
 from bot.sandbox.world import commands as kinds
 from bot.sandbox.world import components as parts
 from bot.sandbox.world import permissions
-from bot.sandbox.world.attachments import Attachments, FilePart
-from bot.sandbox.world.commands import Commands
-from bot.sandbox.world.message_rules import MAX_CONTENT
-from bot.sandbox.world.messages import MessageDraft, Messages
-from bot.sandbox.world.threads import Threads
-from bot.sandbox.world.world import World, needed_to_send
+from bot.sandbox.world.attachments import FilePart
+from bot.sandbox.world.messages import MAX_CONTENT, MessageDraft
+from bot.sandbox.world.world import needed_to_send
 from training.errors import NotFoundError, RequestError
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A user and the channel they act in."""
+
+    user: Json
+    channel: Json
 
 
 class People:
     """Runs commands, uses components, submits modals and posts for a user."""
 
-    def __init__(
-        self,
-        world: World,
-        commands: Commands,
-        messages: Messages,
-        threads: Threads,
-        attachments: Attachments,
-        outbox: Outbox,
-    ) -> None:
-        self._world, self._commands, self._messages = world, commands, messages
-        self._threads, self._attachments, self._outbox = threads, attachments, outbox
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox, self._world, self._messages = sandbox, sandbox.world, sandbox.messages
 
     def place(self, user_id: str, channel_id: str) -> Place:
-        """Return a user in a channel they can see; raises NotFoundError."""
+        """Return a user in a channel; raise NotFoundError if the user cannot see it."""
         user, channel = self._world.users.get(user_id), self._world.channels.get(channel_id)
         if user is None or user["bot"]:
             raise NotFoundError("There is no such user.", "Choose one of the users.")
@@ -46,9 +47,8 @@ class People:
         return Place(user, channel)
 
     def commands(self, place: Place) -> list[Json]:
-        """Return the commands available to the user in the channel."""
         bits = self._world.permissions(place.user["id"], place.channel)
-        found = self._commands.usable_in(place.channel.get("guild_id"))
+        found = self._sandbox.commands.usable_in(place.channel.get("guild_id"))
         own = {(c["name"], c["type"]) for c in found if c.get("guild_id")}
         shown = [c for c in found if c.get("guild_id") or (c["name"], c["type"]) not in own]
         return [c for c in shown if _is_permitted(c, bits)]
@@ -57,15 +57,10 @@ class People:
         self, place: Place, name: str, given: Mapping[str, Any], uploads: Mapping[str, FilePart]
     ) -> Interaction:
         command, path = find_command(self.commands(place), name)
-        resolved = self._resolved(place)
-        reader = OptionReader(uploads, resolved.add)
-        values = reader.read(option_specs(command, path), given)
-        for value in values:
-            if value["type"] == kinds.ATTACHMENT:
-                value["value"] = resolved.add_file(uploads[value["name"]])
+        resolved = Resolved(self._sandbox, place.channel)
+        values = resolved.read_options(option_specs(command, path), given, uploads)
         data = _head(command) | {"options": nested(path, values)} | resolved.data()
-        data["name"] = command["name"]
-        return self._outbox.send(types.COMMAND, place, data, name=name)
+        return self._send(types.COMMAND, place, data, name=name)
 
     def complete(
         self, place: Place, name: str, option: str, typed: str, given: Mapping[str, Any]
@@ -83,18 +78,20 @@ class People:
         ]
         focused = {"name": option, "type": spec["type"], "value": typed, "focused": True}
         data = _head(command) | {"options": nested(path, [*values, focused])}
-        return self._outbox.send(types.AUTOCOMPLETE, place, data)
+        return self._send(types.AUTOCOMPLETE, place, data)
 
     def menu(self, place: Place, name: str, message_id: str) -> Interaction:
         found = [
             c for c in self.commands(place) if c["type"] == kinds.MESSAGE_MENU and c["name"] == name
         ]
         if not found:
-            raise NotFoundError(f"There is no message command '{name}'.", "Choose one offered.")
-        resolved = self._resolved(place)
+            raise NotFoundError(
+                f"There is no message command '{name}'.", "Choose one of those offered."
+            )
+        resolved = Resolved(self._sandbox, place.channel)
         resolved.add_message(self._visible(place, message_id))
         data = _head(found[0]) | {"target_id": message_id} | resolved.data()
-        return self._outbox.send(types.COMMAND, place, data, name=name)
+        return self._send(types.COMMAND, place, data, name=name)
 
     def use(
         self, place: Place, message_id: str, custom_id: str, values: list[str] | None
@@ -113,11 +110,11 @@ class People:
         if component["type"] in parts.SELECTS:
             if refusal := parts.check_selection(component, values or []):
                 raise RequestError(refusal, "Choose again.")
-            resolved = self._resolved(place)
+            resolved = Resolved(self._sandbox, place.channel)
             for value in values or []:
                 resolved.add_selected(component["type"], value)
             data |= {"values": values or []} | resolved.data()
-        return self._outbox.send(types.COMPONENT, place, data, message)
+        return self._send(types.COMPONENT, place, data, message)
 
     def submit(
         self,
@@ -126,22 +123,20 @@ class People:
         values: Mapping[str, Any],
         uploads: Mapping[str, list[FilePart]],
     ) -> Interaction:
-        """Submit a modal."""
         if opened.modal is None or opened.user_id != place.user["id"]:
             raise NotFoundError("That form is no longer open.", "Run the command again.")
-        resolved = self._resolved(place)
+        resolved = Resolved(self._sandbox, place.channel)
         filled = resolved.fill(opened.modal, values, uploads)
         data: Json = {"custom_id": opened.modal["custom_id"], "components": filled}
         data |= resolved.data()
-        return self._outbox.send(types.MODAL_SUBMIT, place, data, opened.message)
+        return self._send(types.MODAL_SUBMIT, place, data, opened.message)
 
     def post(self, place: Place, content: str, uploads: list[FilePart]) -> Json:
         self._world.require(place.user["id"], place.channel, needed_to_send(place.channel))
         if len(content) > MAX_CONTENT:
             raise RequestError("The message is too long.", f"Use at most {MAX_CONTENT} characters.")
-        if any(upload.is_too_large for upload in uploads):
-            raise RequestError("Your files are too powerful.", "A file may have at most 10 MiB.")
-        self._threads.wake(place.channel)
+        refuse_large(*uploads)
+        self._sandbox.threads.wake(place.channel, place.user["id"])
         draft = MessageDraft(
             channel=place.channel,
             author_id=place.user["id"],
@@ -158,10 +153,64 @@ class People:
             raise RequestError(
                 "Only you can see this message.", "Start the thread on another message."
             )
-        return self._threads.open_on(place.channel, message, {"name": name}, place.user["id"])
+        return self._sandbox.threads.open_on(
+            place.channel, message, {"name": name}, place.user["id"]
+        )
 
-    def _resolved(self, place: Place) -> Resolved:
-        return Resolved(self._world, self._attachments, self._outbox.views, place.channel)
+    def _send(
+        self, kind: int, place: Place, data: Json, message: Json | None = None, *, name: str = ""
+    ) -> Interaction:
+        """Send an interaction to the bot; the interaction fails at once if no bot is connected."""
+        sandbox = self._sandbox
+        user_id = place.user["id"]
+        interaction = sandbox.interactions.open(kind, user_id, place.channel, data, message)
+        interaction.name = name or interaction.name
+        event = Event(name="INTERACTION_CREATE", data=self._payload(interaction), live_only=True)
+        if not sandbox.gateway.is_live:
+            sandbox.interactions.expire(interaction)
+            return interaction
+        sandbox.gateway.dispatch(event)
+        if sandbox.faults.take_duplicate():
+            sandbox.gateway.dispatch(event)
+        return interaction
+
+    def _payload(self, interaction: Interaction) -> Json:
+        channel, world = interaction.channel, self._world
+        bits = world.permissions(interaction.user_id, channel)
+        shown = channel_payload(world, channel) | {"permissions": str(bits)}
+        payload: Json = {
+            "id": interaction.id,
+            "application_id": world.application_id,
+            "type": interaction.type,
+            "token": interaction.token,
+            "version": 1,
+            "data": interaction.data,
+            "channel": shown,
+            "channel_id": channel["id"],
+            "locale": "en-US",
+            "app_permissions": str(world.permissions(world.bot["id"], channel)),
+            "entitlements": [],
+            "attachment_size_limit": MAX_FILE_BYTES,
+        }
+        if interaction.message is not None:
+            payload["message"] = self._sandbox.views.message(interaction.message)
+        return payload | self._who(interaction)
+
+    def _who(self, interaction: Interaction) -> Json:
+        channel = interaction.channel
+        if "guild_id" not in channel:
+            user = user_payload(self._world.user(interaction.user_id))
+            return {"user": user, "context": 1, "authorizing_integration_owners": {"0": "0"}}
+        guild_id = channel["guild_id"]
+        guild: Json = {"id": guild_id, "locale": "en-US", "features": []}
+        return {
+            "guild_id": guild_id,
+            "guild": guild,
+            "guild_locale": "en-US",
+            "member": interaction_member(self._world, channel, interaction.user_id),
+            "context": 0,
+            "authorizing_integration_owners": {"0": guild_id},
+        }
 
     def _visible(self, place: Place, message_id: str) -> Json:
         seen = self._messages.seen_by(place.user["id"], {place.channel["id"]})

@@ -9,15 +9,14 @@ from typing import Any
 
 from aiohttp import BodyPartReader, web
 
-from bot.sandbox.faults import Faults
-from bot.sandbox.rest.openapi_check import (
+from bot.sandbox.openapi_check import (
     Operation,
     check_parameters,
     check_request,
     check_response,
-    official,
+    operation,
 )
-from bot.sandbox.rest.rate_limits import RateLimits
+from bot.sandbox.sandbox import Sandbox
 from bot.sandbox.wire import MAX_REQUEST_BYTES, ApiError, Json
 from bot.sandbox.world.attachments import FilePart
 
@@ -38,18 +37,14 @@ class RestCall:
 
 
 @dataclass(frozen=True, slots=True)
-class RestReply:
-    """A handler's response; a body of None means 204."""
+class Created:
+    """A response with status 201."""
 
-    body: Any = None
-    status: int = 0
-
-    @property
-    def code(self) -> int:
-        return self.status or (204 if self.body is None else 200)
+    body: Json
 
 
-Handler = Callable[[RestCall], RestReply]
+# Returns the body of the response; None means status 204.
+Handler = Callable[[RestCall], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +57,34 @@ class Route:
     needs_token: bool = True
 
 
+class Handlers:
+    """Base class of the handlers of a group of routes; its attributes are the sandbox's parts."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.world, self.changes, self.views = sandbox.world, sandbox.changes, sandbox.views
+        self.messages, self.threads = sandbox.messages, sandbox.threads
+        self.bot_id = str(self.world.bot["id"])
+
+    def channel(self, call: RestCall, *needed: int) -> Json:
+        """Return the channel in the path; raises the API's errors if the bot lacks a permission."""
+        channel = self.world.channel(call.path["channel_id"])
+        self.world.require(self.bot_id, channel, *needed)
+        return channel
+
+
 class Rest:
     """Runs every request through the pipeline."""
 
-    def __init__(self, token: str, limits: RateLimits, faults: Faults) -> None:
-        self._token, self._limits, self._faults = token, limits, faults
-        self.mistakes: list[str] = []  # our own responses that break the schema
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox, self._token = sandbox, sandbox.bot_token
+        self.mistakes: list[str] = []  # responses of the sandbox itself that break the schema
 
     def install(self, app: web.Application, routes: list[Route]) -> None:
         """Add the routes to the web application; all other paths return 404."""
         # aiohttp takes the first match, so `@original` must come before `{message_id}`.
         for route in sorted(routes, key=lambda one: "{" in one.template.rsplit("/", 1)[-1]):
-            handler = self._bound(route, official().operation(route.method, route.template))
+            handler = self._bound(route, operation(route.method, route.template))
             app.router.add_route(route.method, PREFIX + route.template, handler)
         app.router.add_route("*", "/api/{rest:.*}", _not_found)
 
@@ -82,36 +93,49 @@ class Rest:
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
             headers: dict[str, str] = {}
+            moment = self._sandbox.faults.take_reset(operation.name)
+            if moment == "before":
+                return _reset(request)
             try:
-                await self._faults.strike()
+                await self._sandbox.faults.strike(operation.name)
                 self._authorize(request, route)
                 path = dict(request.match_info)
-                headers = self._limits.take(operation.name, path)
+                headers = self._sandbox.limits.take(operation.name, path)
                 check_parameters(operation, path, dict(request.query))
                 call = await _parse(request, path)
                 check_request(operation, call.body)
-                reply = route.handler(call)
+                body = route.handler(call)
             except ApiError as error:
                 return _json(error.body(), error.status, headers | error.headers)
-            return self._answer(operation, reply, headers)
+            if moment == "after":
+                return _reset(request)
+            if isinstance(body, Created):
+                return self._answer(operation, 201, body.body, headers)
+            return self._answer(operation, 204 if body is None else 200, body, headers)
 
         return handle
 
     def _answer(
-        self, operation: Operation, reply: RestReply, headers: dict[str, str]
+        self, operation: Operation, status: int, body: Any, headers: dict[str, str]
     ) -> web.StreamResponse:
-        if mistake := check_response(operation, reply.code, reply.body):
+        if mistake := check_response(operation, status, body):
             self.mistakes.append(mistake)
             logger.error("Sandbox response breaks the schema: %s", mistake)
-        if reply.body is None:
-            return web.Response(status=reply.code, headers=headers)
-        return _json(reply.body, reply.code, headers)
+        if body is None:
+            return web.Response(status=status, headers=headers)
+        return _json(body, status, headers)
 
     def _authorize(self, request: web.Request, route: Route) -> None:
-        if not route.needs_token:
-            return
-        if request.headers.get("Authorization") != f"Bot {self._token}":
+        given = request.headers.get("Authorization")
+        if route.needs_token and given != f"Bot {self._token}":
             raise ApiError(401, 0, "401: Unauthorized")
+
+
+def _reset(request: web.Request) -> web.StreamResponse:
+    """Reset the connection instead of sending a response."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=500)
 
 
 async def _not_found(_: web.Request) -> web.StreamResponse:
@@ -119,7 +143,7 @@ async def _not_found(_: web.Request) -> web.StreamResponse:
 
 
 def _json(body: Any, status: int, headers: dict[str, str]) -> web.StreamResponse:
-    # discord.py compares the content type literally: no charset suffix.
+    # discord.py compares the content type literally, so add no charset to it.
     return web.Response(
         body=json.dumps(body).encode(),
         status=status,

@@ -1,18 +1,14 @@
-"""REST routes that answer interactions: the callback and the token's webhook."""
+"""REST routes that answer interactions, authorized by the token in the path."""
 
-from bot.sandbox.interactions import MESSAGE, UPDATE, Interaction, Interactions
-from bot.sandbox.payloads import Views
-from bot.sandbox.rest.dispatch import RestCall, RestReply, Route
+from bot.sandbox.interactions import MESSAGE, UPDATE, Interaction
+from bot.sandbox.rest.dispatch import Handlers, RestCall, Route
 from bot.sandbox.wire import Json
 
 _HOOK = "/webhooks/{webhook_id}/{webhook_token}"
 
 
-class InteractionRoutes:
-    """Handlers authorized by the interaction token in the path."""
-
-    def __init__(self, interactions: Interactions, views: Views) -> None:
-        self._interactions, self._views = interactions, views
+class InteractionRoutes(Handlers):
+    """Handlers of the callback and of the token's webhook."""
 
     def routes(self) -> list[Route]:
         callback = "/interactions/{interaction_id}/{interaction_token}/callback"
@@ -29,46 +25,41 @@ class InteractionRoutes:
             ]
         return routes
 
-    def answer(self, call: RestCall) -> RestReply:
+    def answer(self, call: RestCall) -> Json | None:
         """Handle the callback, the first response to an interaction."""
+        interactions = self.sandbox.interactions
         interaction_id, token = call.path["interaction_id"], call.path["interaction_token"]
-        body = self._interactions.answer(interaction_id, token, call.body, call.uploads)
+        body = interactions.answer(interaction_id, token, call.body, call.uploads)
         if call.query.get("with_response", "").lower() not in ("1", "true"):
-            return RestReply()
-        return RestReply(self._with_resource(interaction_id, body))
-
-    def _with_resource(self, interaction_id: str, body: Json) -> Json:
-        interaction = self._interactions.get(interaction_id)
+            return None
+        interaction = interactions.get(interaction_id)
         # Deferrals, choices and modals have no message to return yet.
         if interaction.response_type not in (MESSAGE, UPDATE):
             return body
-        message = self._interactions.own_message(interaction, "@original")
-        resource: Json = {"type": interaction.response_type}
-        resource["message"] = self._views.message(message)
-        return body | {"resource": resource}
+        message = self.views.message(interactions.own_message(interaction, "@original"))
+        return body | {"resource": {"type": interaction.response_type, "message": message}}
 
-    def follow_up(self, call: RestCall) -> RestReply:
-        interaction = self._of(call)
-        message = self._interactions.follow_up(interaction, call.body, call.uploads)
-        if call.query.get("wait", "true").lower() in ("0", "false"):
-            return RestReply()
-        return RestReply(self._views.message(message))
+    def follow_up(self, call: RestCall) -> Json | None:
+        found = self.sandbox.interactions.follow_up(self._of(call), call.body, call.uploads)
+        is_waiting = call.query.get("wait", "true").lower() not in ("0", "false")
+        return self.views.message(found) if is_waiting else None
 
-    def get(self, call: RestCall) -> RestReply:
-        message = self._interactions.own_message(self._of(call), _message_id(call))
-        return RestReply(self._views.message(message))
+    def get(self, call: RestCall) -> Json:
+        found = self.sandbox.interactions.own_message(self._of(call), _message_id(call))
+        return self.views.message(found)
 
-    def edit(self, call: RestCall) -> RestReply:
-        interaction = self._of(call)
-        found = self._interactions.edit(interaction, _message_id(call), call.body, call.uploads)
-        return RestReply(self._views.message(found))
+    def edit(self, call: RestCall) -> Json:
+        interaction, message_id = self._of(call), _message_id(call)
+        edit = self.sandbox.interactions.edit
+        return self.views.message(edit(interaction, message_id, call.body, call.uploads))
 
-    def delete(self, call: RestCall) -> RestReply:
-        self._interactions.delete(self._of(call), _message_id(call))
-        return RestReply()
+    def delete(self, call: RestCall) -> None:
+        found = self.sandbox.interactions.own_message(self._of(call), _message_id(call))
+        self.messages.delete(found)
 
     def _of(self, call: RestCall) -> Interaction:
-        return self._interactions.by_token(call.path["webhook_id"], call.path["webhook_token"])
+        hook, token = call.path["webhook_id"], call.path["webhook_token"]
+        return self.sandbox.interactions.by_token(hook, token)
 
 
 def _message_id(call: RestCall) -> str:

@@ -71,7 +71,7 @@ class Attachments:
         return f"{self.base_url}{path}?ex={expires}&is={issued}&hm={signature}&"
 
     def open(self, url: str) -> tuple[Json, Path] | None:
-        """Return the record and file behind a link, or None if forged or expired."""
+        """Return the record and file behind a link; None if the link is forged or expired."""
         parts = urlsplit(url)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         expires, issued = query.get("ex", ""), query.get("is", "")

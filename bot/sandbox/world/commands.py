@@ -5,8 +5,7 @@ from typing import Any
 
 from bot.sandbox.wire import ApiError, Json, invalid, objects, unknown
 from bot.sandbox.world.archive import WorldArchive
-from bot.sandbox.world.changes import Changes
-from bot.sandbox.world.world import World
+from bot.sandbox.world.world import Changes, World
 
 CHAT_INPUT, USER_MENU, MESSAGE_MENU = 1, 2, 3
 SUBCOMMAND, SUBCOMMAND_GROUP, STRING, INTEGER, BOOLEAN, USER = 1, 2, 3, 4, 5, 6
@@ -31,22 +30,25 @@ class Commands:
         return [c for c in self._all.values() if c.get("guild_id") == guild_id]
 
     def usable_in(self, guild_id: str | None) -> list[Json]:
-        """Return a guild's own and all global commands.
+        """Return a guild's own commands and all global ones.
 
-        None means direct messages: global commands that allow them.
+        In direct messages (None), these are the global commands that allow direct messages.
         """
         everywhere = [c for c in self.of(None) if guild_id or _works_in_dm(c)]
         return everywhere + (self.of(guild_id) if guild_id else [])
 
     def get(self, guild_id: str | None, command_id: str) -> Json:
-        """Return one command; raises the API's 404."""
+        """Return one command; raises the API's 404 if it does not exist."""
         command = self._all.get(command_id)
         if command is None or command.get("guild_id") != guild_id:
             raise unknown("application command")
         return command
 
     def replace(self, guild_id: str | None, bodies: list[Json]) -> list[Json]:
-        """Replace a scope's commands; those with the same name and type keep their id."""
+        """Replace a guild's commands, or the global ones.
+
+        A command keeps its id if one of the same name and type was registered before.
+        """
         for index, body in enumerate(bodies):
             check_command(body, str(index))
         _check_set(bodies)
@@ -61,7 +63,7 @@ class Commands:
         return kept
 
     def upsert(self, guild_id: str | None, body: Json) -> tuple[Json, bool]:
-        """Create or overwrite a command by name and type; return it and whether it is new."""
+        """Create or overwrite a command by name and type; return it, and whether it was created."""
         check_command(body, "")
         key = (body["name"], body.get("type") or CHAT_INPUT)
         existing = next((c for c in self.of(guild_id) if (c["name"], c["type"]) == key), None)

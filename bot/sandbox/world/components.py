@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bot.sandbox.wire import ApiError, Json, invalid, objects
+from bot.sandbox.wire import Json, invalid, objects
 
 ACTION_ROW, BUTTON, STRING_SELECT, TEXT_INPUT = 1, 2, 3, 4
 SELECTS = (STRING_SELECT, 5, 6, 7, 8)
-LABEL, FILE_UPLOAD = 18, 19
+MEDIA_GALLERY, FILE, LABEL, FILE_UPLOAD = 12, 13, 18, 19
 LINK_STYLE, PREMIUM_STYLE = 5, 6
 _MAX_ROWS, _MAX_COMPONENTS, _MAX_V2_TEXT = 5, 40, 4000
 
 
 def walk(components: list[Json], path: str) -> Iterator[tuple[str, Json]]:
-    """Yield every component, nested ones included, with its path for error messages."""
+    """Yield every component, nested ones included, and its path as error messages name it."""
     for index, component in enumerate(components):
         here = f"{path}.{index}"
         yield here, component
@@ -24,9 +24,13 @@ def walk(components: list[Json], path: str) -> Iterator[tuple[str, Json]]:
 
 
 def find(components: list[Json], custom_id: str) -> Json | None:
-    """Return the component with this custom id, or None."""
     found = (c for _, c in walk(components, "") if c.get("custom_id") == custom_id)
     return next(found, None)
+
+
+def texts_of(components: list[Json]) -> list[str]:
+    """Return the contents of text components, in reading order."""
+    return [str(c["content"]) for _, c in walk(components, "") if c.get("content")]
 
 
 def numbered(components: list[Json]) -> list[Json]:
@@ -164,7 +168,6 @@ def check_selection(component: Json, values: list[str]) -> str | None:
 
 
 def inputs_of(modal: Json) -> list[Json]:
-    """Return the inputs of a modal in order, unwrapped."""
     return [c for _, c in walk(modal["components"], "components") if c.get("custom_id")]
 
 
@@ -175,10 +178,7 @@ def check_modal(modal: Json) -> None:
         text = "Must be between 1 and 5 in length."
         raise invalid("data.components", "BASE_TYPE_BAD_LENGTH", text)
     everything = list(walk(top, "data.components"))
-    try:
-        _check_custom_ids(everything)
-    except ApiError as error:
-        raise ApiError(400, 50035, "Invalid Form Body", error.errors) from error
+    _check_custom_ids(everything)
     for path, component in everything:
         _check_one(path, component)
         if component["type"] == TEXT_INPUT and len(component.get("value") or "") > 4000:

@@ -1,30 +1,118 @@
-"""The message store."""
+"""The message store, and the message rules that the OpenAPI schema does not express."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from bot.sandbox.wire import (
     COMPONENTS_V2,
-    EPHEMERAL,
     LOADING,
     SILENT,
     SUPPRESS_EMBEDS,
     ApiError,
     Json,
+    inner,
     invalid,
     isoformat,
+    known,
     objects,
     unknown,
 )
 from bot.sandbox.world import permissions
 from bot.sandbox.world.archive import WorldArchive
 from bot.sandbox.world.attachments import Attachments, FilePart
-from bot.sandbox.world.changes import Changes
-from bot.sandbox.world.components import numbered
-from bot.sandbox.world.message_rules import MAX_FILES, check_message, check_not_empty, mentions_in
-from bot.sandbox.world.world import World
+from bot.sandbox.world.components import check_components, numbered, texts_of
+from bot.sandbox.world.world import Changes, World
 
+MAX_CONTENT = 2000
+MAX_EMBED_TOTAL = 6000
+MAX_FILES = 10
+_NOT_MODELLED = ("poll", "sticker_ids", "shared_client_theme")
+_USER, _ROLE = re.compile(r"<@!?(\d+)>"), re.compile(r"<@&(\d+)>")
+_LINK_SCHEMES = ("http://", "https://")
 _SENDABLE_FLAGS = SUPPRESS_EMBEDS | SILENT | COMPONENTS_V2
+
+
+def check_message(body: Json, *, flags: int) -> None:
+    """Raise the error Discord gives for an invalid message body."""
+    content = body.get("content") or ""
+    if len(content) > MAX_CONTENT:
+        text = f"Must be {MAX_CONTENT} or fewer in length."
+        raise invalid("content", "BASE_TYPE_MAX_LENGTH", text)
+    _check_embeds(body.get("embeds") or [])
+    _check_allowed_mentions(body.get("allowed_mentions") or {})
+    is_v2 = bool(flags & COMPONENTS_V2)
+    if is_v2 and (content or body.get("embeds")):
+        text = "The 'content' and 'embeds' fields cannot be used with IS_COMPONENTS_V2."
+        raise invalid("flags", "MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2", text)
+    check_components(body.get("components") or [], is_v2=is_v2)
+    for key in _NOT_MODELLED:
+        if body.get(key):
+            raise invalid(key, "NOT_MODELLED", "The sandbox does not model this field.")
+
+
+def check_not_empty(message: Json) -> None:
+    """Raise error 50006 for a message without any visible part."""
+    if not any(message[key] for key in ("content", "embeds", "components", "attachment_ids")):
+        raise ApiError(400, 50006, "Cannot send an empty message")
+
+
+def _check_embeds(embeds: list[Json]) -> None:
+    if sum(_embed_length(embed) for embed in embeds) > MAX_EMBED_TOTAL:
+        text = f"Embed size exceeds maximum size of {MAX_EMBED_TOTAL}"
+        raise invalid("embeds", "MAX_EMBED_SIZE_EXCEEDED", text)
+    for index, embed in enumerate(embeds):
+        _check_links(f"embeds.{index}", embed)
+        for number, one in enumerate(objects(embed.get("fields"))):
+            for key in ("name", "value"):
+                if not one[key].strip():
+                    path = f"embeds.{index}.fields.{number}.{key}"
+                    raise invalid(path, "BASE_TYPE_REQUIRED", "This field is required")
+
+
+def _embed_length(embed: Json) -> int:
+    parts: list[Any] = [embed.get("title"), embed.get("description")]
+    parts += [inner(embed, "footer").get("text"), inner(embed, "author").get("name")]
+    for one in objects(embed.get("fields")):
+        parts += [one["name"], one["value"]]
+    return sum(len(part.strip()) for part in parts if part)
+
+
+def _check_links(path: str, embed: Json) -> None:
+    links = {f"{key}.url": inner(embed, key).get("url") for key in ("image", "thumbnail")}
+    for key, url in {"url": embed.get("url"), **links}.items():
+        schemes = _LINK_SCHEMES if key == "url" else (*_LINK_SCHEMES, "attachment://")
+        if url and not url.startswith(schemes):
+            text = f'Scheme "{url.split(":")[0]}" is not supported. Must be one of {schemes}.'
+            raise invalid(f"{path}.{key}", "URL_TYPE_INVALID_SCHEME", text)
+
+
+def _check_allowed_mentions(allowed: Json) -> None:
+    for key in ("users", "roles"):
+        if allowed.get(key) and key in (allowed.get("parse") or []):
+            text = f"parse:[{key!r}] and {key}: [ids...] are mutually exclusive."
+            raise invalid("allowed_mentions", "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE", text)
+
+
+def mentions_in(content: str, allowed: Json | None) -> Json:
+    """Return the mentions that notify: those in `content` that `allowed` permits."""
+    users = list(dict.fromkeys(_USER.findall(content)))
+    roles = list(dict.fromkeys(_ROLE.findall(content)))
+    everyone = "@everyone" in content or "@here" in content
+    if allowed is not None:
+        parse: list[str] = allowed.get("parse") or []
+        users = _allowed(users, allowed, "users", parse)
+        roles = _allowed(roles, allowed, "roles", parse)
+        everyone = everyone and "everyone" in parse
+    return {"mentions": users, "mention_roles": roles, "mention_everyone": everyone}
+
+
+def _allowed(named: list[str], allowed: Json, key: str, parse: list[str]) -> list[str]:
+    if key in parse:
+        return named
+    given: list[Any] = allowed.get(key) or []
+    ids = {str(one) for one in given}
+    return [one for one in named if one in ids]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +173,7 @@ class Messages:
         if not is_answer:
             draft["edited_timestamp"] = self._world.now()
         message.update(draft)
-        self._save(message)
-        self._changes.publish("message_update", message)
+        self.touch(message)
         return message
 
     def __contains__(self, message_id: object) -> bool:
@@ -103,24 +190,22 @@ class Messages:
         self._changes.publish("message_delete", message)
 
     def get(self, channel_id: str, message_id: str) -> Json:
-        """Return a non-ephemeral message of a channel; raises the API's 404."""
-        found = self._all.get(message_id)
-        if found is None or found["channel_id"] != channel_id or found["ephemeral_for"]:
+        """Return a non-ephemeral message of a channel; raises the API's 404 if there is none."""
+        found = self.find(message_id)
+        if found["channel_id"] != channel_id or found["ephemeral_for"]:
             raise unknown("Message")
         return found
 
     def find(self, message_id: str) -> Json:
-        """Return any message, ephemeral ones included; raises the API's 404."""
-        if found := self._all.get(message_id):
-            return found
-        raise unknown("Message")
+        """Return any message, even an ephemeral one; raises the API's 404 if there is none."""
+        return known("Message", self._all.get(message_id))
 
     def listed(self, channel_id: str) -> list[Json]:
         """Return the non-ephemeral messages of a channel, oldest first."""
         return [m for m in self.seen_by(None, {channel_id}) if not m["ephemeral_for"]]
 
     def seen_by(self, user_id: str | None, channel_ids: set[str]) -> list[Json]:
-        """Return what a user sees in these channels, oldest first."""
+        """Return what a user sees in these channels, oldest first; for None, what all see."""
         return [
             message
             for message in self._all.values()
@@ -142,13 +227,14 @@ class Messages:
     def _write(self, message: Json, body: Json, uploads: dict[int, FilePart]) -> None:
         if "content" in body:
             message["content"] = (body["content"] or "").strip()
-        if "content" in body or "allowed_mentions" in body:
-            named = mentions_in(message["content"], body.get("allowed_mentions"))
-            message |= self._permitted(message, named)
         if "embeds" in body:
             message["embeds"] = [_clean_embed(embed) for embed in objects(body["embeds"])]
         if "components" in body:
             message["components"] = numbered(body["components"] or [])
+        if {"content", "components", "allowed_mentions"} & set(body):
+            texts = [message["content"], *texts_of(message["components"])]
+            named = mentions_in("\n".join(texts), body.get("allowed_mentions"))
+            message |= self._permitted(message, named)
         if "attachments" in body or uploads:
             message["attachment_ids"] = self._attach(message, body.get("attachments"), uploads)
 
@@ -166,7 +252,8 @@ class Messages:
     def _attach(
         self, message: Json, listed: list[Json] | None, uploads: dict[int, FilePart]
     ) -> list[str]:
-        refuse_large(uploads)
+        if any(upload.is_too_large for upload in uploads.values()):
+            raise ApiError(413, 40005, "Request entity too large")
         kept: list[str] = [] if listed is not None else list(message["attachment_ids"])
         described: dict[int, str | None] = dict.fromkeys(uploads)
         for index, entry in enumerate(listed or []):
@@ -187,12 +274,6 @@ class Messages:
         return kept
 
 
-def refuse_large(uploads: dict[int, FilePart]) -> None:
-    """Raise error 40005 for a file over 10 MiB."""
-    if any(upload.is_too_large for upload in uploads.values()):
-        raise ApiError(413, 40005, "Request entity too large")
-
-
 def _clean_embed(embed: Json) -> Json:
     shown = {key: value for key, value in embed.items() if value is not None}
     shown["type"] = "rich"
@@ -202,8 +283,3 @@ def _clean_embed(embed: Json) -> Json:
     if "timestamp" in shown and isinstance(shown["timestamp"], int | float):
         shown["timestamp"] = isoformat(shown["timestamp"])
     return shown
-
-
-def is_ephemeral(message: Json) -> bool:
-    """Whether only one person sees the message."""
-    return bool(message["flags"] & EPHEMERAL)

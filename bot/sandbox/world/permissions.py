@@ -33,7 +33,7 @@ EVERYONE_MAY = (
 
 
 def role_permissions(guild: Json, user_id: str) -> int:
-    """Return the permission bits that a member's roles add up to."""
+    """Return the permission bits of a member's roles combined; a guild's owner has all bits."""
     if guild["owner_id"] == user_id:
         return ALL
     bits = 0
@@ -45,7 +45,7 @@ def role_permissions(guild: Json, user_id: str) -> int:
 
 
 def apply_overwrites(bits: int, guild: Json, user_id: str, channel: Json) -> int:
-    """Return `bits` after the channel's overwrites, in Discord's order.
+    """Return `bits` with the channel's overwrites applied in Discord's order.
 
     That is @everyone first, then all of the member's roles together, then the member.
     """

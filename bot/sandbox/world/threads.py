@@ -1,19 +1,19 @@
-"""Creating threads, and unarchiving them on a new message."""
+"""Threads: creating, archiving and unarchiving, and what is refused while they are archived."""
 
 from bot.sandbox.wire import ApiError, Json, invalid
-from bot.sandbox.world.changes import Changes
+from bot.sandbox.world import permissions
 from bot.sandbox.world.messages import Messages
-from bot.sandbox.world.world import PUBLIC_THREAD, TEXT, THREADS, World
+from bot.sandbox.world.world import PUBLIC_THREAD, TEXT, THREADS, Changes, World
 
 _DURATIONS = (60, 1440, 4320, 10080)  # minutes
 _HAS_THREAD = 1 << 5
 
 
 class Threads:
-    """Creates threads for the bot and for people by the same rules."""
+    """Creates threads for the bot and for people, under the same rules."""
 
     def __init__(self, world: World, messages: Messages, changes: Changes) -> None:
-        self._world, self._messages, self._changes = world, messages, changes
+        self._world, self._messages, self.changes = world, messages, changes
 
     def open_on(self, parent: Json, message: Json, body: Json, owner_id: str) -> Json:
         """Create a thread on a message, under the message's id; raises the API's errors."""
@@ -41,18 +41,50 @@ class Threads:
         thread |= {"archive_timestamp": now, "created": now}
         thread |= {"message_count": 0, "last_message_id": None, "pins": {}}
         self._world.save_channel(thread)
-        self._changes.publish("thread_create", thread)
+        self.changes.publish("thread_create", thread)
         return thread
 
-    def wake(self, channel: Json) -> None:
-        """Unarchive a thread before a message is sent; raises error 50083 if it is locked."""
-        if channel["type"] not in THREADS or not channel["archived"]:
+    def wake(self, channel: Json, user_id: str) -> None:
+        """Unarchive a thread before a user's message is sent; raises error 50083 if it is locked.
+
+        Moderators, who may manage threads, can write in locked ones too.
+        """
+        if channel["type"] not in THREADS:
             return
-        if channel["locked"]:
-            raise ApiError(400, 50083, "Thread is archived")
-        channel["archived"] = False
-        self._world.save_channel(channel)
-        self._changes.publish("thread_update", channel)
+        if channel["locked"] and not self._moderates(channel, user_id):
+            raise archived()
+        if channel["archived"]:
+            channel["archived"] = False
+            self.update(channel)
+
+    def require_open(self, channel: Json, user_id: str) -> None:
+        """Raise error 50083 if a user may not change the messages of a thread.
+
+        In an archived thread, nobody may. In a locked thread, only moderators may.
+        """
+        if channel["type"] not in THREADS:
+            return
+        if channel["archived"] or (channel["locked"] and not self._moderates(channel, user_id)):
+            raise archived()
+
+    def _moderates(self, thread: Json, user_id: str) -> bool:
+        return bool(self._world.permissions(user_id, thread) & permissions.MANAGE_THREADS)
+
+    def update(self, thread: Json) -> None:
+        """Store and announce a thread that was changed in place."""
+        self._world.save_channel(thread)
+        self.changes.publish("thread_update", thread)
+
+    def delete(self, channel: Json) -> None:
+        """Delete a thread, or a channel with its threads."""
+        self._world.forget_channel(channel["id"])
+        is_thread = channel["type"] in THREADS
+        self.changes.publish("thread_delete" if is_thread else "channel_delete", channel)
+
+
+def archived() -> ApiError:
+    """Return the error for actions refused in archived and locked threads."""
+    return ApiError(400, 50083, "Thread is archived")
 
 
 def check_name(name: str) -> None:

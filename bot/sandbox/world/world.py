@@ -1,6 +1,10 @@
 """Users, guilds, channels and threads; a new home starts with two guilds and three people."""
 
-from bot.sandbox.wire import ApiError, Clock, Json, Snowflakes, isoformat, unknown
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from bot.sandbox.wire import ApiError, Clock, Json, Snowflakes, isoformat, known
 from bot.sandbox.world import permissions
 from bot.sandbox.world.archive import WorldArchive
 from bot.sandbox.world.permissions import EVERYONE_MAY
@@ -10,6 +14,47 @@ GUILDS = ("Studio A", "Studio B")
 BOT_NAME = "LoRA Bot"
 TEXT, DM, PUBLIC_THREAD, PRIVATE_THREAD = 0, 1, 11, 12
 THREADS = (10, PUBLIC_THREAD, PRIVATE_THREAD)
+
+
+ChangeKind = Literal[
+    "message_create",
+    "message_update",
+    "message_delete",
+    "thread_create",
+    "thread_update",
+    "thread_delete",
+    "channel_delete",
+    "channel_update",
+    "guild_create",
+    "guild_delete",
+    "role_create",
+    "role_update",
+    "role_delete",
+    "member_update",
+    "pins_update",
+    "typing",
+    "interaction",
+    "commands",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change; `record` is what the sandbox stores, which differs from the API payload."""
+
+    kind: ChangeKind
+    record: Json
+
+
+class Changes:
+    """Announces changes to the gateway and the chat pages, synchronously."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Callable[[Change], None]] = []
+
+    def publish(self, kind: ChangeKind, record: Json) -> None:
+        for listener in self.listeners:
+            listener(Change(kind, record))
 
 
 def needed_to_send(channel: Json) -> int:
@@ -30,13 +75,14 @@ class World:
         self.users = archive.all("user")
         self.guilds = archive.all("guild")
         self.channels = archive.all("channel")
+        self.unlisted: set[str] = set()  # channels that are hidden from new sessions
         if not self.guilds:
             self._create_world()
         self.bot = next(user for user in self.users.values() if user["bot"])
 
     @property
     def application_id(self) -> str:
-        """The bot user's id: newer Discord applications share it."""
+        """The application's id, equal to its bot user's id as in newer Discord applications."""
         return str(self.bot["id"])
 
     def now(self) -> str:
@@ -58,34 +104,28 @@ class World:
             self._archive.delete("channel", gone)
 
     def guild(self, guild_id: str) -> Json:
-        if found := self.guilds.get(guild_id):
-            return found
-        raise unknown("Guild")
+        return known("Guild", self.guilds.get(guild_id))
 
     def channel(self, channel_id: str) -> Json:
-        if found := self.channels.get(channel_id):
-            return found
-        raise unknown("Channel")
+        return known("Channel", self.channels.get(channel_id))
+
+    def guilds_of(self, user_id: str) -> list[Json]:
+        """Return the guilds that a user is a member of."""
+        return [guild for guild in self.guilds.values() if user_id in guild["members"]]
 
     def user(self, user_id: str) -> Json:
-        if found := self.users.get(user_id):
-            return found
-        raise unknown("User")
+        return known("User", self.users.get(user_id))
 
     def member(self, guild_id: str, user_id: str) -> Json:
         """Return a user's membership in a guild: roles, nickname, join date."""
-        if found := self.guild(guild_id)["members"].get(user_id):
-            return found
-        raise unknown("Member")
+        return known("Member", self.guild(guild_id)["members"].get(user_id))
 
     def role(self, guild_id: str, role_id: str) -> Json:
-        for role in self.guild(guild_id)["roles"]:
-            if role["id"] == role_id:
-                return role
-        raise unknown("Role")
+        roles = {role["id"]: role for role in self.guild(guild_id)["roles"]}
+        return known("Role", roles.get(role_id))
 
     def permissions(self, user_id: str, channel: Json) -> int:
-        """Return a user's permission bits in a channel; a thread has its parent's."""
+        """Return a user's permission bits in a channel or, for a thread, in its parent channel."""
         if "guild_id" not in channel:
             return EVERYONE_MAY
         guild = self.guild(channel["guild_id"])
@@ -99,13 +139,13 @@ class World:
         return permissions.apply_overwrites(bits, guild, user_id, channel)
 
     def sees(self, user_id: str, channel: Json) -> bool:
-        """Whether a user can see a channel; a direct message belongs to its recipient."""
+        """Return whether a user sees a channel; only its recipient sees a direct message."""
         if "guild_id" not in channel:
             return channel["recipient"] == user_id
         return bool(self.permissions(user_id, channel) & permissions.VIEW_CHANNEL)
 
     def require(self, user_id: str, channel: Json, *needed: int) -> None:
-        """Raise the API's 403 unless the user has every permission in the channel."""
+        """Raise the API's 403 unless the user sees the channel and has these permissions in it."""
         bits = self.permissions(user_id, channel)
         if not bits & permissions.VIEW_CHANNEL:
             raise ApiError(403, 50001, "Missing Access")
@@ -149,21 +189,23 @@ class World:
         everyone = self._role("@everyone", permissions=EVERYONE_MAY) | {"id": guild_id}
         team = self._role("lora-team", permissions=0, mentionable=True)
         roles = [everyone, team, bot_role]
-        members = {
-            user["id"]: {
-                "roles": [bot_role["id"]] if user["bot"] else [],
-                "joined_at": self.now(),
-                "nick": None,
-            }
-            for user in people
-        }
-        members[people[0]["id"]]["roles"] = [team["id"]]
         guild: Json = {"id": guild_id, "name": name, "owner_id": people[0]["id"]}
-        self.save_guild(guild | {"roles": roles, "members": members})
+        guild |= {"roles": roles, "members": {}}
+        for user in people:
+            self.join(guild, user)
+        guild["members"][people[0]["id"]]["roles"] = [team["id"]]
+        self.save_guild(guild)
         channel: Json = {"id": self.ids.next(), "type": TEXT, "name": "training"}
         channel |= {"guild_id": guild_id, "position": 0, "topic": "Train LoRAs here"}
         channel |= {"last_message_id": None, "pins": {}, "permission_overwrites": []}
         self.save_channel(channel)
+
+    def join(self, guild: Json, user: Json) -> None:
+        """Make a user a member of a guild; the bot gets its own role."""
+        own = [role["id"] for role in guild["roles"] if role["managed"]]
+        member: Json = {"roles": own if user["bot"] else [], "joined_at": self.now(), "nick": None}
+        guild["members"][user["id"]] = member
+        self.save_guild(guild)
 
     def _role(
         self, name: str, *, permissions: int, managed: bool = False, mentionable: bool = False

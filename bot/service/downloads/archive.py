@@ -1,83 +1,104 @@
-"""A run's checkpoints as one zip that is written while it is sent, never stored."""
+"""Lays out a zip of checkpoints from recorded sizes and checksums, without reading the files.
 
-import io
-import zipfile
-from collections.abc import Iterator, Sequence
+Source: APPNOTE 6.3.10, sections 4.3 to 4.5. Files are stored uncompressed, because compression does
+not make weights smaller.
+"""
+
+import struct
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from training.ports import Store
+from bot.service.downloads.content import FileRange, Piece, piece_bytes
+from training.files.zip_format import (
+    EARLIEST,
+    END,
+    END_MARK,
+    FILE_MARK,
+    ZIP64_END,
+    ZIP64_END_MARK,
+    ZIP64_LOCATOR,
+    ZIP64_LOCATOR_MARK,
+)
 
-_BLOCK_BYTES = 1 << 20
-_EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)  # what the format can say at the earliest
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A file of the store, and when it was saved; it is fetched only when it is read."""
-
-    store: Store
-    key: str
-    saved_at: datetime
-    size_bytes: int
+_EARLIEST = datetime(*EARLIEST, tzinfo=UTC)
+_MOST_32, _MOST_16 = 0xFFFFFFFF, 0xFFFF
+_UTF8_NAME = 0x800
+_VERSION, _VERSION_64, _UNIX = 20, 45, 3 << 8
+_MODE = (0o100644 << 16) & _MOST_32
+_LOCAL = struct.Struct("<4s5H3L2H")
+_CENTRAL = struct.Struct("<4s6H3L5H2L")
 
 
 @dataclass(frozen=True, slots=True)
 class ZipMember:
-    """One file, or its content, and the name it gets in the zip."""
+    """One entry of a zip: a name, and either a stored file or the content itself."""
 
     name: str
-    source: Stored | bytes
+    source: Piece
+    saved_at: datetime = _EARLIEST
 
-    def open(self) -> io.BufferedIOBase:
-        """Return the content for reading."""
-        if isinstance(self.source, bytes):
-            return io.BytesIO(self.source)
-        return self.source.store.fetch(self.source.key).open("rb")
+    @property
+    def size_bytes(self) -> int:
+        return piece_bytes(self.source)
 
-
-def stream_zip(members: Sequence[ZipMember]) -> Iterator[bytes]:
-    """Yield a zip of the files, not compressed: weights do not shrink, and time would be lost.
-
-    One block is held in memory at a time, however large the files are.
-    """
-    sink = _Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
-        for member in members:
-            with (
-                member.open() as source,
-                archive.open(_info(member), "w", force_zip64=True) as target,
-            ):
-                while block := source.read(_BLOCK_BYTES):
-                    target.write(block)
-                    yield sink.take()
-    yield sink.take()
+    @property
+    def crc32(self) -> int:
+        return self.source.crc32 if isinstance(self.source, FileRange) else zlib.crc32(self.source)
 
 
-class _Sink(io.RawIOBase):
-    """Takes what the zip writer writes and gives it away; it cannot be sought in."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._data = bytearray()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: "bytes | bytearray | memoryview", /) -> int:  # type: ignore[override]
-        self._data += data
-        return len(data)
-
-    def take(self) -> bytes:
-        taken = bytes(self._data)
-        self._data.clear()
-        return taken
+def zip_pieces(members: Sequence[ZipMember]) -> list[Piece]:
+    """Return the pieces of a zip in order: headers as bytes, members as files or bytes."""
+    pieces: list[Piece] = []
+    directory: list[bytes] = []
+    offset = 0
+    for member in members:
+        header = _local_header(member)
+        directory.append(_directory_entry(member, offset))
+        pieces += (header, member.source)
+        offset += len(header) + member.size_bytes
+    return [*pieces, b"".join(directory) + _end(len(members), sum(map(len, directory)), offset)]
 
 
-def _info(member: ZipMember) -> zipfile.ZipInfo:
-    saved = _EARLIEST
-    if isinstance(member.source, Stored):
-        saved = max(member.source.saved_at, _EARLIEST)
-    info = zipfile.ZipInfo(member.name, saved.timetuple()[:6])
-    info.external_attr = 0o644 << 16
-    return info
+def _local_header(member: ZipMember) -> bytes:
+    name, size_bytes = member.name.encode(), member.size_bytes
+    is_large = size_bytes >= _MOST_32
+    extra = struct.pack("<2H2Q", 1, 16, size_bytes, size_bytes) if is_large else b""
+    shown = _MOST_32 if is_large else size_bytes
+    fields = (*_common(member, is_large=is_large), member.crc32, shown, shown)
+    return _LOCAL.pack(FILE_MARK, *fields, len(name), len(extra)) + name + extra
+
+
+def _directory_entry(member: ZipMember, offset: int) -> bytes:
+    name, size_bytes = member.name.encode(), member.size_bytes
+    large = [size_bytes, size_bytes] if size_bytes >= _MOST_32 else []
+    large += [offset] if offset >= _MOST_32 else []
+    extra = struct.pack(f"<2H{len(large)}Q", 1, 8 * len(large), *large) if large else b""
+    shown = min(size_bytes, _MOST_32)
+    version = _UNIX | (_VERSION_64 if large else _VERSION)
+    common = _common(member, is_large=bool(large))
+    lengths = (len(name), len(extra), 0, 0, 0)  # no comment, disk 0, no internal attributes
+    fields = (version, *common, member.crc32, shown, shown, *lengths, _MODE, min(offset, _MOST_32))
+    return _CENTRAL.pack(b"PK\x01\x02", *fields) + name + extra
+
+
+def _common(member: ZipMember, *, is_large: bool) -> tuple[int, int, int, int, int]:
+    """Return the fields that both headers of a member share: version, flags, method, time, date."""
+    at = max(member.saved_at, _EARLIEST)
+    time = at.hour << 11 | at.minute << 5 | at.second // 2
+    date = at.year - 1980 << 9 | at.month << 5 | at.day
+    return _VERSION_64 if is_large else _VERSION, _UTF8_NAME, 0, time, date
+
+
+def _end(count: int, directory_bytes: int, offset: int) -> bytes:
+    is_large = count >= _MOST_16 or directory_bytes >= _MOST_32 or offset >= _MOST_32
+    end_64 = b""
+    if is_large:
+        version = (_UNIX | _VERSION_64, _VERSION_64)
+        counts = (0, 0, count, count, directory_bytes, offset)
+        end_64 = ZIP64_END.pack(ZIP64_END_MARK, ZIP64_END.size - 12, *version, *counts)
+        end_64 += ZIP64_LOCATOR.pack(ZIP64_LOCATOR_MARK, 0, offset + directory_bytes, 1)
+    shown = (min(count, _MOST_16), min(count, _MOST_16))
+    sizes = (min(directory_bytes, _MOST_32), min(offset, _MOST_32))
+    return end_64 + END.pack(END_MARK, 0, 0, *shown, *sizes, 0)

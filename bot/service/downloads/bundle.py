@@ -1,54 +1,106 @@
-"""What a zip of a run holds: the checkpoints, paired by epoch, a workflow, and what to do."""
+"""The contents of a run's zip: checkpoints grouped by epoch, a workflow and a README."""
 
 import json
-import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from bot.messages.advice import comfyui_advice
-from bot.messages.figures import listed
-from bot.messages.run_card import REHEARSAL
-from bot.service.downloads.archive import Stored, ZipMember
-from training.catalogue.models import find_model
+from bot.messages.runs.downloads import read_me
+from bot.service.downloads.archive import ZipMember
+from bot.service.downloads.checks import checksum
+from bot.service.downloads.content import FileRange
 from training.comfyui.workflow import build
 from training.errors import NotFoundError
 from training.pipeline.checkpoint_sets import CheckpointSet, best_set, sets
 from training.ports import Store
-from training.runs.event_log import RunLog
-from training.runs.state import Run
-from training.store_keys import RunKeys
+from training.remedies import ShowRuns, StartRun
+from training.runs.state import Checkpoint, Run
 
 READ_ME = "README.txt"
-_WIDTH = 92
+OWN_MEMBERS = 2  # README and workflow
 
 
-def bundle(store: Store, guild: str, name: str, epoch: int | None = None) -> list[ZipMember]:
-    """Return what a zip of all checkpoints of a run holds, or of those of one epoch.
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The members of a zip, and the names of the files that are missing or damaged."""
+
+    members: list[ZipMember]
+    missing: tuple[str, ...]
+
+
+def bundle(store: Store, run: Run, epoch: int | None = None) -> Bundle:
+    """Return all checkpoints of a run, or those of one epoch, with a README and a workflow.
 
     Raises:
-        NotFoundError: The run does not exist, or has no such checkpoint.
+        NotFoundError: The run saved no such checkpoint, or all are missing or damaged.
     """
-    run = RunLog(store, guild, name).load()
     chosen = [one for one in sets(run) if epoch in (None, one.epoch)]
-    saved_at = run.ended_at or run.spec.created_at
-    members = [
-        ZipMember(_place(run, one, file.file), Stored(store, key, saved_at, file.size_bytes))
-        for one in chosen
-        for file in one.files.values()
-        if store.exists(key := f"{RunKeys(guild, name).folder}/{file.file}")
-    ]
+    if not chosen:
+        raise _not_found(run, epoch)
+    folder, saved_at = run.spec.keys.folder, run.ended_at or run.spec.created_at
+    sizes = {file.key: file.size_bytes for file in store.walk(f"{folder}/checkpoints")}
+    members: list[ZipMember] = []
+    missing: list[str] = []
+    for one in chosen:
+        for file in one.files.values():
+            place = _place(run, one, file.file)
+            part = None
+            if sizes.get(f"{folder}/{file.file}") == file.size_bytes:
+                part = file_part(store, run, file)
+            if part is None or part.is_known_to_be_altered():
+                missing.append(place)
+            else:
+                members.append(ZipMember(place, part, saved_at))
     if not members:
-        which = "" if epoch is None else f" of epoch {epoch}"
-        raise NotFoundError(
-            f"{name} has no checkpoint{which}.", "Use /runs in Discord to see what there is."
-        )
+        raise gone(missing)
     shown = chosen[0] if epoch is not None else best_set(run) or chosen[0]
     loaded = ", ".join(PurePosixPath(file.file).name for file in shown.files.values())
-    text = read_me(run, chosen, loaded).encode()
-    return [ZipMember(READ_ME, text), workflow_file(run, shown), *members]
+    text = read_me(run.spec, chosen, loaded, missing).encode()
+    own = [ZipMember(READ_ME, text), ZipMember(*workflow_file(run, shown))]
+    return Bundle([*own, *members], tuple(missing))
 
 
-def workflow_file(run: Run, chosen: CheckpointSet | None = None) -> ZipMember:
-    """Return the ComfyUI workflow of a run, for its newest complete set unless one is given.
+def gone(missing: Sequence[str]) -> NotFoundError:
+    """Return the error for checkpoints that were saved but are missing or damaged."""
+    are = "is" if len(missing) == 1 else "are"
+    return NotFoundError(
+        f"{', '.join(missing)} {are} missing or damaged in the store.",
+        "Resume the run, or start another one, to train them again.",
+        StartRun(),
+    )
+
+
+def _not_found(run: Run, epoch: int | None) -> NotFoundError:
+    name, epochs = run.spec.name, sorted(one.epoch for one in sets(run))
+    if not epochs:
+        return NotFoundError(f"{name} has no checkpoint.", "See the run.", ShowRuns(run=name))
+    return NotFoundError(
+        f"{name} has no checkpoint of epoch {epoch}.",
+        f"Choose one of its epochs: {', '.join(map(str, epochs))}.",
+        ShowRuns(run=name),
+    )
+
+
+def file_part(store: Store, run: Run, file: Checkpoint) -> FileRange:
+    """Return the range that covers a checkpoint. If an old run recorded no checksum, compute it.
+
+    Raises:
+        NotFoundError: The file is gone, so its checksum cannot be computed.
+    """
+    key, crc32 = f"{run.spec.keys.folder}/{file.file}", file.crc32
+    if crc32 is None:
+        try:
+            crc32 = checksum(store.reader(key))
+        except FileNotFoundError as error:
+            raise gone([PurePosixPath(key).name]) from error
+    return FileRange.of(store, key, file.size_bytes, crc32)
+
+
+def workflow_file(run: Run, chosen: CheckpointSet | None = None) -> tuple[str, bytes]:
+    """Return the name and content of a ComfyUI workflow.
+
+    It loads the checkpoints in `chosen`: by default those of the newest epoch for which every
+    expert has one, or else the newest of each expert.
 
     Raises:
         NotFoundError: The run has no checkpoint.
@@ -57,34 +109,7 @@ def workflow_file(run: Run, chosen: CheckpointSet | None = None) -> ZipMember:
     if found is None:
         raise NotFoundError(f"{run.spec.name} has no checkpoint.", "See /status.")
     text = json.dumps(build(run.spec, found), indent=1)
-    return ZipMember(f"{run.spec.name}-comfyui.json", text.encode())
-
-
-def read_me(run: Run, chosen: list[CheckpointSet], loaded: str) -> str:
-    """Return what is in the zip, what belongs together, and what to do with it in ComfyUI."""
-    spec = run.spec
-    lines = [f"{spec.name}: {spec.model} on dataset {spec.dataset}", ""]
-    if spec.engine == "rehearsal":
-        lines += [REHEARSAL, ""]
-    if len(spec.experts) > 1:
-        lines += ["High and low of one epoch belong together and are in one folder:"]
-        lines += [f"  epoch {one.epoch}" for one in chosen if one.is_complete] or ["  none yet"]
-        lines += _unpaired(chosen)
-        lines.append("")
-    lines.append(f"{spec.name}-comfyui.json: drop it on ComfyUI's page; it loads {loaded}.")
-    lines.append("")
-    for number, advice in enumerate(comfyui_advice(find_model(spec.model)), start=1):
-        plain = f"{number}. {advice.replace('`', '')}"
-        lines += textwrap.wrap(plain, _WIDTH, subsequent_indent="   ")
-    return "\n".join(lines) + "\n"
-
-
-def _unpaired(chosen: list[CheckpointSet]) -> list[str]:
-    single = [one for one in chosen if not one.is_complete]
-    if not single:
-        return []
-    found = [f"{' and '.join(one.files)} of epoch {one.epoch}" for one in single]
-    return [f"Without a partner of the same epoch, in the folder unpaired: {listed(found)}."]
+    return f"{run.spec.name}-comfyui.json", text.encode()
 
 
 def _place(run: Run, one: CheckpointSet, file: str) -> str:

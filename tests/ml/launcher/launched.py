@@ -1,4 +1,4 @@
-"""Ways to run the launcher on the stand-in for musubi-tuner, in a process of its own."""
+"""Runs the launcher on the stand-in for musubi-tuner, in a separate process."""
 
 import os
 import signal
@@ -11,38 +11,35 @@ from pathlib import Path
 
 import torch
 
+from tests.ml.step_rows import StepRow, step_rows
 from training.musubi.launcher.program import main
 from training.musubi.progress_reader import read_events
-from training.runs.training_events import ProgressEvent, StepDone
+from training.runs.training_events import ProgressEvent
 
 STANDIN = Path(__file__).parent / "standin"
 TRAIN, LATENTS, TEXT = (
     f"wan_{name}.py" for name in ("train_network", "cache_latents", "cache_text_encoder_outputs")
 )
 
-# torch imports more, for seconds, at the first step of its first optimizer; every fork has it then.
+# At the first optimizer step torch imports more modules, for seconds; do it once before forking.
 torch.optim.AdamW([torch.zeros(1, requires_grad=True)]).step()
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A launched script that is over; a negative code is the signal that ended it."""
+    """A launched script that has ended; a negative code is the signal that ended it."""
 
     code: int
     events: list[ProgressEvent]
     output: str
 
     @property
-    def steps(self) -> list[tuple[int, int, float | None, float, float | None]]:
-        return [
-            (e.step, e.epoch, e.loss, e.average_loss, e.learning_rate)
-            for e in self.events
-            if isinstance(e, StepDone)
-        ]
+    def steps(self) -> list[StepRow]:
+        return step_rows(self.events)
 
 
 class Process:
-    """A fork of this process, which has torch imported: starting it anew takes seconds."""
+    """A fork of this process, which has imported torch already: that takes seconds."""
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: int) -> None:
         self.pid = os.fork()
@@ -72,6 +69,8 @@ def _run(arguments: Sequence[str], environment: Mapping[str, str], log: int) -> 
         sys.stdout, sys.stderr = (os.fdopen(n, "w", closefd=False) for n in (1, 2))
         torch.set_num_threads(1)
         code = main(arguments, environment)
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 1
     except BaseException:  # noqa: BLE001 - what the interpreter would do with it
         traceback.print_exc()
     finally:
@@ -90,7 +89,7 @@ def launched(
     checkout: Path = STANDIN,
     log: int = 2,
 ) -> Generator[tuple[Process, Iterator[ProgressEvent]]]:
-    """Start a script of the stand-in; give the process and its events as they come."""
+    """Start a script of the stand-in; yield the process and its events as they come."""
     reader, writer = os.pipe()
     path = str(checkout / "src/musubi_tuner" / script)
     told = {**(environment or {}), "LORABOT_PROGRESS_FD": str(writer)}

@@ -1,4 +1,4 @@
-"""The launcher finds its places in musubi-tuner, or says which commit it needs."""
+"""The launcher finds its hook points in musubi-tuner, or says which commit it needs."""
 
 import shutil
 import subprocess
@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 import training.musubi.launcher
+from tests.damage import flip_a_bit
 from tests.ml.launcher.launched import LATENTS, STANDIN, TEXT, TRAIN, run
 from training.musubi.launcher.hooks import MUSUBI_COMMIT, HookError, with_start_values
+from training.pipeline.stages.cache_making import is_complete
 from training.runs.training_events import CacheProgress
 
 PACKAGE = "src/musubi_tuner"
@@ -19,7 +21,7 @@ STATES = f"{PACKAGE}/utils/train_utils.py"
 
 
 def counting(steps: int) -> list[tuple[int, int]]:
-    """Count as a training loop does."""
+    """Count like a training loop."""
     seen: list[tuple[int, int]] = []
     epoch_to_start = 0
     global_step = 0
@@ -30,7 +32,7 @@ def counting(steps: int) -> list[tuple[int, int]]:
     return seen
 
 
-def test_a_loop_that_counts_from_zero_counts_from_where_it_is_told() -> None:
+def test_a_loop_that_counts_from_zero_can_start_elsewhere() -> None:
     start = {"epoch": 2, "step": 7}
     counted = with_start_values(
         counting, {"epoch_to_start": lambda: start["epoch"], "global_step": lambda: start["step"]}
@@ -42,7 +44,7 @@ def test_a_loop_that_counts_from_zero_counts_from_where_it_is_told() -> None:
     assert counting(1) == [(0, 1), (1, 2), (2, 3)]
 
 
-def test_a_changed_loop_still_leads_a_traceback_to_its_own_line() -> None:
+def test_a_changed_loop_keeps_its_lines_in_tracebacks() -> None:
     counted = with_start_values(counting, {"global_step": lambda: 0})
 
     assert counted.__code__.co_filename == __file__
@@ -60,6 +62,7 @@ def test_a_loop_that_does_not_start_at_zero_is_refused(name: str) -> None:
     [
         (TRAIN, TRAINER, "_run_training_loop", "_train_loop", "_run_training_loop is missing"),
         (TRAIN, TRAINER, "training_started_at", "began", "takes no training_started_at"),
+        (TRAIN, TRAINER, "process_batch", "compute_batch", "process_batch is missing"),
         (TRAIN, TRAINER, "global_step = 0", "global_step = 1", "starts global_step at 0 in 0"),
         (TRAIN, TRAINER, "_validate_args_and_init", "_check", "_validate_args_and_init is missing"),
         (TRAIN, STATES, "save_state_on_train_end", "save_last", "save_state_on_train_end is missi"),
@@ -74,7 +77,7 @@ def test_a_loop_that_does_not_start_at_zero_is_refused(name: str) -> None:
         ),
     ],
 )
-def test_another_musubi_is_refused_by_the_name_of_the_commit(
+def test_another_musubi_is_refused_naming_the_commit(
     tmp_path: Path, script: str, file: str, text: str, other: str, told: str
 ) -> None:
     checkout = tmp_path / "musubi"
@@ -98,7 +101,7 @@ def test_latents_are_counted_by_sample_and_appear_when_complete(tmp_path: Path) 
     ended = run(LATENTS, [str(tmp_path)])
 
     assert ended.code == 0, ended.output
-    # The clip's second window is no further sample.
+    # The clip's second window does not count as another sample.
     assert ended.events == [CacheProgress(done=n, total=3) for n in (0, 1, 2, 3)]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "a_00000-009_0064x0064_wan.safetensors",
@@ -113,6 +116,16 @@ def test_texts_are_counted_by_batch(tmp_path: Path) -> None:
 
     assert ended.events == [CacheProgress(done=n, total=3) for n in (0, 2, 3)]
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("script", [LATENTS, TEXT])
+def test_damage_to_a_cache_file_is_found(tmp_path: Path, script: str) -> None:
+    assert run(script, [str(tmp_path)]).code == 0
+
+    for path in tmp_path.iterdir():
+        assert is_complete(path)
+        flip_a_bit(path)
+        assert not is_complete(path)
 
 
 def test_a_cache_file_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -131,7 +144,7 @@ def test_a_script_that_is_not_musubis_is_refused(tmp_path: Path) -> None:
     assert run(TRAIN, [], checkout=tmp_path).code == 2
 
 
-def test_it_runs_as_a_folder_with_nothing_but_what_musubi_has(tmp_path: Path) -> None:
+def test_the_launcher_runs_as_a_folder_with_only_musubis_packages(tmp_path: Path) -> None:
     launcher = Path(training.musubi.launcher.__file__).parent
     script = STANDIN / PACKAGE / LATENTS
     code = (

@@ -1,4 +1,4 @@
-"""Small Wan-shaped models and LoRAs in every style of naming, and what their merge must give."""
+"""Small Wan-shaped models, LoRAs in every style of naming, and the expected merges."""
 
 import json
 import os
@@ -110,7 +110,7 @@ def load(path: Path) -> Tensors:
 
 
 def in_fp32(base: Tensors, lora: Adapter, strength: float = 1.0, prefix: str = "") -> Tensors:
-    """Return the merge as one operation in fp32 on each whole matrix gives it."""
+    """Return the merge computed as one fp32 operation on each whole matrix."""
     merged = dict(base)
     for module, (up, down) in lora.pairs.items():
         name = f"{prefix}{module}.weight"
@@ -136,7 +136,7 @@ def write_inputs(folder: Path, base: Tensors | None = None, lora: Tensors | None
 
 
 def request_in(folder: Path) -> MergeRequest:
-    """Return the request to merge what `write_inputs` wrote."""
+    """Return a request to merge the files of `write_inputs`."""
     return MergeRequest(
         base=folder / "base.safetensors",
         lora=folder / "lora.safetensors",
@@ -145,7 +145,7 @@ def request_in(folder: Path) -> MergeRequest:
 
 
 def merge_and_die(folder: Path, after_tensors: int) -> None:
-    """Merge, and kill this process when so many tensors are written."""
+    """Merge, and kill this process after this many tensors are written."""
     written = 0
 
     def die(progress: MergeProgress) -> None:

@@ -103,7 +103,7 @@ def test_any_style_dtype_and_layout_is_within_one_unit_of_the_exact_merge(
 def test_many_blocks_of_rows_equal_the_merge_of_whole_matrices_bit_by_bit(
     tmp_path: Path, dtype: torch.dtype, factor: float
 ) -> None:
-    # Whole blocks and 65 rows, whole blocks and a single row, and a matrix of odd sizes.
+    # Whole blocks plus 65 rows, whole blocks plus a single row, and a matrix of odd sizes.
     shapes = {"blocks.0.q": (321, 5_120), "blocks.0.k": (257, 5_120), "blocks.0.v": (1777, 901)}
     random = torch.Generator().manual_seed(1)
     base = {
@@ -123,7 +123,7 @@ def test_many_blocks_of_rows_equal_the_merge_of_whole_matrices_bit_by_bit(
     assert all(torch.equal(found[key], whole[key]) for key in base)
 
 
-def test_header_and_order_are_those_of_the_base(tmp_path: Path) -> None:
+def test_the_output_has_the_header_and_order_of_the_base(tmp_path: Path) -> None:
     write_inputs(tmp_path)
     request = request_in(tmp_path)
 
@@ -147,7 +147,7 @@ def test_the_number_of_threads_does_not_change_a_byte(tmp_path: Path, workers: i
     assert first.output.read_bytes() == second.output.read_bytes()
 
 
-def test_the_callers_thread_count_is_left_as_it_was(tmp_path: Path) -> None:
+def test_the_callers_thread_count_is_unchanged(tmp_path: Path) -> None:
     write_inputs(tmp_path)
     before = torch.get_num_threads()
 
@@ -175,7 +175,7 @@ def test_differences_of_weights_and_biases_are_added(tmp_path: Path) -> None:
     for name, difference in differences.items():
         assert torch.equal(found[name], base[name] + difference)
     assert receipt.layers_merged == len(adapter().pairs) + 1
-    assert receipt.largest_change == 1.0  # each value of it
+    assert receipt.largest_change == 1.0  # for every value
     assert receipt.largest_change_layer == "head.head.weight"
 
 

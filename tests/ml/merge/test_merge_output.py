@@ -28,7 +28,7 @@ def request_(tmp_path: Path) -> MergeRequest:
     ("name", "kind"), [("base.safetensors", "base"), ("lora.safetensors", "LoRA")]
 )
 @pytest.mark.parametrize("through_link", [False, True])
-def test_an_input_is_never_offered_for_deletion(
+def test_an_error_never_suggests_deleting_an_input(
     tmp_path: Path, request_: MergeRequest, name: str, kind: str, through_link: bool
 ) -> None:
     output = tmp_path / name
@@ -46,7 +46,7 @@ def test_an_input_is_never_offered_for_deletion(
 
 
 @pytest.mark.parametrize("output", [".", "model-00002-of-00002.safetensors", "new.index.json"])
-def test_a_base_in_several_files_is_never_offered_for_deletion(
+def test_an_error_never_suggests_deleting_a_sharded_base(
     tmp_path: Path, request_: MergeRequest, output: str
 ) -> None:
     folder = tmp_path / "sharded"
@@ -69,7 +69,7 @@ def test_a_file_is_not_merged_into_a_folder(tmp_path: Path, request_: MergeReque
     assert list(folder.iterdir()) == []
 
 
-def test_verify_tells_of_a_shortened_output_to_merge_again(request_: MergeRequest) -> None:
+def test_verify_says_to_merge_a_shortened_output_again(request_: MergeRequest) -> None:
     receipt = merge(request_)
     request_.output.write_bytes(request_.output.read_bytes()[:-1])
 

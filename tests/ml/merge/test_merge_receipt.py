@@ -1,10 +1,12 @@
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from tests.damage import cut_off, flip_a_bit, remove
 from tests.ml.merge.merge_models import (
     adapter,
     base_model,
@@ -20,6 +22,7 @@ from training.merge.inputs.hashes import combined_sha256
 from training.merge.merge import merge, verify
 from training.merge.receipt import Receipt, address, read_receipt, receipt_path
 from training.merge.request import MergeProgress, MergeRequest
+from training.merge.verify import check_sample
 
 
 @pytest.fixture
@@ -32,7 +35,7 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_the_receipt_names_what_went_in_and_what_was_done(request_: MergeRequest) -> None:
+def test_the_receipt_names_the_inputs_and_what_was_done(request_: MergeRequest) -> None:
     receipt = merge(request_)
 
     assert receipt.base_sha256 == sha256(request_.base)
@@ -66,7 +69,7 @@ def test_the_output_digest_is_that_of_the_tensors_in_file_order(request_: MergeR
     assert receipt.output_digest == hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-def test_known_hashes_are_taken_and_the_receipt_says_so(request_: MergeRequest) -> None:
+def test_known_hashes_are_used_and_the_receipt_says_so(request_: MergeRequest) -> None:
     receipt = merge(replace(request_, base_sha256="b" * 64))
 
     assert receipt.base_sha256 == "b" * 64
@@ -74,7 +77,7 @@ def test_known_hashes_are_taken_and_the_receipt_says_so(request_: MergeRequest) 
     assert receipt.hashes_taken_as_known == ("base",)
 
 
-def test_a_hash_that_is_none_is_a_fault_of_the_caller(request_: MergeRequest) -> None:
+def test_an_invalid_hash_is_a_bug_of_the_caller(request_: MergeRequest) -> None:
     with pytest.raises(ValueError, match="not a SHA-256"):
         replace(request_, base_sha256="main")
 
@@ -85,6 +88,17 @@ def test_the_stored_receipt_is_the_one_that_is_hashed(request_: MergeRequest) ->
     stored = receipt_path(request_.output)
     assert read_receipt(stored) == receipt
     assert receipt.sha256 == sha256(stored)
+
+
+def test_the_merge_hash_does_not_depend_on_the_duration(request_: MergeRequest) -> None:
+    receipt = merge(request_)
+    elsewhere = receipt.model_copy(
+        update={"seconds": 99.0, "base_name": "other", "versions": {}, "sampled_values": 1}
+    )
+    otherwise = receipt.model_copy(update={"strength": 0.5})
+
+    assert elsewhere.merge_sha256 == receipt.merge_sha256
+    assert otherwise.merge_sha256 != receipt.merge_sha256
 
 
 def test_the_address_depends_on_each_input() -> None:
@@ -99,7 +113,7 @@ def test_the_address_depends_on_each_input() -> None:
     assert address("a" * 64, "b" * 64, 1) in addresses
 
 
-def test_progress_ends_at_the_whole(request_: MergeRequest) -> None:
+def test_progress_ends_at_the_total(request_: MergeRequest) -> None:
     seen: list[MergeProgress] = []
 
     receipt = merge(request_, on_progress=seen.append)
@@ -110,7 +124,7 @@ def test_progress_ends_at_the_whole(request_: MergeRequest) -> None:
     assert [p.bytes_done for p in seen] == sorted(p.bytes_done for p in seen)
 
 
-def test_verify_accepts_what_was_merged_and_names_the_tensor_that_differs(
+def test_verify_accepts_the_merge_and_names_a_differing_tensor(
     request_: MergeRequest,
 ) -> None:
     receipt = merge(request_)
@@ -124,14 +138,34 @@ def test_verify_accepts_what_was_merged_and_names_the_tensor_that_differs(
         verify(request_.output, receipt)
 
 
-def test_verify_names_the_base_for_what_it_is(request_: MergeRequest) -> None:
+def test_a_sample_of_a_small_output_is_all_of_it(request_: MergeRequest) -> None:
+    receipt = merge(request_)
+    check_sample(request_.output, receipt)
+    flip_a_bit(request_.output)
+
+    with pytest.raises(MergeError, match=r"1 of \d+ tensors"):
+        check_sample(request_.output, receipt)
+
+
+@pytest.mark.parametrize("damage", [remove, cut_off])
+def test_a_sample_is_not_taken_from_an_incomplete_output(
+    request_: MergeRequest, damage: Callable[[Path], None]
+) -> None:
+    receipt = merge(request_)
+    damage(request_.output)
+
+    with pytest.raises(MergeError):
+        check_sample(request_.output, receipt)
+
+
+def test_verify_recognizes_the_unmerged_base(request_: MergeRequest) -> None:
     receipt = merge(request_)
 
     with pytest.raises(MergeError, match=r"8 of \d+ tensors of base.safetensors"):
         verify(request_.base, receipt)
 
 
-def test_verify_notices_another_shape_of_the_same_bytes(request_: MergeRequest) -> None:
+def test_verify_notices_another_shape_with_the_same_bytes(request_: MergeRequest) -> None:
     receipt = merge(request_)
     content = request_.output.read_bytes()
     request_.output.write_bytes(content.replace(b"[56,24]", b"[24,56]"))
@@ -140,7 +174,7 @@ def test_verify_notices_another_shape_of_the_same_bytes(request_: MergeRequest) 
         verify(request_.output, receipt)
 
 
-def test_a_receipt_that_was_tampered_with_cannot_be_read(request_: MergeRequest) -> None:
+def test_a_modified_receipt_is_refused(request_: MergeRequest) -> None:
     receipt = merge(request_)
     stored = receipt_path(request_.output)
     tampered = receipt.to_json().replace(receipt.output_digest, "0" * 64)
@@ -152,23 +186,23 @@ def test_a_receipt_that_was_tampered_with_cannot_be_read(request_: MergeRequest)
         Receipt.model_validate_json(tampered)
 
 
-def test_a_receipt_of_fewer_layers_than_expected_is_none(request_: MergeRequest) -> None:
+def test_a_receipt_with_fewer_layers_than_expected_is_refused(request_: MergeRequest) -> None:
     stored = merge(request_).to_json()
 
     with pytest.raises(ValidationError, match="7 of 8 layers"):
         Receipt.model_validate_json(stored.replace('"layers_merged": 8', '"layers_merged": 7'))
 
 
-def test_what_is_no_receipt_is_named_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_receipt_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(bytes(range(256)))
 
-    with pytest.raises(MergeError, match="cannot be read as a receipt of a merge") as caught:
+    with pytest.raises(MergeError, match="is not a readable receipt of a merge") as caught:
         read_receipt(tmp_path / "binary")
     with pytest.raises(MergeError, match=r"There is no receipt at .*nothing") as missing:
         read_receipt(tmp_path / "nothing")
 
     assert "\n" not in caught.value.cause
-    assert "--receipt" in missing.value.fix
+    assert "Give the path of the receipt" in missing.value.fix
 
 
 def test_the_hash_of_several_files_is_that_of_their_sha256sum(tmp_path: Path) -> None:
@@ -184,7 +218,7 @@ def test_the_hash_of_several_files_is_that_of_their_sha256sum(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 7, 3 << 20])
-def test_a_file_is_hashed_whatever_its_size(tmp_path: Path, size: int) -> None:
+def test_files_of_any_size_are_hashed(tmp_path: Path, size: int) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(range(256)) * (size // 256) + b"x" * (size % 256))
 

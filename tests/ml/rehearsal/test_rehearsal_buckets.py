@@ -1,4 +1,4 @@
-"""Sizes and frames: what a sample is cut to, as musubi-tuner cuts it."""
+"""Sizes and frames: samples are cut as musubi-tuner cuts them."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from training.rehearsal.data.datasets import read_datasets
         ((96, 96), (128, 96), (112, 80)),
         ((96, 96), (96, 128), (80, 112)),
         ((96, 96), (160, 160), (96, 96)),
-        # Computed by its own bucket code.
+        # These were computed by musubi-tuner's own bucket code.
         ((1280, 720), (1920, 1080), (1280, 720)),
         ((720, 1280), (1080, 1920), (720, 1280)),
         ((960, 544), (1920, 1080), (960, 544)),
@@ -28,7 +28,7 @@ def test_a_sample_gets_musubis_bucket(resolution: Size, size: Size, bucket: Size
     assert bucket_of(size, resolution) == bucket
 
 
-def test_small_images_keep_their_size_where_upscaling_is_off() -> None:
+def test_small_images_keep_their_size_without_upscaling() -> None:
     assert bucket_of((330, 200), (960, 544), no_upscale=True) == (320, 192)
 
 

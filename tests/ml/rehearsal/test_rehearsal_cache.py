@@ -15,8 +15,12 @@ from training.rehearsal.options import CACHE_LATENTS, CACHE_TEXT
 from training.runs.training_events import CacheProgress
 
 
+def read_floats(path: Path, name: str) -> tensor_file.Floats:
+    return tensor_file.floats(tensor_file.read_header(path), name)
+
+
 class Case:
-    """One dataset in a folder of its own."""
+    """One dataset in its own folder."""
 
     def __init__(self, root: Path, dataset: str) -> None:
         self.root = root
@@ -73,7 +77,9 @@ def test_a_clips_cache_has_musubis_keys_and_shapes(workspace: Workspace) -> None
         "latents_image_5x16x24_bfloat16": ("BF16", (20, 5, 16, 24)),
         "clip_bfloat16": ("F16", (257, 1280)),
     }
-    assert tensor_file.read_header(path).metadata == {
+    metadata = tensor_file.read_header(path).metadata
+    assert metadata.pop("lorabot.crc32")
+    assert metadata == {
         "architecture": "wan",
         "format_version": "1.0.1",
         "width": "192",
@@ -84,8 +90,8 @@ def test_a_clips_cache_has_musubis_keys_and_shapes(workspace: Workspace) -> None
 
 def test_the_image_latent_is_marked_in_the_first_frame_only(workspace: Workspace) -> None:
     path = workspace.root / "cache-videos" / "clip 0_00000-017_0192x0128_wan.safetensors"
-    latents = tensor_file.read_floats(path, "latents_5x16x24_bfloat16")
-    image = tensor_file.read_floats(path, "latents_image_5x16x24_bfloat16")
+    latents = read_floats(path, "latents_5x16x24_bfloat16")
+    image = read_floats(path, "latents_image_5x16x24_bfloat16")
 
     assert np.all(image[:4, 0] == 1)
     assert np.all(image[:4, 1:] == 0)
@@ -100,7 +106,7 @@ def test_a_text_cache_holds_the_captions_tokens(workspace: Workspace) -> None:
     assert tensor_file.read_header(path).metadata["caption1"] == "annika, 1"
 
 
-def test_latents_show_what_is_in_the_picture(tmp_path: Path) -> None:
+def test_latents_reflect_the_picture(tmp_path: Path) -> None:
     case = Case(tmp_path, IMAGES)
     write_media(tmp_path, {"images/a.png": png(seed=1), "images/b.png": png(seed=2)})
     half = Image.new("RGB", (320, 192), "black")
@@ -112,7 +118,7 @@ def test_latents_show_what_is_in_the_picture(tmp_path: Path) -> None:
 
     key = "latents_1x24x40_bfloat16"
     a, b, half_latents = (
-        tensor_file.read_floats(case.cache / f"{stem}_0320x0192_wan.safetensors", key)
+        read_floats(case.cache / f"{stem}_0320x0192_wan.safetensors", key)
         for stem in ("a", "b", "half")
     )
     assert not np.array_equal(a, b)
@@ -134,7 +140,7 @@ def test_source_fps_drops_frames(tmp_path: Path) -> None:
     assert case.names() == []
 
 
-def test_skip_existing_looks_at_the_name_only(tmp_path: Path) -> None:
+def test_skip_existing_checks_only_the_name(tmp_path: Path) -> None:
     case = Case(tmp_path, IMAGES)
     write_media(tmp_path, {"images/a.png": png(seed=1)})
     assert (case.latents(), case.texts()) == (0, 0)
@@ -149,15 +155,11 @@ def test_skip_existing_looks_at_the_name_only(tmp_path: Path) -> None:
     assert all((case.cache / name).read_bytes() != data for name, data in before.items())
 
 
-def test_stale_caches_go_unless_they_are_to_be_kept(tmp_path: Path) -> None:
+def test_stale_caches_are_deleted(tmp_path: Path) -> None:
     case = Case(tmp_path, IMAGES)
     write_media(tmp_path, {"images/a.png": png(seed=1), "images/b.png": png(seed=2)})
     assert (case.latents(), case.texts()) == (0, 0)
-    both = case.names()
     (tmp_path / "images/b.png").unlink()
-
-    assert (case.latents("--keep_cache"), case.texts("--keep_cache")) == (0, 0)
-    assert case.names() == both
 
     assert case.latents() == 0
     assert "b_wan_te.safetensors" in case.names()
@@ -196,25 +198,16 @@ def test_progress_counts_samples(tmp_path: Path) -> None:
     assert events == [CacheProgress(done=n, total=2) for n in range(3)]
 
 
-@pytest.mark.parametrize(
-    ("dataset", "cause"),
-    [
-        (f"{VIDEOS}foo = 1", "extra keys not allowed @ data['datasets'][0]['foo']"),
-        (f"{VIDEOS}source_fps = 30", "expected float for dictionary value @ data['datasets'][0]"),
-        (VIDEOS, "No such file or directory: '"),
-    ],
-)
-def test_what_musubi_refuses_is_refused_in_its_words(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], dataset: str, cause: str
+def test_a_missing_caption_is_refused_in_musubis_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    case = Case(tmp_path, dataset)
+    case = Case(tmp_path, VIDEOS)
     write_media(tmp_path, {"videos/clip a.mp4": mp4(10)})
-    if dataset == VIDEOS:
-        (tmp_path / "videos/clip a.txt").unlink()
+    (tmp_path / "videos/clip a.txt").unlink()
 
     assert case.latents() == 1
 
-    assert cause in capsys.readouterr().err.splitlines()[-1]
+    assert "No such file or directory: '" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(("name", "dataset"), [("images/a.jpg", IMAGES), ("videos/a.mp4", VIDEOS)])
@@ -229,7 +222,7 @@ def test_broken_media_are_named(
     assert name in capsys.readouterr().err
 
 
-def test_a_missing_media_directory_is_an_empty_one(tmp_path: Path) -> None:
+def test_a_missing_media_directory_counts_as_empty(tmp_path: Path) -> None:
     case = Case(tmp_path, IMAGES)
 
     assert case.latents() == 0
@@ -246,22 +239,3 @@ def test_jsonl_datasets_bring_their_captions(tmp_path: Path) -> None:
 
     header = tensor_file.read_header(case.cache / "a_wan_te.safetensors")
     assert header.metadata["caption1"] == "from the list"
-
-
-@pytest.mark.parametrize(
-    ("source", "cause"),
-    [
-        ("", "AttributeError: 'ImageDataset' object has no attribute 'datasource'"),
-        ('image_jsonl_file = "x.jsonl"', "AssertionError: cache_directory is required"),
-    ],
-)
-def test_a_dataset_without_media_or_a_place_for_caches_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, cause: str
-) -> None:
-    config = tmp_path / "d.toml"
-    config.write_text(f"[[datasets]]\nresolution = [320, 192]\n{source}\n", "utf-8")
-
-    code = main([CACHE_TEXT, "--dataset_config", str(config), "--t5", str(tmp_path / "t5.pth")], {})
-
-    assert code == 1
-    assert capsys.readouterr().err.splitlines()[-1] == cause

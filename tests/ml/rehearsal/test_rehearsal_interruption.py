@@ -1,4 +1,4 @@
-"""Stopping, killing and full disks: nothing that was complete is lost, nothing half remains."""
+"""Stops, kills and full disks: no complete file is lost, and no partial file remains."""
 
 import json
 import os
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.ml.rehearsal.workspace import (
     DATE,
@@ -18,6 +17,7 @@ from tests.ml.rehearsal.workspace import (
     run_observed,
     steps,
 )
+from training.musubi.requests import FOLDER_VARIABLE, ask_to_finish, ask_to_save
 from training.musubi.state import read_state
 from training.rehearsal import tensor_file
 from training.rehearsal.__main__ import main
@@ -31,6 +31,7 @@ from training.runs.training_events import (
 )
 
 STOPPED = 75
+OFTEN = {**DATE, "LORABOT_STATE_SECONDS": "0.000001"}  # a state after every step
 
 
 def wait_for_step(events: Iterator[ProgressEvent], step: int) -> None:
@@ -41,14 +42,14 @@ def wait_for_step(events: Iterator[ProgressEvent], step: int) -> None:
 
 
 def only_whole_files(directory: Path) -> bool:
-    """Read everything that bears a final name."""
+    """Read every file that has its final name."""
     for path in directory.iterdir():
         if path.name.startswith("."):
             continue
         if path.is_dir():
             read_state(path)
             tensor_file.read_header(path / "model.safetensors")
-            torch.load(path / "optimizer.bin", weights_only=True)
+            tensor_file.read_header(path / "optimizer.bin")
         else:
             tensor_file.read_header(path)
     return True
@@ -57,7 +58,7 @@ def only_whole_files(directory: Path) -> bool:
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
-def test_a_stopped_training_goes_on_as_if_never_stopped(
+def test_a_stopped_training_resumes_with_the_same_result(
     workspace: Workspace, tmp_path: Path, number: signal.Signals
 ) -> None:
     line = ["--max_train_epochs", "3", "--save_every_n_epochs", "1", "--save_state"]
@@ -90,10 +91,9 @@ def test_a_stopped_training_goes_on_as_if_never_stopped(
 
 @pytest.mark.parametrize("state", ["lora-000001-state", "lora-step00000006-state"])
 def test_any_saved_state_can_be_resumed(workspace: Workspace, tmp_path: Path, state: str) -> None:
-    line = ["--max_train_epochs", "2", "--save_every_n_epochs", "1", "--save_every_n_steps", "6"]
-    line += ["--save_state", "--gradient_accumulation_steps", "1"]
+    line = ["--max_train_epochs", "2", "--save_every_n_epochs", "1", "--save_state"]
     whole = workspace.train_arguments("i2v-A14B", tmp_path / "whole", *line)
-    assert main(whole, DATE) == 0
+    assert main(whole, OFTEN) == 0
     resume = ["--resume", str(tmp_path / "whole" / state)]
 
     code = main(workspace.train_arguments("i2v-A14B", tmp_path / "b", *line, *resume), DATE)
@@ -103,7 +103,9 @@ def test_any_saved_state_can_be_resumed(workspace: Workspace, tmp_path: Path, st
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_a_finished_training_goes_on_for_more_epochs(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_finished_training_can_continue_for_more_epochs(
+    workspace: Workspace, tmp_path: Path
+) -> None:
     first = workspace.train_arguments("t2v-14B", tmp_path / "a", "--max_train_epochs", "1")
     assert main([*first, "--save_state"], DATE) == 0
     state = tmp_path / "a" / "lora-state"
@@ -128,10 +130,10 @@ def test_a_state_says_what_it_belongs_to(workspace: Workspace, tmp_path: Path) -
     assert (record["total_steps"], record["total_epochs"]) == (18, 2)
 
 
-def test_states_between_the_asked_ones_are_saved(workspace: Workspace, tmp_path: Path) -> None:
+def test_states_between_the_scheduled_ones_are_saved(workspace: Workspace, tmp_path: Path) -> None:
     arguments = workspace.train_arguments("t2v-14B", tmp_path, "--max_train_steps", "5")
 
-    events = observed(arguments, {**DATE, "LORABOT_STATE_SECONDS": "0.000001"})
+    events = observed(arguments, OFTEN)
 
     assert [e.step for e in events if isinstance(e, StateSaved)] == [1, 2, 3, 4, 5]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -140,12 +142,9 @@ def test_states_between_the_asked_ones_are_saved(workspace: Workspace, tmp_path:
     ]
 
 
-def test_a_kill_in_the_middle_of_saving_leaves_no_half_file(
-    workspace: Workspace, tmp_path: Path
-) -> None:
-    line = ["--max_train_steps", "60", "--save_every_n_steps", "1", "--save_state"]
-    arguments = workspace.train_arguments("t2v-14B", tmp_path, *line)
-    with child(arguments, DATE) as (process, events):
+def test_a_kill_during_a_save_leaves_no_partial_file(workspace: Workspace, tmp_path: Path) -> None:
+    arguments = workspace.train_arguments("t2v-14B", tmp_path, "--max_train_steps", "60")
+    with child(arguments, OFTEN) as (process, events):
         # The save of this step begins when the event arrives.
         wait_for_step(events, 7)
         process.kill()
@@ -158,7 +157,7 @@ def test_a_kill_in_the_middle_of_saving_leaves_no_half_file(
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_write_that_fails_names_the_reason_and_leaves_what_was_there(
+def test_a_failed_write_names_the_reason_and_keeps_the_old_file(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     before = tmp_path / "lora.safetensors"
@@ -180,7 +179,7 @@ def test_a_write_that_fails_names_the_reason_and_leaves_what_was_there(
     assert not any(isinstance(event, CheckpointSaved) for event in seen)
 
 
-def test_a_reader_that_goes_away_does_not_end_the_training(
+def test_a_reader_that_leaves_does_not_end_the_training(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     reader, writer = os.pipe()
@@ -194,7 +193,7 @@ def test_a_reader_that_goes_away_does_not_end_the_training(
     assert (tmp_path / "lora.safetensors").exists()
 
 
-def test_it_calls_itself_a_rehearsal_and_prints_what_musubi_prints(
+def test_the_rehearsal_names_itself_and_prints_what_musubi_prints(
     workspace: Workspace, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     line = ["--max_train_epochs", "2", "--save_every_n_epochs", "1"]
@@ -210,3 +209,43 @@ def test_it_calls_itself_a_rehearsal_and_prints_what_musubi_prints(
     assert f"saving checkpoint: {tmp_path}/lora-000001.safetensors" in out
     assert "| 18/18 [" in printed.err.split("\r")[-1]
     assert "avr_loss=" in printed.err.split("\r")[-1]
+
+
+def test_a_checkpoint_that_is_asked_for_is_saved_after_the_step_and_changes_nothing(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    line = ["--max_train_epochs", "2", "--save_every_n_epochs", "1", "--save_state"]
+    whole = workspace.train_arguments("t2v-14B", tmp_path / "whole", *line)
+    assert main(whole, DATE) == 0
+    ask_to_save(tmp_path)
+    asked = {**DATE, FOLDER_VARIABLE: str(tmp_path)}
+
+    events = observed(workspace.train_arguments("t2v-14B", tmp_path / "asked", *line), asked)
+
+    first = next(event for event in events if isinstance(event, CheckpointSaved))
+    assert Path(first.path).name == "lora-step00000001.safetensors"
+    assert (first.epoch, first.step, first.is_final) == (1, 1, False)
+    states = [Path(event.path) for event in events if isinstance(event, StateSaved)]
+    assert read_state(states[0]).reason == "asked"
+    assert len([event for event in events if isinstance(event, CheckpointSaved)]) == 3
+    final = "lora.safetensors"
+    assert (tmp_path / "asked" / final).read_bytes() == (tmp_path / "whole" / final).read_bytes()
+
+
+def test_a_training_that_is_asked_to_end_saves_its_final_files_and_succeeds(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    ask_to_finish(tmp_path)
+    line = ["--max_train_epochs", "3", "--save_every_n_epochs", "1", "--save_state"]
+    arguments = workspace.train_arguments("t2v-14B", tmp_path / "out", *line)
+
+    events = observed(arguments, {**DATE, FOLDER_VARIABLE: str(tmp_path)})
+
+    assert [step.step for step in steps(events)] == [1]
+    saved = [event for event in events if isinstance(event, CheckpointSaved)]
+    assert [(Path(e.path).name, e.epoch, e.step, e.is_final) for e in saved] == [
+        ("lora.safetensors", 1, 1, True)
+    ]
+    assert not any(isinstance(event, Stopped) for event in events)
+    state = read_state(tmp_path / "out" / "lora-state")
+    assert (state.reason, state.epoch, state.step) == ("end", 0, 1)

@@ -1,4 +1,4 @@
-"""The rehearsal's files are those that musubi-tuner was seen to write, but for their values."""
+"""The rehearsal writes the same files as musubi-tuner did, except for their values."""
 
 from dataclasses import replace
 from pathlib import Path

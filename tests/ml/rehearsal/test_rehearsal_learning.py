@@ -10,7 +10,7 @@ import pytest
 from tests.ml.rehearsal.workspace import DATE, Task, Workspace, losses, observed
 from training.rehearsal import tensor_file
 from training.rehearsal.__main__ import main
-from training.rehearsal.model.shape import adapter_modules
+from training.rehearsal.model.shape import adapter_widths
 from training.runs.training_events import (
     CheckpointSaved,
     EpochEnded,
@@ -82,7 +82,7 @@ def test_the_loss_falls(
     assert mean(found[-tenth:]) < 0.8 * mean(found[:tenth])
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_one_others(
+def test_equal_seeds_give_equal_bytes_and_other_seeds_others(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     def adapter(name: str, seed: str) -> bytes:
@@ -107,6 +107,35 @@ def test_a_fresh_adapter_changes_nothing(workspace: Workspace, tmp_path: Path) -
     assert all(np.abs(tensor_file.floats(header, name)).max() < 1e-9 for name in ups)
 
 
+def test_loraplus_moves_only_the_up_weights_faster(workspace: Workspace, tmp_path: Path) -> None:
+    def moved(name: str, *more: str) -> tuple[float, float]:
+        line = ["--max_train_steps", "1", "--seed", "1", "--lr_scheduler", "constant", *more]
+        assert main(workspace.train_arguments("t2v-14B", tmp_path / name, *line), DATE) == 0
+        header = tensor_file.read_header(tmp_path / name / "lora.safetensors")
+        up, down = (
+            np.concatenate(
+                [tensor_file.floats(header, key).ravel() for key in header.tensors if part in key]
+            )
+            for part in ("lora_up", "lora_down")
+        )
+        return float(np.abs(up).mean()), float(np.abs(down).mean())
+
+    plain = moved("plain")
+    faster = moved("faster", "--network_args", "loraplus_lr_ratio=4")
+
+    assert faster[0] == pytest.approx(4 * plain[0], rel=0.02)
+    assert faster[1] == plain[1]
+
+
+def test_an_unknown_network_argument_is_refused(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["--max_train_steps", "1", "--network_args", "exclude_patterns=1"]
+
+    assert main(workspace.train_arguments("t2v-14B", tmp_path, *line), DATE) != 0
+    assert "has no --network_args exclude_patterns" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("task", "modules"), [("t2v-14B", 20), ("i2v-14B", 24), ("i2v-A14B", 20)])
 def test_an_adapter_file_has_musubis_names_and_shapes(
     workspace: Workspace, tmp_path: Path, task: Task, modules: int
@@ -115,7 +144,7 @@ def test_an_adapter_file_has_musubis_names_and_shapes(
 
     tensors = tensor_file.read_header(tmp_path / "lora.safetensors").tensors
     clip = task == "i2v-14B"
-    assert len(tensors) == 3 * modules == 3 * len(adapter_modules(clip=clip))
+    assert len(tensors) == 3 * modules == 3 * len(adapter_widths(clip=clip))
     assert {entry.dtype for entry in tensors.values()} == {"BF16"}
     assert tensors["lora_unet_blocks_0_self_attn_q.lora_down.weight"].shape == (4, 96)
     assert tensors["lora_unet_blocks_1_ffn_0.lora_up.weight"].shape == (192, 4)
@@ -151,18 +180,18 @@ def test_the_timestep_range_is_part_of_the_metadata(workspace: Workspace, tmp_pa
     assert metadata["modelspec.timestep_range"] == "875,1000"
 
 
-def test_files_and_states_are_named_and_pruned_as_musubi_does(
+def test_files_and_states_are_named_as_musubi_names_them(
     workspace: Workspace, tmp_path: Path
 ) -> None:
-    line = ["--max_train_epochs", "5", "--save_every_n_epochs", "1", "--save_state"]
-    line += ["--save_last_n_epochs", "2", "--save_last_n_epochs_state", "1"]
+    line = ["--max_train_epochs", "3", "--save_every_n_epochs", "1", "--save_state"]
 
     events = observed(workspace.train_arguments("t2v-14B", tmp_path, *line), DATE)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "lora-000003.safetensors",
-        "lora-000004-state",
-        "lora-000004.safetensors",
+        "lora-000001-state",
+        "lora-000001.safetensors",
+        "lora-000002-state",
+        "lora-000002.safetensors",
         "lora-state",
         "lora.safetensors",
     ]
@@ -175,32 +204,24 @@ def test_files_and_states_are_named_and_pruned_as_musubi_does(
     ]
     saved = [event for event in events if isinstance(event, CheckpointSaved)]
     assert [(e.epoch, e.step, e.is_final) for e in saved] == [
-        *((n, 9 * n, False) for n in range(1, 5)),
-        (5, 45, True),
+        (1, 9, False),
+        (2, 18, False),
+        (3, 27, True),
     ]
     states = [event for event in events if isinstance(event, StateSaved)]
-    assert [(e.epoch, e.step) for e in states] == [(n, 9 * n) for n in range(1, 6)]
+    assert [(e.epoch, e.step) for e in states] == [(n, 9 * n) for n in range(1, 4)]
 
 
 def test_steps_are_counted_as_musubi_counts_them(workspace: Workspace, tmp_path: Path) -> None:
-    line = ["--max_train_steps", "12", "--gradient_accumulation_steps", "2"]
-    line += ["--save_every_n_steps", "3", "--save_last_n_steps", "3"]
+    line = ["--max_train_steps", "12"]
 
     events = observed(workspace.train_arguments("t2v-14B", tmp_path, *line), DATE)
 
     assert events[0] == TrainingStarted(
-        step=0, total_steps=12, steps_per_epoch=5, epoch=0, total_epochs=3
+        step=0, total_steps=12, steps_per_epoch=9, epoch=0, total_epochs=2
     )
-    assert [(e.epoch, e.step) for e in events if isinstance(e, EpochEnded)] == [
-        (1, 5),
-        (2, 10),
-        (3, 12),
-    ]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "lora-step00000009.safetensors",
-        "lora-step00000012.safetensors",
-        "lora.safetensors",
-    ]
+    assert [(e.epoch, e.step) for e in events if isinstance(e, EpochEnded)] == [(1, 9), (2, 12)]
+    assert [path.name for path in tmp_path.iterdir()] == ["lora.safetensors"]
 
 
 def test_an_adapter_can_be_trained_on(

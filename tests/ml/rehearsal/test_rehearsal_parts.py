@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from training.rehearsal import tensor_file
+from training.rehearsal.loop.loss import TimestepSampler
 from training.rehearsal.loop.schedule import Schedule
-from training.rehearsal.loop.timesteps import TimestepSampler
-from training.rehearsal.model.shape import adapter_modules, tensor_shapes
+from training.rehearsal.model.shape import adapter_widths, tensor_shapes
 from training.rehearsal.model.weights import write_weights
 from training.rehearsal.options import TRAIN, build_parser
 
@@ -23,7 +23,6 @@ def schedule(*line: str, total: int = 100) -> Schedule:
     [
         (["--lr_scheduler", "constant"], {0: 1e-3, 50: 1e-3, 100: 1e-3}),
         (["--lr_scheduler", "linear"], {0: 1e-3, 25: 7.5e-4, 100: 0.0}),
-        (["--lr_scheduler", "linear", "--lr_warmup_steps", "10%"], {0: 0.0, 5: 5e-4, 55: 5e-4}),
         (["--lr_scheduler", "cosine"], {0: 1e-3, 50: 5e-4, 100: 0.0}),
         (
             ["--lr_scheduler", "polynomial", "--lr_scheduler_power", "2"],
@@ -37,11 +36,12 @@ def schedule(*line: str, total: int = 100) -> Schedule:
             ["--lr_scheduler", "cosine_with_min_lr", "--lr_scheduler_min_lr_ratio", "0.1"],
             {0: 1e-3, 50: 5.5e-4, 100: 1e-4},
         ),
-        (
-            ["--lr_scheduler", "cosine_with_restarts", "--lr_scheduler_num_cycles", "2"],
-            {0: 1e-3, 25: 5e-4, 50: 1e-3, 100: 0.0},
-        ),
+        (["--lr_scheduler", "cosine_with_restarts"], {0: 1e-3, 50: 5e-4, 100: 0.0}),
         (["--lr_scheduler", "rex"], {0: 1e-3, 100: 1e-5}),
+        (
+            ["--lr_scheduler", "rex", "--lr_scheduler_min_lr_ratio", "0.1"],
+            {0: 1e-3, 50: 1e-3 * (0.1 + 0.9 * 0.5 / 0.55), 100: 1e-4},
+        ),
     ],
 )
 def test_learning_rates_follow_the_schedule(line: list[str], rates: dict[int, float]) -> None:
@@ -57,7 +57,7 @@ def sampler(*line: str) -> TimestepSampler:
     return TimestepSampler.of(args)
 
 
-def test_a_preserved_shape_rejects_what_lies_outside() -> None:
+def test_a_preserved_shape_rejects_samples_outside_the_range() -> None:
     line = ["--min_timestep", "875", "--max_timestep", "1000"]
     random = np.random.default_rng(0)
 
@@ -65,7 +65,7 @@ def test_a_preserved_shape_rejects_what_lies_outside() -> None:
     squeezed = sampler(*line).draw(4000, random)
     free = sampler().draw(40_000, random)
 
-    # As the whole distribution looks within the range, and not the whole one pressed into it.
+    # The distribution is cut off at the range, not squeezed into it.
     inside = free[free >= 0.875]
     assert kept.min() >= 0.875
     assert float(np.median(kept)) == pytest.approx(float(np.median(inside)), abs=0.002)
@@ -73,7 +73,7 @@ def test_a_preserved_shape_rejects_what_lies_outside() -> None:
 
 
 @pytest.mark.parametrize("clip", [False, True])
-def test_a_stand_in_is_a_wan_model_in_small(tmp_path: Path, clip: bool) -> None:
+def test_a_stand_in_is_a_small_wan_model(tmp_path: Path, clip: bool) -> None:
     path = tmp_path / "dit.safetensors"
 
     write_weights(path, role="dit", seed="a", in_channels=36, clip=clip, dtype="fp16")
@@ -83,7 +83,7 @@ def test_a_stand_in_is_a_wan_model_in_small(tmp_path: Path, clip: bool) -> None:
     assert {e.dtype for e in tensors.values()} == {"F16"}
 
 
-def test_stand_ins_depend_on_their_arguments_alone(tmp_path: Path) -> None:
+def test_stand_ins_depend_only_on_their_arguments(tmp_path: Path) -> None:
     def written(name: str, seed: str) -> bytes:
         write_weights(tmp_path / name, role="dit", seed=seed)
         return (tmp_path / name).read_bytes()
@@ -99,7 +99,7 @@ def test_a_speed_lora_has_the_published_keys(tmp_path: Path) -> None:
 
     header = tensor_file.read_header(path)
     assert {name.rpartition(".lora")[0] for name in header.tensors if ".lora_down" in name} == {
-        f"diffusion_model.{module}" for module in adapter_modules(clip=False)
+        f"diffusion_model.{module}" for module in adapter_widths(clip=False)
     }
     assert header.tensors["diffusion_model.blocks.0.ffn.2.alpha"].dtype == "I64"
     up = tensor_file.floats(header, "diffusion_model.blocks.0.ffn.2.lora_up.weight")

@@ -1,4 +1,4 @@
-"""What musubi-tuner refuses before the first step, a rehearsal refuses in the same words."""
+"""A rehearsal refuses what musubi-tuner refuses before the first step, with the same messages."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -65,7 +65,7 @@ def _without_texts(root: Path) -> None:
         ("i2v-A14B", None, "KeyError: 'latents_image'"),
     ],
 )
-def test_caches_that_do_not_serve_the_task_are_refused(
+def test_caches_of_another_task_are_refused(
     workspace: Workspace,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -137,7 +137,7 @@ def child(
     environment: Mapping[str, str],
     before: Callable[[], None] | None = None,
 ) -> Generator[tuple["subprocess.Popen[bytes]", Iterator[ProgressEvent]]]:
-    """Start a rehearsal as a process of its own; give it and its events as they come."""
+    """Start a rehearsal as a separate process; yield it and its events as they come."""
     reader, writer = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-m", "training.rehearsal", *arguments],

@@ -10,16 +10,18 @@ import pytest
 ROOT = Path(__file__).parents[3]
 # A slash command as people type it; a path has something before the slash or another after it.
 COMMAND = re.compile(
-    r"(?<![\w./{}-])/(?:train|resume|cancel|status|runs|models|download|dataset|checkpoint)(?![\w/-]|\.\w)"
+    r"(?<![\w./{}-])/(?:train|resume|cancel|status|runs?|models|download|dataset|checkpoint|settings)(?![\w/-]|\.\w)"
 )
 # The program's name in a sentence. A literal without a space is an identifier: the name of an app,
 # a folder or tag (lorabot-code), the prefix of a key (lorabot.), a word in a list of arguments.
 # Environment variables are LORABOT_..., which operators need to read.
 PROGRAM = re.compile(r"\blorabot\b(?!/)")
+# A setting as it is typed in chat alone: max-frames:33. Both front ends take max-frames=33.
+OPTION = re.compile(r"\b(?:max-frames|resolution|items|rank|alpha|epochs|gpu|settings):[\w{]")
 
 
 def literals(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield every string of a file but its docstrings; one of several parts comes as one."""
+    """Yield every string of a file except docstrings; strings of several parts are joined."""
     tree = ast.parse(path.read_text("utf-8"))
     skipped: set[ast.AST] = set()
     for node in ast.walk(tree):
@@ -41,7 +43,7 @@ def _text(part: ast.expr) -> str:
 
 def speaks_of_a_front_end(text: str) -> bool:
     names_program = " " in text and PROGRAM.search(text) is not None
-    return names_program or COMMAND.search(text) is not None
+    return names_program or any(one.search(text) for one in (COMMAND, OPTION))
 
 
 def test_no_text_of_the_domain_names_a_command() -> None:
@@ -64,6 +66,9 @@ def test_no_text_of_the_domain_names_a_command() -> None:
         "/dataset add",
         "Deploy it again: lorabot deploy --app team",
         "Run lorabot.",
+        "Use /run restore to bring it back.",
+        "See /settings.",
+        "What fits: max-frames:33.",
     ],
 )
 def test_a_command_in_a_text_is_noticed(text: str) -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from bot.hosting.bot import RunningBot, running_bot
 from bot.hosting.local import LocalInstallation
-from bot.sandbox.client.user import SandboxUser
+from bot.sandbox.client import SandboxUser
 from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxServer
+from bot.service.imports.imports import ImportOptions
 from bot.settings import Settings
 from tests.media import guide_files, write_zip
 from tests.wire.bot.chat import ROLE, Chat
@@ -32,23 +33,47 @@ def local(tmp_path: Path) -> LocalInstallation:
 
 
 @pytest.fixture
-async def bot(server: SandboxServer, local: LocalInstallation) -> AsyncIterator[RunningBot]:
+def import_options() -> ImportOptions | None:
+    """What imports may reach; a module that needs more overrides this."""
+    return None
+
+
+@pytest.fixture
+async def bot(
+    server: SandboxServer,
+    local: LocalInstallation,
+    request: pytest.FixtureRequest,
+    import_options: ImportOptions | None,
+) -> AsyncIterator[RunningBot]:
     with point_discord_at(server.base_url):
         async with (
-            asyncio.timeout(170),
+            asyncio.timeout(_limit_seconds(request)),
             running_bot(
-                local, token=server.bot_token, engine="rehearsal", edit_seconds=0.3
+                local,
+                token=server.bot_token,
+                engine="rehearsal",
+                edit_seconds=0.3,
+                imports=import_options,
             ) as running,
         ):
             yield running
     await asyncio.to_thread(local.stop_worker)
 
 
+def _limit_seconds(request: pytest.FixtureRequest) -> float:
+    """Return somewhat less than pytest's limit for the test, so that a hung one ends cleanly."""
+    marker = request.node.get_closest_marker("timeout")
+    limit = marker.args[0] if marker else request.config.getini("timeout")
+    return float(limit) - 10
+
+
 @pytest.fixture
-async def copies(server: SandboxServer, tmp_path: Path) -> AsyncIterator[Copies]:
+async def copies(
+    server: SandboxServer, tmp_path: Path, import_options: ImportOptions | None
+) -> AsyncIterator[Copies]:
     """Copies of the bot that a test starts itself."""
     with point_discord_at(server.base_url):
-        found = Copies(server, tmp_path / "home")
+        found = Copies(server, tmp_path / "home", import_options)
         yield found
         await found.leave()
 

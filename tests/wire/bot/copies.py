@@ -11,16 +11,17 @@ from bot.discord.copies.leader import Timing
 from bot.hosting.bot import RunningBot, running_bot
 from bot.hosting.local import LocalInstallation
 from bot.sandbox.server import SandboxServer
+from bot.service.imports.imports import ImportOptions
 from bot.settings import Settings
 from storage.local.claims import FileClaims
 from tests.wire.bot.chat import ROLE
 
-# As served, but a standby waits less, so that a test does.
+# The served timing, but a standby waits less to keep tests short.
 TIMING = Timing(poll=0.1, beat=0.2, pause=0.3)
 
 
 class NotedClaims(FileClaims):
-    """Claims that remember which of them this copy has, and can be slow or out of reach."""
+    """Claims that record which ones this copy has, and can be slow or unreachable."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -47,7 +48,7 @@ class Copy:
     stack: AsyncExitStack
 
     async def leave(self) -> None:
-        """End it as its host does on SIGTERM."""
+        """End this copy as its host does on SIGTERM."""
         await self.stack.aclose()
 
 
@@ -57,6 +58,7 @@ class Copies:
 
     server: SandboxServer
     home: Path
+    imports: ImportOptions | None = None
     started: list[Copy] = field(default_factory=list[Copy])
 
     async def start(self, *, grace: float = 20.0) -> Copy:
@@ -72,6 +74,7 @@ class Copies:
                 engine="rehearsal",
                 edit_seconds=0.3,
                 timing=replace(TIMING, grace=grace),
+                imports=self.imports,
             )
         )
         copy = Copy(bot, local, claims, stack)
@@ -84,8 +87,8 @@ class Copies:
             await copy.leave()
 
 
-async def until(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
-    """Wait for what no event tells of."""
+async def until(condition: Callable[[], bool], *, seconds: float = 90.0) -> None:
+    """Wait for something that no event announces."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  # it is asked of an unchanged program
             await asyncio.sleep(0.02)

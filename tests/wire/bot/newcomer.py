@@ -3,47 +3,17 @@
 import asyncio
 import base64
 import os
-import shutil
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.async_api import Locator, Page, ViewportSize, async_playwright, expect
+from playwright.async_api import Locator, Page, expect
 
-CHROMIUM = shutil.which("chromium")
-_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 _DRAGGED = """([name, content]) => {
     const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
     const data = new DataTransfer();
     data.items.add(new File([bytes], name, { type: "application/zip" }));
     return data;
 }"""
-
-
-@asynccontextmanager
-async def open_page(url: str) -> AsyncGenerator[Page]:
-    """Open the page in a browser of its own; a mistake of its scripts fails the test."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
-        size: ViewportSize = {"width": 1180, "height": 1000}
-        # Without movement, so that pictures show what is there.
-        page = await browser.new_page(viewport=size, reduced_motion="reduce")
-        page.set_default_timeout(20_000)
-        troubles: list[str] = []
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        await page.goto(url)
-        yield page
-        await browser.close()
-    assert troubles == []
 
 
 @dataclass(frozen=True)
@@ -59,7 +29,7 @@ class Newcomer:
         return self.page.get_by_role("log")
 
     def card(self, run: str) -> Locator:
-        """The card of a run as all see it."""
+        """The public card of a run."""
         cards = self.log.get_by_role("article").filter(has_text=f"{run}: ")
         return cards.filter(has_text="Stages").last
 
@@ -92,7 +62,7 @@ class Newcomer:
         await message.get_by_role("menuitem", name=command).click()
 
     async def download(self, link: Locator) -> Path:
-        """Press a link and return the file that it gives."""
+        """Press a link and return the downloaded file."""
         async with self.page.expect_download() as found:
             await link.click()
         file = self.folder / (await found.value).suggested_filename
@@ -100,6 +70,6 @@ class Newcomer:
         return file
 
     async def look(self, name: str) -> None:
-        """Take a picture, into LORABOT_PICTURES for the README or to a place to forget."""
+        """Take a screenshot, into LORABOT_PICTURES for the README, else into a temporary folder."""
         folder = Path(os.environ.get("LORABOT_PICTURES", self.folder))
         await self.page.screenshot(path=folder / f"{name}.png")

@@ -1,4 +1,4 @@
-"""The bot as a process of its own, for tests."""
+"""The bot as a separate process, for tests."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ SLOW = "LORABOT_STEP_DELAY"
 
 @asynccontextmanager
 async def bot_process(server: SandboxServer, home: Path) -> AsyncGenerator[subprocess.Popen[bytes]]:
-    """Run the bot as a process of its own, as an operator would."""
+    """Run the bot as a separate process, as an operator would."""
     environment = {
         **os.environ,
         "LORABOT_HOME": str(home),

@@ -1,11 +1,11 @@
-"""Captions through chat: a table out, an edited table back, a trigger word before all of them."""
+"""Captions through chat: download the table, upload it edited, prefix the trigger word."""
 
 import csv
 import io
 from pathlib import Path
 
 from bot.hosting.local import LocalInstallation
-from bot.sandbox.client.models import Message
+from bot.sandbox.client import Message
 from tests.media import guide_files, write_zip
 from tests.wire.bot.chat import Chat
 from tests.wire.bot.stored import captions, press, versions
@@ -40,7 +40,7 @@ async def test_an_edited_table_makes_a_version_and_says_what_changed(
     assert captions(local, "annika@1")["images/000.png"].startswith("ann1ka, portrait")
     assert captions(local, "annika@2")["images/000.png"] == "=ann1ka; by the sea"
     assert rows[1] == ["images/000.png", "'=ann1ka; by the sea"]
-    assert "annika@2** already" in unchanged.text
+    assert "Already stored as **annika@2**" in unchanged.text
 
 
 async def test_a_table_that_does_not_fit_changes_nothing(
@@ -75,6 +75,21 @@ async def test_the_trigger_word_is_prefixed_on_request(
     assert "Trigger word: **ann1ka**" in named.text
     assert captions(local, "annika@2")["images/000.png"] == "ann1ka, a portrait"
     assert "Prefix the trigger word" not in named.buttons
+
+
+async def test_a_new_trigger_word_replaces_the_old_one_when_asked(
+    ada: Chat, local: LocalInstallation, archive: Path
+) -> None:
+    await ada.ask("dataset add", name="annika", zip=archive)
+    words = {"name": "annika", "trigger": "ohwx"}
+
+    told = await ada.refused("dataset captions", **words, replaces="anika")
+    replaced = await ada.ask("dataset captions", **words, replaces="ann1ka")
+
+    assert "No caption contains the word 'anika'." in told
+    assert "Trigger word: **ohwx**" in replaced.text
+    assert all("ohwx" in text for text in captions(local, "annika@2").values())
+    assert not any("ann1ka" in text for text in captions(local, "annika@2").values())
 
 
 async def test_the_button_prefixes_what_the_finding_names(

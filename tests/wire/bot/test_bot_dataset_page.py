@@ -8,7 +8,8 @@ from playwright.async_api import expect
 from bot.demo.clips import write_dataset
 from bot.hosting.bot import RunningBot
 from bot.sandbox.server import SandboxServer
-from tests.wire.bot.newcomer import CHROMIUM, Newcomer, open_page
+from tests.wire.bot.newcomer import Newcomer
+from tests.wire.browser import CHROMIUM, open_page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
 
@@ -23,7 +24,7 @@ async def test_the_contact_sheet_and_the_buttons_show(
         await newcomer.write("/dataset check")
         await newcomer.drop(archive)
         await page.get_by_role("form").get_by_role("button", name="Run").click()
-        message = newcomer.log.get_by_role("article").filter(has_text="annika, checked")
+        message = newcomer.log.get_by_role("article").filter(has_text="annika: checked")
         sheet = message.locator(".embed-picture img")
         await expect(sheet).to_be_visible()
         await expect(sheet).to_have_js_property("complete", value=True)

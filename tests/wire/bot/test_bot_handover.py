@@ -13,15 +13,17 @@ from typing import Any
 import discord
 import pytest
 
+from bot.discord.copies import interaction_claims
 from bot.discord.copies.interaction_claims import Claimed
-from bot.sandbox.client.models import Message
-from bot.sandbox.client.user import SandboxUser
+from bot.discord.copies.interruptions import Begun
+from bot.sandbox.client import Message, SandboxUser
 from bot.sandbox.server import SandboxServer
 from bot.sandbox.wire import Json
 from bot.sandbox.world.attachments import FilePart
 from tests.wire.bot.chat import Chat
 from tests.wire.bot.copies import Copies, Copy, until
 from tests.wire.bot.processes import bot_process
+from training.operations.run_list import RunPage
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ async def people(server: SandboxServer) -> AsyncIterator[list[Chat]]:
 
 
 def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return what was warned of, but for the pauses that Discord asks of whoever asks fast."""
+    """Return the logged warnings, except those about Discord's rate limits."""
     warned = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
     return [text for text in warned if "is rate limited. Retrying" not in text]
 
@@ -97,30 +99,34 @@ async def test_each_interaction_is_answered_once_while_copies_come_and_go(
     assert set(acknowledged.values()) == {1}
     claimed = [set(copy.claims.own) for copy in (first, second, third)]
     assert all(claimed)
-    assert sorted(name for names in claimed for name in names) == sorted(acknowledged)
+    interactions = [name for names in claimed for name in names if name.isdigit()]
+    assert sorted(interactions) == sorted(acknowledged)
     assert third.bot.is_active
     assert complaints(caplog) == []
 
 
 @pytest.fixture
 def gate() -> Iterator[threading.Event]:
-    """Whatever waits for it goes on when the test is over at the latest."""
+    """An event that is set at the end of the test at the latest."""
     event = threading.Event()
     yield event
     event.set()
 
 
 def hold_runs(copy: Copy, gate: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `/runs` of this copy take until the event is set."""
+    """Make `/runs` of this copy wait until the event is set."""
 
-    def summaries(_guild: str) -> list[object]:
+    runs = copy.bot.client.service.installation.runs
+    page = runs.page
+
+    def held(guild: str, most: int) -> RunPage:
         gate.wait()
-        return []
+        return page(guild, most)
 
-    monkeypatch.setattr(copy.bot.client.service.installation.runs, "summaries", summaries)
+    monkeypatch.setattr(runs, "page", held)
 
 
-async def test_a_copy_that_leaves_finishes_what_it_began_while_the_next_is_active(
+async def test_a_leaving_copy_finishes_its_commands_while_the_next_is_active(
     copies: Copies,
     people: list[Chat],
     server: SandboxServer,
@@ -140,14 +146,14 @@ async def test_a_copy_that_leaves_finishes_what_it_began_while_the_next_is_activ
     answer = await ada.user.reply(begun)
     await leaving
 
-    assert "no run here" in answer.text
+    assert "No runs yet" in answer.text
     assert len(new.claims.own) == 1
     assert sessions_before == 2
     assert [bool(one.connection) for one in server.gateway.sessions.values()] == [True]
     assert set(acknowledged.values()) == {1}
 
 
-async def test_what_takes_too_long_is_cut_off_and_its_user_told(
+async def test_a_command_that_takes_too_long_is_cancelled_and_its_user_told(
     copies: Copies,
     people: list[Chat],
     gate: threading.Event,
@@ -160,12 +166,70 @@ async def test_what_takes_too_long_is_cut_off_and_its_user_told(
     await copy.leave()
 
     answer = await people[0].user.reply(begun)
-    assert "The bot restarted" in answer.text
-    assert "repeat the command" in answer.text
+    assert "The bot was restarted while it worked on this. Nothing was changed." in answer.text
+    assert "Send it again." in answer.text
+
+
+async def test_the_next_copy_tells_whose_command_a_killed_one_left_unfinished(
+    copies: Copies,
+    people: list[Chat],
+    gate: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    killed, standby = await copies.start(grace=0.1), await copies.start()
+    await people[0].ask("models")
+    hold_runs(killed, gate, monkeypatch)
+    begun = await people[0].user.command("runs")
+    await until(lambda: bool(killed.claims.notes()))
+
+    # A killed copy renews none of its leases.
+    notes = [Begun.model_validate_json(note) for note in killed.claims.notes()]
+    leader = f"bot/active/{killed.bot.client.application_id}"
+    for lease in (*(note.copy_name for note in notes), leader):
+        killed.local.runtime.leases.revoke(lease, attempt=1)
+    answer = await people[0].user.reply(begun)
+    await until(lambda: standby.claims.notes() == [])
+
+    assert [note.command for note in notes] == ["runs"]
+    assert "The bot was restarted while it worked on this. Nothing was changed." in answer.text
+
+
+async def test_a_command_is_noted_before_its_user_sees_that_it_was_accepted(
+    copies: Copies, people: list[Chat], server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interaction_claims, "_NOTE_SECONDS", 60.0)
+    copy = await copies.start()
+    noted: list[list[str]] = []
+    take = server.interactions.answer
+
+    def answer(interaction_id: str, token: str, body: Json, uploads: dict[int, FilePart]) -> Json:
+        notes = map(Begun.model_validate_json, copy.claims.notes())
+        noted.append([note.interaction for note in notes if note.interaction == interaction_id])
+        return take(interaction_id, token, body, uploads)
+
+    monkeypatch.setattr(server.interactions, "answer", answer)
+    begun = [await people[0].user.command(name) for name in ("models", "runs")]
+
+    assert noted == [[one.id] for one in begun]
+
+
+@pytest.mark.slow
+async def test_the_user_of_a_killed_bot_is_told_soon_after_the_restart(
+    copies: Copies, people: list[Chat], server: SandboxServer, archive: Path
+) -> None:
+    async with bot_process(server, copies.home) as process:
+        begun = await people[0].user.command("dataset add", {"name": "annika", "zip": archive})
+        os.kill(process.pid, signal.SIGKILL)
+
+    async with bot_process(server, copies.home), asyncio.timeout(120):
+        answer = await people[0].user.reply(begun)
+
+    assert "The bot was restarted while it worked on this." in answer.text
+    assert "/dataset list" in answer.text
 
 
 class NoteDialog(Claimed, discord.ui.Modal, title="Note"):
-    """A dialog as the bot could have one; at present it has none."""
+    """A dialog, for the test: the bot has none at present."""
 
     text: discord.ui.TextInput[Any] = discord.ui.TextInput(label="Text", custom_id="text")
 
@@ -226,7 +290,7 @@ async def test_the_active_copy_answers_even_when_claims_are_out_of_reach(
     assert list(acknowledged.values()) == [1]
 
 
-async def test_a_bot_that_is_told_to_end_finishes_its_commands_first(
+async def test_a_bot_that_is_asked_to_end_finishes_its_commands_first(
     copies: Copies, people: list[Chat], server: SandboxServer, archive: Path
 ) -> None:
     async with bot_process(server, copies.home) as process:

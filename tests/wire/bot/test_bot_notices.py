@@ -1,4 +1,4 @@
-"""What the bot tells by itself: each notice once, in the channel of the guild's newest run."""
+"""Notices of the bot: each is posted once, in the channel of the guild's newest run."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from bot.hosting.local import LocalInstallation
 from bot.sandbox.server import SandboxServer
 from tests.wire.bot.chat import Chat
 from training import store_keys
-from training.operations.notices import CleanUpNotice
+from training.operations.clean_up import CleanUpNotice
 
 
 def leave_notice(local: LocalInstallation, guild: str, channel: str) -> None:
@@ -39,7 +39,7 @@ def teller(bot: RunningBot, local: LocalInstallation) -> NoticeTeller:
     return NoticeTeller(bot.client, local.runtime.store)
 
 
-async def test_a_notice_is_told_once_and_only_in_its_channel(
+async def test_a_notice_is_posted_once_and_only_in_its_channel(
     teller: NoticeTeller,
     server: SandboxServer,
     local: LocalInstallation,
@@ -54,12 +54,12 @@ async def test_a_notice_is_told_once_and_only_in_its_channel(
 
     (told,) = await ada.user.messages()
     assert told.channel_id == channel
-    assert "2 cache files of this server, 3.0 MB, unused for 30 days" in told.text
+    assert "2 cache files of this server, 2.9 MiB, unused for 30 days" in told.text
     assert await cleo_elsewhere.user.messages() == []
     assert local.runtime.store.names(store_keys.NOTICES) == []
 
 
-async def test_a_notice_whose_channel_is_gone_is_dropped_and_the_next_one_told(
+async def test_a_notice_whose_channel_is_gone_is_dropped_and_the_next_one_posted(
     teller: NoticeTeller,
     server: SandboxServer,
     local: LocalInstallation,
@@ -74,4 +74,4 @@ async def test_a_notice_whose_channel_is_gone_is_dropped_and_the_next_one_told(
 
     assert len(await ada.user.messages()) == 1
     assert local.runtime.store.names(store_keys.NOTICES) == []
-    assert "the channel 1 of a notice is gone" in caplog.text
+    assert "could not be posted in 1: 404 Not Found" in caplog.text

@@ -1,4 +1,4 @@
-"""Bad input in chat: a sentence with cause and fix, and nothing half stored."""
+"""Bad input in chat is refused with cause and fix, and nothing is partly stored."""
 
 import asyncio
 import io
@@ -35,7 +35,7 @@ def encrypted_zip() -> bytes:
 
 
 def bomb() -> bytes:
-    """Return a small zip that says it holds 10 GB."""
+    """Return a small zip that claims to unpack to 10 GB."""
     data = bytearray(zip_bytes({"images/000.png": b"\0" * 1000}))
     at = data.index(b"PK\x01\x02") + 24
     data[at : at + 4] = (4_000_000_000).to_bytes(4, "little")
@@ -55,10 +55,6 @@ BAD_ARCHIVES = {
     "link": (link_zip(), "images/000.png"),
     "encrypted": (encrypted_zip(), "password"),
     "bomb": (bomb(), ""),
-    "no captions": (
-        zip_bytes({name: data for name, data in GOOD.items() if not name.endswith(".txt")}),
-        "caption",
-    ),
     "captions alone": (
         zip_bytes({name: data for name, data in GOOD.items() if name.endswith(".txt")}),
         "",
@@ -81,12 +77,22 @@ async def test_an_upload_that_cannot_be_used_is_refused_whole(
     assert not list(local.home.rglob("original.zip"))
 
 
+async def test_a_part_of_a_split_zip_is_recognized_by_its_name(ada: Chat, tmp_path: Path) -> None:
+    path = tmp_path / "set.zip.002"
+    path.write_bytes(png()[8:])
+
+    text = await ada.refused("dataset add", name="annika", zip=path)
+
+    assert "one part of a split zip" in text
+    assert "upload page" in text
+
+
 @pytest.mark.parametrize("name", ["a/b", "../up", "x" * 200, "annika 🎬", "-", ""])
 async def test_a_name_that_cannot_be_used_is_refused(
     name: str, ada: Chat, local: LocalInstallation, archive: Path
 ) -> None:
     if not name:
-        with pytest.raises(TrainingError):  # the chat client asks for it
+        with pytest.raises(TrainingError):  # the chat client requires it
             await ada.ask("dataset add", zip=archive)
         return
 
@@ -104,11 +110,11 @@ async def test_an_attachment_over_the_limit_is_refused(
 
     text = await ada.refused("dataset add", name="annika", zip=path)
 
-    assert "up to 5 MiB" in text
+    assert "the limit in chat is 5.0 MiB" in text
     assert not list(local.home.rglob("original.zip"))
 
 
-async def test_requests_that_cannot_be_met_change_nothing(
+async def test_impossible_requests_change_nothing(
     ada: Chat, local: LocalInstallation, archive: Path, tmp_path: Path
 ) -> None:
     stills = write_zip(tmp_path / "stills.zip", guide_files(images=3, clips=0))
@@ -121,7 +127,9 @@ async def test_requests_that_cannot_be_met_change_nothing(
     assert "no version 9" in await ada.refused("train", model=t2v, dataset="annika@9")
     assert "'0'" in await ada.refused("train", model=t2v, dataset="annika", epochs="0")
     assert "'many'" in await ada.refused("train", model=t2v, dataset="annika", epochs="many")
-    assert "name of a run" in await ada.refused("train", model=t2v, dataset="annika", name="a/b")
+    assert "valid name for a run" in await ada.refused(
+        "train", model=t2v, dataset="annika", name="a/b"
+    )
     assert "one of: B200" in await ada.refused("train", model=t2v, dataset="annika", gpu="GTX")
     lightning = {"model": "wan22-t2v-lightning", "dataset": "annika"}
     lightning["settings"] = "lightning-file=a/b"
@@ -184,7 +192,7 @@ async def test_a_second_upload_of_a_name_is_version_2_and_says_so(
     same = await ada.ask("dataset add", name="annika", zip=archive)
 
     assert "annika@2" in second.text
-    assert "version 1 is kept" in second.text.lower()
+    assert "Version 1 stays until you remove it" in second.text
     assert "annika@1" in same.text
 
 
@@ -199,22 +207,22 @@ async def test_a_run_without_checkpoints_has_nothing_to_download_yet(
 
     await ada.ask("cancel", run_name="slow")
     await ada.ping("slow")
-    assert "ended already (cancelled)" in await ada.refused("cancel", run_name="slow")
+    assert "already ended (cancelled)" in await ada.refused("cancel", run_name="slow")
 
 
 async def test_a_zip_with_a_report_gives_the_whole_report_as_a_file(
     ada: Chat, tmp_path: Path
 ) -> None:
-    files = {name: data for name, data in GOOD.items() if name != "videos/001.txt"}
-    path = write_zip(tmp_path / "annika.zip", files)
+    path = write_zip(tmp_path / "annika.zip", {**GOOD, "videos/001.mp4": b"no clip"})
 
-    await ada.refused("dataset add", name="annika", zip=path)
+    answer = await ada.ask("dataset add", name="annika", zip=path)
     message = await ada.user.wait_for(
         lambda m: any("report" in attached.filename for attached in m.attachments)
     )
 
     report = (await ada.user.download(message.attachments[0])).decode()
     assert "videos/001.mp4" in report
+    assert "Leave bad files out" in answer.buttons
 
 
 async def test_two_people_can_start_at_once(
@@ -245,6 +253,6 @@ async def test_a_taken_run_name_is_refused(
     options = {"model": "wan21-t2v-1-3b", "dataset": "annika", "name": "mine"}
     await ada.ask("train", **options)
 
-    assert "called 'mine' already" in await ada.refused("train", **options)
+    assert "already a run called 'mine'" in await ada.refused("train", **options)
 
     await ada.ask("cancel", run_name="mine")

@@ -1,4 +1,4 @@
-"""Going on with a cancelled run, by command and by button, and what cannot be gone on with."""
+"""Resuming a cancelled run by command and by button, and runs that cannot be resumed."""
 
 import asyncio
 import time
@@ -11,13 +11,23 @@ import pytest
 from bot.hosting.bot import RunningBot
 from bot.hosting.local import LocalInstallation
 from bot.sandbox.server import SandboxServer
-from tests.wire.bot.chat import Chat
+from tests.wire.bot.chat import Chat, give_role
 from training.errors import NotFoundError
 from training.estimates.prices import listed_prices
+from training.rehearsal.hold import TRAINING
 from training.runs.state import RunStatus
 
 T2V = "wan21-t2v-1-3b"
 SLOW = "LORABOT_STEP_DELAY"
+
+
+@pytest.fixture
+def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Hold trainings for as long as this file exists."""
+    file = tmp_path / "hold"
+    file.touch()
+    monkeypatch.setenv(TRAINING, str(file))
+    return file
 
 
 async def start_and_cancel(ada: Chat, run: str, *, button: bool) -> None:
@@ -30,11 +40,11 @@ async def start_and_cancel(ada: Chat, run: str, *, button: bool) -> None:
     else:
         answer = await ada.ask("cancel", run_name=run)
     assert f"{run}: cancel" in answer.text
-    assert "what was saved is kept" in (await ada.ping(run)).content
+    assert "its checkpoints are kept" in (await ada.ping(run)).content
 
 
 def wait_for_end(local: LocalInstallation, guild: str, run: str) -> RunStatus:
-    """Wait in a thread, where no event tells of the end."""
+    """Wait in a thread, because no event announces the end."""
     deadline = time.monotonic() + 60
     while not (status := local.runs.view(guild, run).run.status).is_final:
         assert time.monotonic() < deadline, status
@@ -43,9 +53,15 @@ def wait_for_end(local: LocalInstallation, guild: str, run: str) -> RunStatus:
 
 
 @pytest.mark.slow
-async def test_a_cancelled_run_is_resumed_by_command_and_by_button(
-    ada: Chat, ben: Chat, archive: Path, local: LocalInstallation, monkeypatch: pytest.MonkeyPatch
+async def test_a_cancelled_run_is_resumed_once_by_its_button(
+    ada: Chat,
+    ben: Chat,
+    server: SandboxServer,
+    archive: Path,
+    local: LocalInstallation,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    give_role(server, "Ben")
     monkeypatch.setenv(SLOW, "0.2")
     await ada.ask("dataset add", name="annika", zip=archive)
     await start_and_cancel(ada, "mine", button=True)
@@ -53,32 +69,31 @@ async def test_a_cancelled_run_is_resumed_by_command_and_by_button(
     monkeypatch.setenv(SLOW, "0")
     names = [c.value for c in await ada.user.autocomplete("resume", "run-name", "mi")]
 
-    by_command = await ada.ask("resume", run_name="mine")
-    second = str(by_command.embeds[0]["title"])
-    too_soon = await ben.user.reply(await ben.user.press(cancelled, "Resume"))
-    await ada.ping(second)
-    by_button = await ben.user.reply(await ben.user.press(cancelled, "Resume"))
-    third = str(by_button.embeds[0]["title"])
-    ping = await ben.ping(third)
+    resumed = await ben.user.reply(await ben.user.press(cancelled, "Resume"))
+    second = str(resumed.embeds[0]["title"])
+    ping = await ben.ping(second)
+    too_late = [
+        (await ben.user.reply(await ben.user.press(cancelled, "Resume"))).text,
+        await ada.refused("resume", run_name="mine"),
+    ]
 
-    assert list(cancelled.buttons) == ["Download", "Resume"]
+    assert list(cancelled.buttons) == ["Details", "Log", "Download", "Resume"]
     assert names == ["mine"]
-    assert f"{second} continues mine already." in too_soon.text
-    assert len({"mine", second, third}) == 3
     assert ping.mentions == ["Ben"]
-    for run in (second, third):
-        card = await ada.card(run, lambda m: "succeeded" in m.text)
-        assert "Goes on from the run **mine**" in card.text
-        assert list(card.buttons) == ["Download"]
-        assert "final, epoch 6" in card.text
+    for text in too_late:
+        assert f"{second} already continues mine and has succeeded." in text
+        assert f"`/download run-name:{second}`" in text
+    card = await ada.card(second, lambda m: "succeeded" in m.text)
+    assert "Resumes run **mine**" in card.text
+    assert list(card.buttons) == ["Details", "Log", "Download"]
+    assert "final, epoch 6" in card.text
     assert "cancelled" in (await ada.ask("status", run_name="mine")).text
     assert "Download" in (await ada.card("mine")).buttons
     refused = await ada.refused("resume", run_name=second)
-    assert "succeeded" in refused
-    assert local.runs.view(local.guilds()[0], third).spec.continues == "mine"
+    assert "has finished" in refused
 
 
-async def test_what_is_not_there_or_still_runs_cannot_be_resumed(
+async def test_missing_and_running_runs_cannot_be_resumed(
     ada: Chat, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SLOW, "0.5")
@@ -100,7 +115,7 @@ async def no_wait(shard_id: int | None, *, initial: bool = False) -> None:
 
 
 @pytest.mark.slow
-async def test_a_run_that_ends_in_an_outage_is_told_once_afterwards(
+async def test_a_run_that_ends_in_an_outage_is_announced_once_afterwards(
     ada: Chat,
     bot: RunningBot,
     server: SandboxServer,
@@ -128,8 +143,13 @@ async def test_a_run_that_ends_in_an_outage_is_told_once_afterwards(
 
 
 @pytest.mark.slow
-async def test_a_deleted_card_is_posted_anew_and_a_deleted_channel_stops_no_run(
-    ada: Chat, cleo_elsewhere: Chat, server: SandboxServer, local: LocalInstallation, archive: Path
+async def test_a_deleted_card_is_posted_again_and_a_deleted_channel_stops_no_run(
+    ada: Chat,
+    cleo_elsewhere: Chat,
+    server: SandboxServer,
+    local: LocalInstallation,
+    archive: Path,
+    held: Path,
 ) -> None:
     for chat in (ada, cleo_elsewhere):
         await chat.ask("dataset add", name="annika", zip=archive)
@@ -138,31 +158,33 @@ async def test_a_deleted_card_is_posted_anew_and_a_deleted_channel_stops_no_run(
 
     server.faults.delete_message(first.id)
     server.faults.delete_channel(other.channel_id)
+    await asyncio.to_thread(held.unlink)
 
     second = await ada.card("mine", lambda m: m.id != first.id and "succeeded" in m.text)
-    assert list(second.buttons) == ["Download"]
+    assert list(second.buttons) == ["Details", "Log", "Download"]
     await ada.ping("mine")
     ends = [await asyncio.to_thread(wait_for_end, local, g, "mine") for g in local.guilds()]
     assert ends == [RunStatus.SUCCEEDED, RunStatus.SUCCEEDED]
 
 
-async def test_a_run_that_goes_on_asks_for_the_gpu_of_the_old_one(
+async def test_a_resumed_run_keeps_the_gpu_of_the_old_one(
     ada: Chat, archive: Path, local: LocalInstallation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SLOW, "0.5")
     live = replace(listed_prices(), day=date(2026, 11, 25), is_live=True)
     local.runtime = replace(local.runtime, prices=lambda: live)
+    monkeypatch.setattr(local.runs, "_runtime", local.runtime)
     await ada.ask("dataset add", name="annika", zip=archive)
     offered = await ada.user.autocomplete("train", "gpu", "h2", {"model": T2V})
 
     plan = await ada.ask("train", model=T2V, dataset="annika", name="mine", gpu="h200")
-    await ada.card("mine", lambda m: "GPU asked for: H200" in m.text)
+    await ada.card("mine", lambda m: "Chosen GPU: H200" in m.text)
     await ada.ask("cancel", run_name="mine")
     await ada.ping("mine")
     second = str((await ada.ask("resume", run_name="mine")).embeds[0]["title"])
-    await ada.card(second, lambda m: "GPU asked for: H200" in m.text)
+    await ada.card(second, lambda m: "Chosen GPU: H200" in m.text)
 
     assert [(c.name, c.value) for c in offered] == [("H200 ($4.54/h, live)", "H200")]
-    assert "on an H200, its speed not measured, live prices of 2026-11-25" in plan.text
+    assert "on an H200 (unmeasured, rough; live prices of 2026-11-25)" in plan.text
     assert local.runs.view(local.guilds()[0], second).spec.gpu == "H200"
     await ada.ask("cancel", run_name=second)

@@ -1,4 +1,4 @@
-"""A run that failed for want of memory, and the button that starts it again with less."""
+"""A run that ran out of memory, and the button that starts it again with less."""
 
 from pathlib import Path
 
@@ -42,18 +42,20 @@ async def test_a_run_out_of_memory_is_started_again_with_fewer_frames_by_its_but
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     await ada.ask("dataset add", name="annika", zip=archive)
     await ada.ask("train", model=T2V, dataset="annika", epochs="1", name="mine")
-    failed = await ada.card("mine", lambda m: "failed" in m.text)
+    # The stage is shown as failed before the run is.
+    failed = await ada.card("mine", lambda m: "Resume" in m.buttons)
 
     answer = await ada.user.reply(await ada.user.press(failed, "Try again with at most 29 frames"))
     second = str(answer.embeds[0]["title"])
     card = await ada.card(second, lambda m: "succeeded" in m.text)
 
-    assert list(failed.buttons) == ["Resume", "Try again with at most 29 frames"]
-    assert "GPU's memory was not enough" in failed.text
+    retry = "Try again with at most 29 frames"
+    assert list(failed.buttons) == ["Details", "Log", "Resume", retry]
+    assert "GPU ran out of memory" in failed.text
     assert "2.43 GiB" in failed.text
     assert "from the start" in answer.text
-    assert "at most 29 frames" in card.text
-    assert list(card.buttons) == ["Download"]
+    assert "29 frames per training clip" in card.text
+    assert list(card.buttons) == ["Details", "Log", "Download"]
     guild = local.guilds()[0]
     assert local.runs.view(guild, "mine").run.suggestion == FewerFrames(max_frames=29)
     spec = local.runs.view(guild, second).spec

@@ -1,4 +1,4 @@
-"""A server on loopback that answers for files as the Hugging Face Hub does."""
+"""A server on loopback that serves files like the Hugging Face Hub."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ _RESOLVE = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 
 @dataclass(frozen=True)
 class Request:
-    """What the client asked for."""
+    """A request of the client."""
 
     method: str
     path: str
@@ -92,7 +92,9 @@ class _Handler(BaseHTTPRequestHandler):
         if repo in self._state.gated and token != "Bearer agreed":
             self._refuse(401 if token is None else 403, "GatedRepo")
         elif repo not in {repo for repo, _ in self._state.files}:
-            self._refuse(401, "RepoNotFound")  # so does the Hub, to say nothing of private ones
+            self._refuse(
+                401, "RepoNotFound"
+            )  # as the Hub does, which reveals nothing about private ones
         elif revision not in ("main", COMMIT):
             self._refuse(404, "RevisionNotFound")
         elif (repo, path) not in self._state.files:
@@ -146,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def hub_server() -> Generator[HubState]:
-    """Serve a Hub and, under another address, the storage of its large files."""
+    """Serve a Hub and, at another address, the storage of its large files."""
     state = HubState()
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, state)) for _ in range(2)]
     state.url, state.storage = (f"http://127.0.0.1:{server.server_port}" for server in servers)

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
-from typing import Any
 
 import pytest
 
@@ -31,7 +30,7 @@ MODEL = "wan21-i2v-720p"
 
 
 def bare(weight: WeightFile) -> WeightFile:
-    """Return the file as if nothing was known of it: the test has contents of its own."""
+    """Return the file without its known hash, because the test has other contents."""
     return WeightFile(weight.repo, weight.file)
 
 
@@ -46,11 +45,11 @@ def bare_model(name: str) -> Model:
 
 @pytest.fixture
 def files(server: HubState, monkeypatch: pytest.MonkeyPatch) -> Mapping[tuple[str, str], bytes]:
-    """Fill the Hub with what the model needs, and with what it does not."""
+    """Fill the Hub with files that the model needs, and with others."""
     for name in ("T5_TOKENIZER", "CLIP_TOKENIZER"):
         found = tuple(bare(weight) for weight in getattr(weights, name))
         monkeypatch.setattr(weights, name, found)
-    monkeypatch.setattr("training.pipeline.plan.find_model", bare_model)
+    monkeypatch.setattr("training.pipeline.runtime.find_model", bare_model)
     model = bare_model(MODEL)
     wanted = [model.vae, model.t5, model.clip_weights, model.experts[0].dit, *model.tokenizers]
     server.files = {
@@ -75,12 +74,13 @@ def stages(tmp_path: Path, server: HubState) -> Stages:
     return found
 
 
-def progress(stages: Stages, spec: RunSpec) -> dict[str, Any]:
-    key = spec.keys.progress(FETCH)
-    return json.loads(stages.local.runtime.store.read(key))
+def progress(stages: Stages, spec: RunSpec) -> dict[str, int]:
+    """Return the bytes so far and in all."""
+    told = json.loads(stages.local.runtime.store.read(spec.keys.progress(FETCH)))
+    return {name: told[name] for name in ("done", "total")}
 
 
-def test_only_what_the_model_needs_is_fetched_and_once_for_all(
+def test_only_the_files_that_a_model_needs_are_fetched_and_only_once(
     stages: Stages, server: HubState, files: Mapping[tuple[str, str], bytes]
 ) -> None:
     first = stages.begin(MODEL)
@@ -108,11 +108,18 @@ def test_only_what_the_model_needs_is_fetched_and_once_for_all(
     assert stages.state(second, FETCH).reused
 
 
+def clip_reader(engine: MusubiEngine) -> str:  # there is no checkout to ask
+    return "PyAV 14.0.1"
+
+
 @pytest.mark.usefixtures("files")
-def test_the_trainer_finds_its_tokenizers_without_the_network(stages: Stages) -> None:
+def test_the_trainer_finds_its_tokenizers_without_the_network(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MusubiEngine, "clip_reader", clip_reader)
     spec = stages.make_ready(stages.begin(MODEL))
 
-    # There is no checkout to cache with, but what it would look for is laid out.
+    # There is no checkout to cache with, but the files that it would look for are in place.
     assert stages.run(spec, StageKey("cache")) is StageStatus.FAILED
 
     environment = stages.local.runtime.planner(spec).environment()
@@ -127,7 +134,9 @@ def test_the_trainer_finds_its_tokenizers_without_the_network(stages: Stages) ->
         )
 
 
-def test_progress_is_told_in_bytes(stages: Stages, files: Mapping[tuple[str, str], bytes]) -> None:
+def test_progress_is_reported_in_bytes(
+    stages: Stages, files: Mapping[tuple[str, str], bytes]
+) -> None:
     spec = stages.begin(MODEL)
 
     stages.run(spec, FETCH)
@@ -137,7 +146,7 @@ def test_progress_is_told_in_bytes(stages: Stages, files: Mapping[tuple[str, str
     assert progress(stages, spec) == {"done": sum(sizes), "total": sum(sizes)}
 
 
-def test_a_file_that_became_shorter_since_is_fetched_again(
+def test_a_file_that_became_shorter_is_fetched_again(
     stages: Stages, files: Mapping[tuple[str, str], bytes]
 ) -> None:
     first = stages.begin(MODEL)
@@ -153,13 +162,13 @@ def test_a_file_that_became_shorter_since_is_fetched_again(
     assert stages.state(second, FETCH).note == "1 of 12 files fetched"
 
 
-def test_of_runs_that_fetch_at_once_one_fetches_and_all_know_of_it(
+def test_of_concurrent_fetches_one_downloads_and_all_show_progress(
     stages: Stages,
     server: HubState,
     files: Mapping[tuple[str, str], bytes],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    gate = Barrier(3)  # each has seen that everything is missing
+    gate = Barrier(3)  # each run has seen that everything is missing
 
     def wait_for_all(folder: Path, need_bytes: int, what: str) -> None:
         gate.wait(30)
@@ -185,13 +194,13 @@ def test_a_gated_repository_fails_the_run_with_its_page(stages: Stages, server: 
     assert stages.run(spec, FETCH) is StageStatus.FAILED
 
     state = stages.state(spec, FETCH)
-    assert "agreed to its licence" in state.cause
+    assert "requires accepting the licence" in state.cause
     assert f"{server.url}/{weights.WAN_21}" in state.fix
 
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_nothing_is_fetched_where_not_all_has_room(stages: Stages, server: HubState) -> None:
+def test_nothing_is_fetched_without_room_for_everything(stages: Stages, server: HubState) -> None:
     with small_disk(stages.local.home / "models", "64k"):
         spec = stages.begin(MODEL)
         assert stages.run(spec, FETCH) is StageStatus.FAILED

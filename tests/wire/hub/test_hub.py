@@ -1,4 +1,4 @@
-"""Weight files come from the Hub whole and checked, and an interrupted one is taken up again."""
+"""Weight files from the Hub are complete and verified, and interrupted downloads resume."""
 
 import hashlib
 import os
@@ -12,9 +12,10 @@ import pytest
 
 from tests.pipeline.disk import small_disk
 from tests.wire.hub.hub_server import COMMIT, HubState
-from training.catalogue.models import WeightFile
+from training.catalogue.models import WeightFile, find_model
 from training.errors import StageError
 from training.musubi.hub import Hub
+from training.rehearsal.engine import RehearsalEngine
 from training.remedies import ResumeRun
 
 REPO = "owner/model"
@@ -69,19 +70,20 @@ def test_a_small_file_is_checked_by_its_git_hash(
     assert hub.obtain(SMALL, tmp_path / "good", ignore).revision == COMMIT
     server.damage = True
 
-    assert "arrived damaged" in refusal(hub, SMALL, tmp_path / "bad").cause
+    assert "damaged in transit" in refusal(hub, SMALL, tmp_path / "bad").cause
 
 
 _DOWNLOAD = """
 import sys
 from pathlib import Path
-from training.catalogue.models import WeightFile
+from training.catalogue.models import WeightFile, find_model
 from training.musubi.hub import Hub
+from training.rehearsal.engine import RehearsalEngine
 Hub().obtain(WeightFile(sys.argv[1], sys.argv[2]), Path(sys.argv[3]), lambda here: None)
 """
 
 
-def test_a_killed_download_goes_on_where_it_stopped(
+def test_a_killed_download_continues_where_it_stopped(
     hub: Hub, server: HubState, tmp_path: Path
 ) -> None:
     target = tmp_path / "base.safetensors"
@@ -106,9 +108,7 @@ def test_a_killed_download_goes_on_where_it_stopped(
     assert [path.name for path in tmp_path.iterdir()] == ["base.safetensors"]
 
 
-def test_a_download_that_is_told_to_stop_keeps_what_it_has(
-    hub: Hub, server: HubState, tmp_path: Path
-) -> None:
+def test_a_stopped_download_keeps_what_it_has(hub: Hub, server: HubState, tmp_path: Path) -> None:
     class StoppedError(Exception):
         pass
 
@@ -124,7 +124,7 @@ def test_a_download_that_is_told_to_stop_keeps_what_it_has(
     assert (tmp_path / "base").read_bytes() == LARGE
 
 
-def test_what_was_begun_of_another_content_is_not_continued(
+def test_a_partial_download_of_other_content_is_not_continued(
     hub: Hub, server: HubState, tmp_path: Path
 ) -> None:
     (tmp_path / f".base.{'0' * 16}.partial").write_bytes(b"of an older commit")
@@ -135,11 +135,11 @@ def test_what_was_begun_of_another_content_is_not_continued(
     assert [path.name for path in tmp_path.iterdir()] == ["base"]
 
 
-def test_a_damaged_part_is_found_out_and_fetched_again(
+def test_a_damaged_part_is_detected_and_fetched_again(
     hub: Hub, server: HubState, tmp_path: Path
 ) -> None:
     server.damage = True
-    assert "arrived damaged" in refusal(hub, WEIGHT, tmp_path / "base").cause
+    assert "damaged in transit" in refusal(hub, WEIGHT, tmp_path / "base").cause
     server.damage = False
 
     hub.obtain(WEIGHT, tmp_path / "base", ignore)
@@ -147,14 +147,14 @@ def test_a_damaged_part_is_found_out_and_fetched_again(
     assert server.gets()[-1].range is None
 
 
-def test_a_file_that_is_not_the_catalogues_is_refused_before_it_is_fetched(
+def test_a_file_with_another_hash_than_the_catalogues_is_refused_before_the_download(
     hub: Hub, server: HubState, tmp_path: Path
 ) -> None:
     pinned = WeightFile(REPO, WEIGHT.file, sha256="0" * 64)
 
     error = refusal(hub, pinned, tmp_path / "base")
 
-    assert "is not the file of the catalogue" in error.cause
+    assert "is not the file in the catalogue" in error.cause
     assert not server.gets()
 
 
@@ -183,7 +183,7 @@ def test_a_gated_file_names_the_licence_and_the_token(
 
     error = refusal(hub, WEIGHT, tmp_path / "base")
 
-    assert "agreed to its licence" in error.cause
+    assert "requires accepting the licence" in error.cause
     assert f"{server.url}/{REPO}" in error.fix
     assert "HF_TOKEN" in error.fix
     assert "https://huggingface.co/settings/tokens" in error.fix
@@ -192,12 +192,12 @@ def test_a_gated_file_names_the_licence_and_the_token(
 @pytest.mark.parametrize(
     ("weight", "cause", "fix"),
     [
-        (WeightFile("owner/none", "a"), "no repository owner/none", "HF_TOKEN"),
+        (WeightFile("owner/none", "a"), "repository owner/none does not exist", "HF_TOKEN"),
         (WeightFile(REPO, "a", revision="v9"), "no revision v9", "/owner/model/commits/main"),
         (WeightFile(REPO, "none"), "no file none at main", "/owner/model/tree/main"),
     ],
 )
-def test_what_is_not_there_is_named_with_the_page_to_look_at(
+def test_a_missing_file_is_named_with_the_page_to_look_at(
     weight: WeightFile, cause: str, fix: str, hub: Hub, tmp_path: Path
 ) -> None:
     error = refusal(hub, weight, tmp_path / "base")
@@ -206,16 +206,16 @@ def test_what_is_not_there_is_named_with_the_page_to_look_at(
     assert fix in error.fix
 
 
-def test_a_token_that_is_none_says_so(hub: Hub, server: HubState, tmp_path: Path) -> None:
+def test_an_invalid_token_is_reported(hub: Hub, server: HubState, tmp_path: Path) -> None:
     server.refusal = (401, "Invalid credentials in Authorization header")
 
     error = refusal(hub, WEIGHT, tmp_path / "base")
 
-    assert "does not accept the HF_TOKEN" in error.cause
+    assert "rejected the HF_TOKEN" in error.cause
     assert "https://huggingface.co/settings/tokens" in error.fix
 
 
-def test_a_link_of_the_storage_that_ran_out_is_no_matter_of_the_token(
+def test_an_expired_storage_link_does_not_blame_the_token(
     hub: Hub, server: HubState, tmp_path: Path
 ) -> None:
     server.link_ends = True
@@ -229,7 +229,7 @@ def test_a_link_of_the_storage_that_ran_out_is_no_matter_of_the_token(
     assert (tmp_path / "base").read_bytes() == LARGE
 
 
-def test_a_hub_in_trouble_is_asked_again_later(hub: Hub, server: HubState, tmp_path: Path) -> None:
+def test_a_failing_hub_is_retried_later(hub: Hub, server: HubState, tmp_path: Path) -> None:
     server.refusal = (503, "down")
 
     error = refusal(hub, WEIGHT, tmp_path / "base")
@@ -238,7 +238,7 @@ def test_a_hub_in_trouble_is_asked_again_later(hub: Hub, server: HubState, tmp_p
     assert "in a few minutes" in error.fix
 
 
-def test_a_hub_that_cannot_be_reached_says_so(tmp_path: Path) -> None:
+def test_an_unreachable_hub_is_reported(tmp_path: Path) -> None:
     nobody = "http://127.0.0.1:9"  # the discard port
 
     error = refusal(Hub(nobody, is_patient=False), WEIGHT, tmp_path / "base")
@@ -248,19 +248,19 @@ def test_a_hub_that_cannot_be_reached_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_disk_without_room_is_found_before_anything_is_fetched(
+def test_a_full_disk_is_reported_before_anything_is_fetched(
     hub: Hub, server: HubState, tmp_path: Path
 ) -> None:
     with small_disk(tmp_path / "disk", "10m"):
         error = refusal(hub, WEIGHT, tmp_path / "disk" / "base")
 
-    assert "left, and split_files/base.safetensors needs 25 MB" in error.cause
+    assert "left, and split_files/base.safetensors needs 24 MiB" in error.cause
     assert "Free space" in error.fix
     assert not server.gets()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_disk_that_fills_up_names_itself_and_keeps_what_came(
+def test_a_disk_that_fills_up_is_reported_and_keeps_what_arrived(
     hub: Hub, server: HubState, tmp_path: Path
 ) -> None:
     folder = tmp_path / "disk"
@@ -285,3 +285,30 @@ def wait_for(folder: Path, size_bytes: int) -> None:
     deadline = time.monotonic() + 30
     while sum(path.stat().st_size for path in folder.iterdir()) < size_bytes:
         assert time.monotonic() < deadline
+
+
+def test_a_rehearsal_refuses_a_file_that_a_real_run_could_not_download(
+    hub: Hub, tmp_path: Path
+) -> None:
+    missing = WeightFile(REPO, "no/such.safetensors")
+    expected = refusal(hub, missing, tmp_path / "real")
+
+    with pytest.raises(StageError) as caught:
+        RehearsalEngine(hub).extent(missing, tmp_path / "rehearsed")
+
+    assert caught.value.args == expected.args
+    assert "has no file no/such.safetensors" in caught.value.cause
+
+
+def test_a_rehearsal_downloads_nothing_and_asks_for_no_file_of_the_catalogue(
+    hub: Hub, server: HubState, tmp_path: Path
+) -> None:
+    engine = RehearsalEngine(hub)
+
+    assert engine.extent(WEIGHT, tmp_path / "own").size_bytes == 0
+    asked = len(server.requests)
+    for weight in find_model("wan22-i2v-lightning").weight_files:
+        assert engine.extent(weight, tmp_path / "known").size_bytes == 0
+
+    assert asked == 1
+    assert len(server.requests) == asked

@@ -1,4 +1,4 @@
-"""People who type one command after the other while the bot comes and goes, for tests."""
+"""Types commands one after the other while copies of the bot come and go, for tests."""
 
 import asyncio
 from collections import Counter
@@ -6,16 +6,24 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from bot.sandbox.client.user import NoResponseError
+import pytest
+
+from bot.sandbox import interactions
+from bot.sandbox.client import NoResponseError
 from bot.sandbox.server import SandboxServer
 from bot.sandbox.wire import Json
 from bot.sandbox.world.attachments import FilePart
 from tests.wire.bot.chat import Chat, is_card
+from tests.wire.modal.loopback.api import PATIENCE_SECONDS
+
+# Discord gives up after 3 s. A busy machine may take longer, and a command that no copy of the bot
+# has received is given up at any time.
+ANSWER_SECONDS = 20.0
 
 
 @dataclass
 class Asked:
-    """What came of commands that were typed.
+    """The outcome of typed commands.
 
     Attributes:
         answered: Seconds of the loop's clock at which the answered ones were typed.
@@ -28,9 +36,9 @@ class Asked:
     acknowledgements: Counter[str] = field(default_factory=Counter[str])
 
     async def until_answered(self) -> None:
-        """Wait until a command is answered that was typed from now on."""
+        """Wait until a command typed from now on is answered."""
         now = asyncio.get_running_loop().time()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while max(self.answered, default=now) <= now:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)  # whoever types tells nobody
 
@@ -57,7 +65,7 @@ async def asking(server: SandboxServer, chat: Chat, every: float = 0.1) -> Async
 
     server.interactions.answer = answer
     is_over = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
+    async with _patience(), asyncio.TaskGroup() as group:
         typing = group.create_task(_repeat(lambda: group.create_task(ask()), is_over, every))
         try:
             yield asked
@@ -65,6 +73,13 @@ async def asking(server: SandboxServer, chat: Chat, every: float = 0.1) -> Async
             is_over.set()
             await typing
     server.interactions.answer = take
+
+
+@asynccontextmanager
+async def _patience() -> AsyncGenerator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interactions, "ANSWER_SECONDS", ANSWER_SECONDS)
+        yield
 
 
 async def _repeat(begin: Callable[[], object], is_over: asyncio.Event, every: float) -> None:

@@ -1,4 +1,4 @@
-"""A server that does what the bot must not: it blocks its event loop with a call of Modal."""
+"""A server that does what the bot must not: it blocks its event loop with a call to Modal."""
 
 import modal
 

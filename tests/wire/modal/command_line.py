@@ -1,4 +1,4 @@
-"""`lorabot` in this process, and as one of its own where the client must start anew."""
+"""`lorabot` in this process, or in a separate one if the client must start again."""
 
 import io
 import json
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 
 @dataclass(frozen=True)
 class Result:
-    """What a command line printed and how it ended."""
+    """The output and exit code of a command line."""
 
     code: int
     out: str

@@ -1,4 +1,4 @@
-"""Control planes for tests, and the client of this process led to them."""
+"""Control planes for tests, with this process's client connected to them."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -28,14 +28,14 @@ def _in_use(state: Path) -> Generator[Loopback]:
 
 @pytest.fixture
 def loopback(tmp_path: Path) -> Iterator[Loopback]:
-    """A control plane of the test's own."""
+    """A control plane for one test."""
     with _in_use(tmp_path / "modal") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
-    """One control plane for tests of a module that do not get into each other's way."""
+    """One control plane for the tests of a module that do not disturb each other."""
     with _in_use(tmp_path_factory.mktemp("shared") / "modal") as running:
         yield running
 
@@ -48,7 +48,7 @@ def deployed(shared: Loopback, tmp_path_factory: pytest.TempPathFactory) -> Inst
 
 @pytest.fixture
 def installation(deployed: Installation) -> Iterator[Installation]:
-    """The module's deployment, with nothing at work in it before and after a test."""
+    """The module's deployment, idle before and after each test."""
     yield deployed
     deployed.hurry()
     deployed.settle()

@@ -1,4 +1,4 @@
-"""How many RPCs a piece of work takes, and who asks."""
+"""Counts the RPCs of a piece of work by caller."""
 
 from collections import Counter
 from collections.abc import Generator
@@ -31,6 +31,7 @@ def counted(loopback: Loopback) -> Generator[dict[str, Counter[str]]]:
         listeners.remove(listen)
 
 
-def total(found: dict[str, Counter[str]]) -> int:
-    """Return how many RPCs there were."""
-    return sum(counter.total() for counter in found.values())
+def total(found: dict[str, Counter[str]], *prefixes: str) -> int:
+    """Return how many RPCs there were whose names begin with one of the prefixes."""
+    each = (item for counter in found.values() for item in counter.items())
+    return sum(count for name, count in each if name.startswith(prefixes))

@@ -1,4 +1,4 @@
-"""A store with the runs and datasets of months, put there in a few uploads, for tests."""
+"""Fills a store with months of runs and datasets in a few uploads, for tests."""
 
 import tempfile
 from datetime import UTC, datetime, timedelta
@@ -46,12 +46,12 @@ def _name(number: int) -> str:
 def _spec(hosted: Hosting, number: int) -> RunSpec:
     created_at = _BEGAN - timedelta(hours=number)
     asked = {"name": _name(number), "guild": hosted.guild, "channel": hosted.channel}
-    asked |= {"requested_by": hosted.owner, "created_at": created_at}
+    asked |= {"requested_by": hosted.place.owner, "created_at": created_at}
     return specs.spec("wan21-t2v-1-3b").model_copy(update=asked)
 
 
 def _write_run(root: Path, spec: RunSpec, *, is_open: bool) -> None:
-    """Write the files that a run of five stages leaves, or one that trains."""
+    """Write the files of a finished run of five stages, or of a run that trains."""
     folder = root / spec.name
     for number, key in enumerate(stage_keys(spec), 1):
         submitted = ev.StageEvent(

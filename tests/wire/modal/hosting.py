@@ -12,12 +12,13 @@ import modal
 import pytest
 
 from bot.hosting.modal import ModalInstallation
-from bot.sandbox.client.user import SandboxUser
+from bot.sandbox.client import SandboxUser
 from bot.sandbox.server import SandboxServer
+from bot.service.links import LinkSigner
 from bot.settings import Settings as BotSettings
-from tests import specs
+from tests.wire.bot.added_runs import add_run, add_trained_run, place_of
 from tests.wire.bot.chat import ROLE, Chat
-from tests.wire.modal.loopback.api import Loopback
+from tests.wire.modal.loopback.api import PATIENCE_SECONDS, Loopback
 from tests.wire.modal.loopback.container import Container
 from tests.wire.modal.loopback.settings import Settings
 from training.deployment.names import Deployment
@@ -28,7 +29,6 @@ from training.runs.spec import RunSpec
 from training.store_keys import RunKeys
 
 ROOT = Path(__file__).parents[3]
-READY_SECONDS = 90.0
 
 
 class Hosting:
@@ -44,11 +44,16 @@ class Hosting:
     def __init__(self, loopback: Loopback, server: SandboxServer) -> None:
         self.loopback, self.server = loopback, server
         self.deployment = Deployment(name="hosted", engine="rehearsal")
-        self.guild, self.channel, self.owner = _places(server)
+        self.place = place_of(server)
+        self.guild, self.channel = self.place.guild, self.place.channel
 
     @cached_property
     def runtime(self) -> ModalInstallation:
         return ModalInstallation(BotSettings(team_role=ROLE), self.deployment)
+
+    def signer(self) -> LinkSigner:
+        """Return what makes the links of the deployed bot."""
+        return LinkSigner(self.runtime.link_secret(), self.loopback.public_url("Bot"))
 
     def create_secret(self, **variables: str) -> None:
         """Store the secret of the bot, by default with its token."""
@@ -62,6 +67,12 @@ class Hosting:
         told |= {"LORABOT_EDIT_SECONDS": "0.3", **env}
         return self.loopback.deploy("module:bot.modal_app", env=told, cwd=ROOT, strategy=strategy)
 
+    def deploy_stages(self) -> None:
+        """Deploy what trains runs, which most tests of the bot do without."""
+        self.loopback.create_secret(self.deployment.hub_secret, {"HF_TOKEN": "hf_loopback"})
+        told = {name: text for name, text in self.deployment.variables().items() if text}
+        self.loopback.deploy("module:training.modal_app", env=told, cwd=ROOT)
+
     def wait_until_it_serves(self, *, except_for: tuple[Container, ...] = ()) -> Container:
         """Wait until a copy serves that is none of those, and all others are gone."""
         known = {its.id for its in except_for}
@@ -71,9 +82,7 @@ class Hosting:
             bots = [its for its in living() if its.name == "Bot"]
             return bots if len(bots) == 1 and bots[0].is_serving else []
 
-        self.loopback.wait_for(
-            lambda: [its for its in serving() if its.id not in known], READY_SECONDS
-        )
+        self.loopback.wait_for(lambda: [its for its in serving() if its.id not in known])
         return self.bots()[-1]
 
     def bots(self, *, ended: bool = False) -> list[Container]:
@@ -87,7 +96,7 @@ class Hosting:
         return self.wait_until_it_serves()
 
     def watch(self) -> tuple[str | None, str]:
-        """Run the watchdog as its schedule does; return how it ended and all it ever printed."""
+        """Run the watchdog as the tick does; return its result and its whole output."""
         call = self.loopback.fire_cron("watch")
         calls = self.loopback.plane.calls.calls
         self.loopback.wait_for(lambda: calls[call].finished_at is not None)
@@ -95,30 +104,23 @@ class Hosting:
         return outcome, self.loopback.logs("watch")
 
     def wait_until_card_is_noted(self) -> None:
-        """Wait until the store holds where a card is: the next copy goes on with that one."""
-        gives_up_at = time.monotonic() + READY_SECONDS
+        """Wait until the store has the place of a card, so that the next copy continues it."""
+        gives_up_at = time.monotonic() + PATIENCE_SECONDS
         while not self.runtime.runtime.store.names("bot/cards"):
             if time.monotonic() > gives_up_at:
                 raise TimeoutError("no card was noted")
-            time.sleep(0.05)  # a Volume tells nobody of what is stored
+            time.sleep(0.05)  # a Volume announces no changes
 
     def add_run(self, name: str, *events: Event) -> RunSpec:
-        """Store an open run, as if it had been started, with what happened to it."""
-        asked = {"name": name, "guild": self.guild, "channel": self.channel}
-        asked |= {"requested_by": self.owner, "created_at": datetime.now(UTC)}
-        found = specs.spec("wan21-t2v-1-3b").model_copy(update=asked)
-        store = self.runtime.runtime.store
-        store.write(RunKeys(self.guild, name).open, b"")
-        store.write(RunKeys(self.guild, name).unannounced, b"")
-        report = specs.report().model_dump_json().encode()
-        store.write(RunKeys(self.guild, name).report, report)
-        for event in events:
-            self.append(name, event)
-        store.write(RunKeys(self.guild, name).spec, found.model_dump_json().encode())
-        return found
+        """Store an open run with these events, as if it had been started."""
+        return add_run(self.runtime, self.place, name, *events)
+
+    def add_trained_run(self, name: str, content: bytes) -> str:
+        """Store a run with one checkpoint, and return the key of its file."""
+        return add_trained_run(self.runtime, self.place, name, content)
 
     def append(self, name: str, event: Event) -> None:
-        """Have something happen to a run."""
+        """Append an event to a run."""
         log = self.runtime.runtime.log(self.guild, name)
         log.append(Writer(name=ADVANCE, attempt=1), event)
 
@@ -134,9 +136,9 @@ async def hosting(folder: Path, settings: Settings | None = None) -> AsyncGenera
     server = SandboxServer(folder / "sandbox")
     await server.start()
     try:
-        with _in_use(folder / "modal", settings or Settings()) as loopback:
+        with control_plane(folder / "modal", settings or Settings()) as loopback:
             yield Hosting(loopback, server)
-            await asyncio.to_thread(_close_client)  # one for the process
+            await asyncio.to_thread(close_client)  # one for the process
             loopback.check()
     finally:
         await server.stop()
@@ -145,28 +147,20 @@ async def hosting(folder: Path, settings: Settings | None = None) -> AsyncGenera
 
 @asynccontextmanager
 async def person(server: SandboxServer, name: str = "Ada") -> AsyncGenerator[Chat]:
-    """Let somebody sit down at the chat."""
+    """Open the chat for a person."""
     async with SandboxUser(server.page_url, user=name) as user:
         yield Chat(user)
 
 
 @contextmanager
-def _in_use(folder: Path, settings: Settings) -> Generator[Loopback]:
+def control_plane(folder: Path, settings: Settings) -> Generator[Loopback]:
+    """Run a control plane; this process's client is led to it."""
     with Loopback(folder, settings) as running, pytest.MonkeyPatch.context() as environment:
         for name, value in running.client_env().items():
             environment.setenv(name, value)
         yield running
 
 
-def _close_client() -> None:
+def close_client() -> None:
+    """Close the only client of this process: the next test may have another control plane."""
     modal.Client.from_env().close()
-
-
-def _places(server: SandboxServer) -> tuple[str, str, str]:
-    """Return the ids of Ada's server, of the channel in it, and of Ada."""
-    world = server.world
-    (guild,) = (its for its in world.guilds.values() if its["name"] == "Studio A")
-    channels = world.channels_of(guild["id"])
-    (channel,) = (its for its in channels if its["name"] == "training")
-    (ada,) = (its for its in world.users.values() if its.get("global_name") == "Ada")
-    return guild["id"], channel["id"], ada["id"]

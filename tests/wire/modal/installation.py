@@ -1,15 +1,17 @@
-"""A deployment of the stages on the loopback, as the bot uses it: runs started and followed."""
+"""A deployment of the stages on the loopback: starts and follows runs as the bot does."""
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
 
 from storage.local.run_index import SqliteRunIndex
 from storage.local.store import FolderStore
 from storage.modal.runtime import ModalRuntime, open_runtime
 from tests.media import guide_files, write_zip
-from tests.wire.modal.loopback.api import Loopback
+from tests.wire.modal.loopback.api import PATIENCE_SECONDS, Loopback
 from tests.wire.modal.loopback.container import Container
 from training.deployment.names import (
     APP_VARIABLE,
@@ -24,9 +26,10 @@ from training.pipeline.advance import open_runs
 from training.pipeline.run_view import RunView
 from training.registry.dataset_draft import Upload
 from training.registry.datasets import Datasets
+from training.rehearsal.hold import CACHING, TRAINING
 from training.runs.event_log import RunLog
 from training.runs.events import Event
-from training.runs.spec import TrainRequest
+from training.runs.spec import ExpertChoice, TrainRequest
 from training.runs.state import Run, StageState
 from training.store_keys import Area, RunKeys
 from training.vocabulary import StageKey
@@ -34,10 +37,18 @@ from training.vocabulary import StageKey
 GUILD = "1"
 ROOT = Path(__file__).parents[3]
 REQUESTER = Requester(guild=GUILD, by="7", channel="5")
-SLOW = "LORABOT_STEP_DELAY"
+Held = Literal["caching", "training"]
+HOLDS: Mapping[Held, str] = MappingProxyType({"caching": CACHING, "training": TRAINING})
+NO_ENV: Mapping[str, str] = MappingProxyType({})
+# Events of stages wait for the next write, however long that takes on a busy machine.
+PATIENT: Mapping[str, str] = MappingProxyType({"LORABOT_WRITE_SECONDS": "2400"})
 SMALL = "wan21-t2v-1-3b"  # one expert, nothing to merge
-DEADLINE_SECONDS = 240.0  # of a machine on which much else runs
 _LOOK_SECONDS = 0.1
+
+
+def slow_steps(seconds: float) -> Mapping[str, str]:
+    """Return the environment in which each training step takes so much longer."""
+    return {"LORABOT_STEP_DELAY": str(seconds)}
 
 
 @dataclass(frozen=True)
@@ -45,11 +56,13 @@ class Installation:
     """One deployment with the dataset `annika`.
 
     Attributes:
+        hold: While this file exists, runs that were started to be held wait.
         env: What the deploy is told beside the loopback's address.
         seen: The most that was ever seen of each event file.
     """
 
     loopback: Loopback
+    hold: Path
     env: Mapping[str, str]
     parts: ModalRuntime
     runs: Runs
@@ -60,20 +73,45 @@ class Installation:
         self.loopback.deploy("module:training.modal_app", env=self.env, cwd=ROOT)
 
     def start(
-        self, model: str = SMALL, *, name: str | None = None, delay: float = 0.0, **settings: str
+        self,
+        model: str = SMALL,
+        *,
+        name: str | None = None,
+        held: Held | None = None,
+        env: Mapping[str, str] = NO_ENV,
+        gpu: str | None = None,
+        expert: ExpertChoice = "both",
+        **settings: str,
     ) -> str:
-        """Start a run of two short epochs; each step takes `delay` seconds longer."""
-        self.loopback.settings.container_env = {SLOW: str(delay)} if delay else {}
+        """Start a run of two short epochs.
+
+        Args:
+            model: What it trains.
+            name: Of the run.
+            held: What waits until `hurry`: caching after its first sample, or training one step
+                after it has first saved its state.
+            env: What containers that start from now on find in their environment.
+            gpu: A GPU that is asked for.
+            expert: Which experts are trained.
+            settings: Others of its settings.
+        """
+        if held is not None:
+            self.hold.touch()
+            env = {HOLDS[held]: str(self.hold), **env}
+        self.loopback.settings.container_env = env
         request = TrainRequest(
             model=model,
             dataset="annika",
             name=name,
+            gpu=gpu,
+            expert=expert,
             settings={"epochs": "2", "save_every": "1", **settings},
         )
         return self.runs.start(request, REQUESTER, "rehearsal").name
 
     def hurry(self) -> None:
-        """Have the containers that start from now on train without a pause."""
+        """Let what is held go on, and containers that start from now on train without pauses."""
+        self.hold.unlink(missing_ok=True)
         self.loopback.settings.container_env = {}
 
     def cancel(self, run: str) -> None:
@@ -85,7 +123,7 @@ class Installation:
         self.loopback.fire_cron("tick")
 
     def run(self, name: str) -> Run:
-        """Return a run as its files have it, read past Modal's interface and so not counted."""
+        """Return a run read directly from its files, which counts no RPC."""
         for path in (self.committed("runs") / RunKeys(GUILD, name).events).glob("*.jsonl"):
             self.seen[path] = max(self.seen.get(path, b""), path.read_bytes(), key=len)
         return self.log(name).load()
@@ -95,7 +133,7 @@ class Installation:
         return self.log(name).events()
 
     def stage(self, name: str, key: StageKey) -> StageState:
-        """Return how a stage stands."""
+        """Return the state of a stage."""
         return self.run(name).stage(key)
 
     def log(self, name: str) -> RunLog:
@@ -127,7 +165,7 @@ class Installation:
         return Deployment.from_env(self.env)
 
     def until(
-        self, name: str, reached: Callable[[Run], object], seconds: float = DEADLINE_SECONDS
+        self, name: str, reached: Callable[[Run], object], seconds: float = PATIENCE_SECONDS
     ) -> Run:
         """Wait until a run is where the test wants it.
 
@@ -141,12 +179,12 @@ class Installation:
                 return run
             if run.status.is_final:
                 break
-            # A file that is replaced tells nobody.
+            # Replacing a file announces nothing.
             time.sleep(_LOOK_SECONDS)
         raise AssertionError(f"{name} never got there: {self.run(name)}\n{self.loopback.logs()}")
 
-    def finish(self, name: str, seconds: float = DEADLINE_SECONDS) -> Run:
-        """Wait until a run has ended and nothing works for it any more."""
+    def finish(self, name: str, seconds: float = PATIENCE_SECONDS) -> Run:
+        """Wait until a run has ended and no container works on it."""
         run = self.until(name, lambda run: run.status.is_final, seconds)
         self.settle()
         return run
@@ -159,8 +197,7 @@ class Installation:
             lambda: (
                 all(call.finished_at is not None for call in calls.values())
                 and not any(its.inputs for its in scheduler.living_all())
-            ),
-            DEADLINE_SECONDS,
+            )
         )
 
     def open_runs(self) -> list[tuple[str, str]]:
@@ -195,7 +232,7 @@ def install(loopback: Loopback, folder: Path, name: str, *, gpu_stages: int = 4)
     loopback.create_secret(HUB_SECRET, {"HF_TOKEN": "hf_loopback"})
     parts = open_runtime(Deployment.from_env(env))
     runs = Runs(parts.runtime, SqliteRunIndex(folder / f"{name}.sqlite"))
-    installation = Installation(loopback, env, parts, runs)
+    installation = Installation(loopback, folder / f"{name}.hold", env, parts, runs)
     installation.deploy()
     archive = write_zip(folder / "annika.zip", guide_files(images=2, clips=1, frames=49))
     upload = Upload(archive=archive, by="7", file_name="annika.zip")

@@ -1,4 +1,4 @@
-"""What holds at the end of every run on Modal, whatever was killed in its middle."""
+"""What must hold at the end of every run on Modal, whatever was killed during it."""
 
 import json
 import pickle
@@ -29,28 +29,31 @@ from training.runs.training_events import CheckpointSaved, StateSaved
 from training.store_keys import RunKeys
 from training.vocabulary import ExpertName, StageKey
 
-WITH_GPU = ("cache", "cache_small", "train", "train_small")
+WITH_GPU = (
+    *("cache", "cache_small", "cache_chosen"),
+    *("train", "train_small", "train_chosen"),
+)
 ENDS: Mapping[type, str] = {
     StageSucceeded: StageStatus.SUCCEEDED,
     StageFailed: StageStatus.FAILED,
     StageStopped: StageStatus.INTERRUPTED,
 }
-# What a function returns that found its work to be another's.
-IDLE = ("in other hands", "nothing to do")
+# The result of a function that found that another one does the work.
+IDLE = ("taken by another", "nothing to do")
 
 
 @dataclass(frozen=True)
 class Execution:
-    """One execution of a stage's Function in one container, by the platform's own record."""
+    """One execution of a stage's Function in one container, by the platform's own record.
+
+    Attributes:
+        worked: Whether it did anything beyond finding nothing to do.
+    """
 
     call: Call
     attempt: Attempt
     returned: object
-
-    @property
-    def worked(self) -> bool:
-        """Whether it did more than to find that there is nothing to do."""
-        return self.returned not in IDLE
+    worked: bool
 
     @property
     def stage(self) -> tuple[str, StageKey]:
@@ -59,7 +62,7 @@ class Execution:
 
 
 def check(installation: Installation, *names: str) -> None:
-    """Fail unless all holds that must hold when these runs have ended.
+    """Check all invariants of these ended runs.
 
     Raises:
         AssertionError: Naming what does not.
@@ -80,7 +83,7 @@ def check(installation: Installation, *names: str) -> None:
 
 
 def check_nothing_is_lost(installation: Installation, run: Run) -> None:
-    """What was written once is there, checkpoints are whole, and the bot sees all of it."""
+    """Check that written files exist, checkpoints are complete, and the bot sees all of them."""
     for path, data in installation.seen.items():
         assert path.read_bytes().startswith(data), f"{path.name} lost events"
     folder = installation.committed("runs") / RunKeys(GUILD, run.spec.name).folder
@@ -98,7 +101,7 @@ def check_nothing_is_lost(installation: Installation, run: Run) -> None:
 
 
 def check_every_step_counts_once(installation: Installation, run: Run, expert: ExpertName) -> None:
-    """Every optimizer step is there, and an attempt took none twice."""
+    """Check that every optimizer step exists and no attempt took one twice."""
     key = StageKey("train", expert)
     for attempt in range(1, run.stage(key).attempt + 1):
         file = RunKeys(GUILD, run.spec.name).metrics(key, attempt)
@@ -122,14 +125,14 @@ def executions(installation: Installation) -> list[Execution]:
         if call.function.name not in ("advance", "tick", "clean_up")
     }
     return [
-        Execution(_call(inputs[its.input_id]), its, _returned(inputs[its.input_id], its))
+        _execution(installation, inputs[its.input_id], its)
         for its in loopback.journal
         if its.input_id in inputs
     ]
 
 
 def check_one_at_a_time(installation: Installation, found: Iterable[Execution]) -> None:
-    """No two executions worked on one stage and expert at the same time."""
+    """Check that no two executions worked on one stage and expert at the same time."""
     by_stage: Mapping[tuple[str, StageKey], list[Execution]] = defaultdict(list)
     for execution in found:
         if execution.worked:
@@ -154,7 +157,7 @@ def most_on_gpus(found: Iterable[Execution]) -> int:
 
 
 def check_every_end_is_told(installation: Installation, found: Iterable[Execution]) -> None:
-    """How an execution ended, by what it returned to Modal, stands in the run's log."""
+    """Check that the run's log records how each execution ended."""
     for execution in found:
         if not execution.worked or execution.returned is None:
             continue
@@ -169,21 +172,21 @@ def check_every_end_is_told(installation: Installation, found: Iterable[Executio
 
 
 def check_gpus(installation: Installation) -> None:
-    """Nothing but caching and training held a GPU, and all are free."""
+    """Check that only caching and training held GPUs, and that all GPUs are free."""
     holds = installation.loopback.gpu_log
     assert {hold.function for hold in holds} <= set(WITH_GPU)
     assert [hold for hold in holds if hold.released is None] == []
 
 
 def check_nothing_is_left(installation: Installation) -> None:
-    """No process works on that was started for a stage."""
+    """Check that no process of a stage is left."""
     root = str(installation.loopback.plane.launcher.folder)
     found = [_line(process) for process in psutil.process_iter()]
     assert [line for line in found if root in line and "training.rehearsal" in line] == []
 
 
 def started_attempts(installation: Installation, name: str, key: StageKey) -> list[int]:
-    """Return the attempts of a stage that began to work, in the order in which they did."""
+    """Return the attempts of a stage that started to work, in that order."""
     found = [
         its
         for its in _stage_events(installation, name)
@@ -193,7 +196,7 @@ def started_attempts(installation: Installation, name: str, key: StageKey) -> li
 
 
 def resumed_step(installation: Installation, run: str, attempt: int) -> int:
-    """Return the step that an attempt went on from; 0 when it began anew."""
+    """Return the step that an attempt continued from; 0 if it started from the beginning."""
     found = (its for its in _stage_events(installation, run) if its.key.stage == "train")
     started = (its.body for its in found if its.attempt == attempt)
     return max(its.resumed_step or 0 for its in started if isinstance(its, StageStarted))
@@ -222,10 +225,37 @@ def _check_published(installation: Installation, run: Run, expert: ExpertName) -
         assert file_sha256(folder / name) == facts["sha256"], f"{name} is not what was published"
 
 
-def _call(work: Input) -> Call:
+def call_of(work: Input) -> Call:
+    """Return the call that a stage's Function was given."""
     assert work.message.data_format == api_pb2.DATA_FORMAT_PICKLE
     (facts,), _ = pickle.loads(work.message.args)
     return from_plain(facts)
+
+
+def _execution(installation: Installation, work: Input, attempt: Attempt) -> Execution:
+    call, returned = call_of(work), _returned(work, attempt)
+    worked = returned not in IDLE
+    if returned is None:  # it was killed, perhaps before it had found anything
+        worked = _began(installation, call, attempt)
+    return Execution(call, attempt, returned, worked)
+
+
+def _began(installation: Installation, call: Call, attempt: Attempt) -> bool:
+    """Return whether an execution was registered for its call and reported its start."""
+    if installation.parts.records.spawned(call.name) != attempt.call_id:
+        return False
+    told = [
+        _monotonic(event)
+        for event in _stage_events(installation, call.run)
+        if isinstance(event.body, StageStarted)
+        and (event.key, event.attempt) == (call.key, call.attempt)
+    ]
+    return any(attempt.started <= at <= (attempt.ended or float("inf")) for at in told)
+
+
+def _monotonic(event: StageEvent) -> float:
+    """Return the time of an event, by the clock of the platform's record."""
+    return event.at.timestamp() - (time.time() - time.monotonic())
 
 
 def _returned(work: Input, attempt: Attempt) -> object:
@@ -248,11 +278,10 @@ def _ended(installation: Installation, execution: Execution) -> float:
     A container takes a moment to exit; the next attempt may begin with the last word.
     """
     ends = [execution.attempt.ended or float("inf")]
-    since_start = time.time() - time.monotonic()
     for event in _stage_events(installation, execution.call.run):
         if not isinstance(event.body, StageSucceeded | StageFailed | StageStopped):
             continue
         if (event.key, event.attempt) == (execution.call.key, execution.call.attempt):
-            told = event.at.timestamp() - since_start
+            told = _monotonic(event)
             ends += [told] if told >= execution.attempt.started else []
     return min(ends)

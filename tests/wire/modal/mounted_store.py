@@ -1,4 +1,4 @@
-"""A store in a container of the loopback, called from a test: files lie where both see them."""
+"""A store in a container of the loopback, called from a test; both see its files."""
 
 import uuid
 from collections.abc import Callable
@@ -14,7 +14,7 @@ APP = ROOT / "tests/wire/modal/store_app.py"
 
 
 class _Asked:
-    """Has every method called in the container."""
+    """Calls every method in the container."""
 
     def __init__(self) -> None:
         self._ask = deployed("store", "ask")

@@ -26,7 +26,6 @@ from training.deployment.names import Deployment
 
 ROOT = Path(__file__).parents[3]
 GPUS = 2
-READY_SECONDS = 120.0
 
 
 @asynccontextmanager
@@ -78,15 +77,13 @@ def _deploy(loopback: Loopback, server: SandboxServer) -> ModalInstallation:
     loopback.create_secret(deployment.discord_secret, {"LORABOT_DISCORD_TOKEN": server.bot_token})
     for module in ("training.modal_app", "bot.modal_app"):
         loopback.deploy(f"module:{module}", env=told, cwd=ROOT)
-    loopback.wait_for(
-        lambda: any(one.is_serving for one in loopback.plane.scheduler.living_all()), READY_SECONDS
-    )
+    loopback.wait_for(lambda: any(one.is_serving for one in loopback.plane.scheduler.living_all()))
     return ModalInstallation(Settings(team_role=TEAM_ROLE), deployment)
 
 
 def main() -> None:
     console = Console()
-    asyncio.run(play(Path("demo-output"), console, on_modal(console)))
+    asyncio.run(play(Path("build/demo-modal-loopback"), console, on_modal(console)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The sandbox as a server of its own, beside tests that have no event loop."""
+"""The sandbox as a server in its own thread, for tests without an event loop."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""An app whose functions do what a test tells them, as stages on Modal do their work."""
+"""An app whose functions stand in for stages and do what a test tells them."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def shared(kind: str, guild: str) -> ModalDict:
 
 
 def work(values: dict[str, Any]) -> str:
-    """Work on a call until the test's script, a Dict, says what comes of it."""
+    """Work on a call until the test's script, a Dict, says how it ends."""
     call, call_id = from_plain(values), modal.current_function_call_id() or ""
     records = CallRecords(shared("calls", call.guild), shared("line", call.guild))
     script = shared("script", call.guild)
@@ -42,7 +42,7 @@ def work(values: dict[str, Any]) -> str:
 
 
 def end_badly(how: object) -> None:
-    """Come to a bad end, if the script says so."""
+    """Fail, if the script says so."""
     match how:
         case "time out":
             raise TimeoutError
@@ -74,4 +74,4 @@ def train(values: dict[str, Any]) -> str:
 
 @app.function(timeout=60)
 def nothing(values: dict[str, Any]) -> None:
-    """Come to the end at once, whatever the call is."""
+    """End at once for any call."""

@@ -1,4 +1,4 @@
-"""What a test needs to start stages on the loopback, and to tell them what to do."""
+"""Starts stages on the loopback and tells them what to do, for tests."""
 
 import uuid
 from collections.abc import Callable
@@ -78,7 +78,7 @@ class Stages:
         self._script.put(run, what)
 
     def finish(self, run: str, handle: str, how: str = "finish") -> None:
-        """Have the function that works on a call come to an end, and wait for it."""
+        """Let the function that works on a call end, and wait for it."""
         call_id = self.wait_until_it_works(handle)
         self.tell(run, how)
         self.wait_until_over(call_id)
@@ -117,7 +117,7 @@ class Stages:
         return [its.outcome for its in self._attempts if its.call_id == call_id]
 
     def end(self) -> None:
-        """Have all that still works end, so that its GPU is free for the next test."""
+        """End everything that still runs, so that its GPU is free for the next test."""
         for call_id in self.spawned():
             modal.FunctionCall.from_id(call_id).cancel(terminate_containers=True)
             self.wait_until_over(call_id)

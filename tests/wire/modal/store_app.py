@@ -1,4 +1,4 @@
-"""An app whose one Function does to its mounted store what a test asks of a store."""
+"""An app with one Function, which calls methods of its mounted store for a test."""
 
 import functools
 import os
@@ -44,8 +44,7 @@ def store(test: str) -> VolumeStore:
     return VolumeStore(
         {area: cast("Volume", VOLUMES[area]) for area in AREAS},
         ModalLeases(ModalDict(leases)),
-        mounts=Mounts({area: root / "mnt/store" / area for area in AREAS}),
-        is_mounted=True,
+        mounts=Mounts({area: root / "mnt/store" / area for area in AREAS}, frozenset(AREAS)),
         scratch=Path(tempfile.mkdtemp(prefix=f"{test}-")),
         jitter_seconds=0.0,
     )

@@ -1,4 +1,4 @@
-"""What went wrong on a deployment, done to the control plane; each returns what takes it back."""
+"""Faults of a deployment, applied to the control plane; each returns a function to undo it."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from training.deployment.code_version import CODE_LABEL, ENGINE_LABEL
 
 
 def another_code(loopback: Loopback) -> Callable[[], object]:
-    """Let the stages be of other code than this."""
+    """Let the stages run other code than this."""
     return _labelled(loopback, "team-stages", CODE_LABEL, "0123")
 
 

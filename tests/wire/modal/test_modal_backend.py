@@ -1,13 +1,15 @@
-"""Stages started on the real client's loopback: never two that work, in line, stopped, lost."""
+"""Stages on the loopback of the real client: run once, queued, stopped, lost."""
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import modal
 import pytest
 
 from tests.at_once import at_once
 from tests.wire.modal.loopback.api import Loopback
+from tests.wire.modal.loopback.dicts import ENTRY_SECONDS
 from tests.wire.modal.stages import Stages
 from training.backends.modal.backend import STOP_SECONDS
 from training.backends.modal.call_records import CallRecords, Placement
@@ -19,14 +21,14 @@ QUEUED, RUNNING, ENDED, GONE = CallStatus
 
 
 class LosesTheRace(CallRecords):
-    """Records in which somebody else's function is noted in the last moment."""
+    """Records in which another function registers at the last moment."""
 
     def register(self, name: str, call_id: str) -> bool:
         super().register(name, "fc-of-another")
         return super().register(name, call_id)
 
 
-def test_what_was_spawned_too_late_is_cancelled(stages: Stages) -> None:
+def test_a_function_spawned_too_late_is_cancelled(stages: Stages) -> None:
     call = stages.call("a")
     stages.tell("a", "wait")
 
@@ -37,7 +39,7 @@ def test_what_was_spawned_too_late_is_cancelled(stages: Stages) -> None:
     assert stages.workers(call.name) == []
 
 
-def test_a_call_submitted_by_many_at_once_is_worked_on_once(stages: Stages) -> None:
+def test_a_call_submitted_concurrently_is_worked_on_once(stages: Stages) -> None:
     call = stages.call("a", device="cpu")
 
     at_once([lambda: stages.backend().submit(call)] * 3)
@@ -48,7 +50,7 @@ def test_a_call_submitted_by_many_at_once_is_worked_on_once(stages: Stages) -> N
     assert len(stages.workers(call.name)) == 1
 
 
-def test_several_who_look_through_the_line_at_once_start_what_fits_once(stages: Stages) -> None:
+def test_concurrent_pumps_start_each_queued_call_once(stages: Stages) -> None:
     full = stages.backend(gpu_limit=0)
     handles = [full.submit(stages.call(run)) for run in ("a", "b", "c")]
 
@@ -60,7 +62,7 @@ def test_several_who_look_through_the_line_at_once_start_what_fits_once(stages: 
 
 
 class Visited:
-    """Leases that let somebody do something right before one is given back, once."""
+    """Leases that run a callback once, right before a release."""
 
     def __init__(self, leases: Leases, visit: Callable[[], object]) -> None:
         self._leases, self._visits = leases, [visit]
@@ -72,7 +74,7 @@ class Visited:
         self._leases.release(grant)
 
 
-def test_a_call_that_comes_while_the_line_is_looked_through_is_seen_to(stages: Stages) -> None:
+def test_a_call_queued_during_a_pump_is_started(stages: Stages) -> None:
     late = stages.call("b")
     visited = Visited(stages.leases, lambda: stages.backend().submit(late))
 
@@ -94,7 +96,7 @@ def test_gpu_calls_of_all_functions_share_one_limit(stages: Stages) -> None:
     assert backend.state(third) == CallState(RUNNING)
 
 
-def test_what_a_cancelled_call_leaves_in_line_goes_to_the_next(stages: Stages) -> None:
+def test_the_slot_of_a_cancelled_call_goes_to_the_next(stages: Stages) -> None:
     full = stages.backend(gpu_limit=0)
     first, second = full.submit(stages.call("a")), full.submit(stages.call("b"))
 
@@ -104,7 +106,7 @@ def test_what_a_cancelled_call_leaves_in_line_goes_to_the_next(stages: Stages) -
     assert stages.workers(first) == []
 
 
-def test_a_stage_that_is_asked_to_stop_ends_by_itself(stages: Stages) -> None:
+def test_a_stage_ends_by_itself_when_asked_to_stop(stages: Stages) -> None:
     backend = stages.backend()
     stages.tell("a", "obey")
     handle = backend.submit(stages.call("a"))
@@ -155,7 +157,61 @@ def test_a_call_whose_result_has_expired_is_gone(stages: Stages, stages_app: Loo
     assert backend.state(handle) == CallState(GONE)
 
 
-def test_a_gpu_of_ones_own_is_asked_for(stages: Stages, stages_app: Loopback) -> None:
+def test_calls_that_waited_for_over_7_days_keep_their_place(
+    stages: Stages, stages_app: Loopback
+) -> None:
+    full, runs = stages.backend(gpu_limit=0), ("a", "b", "c")
+    calls = [stages.call(run) for run in runs]
+    for call in calls[:2]:
+        full.submit(call)
+    at_first = datetime.fromtimestamp(stages.clock.now, UTC)
+    stages_app.advance(ENTRY_SECONDS + 1)
+    assert full.state(calls[0].name) == CallState(GONE)
+    stages.clock.now += ENTRY_SECONDS
+    full.submit(calls[2])
+
+    for call in calls[:2]:
+        full.submit(call, since=at_first)
+
+    assert [full.state(call.name).position for call in calls] == [1, 2, 3]
+    stages.backend(gpu_limit=1).pump()
+    assert full.state(calls[0].name) == CallState(RUNNING)
+
+
+def test_a_call_that_waits_at_modal_for_over_7_days_still_counts_as_busy(
+    stages: Stages, stages_app: Loopback
+) -> None:
+    backend = stages.backend(gpu_limit=1)
+    backend.submit(stages.call("a"))
+    second = backend.submit(stages.call("b"))
+
+    for _ in range(8):
+        stages_app.advance(ENTRY_SECONDS / 7)
+        backend.submit(stages.call("b"), since=datetime.fromtimestamp(stages.clock.now, UTC))
+
+    assert backend.state(second) == CallState(QUEUED, position=1)
+
+
+def test_a_call_that_waits_at_modal_for_over_7_days_can_be_cancelled(
+    stages: Stages, stages_app: Loopback
+) -> None:
+    backend, call = stages.backend(), stages.call("a")
+    backend.submit(call)
+    for _ in range(8):
+        stages_app.advance(ENTRY_SECONDS / 7)
+        assert backend.state(call.name) == CallState(RUNNING)
+    assert stages.records.find(call.name) is None
+
+    backend.cancel(call.name)
+    stages.clock.now += STOP_SECONDS
+    backend.cancel(call.name)
+
+    (only,) = stages.spawned()
+    stages.wait_until_over(only)
+    assert backend.state(call.name) == CallState(ENDED)
+
+
+def test_a_chosen_gpu_is_requested(stages: Stages, stages_app: Loopback) -> None:
     handle = stages.backend(gpu="L4").submit(stages.call("a"))
 
     stages.wait_until_it_works(handle)
@@ -163,7 +219,16 @@ def test_a_gpu_of_ones_own_is_asked_for(stages: Stages, stages_app: Loopback) ->
     assert stages_app.gpu_log[-1].gpu_type == "L4"
 
 
-def test_a_function_that_is_not_deployed_is_named_with_what_to_do(stages: Stages) -> None:
+def test_chosen_memory_is_requested(stages: Stages, stages_app: Loopback) -> None:
+    backend = stages.backend(place=lambda _: Placement("train", "L4", memory_gib=23))
+
+    stages.wait_until_it_works(backend.submit(stages.call("a")))
+
+    resources = stages_app.containers("train")[-1].definition.resources
+    assert (resources.gpu_config.gpu_type, resources.memory_mb) == ("L4", 23 * 1024)
+
+
+def test_a_missing_function_is_named_with_a_fix(stages: Stages) -> None:
     backend = stages.backend(place=lambda _: Placement("distill"))
 
     with pytest.raises(BackendError, match=r"no function distill") as refused:
@@ -173,14 +238,14 @@ def test_a_function_that_is_not_deployed_is_named_with_what_to_do(stages: Stages
     assert backend.state(stages.call("a").name) == CallState(GONE)
 
 
-def test_an_app_that_is_not_deployed_is_named(stages: Stages) -> None:
+def test_a_missing_app_is_named(stages: Stages) -> None:
     backend = stages.backend(app="nowhere")
 
     with pytest.raises(BackendError, match="nowhere"):
         backend.submit(stages.call("a", device="cpu"))
 
 
-def test_what_cannot_be_started_holds_up_nobody_behind_it(
+def test_a_call_that_cannot_start_does_not_block_the_others(
     stages: Stages, caplog: pytest.LogCaptureFixture
 ) -> None:
     removed = stages.backend(gpu_limit=0, place=lambda _: Placement("distill"))

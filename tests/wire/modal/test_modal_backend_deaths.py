@@ -1,11 +1,11 @@
-"""Who submits or starts a call dies in the middle of it: it is worked on once all the same."""
+"""A call is worked on once even if the process that submits or starts it dies."""
 
 import modal
 import pytest
 
 from tests.wire.modal.stages import Stages
 from training.backends.modal.backend import ModalBackend
-from training.backends.modal.call_records import CallRecords, InLine
+from training.backends.modal.call_records import CallRecords, QueueEntry
 from training.ports import CallState, CallStatus
 
 QUEUED, RUNNING, ENDED, GONE = CallStatus
@@ -16,16 +16,16 @@ class KilledError(BaseException):
 
 
 class KilledAfterSpawning(CallRecords):
-    """Records of a process that dies when it wants to note what it has spawned."""
+    """Records of a process that dies before it registers the function it spawned."""
 
     def register(self, name: str, call_id: str) -> bool:
         raise KilledError
 
 
 class KilledBeforeTheLineIsNoted(CallRecords):
-    """Records of a process that dies when it wants to note in the line what it has started."""
+    """Records of a process that dies before it marks a call as started in the queue."""
 
-    def mark_started(self, entry: InLine) -> None:
+    def mark_started(self, entry: QueueEntry) -> None:
         raise KilledError
 
 
@@ -33,7 +33,7 @@ def killed_after_spawning(stages: Stages) -> ModalBackend:
     return stages.backend(records=stages.records_of(KilledAfterSpawning))
 
 
-def test_a_function_whose_submitter_died_works_and_is_not_started_again(stages: Stages) -> None:
+def test_a_function_whose_submitter_died_works_and_is_not_spawned_again(stages: Stages) -> None:
     call = stages.call("a")
     stages.tell("a", "finish")
     with pytest.raises(KilledError):
@@ -63,7 +63,7 @@ def test_a_waiting_call_whose_starter_died_is_not_started_again_and_counts(stage
     assert backend.state(second) == CallState(QUEUED, position=1)
 
 
-def test_of_two_functions_spawned_for_one_call_the_noted_one_works(stages: Stages) -> None:
+def test_of_two_functions_spawned_for_one_call_the_registered_one_works(stages: Stages) -> None:
     call = stages.call("a")
     stages.tell("a", "wait")
     with pytest.raises(KilledError):
@@ -79,7 +79,7 @@ def test_of_two_functions_spawned_for_one_call_the_noted_one_works(stages: Stage
     assert stages.workers(handle) == [second]
 
 
-def test_a_call_that_is_cancelled_before_its_function_is_noted_is_never_worked_on(
+def test_a_call_cancelled_before_its_function_registers_is_never_worked_on(
     stages: Stages,
 ) -> None:
     call = stages.call("a")

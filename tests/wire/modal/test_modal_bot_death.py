@@ -1,4 +1,4 @@
-"""The bot's only container dies: another comes up by itself and goes on with the cards."""
+"""The bot's only container dies: another one starts by itself and continues the cards."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,7 +16,7 @@ End = Callable[[Loopback, Container], None]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [Loopback.preempt, Loopback.kill], ids=["preempted", "killed"])
-async def test_another_container_goes_on_and_misses_nothing_once_it_serves(
+async def test_a_new_container_takes_over_and_misses_no_command_once_it_serves(
     tmp_path: Path, end: End
 ) -> None:
     async with hosting(tmp_path) as hosted, person(hosted.server) as ada:

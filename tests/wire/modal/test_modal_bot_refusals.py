@@ -1,4 +1,4 @@
-"""What a deployment of the bot says when its secret or its token is wrong, and how it goes on."""
+"""What a deployed bot reports if its secret or token is wrong, and how it recovers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ async def test_a_deploy_with_a_secret_without_its_key_says_which(hosted: Hosting
         await asyncio.to_thread(hosted.deploy)
 
 
-async def test_a_refused_token_is_said_in_the_log_and_the_watchdog_reports_it(
+async def test_a_refused_token_is_logged_and_reported_by_the_watchdog(
     hosted: Hosting,
 ) -> None:
     hosted.create_secret(LORABOT_DISCORD_TOKEN="of.no.bot")

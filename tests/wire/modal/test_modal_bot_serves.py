@@ -4,27 +4,27 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urljoin
 
 import httpx
 import pytest
 import pytest_asyncio
 
+from bot.cli.datasets.sending import Sender, terminal_link
+from bot.cli.home import ServerHome
 from bot.hosting.bot import running_bot
-from bot.sandbox.client.models import Message
+from bot.sandbox.client import Message
 from bot.sandbox.connect import point_discord_at
 from tests.wire.bot.chat import Chat
 from tests.wire.modal.hosting import Hosting, hosting, person
+from tests.wire.modal.loopback.api import PATIENCE_SECONDS
 from training import store_keys
-from training.operations.clean_up import CleanUp, Freed
-from training.operations.notices import announce
-from training.runs import events as ev
-from training.runs.training_events import CheckpointSaved
-from training.store_keys import RunKeys
-from training.vocabulary import StageKey
+from training.backends.modal.functions import start_due
+from training.operations.clean_up import CleanUp, Freed, announce
+from training.registry.uploads.session import DatasetTarget
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-TRAIN = StageKey("train", "main")
-FILE = "checkpoints/main/mine-e1.safetensors"
 CONTENT = bytes(range(256)) * 64
 
 
@@ -43,7 +43,7 @@ async def ada(hosted: Hosting) -> AsyncIterator[Chat]:
         yield user
 
 
-async def test_commands_are_answered_and_the_public_address_says_that_all_is_well(
+async def test_commands_are_answered_and_the_health_check_passes(
     hosted: Hosting, ada: Chat
 ) -> None:
     answer = await ada.ask("models")
@@ -56,10 +56,32 @@ async def test_commands_are_answered_and_the_public_address_says_that_all_is_wel
     assert remote_advance.status_code == 404
 
 
+async def test_the_upload_page_comes_with_every_file_that_it_loads(hosted: Hosting) -> None:
+    async with httpx.AsyncClient(base_url=hosted.loopback.public_url("Bot")) as http:
+        page = await http.get("/upload")
+        waiting, loaded = _loads(page), dict[str, int]()
+        while waiting:
+            path = waiting.pop()
+            if path not in loaded:
+                answer = await http.get(path)
+                loaded[path] = answer.status_code
+                waiting |= _loads(answer)
+
+    assert page.status_code == 200
+    assert len(loaded) > 5
+    assert set(loaded.values()) == {200}
+
+
+def _loads(answer: httpx.Response) -> set[str]:
+    """Return the paths of the scripts and styles that a page or script loads."""
+    paths = re.findall(r'(?:src=|href=|from )"([./][^"]*)"', answer.text)
+    return {urljoin(str(answer.url), path) for path in paths}
+
+
 async def test_a_checkpoint_is_downloaded_by_a_signed_link_in_parts(
     hosted: Hosting, ada: Chat
 ) -> None:
-    await asyncio.to_thread(add_trained_run, hosted, "mine")
+    await asyncio.to_thread(hosted.add_trained_run, "mine", CONTENT)
 
     answer = await ada.ask("download", run_name="mine")
     links = [url for url in re.findall(r"\((http[^)]*)\)", answer.text) if "/d/" in url]
@@ -75,19 +97,35 @@ async def test_a_checkpoint_is_downloaded_by_a_signed_link_in_parts(
     assert forged.status_code == 403
 
 
-async def test_the_watchdog_is_content_with_a_bot_that_answers(hosted: Hosting) -> None:
+async def test_the_watchdog_passes_for_a_bot_that_answers(hosted: Hosting) -> None:
     outcome, printed = await asyncio.to_thread(hosted.watch)
 
     assert outcome == "success", printed
 
 
-async def test_what_a_cleaning_freed_is_told_once_in_the_channel_of_the_newest_run(
+async def test_two_ticks_start_the_watchdog_once_and_log_a_missing_function(
+    hosted: Hosting, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls, at = hosted.loopback.plane.calls.calls, datetime(2026, 11, 29, 3, 17, tzinfo=UTC)
+    claim, before = hosted.runtime.claims.claim, set(calls)
+
+    for _ in range(2):
+        await asyncio.to_thread(start_due, hosted.deployment, at, claim)
+
+    (watch,) = set(calls) - before
+    await asyncio.to_thread(hosted.loopback.wait_for, lambda: calls[watch].finished_at is not None)
+    (attempt,) = [its for its in hosted.loopback.journal if its.call_id == watch]
+    assert (attempt.function, attempt.outcome) == ("watch", "success")
+    assert "clean_up could not be started" in caplog.text  # the stages are not deployed here
+
+
+async def test_a_clean_up_is_announced_once_in_the_channel_of_the_newest_run(
     hosted: Hosting, ada: Chat
 ) -> None:
     told = await ada.user.wait_for(is_notice)
     await until_no_notice_is_left(hosted)
 
-    assert "3 cache files of this server, 2.5 GB" in told.text
+    assert "3 cache files of this server, 2.3 GiB" in told.text
     assert told.channel_id == hosted.channel
     assert len([one for one in await ada.user.messages() if is_notice(one)]) == 1
 
@@ -108,28 +146,42 @@ async def test_of_the_deployed_copy_and_another_one_is_active(hosted: Hosting, a
     assert "no longer active" not in container.text
 
 
+async def test_a_zip_sent_from_a_terminal_outlives_the_container_and_becomes_a_dataset(
+    hosted: Hosting, archive: Path
+) -> None:
+    (container,) = hosted.bots()
+    home = ServerHome(server=hosted.guild, backend="modal", app=hosted.deployment.name)
+    target = DatasetTarget(name="sent")
+    link = await asyncio.to_thread(terminal_link, hosted.runtime, hosted.guild, target)
+    with Sender(await asyncio.to_thread(home.bot_address), link) as sender:
+        await asyncio.to_thread(sender.send, [archive])
+
+    hosted.loopback.preempt(container)
+    await asyncio.to_thread(hosted.wait_until_it_serves, except_for=(container,))
+    told: list[int] = []
+    with Sender(await asyncio.to_thread(home.bot_address), link) as sender:
+        await asyncio.to_thread(sender.send, [archive], told.append)
+        await asyncio.to_thread(sender.finish)
+
+    sent = await asyncio.to_thread(archive.read_bytes)
+    assert told == [len(sent)]  # nothing was sent again
+    original = await asyncio.to_thread(
+        hosted.runtime.runtime.store.read, f"guilds/{hosted.guild}/datasets/sent/1/original.zip"
+    )
+    assert original == sent
+
+
 def leave_notice(hosted: Hosting) -> None:
     hosted.add_run("cleaned")
     freed = {hosted.guild: Freed(files=3, size_bytes=2_500_000_000)}
-    announce(hosted.runtime.runtime, CleanUp(caches=freed, merged=Freed(), unfinished_bytes=0))
+    found = CleanUp(trash={}, caches=freed, merged=Freed(), unfinished_bytes=0)
+    announce(hosted.runtime.runtime, found)
 
 
 async def until_no_notice_is_left(hosted: Hosting) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while await asyncio.to_thread(hosted.runtime.runtime.store.names, store_keys.NOTICES):  # noqa: ASYNC110
-            await asyncio.sleep(0.1)  # a Volume tells nobody of what is removed
-
-
-def add_trained_run(hosted: Hosting, name: str) -> None:
-    at = datetime.now(UTC)
-    saved = ev.StageEvent(
-        at=at,
-        key=TRAIN,
-        attempt=1,
-        body=CheckpointSaved(path=FILE, epoch=1, step=10, size_bytes=len(CONTENT), is_final=True),
-    )
-    hosted.add_run(name, saved)
-    hosted.runtime.runtime.store.write(f"{RunKeys(hosted.guild, name).folder}/{FILE}", CONTENT)
+            await asyncio.sleep(0.1)  # a Volume announces no removals
 
 
 def is_notice(message: Message) -> bool:

@@ -1,4 +1,4 @@
-"""The deployed bot beside a store that answers slowly keeps Discord's 3 seconds all the same."""
+"""The deployed bot answers within Discord's 3 seconds even with a slow store."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
@@ -13,7 +13,7 @@ from tests.wire.modal.hosting import Hosting, hosting, person
 
 T = TypeVar("T")
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
-DELAY_SECONDS = 0.15
+DELAY_SECONDS = 0.1  # a request to Modal; the rest of the 3 s is for a slow machine
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -38,7 +38,7 @@ async def within_3_seconds(asked: Awaitable[T]) -> T:
         return await asked
 
 
-async def test_what_is_typed_is_completed_in_time(hosted: Hosting, ada: Chat) -> None:
+async def test_completion_answers_in_time(hosted: Hosting, ada: Chat) -> None:
     complete = ada.user.autocomplete
 
     runs = await within_3_seconds(complete("status", "run-name", ""))

@@ -4,31 +4,38 @@ import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
+from modal_proto import api_pb2
 
 from bot.deploy import deploy
-from bot.messages.invite import PERMISSIONS, invite_link
+from bot.messages.installation import PERMISSIONS, invite_link
 from tests.wire.modal.command_line import Result, lorabot, lorabot_alone
-from tests.wire.modal.loopback import limits
+from tests.wire.modal.loopback import limits, workspace
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.sandbox_thread import SandboxThread
 from tests.wire.modal.tampering import another_code, another_engine, less_memory, no_answer
 from training.deployment.idle_cost import idle_costs
+from training.deployment.image_pins import IMAGE_BUILDER
 from training.deployment.modal_prices import RATES
+from training.deployment.names import Deployment
 from training.deployment.resources import BOT
+from training.estimates.machine_requests import TRAIN_REQUEST
 from training.estimates.prices import CPU_RATE, LISTED, MEMORY_RATE, STORAGE_RATE, listed_prices
 
 DEPLOY = ("deploy", "--app", "team", "--engine", "rehearsal")
 DOCTOR = ("doctor", "--json", "--backend", "modal", "--app", "team")
 HUB = ("my-huggingface-secret", {"HF_TOKEN": "hf_very_secret"})
 ADMINISTRATOR = 1 << 3
+# Longer than a deploy takes between two looks at the bot.
+SLOW_PULL_SECONDS = 4.0
 
 
 @pytest.fixture(scope="module")
 def refused(operator: Loopback) -> dict[str, Result]:
-    """What `lorabot deploy` says while something is missing, before anything is deployed."""
+    """What `lorabot deploy` prints if something is missing, before anything is deployed."""
     found = {"no secret": lorabot(*DEPLOY)}
     operator.create_secret("my-huggingface-secret", {"OTHER": "x"})
     found["no key"] = lorabot(*DEPLOY)
@@ -39,10 +46,29 @@ def refused(operator: Loopback) -> dict[str, Result]:
 
 
 @pytest.fixture(scope="module")
-def deployed(operator: Loopback, discord: SandboxThread, refused: dict[str, Result]) -> Result:
+def requests() -> list[tuple[str, Any]]:
+    """What the first deployment asked the service for."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def deployed(
+    operator: Loopback,
+    discord: SandboxThread,
+    refused: dict[str, Result],
+    requests: list[tuple[str, Any]],
+) -> Result:
     operator.create_secret(*HUB)
     operator.create_secret("team-discord", {"LORABOT_DISCORD_TOKEN": discord.server.bot_token})
-    return lorabot(*DEPLOY)
+    router, before = operator.plane.router, operator.plane.router.heard
+    router.heard = lambda name, request: requests.append((name, request))
+    operator.settings.cold_start_seconds = SLOW_PULL_SECONDS
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workspace, "IMAGE_BUILDER", "2026.10")
+        result = lorabot(*DEPLOY)
+    operator.settings.cold_start_seconds = 0.0
+    router.heard = before
+    return result
 
 
 def test_each_missing_secret_is_named_with_the_command_that_makes_it(
@@ -57,14 +83,14 @@ def test_each_missing_secret_is_named_with_the_command_that_makes_it(
     assert "modal secret create my-huggingface-secret HF_TOKEN=... --force" in no_key.err
 
 
-def test_without_a_token_of_modal_the_way_to_one_is_told(refused: dict[str, Result]) -> None:
+def test_without_a_modal_token_the_fix_is_shown(refused: dict[str, Result]) -> None:
     result = refused["no token"]
 
     assert (result.code, result.out) == (1, "")
     assert "modal setup" in result.err
 
 
-def test_before_the_first_deployment_the_doctor_says_what_is_to_be_done(
+def test_before_the_first_deployment_the_doctor_says_what_to_do(
     refused: dict[str, Result],
 ) -> None:
     result = refused["doctor"]
@@ -91,12 +117,33 @@ def test_the_stages_are_deployed_first_and_then_the_bot_serves(
     assert httpx.get(f"{address[0]}/health").json() == {"status": "ok"}
 
 
-def test_what_it_costs_idle_and_what_comes_next_is_told(
-    deployed: Result, discord: SandboxThread
+def test_the_first_pull_of_an_image_is_waited_for_with_the_reason_on_the_screen(
+    deployed: Result, operator: Loopback
 ) -> None:
+    *_, waiting = (line for line in deployed.err.splitlines() if line.startswith("Waiting for the"))
+
+    assert deployed.code == 0
+    assert waiting == ("Waiting for the new copy to start (Modal pulls the image); at most 5 min")
+    assert BOT.startup_seconds == 5 * 60
+
+
+def test_the_image_builder_and_the_version_of_volumes_are_ours_whatever_the_workspace_has(
+    deployed: Result, requests: list[tuple[str, Any]]
+) -> None:
+    builders = [its.builder_version for name, its in requests if name == "ImageGetOrCreate"]
+    volumes = {
+        its.deployment_name: its.version for name, its in requests if name == "VolumeGetOrCreate"
+    }
+
+    assert deployed.code == 0
+    assert set(builders) == {IMAGE_BUILDER} == {"2025.06"}
+    assert volumes == {f"team-{area}": api_pb2.VOLUME_FS_VERSION_V1 for area in Deployment().areas}
+
+
+def test_idle_cost_and_next_steps_are_shown(deployed: Result, discord: SandboxThread) -> None:
     total = sum(cost.usd for cost in idle_costs(LISTED))
 
-    assert f"about ${total:.2f} in 30 days" in deployed.out
+    assert f"about ${total:.2f} per 30 days" in deployed.out
     assert invite_link(discord.server.world.application_id) in deployed.out
     assert "lorabot doctor --backend modal --app team" in deployed.out
 
@@ -109,7 +156,7 @@ def test_no_secret_is_printed(deployed: Result, discord: SandboxThread) -> None:
 
 
 @pytest.mark.usefixtures("deployed")
-def test_after_a_deployment_all_is_fine() -> None:
+def test_after_a_deployment_all_checks_pass() -> None:
     result = lorabot(*DOCTOR)
 
     states = {finding["check"]: finding["status"] for finding in result.json()}
@@ -119,7 +166,7 @@ def test_after_a_deployment_all_is_fine() -> None:
 
 
 @pytest.mark.usefixtures("deployed")
-def test_for_people_each_check_is_a_line(operator: Loopback) -> None:
+def test_text_output_has_one_line_per_check(operator: Loopback) -> None:
     result = lorabot("doctor", "--backend", "modal", "--app", "team")
 
     assert result.code == 0
@@ -128,7 +175,7 @@ def test_for_people_each_check_is_a_line(operator: Loopback) -> None:
 
 
 @pytest.mark.usefixtures("deployed")
-def test_what_was_deployed_from_other_code_is_to_be_deployed_again(operator: Loopback) -> None:
+def test_a_deployment_of_other_code_must_be_deployed_again(operator: Loopback) -> None:
     with _changed(operator, another_code) as finding:
         assert "different version" in finding("stages' app")["text"]
         assert finding("stages' app")["fix"] == "lorabot deploy --app team"
@@ -139,11 +186,11 @@ def test_what_was_deployed_from_other_code_is_to_be_deployed_again(operator: Loo
 def test_a_function_with_other_resources_is_named_with_the_difference(operator: Loopback) -> None:
     with _changed(operator, less_memory) as finding:
         text = finding("deployed Functions")["text"]
-        assert text == "train has MiB of memory 1024, not 49152."
+        assert text == f"train has MiB of memory 1024, not {TRAIN_REQUEST.memory_gib * 1024:.0f}."
 
 
 @pytest.mark.usefixtures("deployed")
-def test_a_bot_of_another_engine_than_its_stages_is_told(operator: Loopback) -> None:
+def test_a_bot_with_another_engine_than_its_stages_is_reported(operator: Loopback) -> None:
     with _changed(operator, another_engine) as finding:
         assert "uses musubi, but the deployed stages" in finding("bot's app")["text"]
         assert finding("bot's app")["fix"] == "lorabot deploy --app team"
@@ -167,14 +214,14 @@ def test_live_prices_are_compared_with_the_list(operator: Loopback) -> None:
 
 
 @pytest.mark.usefixtures("deployed")
-def test_a_bot_that_does_not_serve_is_found_with_where_to_look(operator: Loopback) -> None:
+def test_a_bot_that_does_not_serve_is_reported_with_where_to_look(operator: Loopback) -> None:
     with _changed(operator, no_answer) as finding:
         assert finding("bot's server")["status"] == "failed"
         assert finding("bot's server")["fix"] == "modal app logs team"
 
 
 @pytest.mark.usefixtures("deployed")
-def test_a_server_that_gives_too_few_permissions_is_named(discord: SandboxThread) -> None:
+def test_a_server_with_missing_permissions_is_named(discord: SandboxThread) -> None:
     world = discord.server.world
     guild = next(iter(world.guilds.values()))
     roles = {role["id"]: role for role in guild["roles"]}
@@ -195,7 +242,7 @@ def test_a_server_that_gives_too_few_permissions_is_named(discord: SandboxThread
 
 
 @pytest.mark.usefixtures("deployed")
-def test_a_token_that_discord_does_not_know_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_unknown_to_discord_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORABOT_DISCORD_TOKEN", "mistyped")
 
     found = {finding["check"]: finding for finding in lorabot(*DOCTOR).json()}
@@ -206,7 +253,7 @@ def test_a_token_that_discord_does_not_know_is_told(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("deployed")
-def test_what_modal_refuses_is_shown_and_ends_the_deployment(
+def test_an_error_of_modal_is_shown_and_ends_the_deployment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "MAX_MILLI_CPU", 1000)
@@ -220,7 +267,22 @@ def test_what_modal_refuses_is_shown_and_ends_the_deployment(
 
 
 @pytest.mark.usefixtures("deployed")
-def test_a_bot_that_does_not_come_up_is_told_with_where_to_look(
+def test_a_spend_limit_that_ends_a_deploy_is_named_with_where_to_raise_it(
+    operator: Loopback,
+) -> None:
+    operator.settings.is_spend_limit_reached = True
+
+    result = lorabot(*DEPLOY)
+    operator.settings.is_spend_limit_reached = False
+
+    assert (result.code, result.out) == (1, "")
+    assert "error: training.modal_app was not deployed. The spend limit of the" in result.err
+    assert "modal.com/settings/usage" in result.err
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_bot_that_does_not_start_is_reported_with_where_to_look(
     operator: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deploy, "BOT", replace(BOT, startup_seconds=0))
@@ -233,7 +295,7 @@ def test_a_bot_that_does_not_come_up_is_told_with_where_to_look(
     assert "modal app logs team" in result.err
 
 
-def test_without_any_account_what_cannot_be_checked_says_why(operator: Loopback) -> None:
+def test_without_any_account_skipped_checks_say_why(operator: Loopback) -> None:
     env = {"MODAL_TOKEN_ID": ""}
 
     result = lorabot_alone(operator, "doctor", "--json", env=env)
@@ -247,7 +309,7 @@ def test_without_any_account_what_cannot_be_checked_says_why(operator: Loopback)
         assert found[check]["text"]
 
 
-def test_modal_is_left_out_when_only_this_machine_is_meant(operator: Loopback) -> None:
+def test_modal_is_skipped_with_the_local_backend(operator: Loopback) -> None:
     result = lorabot("doctor", "--json", "--backend", "local")
 
     checks = {finding["check"] for finding in result.json()}

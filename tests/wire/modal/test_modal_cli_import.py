@@ -1,4 +1,4 @@
-"""`lorabot import-volume`: what the guide's Volumes hold comes over, and they stay as they are."""
+"""`lorabot import-volume` imports from the guide's Volumes and leaves them unchanged."""
 
 import hashlib
 import zipfile
@@ -76,7 +76,7 @@ def heard(deployed: Loopback) -> Iterator[list[tuple[str, Any]]]:
 
 
 @pytest.mark.usefixtures("deployed")
-def test_what_there_is_is_listed_first() -> None:
+def test_importable_items_are_listed() -> None:
     listed = lorabot("import-volume", "--list", "--json", *ON_MODAL).json()
 
     assert {(row["name"], row["kind"], row["path"]) for row in listed} == {
@@ -89,7 +89,7 @@ def test_what_there_is_is_listed_first() -> None:
     assert next(row["media"] for row in listed if row["name"] == "annika") == 3
 
 
-def test_all_that_can_be_used_is_imported_and_told_item_by_item(
+def test_all_usable_items_are_imported_and_reported_one_by_one(
     deployed: Loopback, heard: list[tuple[str, Any]]
 ) -> None:
     before = _contents(deployed)
@@ -107,7 +107,7 @@ def test_all_that_can_be_used_is_imported_and_told_item_by_item(
         "old": "imported",
     }
     assert _states(again) == {
-        name: state.replace("imported", "there already") if "not" not in state else state
+        name: state.replace("imported", "already there") if "not" not in state else state
         for name, state in _states(first).items()
     }
     told = {outcome["name"]: outcome for outcome in first.json()}
@@ -118,7 +118,7 @@ def test_all_that_can_be_used_is_imported_and_told_item_by_item(
     assert _writes(deployed, heard) == set()
 
 
-def test_a_model_that_no_header_names_is_told_by_the_person(deployed: Loopback) -> None:
+def test_the_user_names_a_model_that_no_header_names(deployed: Loopback) -> None:
     model = ("--model", "wan21-t2v-1-3b")
 
     result = lorabot("import-volume", "anna-wan21", *model, "--server", "77", *ON_MODAL)
@@ -129,7 +129,7 @@ def test_a_model_that_no_header_names_is_told_by_the_person(deployed: Loopback) 
     assert [record["name"] for record in listed] == ["anna-wan21"]
 
 
-def test_into_this_machine_nothing_on_modal_is_written(
+def test_importing_to_this_machine_writes_nothing_on_modal(
     tmp_path: Path, heard: list[tuple[str, Any]]
 ) -> None:
     here = ("--backend", "local", "--home", str(tmp_path))
@@ -147,7 +147,7 @@ def test_into_this_machine_nothing_on_modal_is_written(
 
 
 @pytest.mark.usefixtures("deployed")
-def test_a_name_that_is_not_there_is_refused_before_anything_is_done() -> None:
+def test_an_unknown_name_is_refused_before_anything_is_imported() -> None:
     result = lorabot("import-volume", "annika", "berta", *ON_MODAL)
 
     assert result.code == 1
@@ -156,7 +156,7 @@ def test_a_name_that_is_not_there_is_refused_before_anything_is_done() -> None:
 
 
 @pytest.mark.usefixtures("deployed")
-def test_a_volume_that_is_not_there_is_named_and_not_made(shared: Loopback) -> None:
+def test_a_missing_volume_is_named_and_not_created(shared: Loopback) -> None:
     names = ("--datasets", "sets", "--checkpoints", "kohya")
 
     result = lorabot("import-volume", "--list", *names, *ON_MODAL)
@@ -167,7 +167,7 @@ def test_a_volume_that_is_not_there_is_named_and_not_made(shared: Loopback) -> N
 
 
 @pytest.mark.parametrize("arguments", [(), ("--all", "--list"), ("annika", "--all")])
-def test_what_is_to_be_imported_must_be_said(arguments: tuple[str, ...]) -> None:
+def test_items_to_import_must_be_named(arguments: tuple[str, ...]) -> None:
     result = lorabot("import-volume", *arguments)
 
     assert result.code == 2

@@ -8,7 +8,7 @@ import modal
 import pytest
 
 from bot.deploy.deploy import deploy
-from bot.hosting.startup_report import StartWord, key
+from bot.hosting.startup_report import StartupReport, report_key
 from storage.local.run_index import SqliteRunIndex
 from storage.modal.runtime import open_runtime
 from tests.media import guide_files, write_zip
@@ -37,7 +37,7 @@ def deployed(operator: Loopback, discord: SandboxThread) -> None:
 
 
 @pytest.mark.usefixtures("deployed")
-def test_what_was_deployed_before_stays_unless_it_is_named(
+def test_earlier_settings_stay_unless_they_are_set_again(
     operator: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LORABOT_CLIP_SECONDS", "200")
@@ -69,7 +69,7 @@ def test_what_was_deployed_before_stays_unless_it_is_named(
         ("of.no.bot", "Discord refused the token in LORABOT_DISCORD_TOKEN"),
     ],
 )
-def test_a_bot_that_cannot_start_says_why_at_once(
+def test_a_bot_that_cannot_start_reports_why_at_once(
     operator: Loopback, discord: SandboxThread, token: str, says: str
 ) -> None:
     operator.create_secret("team-discord", {"LORABOT_DISCORD_TOKEN": token})
@@ -89,14 +89,16 @@ def test_a_bot_that_cannot_start_says_why_at_once(
 
 
 @pytest.mark.usefixtures("deployed")
-def test_what_another_copy_says_meanwhile_is_not_taken_for_the_deployed_ones(
+def test_the_report_of_another_copy_is_ignored(
     operator: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def says(line: str) -> None:
         if "Waiting for the bot" in line:
             for name in ("", "0123"):  # of no deploy, and of another one
                 board = modal.Dict.from_name("team-progress")
-                board.put(key(name), StartWord(cause="It is not this one.").model_dump_json())
+                board.put(
+                    report_key(name), StartupReport(cause="It is not this one.").model_dump_json()
+                )
 
     result = deploy("team", os.environ, says)
 
@@ -104,7 +106,7 @@ def test_what_another_copy_says_meanwhile_is_not_taken_for_the_deployed_ones(
 
 
 @pytest.mark.usefixtures("deployed")
-def test_an_app_of_somebody_else_is_not_replaced(operator: Loopback) -> None:
+def test_an_app_of_another_project_is_not_replaced(operator: Loopback) -> None:
     app = operator.plane.apps.deployed("team")
     assert app is not None
     before, app.labels = app.labels, {}
@@ -117,7 +119,7 @@ def test_an_app_of_somebody_else_is_not_replaced(operator: Loopback) -> None:
 
 
 @pytest.mark.usefixtures("deployed")
-def test_two_do_not_deploy_at_once(operator: Loopback) -> None:
+def test_two_deploys_do_not_run_at_once(operator: Loopback) -> None:
     leases = open_runtime(Deployment(name="team")).runtime.leases
     with hold_lease(leases, "deploy"):
         result = lorabot(*DEPLOY)

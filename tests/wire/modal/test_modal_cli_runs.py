@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.deploy.operator import open_deployment
+from bot.hosting.modal import ModalInstallation
 from bot.settings import Settings
 from tests.media import guide_files, write_zip
 from tests.wire.modal.command_line import ROOT, Result, lorabot, lorabot_alone
@@ -63,7 +64,7 @@ def test_runs_are_listed_with_the_engine_of_the_deployment() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("trained")
-def test_a_download_brings_the_very_files(deployed: Loopback, tmp_path: Path) -> None:
+def test_a_download_gives_exactly_the_stored_files(deployed: Loopback, tmp_path: Path) -> None:
     result = lorabot("download", RUN, "--out", str(tmp_path), *ON_MODAL)
 
     stored = deployed.committed("team-runs") / "guilds/local/runs" / RUN / "checkpoints"
@@ -82,7 +83,7 @@ def test_a_download_brings_the_very_files(deployed: Loopback, tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("trained")
-def test_a_fetch_tells_how_many_bytes_are_there() -> None:
+def test_a_fetch_reports_the_bytes_so_far() -> None:
     store = open_deployment(Settings.read(backend="modal", modal_app="team")).runtime.store
     (key,) = (
         file.key
@@ -114,7 +115,7 @@ def test_a_fetched_checkpoint_is_a_lora_to_start_from_and_can_be_removed(tmp_pat
     assert read_header(file).metadata["lorabot.expert"] == "main"
 
 
-def test_datasets_are_added_and_recaptioned_there(
+def test_datasets_are_added_and_recaptioned_on_the_deployment(
     deployed: Loopback, archive: Path, tmp_path: Path
 ) -> None:
     table = tmp_path / "captions.csv"
@@ -143,7 +144,36 @@ def test_a_run_is_stopped_from_here(deployed: Loopback, archive: Path) -> None:
     assert run["state"] == "cancelled"
 
 
-def test_what_names_the_deployment_may_stand_first_or_in_the_environment(
+def test_a_spend_limit_is_named_by_train_and_by_runs(
+    deployed: Loopback, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    def look(_installation: ModalInstallation) -> None:
+        nonlocal looks
+        looks += 1
+        if looks > 1:
+            raise KeyboardInterrupt
+
+    train = ("train", "--model", "wan21-t2v-1-3b", "--dataset", str(archive), "--name", "limited")
+    deployed.settings.is_spend_limit_reached = True
+    with monkeypatch.context() as patch:
+        patch.setattr(ModalInstallation, "ensure_worker", look)
+        started = lorabot(*train, *ON_MODAL)
+    listed = lorabot("runs", *ON_MODAL)
+    deployed.settings.is_spend_limit_reached = False
+    cancelled = lorabot("cancel", "limited", *ON_MODAL)
+
+    assert [result.code for result in (started, listed, cancelled)] == [1, 0, 0]
+    assert started.err == ""
+    for result in (started, listed):
+        said = " ".join(result.out.split())
+        assert "Waiting: The spend limit of the workspace on Modal is reached." in said
+        assert "modal.com/settings/usage" in said
+        assert "the run then continues by itself" in said
+
+
+def test_the_deployment_may_be_named_before_the_command_or_in_the_environment(
     deployed: Loopback,
 ) -> None:
     first = lorabot("--backend", "modal", "--app=team", "runs", "--json")
@@ -154,7 +184,7 @@ def test_what_names_the_deployment_may_stand_first_or_in_the_environment(
     assert {run["name"] for run in first.json()} == {run["name"] for run in named.json()}
 
 
-def test_under_a_name_that_nothing_is_deployed_as_nothing_is_made(deployed: Loopback) -> None:
+def test_an_unknown_deployment_name_creates_nothing(deployed: Loopback) -> None:
     before = deployed.call(lambda: deployed.plane.names.of_kind("Volume"))
 
     result = lorabot("runs", "--backend", "modal", "--app", "tema")
@@ -176,7 +206,7 @@ def test_another_engine_than_the_deployments_is_refused(archive: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["sandbox", "demo", "serve", "merge"])
-def test_what_works_on_one_machine_only_says_so(command: str) -> None:
+def test_commands_for_this_machine_refuse_modal(command: str) -> None:
     result = lorabot(command, "--backend", "modal")
 
     assert result.code == 1
@@ -190,14 +220,14 @@ def test_a_deployment_named_without_its_backend_is_refused() -> None:
     assert "--backend modal" in result.err
 
 
-def test_a_name_that_modal_does_not_take_is_refused() -> None:
+def test_an_invalid_modal_name_is_refused() -> None:
     result = lorabot("runs", "--backend", "modal", "--app", "my team")
 
     assert result.code == 1
     assert "'my team' is not a valid deployment name." in result.err
 
 
-def test_without_a_token_the_way_to_one_is_told(shared: Loopback) -> None:
+def test_without_a_token_the_fix_is_shown(shared: Loopback) -> None:
     result = lorabot_alone(shared, "runs", "--backend", "modal", env={"MODAL_TOKEN_ID": ""})
 
     assert result.code == 1

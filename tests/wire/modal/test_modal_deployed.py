@@ -1,4 +1,4 @@
-"""What a deploy tells Modal of the stages, read back from the control plane."""
+"""What a deploy tells Modal about the stages, read back from the control plane."""
 
 import re
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from modal_proto import api_pb2
 from tests.resource_table import functions_table, table
 from tests.wire.modal.installation import ROOT
 from tests.wire.modal.loopback.api import Loopback
+from training.deployment.code_version import BOT_CODE, COMPILED
 from training.deployment.image_pins import MUSUBI_COMMANDS, PACKAGES, TORCH
 from training.deployment.names import DISCORD_KEYS, HUB_SECRET, Deployment
 from training.deployment.resources import (
@@ -20,6 +21,7 @@ from training.deployment.resources import (
     Resources,
     ServerResources,
 )
+from training.store_keys import Area
 
 README = (ROOT / "bot/deploy/README.md").read_text("utf-8")
 NAMES: tuple[FunctionName, ...] = tuple(FUNCTIONS)
@@ -28,7 +30,7 @@ WITH_GPU: list[FunctionName] = [name for name, resources in FUNCTIONS.items() if
 
 @pytest.fixture(scope="module")
 def deployed(shared: Loopback) -> Loopback:
-    """Both apps, as an operator deploys them; no container comes as far as its first line."""
+    """Both apps, as an operator deploys them; no container reaches its first line."""
     shared.settings.cold_start_seconds = 3600.0
     shared.create_secret(HUB_SECRET, {"HF_TOKEN": "hf_loopback"})
     shared.create_secret(Deployment().discord_secret, dict.fromkeys(DISCORD_KEYS, "token"))
@@ -58,7 +60,7 @@ def told(deployed: Loopback) -> Mapping[FunctionName, api_pb2.FunctionData]:
 def resources(data: api_pb2.FunctionData) -> Resources:
     """Return the figures that the control plane was told."""
     each = [its.function for its in sorted(data.ranked_functions, key=lambda its: its.rank)]
-    first, root = each[0], Deployment().mount_path("models").removesuffix("models")
+    first = each[0]
     cards = tuple(its.resources.gpu_config.gpu_type for its in each)
     assert {its.resources.gpu_config.count for its in each} <= {0, 1}
     return Resources(
@@ -71,12 +73,15 @@ def resources(data: api_pb2.FunctionData) -> Resources:
         if first.single_use_containers
         else first.autoscaler_settings.scaledown_window,
         cron=data.schedule.cron.cron_string or None,
-        areas=tuple(
-            area
-            for area in Deployment().areas
-            if f"{root}{area}" in {its.mount_path for its in first.volume_mounts}
-        ),
+        areas=areas(first, is_read_only=False),
     )
+
+
+def areas(function: api_pb2.Function, *, is_read_only: bool) -> tuple[Area, ...]:
+    """Return which Volumes are mounted, all in the same way."""
+    mounts = {its.mount_path: its.read_only for its in function.volume_mounts}
+    assert set(mounts.values()) <= {is_read_only}
+    return tuple(area for area in Deployment().areas if Deployment().mount_path(area) in mounts)
 
 
 def server(data: api_pb2.FunctionData) -> ServerResources:
@@ -91,17 +96,18 @@ def server(data: api_pb2.FunctionData) -> ServerResources:
         port=function.http_config.port,
         startup_seconds=function.http_config.startup_timeout,
         grace_seconds=function.http_config.exit_grace_period,
+        areas=areas(function, is_read_only=True),
     )
 
 
-def test_the_control_plane_was_told_what_the_table_says(
+def test_the_deployed_resources_are_those_of_the_table(
     deployed: Loopback, told: Mapping[FunctionName, api_pb2.FunctionData]
 ) -> None:
     assert {name: resources(data) for name, data in told.items()} == dict(FUNCTIONS)
     assert server(data_of(deployed, "Bot")) == BOT
 
 
-def test_the_table_in_readme_is_what_was_deployed(
+def test_the_table_in_the_readme_is_what_was_deployed(
     deployed: Loopback, told: Mapping[FunctionName, api_pb2.FunctionData]
 ) -> None:
     read_back: dict[FunctionName, Resources] = {n: resources(data) for n, data in told.items()}
@@ -110,13 +116,21 @@ def test_the_table_in_readme_is_what_was_deployed(
     assert f"### What is deployed\n\n{functions_table()}" in README
 
 
-def test_nothing_but_caching_and_training_has_a_gpu_or_waits_with_one(
+def test_a_deployment_has_a_single_schedule(
+    told: Mapping[FunctionName, api_pb2.FunctionData],
+) -> None:
+    scheduled = [name for name, data in told.items() if data.schedule.WhichOneof("schedule_oneof")]
+
+    assert scheduled == ["tick"]
+
+
+def test_only_caching_and_training_have_a_gpu(
     told: Mapping[FunctionName, api_pb2.FunctionData],
 ) -> None:
     cards = {name: resources(data).gpu for name, data in told.items()}
 
     assert [name for name, gpu in cards.items() if gpu] == [
-        *("cache", "train", "cache_small", "train_small")
+        *("cache", "train", "cache_small", "train_small", "cache_chosen", "train_chosen")
     ]
     for name in WITH_GPU:
         function = told[name].ranked_functions[0].function
@@ -185,3 +199,13 @@ def test_local_code_comes_last_and_is_in_no_layer_of_an_image(
     assert "/root/storage/modal/runtime.py" in files
     assert ("/root/bot/modal_app.py" in files) == (name in (*BOT_FUNCTIONS, "Bot"))
     assert not [file for file in files if file.startswith("/root/tests/")]
+
+
+def test_the_bots_container_gets_every_file_of_the_code(deployed: Loopback) -> None:
+    function = data_of(deployed, "Bot").ranked_functions[0].function
+    sent = {file for mount in function.mount_ids for file in deployed.plane.mounts.files(mount)}
+    files = {path for package in BOT_CODE for path in (ROOT / package).rglob("*.*")}
+    ours = {f"/root/{path.relative_to(ROOT)}" for path in files if COMPILED not in path.parts}
+
+    assert "/root/bot/web/uploads/page/index.html" in ours
+    assert ours <= sent

@@ -33,7 +33,7 @@ def test_every_operation_answers_as_the_adapters_expect(entries: ModalDict) -> N
     assert entries.get("key") is None
 
 
-def test_what_nobody_touched_for_a_week_is_free(entries: ModalDict, loopback: Loopback) -> None:
+def test_a_lease_untouched_for_a_week_is_free(entries: ModalDict, loopback: Loopback) -> None:
     leases, claims = ModalLeases(entries), ModalClaims(entries)
     old = leases.acquire("run", holder="a", attempt=3)
     assert old is not None
@@ -46,7 +46,7 @@ def test_what_nobody_touched_for_a_week_is_free(entries: ModalDict, loopback: Lo
     assert claims.claim("1")
 
 
-def test_what_is_looked_at_every_few_days_stays(entries: ModalDict, loopback: Loopback) -> None:
+def test_entries_read_every_few_days_stay(entries: ModalDict, loopback: Loopback) -> None:
     leases, claims = ModalLeases(entries, seconds=60 * DAY), ModalClaims(entries)
     held = leases.acquire("run", holder="a")
     assert held is not None
@@ -58,7 +58,7 @@ def test_what_is_looked_at_every_few_days_stays(entries: ModalDict, loopback: Lo
         assert not claims.claim("1")
 
 
-def test_a_service_that_is_gone_is_out_of_reach(
+def test_a_missing_service_raises_a_connection_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Loopback(tmp_path) as loopback:

@@ -24,7 +24,7 @@ def test_a_single_use_container_takes_one_input(plane: Loopback) -> None:
 def test_no_more_containers_run_than_allowed(plane: Loopback) -> None:
     calls = [deployed("work", "one_at_a_time").spawn() for _ in range(3)]
 
-    used = {call.get(timeout=30) for call in calls}
+    used = {call.get() for call in calls}
 
     assert len(used) == 1
     ids = {call.object_id for call in calls}
@@ -37,7 +37,7 @@ def test_a_concurrent_container_runs_inputs_together(plane: Loopback) -> None:
 
     calls = [together.meet.spawn("left", "right"), together.meet.spawn("right", "left")]
 
-    assert len({call.get(timeout=30) for call in calls}) == 1
+    assert len({call.get() for call in calls}) == 1
 
 
 def test_a_container_that_cannot_start_fails_its_inputs_with_the_reason(
@@ -64,7 +64,7 @@ def test_a_preempted_input_runs_again_as_the_same_input(plane: Loopback) -> None
 
     plane.preempt(container)
 
-    input_id = call.get(timeout=30)
+    input_id = call.get()
     runs = [its for its in plane.journal if its.call_id == call.object_id]
     assert [its.outcome for its in runs] == ["preempted", "success"]
     assert {its.input_id for its in runs} == {input_id}
@@ -72,15 +72,15 @@ def test_a_preempted_input_runs_again_as_the_same_input(plane: Loopback) -> None
     assert {its.retry for its in runs} == {0}
 
 
-def test_a_preempted_container_that_does_not_go_is_killed(plane: Loopback) -> None:
-    plane.settings.preemption_grace_seconds = 0.5
+def test_a_preempted_container_that_does_not_end_is_killed(plane: Loopback) -> None:
+    plane.settings.preemption_grace_seconds = 5.0  # to say that it will not go
     call = deployed("work", "stubborn").spawn("stubborn")
     wait_for_line(plane, call, "holding")
     (container,) = [its for its in plane.containers("stubborn") if its.inputs]
 
     plane.preempt(container)
 
-    assert call.get(timeout=30) == "second"
+    assert call.get() == "second"
     assert "will not go" in container.text
     assert container.exit_code == 137
 
@@ -93,7 +93,7 @@ def test_a_killed_container_fails_its_input(plane: Loopback) -> None:
     plane.kill(container)
 
     with pytest.raises(modal.exception.InternalFailure, match=container.id):
-        call.get(timeout=20)
+        call.get()
     assert of_call(plane, call) == ["killed"]
 
 
@@ -110,7 +110,7 @@ def test_a_killed_container_leaves_no_process(plane: Loopback) -> None:
 
     assert not child.exists()
     with pytest.raises(modal.exception.InternalFailure):
-        call.get(timeout=20)
+        call.get()
 
 
 def test_a_cold_start_takes_its_time(plane: Loopback) -> None:
@@ -123,10 +123,26 @@ def test_a_cold_start_takes_its_time(plane: Loopback) -> None:
     assert container.process is None
 
     plane.settings.cold_start_seconds = 0.0
-    assert call.get(timeout=30) == container.id
+    assert call.get() == container.id
 
 
-def test_a_call_waits_for_a_gpu_and_who_held_it_is_known(plane: Loopback) -> None:
+def test_only_the_first_container_of_an_image_pulls_it(plane: Loopback) -> None:
+    plane.forget_images()
+    plane.settings.first_pull_seconds = 600.0
+    call = deployed("work", "container").spawn()
+
+    living = plane.plane.scheduler.living_all
+    plane.wait_for(lambda: any(its.state == "starting" for its in living()))
+    plane.settings.first_pull_seconds = 0.0
+    first = call.get()
+    plane.kill(plane.containers("container")[0])
+    plane.wait_for(lambda: not plane.plane.scheduler.living_all())
+    plane.settings.first_pull_seconds = 600.0
+
+    assert deployed("work", "container").spawn().get() != first
+
+
+def test_a_call_waits_for_a_gpu_and_its_holders_are_recorded(plane: Loopback) -> None:
     plane.settings.gpus = 1
     plane.settings.idle_seconds = 0.0
     before = len(plane.gpu_log)
@@ -134,7 +150,7 @@ def test_a_call_waits_for_a_gpu_and_who_held_it_is_known(plane: Loopback) -> Non
 
     calls = [train.with_options(timeout=30).spawn(0.2), train.spawn(0.2)]
     for call in calls:
-        call.get(timeout=30)
+        call.get()
     plane.wait_for(lambda: not plane.plane.gpus.held())
 
     first, second = plane.gpu_log[before:]
@@ -156,7 +172,7 @@ def test_a_redeploy_gives_waiting_calls_to_the_new_version(plane: Loopback) -> N
     plane.settings.gpus = 1
 
     assert app.version == 2
-    call.get(timeout=30)
+    call.get()
     assert old.state == "ended"
     assert old.process is None
 
@@ -174,6 +190,18 @@ def test_the_next_gpu_type_is_taken_when_the_first_has_no_capacity(plane: Loopba
     plane.settings.unavailable_gpus = {"H100"}
     before = len(plane.gpu_log)
 
-    deployed("work", "train_anywhere").remote()
+    name = deployed("work", "train_anywhere").remote()
 
+    assert name == "NVIDIA A100-SXM4-80GB"
     assert [hold.gpu_type for hold in plane.gpu_log[before:]] == ["A100-80GB"]
+
+
+def test_another_gpu_than_asked_for_is_given_unless_the_name_forbids_it(plane: Loopback) -> None:
+    plane.settings.upgraded_gpus = {"H100": "H200"}
+    before, train = len(plane.gpu_log), deployed("work", "train")
+
+    names = [train.with_options(gpu=gpu, timeout=31).remote() for gpu in ("H100", "H100!")]
+
+    assert names == ["NVIDIA H200", "NVIDIA H100 80GB HBM3"]
+    found = [(hold.gpu_type, hold.given) for hold in plane.gpu_log[before:]]
+    assert found == [("H100", "H200"), ("H100!", "H100")]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.modal.loopback.api import Loopback
+from tests.wire.modal.loopback.api import CommandError, Loopback
 from tests.wire.modal.loopback.cron import Cron
 
 APP = """
@@ -52,7 +52,7 @@ def test_an_expression_names_its_minutes(expression: str, is_named: bool) -> Non
 @pytest.mark.parametrize(
     "text", ["", "* * * *", "60 * * * *", "5-1 * * * *", "* * 0 * *", "*/x * * * *", "a * * * *"]
 )
-def test_what_is_no_expression_is_refused(text: str) -> None:
+def test_an_invalid_expression_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="cron expression"):
         Cron.parse(text)
 
@@ -89,3 +89,17 @@ def test_a_schedule_may_be_fired_by_hand_and_by_a_fast_clock(
     loopback.settings.cron_minute_seconds = None
 
     assert "ticked" in loopback.logs("each_minute")
+
+
+def test_a_starter_workspace_has_no_room_for_a_sixth_cron(plane: Loopback, tmp_path: Path) -> None:
+    lines = ["import modal", 'app = modal.App("many")']
+    for number in range(6):
+        lines.append(f'app.function(schedule=modal.Cron("* * * * *"), name="f{number}")(print)')
+    path = tmp_path / "many_app.py"
+    path.write_text("\n".join([*lines, ""]))
+
+    with pytest.raises(CommandError, match="at most 5 crons"):
+        plane.deploy(path)
+
+    path.write_text("\n".join([*lines[:-1], ""]))
+    plane.deploy(path)

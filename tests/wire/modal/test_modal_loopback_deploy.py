@@ -1,7 +1,8 @@
-"""What a deploy leaves: definitions, images, variables, versions."""
+"""The results of a deploy: definitions, images, variables, versions."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import modal
 import pytest
@@ -35,6 +36,10 @@ def imports(name):
 @app.function(gpu=["H100", "A100-80GB"], timeout=3600, retries=3, memory=4096, cpu=4,
               volumes={"/mnt/stock": volume}, single_use_containers=True, max_containers=4)
 def train():
+    return os.environ["MODAL_TASK_ID"]
+
+@app.function(gpu="H100", timeout=3600, memory=4096, single_use_containers=True)
+def train_chosen():
     return os.environ["MODAL_TASK_ID"]
 
 @app.function(schedule=modal.Cron("*/5 * * * *"), nonpreemptible=True, timeout=600)
@@ -79,7 +84,8 @@ def test_a_definition_is_read_back_as_it_was_deployed(shared: Loopback, path: Pa
 
 
 def test_a_variant_has_its_own_settings_and_containers(shared: Loopback, path: Path) -> None:
-    variant = deployed("shop", "train").with_options(gpu="L40S", timeout=60, max_containers=1)
+    function = deployed("shop", "train_chosen")
+    variant = function.with_options(gpu="L40S", timeout=60, max_containers=1)
     before = len(shared.gpu_log)
 
     container_id = variant.remote()
@@ -88,6 +94,19 @@ def test_a_variant_has_its_own_settings_and_containers(shared: Loopback, path: P
     assert definition.timeout_secs == 60
     assert definition.resources.memory_mb == 4096
     assert [hold.gpu_type for hold in shared.gpu_log[before:]] == ["L40S"]
+
+
+@pytest.mark.parametrize("options", [{"gpu": "L40S"}, {"memory": 8192}, {"cpu": 2.0}])
+def test_a_function_with_a_list_of_gpus_takes_no_resources_by_option(
+    shared: Loopback, path: Path, options: dict[str, Any]
+) -> None:
+    variant = deployed("shop", "train").with_options(**options)
+
+    with pytest.raises(modal.exception.UnimplementedError, match="a list of GPUs"):
+        variant.spawn()
+
+    assert deployed("shop", "train").with_options(timeout=60).remote()
+    shared.plane.router.unimplemented.clear()
 
 
 def test_the_steps_of_an_image_are_recorded(shared: Loopback, path: Path) -> None:
@@ -181,7 +200,7 @@ def test_the_stop_of_an_app_ends_its_calls(shared: Loopback, tmp_path: Path) -> 
 
     for call in calls:
         with pytest.raises(modal.exception.RemoteError):
-            call.get(timeout=20)
+            call.get()
     shared.wait_for(
         lambda: not [its for its in shared.plane.scheduler.living_all() if its.name == "hold"]
     )

@@ -81,3 +81,30 @@ def test_unknown_names_are_not_found(shared: Loopback) -> None:
 def test_volumes_of_version_2_are_refused(shared: Loopback) -> None:
     with pytest.raises(modal.exception.UnimplementedError, match="version 1 only"):
         modal.Volume.from_name("new", version=2, create_if_missing=True).hydrate()
+
+
+def test_a_workspace_that_has_spent_its_limit_creates_no_app(plane: Loopback) -> None:
+    plane.settings.is_spend_limit_reached = True
+
+    with pytest.raises(modal.exception.ResourceExhaustedError, match="spend limit reached"):
+        deploy()
+
+
+def test_a_workspace_that_has_spent_its_limit_still_shows_its_apps(plane: Loopback) -> None:
+    plane.settings.is_spend_limit_reached = True
+
+    app = modal.App.lookup("work")
+
+    assert app.app_id
+
+
+def test_a_busy_dict_asks_to_wait(plane: Loopback) -> None:
+    entries = modal.Dict.from_name("busy", create_if_missing=True)
+    entries["here"] = 1
+
+    plane.settings.are_dicts_busy = True
+    with pytest.raises(modal.exception.ResourceExhaustedError, match="wait and retry"):
+        entries.get("here")
+
+    plane.settings.are_dicts_busy = False
+    assert entries.get("here") == 1

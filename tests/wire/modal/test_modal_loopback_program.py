@@ -14,7 +14,7 @@ import pytest
 
 from tests.wire.modal.lookup import deployed
 from tests.wire.modal.loopback import trees
-from tests.wire.modal.loopback.api import CommandError, Loopback
+from tests.wire.modal.loopback.api import PATIENCE_SECONDS, CommandError, Loopback
 from tests.wire.modal.loopback.client_env import client_env, process_env
 from tests.wire.modal.loopback.starter import starter
 
@@ -92,11 +92,11 @@ def test_nothing_survives_the_end_of_the_program(tmp_path: Path, app: Path, end:
         process.send_signal(end)
         assert process.wait(20) == (0 if end == signal.SIGTERM else -end)
 
-        _, alive = psutil.wait_procs(family, timeout=10)
+        _, alive = psutil.wait_procs(family, timeout=PATIENCE_SECONDS)
         assert [its for its in alive if its.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_what_was_deployed_and_stored_is_there_after_a_restart(tmp_path: Path, app: Path) -> None:
+def test_deployed_and_stored_things_survive_a_restart(tmp_path: Path, app: Path) -> None:
     with program(tmp_path / "state") as (process, url):
         deploy(app, url)
         modal.Dict.from_name("values", create_if_missing=True)["kept"] = [1, 2]
@@ -120,7 +120,7 @@ def test_settings_are_options_of_the_program(tmp_path: Path, app: Path) -> None:
         )
         deploy(app, url)
 
-        assert modal.Queue.from_name("ticks", create_if_missing=True).get(timeout=30) == 1
+        assert modal.Queue.from_name("ticks", create_if_missing=True).get() == 1
 
 
 def test_a_loopback_in_this_process_leaves_no_process(tmp_path: Path, app: Path) -> None:
@@ -135,11 +135,11 @@ def test_a_loopback_in_this_process_leaves_no_process(tmp_path: Path, app: Path)
         family = [its for its in this.children(recursive=True) if its not in before]
 
     assert family
-    _gone, alive = psutil.wait_procs(family, timeout=10)
+    _gone, alive = psutil.wait_procs(family, timeout=PATIENCE_SECONDS)
     assert not [its for its in alive if its.status() != psutil.STATUS_ZOMBIE]
 
 
-def test_what_is_not_served_fails_the_test(tmp_path: Path) -> None:
+def test_an_rpc_that_is_not_served_fails_the_test(tmp_path: Path) -> None:
     with Loopback(tmp_path / "state") as loopback:
         with pytest.raises(CommandError, match="does not serve TokenInfoGet"):
             loopback.run("token", "info")

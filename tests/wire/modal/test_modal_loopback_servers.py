@@ -8,7 +8,7 @@ import httpx
 import modal
 import pytest
 
-from tests.wire.modal.loopback.api import Loopback
+from tests.wire.modal.loopback.api import PATIENCE_SECONDS, Loopback
 from tests.wire.modal.loopback.container import Container
 
 APP = """
@@ -111,7 +111,7 @@ def bot(shared: Loopback, path: Path) -> Iterator[Container]:
 
 
 def get(loopback: Loopback, path: str, server: str = "Bot", **headers: str) -> httpx.Response:
-    return httpx.get(loopback.public_url(server) + path, headers=headers, timeout=20)
+    return httpx.get(loopback.public_url(server) + path, headers=headers, timeout=PATIENCE_SECONDS)
 
 
 def test_a_server_answers_under_its_public_address(shared: Loopback, bot: Container) -> None:
@@ -143,8 +143,6 @@ def test_ranges_bodies_and_streams_pass_the_public_address(
 def test_background_tasks_of_a_server_go_on_between_requests(
     shared: Loopback, bot: Container
 ) -> None:
-    shared.settings.server_grace_seconds = 5.0
-
     shared.preempt(bot)
     shared.wait_for(lambda: bot.state == "ended")
 
@@ -202,7 +200,7 @@ def test_a_redeploy_hands_over_without_a_gap_and_finishes_open_requests(
     assert slow == ["begun ended"]
 
 
-def test_a_server_that_does_not_leave_is_killed(
+def test_a_server_that_does_not_stop_is_killed(
     shared: Loopback, bot: Container, path: Path
 ) -> None:
     path.write_text(APP.replace("await self.runner.cleanup()", "time.sleep(600)"))
@@ -233,7 +231,7 @@ def test_a_server_without_minimum_starts_at_the_first_request_and_wants_a_token(
     assert get(shared, "/", "Private", **token).text == "one"
 
 
-def test_a_server_that_is_not_reached_from_outside_never_serves(
+def test_a_server_unreachable_from_outside_never_serves(
     shared: Loopback, bot: Container, path: Path
 ) -> None:
     inside = APP.replace('"0.0.0.0"', '"127.0.0.1"')

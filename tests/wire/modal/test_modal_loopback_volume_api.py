@@ -69,7 +69,7 @@ def test_the_api_uploads_lists_copies_reads_and_removes(files: Files, tmp_path: 
     assert [its.path for its in files.volume.listdir("run")] == ["run/deep"]
 
 
-def test_the_api_refuses_what_is_not_there_or_is_in_the_way(files: Files, tmp_path: Path) -> None:
+def test_the_api_refuses_missing_and_conflicting_paths(files: Files, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("new")
     files.once(("write", "sub/a", "old"), ("commit",))
 

@@ -15,7 +15,7 @@ def test_others_see_a_commit_only_after_they_reload(files: Files) -> None:
     assert files.kept(("reload",), ("read", "a")) == ["first"]
 
 
-def test_writes_show_at_the_latest_when_their_container_ends(files: Files) -> None:
+def test_writes_become_visible_at_the_latest_when_their_container_ends(files: Files) -> None:
     files.once(("write", "a", "first"))
 
     files.loopback.wait_for(lambda: not files.loopback.plane.scheduler.living_all())
@@ -23,7 +23,7 @@ def test_writes_show_at_the_latest_when_their_container_ends(files: Files) -> No
     assert files.committed("a") == b"first"
 
 
-def test_nothing_shows_before_it_is_committed(files: Files) -> None:
+def test_nothing_is_visible_before_a_commit(files: Files) -> None:
     files.kept(("write", "a", "first"))
 
     assert files.once(("read", "a")) == [None]

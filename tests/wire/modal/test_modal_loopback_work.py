@@ -15,7 +15,7 @@ def test_a_synchronous_call_is_cancelled_in_the_middle(plane: Loopback) -> None:
     call.cancel()
 
     with pytest.raises(modal.exception.RemoteError):
-        call.get(timeout=20)
+        call.get()
     assert of_call(plane, call) == ["cancelled"]
     wait_for_line(plane, call, "interrupted by InputCancellation")
 
@@ -28,7 +28,7 @@ def test_an_asynchronous_call_can_await_while_it_is_cancelled(plane: Loopback) -
     call.cancel()
 
     with pytest.raises(modal.exception.RemoteError):
-        call.get(timeout=20)
+        call.get()
     assert marks["async-cancel"] == "interrupted"
 
 
@@ -40,7 +40,7 @@ def test_a_cancel_may_take_the_container_along(plane: Loopback) -> None:
     call.cancel(terminate_containers=True)
 
     with pytest.raises(modal.exception.RemoteError):
-        call.get(timeout=20)
+        call.get()
     plane.wait_for(lambda: container.state == "ended")
     assert container.exit_code == 137
     assert of_call(plane, call) == ["cancelled"]
@@ -53,7 +53,7 @@ def test_a_waiting_call_is_cancelled_without_a_container(plane: Loopback) -> Non
     call.cancel()
 
     with pytest.raises(modal.exception.RemoteError):
-        call.get(timeout=20)
+        call.get()
     plane.wait_for(lambda: not plane.plane.gpus.waiting)
     assert of_call(plane, call) == []
 
@@ -62,7 +62,7 @@ def test_a_call_that_is_too_slow_times_out_as_often_as_it_may_retry(plane: Loopb
     call = deployed("work", "slow").spawn()
 
     with pytest.raises(modal.exception.FunctionTimeoutError):
-        call.get(timeout=30)
+        call.get()
 
     assert of_call(plane, call) == ["timeout", "timeout"]
 
@@ -70,14 +70,14 @@ def test_a_call_that_is_too_slow_times_out_as_often_as_it_may_retry(plane: Loopb
 def test_a_failed_input_is_retried_as_its_policy_says(plane: Loopback) -> None:
     call = deployed("work", "third_time").spawn("third")
 
-    assert call.get(timeout=30) == 3
+    assert call.get() == 3
     assert of_call(plane, call) == ["failure", "failure", "success"]
 
 
 def test_the_call_graph_knows_states_and_children(plane: Loopback) -> None:
     call = deployed("work", "parent").spawn()
-    child_id = call.get(timeout=30)
-    modal.FunctionCall.from_id(child_id).get(timeout=30)
+    child_id = call.get()
+    modal.FunctionCall.from_id(child_id).get()
 
     (parent,) = call.get_call_graph()
 
@@ -87,7 +87,7 @@ def test_the_call_graph_knows_states_and_children(plane: Loopback) -> None:
 
 def test_results_go_after_a_week(plane: Loopback) -> None:
     call = deployed("work", "container").spawn()
-    call.get(timeout=30)
+    call.get()
 
     plane.advance(7 * 24 * 60 * 60 + 1)
 
@@ -97,7 +97,7 @@ def test_results_go_after_a_week(plane: Loopback) -> None:
 
 def test_a_test_may_expire_results_at_once(plane: Loopback) -> None:
     call = deployed("work", "container").spawn()
-    call.get(timeout=30)
+    call.get()
 
     plane.expire_results()
 
@@ -114,4 +114,4 @@ def test_a_poll_ends_with_its_time(plane: Loopback) -> None:
 
     assert plane.plane.gpus.waiting  # the call goes on waiting
     plane.settings.gpus = 1
-    call.get(timeout=20)
+    call.get()

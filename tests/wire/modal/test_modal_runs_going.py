@@ -1,6 +1,9 @@
 """What happens around runs that are going on Modal: deploys, ticks, expiry, a full Volume."""
 
+import asyncio
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import pytest
 from modal_proto import api_pb2
@@ -8,12 +11,13 @@ from modal_proto import api_pb2
 from storage.modal.mounts import TEMPORARY
 from tests.wire.modal.installation import REQUESTER, Installation
 from tests.wire.modal.invariants import check, executions, saved_steps, started_attempts
+from tests.wire.modal.loopback.rpc import Caller
 from tests.wire.modal.loopback.trees import scan
 from training.runs.state import Run, RunStatus, StageStatus
 from training.store_keys import Area
 from training.vocabulary import StageKey, StageName
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 TRAIN = StageKey("train", "main")
 EVENTS_BYTES = 60_000  # room for what a run tells of itself, not for a checkpoint
 
@@ -23,12 +27,13 @@ def trains(run: Run) -> bool:
 
 
 def test_two_runs_go_on_while_the_stages_are_deployed_again(installation: Installation) -> None:
-    runs = [installation.start(delay=0.5) for _ in range(2)]
+    runs = [installation.start(held="training") for _ in range(2)]
     for run in runs:
         installation.until(run, trains)
     old = {its.definition_id for its in installation.loopback.containers("train_small")}
 
     installation.deploy()
+    installation.hurry()
     found = [installation.finish(run) for run in runs]
 
     assert [run.status for run in found] == [RunStatus.SUCCEEDED] * 2
@@ -41,34 +46,46 @@ def test_two_runs_go_on_while_the_stages_are_deployed_again(installation: Instal
 
 
 def test_many_ticks_at_once_start_nothing_twice(installation: Installation) -> None:
-    run, seen = installation.start(), set[str]()
-
-    def tick_at_every_change(run: Run) -> bool:
-        state = str({key: stage.status for key, stage in run.stages.items()})
-        if state not in seen:
-            seen.add(state)
-            for _ in range(3):
-                installation.tick()
-        return run.status.is_final
-
-    found = installation.until(run, tick_at_every_change)
+    with ticking_at_every_write(installation, times=3) as ticks:
+        run = installation.start()
+        found = installation.finish(run)
 
     assert found.status is RunStatus.SUCCEEDED
-    assert len(seen) > 4
+    assert len(ticks) > 3 * len(found.stages)
     assert {stage.attempt for stage in found.stages.values()} == {1}
     worked = [its.stage for its in executions(installation) if its.call.run == run and its.worked]
     assert len(worked) == len(set(worked)) == len(found.stages)
     check(installation, run)
 
 
-def test_results_that_expire_change_nothing_for_stages_that_run_or_are_over(
+@contextmanager
+def ticking_at_every_write(installation: Installation, times: int) -> Generator[list[str]]:
+    """Let some ticks come with each write to a Volume; yield what the ticks came with."""
+    ticks: list[str] = []
+
+    async def tick(name: str, _caller: Caller) -> None:
+        if name in ("VolumePutFiles", "VolumeCommit"):
+            for _ in range(times):
+                ticks.append(name)
+                await asyncio.to_thread(installation.tick)
+
+    listeners = installation.loopback.plane.router.listeners
+    listeners.append(tick)
+    try:
+        yield ticks
+    finally:
+        listeners.remove(tick)
+
+
+def test_expired_results_change_nothing_for_running_and_ended_stages(
     installation: Installation,
 ) -> None:
-    run = installation.start(delay=0.5)
+    run = installation.start(held="training")
     installation.until(run, trains)
 
     installation.loopback.expire_results()
     installation.tick()
+    installation.hurry()
     found = installation.finish(run)
     installation.loopback.expire_results()
     installation.tick()
@@ -83,10 +100,11 @@ def test_results_that_expire_change_nothing_for_stages_that_run_or_are_over(
 def test_a_stage_that_was_killed_long_ago_is_found_though_its_result_has_expired(
     installation: Installation,
 ) -> None:
-    run = installation.start(delay=0.5)
+    run = installation.start(held="training")
     installation.until(run, trains)
 
     installation.kill(run, TRAIN)
+    installation.hurry()
     installation.loopback.expire_results()
     installation.tick()
     found = installation.finish(run)
@@ -100,13 +118,13 @@ def test_a_full_volume_is_named_as_the_cause_and_the_run_can_be_resumed(
     installation: Installation,
 ) -> None:
     volume = installation.deployment.volume("runs")
-    run = installation.start(delay=0.5, epochs="4")
+    run = installation.start(held="training", epochs="4")
     installation.until(run, lambda _: saved_steps(installation, run, 1))
     used = sum(max(0, stamp.size) for stamp in scan(installation.committed("runs")).values())
     installation.loopback.set_volume_limit(volume, used + EVENTS_BYTES)
+    installation.hurry()
     failed = installation.finish(run)
     installation.loopback.set_volume_limit(volume, None)
-    installation.hurry()
 
     spec = installation.runs.resume(run, REQUESTER)
     resumed = installation.finish(spec.name)
@@ -117,6 +135,27 @@ def test_a_full_volume_is_named_as_the_cause_and_the_run_can_be_resumed(
     assert failed.expert("main").checkpoints
     assert resumed.status is RunStatus.SUCCEEDED
     check(installation, run, spec.name)
+
+
+def test_a_spend_limit_makes_runs_wait_and_they_continue_afterwards(
+    installation: Installation,
+) -> None:
+    settings = installation.loopback.settings
+    settings.is_spend_limit_reached = True
+    run = installation.start(epochs="1")
+    waiting = installation.view(run)
+    listed = installation.runs.summaries(waiting.spec.guild)[0]
+    settings.is_spend_limit_reached = False
+    installation.tick()
+
+    found = installation.finish(run)
+
+    assert waiting.run.status is RunStatus.QUEUED
+    assert "spend limit" in (waiting.obstacle or "")
+    assert "spend limit" in (listed.error or "")
+    assert found.status is RunStatus.SUCCEEDED
+    assert installation.view(run).obstacle is None
+    check(installation, run)
 
 
 def test_the_nightly_clean_up_spares_what_people_made(installation: Installation) -> None:
@@ -144,7 +183,7 @@ def test_the_nightly_clean_up_spares_what_people_made(installation: Installation
     ("area", "model", "stage"),
     [("models", "wan21-i2v-720p", "fetch"), ("datasets", "wan21-i2v-480p", "cache")],
 )
-def test_a_full_volume_of_what_can_be_made_again_is_named_and_costs_nothing_else(
+def test_a_full_volume_of_rebuildable_files_is_named_and_costs_nothing_else(
     installation: Installation, area: Area, model: str, stage: StageName
 ) -> None:
     volume = installation.deployment.volume(area)

@@ -3,24 +3,32 @@
 import pytest
 
 from tests.wire.modal.counting import BOT, counted, total
-from tests.wire.modal.installation import Installation
+from tests.wire.modal.installation import PATIENT, Installation
 from tests.wire.modal.invariants import check, executions, started_attempts
-from training.runs.state import RunStatus
+from training.runs.state import RunStatus, StageStatus
 from training.vocabulary import StageKey
 
 TRAIN = StageKey("train", "main")
-RPCS_OF_A_RUN = 1100  # about 1,000 on 2 quiet cores; a longer run takes some more for its leases
+# What is asked about files; how often leases are renewed depends on the machine. It was 225.
+FILE_RPCS_OF_A_RUN = 260
+# Of a first run, which fetches the weights. Modal's client itself commits each mount when its
+# container ends: 7 of the commits, which change nothing. The remove is that of the run's marker,
+# the last write of all. A run once took 41 puts, 31 commits and 2 removes, which is too many.
+WRITES_OF_A_RUN = {"VolumePutFiles": 13, "VolumeCommit": 10, "VolumeRemoveFile": 1}
+LAYERS_OF_A_RUN = 17
 
 
 def test_a_run_goes_from_a_dataset_to_published_checkpoints_and_asks_little_of_modal(
     installation: Installation,
 ) -> None:
+    layers = layers_of(installation)
     with counted(installation.loopback) as asked:
-        run = installation.start(delay=0.3)
+        run = installation.start(held="training", env=PATIENT)
         installation.until(run, lambda run: run.expert("main").epoch > 0)
         installation.view(run)
         with counted(installation.loopback) as again:
             view = installation.view(run)
+        installation.hurry()
         found = installation.finish(run)
 
     assert found.status is RunStatus.SUCCEEDED
@@ -31,15 +39,27 @@ def test_a_run_goes_from_a_dataset_to_published_checkpoints_and_asks_little_of_m
     assert again[BOT]["VolumeListFiles"] == 1
     assert again[BOT]["DictGet"] == 1
     assert again[BOT].total() <= 4
-    assert total(asked) < RPCS_OF_A_RUN
+    assert total(asked, "Volume", "Mount") <= FILE_RPCS_OF_A_RUN
+    writes = {rpc: sum(its[rpc] for its in asked.values()) for rpc in WRITES_OF_A_RUN}
+    assert all(writes[rpc] <= most for rpc, most in WRITES_OF_A_RUN.items()), asked
+    assert layers_of(installation) - layers <= LAYERS_OF_A_RUN
+
+
+def layers_of(installation: Installation) -> int:
+    """Return how often the Volumes were changed."""
+    return sum(its.changes for its in installation.loopback.plane.volumes.volumes.values())
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_both_experts_train_at_once_on_two_gpus_to_published_checkpoints(
     installation: Installation,
 ) -> None:
-    run = installation.start("wan22-i2v-lightning", delay=0.2)
+    experts = [StageKey("train", name) for name in ("high", "low")]
+    run = installation.start("wan22-i2v-lightning", held="training")
+    installation.until(
+        run, lambda run: all(run.stage(key).status is StageStatus.RUNNING for key in experts)
+    )
+    installation.hurry()
 
     found = installation.finish(run)
 
@@ -57,7 +77,6 @@ def test_both_experts_train_at_once_on_two_gpus_to_published_checkpoints(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_second_run_fetches_caches_and_merges_nothing_again(installation: Installation) -> None:
     first = installation.finish(installation.start("wan22-i2v-lightning"))
     made = stored(installation)

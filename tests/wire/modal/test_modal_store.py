@@ -1,6 +1,8 @@
 """A store in a container of Modal: what its mounts show, and when."""
 
+import io
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -13,9 +15,10 @@ from storage.modal.shared_dict import ModalDict
 from storage.modal.store import VolumeStore
 from storage.modal.volume_api import Volume
 from tests.wire.modal.counting import BOT, counted
+from tests.wire.modal.faults import connection_lost, refused
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.mounted_store import AREAS, mounted_store
-from training.ports import Store
+from training.ports import Store, StoreChanges
 from training.store_keys import Area
 
 KEY = "guilds/1/runs/a/adapter.safetensors"
@@ -41,7 +44,7 @@ def outside(mounted: Store, tmp_path: Path) -> VolumeStore:
     }
     leases = ModalLeases(ModalDict(modal.Dict.from_name("store-leases", create_if_missing=True)))
     mounts = Mounts({area: Path("/nonexistent") for area in AREAS})
-    return VolumeStore(volumes, leases, mounts=mounts, is_mounted=False, scratch=tmp_path)
+    return VolumeStore(volumes, leases, mounts=mounts, scratch=tmp_path)
 
 
 def test_a_mount_shows_what_others_stored_once_it_is_refreshed(
@@ -95,6 +98,79 @@ def test_what_is_stored_after_a_container_removed_it_stays(
     assert outside.read(KEY) == b"the second"
 
 
+def test_a_container_removes_many_files_with_one_commit(
+    shared: Loopback, mounted: Store, outside: VolumeStore
+) -> None:
+    files = [f"guilds/1/datasets/caches/{number}.safetensors" for number in range(5)]
+    others = {**dict.fromkeys(files, b"latents"), "guilds/1/datasets/state/part": b"moments"}
+    outside.change(StoreChanges(written=others))
+    mounted.refresh(files[0])
+    late = "guilds/1/datasets/state/late"
+    outside.write(late, b"what the mount does not show")
+
+    with counted(shared) as asked:
+        mounted.change(StoreChanges(deleted=[*files, "guilds/1/datasets/state"]))
+
+    assert asked["ask"]["VolumeCommit"] == 1
+    assert asked["ask"]["VolumeRemoveFile"] == 1  # of what the mount did not show
+    assert list(outside.walk("guilds/1/datasets")) == []
+
+
+def test_a_container_sweeps_what_killed_writers_left_with_one_commit(
+    shared: Loopback, mounted: Store, outside: VolumeStore
+) -> None:
+    volume = modal.Volume.from_name("store-datasets")
+    with volume.batch_upload() as batch:
+        for number in range(3):
+            batch.put_file(io.BytesIO(b"half"), f"/.tmp/{number}/new/part")
+    mounted.refresh("guilds/1/datasets")
+
+    with counted(shared) as asked:
+        freed = mounted.sweep(datetime.now(UTC) + timedelta(minutes=1))
+
+    assert freed == 12
+    assert asked["ask"]["VolumeCommit"] == 1
+    assert not asked["ask"]["VolumeRemoveFile"]
+    assert [entry.path for entry in volume.listdir("/.tmp")] == []
+
+
+def test_a_record_that_a_commit_was_refused_for_is_not_brought_back_later(
+    mounted: Store, outside: VolumeStore, shared: Loopback
+) -> None:
+    events = "guilds/1/runs/a/events/train-main-1.jsonl"
+    mounted.append(events, b"started\n")
+    made = mounted.staging_path(KEY)
+    made.parent.mkdir(parents=True)
+    made.write_bytes(b"weights")
+
+    with refused(shared, "VolumeCommit"), pytest.raises(ConnectionError):
+        mounted.change(StoreChanges(kept=[KEY], appended={events: b"saved\n"}))
+    mounted.append(events, b"stopped\n")
+    mounted.keep(KEY)  # commits whatever the mount holds
+
+    assert outside.read(events) == b"started\nstopped\n"
+
+
+def test_what_does_not_fit_on_a_full_volume_leaves_room_for_what_does(
+    mounted: Store, outside: VolumeStore, shared: Loopback
+) -> None:
+    events = "guilds/1/runs/a/events/train-main-1.jsonl"
+    mounted.append(events, b"started\n")
+    made = mounted.staging_path(KEY)
+    made.parent.mkdir(parents=True)
+    made.write_bytes(b"x" * 10_000)
+    shared.set_volume_limit("store-runs", 5_000)
+
+    with pytest.raises(OSError, match="full"):
+        mounted.change(StoreChanges(kept=[KEY], appended={events: b"saved\n"}))
+    mounted.append(events, b"failed\n")
+    shared.set_volume_limit("store-runs", None)
+
+    assert outside.read(events) == b"started\nfailed\n"
+    assert not outside.exists(KEY)
+    assert not mounted.path(KEY).exists()
+
+
 def test_what_was_read_once_and_never_changes_is_not_read_again(
     shared: Loopback, outside: VolumeStore
 ) -> None:
@@ -114,6 +190,20 @@ def test_what_was_read_once_and_never_changes_is_not_read_again(
     assert dict(asked[BOT]) == {"VolumeListFiles": 1}
 
 
+def test_a_file_is_read_no_newer_than_others_were_listed(
+    outside: VolumeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events, read = "guilds/1/runs/a/events", outside.read
+    outside.append(f"{events}/advance-1.jsonl", b"started\n")
+
+    def read_later(key: str) -> bytes:
+        return read(key) + b"ended\n"
+
+    monkeypatch.setattr(outside, "read", read_later)
+
+    assert outside.read_all(events) == {"advance-1.jsonl": b"started\n"}
+
+
 def test_a_run_that_was_removed_is_not_remembered(outside: VolumeStore) -> None:
     spec = "guilds/1/runs/a/spec.json"
     outside.write(spec, b"{}")
@@ -123,3 +213,15 @@ def test_a_run_that_was_removed_is_not_remembered(outside: VolumeStore) -> None:
 
     with pytest.raises(FileNotFoundError):
         outside.read(spec)
+
+
+def test_a_listing_whose_connection_was_lost_is_asked_for_again(
+    shared: Loopback, outside: VolumeStore
+) -> None:
+    outside.write(KEY, b"here")
+
+    with connection_lost(shared, "VolumeListFiles") as lost:
+        found = outside.exists(KEY)
+
+    assert len(lost) == 1
+    assert found

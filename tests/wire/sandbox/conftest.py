@@ -13,7 +13,7 @@ with warnings.catch_warnings():
 
 from sandbox_raw import RawBot, Watch
 
-from bot.sandbox.client.user import SandboxUser
+from bot.sandbox.client import SandboxUser
 from bot.sandbox.server import SandboxServer
 
 

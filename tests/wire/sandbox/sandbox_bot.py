@@ -185,7 +185,7 @@ async def running_bot(server: SandboxServer, bot: TinyBot | None = None) -> Asyn
     with point_discord_at(server.base_url):
         async with bot:
             life = asyncio.create_task(bot.start(server.bot_token), name="bot")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await bot.is_up.wait()
             yield bot
             await bot.close()

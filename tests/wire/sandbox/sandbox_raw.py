@@ -71,7 +71,7 @@ class RawSocket:
 
     async def next(self, op: int | None = None) -> Json:
         while True:
-            payload: Json = await self.socket.receive_json(timeout=5)
+            payload: Json = await self.socket.receive_json(timeout=60)
             if op is None or payload["op"] == op:
                 return payload
 
@@ -91,5 +91,5 @@ class RawSocket:
 
     async def close_code(self) -> int | None:
         while not self.socket.closed:
-            await self.socket.receive(timeout=5)
+            await self.socket.receive(timeout=60)
         return self.socket.close_code

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sandbox_raw import RawBot, RawSocket, Watch
 
-from bot.sandbox.client.user import InteractionResult, SandboxUser
+from bot.sandbox.client import InteractionResult, SandboxUser
 from bot.sandbox.server import SandboxServer
 from training.errors import RequestError
 

@@ -7,8 +7,8 @@ import pytest
 from sandbox_bot import TinyBot, running_bot
 from sandbox_raw import RawBot, Watch
 
-from bot.sandbox.client.user import SandboxUser
-from bot.sandbox.gateway.gateway import IDENTIFIES_PER_DAY
+from bot.sandbox.client import SandboxUser
+from bot.sandbox.gateway import IDENTIFIES_PER_DAY
 from bot.sandbox.server import SandboxServer
 
 
@@ -19,10 +19,10 @@ async def no_wait(shard_id: int | None, *, initial: bool = False) -> None:
 async def test_a_dropped_socket_is_resumed_and_misses_nothing(
     bot: TinyBot, raw: RawBot, server: SandboxServer, ada: SandboxUser
 ) -> None:
-    server.faults.drop_sockets()
+    server.gateway.drop_sockets()
     await raw.call("POST", f"/channels/{raw.channel}/threads", {"name": "missed", "type": 11})
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await bot.resumed.wait()
         assert await bot.threads_seen.get() == "missed"
 
@@ -37,9 +37,9 @@ async def test_an_invalidated_session_identifies_anew(
     monkeypatch.setattr(bot, "before_identify_hook", no_wait)
     bot.is_up.clear()
 
-    server.faults.invalidate_sessions()
+    server.gateway.invalidate_sessions()
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await bot.is_up.wait()
     assert server.gateway.identifies_left == IDENTIFIES_PER_DAY - 2
 
@@ -48,9 +48,9 @@ async def test_a_bot_that_is_asked_to_reconnect_resumes(
     bot: TinyBot, server: SandboxServer
 ) -> None:
     (session,) = server.gateway.sessions
-    server.faults.ask_to_reconnect()
+    server.gateway.ask_to_reconnect()
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await bot.resumed.wait()
     assert list(server.gateway.sessions) == [session]
     assert server.gateway.identifies_left == IDENTIFIES_PER_DAY - 1
@@ -62,7 +62,7 @@ async def test_what_others_write_stays_hidden_without_the_privileged_intent(
     await ada.post("a secret")
     await ada.post(f"<@{server.world.bot['id']}> hello")
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await bot.messages_seen.get() == ""
         assert (await bot.messages_seen.get()).endswith("hello")
 
@@ -108,7 +108,7 @@ async def test_a_bot_whose_heartbeats_go_unanswered_connects_anew(server: Sandbo
         silent = session.connection
         server.faults.fall_silent(is_on=True)
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await bot.resumed.wait()
         server.faults.fall_silent(is_on=False)
 
@@ -157,12 +157,12 @@ async def test_a_session_can_be_resumed_for_five_minutes_and_with_a_known_sequen
     async with raw.gateway() as socket:
         await socket.identify()
         session_id = (await socket.event("READY"))["d"]["session_id"]
-        server.faults.drop_sockets()
+        server.gateway.drop_sockets()
 
     async with raw.gateway() as socket:
         await socket.resume(session_id, 1)
         assert [(await socket.next(0))["t"] for _ in range(3)][-1] == "RESUMED"
-        server.faults.drop_sockets()
+        server.gateway.drop_sockets()
     async with raw.gateway() as socket:
         await socket.resume(session_id, 99)
         assert await socket.close_code() == 4007
@@ -214,7 +214,7 @@ async def test_after_an_hour_of_outage_the_bot_identifies_anew_and_answers(
     watch.ahead += 60 * 60
     server.faults.outage(is_on=False)
 
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         await bot.is_up.wait()
     assert during.status == "failed"
     assert server.gateway.identifies_left == IDENTIFIES_PER_DAY - 2
@@ -230,5 +230,5 @@ async def test_an_outage_ends_with_a_resume(
     server.faults.outage(is_on=False)
 
     assert status == 503
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         await bot.resumed.wait()

@@ -9,7 +9,7 @@ from PIL import Image
 from sandbox_bot import TinyBot
 from sandbox_raw import RawBot
 
-from bot.sandbox.client.user import SandboxUser
+from bot.sandbox.client import SandboxUser
 from bot.sandbox.server import SandboxServer
 
 
@@ -61,7 +61,7 @@ async def test_history_pins_threads_and_direct_messages(
     assert [message.content for message in await ada.messages()] == ["0", "2"]
     user = await bot.fetch_user(int(next(iter(server.world.users))))
     await user.send("your run ended")
-    private = await ada.wait_for(lambda message: message.content == "your run ended", 5)
+    private = await ada.wait_for(lambda message: message.content == "your run ended", 60)
     assert private.channel_id != raw.channel
     async with SandboxUser(server.page_url, channel=private.channel_id) as inside:
         reply = await inside.reply(await inside.command("ping"))

@@ -1,45 +1,26 @@
 """The page in a real browser: what a newcomer does in the first minutes."""
 
 import re
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import discord
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 from sandbox_bot import TinyBot, running_bot
 
-from bot.sandbox.client.user import SandboxUser
+from bot.sandbox.client import SandboxUser
 from bot.sandbox.server import SandboxServer
 from tests.media import mp4, png
+from tests.wire.browser import CHROMIUM, open_page
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
 
 
 @pytest.fixture
 async def page(server: SandboxServer) -> AsyncIterator[Page]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = await browser.new_page()
-        page.set_default_timeout(5000)
-        troubles: list[str] = []
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("console", lambda line: troubles.append(line.text))
-        await page.goto(server.page_url)
+    async with open_page(server.page_url, is_quiet=True) as page:
         yield page
-        await browser.close()
-    assert troubles == []
 
 
 async def run(page: Page, text: str) -> None:
@@ -225,10 +206,7 @@ async def test_a_command_nobody_answers_says_so(server: SandboxServer, page: Pag
 async def test_the_page_returns_after_the_sandbox_was_restarted(tmp_path: Path) -> None:
     first = SandboxServer(tmp_path / "home")
     await first.start()
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = await browser.new_page()
-        await page.goto(first.page_url)
+    async with open_page(first.page_url) as page:
         await run(page, "before")
         await expect(page.get_by_role("log").get_by_text("before")).to_be_visible()
         await first.stop()
@@ -240,7 +218,6 @@ async def test_the_page_returns_after_the_sandbox_was_restarted(tmp_path: Path) 
         await expect(page.get_by_role("status")).to_be_empty()
         await run(page, "after")
         await expect(page.get_by_role("log").get_by_text("after")).to_be_visible()
-        await browser.close()
     await second.stop()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sandbox_raw import RawBot
 
-from bot.sandbox.client.user import SandboxUser
+from bot.sandbox.client import SandboxUser
 from bot.sandbox.server import SandboxServer
 from bot.sandbox.world import permissions
 from training.errors import RequestError

@@ -73,7 +73,7 @@ async def test_the_library_waits_and_tries_again_after_a_fault(
 
 
 async def test_a_slow_sandbox_answers_later(raw: RawBot, server: SandboxServer) -> None:
-    server.faults.delay(0.1)
+    server.faults.delay_seconds = 0.1
     started = asyncio.get_running_loop().time()
 
     status, _ = await raw.call("GET", "/users/@me")

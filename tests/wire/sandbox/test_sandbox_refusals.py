@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from sandbox_raw import RawBot, Watch
 
-from bot.sandbox.client.user import SandboxUser
+from bot.sandbox.client import SandboxUser
 from bot.sandbox.server import SandboxServer
 
 ROW = {"type": 1, "components": [{"type": 2, "style": 1, "label": "a", "custom_id": "a"}]}

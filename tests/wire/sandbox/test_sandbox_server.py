@@ -8,7 +8,7 @@ from discord.http import Route
 from sandbox_bot import TinyBot, running_bot
 from sandbox_raw import RawBot, Watch
 
-from bot.sandbox.client.user import SandboxUser
+from bot.sandbox.client import SandboxUser
 from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxError, SandboxServer
 from training.errors import RequestError

@@ -7,7 +7,7 @@ import pytest
 from sandbox_bot import TinyBot
 from sandbox_raw import RawBot
 
-from bot.sandbox.client.user import SandboxUser
+from bot.sandbox.client import SandboxUser
 from bot.sandbox.server import SandboxServer
 from training.errors import NotFoundError, RequestError
 
@@ -19,7 +19,7 @@ async def test_a_person_opens_a_thread_and_the_bot_answers_in_it(
 
     thread = await ada.open_thread(message, "About my clips")
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await bot.threads_seen.get() == "About my clips"
     await ben.post("nice", channel=thread)
     answer = await ada.reply(await ada.command("ping", channel=thread))
@@ -44,7 +44,7 @@ async def test_a_message_takes_one_thread_and_an_ephemeral_one_none(
 
 
 async def test_writing_wakes_an_archived_thread_but_not_a_locked_one(
-    bot: TinyBot, ada: SandboxUser, raw: RawBot, server: SandboxServer
+    bot: TinyBot, ada: SandboxUser, ben: SandboxUser, raw: RawBot, server: SandboxServer
 ) -> None:
     channel = bot.get_channel(int(raw.channel))
     assert isinstance(channel, discord.TextChannel)
@@ -56,17 +56,18 @@ async def test_writing_wakes_an_archived_thread_but_not_a_locked_one(
     assert server.world.channels[str(thread.id)]["archived"] is False
     await thread.edit(archived=True, locked=True)
     with pytest.raises(RequestError, match="archived"):
-        await ada.post("hello?", channel=str(thread.id))
+        await ben.post("hello?", channel=str(thread.id))
     with pytest.raises(discord.HTTPException) as caught:
         await thread.send("hello?")
     assert caught.value.code == 50083
+    await ada.post("I own this server", channel=str(thread.id))
 
 
 async def test_a_deleted_channel_takes_its_threads_along(
     bot: TinyBot, ada: SandboxUser, raw: RawBot, server: SandboxServer
 ) -> None:
     thread = await ada.open_thread(await ada.post("hello"), "talk")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await bot.threads_seen.get()
     gone = bot.get_channel(int(thread))
     assert isinstance(gone, discord.Thread)

@@ -1,6 +1,5 @@
-"""The worker service: runs queued calls, as many at once as there are slots."""
+"""The worker service: it runs queued calls, as many at once as each device has slots."""
 
-import fcntl
 import logging
 import os
 import subprocess
@@ -9,19 +8,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from training.backends.local.queue import LocalBackend, QueuedCall
+from training.files.locks import hold
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
 TICK_SECONDS = 2.0
 IDLE_SECONDS = 20.0
+TROUBLE_SECONDS = 2.0
 
 
 @dataclass(slots=True)
 class Worker:
     """Works through the queue of one machine until it has been idle for a while.
 
-    If a worker is killed, its stages stay alive and the next worker adopts them.
+    If a worker is killed, its stages keep running, and the next worker takes them over.
     """
 
     backend: LocalBackend
@@ -31,24 +32,54 @@ class Worker:
     _children: dict[int, subprocess.Popen[bytes]] = field(
         default_factory=dict[int, subprocess.Popen[bytes]]
     )
+    _last_tick: float = float("-inf")
+    _trouble: str = ""
 
     def serve(self, should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Work until idle, or until `should_stop` says so."""
-        last_work = last_tick = time.monotonic()
-        self.tick()
+        """Work until there has been nothing to do for a while, or `should_stop` returns True.
+
+        If anything fails, such as a write to a full disk, the service pauses and tries again: it
+        must not leave the machine's stages without a service.
+        """
+        last_work = time.monotonic()
+        is_first = True
         while not should_stop():
-            self._reap()
-            self._start_what_fits()
+            try:
+                if is_first:
+                    self.backend.check()
+                    is_first = False
+                is_busy = self._work()
+            except Exception as error:  # noqa: BLE001  # see the docstring
+                self._wait_out(error)
+                is_busy = True
+            else:
+                self._trouble = ""
             now = time.monotonic()
-            open_runs = 0
-            if now - last_tick >= TICK_SECONDS:
-                open_runs = self.tick()
-                last_tick = now
-            if open_runs or not self.backend.is_idle():
+            if is_busy:
                 last_work = now
             if now - last_work >= IDLE_SECONDS:
                 return
             time.sleep(POLL_SECONDS)
+
+    def _work(self) -> bool:
+        """Start the calls that fit and advance runs; return whether any work is left."""
+        self._reap()
+        self._start_what_fits()
+        now = time.monotonic()
+        open_runs = 0
+        if now - self._last_tick >= TICK_SECONDS:
+            self._last_tick = now
+            open_runs = self.tick()
+        return open_runs > 0 or not self.backend.is_idle()
+
+    def _wait_out(self, error: Exception) -> None:
+        """Pause after an error, and log it once."""
+        trouble = f"{type(error).__name__}: {error}"
+        if trouble != self._trouble:
+            self._trouble = trouble
+            # Log a traceback only for unexpected errors.
+            logger.error("the worker waits: %s", trouble, exc_info=not isinstance(error, OSError))
+        time.sleep(TROUBLE_SECONDS)
 
     def _reap(self) -> None:
         for queued in self.backend.running():
@@ -72,8 +103,11 @@ class Worker:
 
     def _start(self, queued: QueuedCall) -> None:
         with self.backend.lock_file(queued.number).open("ab") as lock:
-            # Inherited by the process, so it stays locked exactly as long as the process lives.
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            # The process inherits the lock, so the file stays locked while the process lives.
+            if not hold(lock):
+                # An earlier worker started this process, but was killed before it recorded that.
+                self.backend.mark_running(queued.number, None)
+                return
             child = subprocess.Popen(
                 self.command(queued.number),
                 stdin=subprocess.DEVNULL,
@@ -81,6 +115,6 @@ class Worker:
                 start_new_session=True,
                 env=os.environ,
             )
+            self._children[queued.number] = child
             self.backend.mark_running(queued.number, child.pid)
-        self._children[queued.number] = child
         logger.info("run %s: %s started", queued.call.run, queued.call.key)

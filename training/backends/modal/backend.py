@@ -1,7 +1,8 @@
 """The `Backend` on Modal: one spawned function per call, and a queue for GPU calls.
 
-A call's handle is its name. The first spawned function to be registered works on it, so it does not
-matter if a process dies in between, or if several submit or start the same call.
+A call's handle is its name. If several functions are spawned for one call, only the first that
+registers does the work. So several processes can safely submit or start the same call, and any of
+them may die at any point.
 """
 
 import logging
@@ -9,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from typing import cast
 
 import modal
@@ -18,23 +20,23 @@ from grpclib.exceptions import StreamTerminatedError
 from training.backends.modal.call_records import (
     NEVER,
     CallRecords,
-    InLine,
     PlacedCall,
     Placement,
+    QueueEntry,
     to_plain,
 )
-from training.backends.modal.errors import as_connection_errors
-from training.errors import BackendError
-from training.ports import Call, CallState, CallStatus, Grant, Leases
+from training.backends.modal.errors import as_connection_errors, start_delayed
+from training.errors import BackendError, StartDelayedError
+from training.ports import Call, CallState, CallStatus, GpuLine, Grant, Leases
 from training.remedies import Deploy
 
 logger = logging.getLogger(__name__)
 
 GPU_LIMIT = 4
-# A stage checks for a stop request every 2 s, and gives up on its work 22 s after that.
+# A stage notices a stop request within 2 s, and abandons its work 22 s later.
 STOP_SECONDS = 24.0
 _PUMP = "pump"
-# What `FunctionCall.get` raises when a function ended without returning or raising.
+# What `FunctionCall.get` raises if a function has ended without returning or raising anything.
 _ENDS = (
     modal.exception.DeserializationError,
     modal.exception.ExecutionError,
@@ -45,15 +47,10 @@ _ENDS = (
 
 
 class ModalBackend:
-    """Starts deployed functions of one app; each calls `CallRecords.register` before it works.
+    """Starts an app's deployed functions; each calls `CallRecords.register` before it does work.
 
-    Args:
-        app: The name of the deployed app.
-        records: The records of all calls.
-        leases: Let only one process at a time start queued calls.
-        place: Chooses the function and GPU of a call.
-        gpu_limit: How many GPU calls may run at once, over all functions.
-        clock: Roughly the same for everyone who shares the records.
+    `place` chooses the function and GPU for a call. `gpu_limit` is how many GPU calls may run at
+    once. The clocks of all processes that share the records must roughly agree.
     """
 
     def __init__(
@@ -69,56 +66,73 @@ class ModalBackend:
         self._app, self._records, self._leases = app, records, leases
         self._place, self._gpu_limit, self._clock = place, gpu_limit, clock
 
-    def submit(self, call: Call) -> str:
-        """Start a CPU call, or queue a GPU call and start what fits; return the handle.
+    def submit(self, call: Call, *, since: datetime | None = None) -> str:
+        """Start a CPU call, or queue a GPU call and start queued calls that fit; return the handle.
+
+        The records forget a call that has waited for over 7 days. The caller then submits it again
+        with its old `since`, so that it gets its old place in the queue.
 
         Raises:
-            BackendError: The deployed app has no function for it, or Modal refuses to start it.
+            StartDelayedError: Nothing can be started now; a GPU call is queued nevertheless.
+            BackendError: The deployed app has no function for the call, or Modal refuses to start
+                the call.
         """
         self._records.add(call, self._place(call))
         if self._records.spawned(call.name) is not None:
             return call.name
         if call.device == "gpu":
-            self._records.enter(call.name, self._clock())
-            if failure := self.pump().get(call.name):
+            self._records.enter(call.name, since.timestamp() if since else self._clock())
+            failure = self.pump().get(call.name)
+            if failure is not None:
                 raise failure
         else:
             self._start(call.name)
         return call.name
 
     def state(self, handle: str) -> CallState:
-        """Return the state of a call; one that waits for a container at Modal counts as running."""
+        """Return a call's state; waiting for a container at Modal counts as running."""
         call_id = self._records.spawned(handle)
         if call_id is None:
-            if (waiting := self._state_in_line(handle)) is not None:
+            if (waiting := self._queued_state(handle)) is not None:
                 return waiting
-            # If it left the queue between the two looks, it was registered before that.
+            # Look up the registration again: if the call has left the queue since the first lookup,
+            # it was registered before it left.
             call_id = self._records.spawned(handle)
         return CallState(CallStatus.GONE if call_id is None else _status(call_id))
+
+    def gpu_line(self) -> GpuLine:
+        """Count running and waiting calls; ended ones may count as running until the next pump."""
+        queue = self._records.queue()
+        running = sum(entry.is_started for entry in queue)
+        return GpuLine(running, len(queue) - running, self._gpu_limit)
+
+    def obstacle(self) -> str | None:
+        return self._records.obstacle()
 
     def cancel(self, name: str) -> None:
         """Dequeue a call, or ask its function to stop.
 
-        Call this again while the call is alive: it is killed once it has had `STOP_SECONDS`.
+        If this is called again once `STOP_SECONDS` have passed, it kills the function.
         """
-        if self._records.find(name) is None:
-            return
+        # Cancel even without a record of the call: it may have expired while the call waits.
         if self._records.register(name, NEVER):
             self._records.leave(name)
             self.pump()
             return
         asked_at = self._records.ask_to_stop(name, self._clock())
         call_id = self._records.spawned(name)
-        if call_id is not None and self._clock() - asked_at >= STOP_SECONDS:
+        # `abs`: if the time is in the future, the clock was set back, and the request may be old.
+        if call_id is not None and abs(self._clock() - asked_at) >= STOP_SECONDS:
             _kill(call_id)
 
     def pump(self) -> dict[str, BackendError]:
         """Start the queued GPU calls that fit; return the errors of those that cannot be started.
 
-        Only one process pumps at a time. A process that comes meanwhile makes it pump once more.
+        Only one process does this at a time. A process that calls it meanwhile returns at once, and
+        the first process goes through the queue again.
         """
         failures: dict[str, BackendError] = {}
-        if all(entry.is_started for entry in self._records.line()):
+        if all(entry.is_started for entry in self._records.queue()):
             return failures  # the usual case
         self._records.want_pump()
         while grant := self._leases.acquire(_PUMP, holder=uuid.uuid4().hex):
@@ -132,21 +146,24 @@ class ModalBackend:
         return failures
 
     def _start_what_fits(self, grant: Grant, failures: dict[str, BackendError]) -> None:
-        line = self._records.line()
-        busy = sum(self._is_busy(entry) for entry in line if entry.is_started)
-        for entry in line:
+        queue = self._records.queue()
+        busy = sum(self._is_busy(entry) for entry in queue if entry.is_started)
+        for entry in queue:
             if entry.is_started:
                 continue
             if busy >= self._gpu_limit or not self._leases.renew(grant):
                 return
             try:
-                busy += self._start_in_line(entry)
+                busy += self._start_queued(entry)
+            except StartDelayedError as error:
+                logger.warning("nothing can be started: %s", error)
+                return  # all calls stay in the queue
             except BackendError as error:
                 logger.error("%s cannot be started: %s", entry.name, error)  # noqa: TRY400
                 failures[entry.name] = error
                 self._records.leave(entry.name)
 
-    def _start_in_line(self, entry: InLine) -> bool:
+    def _start_queued(self, entry: QueueEntry) -> bool:
         """Start a queued call that has not been spawned yet; return whether it is running."""
         is_new = self._records.spawned(entry.name) is None
         if is_new and not self._start(entry.name):
@@ -155,24 +172,31 @@ class ModalBackend:
         self._records.mark_started(entry)
         return is_new or self._is_busy(entry)
 
-    def _is_busy(self, entry: InLine) -> bool:
-        """Return whether a started call is still running; remove it from the queue if not."""
+    def _is_busy(self, entry: QueueEntry) -> bool:
+        """Return whether a started call is still running; if not, remove it from the queue."""
         call_id = self._records.spawned(entry.name)
         if call_id is not None and _status(call_id) is CallStatus.RUNNING:
+            self._records.keep(entry.name)
             return True
         self._records.leave(entry.name)
         return False
 
     def _start(self, name: str) -> bool:
-        """Spawn the function of a call; return False if the call is no longer known."""
+        """Spawn the function of a call; return False if the call's record is gone."""
         placed = self._records.find(name)
         if placed is None:
             return False
-        spawned = self._spawn(placed)
+        try:
+            spawned = self._spawn(placed)
+        except StartDelayedError as error:
+            self._records.set_obstacle(str(error))
+            raise
+        self._records.clear_obstacle()
         if self._records.register(name, spawned.object_id):
             logger.info("run %s: %s was spawned", placed.call.run, placed.call.key)
         else:
-            # The function would end by itself, but this saves starting a container.
+            # The spawned function would end when it finds that it is not registered, but cancelling
+            # it now avoids starting a container.
             logger.info("run %s: %s is already running", placed.call.run, placed.call.key)
             with as_connection_errors():
                 spawned.cancel()
@@ -180,36 +204,41 @@ class ModalBackend:
 
     def _spawn(self, placed: PlacedCall) -> modal.FunctionCall[object]:
         call, placement = placed.call, placed.placement
-        # Looked up each time, because a new deployment replaces the function.
+        # Look the function up each time, because a new deployment replaces it.
         function = _deployed(self._app, placement.function)
         with as_connection_errors():
             try:
                 if placement.gpu is not None:
-                    function = function.with_options(gpu=placement.gpu)
+                    memory = placement.memory_gib and placement.memory_gib * 1024
+                    function = function.with_options(gpu=placement.gpu, memory=memory)
                 return function.spawn(to_plain(call))
             except modal.exception.NotFoundError as error:
                 raise BackendError(
-                    f"What is deployed on Modal as {self._app} has no function"
-                    f" {placement.function}, which {call.key} needs.",
-                    "The operator deploys the version that this bot has.",
+                    f"The app {self._app} on Modal has no function {placement.function}, which"
+                    f" {call.key} needs.",
+                    "The operator must deploy the app again, from the same version as the bot.",
                     Deploy(),
                 ) from error
+            except modal.exception.ResourceExhaustedError as error:
+                if (delayed := start_delayed(error)) is not None:
+                    raise delayed from error
+                raise
             except modal.exception.InvalidError as error:
                 raise BackendError(
                     f"Modal refuses to start {call.key}"
                     f" on {placement.gpu or 'its own hardware'}: {error}",
-                    "Ask for another GPU, or fix what Modal names and deploy again.",
+                    "Choose another GPU, or fix what Modal reports and deploy again.",
                 ) from error
 
-    def _state_in_line(self, handle: str) -> CallState | None:
-        waiting = [entry.name for entry in self._records.line() if not entry.is_started]
+    def _queued_state(self, handle: str) -> CallState | None:
+        waiting = [entry.name for entry in self._records.queue() if not entry.is_started]
         if handle not in waiting:
             return None
         return CallState(CallStatus.QUEUED, position=waiting.index(handle) + 1)
 
 
 def _status(call_id: str) -> CallStatus:
-    """Return the status of a spawned function, whatever it returned or raised."""
+    """Return the status of a spawned function; a function that raised an exception has ended."""
     if call_id == NEVER:
         return CallStatus.ENDED
     with as_connection_errors():
@@ -224,8 +253,11 @@ def _status(call_id: str) -> CallStatus:
 
 
 def _told_by(error: BaseException) -> CallStatus | None:
-    """Return the status that an exception of `FunctionCall.get` implies; None if none."""
-    # The client sets this on exceptions that the function itself raised, whatever their type.
+    """Return the status that an exception of `FunctionCall.get` implies.
+
+    None means that the exception, such as a lost connection, says nothing about the function.
+    """
+    # The client sets this attribute on all exceptions that the function itself raised.
     if hasattr(error, "__line_cache__"):
         return CallStatus.ENDED
     match error:
@@ -244,7 +276,7 @@ def _told_by(error: BaseException) -> CallStatus | None:
 
 
 def _deployed(app: str, function: str) -> modal.Function[..., object, object]:
-    # The client leaves this type open.
+    # The client declares no type for the arguments and the result.
     return cast("modal.Function[..., object, object]", modal.Function.from_name(app, function))
 
 

@@ -1,8 +1,10 @@
 """Records of calls on Modal, in two Dicts that the bot and all stages share.
 
-`calls` holds each call (`call/`), the spawned function that works on it (`spawned/`) and when it
-was asked to stop (`stop/`), until 7 days after the last access. `line` is the queue: only the GPU
-calls that wait or run, so that finding them does not require reading all others.
+`calls` holds three entries per call: the call itself (`call/`), the id of the spawned function that
+works on it (`spawned/`), and the time at which it was asked to stop (`stop/`). Modal deletes an
+entry 7 days after the last access. If the call is still waiting then, `advance` submits it again,
+because the run's folder records it too. `line` is the queue. It holds only the GPU calls that wait
+or run, so that listing them does not read all calls.
 """
 
 import logging
@@ -16,29 +18,35 @@ from training.backends.modal.dict_port import SharedDict
 from training.ports import Call
 
 logger = logging.getLogger(__name__)
-# In place of a function id: no function will ever work on this call.
+# Registered in place of a function's id to cancel a call: no function can then register for it.
 NEVER = "never"
-_WANTED = "pump/wanted"
+_WANTED, _OBSTACLE = "pump/wanted", "obstacle"
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The deployed function that runs a call, and the GPU if it is not the function's default."""
+    """The deployed function that runs a call.
+
+    Attributes:
+        gpu: The GPU to request; None for the function's own.
+        memory_gib: The main memory to request, in GiB; needs `gpu`. None for the function's own.
+    """
 
     function: str
     gpu: str | None = None
+    memory_gib: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedCall:
-    """A call and where it runs."""
+    """A call and the function that runs it."""
 
     call: Call
     placement: Placement
 
 
 @dataclass(frozen=True, slots=True)
-class InLine:
+class QueueEntry:
     """A GPU call in the queue, waiting or started."""
 
     name: str
@@ -49,11 +57,11 @@ class InLine:
 _PLAIN = TypeAdapter(dict[str, object])
 _CALL = TypeAdapter(Call)
 _PLACEMENT = TypeAdapter(Placement)
-_IN_LINE = TypeAdapter(InLine)
+_QUEUE_ENTRY = TypeAdapter(QueueEntry)
 
 
 def to_plain(call: Call) -> dict[str, object]:
-    """Return a call as plain JSON, which every version of this project can read."""
+    """Return a call as JSON values; every version of this project must be able to read them."""
     return {
         "guild": call.guild,
         "run": call.run,
@@ -66,16 +74,16 @@ def to_plain(call: Call) -> dict[str, object]:
 
 
 def from_plain(values: Mapping[str, object]) -> Call:
-    """Return the call that `to_plain` encoded; `ValueError` if it is malformed."""
+    """Return the call that `to_plain` encoded; raise `ValueError` if it is malformed."""
     key = {"stage": values.get("stage"), "expert": values.get("expert")}
     return _CALL.validate_python({**values, "key": key})
 
 
 class CallRecords:
-    """The two Dicts; every change is one atomic operation, so any process may die in between."""
+    """The Dicts of calls and of the queue; each change is atomic, even if the process dies."""
 
-    def __init__(self, calls: SharedDict, line: SharedDict) -> None:
-        self._calls, self._line = calls, line
+    def __init__(self, calls: SharedDict, queue: SharedDict) -> None:
+        self._calls, self._queue = calls, queue
 
     def add(self, call: Call, placement: Placement) -> None:
         """Record a call, unless it is recorded already."""
@@ -83,7 +91,7 @@ class CallRecords:
         self._calls.put(f"call/{call.name}", value, skip_if_exists=True)
 
     def find(self, name: str) -> PlacedCall | None:
-        """Return a call, None if it is unknown or recorded in a format of another version."""
+        """Return a call; None if it is unknown, or if its record is in another version's format."""
         value = self._calls.get(f"call/{name}")
         if value is None:
             return None
@@ -94,15 +102,16 @@ class CallRecords:
             return None
 
     def spawned(self, name: str) -> str | None:
-        """Return the id of the function that works on a call, None if there is none yet."""
+        """Return the id of the function that works on a call; None if there is none yet."""
         call_id = self._calls.get(f"spawned/{name}")
         return None if call_id is None else str(call_id)
 
     def register(self, name: str, call_id: str) -> bool:
-        """Register a spawned function as the one that works on a call; False if another does.
+        """Register a spawned function for a call; return False if another function is registered.
 
-        Both the spawning process and the function itself register it, the function before it does
-        anything. So it works even if the spawning process died, and of two functions only one does.
+        Two callers register the same function: the process that spawned it, and the function itself
+        before it starts to work. So the call runs even if that process died, and only one of two
+        spawned functions works on it.
         """
         key = f"spawned/{name}"
         if self._calls.put(key, call_id, skip_if_exists=True):
@@ -110,7 +119,7 @@ class CallRecords:
         return self._calls.get(key) == call_id
 
     def ask_to_stop(self, name: str, now: float) -> float:
-        """Request that a call stops; return the time of the first request."""
+        """Ask a call to stop; return the time at which it was first asked."""
         key = f"stop/{name}"
         if self._calls.put(key, now, skip_if_exists=True):
             return now
@@ -121,23 +130,40 @@ class CallRecords:
         return self._calls.contains(f"stop/{name}")
 
     def enter(self, name: str, now: float) -> None:
-        """Append a GPU call to the queue, unless it is in it."""
-        self._line.put(name, {"since": now, "is_started": False}, skip_if_exists=True)
+        """Add a GPU call to the queue, unless it is there already."""
+        self._queue.put(name, {"since": now, "is_started": False}, skip_if_exists=True)
 
-    def mark_started(self, entry: InLine) -> None:
-        self._line.put(entry.name, {"since": entry.since, "is_started": True})
+    def mark_started(self, entry: QueueEntry) -> None:
+        self._queue.put(entry.name, {"since": entry.since, "is_started": True})
+
+    def keep(self, name: str) -> None:
+        """Read a queue entry so that it does not expire; listing the queue might not be enough."""
+        self._queue.get(name)
 
     def leave(self, name: str) -> None:
-        """Remove a call from the queue, if it is in it."""
-        self._line.pop(name)
+        self._queue.pop(name)
 
-    def line(self) -> list[InLine]:
+    def queue(self) -> list[QueueEntry]:
         """Return the GPU calls that wait or run, oldest first."""
-        found = [_in_line(name, value) for name, value in self._line.items()]
+        found = [_queue_entry(name, value) for name, value in self._queue.items()]
         return sorted(found, key=lambda entry: (entry.since, entry.name))
 
+    def set_obstacle(self, text: str) -> None:
+        """Record why nothing can be started at the moment."""
+        self._calls.put(_OBSTACLE, text)
+
+    def clear_obstacle(self) -> None:
+        """Record that calls can be started again; usually this takes a single read."""
+        if self._calls.get(_OBSTACLE) is not None:
+            self._calls.pop(_OBSTACLE)
+
+    def obstacle(self) -> str | None:
+        """Return why nothing can be started at the moment; None if calls can be started."""
+        text = self._calls.get(_OBSTACLE)
+        return None if text is None else str(text)
+
     def want_pump(self) -> None:
-        """Ask the current holder of the queue to scan it again."""
+        """Ask the process that is pumping the queue to go through it again."""
         self._calls.put(_WANTED, uuid.uuid4().hex)
 
     def wanted(self) -> object:
@@ -151,5 +177,5 @@ def _placed_call(value: object) -> PlacedCall:
     return PlacedCall(from_plain(values), placement)
 
 
-def _in_line(name: str, value: object) -> InLine:
-    return _IN_LINE.validate_python({**_PLAIN.validate_python(value), "name": name})
+def _queue_entry(name: str, value: object) -> QueueEntry:
+    return _QUEUE_ENTRY.validate_python({**_PLAIN.validate_python(value), "name": name})

@@ -1,10 +1,11 @@
-"""One call of a stage in a Modal container: who may stop it, and how it ends in time."""
+"""Runs one call of a stage in a Modal container, and ends it before Modal kills the container."""
 
 import logging
 import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from training.deployment.resources import SOFT_DEADLINE_SECONDS
@@ -13,19 +14,36 @@ from training.runs.state import StageStatus
 
 logger = logging.getLogger(__name__)
 
-WATCH_SECONDS = 2.0
-# Modal kills a container 30 s after asking it to end.
-GRACE_SECONDS = 27.0
-# Time to stop after a request, so that the GPU is free within 30 s.
-STOP_SECONDS = 22.0
-_LOOK_SECONDS = 0.2
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallTimes:
+    """Time limits and intervals of a call, in seconds.
+
+    Attributes:
+        look: Time between two checks of whether the work is over.
+        watch: Time between two checks for a stop request.
+        deadline: Time after which the work is asked to save its state for another attempt.
+        stop: Longest time from a noticed stop request until the work is abandoned, chosen so that
+            the GPU is free within 30 s.
+        grace: Longest time that the work may still take once Modal is ending its container; Modal
+            kills the container after 30 s.
+    """
+
+    look: float = 0.2
+    watch: float = 2.0
+    deadline: float = SOFT_DEADLINE_SECONDS
+    stop: float = 22.0
+    grace: float = 27.0
+
+
+_TIMES = CallTimes()
 
 
 class CallRegister(Protocol):
-    """Records of started calls."""
+    """The part of `CallRecords` that a running function needs."""
 
     def register(self, name: str, call_id: str) -> bool:
-        """Return whether this function call is the one that may work on the call."""
+        """Claim a call for this Modal function call; return False if another one has claimed it."""
         ...
 
     def stop_requested(self, name: str) -> bool: ...
@@ -36,43 +54,37 @@ def run_call(
     function_call: str,
     register: CallRegister,
     work: Callable[[threading.Event], StageStatus | None],
+    times: CallTimes = _TIMES,
 ) -> str:
     """Do a call's work, unless another function call does it, and return how it ended.
 
-    The work runs in a separate thread. Modal preempts and cancels by raising in the main thread;
-    that then interrupts nothing midway, but asks the work to save its state and end.
-
-    Args:
-        call: The call.
-        function_call: Modal's id of this function call.
-        register: Records which function call does the work and whether it should stop.
-        work: Runs the stage until it is done or the event is set.
+    Modal preempts or cancels a function by raising an exception in its main thread. The work runs
+    in another thread, so the exception does not hit it. Instead, this function asks the work to
+    save its state and end. `function_call` is Modal's id of this function call.
     """
     if not register.register(call.name, function_call):
         logger.warning("run %s: another function call works on %s", call.run, call.key)
-        return "in other hands"
+        return "taken by another"
     running = _Work(work, f"stage {call.key}")
     try:
         running.start()
-        _wait(running, call, register)
+        _wait(running, call, register, times)
     finally:
-        # Preempted or cancelled: give the work the time that Modal leaves to end cleanly.
+        # If Modal is ending the container, let the work use the time until Modal kills it.
         running.stopping.set()
         if running.is_worth_waiting:
-            running.over.wait(GRACE_SECONDS)
+            running.over.wait(times.grace)
     return running.result()
 
 
 class _Work:
     """The work of a call, in a separate thread.
 
-    `over` is an event because in Python 3.11 a thread counts as ended once a `join` of it has been
-    interrupted.
-
     Attributes:
-        stopping: Asks the work to save its state and end.
-        over: The work has ended.
-        is_worth_waiting: Whether the work may still end cleanly.
+        stopping: Set to ask the work to save its state and end.
+        over: Set when the work has ended. `Thread.is_alive` cannot tell: in Python 3.11, a thread
+            counts as ended once a call of its `join` was interrupted.
+        is_worth_waiting: Whether the work has started and may still end by itself.
     """
 
     def __init__(self, work: Callable[[threading.Event], StageStatus | None], name: str) -> None:
@@ -80,11 +92,15 @@ class _Work:
         self.is_worth_waiting = False
         self._work = work
         self._outcome: StageStatus | BaseException | None = None
-        # A daemon, so that work that does not end dies with its container.
+        # A daemon thread does not keep the container alive if the work never ends.
         self._thread = threading.Thread(target=self._do, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start the work; if this is interrupted, the work is still waited for."""
+        """Start the work.
+
+        Set `is_worth_waiting` first: if an exception interrupts this method, the caller still waits
+        for the work.
+        """
         self.is_worth_waiting = True
         self._thread.start()
 
@@ -97,19 +113,22 @@ class _Work:
             self.over.set()
 
     def result(self) -> str:
-        """Return how the work ended, or raise its error."""
+        """Return how the work ended ("abandoned" if it did not), or raise its exception."""
         if not self.over.is_set():
-            return "left behind"
+            return "abandoned"
         if isinstance(self._outcome, BaseException):
             raise self._outcome
         return str(self._outcome or "nothing to do")
 
 
-def _wait(running: _Work, call: Call, register: CallRegister) -> None:
-    """Wait for the work, ask it to stop when it must, and abandon it if it does not."""
+def _wait(running: _Work, call: Call, register: CallRegister, times: CallTimes) -> None:
+    """Wait for the work to end.
+
+    Ask it to stop at the deadline or on request; after a request, abandon it if it does not stop.
+    """
     started = looked = time.monotonic()
     leaves_at = math.inf
-    while not running.over.wait(_LOOK_SECONDS):
+    while not running.over.wait(times.look):
         now = time.monotonic()
         if now >= leaves_at:
             logger.error("run %s: %s did not stop and is abandoned", call.run, call.key)
@@ -117,22 +136,22 @@ def _wait(running: _Work, call: Call, register: CallRegister) -> None:
             return
         if running.stopping.is_set():
             continue
-        if now - started >= SOFT_DEADLINE_SECONDS:
+        if now - started >= times.deadline:
             logger.warning("run %s: %s saves its state for another attempt", call.run, call.key)
             running.stopping.set()
-        elif now - looked >= WATCH_SECONDS:
+        elif now - looked >= times.watch:
             looked = now
             if _is_asked_to_stop(call, register):
                 running.stopping.set()
-                leaves_at = now + STOP_SECONDS
+                leaves_at = now + times.stop
 
 
 def _is_asked_to_stop(call: Call, register: CallRegister) -> bool:
     try:
         is_asked = register.stop_requested(call.name)
     except OSError:
-        # Ask again at the next look; the work goes on.
-        logger.warning("run %s: %s could not ask whether to stop", call.run, call.key)
+        # The work continues; the next check asks again.
+        logger.warning("run %s: %s could not check for a stop request", call.run, call.key)
         return False
     if is_asked:
         logger.info("run %s: %s was asked to stop", call.run, call.key)

@@ -1,15 +1,15 @@
-"""The operations that the Modal adapters need of a `modal.Dict`, each atomic on one key.
+"""The operations on a `modal.Dict` that the Modal adapters need; each is atomic for one key.
 
-Values are plain JSON: several versions of this project may read and write them.
+Values are plain JSON, because different versions of this project may read and write them.
 """
 
 from typing import Protocol
 
 
 class SharedDict(Protocol):
-    """Keys that all containers share; an entry expires 7 days after the last access.
+    """A dict that all containers share; an entry expires 7 days after its last access.
 
-    Each call raises `OSError` if the Dict cannot be reached; a write may have succeeded even so.
+    Each method raises `OSError` if Modal cannot be reached. Even then, a write may have succeeded.
     """
 
     def get(self, key: str) -> object | None: ...
@@ -17,13 +17,13 @@ class SharedDict(Protocol):
     def put(self, key: str, value: object, *, skip_if_exists: bool = False) -> bool:
         """Store a value; return False if `skip_if_exists` is set and the key exists.
 
-        A call that created the key may return False too: if its first answer was lost, the retry
-        finds the key that the first attempt stored.
+        A call that created the key may return False, too: if Modal's first reply is lost, the
+        client tries again and finds the key that its first request created.
         """
         ...
 
     def pop(self, key: str) -> object | None:
-        """Remove `key` and return its value, None if there is none."""
+        """Remove `key` and return its value, or None if there is none."""
         ...
 
     def contains(self, key: str) -> bool: ...

@@ -1,14 +1,20 @@
-"""The bodies of the Functions on Modal, given their adapters."""
+"""The bodies of the Functions on Modal; the adapters that they use are passed in."""
 
 import logging
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import cast
 
 import modal
 
 from training.backends.modal.backend import STOP_SECONDS
 from training.backends.modal.call_records import from_plain
 from training.backends.modal.call_runner import CallRegister, run_call
+from training.backends.modal.errors import ANY_FAILURE
+from training.deployment.names import Deployment
+from training.deployment.resources import BOT_FUNCTIONS
+from training.deployment.schedule import due
 from training.pipeline.advance import advance, open_runs
 from training.pipeline.runtime import Runtime
 from training.pipeline.stage_runner import run_stage
@@ -22,7 +28,7 @@ def do_call(runtime: Runtime, register: CallRegister, facts: Mapping[str, object
     """Run one attempt of a stage; return how it ended."""
     call, own = from_plain(facts), modal.current_function_call_id()
     if own is None:
-        raise ValueError("a stage is run by its Function only")
+        raise ValueError("a stage can run only inside its Function on Modal")
     work = stage_function(call.key.stage)
     return run_call(call, own, register, lambda stopping: run_stage(runtime, call, work, stopping))
 
@@ -37,15 +43,22 @@ def advance_one(
 ) -> None:
     """Advance one run and start calls that wait for a free GPU.
 
-    If the run is being cancelled, kill what has not stopped in time: there may be no later call.
+    If the run is being cancelled, also wait for its stages to stop, and kill those that do not stop
+    in time, because this may be the last call that advances the run.
     """
     found = advance(runtime, guild, run, waits=True)
+    # Most stages were asked to stop when the cancellation was requested. The call above has asked
+    # those that were submitted at the same moment. Each then has `STOP_SECONDS` to stop.
+    asked_at, requested_at = runtime.clock(), found.cancel_requested_at
     pump()
-    if found.cancel_requested_at is not None and not found.status.is_final:
-        # The stages were asked to stop at that time; this call may have come later.
-        since = (runtime.clock() - found.cancel_requested_at).total_seconds()
-        pause(min(max(STOP_SECONDS - since, 0.0), STOP_SECONDS) + _MARGIN_SECONDS)
-        advance(runtime, guild, run, waits=True)
+    if requested_at is None:
+        return
+    for since in (requested_at, asked_at):
+        if not found.is_cancelling:
+            return
+        left = STOP_SECONDS - (runtime.clock() - since).total_seconds()
+        pause(min(max(left, 0.0), STOP_SECONDS) + _MARGIN_SECONDS)
+        found = advance(runtime, guild, run, waits=True)
 
 
 def advance_all(runtime: Runtime, pump: Callable[[], object]) -> None:
@@ -66,3 +79,23 @@ def advance_all(runtime: Runtime, pump: Callable[[], object]) -> None:
     pump()
     if failures:
         raise ExceptionGroup("some runs could not be advanced", failures)
+
+
+def start_due(deployment: Deployment, at: datetime, claim: Callable[[str], bool]) -> None:
+    """Start the Functions that are due at this time.
+
+    A Function that cannot be started, such as the bot's health check if the bot is not deployed, is
+    skipped until its next turn.
+    """
+    for name in due(at, claim):
+        app = deployment.bot_app if name in BOT_FUNCTIONS else deployment.stages_app
+        function = cast(
+            "modal.Function[[], None, None]",  # the library declares no type for it
+            modal.Function.from_name(app, name),
+        )
+        try:
+            function.spawn()
+        except ANY_FAILURE as error:
+            logger.warning("%s could not be started: %s", name, error)
+        else:
+            logger.info("%s was started", name)

@@ -1,21 +1,32 @@
-"""Writes captions as a CSV table for spreadsheets, and reads the edited table back."""
+"""Writes captions as a CSV table for a spreadsheet, and reads the edited table back."""
 
 import csv
 import io
+import unicodedata
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 from pathlib import PurePosixPath
 
 from training.dataset.captions.caption import holds_controls, tidy
+from training.dataset.captions.encodings import decode
 from training.dataset.report import Report
 from training.errors import DatasetError
+from training.files.sizes import MIB
+from training.wording import listed_sentences
 
 HEADER = ("file", "caption")
-SOURCE = "uploaded as"  # an informative column, present if files were renamed
-TABLE_LIMIT_BYTES = 8 * 1024 * 1024
-_DELIMITERS = ",;\t"  # Excel writes semicolons where the comma is the decimal point
-_SEPARATOR_LINES = {"sep=,", "sep=;", "sep=\t", "sep="}
-# Spreadsheets take text that starts like this for a formula, unless an apostrophe precedes it.
+SOURCE = "uploaded as"  # a column only for the user to read, written if files were renamed
+TABLE_LIMIT_BYTES = 96 * MIB  # more than all captions and names of the largest dataset
+# In countries that write decimals with a comma, Excel separates cells with semicolons. Delimiters
+# that captions often contain come last.
+DELIMITERS = "\t;|,"
+# The titles may be in any of the first 20 rows, because some programs write the table's name first.
+_LINES_ABOVE = 20
+# A spreadsheet treats a cell that starts with one of these as a formula, unless an apostrophe
+# stands before it.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 _SHOWN_PROBLEMS = 8
 _ZIP_MAGIC, _OLD_EXCEL_MAGIC = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
@@ -27,8 +38,8 @@ class ReadTable:
     """The content of an edited table.
 
     Attributes:
-        captions: Changed captions by sample name.
-        unread: Titles of columns that the user added.
+        captions: The changed captions, keyed by sample name.
+        unread: Titles of columns that the user added; these columns are ignored.
     """
 
     captions: Mapping[str, str]
@@ -37,7 +48,7 @@ class ReadTable:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """The positions of file and caption in a row."""
+    """The titles of a table, and which columns hold the file and the caption."""
 
     titles: list[str]
     file: int
@@ -62,37 +73,70 @@ def write_table(report: Report) -> bytes:
 
 
 def read_table(content: bytes, report: Report) -> ReadTable:
-    """Return the captions that differ from the report's.
+    """Return the captions that were changed; an empty cell is allowed where there was no caption.
 
     Raises:
-        TableRefusedError: The file is not such a table, or has bad rows; lists all problems.
+        TableRefusedError: The file is not a table of captions, or some rows are wrong.
     """
-    rows = _rows(_decoded(content))
-    columns = _columns(next((row for _, row in rows), list[str]()))
+    text = _decoded(content)
+    form = _form(text)
+    rows = _rows(text, form)
+    exact = _rows_as_utf8(content, form)
+    columns = _columns(next((row for number, row in rows if number > form.above), list[str]()))
     known = {sample.name: sample.caption for sample in report.samples}
+    written = _ways_to_write(report)
+    missing = {sample.name for sample in report.without_caption}
     given: dict[str, str] = {}
     problems: list[str] = []
     for number, row in rows:
         cells = [*row, *[""] * (len(columns.titles) - len(row))]
-        name, caption = cells[columns.file].strip(), tidy(_unguarded(cells[columns.caption]))
+        name = cells[columns.file].strip()
+        name = written.get(_plain(name), name)
+        caption = _caption(cells, columns)
+        if number in exact and _caption(exact[number], columns) == known.get(name):
+            caption = known[name]  # the row is UTF-8, but was decoded in another encoding
         problem = _problem(name, caption, known, given)
         if len(row) > len(columns.titles):
             problem = (
                 f"{name[:80]} has {len(row)} cells instead of {len(columns.titles)}; "
                 "a caption with commas needs quotes"
             )
-        if problem:
+        if problem and not (name in missing and not caption and name not in given):
             problems.append(f"Row {number}: {problem}.")
         given[name] = caption
     problems += [f"There is no row for {name}." for name in known if name not in given]
     if problems:
         raise _refused(problems)
-    captions = {name: caption for name, caption in given.items() if caption != known[name]}
+    captions = {
+        name: caption for name, caption in given.items() if caption and caption != known[name]
+    }
     return ReadTable(captions, columns.others)
 
 
+def _ways_to_write(report: Report) -> Mapping[str, str]:
+    """Return the sample names, keyed by each spelling of a path that fits only one sample.
+
+    For `images/01.png`, these include `01.png` and `01`.
+    """
+    ways = defaultdict[str, set[str]](set)
+    for sample in report.samples:
+        for path in (sample.name, sample.source):
+            for way in (_plain(path), _plain(str(PurePosixPath(path).with_suffix("")))):
+                parts = way.split("/")
+                for start in range(len(parts)):
+                    ways["/".join(parts[start:])].add(sample.name)
+    exact = {_plain(sample.name): sample.name for sample in report.samples}
+    return {way: next(iter(names)) for way, names in ways.items() if len(names) == 1} | exact
+
+
+def _plain(path: str) -> str:
+    """Return a path in one form for comparison: lower case, forward slashes, no leading "./"."""
+    plain = unicodedata.normalize("NFC", path.strip().replace("\\", "/")).casefold()
+    return plain.removeprefix("./").lstrip("/")
+
+
 def _columns(header: list[str]) -> _Columns:
-    """Return the positions of the known columns; users may add their own."""
+    """Find the file and caption columns by their titles; users may have added other columns."""
     plain = [title.strip().casefold() for title in header]
     for title in HEADER:
         if plain.count(title) != 1:
@@ -106,6 +150,10 @@ def _columns(header: list[str]) -> _Columns:
     return _Columns(header, plain.index(HEADER[0]), plain.index(HEADER[1]), tuple(others))
 
 
+def _caption(cells: list[str], columns: _Columns) -> str:
+    return tidy(_unguarded(cells[columns.caption])) if columns.caption < len(cells) else ""
+
+
 def _problem(name: str, caption: str, known: dict[str, str], given: dict[str, str]) -> str:
     if name not in known:
         return f"{name[:80] or 'an empty name'} is not a file of this dataset"
@@ -117,10 +165,8 @@ def _problem(name: str, caption: str, known: dict[str, str], given: dict[str, st
 
 
 def _refused(problems: list[str]) -> TableRefusedError:
-    shown = problems[:_SHOWN_PROBLEMS]
-    more = f" And {len(problems) - len(shown)} more." if len(problems) > len(shown) else ""
     return TableRefusedError(
-        " ".join(shown) + more,
+        listed_sentences(problems, _SHOWN_PROBLEMS),
         "Keep one row per file, as in the original table, and send it again. Nothing was changed.",
     )
 
@@ -130,31 +176,67 @@ def _decoded(content: bytes) -> str:
         raise TableRefusedError("The file is too long for a table of captions.", _SAVE_AS)
     if content.startswith((_ZIP_MAGIC, _OLD_EXCEL_MAGIC)):
         raise TableRefusedError("That is a workbook (such as .xlsx), not a CSV file.", _SAVE_AS)
-    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
+    # Excel's plain "CSV" format uses the encoding of the user's Windows, not UTF-8.
+    decoded = decode(content)
+    if not decoded.is_legible:
         raise TableRefusedError(
-            "The table is not saved as UTF-8, so accents and other letters would be lost.",
+            "The encoding of the table cannot be recognized, so letters would be lost.",
             _SAVE_AS,
-        ) from error
+        )
+    return decoded.text
 
 
-def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row that is not empty, with its number, counted from 1."""
-    first, _, rest = text.partition("\n")
-    if first.strip().casefold() in _SEPARATOR_LINES:  # Excel's own separator line, above the header
-        text, first = rest, rest.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=first.count)
-    # The longest cell is a caption of 64 KiB, which is less than the module's own limit.
-    rows = enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), start=1)
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """The form of a CSV file; `above` is the number of rows above the row of titles."""
+
+    delimiter: str = ","
+    quote: str = '"'
+    above: int = 0
+
+
+def _form(text: str) -> _Form:
+    """Find the delimiter and quote that make one of the first rows a row of titles."""
+    start = "\n".join(text.splitlines()[:_LINES_ABOVE])
+    for delimiter, quote in product(DELIMITERS, "\"'"):
+        form = _Form(delimiter, quote)
+        with suppress(csv.Error):
+            for number, row in enumerate(_reader(start, form), start=1):
+                if {title.strip().casefold() for title in row}.issuperset(HEADER):
+                    return _Form(delimiter, quote, number - 1)
+    return _Form()
+
+
+def _reader(text: str, form: _Form) -> Iterator[list[str]]:
+    # A caption has at most 64 KiB, so no cell reaches the csv module's own limit.
+    return csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=form.delimiter,
+        quotechar=form.quote,
+        skipinitialspace=True,
+    )
+
+
+def _rows(text: str, form: _Form) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of each row, counted from 1, and its cells; empty rows are skipped."""
     try:
-        for number, row in rows:
+        for number, row in enumerate(_reader(text, form), start=1):
             cells = _without_empty_end(row)
             if cells:
                 yield number, cells
     except csv.Error as error:
         raise TableRefusedError(f"The table cannot be read: {error}.", _SAVE_AS) from error
+
+
+def _rows_as_utf8(content: bytes, form: _Form) -> dict[int, list[str]]:
+    """Decode a table as UTF-8 and return its rows by number, as in `_rows`; {} if that fails.
+
+    This is needed because `_decoded` may read a UTF-8 table in another encoding if one of its
+    captions is unusual.
+    """
+    with suppress(UnicodeDecodeError, TableRefusedError):
+        return dict(_rows(content.decode("utf-8-sig"), form))
+    return {}
 
 
 def _without_empty_end(row: list[str]) -> list[str]:

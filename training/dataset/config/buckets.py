@@ -1,4 +1,4 @@
-"""The sizes musubi-tuner trains at: about the requested area, sides in multiples of 16.
+"""The buckets (widths and heights) to which musubi-tuner scales and crops images and clips.
 
 Source: `BucketSelector` in musubi-tuner, `dataset/bucket.py`, commit 30c658c, for Wan.
 """
@@ -6,20 +6,18 @@ Source: `BucketSelector` in musubi-tuner, `dataset/bucket.py`, commit 30c658c, f
 import math
 from functools import lru_cache
 
-STEP = 16  # pixels: 8 per latent pixel, 2 latent pixels per patch
+STEP = 16  # pixels: a patch is 2 latent pixels wide, and a latent pixel covers 8 pixels
 Size = tuple[int, int]  # width, height
 
 
 def bucket_of(
     size: Size, resolution: Size, *, enabled: bool = True, no_upscale: bool = False
 ) -> Size:
-    """Return the width and height that a picture is scaled and cropped to.
+    """Return the width and height to which an image of this size is scaled and cropped.
 
-    Args:
-        size: Width and height of the picture.
-        resolution: Width and height whose area the bucket keeps.
-        enabled: Choose by aspect ratio; otherwise the only bucket is `resolution` itself.
-        no_upscale: Keep the size of pictures up to that area, cropped to multiples of 16.
+    Buckets have about the area of `resolution`, and sides in multiples of 16. If not `enabled`,
+    `resolution` is the only bucket. With `no_upscale`, images of at most that area are cropped to
+    multiples of 16 but not scaled.
     """
     if not enabled:
         return resolution
@@ -27,12 +25,12 @@ def bucket_of(
     if no_upscale and width * height <= resolution[0] * resolution[1]:
         return _floor(width), _floor(height)
     aspect = width / height
-    # Of equally close buckets the first in sorted order wins, as with numpy's argmin.
+    # If several buckets are equally close, the first in sorted order wins, as with numpy's argmin.
     return min(_sizes(resolution), key=lambda bucket: abs(bucket[0] / bucket[1] - aspect))
 
 
 def enlargement(size: Size, bucket: Size) -> float:
-    """Return the factor by which a picture grows to fill its bucket; below 1 it shrinks."""
+    """Return the factor by which an image is scaled to fill its bucket; below 1 it shrinks."""
     return max(bucket[0] / size[0], bucket[1] / size[1])
 
 

@@ -1,4 +1,4 @@
-"""One `[[datasets]]` of the trainer, and the items it makes of a dataset."""
+"""Training groups. A group is a `[[datasets]]` table of the trainer's TOML, with its items."""
 
 import math
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from training.dataset.config.buckets import STEP, Size, bucket_of
-from training.dataset.config.frame_windows import Extract, Extraction, windows
+from training.dataset.config.frame_windows import FPS, Extract, Extraction, windows
 from training.dataset.report import Sample
 from training.wording import listed
 
@@ -18,8 +18,8 @@ class Item:
     """One training item: an image, or some frames of a clip.
 
     Attributes:
-        frames: 1 for an image.
-        start: The first frame within the clip, at 16 fps.
+        frames: The number of frames; 1 for an image.
+        start: The index of its first frame in the clip, at 16 fps.
     """
 
     sample_name: str
@@ -30,29 +30,28 @@ class Item:
 
     @property
     def bucket(self) -> Bucket:
-        """The size and length that all items of a batch share."""
         return self.bucket_width, self.bucket_height, self.frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """One `[[datasets]]` of the trainer.
+    """One `[[datasets]]` table of the trainer's TOML.
 
     Attributes:
-        name: Unique within a plan; also the name of the cache directory.
-        folder: Folder of the media within the prepared dataset.
-        resolution: Width and height whose area the buckets keep.
-        extract: Frames to take of a clip; None for images.
+        name: Unique within a plan; the cache directory has this name too.
+        folder: The folder of the repaired dataset that holds its images or clips.
+        resolution: Width and height; with buckets, only the area matters.
+        extract: Frames to take from a clip; None for images.
         source_fps: Frame rate of the stored clips.
-        num_repeats: Times an epoch uses each item.
-        items: The cached items; repeats do not multiply them.
+        num_repeats: How many times an epoch trains on each item.
+        items: The group's items, each listed once whatever `num_repeats` is.
     """
 
     name: str
     folder: str
     resolution: Size
     extract: Extract | None = None
-    source_fps: float = 16.0
+    source_fps: float = float(FPS)
     batch_size: int = 1
     num_repeats: int = 1
     enable_bucket: bool = True
@@ -61,12 +60,11 @@ class Group:
 
     @property
     def frame_extraction(self) -> Extraction | None:
-        """How frames are taken of a clip; None for images."""
         return self.extract.mode if self.extract else None
 
     @property
     def target_frames(self) -> tuple[int, ...]:
-        """Item lengths in frames; empty for images."""
+        """The lengths of the items in frames; for "full", the greatest length; () for images."""
         if self.extract is None:
             return ()
         if self.extract.mode == "full":
@@ -75,7 +73,6 @@ class Group:
 
     @property
     def buckets(self) -> dict[Bucket, int]:
-        """The number of items in each bucket."""
         return dict(sorted(Counter(item.bucket for item in self.items).items()))
 
     @property
@@ -86,9 +83,11 @@ class Group:
         )
 
     def filled(self, samples: Iterable[Sample]) -> "Group":
-        """Return the group with the items of the samples in its folder."""
+        """Return this group with items made from the samples in its folder."""
         mine = [sample for sample in samples if sample.folder == self.folder]
-        return replace(self, items=tuple(item for sample in mine for item in self._items(sample)))
+        items = tuple(item for sample in mine for item in self._items(sample))
+        repeats = mine[0].repeats if mine else 1
+        return replace(self, items=items, num_repeats=self.num_repeats * repeats)
 
     def _items(self, sample: Sample) -> list[Item]:
         width, height = self._bucket((sample.width, sample.height))
@@ -99,7 +98,8 @@ class Group:
 
     def _bucket(self, size: Size) -> Size:
         if self.extract is not None:
-            # The trainer always buckets clips and always scales them up, whatever is set.
+            # For clips, the trainer ignores these two settings: it always uses buckets, and it
+            # scales small clips up.
             return bucket_of(size, self.resolution)
         return bucket_of(
             size, self.resolution, enabled=self.enable_bucket, no_upscale=self.bucket_no_upscale
@@ -108,39 +108,43 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class GroupPlan:
-    """The groups that have items; `left_out` explains in sentences what is not used."""
+    """What a run trains on: groups, each with at least one item.
+
+    Attributes:
+        left_out: Sentences that tell the user what is left out, and why.
+        remarks: Sentences that tell the user about unusual items.
+    """
 
     groups: tuple[Group, ...]
     left_out: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def items(self) -> tuple[Item, ...]:
-        """All cached items."""
         return tuple(item for group in self.groups for item in group.items)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps per epoch."""
         return sum(group.batches for group in self.groups)
 
 
 def token_count(size: Size, frames: int) -> int:
-    """Return how many tokens the transformer sees: latent frames times patches of 16 x 16."""
+    """Return an item's number of tokens: latent frames times patches of 16 x 16 pixels."""
     width, height = size
     return ((frames - 1) // 4 + 1) * (width // STEP) * (height // STEP)
 
 
 def tokens(item: Item) -> int:
-    """Return how many tokens the transformer sees of an item."""
     return token_count((item.bucket_width, item.bucket_height), item.frames)
 
 
 def plan_of(groups: Sequence[Group], samples: Sequence[Sample]) -> GroupPlan:
-    """Return the plan of these groups, with a sentence for everything left out."""
+    """Return a plan for training these groups on these samples, with notes on what is left out."""
     filled = [group.filled(samples) for group in groups]
     left_out = [sentence for group in filled for sentence in _gaps(group, samples)]
     used = tuple(group for group in filled if group.items)
-    return GroupPlan(used, tuple(dict.fromkeys(left_out)))  # two groups may lack the same
+    # Two groups may give the same sentence.
+    return GroupPlan(used, tuple(dict.fromkeys(left_out)))
 
 
 def _gaps(group: Group, samples: Sequence[Sample]) -> list[str]:
@@ -149,7 +153,7 @@ def _gaps(group: Group, samples: Sequence[Sample]) -> list[str]:
         return _short(group, mine)
     if not mine:
         kind = "images" if group.extract is None else "clips"
-        return [f"The set has no {kind}."]
+        return [f"The dataset has no {kind}."]
     shortest, longest = min(group.target_frames), max(clip.frames_16fps or 0 for clip in mine)
     return [
         f"The group {group.name} is left out: no clip has {shortest} frames at 16 fps; "
@@ -158,7 +162,7 @@ def _gaps(group: Group, samples: Sequence[Sample]) -> list[str]:
 
 
 def _short(group: Group, clips: Sequence[Sample]) -> list[str]:
-    """Name the clips that are too short for a target length; "full" uses all."""
+    """Return a sentence for each of the group's lengths that some of the clips do not reach."""
     if group.extract is None or group.extract.mode == "full":
         return []
     sentences: list[str] = []
@@ -168,6 +172,6 @@ def _short(group: Group, clips: Sequence[Sample]) -> list[str]:
             verb = "is" if len(short) == 1 else "are"
             sentences.append(
                 f"{listed([clip.name for clip in short])} {verb} too short for the {target} frames "
-                f"({target / 16:.1f} s) of group {group.name}."
+                f"({target / FPS:.1f} s) of group {group.name}."
             )
     return sentences

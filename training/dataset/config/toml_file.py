@@ -1,4 +1,4 @@
-"""Writes musubi-tuner's dataset TOML, with its keys in the guide's order."""
+"""Writes musubi-tuner's dataset TOML, with the keys in the same order as in the training guide."""
 
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -13,13 +13,7 @@ GENERAL = {"caption_extension": ".txt", "enable_bucket": True, "bucket_no_upscal
 
 
 def render_toml(plan: GroupPlan, *, media: PurePosixPath, caches: PurePosixPath) -> str:
-    """Return the dataset TOML of a plan.
-
-    Args:
-        plan: The groups to train in.
-        media: The prepared dataset's folder, with `images/` and `videos/`.
-        caches: Parent folder of the groups' cache directories.
-    """
+    """Return a plan's dataset TOML; `media` is the folder that holds `images/` and `videos/`."""
     datasets = [_dataset(group, media, caches) for group in plan.groups]
     return tomli_w.dumps({"general": GENERAL, "datasets": datasets})
 
@@ -37,15 +31,15 @@ def _dataset(group: Group, media: PurePosixPath, caches: PurePosixPath) -> dict[
         if getattr(group, key) != GENERAL[key]:
             entries[key] = getattr(group, key)
     if group.extract is not None:
-        # The guide omits it; clips of another rate are then learned as slow motion. Must be a
-        # float, or the trainer refuses the file.
+        # The training guide omits this key. But without it, the trainer treats every clip as
+        # 16 fps, so it learns slow motion from faster clips. It refuses values that are not floats.
         entries["source_fps"] = float(group.source_fps)
         entries.update(_extract(group.extract))
     return entries
 
 
 def _extract(extract: Extract) -> dict[str, Any]:
-    """Return the keys that the mode uses; the trainer ignores the others."""
+    """Return the keys that `extract.mode` uses; the trainer ignores all others."""
     if extract.mode == "full":
         return {"frame_extraction": extract.mode, "max_frames": extract.max_frames}
     keys: dict[str, Any] = {
@@ -62,13 +56,7 @@ def _extract(extract: Extract) -> dict[str, Any]:
 def render_listed_toml(
     groups: Sequence[Group], *, listings: PurePosixPath, caches: PurePosixPath
 ) -> str:
-    """Return a dataset TOML for the media listed in each group's `<group>.jsonl`.
-
-    Args:
-        groups: Groups of which only some media are used.
-        listings: Folder of the JSONL files.
-        caches: As for `render_toml`.
-    """
+    """Return a dataset TOML whose groups read `listings/<group>.jsonl` instead of folders."""
     datasets: list[dict[str, Any]] = []
     for group in groups:
         entries = _dataset(group, listings, caches)
@@ -79,7 +67,8 @@ def render_listed_toml(
     return tomli_w.dumps({"general": GENERAL, "datasets": datasets})
 
 
-# Which frames are taken and how often; none of it changes how an item is encoded.
+# Settings that choose the frames and how often they are trained on. They do not change how an item
+# is encoded.
 _CHOICES = {
     *("frame_extraction", "target_frames", "frame_stride", "frame_sample", "max_frames"),
     *("batch_size", "num_repeats"),
@@ -87,7 +76,7 @@ _CHOICES = {
 
 
 def encoding_settings(group: Group) -> dict[str, Any]:
-    """Return the settings of a group that affect how its items are encoded."""
+    """Return a group's settings that affect how its items are encoded, such as the resolution."""
     entries = _dataset(group, PurePosixPath(), PurePosixPath())
     places = {key for key in entries if key.endswith("_directory")}
     return {**GENERAL, **{k: v for k, v in entries.items() if k not in _CHOICES | places}}

@@ -1,7 +1,8 @@
-"""The dataset TOML of musubi-tuner: its keys, their types and defaults, and useful ranges.
+"""The dataset TOML of musubi-tuner: its keys, with their types, defaults and useful ranges.
 
 Source: `ConfigSanitizer` and the parameter classes in `dataset/config_utils.py` of musubi-tuner,
-commit 30c658c. The ranges are ours: musubi checks types only, and fails or trains nothing later.
+commit 30c658c. The ranges are this project's, because musubi-tuner checks only types: values
+outside the ranges would fail later, or leave nothing to train on.
 """
 
 from collections.abc import Mapping
@@ -23,14 +24,14 @@ _MOST_VALUES = 32
 
 @dataclass(frozen=True, slots=True)
 class Takes:
-    """What a key takes, in words, and the range of its numbers."""
+    """The values that a key accepts: described in `words`, and for numbers also as a range."""
 
     words: str
     lowest: float | None = None
     highest: float = 0
 
     def fits(self, value: Any) -> bool:
-        """Return whether a value of the right type lies in the range."""
+        """Return whether a value, which already has the right type, lies in the range."""
         if self.lowest is None:
             return True
         numbers = cast("list[float]", value if isinstance(value, list) else [value])
@@ -39,7 +40,8 @@ class Takes:
 
 
 def _only_float(value: object) -> object:
-    # voluptuous, unlike pydantic, takes no 30 for 30.0.
+    # musubi-tuner checks types with voluptuous, which refuses 30 where a float is expected, while
+    # pydantic accepts it.
     if not isinstance(value, float):
         raise ValueError("expected float")  # noqa: TRY004 - pydantic reports ValueError only
     return value
@@ -48,7 +50,7 @@ def _only_float(value: object) -> object:
 _Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
 _Text = Annotated[str | None, Takes("text in quotes")]
 _Flag = Annotated[bool, Takes("true or false")]
-_Count = Annotated[int, Takes("a whole number from 1", 1, LONGEST)]
+_Count = Annotated[int, Takes(f"a whole number from 1 to {LONGEST}", 1, LONGEST)]
 _Number = Annotated[int, Takes("a whole number")]
 _Numbers = Annotated[list[int], Takes("a list of whole numbers")]
 _Frames = Annotated[
@@ -66,7 +68,7 @@ _Mode = Annotated[Extraction, Takes("one of " + ", ".join(get_args(Extraction)))
 
 
 class GeneralKeys(BaseModel):
-    """`[general]`, whose keys every dataset may override."""
+    """The keys of `[general]`, which each dataset may override."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -79,7 +81,6 @@ class GeneralKeys(BaseModel):
 
     @property
     def size(self) -> Size:
-        """Return the resolution as width and height."""
         given = self.resolution
         return (given, given) if isinstance(given, int) else (given[0], given[1])
 
@@ -91,7 +92,7 @@ class _DatasetKeys(GeneralKeys):
 
 
 class ImageKeys(_DatasetKeys):
-    """One `[[datasets]]` of images."""
+    """The keys of a `[[datasets]]` table of images."""
 
     image_directory: _Text = None
     image_jsonl_file: _Text = None
@@ -101,14 +102,14 @@ class ImageKeys(_DatasetKeys):
     fp_1f_no_post: _Flag = False
     no_resize_control: _Flag = False
     control_resolution: _Size = [960, 544]
-    # Names of other models from before a renaming, which musubi still takes.
+    # Earlier names of the two keys above, which musubi-tuner still accepts.
     flux_kontext_no_resize_control: _Flag = False
     qwen_image_edit_no_resize_control: _Flag = False
     qwen_image_edit_control_resolution: _Size = [960, 544]
 
 
 class VideoKeys(_DatasetKeys):
-    """One `[[datasets]]` of clips."""
+    """The keys of a `[[datasets]]` table of clips."""
 
     video_directory: _Text = None
     video_jsonl_file: _Text = None
@@ -121,8 +122,8 @@ class VideoKeys(_DatasetKeys):
 
     @property
     def extract(self) -> Extract:
-        """Return the frames to take, rounded to 4N+1 as musubi rounds them."""
-        # musubi turns uniform with a single sample into head.
+        """How to cut clips; `target_frames` are rounded down to 4N+1, as in musubi-tuner."""
+        # As in musubi-tuner, "uniform" with a single sample is "head".
         is_head = self.frame_extraction == "uniform" and self.frame_sample == 1
         return Extract(
             mode="head" if is_head else self.frame_extraction,
@@ -146,7 +147,7 @@ KEYS: Mapping[Section, Mapping[str, Takes]] = MappingProxyType(
         for section, keys in _SECTIONS.items()
     }
 )
-# Accepted, but without effect on a Wan LoRA that learns from files with captions.
+# Keys that are accepted, but that have no effect on training a Wan LoRA.
 WITHOUT_EFFECT = frozenset(
     {
         *("fp_latent_window_size", "fp_1f_clean_indices", "fp_1f_target_index", "fp_1f_no_post"),
@@ -157,12 +158,12 @@ WITHOUT_EFFECT = frozenset(
 
 
 def section_of(table: Mapping[str, Any]) -> Section:
-    """Return which keys a `[[datasets]]` may have; as in musubi, image keys unless it is video."""
+    """Return "video" if a `[[datasets]]` table names clips, else "image"."""
     return "video" if table.keys() & {"video_directory", "video_jsonl_file"} else "image"
 
 
 def merged(general: Mapping[str, Any], table: Mapping[str, Any]) -> DatasetKeys:
-    """Return a dataset's keys over those of `[general]`.
+    """Return the keys of a `[[datasets]]` table; those that it lacks come from `[general]`.
 
     Raises:
         ValidationError: A key is unknown or its value has the wrong type.
@@ -172,7 +173,7 @@ def merged(general: Mapping[str, Any], table: Mapping[str, Any]) -> DatasetKeys:
 
 
 def invalid_keys(section: Section, table: Mapping[str, Any]) -> dict[str, bool]:
-    """Return the keys whose values cannot be used; True where only the range is wrong."""
+    """Return the keys with wrong values: True means out of range, False means the wrong type."""
     found: dict[str, bool] = {}
     try:
         _SECTIONS[section].model_validate(table)

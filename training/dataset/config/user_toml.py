@@ -1,10 +1,12 @@
-"""Turns a user's dataset TOML into groups: paths replaced, items predicted, mistakes reported."""
+"""Turns a user's dataset TOML into training groups for a dataset, and reports its mistakes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from training.dataset.config.frame_windows import Extract, windows
 from training.dataset.config.group import Group, GroupPlan, plan_of
+from training.dataset.config.guide_groups import image_folders
+from training.dataset.config.plan_remarks import small_images
 from training.dataset.config.toml_schema import DatasetKeys, ImageKeys, VideoKeys
 from training.dataset.config.user_toml_tables import Remarks, read_tables, where
 from training.dataset.report import Finding, Report
@@ -16,29 +18,23 @@ _SHOWN_SAMPLES = 8
 
 @dataclass(frozen=True, slots=True)
 class UserTomlPlan:
-    """The groups that a TOML makes of a dataset; none if a finding is an error."""
+    """The groups that a TOML makes from a dataset; there are none if any finding is an error."""
 
     plan: GroupPlan
     findings: tuple[Finding, ...]
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """The findings that block training."""
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
 
-def plan_user_toml(text: str, report: Report, *, file: str | None = None) -> UserTomlPlan:
-    """Check a dataset TOML and return the groups it makes of the dataset.
+def plan_user_toml(text: str, report: Report) -> UserTomlPlan:
+    """Check a dataset TOML and return the groups that it makes from the dataset.
 
-    Every directory stands for the dataset's own folder, whatever its path. Caches get new
-    directories, and the frame rate is that of the stored clips.
-
-    Args:
-        text: The TOML.
-        report: Of the dataset as it will be used.
-        file: The TOML's name, for the findings.
+    All paths in the TOML are replaced: images and clips come from the dataset's own folders, and
+    caches get new folders. The frame rate is that of the stored clips.
     """
-    remarks = Remarks(file)
+    remarks = Remarks()
     groups = [
         group
         for number, keys in enumerate(read_tables(text, remarks), start=1)
@@ -49,9 +45,11 @@ def plan_user_toml(text: str, report: Report, *, file: str | None = None) -> Use
     if remarks.has_errors:
         return UserTomlPlan(GroupPlan((), ()), remarks.found)
     plan = plan_of(groups, report.samples)
+    plan = replace(plan, remarks=tuple(small_images(plan.groups)))
     for group in plan.groups:
         _check_batches(group, remarks)
     _note_unused(plan, report, remarks)
+    _note_repeats(report, remarks)
     return UserTomlPlan(GroupPlan((), ()) if remarks.has_errors else plan, remarks.found)
 
 
@@ -69,7 +67,10 @@ def _groups(number: int, keys: DatasetKeys, report: Report, remarks: Remarks) ->
     )
     if isinstance(keys, ImageKeys):
         _note_buckets(at, group, remarks)
-        return [group]
+        return [
+            replace(group, name=f"{number}-{folder}", folder=folder)
+            for folder in image_folders(report)
+        ]
     extract = _extract(at, keys, remarks)
     found: list[Group] = []
     for folder, rate in sorted({(clip.folder, clip.stored_fps) for clip in report.clips}):
@@ -108,7 +109,7 @@ def _note_paths(at: str, keys: DatasetKeys, remarks: Remarks) -> None:
     if extension != ".txt":
         was = "no caption_extension" if extension is None else f"caption_extension {extension!r}"
         remarks.changed(
-            "toml-caption-extension", f"{at} has {was}.", 'Set to ".txt", as captions are stored.'
+            "toml-caption-extension", f"{at} has {was}.", 'Set to ".txt", like the stored captions.'
         )
 
 
@@ -130,8 +131,8 @@ def _note_buckets(at: str, group: Group, remarks: Remarks) -> None:
     elif not group.bucket_no_upscale:
         remarks.warning(
             "toml-upscales",
-            f"{at}: without bucket_no_upscale small images are enlarged, and the LoRA learns "
-            "their softness.",
+            f"{at}: without bucket_no_upscale small images are enlarged, and the LoRA learns the "
+            "resulting blur.",
             "Set bucket_no_upscale = true.",
         )
 
@@ -146,6 +147,16 @@ def _note_rate(at: str, given: float | None, stored: float, remarks: Remarks) ->
     remarks.changed("toml-source-fps", cause, f"Set to {stored:g}, the clips' own rate.")
 
 
+def _note_repeats(report: Report, remarks: Remarks) -> None:
+    repeated = sorted({sample.repeats for sample in report.samples} - {1})
+    if repeated:
+        remarks.changed(
+            "toml-repeats",
+            f"Folders of this dataset are repeated {', '.join(map(str, repeated))} times.",
+            "These numbers are multiplied by num_repeats.",
+        )
+
+
 def _limit_items(groups: Iterable[Group], report: Report, remarks: Remarks) -> None:
     count = 0
     for group in groups:
@@ -157,7 +168,7 @@ def _limit_items(groups: Iterable[Group], report: Report, remarks: Remarks) -> N
             if count > _MOST_ITEMS:
                 remarks.error(
                     "toml-too-many-items",
-                    f"It cuts this dataset into more than {_MOST_ITEMS:,} items.",
+                    f"The TOML cuts this dataset into more than {_MOST_ITEMS:,} items.",
                     "Raise frame_stride or target_frames, or use uniform.",
                 )
                 return
@@ -183,7 +194,7 @@ def _note_unused(plan: GroupPlan, report: Report, remarks: Remarks) -> None:
     if not plan.items:
         remarks.error(
             "toml-nothing-left",
-            " ".join(("It leaves nothing to train on.", *plan.left_out)),
+            " ".join(("The TOML leaves nothing to train on.", *plan.left_out)),
             "Lower target_frames, or add a dataset for the kind of media you have.",
         )
     elif unused:
@@ -192,5 +203,5 @@ def _note_unused(plan: GroupPlan, report: Report, remarks: Remarks) -> None:
             f"{len(unused)} of {len(report.samples)} samples are not used: "
             f"{listed(unused, _SHOWN_SAMPLES)}.",
             "Lower target_frames to the length of these clips, or use frame_extraction = "
-            '"full". Add a dataset for a kind of media that has none.',
+            '"full". If images or clips have no dataset in the TOML, add one.',
         )

@@ -1,6 +1,5 @@
 """Checks a user's dataset TOML table by table and collects the findings."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from types import MappingProxyType
@@ -16,13 +15,14 @@ from training.dataset.config.toml_schema import (
     merged,
     section_of,
 )
+from training.dataset.config.untrusted_toml import TomlError, parse_toml
 from training.dataset.report import Finding, Severity
 
 LARGEST_BYTES = 64 * 1024
 _MOST_DATASETS = 32
 _SHOWN_CHARACTERS = 40
 _Table = Mapping[str, Any]
-# Keys that musubi takes and a run here does not.
+# Keys that musubi-tuner accepts but this project refuses, with the reasons.
 _REFUSED: Mapping[str, str] = MappingProxyType(
     {
         "image_jsonl_file": "it lists files by paths on your own machine",
@@ -36,35 +36,31 @@ _REFUSED: Mapping[str, str] = MappingProxyType(
 class Remarks:
     """Collects the findings about one TOML."""
 
-    def __init__(self, file: str | None = None) -> None:
-        self._file = file
+    def __init__(self) -> None:
         self._found: dict[tuple[str, str], Finding] = {}
 
     @property
     def found(self) -> tuple[Finding, ...]:
-        """The findings, errors first, each once."""
+        """All findings without duplicates: errors first, then warnings, then infos."""
         order: tuple[Severity, ...] = ("error", "warning", "info")
         return tuple(sorted(self._found.values(), key=lambda f: order.index(f.severity)))
 
     @property
     def has_errors(self) -> bool:
-        """Whether the TOML cannot be used."""
         return any(finding.severity == "error" for finding in self._found.values())
 
     def error(self, code: str, cause: str, fix: str) -> None:
-        """Add a reason not to use the TOML."""
         self._add("error", code, cause, fix)
 
     def warning(self, code: str, cause: str, fix: str) -> None:
-        """Add something that is probably a mistake."""
         self._add("warning", code, cause, fix)
 
     def changed(self, code: str, cause: str, fix: str) -> None:
-        """Add something that is fixed automatically."""
+        """Report a mistake that is fixed automatically."""
         self._add("info", code, cause, fix, repaired=True)
 
     def unknown_key(self, where: str, key: str, known: Sequence[str]) -> None:
-        """Add a key that musubi does not accept, with a guess at the intended one."""
+        """Report a key that musubi-tuner does not accept, and suggest a similar known key."""
         near = get_close_matches(key, known, n=1, cutoff=0.6)
         hint = f"Did you mean {near[0]}?" if near else f"Valid keys: {', '.join(known)}."
         for kind in ("image", "video"):
@@ -80,7 +76,7 @@ class Remarks:
     def wrong_value(
         self, where: str, key: str, given: Any, takes: Takes, *, is_range: bool
     ) -> None:
-        """Add a value of the wrong type (`is_range` False) or outside the useful range."""
+        """Report a value that is out of range if `is_range`, and of the wrong type otherwise."""
         shown = repr(given)
         if len(shown) > _SHOWN_CHARACTERS:
             shown = f"{shown[:_SHOWN_CHARACTERS]}…"
@@ -96,29 +92,24 @@ class Remarks:
         self, severity: Severity, code: str, cause: str, fix: str, *, repaired: bool = False
     ) -> None:
         self._found[code, cause] = Finding(
-            code=code, severity=severity, file=self._file, cause=cause, fix=fix, repaired=repaired
+            code=code, severity=severity, file=None, cause=cause, fix=fix, repaired=repaired
         )
 
 
 def looks_like_config(text: str) -> bool:
-    """Return whether a file is meant as a dataset TOML, valid or not."""
+    """Return whether a text is meant to be a dataset TOML, even if it is invalid."""
     try:
-        return isinstance(tomllib.loads(text).get("datasets"), list)
-    except (tomllib.TOMLDecodeError, RecursionError):
+        return isinstance(parse_toml(text).get("datasets"), list)
+    except TomlError:
         return "[[datasets]]" in text
 
 
 def read_tables(text: str, remarks: Remarks) -> list[DatasetKeys]:
-    """Return the datasets with the defaults of `[general]`; empty if there are errors."""
+    """Return the keys of each dataset, with the defaults of `[general]`; [] if there are errors."""
     try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        fix = "Fix that line. In paths, use / or 'single quotes'."
-        remarks.error("toml-syntax", f"This is not valid TOML: {error}.", fix)
-        return []
-    except RecursionError:  # the parser calls itself for each bracket
-        cause = "This is not valid TOML: it is nested too deeply."
-        remarks.error("toml-syntax", cause, "Remove the nested brackets.")
+        content = parse_toml(text)
+    except TomlError as error:
+        remarks.error("toml-syntax", error.cause, error.fix)
         return []
     for key in content.keys() - {"general", "datasets"}:
         remarks.unknown_key("The file", key, ["general", "datasets"])
@@ -126,7 +117,7 @@ def read_tables(text: str, remarks: Remarks) -> list[DatasetKeys]:
     if not isinstance(general, dict) or not _is_list_of_tables(datasets):
         remarks.error(
             "toml-no-datasets",
-            "The trainer finds no datasets in it.",
+            "The trainer finds no datasets in this TOML.",
             "Start each dataset with a line [[datasets]], and the defaults with [general].",
         )
         return []
@@ -140,7 +131,6 @@ def read_tables(text: str, remarks: Remarks) -> list[DatasetKeys]:
 
 
 def where(number: int) -> str:
-    """Return how findings name a dataset."""
     return f"Dataset {number}"
 
 
@@ -170,7 +160,7 @@ def _check(where: str, section: Section, table: _Table, remarks: Remarks) -> Non
         remarks.error(
             "toml-no-directory",
             f"{where} names no folder.",
-            "Add image_directory or video_directory. Any path will do: it stands for the "
+            "Add image_directory or video_directory. Any path will do: it is replaced by the "
             "dataset's own folder.",
         )
 
@@ -181,7 +171,7 @@ def _check_folders(tables: Sequence[_Table], remarks: Remarks) -> None:
         if len(named) > 1:
             remarks.error(
                 "toml-two-folders",
-                f"It names {len(named)} folders of {what} ({', '.join(named)}), but a dataset "
-                "here has only one.",
+                f"The TOML names {len(named)} folders of {what} ({', '.join(named)}), but a "
+                "dataset here has only one.",
                 f"Use the same {key} throughout, or upload separate datasets.",
             )

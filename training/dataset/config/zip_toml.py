@@ -1,4 +1,4 @@
-"""Finds dataset TOMLs in a zip. They are kept with the report and used only on request."""
+"""Finds dataset TOMLs in a zip. The report keeps them; a run uses one only on request."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -12,13 +12,13 @@ Left = tuple[str, Note]
 
 
 def find_configs(archive: Archive, layout: Layout) -> tuple[FoundConfig, ...]:
-    """Return the dataset TOMLs among the unused files of a zip."""
+    """Return the dataset TOMLs among the first eight unused TOML files of the zip."""
     paths = [path for path, note in layout.left if note.code == "toml-unused"]
     return tuple(_read(archive, paths[:_MOST]))
 
 
 def note_configs(left: Iterable[Left], configs: Sequence[FoundConfig]) -> Iterator[Left]:
-    """Yield the unused files, with dataset TOMLs marked as such."""
+    """Yield the unused files with their notes; the files of `configs` get the note "toml-found"."""
     found = {config.file for config in configs}
     for path, note in left:
         yield path, (Note(code="toml-found") if path in found else note)

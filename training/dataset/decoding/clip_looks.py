@@ -1,8 +1,9 @@
-"""Judges how a clip looks over time: cuts, lack of movement, black frames, bars, blur."""
+"""Finds visible flaws of a clip: cuts, no movement, black frames, black bars, blur."""
 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from statistics import median
 
 import numpy as np
@@ -25,36 +26,37 @@ from training.dataset.report import Note
 from training.wording import listed
 
 Levels = NDArray[np.float32]
-# At a short side of 480 pixels. Still photographs with noise of 10 levels, encoded, reach 0.15
-# pixels and 2.2 levels; shifted by half a pixel they reach 0.48 pixels.
+# Below both limits, a clip counts as still. They are for frames whose short side is 480 pixels.
+# Encoded clips of a still photograph with noise of 10 levels reach 0.15 pixels and 2.2 levels. A
+# photograph that moves by half a pixel reaches 0.48 pixels.
 STILL_PIXELS = 0.25
-STILL_LEVELS = 3.0  # of 255: changing light is movement too
-MOST = 98  # percentile: small movements count, but not a few outlying blocks
+STILL_LEVELS = 3.0  # levels of 255; changing light counts as movement too
+MOST = 98  # percentile of the blocks: small movements count, but a few outliers do not
 _LIGHT_BLOCK, _MOVE_BLOCK = 16, 32  # pixels
-_EDGE = 4.0  # levels between pixels: weaker edges increasingly count as noise
+_EDGE = 4.0  # levels from pixel to pixel; much weaker edges count as noise
 
 
 def is_still(pictures: Sequence[Luma]) -> bool:
-    """Whether neither light nor shapes change after the first picture."""
+    """Whether all pictures match the first one, with no movement and no change of light."""
     first, others = pictures[0], pictures[1:]
-    # Light first: it takes a fiftieth of the time and decides most clips.
+    # Compare brightness first: that takes a fiftieth of the time and settles most clips.
     if not others or any(change(first, other) >= STILL_LEVELS for other in others):
         return False
     return all(drift(first, other) < STILL_PIXELS for other in others)
 
 
 def change(first: Luma, other: Luma) -> float:
-    """Return the change in level, of 255, of the blocks that change most."""
+    """Return the difference in brightness of the most changed blocks, in levels of 255."""
     side = _LIGHT_BLOCK
     levels = (_sums(luma.astype(np.float32), side) / side**2 for luma in (first, other))
     return float(np.percentile(np.abs(next(levels) - next(levels)), MOST))
 
 
 def drift(first: Luma, other: Luma) -> float:
-    """Return the movement, in pixels, of the blocks that move most; accurate below about 2.
+    """Return how far the fastest blocks have moved, in pixels; accurate up to about 2 pixels.
 
     Source: Lucas and Kanade, "An Iterative Image Registration Technique" (1981), one step per
-    block. Differences without a moving edge, such as noise, count little.
+    block. Noise and other differences away from edges have little effect.
     """
     before, after = first.astype(np.float32), other.astype(np.float32)
     twice = before + after
@@ -76,32 +78,36 @@ def _products(one: Levels, other: Levels) -> Levels:
 
 
 def _sums(levels: Levels, side: int) -> Levels:
-    """Return the sum of each complete block."""
+    """Return the sum of each block of `side` x `side` levels; incomplete blocks are left out."""
     height, width = (length - length % side for length in levels.shape)
     blocks = levels[:height, :width].reshape(height // side, side, width // side, side)
     return blocks.sum(axis=(1, 3))
 
 
-COARSE_SIDE = 96  # pixels: the size at which every frame is checked
-KEPT_FRAMES = 8
-FIRST_STRIDE = 8  # frames between those kept for closer checks, until there are too many
-FRAMES_OF_GROUP = 4  # a clip is cut to 4N+1 frames: the last of them is a multiple of 4
+COARSE_SIDE = 96  # pixels of the short side; every frame is checked at this size
+KEPT_FRAMES = 8  # most frames to keep for closer checks
+FIRST_STRIDE = 8  # one frame in 8 is kept for these checks; in longer clips, one in 16, 32 ...
+# A clip is cut to 4N+1 frames, so the index of the last frame is a multiple of this.
+FRAMES_OF_GROUP = 4
 FULL_RANGE = 2
 PLANAR = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray")
-# Moves over photographs change more from frame to frame than cuts, up to 42, but their histograms
-# by 0.04 at most; a cut between two of them moves the histogram by 0.7.
-CUT_CHANGE = 14.0  # of 255, mean over the picture
-CUT_HISTOGRAM = 0.2  # of 1
-CUT_JUMP = 5.0  # times the change around it
-FADE_FRAMES = 6
-STANDING_CHANGE = 0.5  # of 255: what encoding alone makes of a repeated frame
+# A change from frame to frame is a cut if it exceeds all three limits. A camera that moves over a
+# photograph changes the levels by up to 42, more than many cuts do, but the histogram by only 0.04.
+# A cut between two photographs changes the histogram by 0.7.
+CUT_CHANGE = 14.0  # levels of 255, mean over the picture
+CUT_HISTOGRAM = 0.2  # share of the pixels that move to another bin
+CUT_JUMP = 5.0  # times the usual change between the frames around the cut
+FADE_FRAMES = 6  # a change this close to a black or blank frame does not count as a cut
+LONG_PAUSE = 30  # repeated frames, about 2 s; shorter pauses are common in animation
+STANDING_CHANGE = 0.5  # levels of 255; encoding alone changes a repeated frame by up to this much
 
 
 @dataclass(slots=True)
 class ClipWatch:
-    """Checks what training sees of a clip: the frames at 16 fps that repair keeps.
+    """Checks those frames of a clip that training will see: the ones that repair keeps.
 
-    The result is therefore the same before and after a repair, at any source frame rate.
+    These frames are at 16 fps whatever the source's frame rate is, so the result is the same before
+    and after a repair.
     """
 
     black: list[bool] = field(default_factory=list[bool])
@@ -116,11 +122,11 @@ class ClipWatch:
 
     @property
     def seen(self) -> int:
-        """The number of frames seen."""
+        """The number of frames checked so far."""
         return len(self.black)
 
     def see(self, frame: VideoFrame) -> None:
-        """Check the next frame; slow clips repeat theirs."""
+        """Check the next frame at 16 fps; it may repeat the last one if the clip is slower."""
         index = self.seen
         if frame is self.last:
             self._repeat()
@@ -132,16 +138,16 @@ class ClipWatch:
             self.ends.append((index, frame))
         if index % self.stride == 0:
             self.kept[index] = _reduced(frame)
-            # One more than needed: the newest may be cut off.
+            # Keep one more than needed, because repair may cut off the newest.
             self._thin_out(KEPT_FRAMES + 1)
         self.last = frame
 
     def look(self, count: int, last: VideoFrame) -> Look:
-        """Return the look of the first frames.
+        """Return the hashes and flaws of the first `count` frames.
 
         Args:
-            count: Frames that repair keeps, a 4N+1.
-            last: The clip's last frame, repeated for missing ones.
+            count: The number of frames that repair keeps; 4N+1.
+            last: The clip's last frame; it is repeated if the clip has fewer frames.
         """
         pictures = self.cut(count, last)
         middle = pictures[len(pictures) // 2]
@@ -149,7 +155,7 @@ class ClipWatch:
         return Look(prints, tuple(self._notes(pictures, middle)))
 
     def cut(self, count: int, last: VideoFrame) -> list[Luma]:
-        """Drop what repair cuts off, and return some reduced frames."""
+        """Drop the frames that repair cuts off; return some of the kept frames, scaled down."""
         while self.seen < count:
             self.see(last)
         del self.black[count:], self.blank[count:], self.changes[count - 1 :]
@@ -173,14 +179,43 @@ class ClipWatch:
             notes.append(Note(code="letterboxed"))
         if self.seen > 1 and black + blank < self.seen and is_still(pictures):
             notes.append(Note(code="static-clip"))
+        elif pauses := self._pauses():
+            times = [f"{count / FPS:.1f} s at {first / FPS:.1f} s" for first, count in pauses]
+            notes.append(Note(code="long-pause", detail=listed(times, 3)))
         empty = [black or blank for black, blank in zip(self.black, self.blank, strict=True)]
         if cuts := _cuts(self.changes, empty):
             times = [f"{(cut + 1) / FPS:.1f} s" for cut in cuts]
             notes.append(Note(code="scene-cut", detail=f"at {listed(times, 3)}"))
         return notes
 
+    def _pauses(self) -> list[tuple[int, int]]:
+        """Return the first frame and the number of repetitions of each long pause.
+
+        A clip that stands still after each picture, such as one at 1 fps, has no pauses.
+        """
+        found: list[tuple[int, int]] = []
+        moving = 0
+        first = 0
+        for is_standing, run in groupby(self.changes, lambda one: one[0] <= STANDING_CHANGE):
+            count = len([*run])
+            if not is_standing:
+                moving += count
+            elif count >= LONG_PAUSE and self._stands(first, count):
+                found.append((first, count))
+            first += count
+        return found if moving > 2 * len(found) else []
+
+    def _stands(self, first: int, count: int) -> bool:
+        """Whether frame `first` is repeated, exactly or nearly, and is neither black nor blank."""
+        if self.black[first] or self.blank[first]:
+            return False
+        if not any(change for change, _ in self.changes[first : first + count]):
+            return True
+        kept = [luma for index, luma in self.kept.items() if first <= index <= first + count]
+        return len(kept) > 1 and is_still(kept)
+
     def _note_empty(self, coarse: Luma) -> None:
-        """Record whether the frame is black or a single colour."""
+        """Record whether a frame is black, or has any other single colour."""
         self.black.append(is_black(coarse))
         self.blank.append(not self.black[-1] and is_blank(coarse))
 
@@ -205,20 +240,21 @@ class ClipWatch:
 
 
 def _cuts(changes: list[tuple[float, float]], empty: list[bool]) -> list[int]:
-    """Return the frames after which the picture changes far more than around them."""
+    """Return the indices of the frames before cuts, given the changes from frame to frame."""
     found: list[int] = []
     for index, (change, moved) in enumerate(changes):
-        # A flash or a fade to or from black is reported as such, not as a cut.
+        # Near black or blank frames, a change is a flash or a fade, which has its own finding.
         near = empty[max(0, index + 1 - FADE_FRAMES) : index + 1 + FADE_FRAMES]
         if change <= CUT_CHANGE or moved <= CUT_HISTOGRAM or any(near):
             continue
         around = changes[max(0, index - 4) : index] + changes[index + 1 : index + 5]
-        # A slow clip repeats frames at 16 fps: only the changing ones tell how much it moves.
+        # Leave out repeated frames: a clip slower than 16 fps has many, and they would lower the
+        # usual change.
         moving = [c for c, _ in around if c > STANDING_CHANGE]
         usual = max(1.0, median(moving)) if moving else 1.0
         if around and change > CUT_JUMP * usual:
             found.append(index)
-    return [cut for cut in found if cut - 1 not in found]  # only the start of a dissolve
+    return [cut for cut in found if cut - 1 not in found]  # a dissolve counts once
 
 
 def _coarse(frame: VideoFrame) -> Luma:
@@ -234,18 +270,18 @@ def _reduced(frame: VideoFrame) -> Luma:
     width, height = round(frame.width * scale), round(frame.height * scale)
     if frame.format.name not in PLANAR:
         return _scaled(frame, width, height)
-    # Half the time of ffmpeg's scaler, which is set up again for each frame.
+    # Pillow takes half the time of ffmpeg's scaler, which has to be set up again for each frame.
     reduced = Image.fromarray(_stored_luma(frame)).resize((width, height), Image.Resampling.BOX)
     return np.asarray(reduced if _is_full_range(frame) else reduced.point(_LIMITED_TO_FULL_TABLE))
 
 
 def _scaled(frame: VideoFrame, width: int, height: int) -> Luma:
-    grey = frame.reformat(width, height, "gray", interpolation="AREA")  # in full range
+    grey = frame.reformat(width, height, "gray", interpolation="AREA")  # 0 is black, 255 is white
     return np.asarray(grey.to_ndarray(), dtype=np.uint8)
 
 
 def _stored_luma(frame: VideoFrame) -> Luma:
-    """Return the levels as stored, without copying them."""
+    """Return the frame's luma as stored, in limited or full range, without copying it."""
     plane = frame.planes[0]
     rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
     return rows[:, : plane.width]

@@ -1,52 +1,19 @@
-"""Decodes an untrusted image, and reports what repair will change."""
+"""Decodes an untrusted image, reports what repair will change, and converts it."""
 
-import io
 import shutil
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
+from training.dataset.decoding.image_colours import hdr_transfer, to_srgb
 from training.dataset.decoding.image_looks import look_at_image
+from training.dataset.file_kinds import file_kind
 from training.dataset.limits import Limits
 from training.dataset.report import MediaFacts, Note, UnreadableError
-
-HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # numbers of ITU-T H.273
-_BY_START = {
-    b"8BPS": "a Photoshop file",
-    b"%PDF": "a PDF",
-    b"\xff\x0a": "JPEG XL",
-    b"\0\0\0\x0cJXL ": "JPEG XL",
-    b"PK\x03\x04": "a zip",
-}
-_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC"}
-_PAGES = (b"<!doctype html", b"<html")
-
-
-def what_it_is(head: bytes) -> str | None:
-    """Return what kind of file this is if it is not a supported image; None if unknown."""
-    if head[4:8] == b"ftyp":
-        return _BRANDS.get(head[8:12], "a clip")
-    if head.lstrip().lower().startswith(_PAGES):
-        return "a web page"
-    return next((name for start, name in _BY_START.items() if head.startswith(start)), None)
-
-
-def hdr_transfer(head: bytes, form: str) -> str | None:
-    """Return the name of the HDR transfer function that the file declares, if any.
-
-    Args:
-        head: The start of the file.
-        form: Pillow's name for the format.
-    """
-    if form == "AVIF" and (at := head.find(b"colrnclx")) >= 0 and len(head) >= at + 12:
-        (transfer,) = struct.unpack_from(">H", head, at + 10)
-        return HDR_TRANSFERS.get(transfer)
-    if form == "PNG" and (at := head.find(b"cICP")) >= 0 and len(head) >= at + 6:
-        return HDR_TRANSFERS.get(head[at + 5])
-    return None
-
+from training.wording import count
 
 EXTENSIONS = {
     "PNG": {".png"},
@@ -56,17 +23,20 @@ EXTENSIONS = {
     "BMP": {".bmp"},
     "AVIF": {".avif"},
 }
-# The trainer skips these; PNG stores them without loss.
+# Pillow's names for formats that the trainer skips. Repair converts them to PNG without loss.
 CONVERTIBLE = {"TIFF", "GIF", "PPM", "TGA", "JPEG2000"}
-# What Pillow's decoders raise on corrupted files, as observed.
+# All errors that Pillow's decoders have been seen to raise on damaged files.
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, TypeError, struct.error)
-OPENED = sorted((EXTENSIONS.keys() | CONVERTIBLE) - {"MPO"})  # a JPEG file turns out to be one
+# MPO is left out, because Pillow recognizes it when it opens a file as JPEG.
+OPENED = sorted((EXTENSIONS.keys() | CONVERTIBLE) - {"MPO"})
 COPIED = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg"}
 ALPHA_MODES = {"RGBA", "LA", "PA", "RGBa", "La"}
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+FLOATING_POINT = 3  # value of TIFF's tag SampleFormat
 ORIENTATION_TAG = 0x0112
 HEAD_BYTES = 64 * 1024
-SMALLEST_SIDE = 64  # pixels; the trainer cuts both sides to multiples of 16
-PAPER = (255, 255, 255)  # what shows through transparent pixels
+SMALLEST_SIDE = 64  # pixels
+PAPER = (255, 255, 255)  # the white that replaces transparent areas
 
 
 def probe_image(path: Path, extension: str, limits: Limits) -> MediaFacts:
@@ -74,22 +44,23 @@ def probe_image(path: Path, extension: str, limits: Limits) -> MediaFacts:
 
     Args:
         path: The unpacked file.
-        extension: Extension in the zip, in lower case.
+        extension: The file's extension in the zip, in lower case.
         limits: Bounds on the number of pixels.
 
     Raises:
-        UnreadableError: The image is unusable.
+        UnreadableError: The image cannot be decoded, or exceeds a limit.
     """
-    image, form = open_image(path, limits)
+    opened = open_image(path, limits)
+    form = opened.form
     notes: list[Note] = []
     if form in CONVERTIBLE:
         notes.append(Note(code="converted-type", detail=form))
     elif extension not in EXTENSIONS[form]:
         notes.append(Note(code="wrong-extension", detail=f"is {form}"))
-    rgb, changes = upright_rgb(image)
+    rgb, changes = upright_rgb(opened)
     if min(rgb.size) < SMALLEST_SIDE:
         raise UnreadableError("image-too-small", f"{rgb.width} x {rgb.height}")
-    is_copied = form in COPIED and image.mode == "RGB" and not changes
+    is_copied = form in COPIED and opened.image.mode == "RGB" and not changes
     look = look_at_image(rgb)
     return MediaFacts(
         kind="image",
@@ -102,13 +73,24 @@ def probe_image(path: Path, extension: str, limits: Limits) -> MediaFacts:
     )
 
 
-def open_image(path: Path, limits: Limits) -> tuple[Image.Image, str]:
-    """Open and decode an image; return it with Pillow's name for its format.
+@dataclass(frozen=True, slots=True)
+class OpenedImage:
+    """A decoded image, Pillow's name for its format, and the first bytes of its file."""
+
+    image: Image.Image
+    form: str
+    head: bytes
+
+
+def open_image(path: Path, limits: Limits) -> OpenedImage:
+    """Open and decode an image.
 
     Raises:
-        UnreadableError: It is damaged, too large, animated or of an unknown type.
+        UnreadableError: The image is damaged, too large, animated, in HDR, or of a type that cannot
+            be used.
     """
-    Image.MAX_IMAGE_PIXELS = None  # our own limit is checked below, before anything is decoded
+    # Turn off Pillow's limit on pixels, because `limits.pixels` is checked below before decoding.
+    Image.MAX_IMAGE_PIXELS = None
     head = _head(path)
     try:
         image = Image.open(path, formats=OPENED)
@@ -119,12 +101,24 @@ def open_image(path: Path, limits: Limits) -> tuple[Image.Image, str]:
             raise UnreadableError("animated-image", form)
         if name := hdr_transfer(head, form):
             raise UnreadableError("hdr", name)
+        if kind := _deep_kind(image, form):
+            raise UnreadableError("deep-image", kind)
         image.load()
     except UnidentifiedImageError as error:
-        raise _unidentified(head) from error
+        raise _unidentified(path, head) from error
     except DAMAGED as error:
         raise UnreadableError("corrupt-image", "breaks off or is damaged") from error
-    return image, form
+    return OpenedImage(image, form, head)
+
+
+def _deep_kind(image: Image.Image, form: str) -> str | None:
+    """Describe pixels whose white level is unknown, such as floating-point ones; else None."""
+    if image.mode == "F":
+        return "floating-point pixels"
+    # Netpbm and PNG may have mode I too, but their levels have only 16 bits.
+    return (
+        "integers of more than 16 bits, or signed" if image.mode == "I" and form == "TIFF" else None
+    )
 
 
 def _head(path: Path) -> bytes:
@@ -132,76 +126,91 @@ def _head(path: Path) -> bytes:
         return file.read(HEAD_BYTES)
 
 
-def _unidentified(head: bytes) -> UnreadableError:
+def _unidentified(path: Path, head: bytes) -> UnreadableError:
     if not head:
         return UnreadableError("corrupt-image", "the file is empty")
-    name = what_it_is(head)
-    if name is None:
+    if head.startswith(TIFF_STARTS):
+        return UnreadableError("deep-image", _tiff_kind(path))
+    kind = file_kind(head)
+    if kind is None:
         return UnreadableError("corrupt-image", "holds no picture")
-    return UnreadableError("unsupported-type", f"is {name}")
+    if kind.use == "image":
+        return UnreadableError("corrupt-image", f"is {kind.name} with a damaged header")
+    return UnreadableError("unsupported-type", f"is {kind.name}")
 
 
-def upright_rgb(image: Image.Image) -> tuple[Image.Image, list[Note]]:
-    """Return the image as displayed, in 8-bit sRGB, with notes on what was changed."""
+def _tiff_kind(path: Path) -> str:
+    """Describe the pixels of a TIFF that Pillow cannot decode."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(8)
+            tags = TiffImagePlugin.ImageFileDirectory_v2(header)
+            file.seek(tags.next)
+            tags.load(file)
+            bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
+            kinds = tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))
+    except DAMAGED:
+        return "a TIFF of a kind that cannot be read"
+    numbers = "floating-point numbers" if FLOATING_POINT in kinds else "integers"
+    return f"TIFF with {count(len(bits), 'channel')} of {max(bits)}-bit {numbers}"
+
+
+def upright_rgb(opened: OpenedImage) -> tuple[Image.Image, list[Note]]:
+    """Return an image as viewers show it, in 8-bit sRGB, and notes on what was changed.
+
+    Raises:
+        UnreadableError: The image's colours cannot be converted.
+    """
+    image = opened.image
     notes: list[Note] = []
     if image.getexif().get(ORIENTATION_TAG, 1) != 1:
         image = ImageOps.exif_transpose(image)
         notes.append(Note(code="rotated"))
-    if image.mode in ALPHA_MODES or "transparency" in image.info:
-        image, note = _without_alpha(image)
-        notes.append(note)
-    if profile := image.info.get("icc_profile"):
-        image, profile_notes = _to_srgb(image, profile)
-        notes += profile_notes
-    if image.mode.startswith("I"):  # 16 bits per pixel; convert() alone would clip them
+    if image.mode.startswith("I"):  # 16-bit levels, which convert() would clip to 255
         notes.append(Note(code="sixteen-bit"))
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
-    return image.convert("RGB"), notes
+        image = _eight_bits(image)
+    image, alpha = _layers(image)
+    rgb, colour_notes = to_srgb(image, opened.head, opened.form)
+    rgb = rgb.convert("RGB")
+    if alpha is not None:
+        is_opaque = alpha.getextrema()[0] == 255
+        notes.append(Note(code="opaque-alpha" if is_opaque else "alpha-channel"))
+        rgb = Image.composite(rgb, Image.new("RGB", rgb.size, PAPER), alpha)
+    return rgb, notes + colour_notes
 
 
-def _without_alpha(image: Image.Image) -> tuple[Image.Image, Note]:
-    profile = image.info.get("icc_profile")
-    layered = image.convert("RGBA")
-    lowest, _ = layered.getchannel("A").getextrema()
-    flat = Image.new("RGBA", layered.size, (*PAPER, 255))
-    flat.alpha_composite(layered)
-    rgb = flat.convert("RGB")
-    if profile and image.mode in {"RGBA", "RGBa"}:
-        rgb.info["icc_profile"] = profile
-    is_opaque = lowest == 255
-    return rgb, Note(code="opaque-alpha" if is_opaque else "alpha-channel")
+def _eight_bits(image: Image.Image) -> Image.Image:
+    narrow = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+    narrow.info = image.info
+    return narrow
 
 
-def _to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, list[Note]]:
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        name = ImageCms.getProfileDescription(source).strip()
-        if "srgb" in name.lower():
-            return image, []
-        srgb = ImageCms.createProfile("sRGB")  # type: ignore[reportUnknownVariableType]
-        target = ImageCms.ImageCmsProfile(srgb)  # type: ignore[reportUnknownArgumentType]
-        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return image, [Note(code="colour-profile", detail="a broken one, left out")]
-    return converted or image, [Note(code="colour-profile", detail=name)]
+def _layers(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """Return an image's colours and its alpha channel, which is None if the image has none."""
+    info = image.info
+    if image.mode not in ALPHA_MODES and "transparency" not in info:
+        return image, None
+    image = image.convert("LA" if image.mode in {"LA", "La", "L", "1"} else "RGBA")
+    colours, alpha = image.convert(image.mode[:-1]), image.getchannel("A")
+    colours.info = {name: value for name, value in info.items() if name != "transparency"}
+    return colours, alpha
 
 
 PNG_COMPRESSION = 6
 
 
 def convert_image(source: Path, target: Path, *, is_copied: bool, limits: Limits) -> None:
-    """Write `source` to `target`; the bytes are the same on every machine.
+    """Write the repaired image to `target`, with the same bytes on every machine.
 
     Args:
         source: The unpacked file.
-        target: Where the repaired image goes.
-        is_copied: Whether the probe found nothing to change.
+        target: Path of the repaired image.
+        is_copied: Whether to copy the file unchanged, because the probe found nothing to change.
         limits: Bounds on the number of pixels.
     """
     if is_copied:
         shutil.copyfile(source, target)
         return
-    image, _ = open_image(source, limits)
-    rgb, _ = upright_rgb(image)
-    rgb.info.clear()  # drop stale orientation, gamma and profile
+    rgb, _ = upright_rgb(open_image(source, limits))
+    rgb.info.clear()  # orientation, gamma and profile have already been applied
     rgb.save(target, "PNG", compress_level=PNG_COMPRESSION)

@@ -1,7 +1,7 @@
-"""Judges how pictures look: perceptual hashes, blur, bars, blackness.
+"""Computes perceptual hashes, and finds pictures that are black, blank, blurred or letterboxed.
 
-The thresholds let sharp photographs pass, even enlarged twice or darkened to 15 %, and catch
-those blurred beyond use; doubtful pictures get no finding.
+The thresholds for blur catch only photographs that are too blurred to use. Sharp photographs pass,
+even if enlarged to twice their size or darkened to 15 %.
 """
 
 from dataclasses import dataclass
@@ -12,34 +12,36 @@ from PIL import Image
 
 from training.dataset.report import Note
 
-Luma = NDArray[np.uint8]  # [h, w], 0 is black and 255 white
+Luma = NDArray[np.uint8]  # [h, w]; 0 is black and 255 is white
 Numbers = NDArray[np.float64]
 HASH_SIDE = 8
 HASH_SOURCE_SIDE = 32
-LOOKED_AT_SIDE = 480  # pixels of the short side, at most
+LOOKED_AT_SIDE = 480  # pixels of the short side; larger pictures are scaled down to it for checks
 BLUR_WINDOW = 9  # pixels
-SMALLEST_EDGE = 3  # of 255, from pixel to pixel
-# Softness above, steepness below. Measured on 18 photographs as clips of 832 x 480: sharp 0.11 to
-# 0.51 and 0.13 to 0.5 (a page with little text 0.07); blurred with a radius of 8 pixels mostly
-# 0.6 to 0.8 and 0.03 to 0.06. Strong compression lowers the first number, not the second. In the
-# tests' clean set, dark, slow and written ones included, the second is 0.143 and more.
+SMALLEST_EDGE = 3  # levels of 255 from pixel to pixel
+# Pairs of softness and steepness. A picture is blurred if, for one pair, its softness is higher and
+# its steepness is lower. Measured on 18 photographs as clips of 832 x 480: sharp ones have softness
+# 0.11 to 0.51 and steepness 0.13 to 0.5 (0.07 for a page with little text). Blurred with a radius
+# of 8 pixels, most have softness 0.6 to 0.8 and steepness 0.03 to 0.06. Strong compression lowers
+# softness, but not steepness. In the tests' clean set, which also has dark, slow and text clips,
+# steepness is at least 0.143.
 BLURRED = ((0.6, 0.065), (0.33, 0.035))
-BLACK = 8  # of 255
-BRIGHT_EDGE = 32  # of 255: what begins right behind a bar
-BLANK = 4  # of 255, between the darkest and the brightest; encoding one colour reaches 2
-SMALLEST_BAR = 0.025  # of the side
+BLACK = 8  # levels of 255; a pixel counts as black up to this level
+BRIGHT_EDGE = 32  # levels of 255; pixels next to a bar are brighter than this
+BLANK = 4  # most levels from darkest to brightest pixel; encoding a single colour gives up to 2
+SMALLEST_BAR = 0.025  # share of the height or width
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The hashes and visible flaws of a picture or clip."""
+    """The perceptual hashes (`prints`) and visible flaws (`notes`) of an image or clip."""
 
     prints: tuple[int, ...]
     notes: tuple[Note, ...]
 
 
 def look_at_image(rgb: Image.Image) -> Look:
-    """Return an image's hash and its flaws."""
+    """Return an image's perceptual hash and its visible flaws."""
     grey = rgb.convert("L")
     scale = LOOKED_AT_SIDE / min(grey.size)
     if scale < 1:
@@ -59,7 +61,7 @@ def look_at_image(rgb: Image.Image) -> Look:
 
 
 def perceptual_hash(luma: Luma) -> int:
-    """Return a 64-bit hash that changes little if the picture changes little.
+    """Return a 64-bit hash; similar pictures have hashes that differ in few bits.
 
     Source: the DCT hash of Zauner, "Implementation and Benchmarking of Perceptual Image Hash
     Functions" (2010), chapter 3.2.
@@ -73,31 +75,30 @@ def perceptual_hash(luma: Luma) -> int:
 
 
 def is_blurred(luma: Luma) -> bool:
-    """Whether all edges are soft: another blur changes little, and none is steep."""
+    """Whether a picture is blurred: blurring it again changes little, and no edge is steep."""
     steepest = steepness(luma)
-    if steepest >= max(
-        steep for _, steep in BLURRED
-    ):  # most pictures; the check below is ten times slower
+    # Steepness alone settles most pictures. Softness takes ten times as long.
+    if steepest >= max(steep for _, steep in BLURRED):
         return False
     soft_edges = softness(luma)
     return any(soft_edges > soft and steepest < steep for soft, steep in BLURRED)
 
 
 def is_black(luma: Luma) -> bool:
-    """Whether the picture is entirely black; dark pictures have some lights."""
+    """Whether at least 99.9 % of the pixels are black; in merely dark pictures, fewer are."""
     return int(np.count_nonzero(luma > BLACK)) * 1000 <= luma.size
 
 
 def is_blank(luma: Luma) -> bool:
-    """Whether the picture is a single colour: overexposed, or the middle of a fade."""
+    """Whether all pixels have nearly the same level, as in an overexposed picture or a fade."""
     return int(luma.max()) - int(luma.min()) <= BLANK
 
 
 def has_bars(brightest: Luma) -> bool:
-    """Whether there are equal black bars at top and bottom, or left and right.
+    """Whether a picture has equally large black bars at top and bottom, or left and right.
 
     Args:
-        brightest: The picture, or the per-pixel maximum of a clip's frames.
+        brightest: The picture; for a clip, the maximum of each pixel over its frames.
     """
     return _has_bars_above_and_below(brightest) or _has_bars_above_and_below(brightest.T)
 
@@ -112,23 +113,25 @@ def _has_bars_above_and_below(luma: Luma) -> bool:
     least = max(4, round(SMALLEST_BAR * height))
     if min(above, below) < least or abs(above - below) > max(4, least // 2):
         return False
-    # A bar ends sharply over the whole width; a subject on black does not.
+    # Next to a bar, more than half of the row is bright. Next to the edge of a subject on a black
+    # background, it is not.
     inside = luma[[min(above + 3, height - 1), max(height - 1 - below - 3, 0)]]
     return bool((np.mean(inside > BRIGHT_EDGE, axis=1) > 0.5).all())
 
 
 def softness(luma: Luma) -> float:
-    """Return the share of the edges that another blur leaves unchanged, 0 to 1.
+    """Return the share of the edges, from 0 to 1, that is left if the picture is blurred again.
 
     Source: Crete et al., "The blur effect: perception and estimation with a new no-reference
-    perceptual blur metric" (2007); here ignoring steps small enough to be rounding.
+    perceptual blur metric" (2007). Unlike in the paper, steps that may be due to rounding are left
+    out.
     """
     pixels = luma.astype(np.float32)
     return max(_softness_down(pixels), _softness_down(np.ascontiguousarray(pixels.T)))
 
 
 def _softness_down(pixels: NDArray[np.float32]) -> float:
-    sums = np.cumsum(np.pad(pixels, ((1, 0), (0, 0))), axis=0)  # exact: whole, below 2 ** 24
+    sums = np.cumsum(np.pad(pixels, ((1, 0), (0, 0))), axis=0)  # float32 is exact below 2 ** 24
     blurred = (sums[BLUR_WINDOW:] - sums[:-BLUR_WINDOW]) / BLUR_WINDOW
     margin = BLUR_WINDOW // 2
     before = np.abs(np.diff(pixels[margin : len(pixels) - margin], axis=0))
@@ -139,7 +142,7 @@ def _softness_down(pixels: NDArray[np.float32]) -> float:
 
 
 def steepness(luma: Luma) -> float:
-    """Return the step of the steepest edges between pixels, relative to the contrast."""
+    """Return the step from pixel to pixel at the steepest edges, as a share of the contrast."""
     pixels = luma.astype(np.int16)
     down, across = np.abs(np.diff(pixels, axis=0)), np.abs(np.diff(pixels, axis=1))
     steps = np.maximum(down[:, :-1], across[:-1])
@@ -148,7 +151,7 @@ def steepness(luma: Luma) -> float:
 
 
 def _level(values: NDArray[np.uint8] | NDArray[np.int16], part: float) -> int:
-    """Return the quantile `part` of values between 0 and 255."""
+    """Return a quantile of values from 0 to 255; `part` is 0.99 for the 99th percentile."""
     counts = np.bincount(values.ravel(), minlength=256)
     return int(np.searchsorted(np.cumsum(counts), part * values.size))
 

@@ -1,4 +1,4 @@
-"""Requests to the decoding process and its replies, one JSON line each."""
+"""The requests to a decoding process and its replies; each is sent as one line of JSON."""
 
 from typing import Annotated, Literal
 
@@ -9,7 +9,7 @@ from training.dataset.report import Kind, MediaFacts
 
 
 class Probe(BaseModel):
-    """Decode this file and describe it."""
+    """A request to decode a file and describe it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -21,7 +21,7 @@ class Probe(BaseModel):
 
 
 class Convert(BaseModel):
-    """Convert this file for the trainer."""
+    """A request to convert a file for the trainer and write the result to `target`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,10 +31,11 @@ class Convert(BaseModel):
     target: str
     frames: int | None
     is_copied: bool
+    is_interlaced: bool = False
 
 
 class Shrink(BaseModel):
-    """Make a thumbnail of this file."""
+    """A request to make a thumbnail of a file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,10 +45,12 @@ class Shrink(BaseModel):
 
 
 class DecoderReply(BaseModel):
-    """The reply to any request; `facts` to a probe, `thumbnail` to a shrink.
+    """The reply to any request.
 
     Attributes:
-        failure: Why the request failed.
+        facts: The result of `Probe`.
+        thumbnail: The result of `Shrink`.
+        failure: Why the request failed; None if it succeeded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,16 +1,16 @@
-"""Thumbnails of samples."""
+"""The thumbnail of a sample, and the choice of samples that get one."""
 
 from typing import Annotated
 
 from PIL import Image
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, model_validator
 
-BOX = (320, 180)  # pixels: what a thumbnail fits into
+BOX = (320, 180)  # largest width and height in pixels
 MOST_THUMBNAILS = 24
 
 
 class Thumbnail(BaseModel):
-    """Plain pixels, so that showing them decodes nothing untrusted.
+    """A thumbnail as plain pixels, so that showing it does not decode untrusted data.
 
     Attributes:
         rgb: Three bytes per pixel, row by row.
@@ -29,12 +29,12 @@ class Thumbnail(BaseModel):
         return self
 
     def image(self) -> Image.Image:
-        """Return the picture."""
+        """Return the thumbnail as a Pillow image."""
         return Image.frombytes("RGB", (self.width, self.height), self.rgb)
 
 
 def spread(count: int, most: int = MOST_THUMBNAILS) -> frozenset[int]:
-    """Return at most `most` of `count` indices, evenly spread, including first and last."""
+    """Return up to `most` indices below `count`, evenly spread, including the first and last."""
     if count <= most:
         return frozenset(range(count))
     return frozenset(round(index * (count - 1) / (most - 1)) for index in range(most))

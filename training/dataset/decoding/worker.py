@@ -1,17 +1,17 @@
 """The decoding process: the only place that opens untrusted media.
 
-It runs with bounded memory and without the environment's secrets, and may die harmlessly.
-Started by `training.dataset.decoding.pool`; reads requests on stdin and answers on stdout.
+It has limited memory and no secrets in its environment, and does no harm if it crashes. The pool in
+`training.dataset.decoding.pool` starts it. Requests come on stdin; replies are written to stdout.
 """
 
 import gc
 import os
-import resource
 import sys
 from pathlib import Path
 
 from training.dataset.decoding.clip_convert import convert_clip
 from training.dataset.decoding.clip_probe import probe_clip
+from training.dataset.decoding.guard import limit_this_process
 from training.dataset.decoding.image import convert_image, probe_image
 from training.dataset.decoding.messages import (
     REQUEST,
@@ -27,7 +27,7 @@ from training.dataset.report import MediaFacts, UnreadableError
 
 
 def answer(request: DecoderRequest, limits: Limits) -> DecoderReply:
-    """Carry out one request."""
+    """Carry out a request; failures that a file can cause are not raised but put into the reply."""
     if isinstance(request, Probe):
         return DecoderReply(facts=_probe(request, limits))
     try:
@@ -44,7 +44,13 @@ def _convert(request: Convert, limits: Limits) -> None:
     if request.kind == "image":
         convert_image(source, target, is_copied=request.is_copied, limits=limits)
     else:
-        convert_clip(source, target, frames=request.frames or 1, is_copied=request.is_copied)
+        convert_clip(
+            source,
+            target,
+            frames=request.frames or 1,
+            is_copied=request.is_copied,
+            is_interlaced=request.is_interlaced,
+        )
 
 
 def _probe(request: Probe, limits: Limits) -> MediaFacts:
@@ -62,21 +68,22 @@ def _probe(request: Probe, limits: Limits) -> MediaFacts:
 
 
 def main() -> None:
-    """Answer requests until stdin ends."""
+    """Answer requests, one per line, until stdin ends."""
     limits = Limits(**{name: int(value) for name, value in map(_pair, sys.argv[1:])})
-    memory = limits.worker_bytes
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Keep what libraries print out of the replies.
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as replies:
+    limit_this_process(limits)
+    # Replies go to a copy of stdout. Stdout itself becomes stderr, so that text that libraries
+    # print does not mix with the replies.
+    with os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n") as replies:
         os.dup2(2, 1)
         gc.freeze()
         for line in sys.stdin:
             reply = answer(REQUEST.validate_json(line), limits)
+            # PyAV's frames can form reference cycles of several MiB, so collect them immediately.
+            # After `gc.freeze` this takes only 1 ms. Collecting also closes the file, so that the
+            # parent process can remove it.
+            gc.collect()
             replies.write(reply.model_dump_json() + "\n")
             replies.flush()
-            # PyAV's frames can form cycles of several MiB; after the freeze this takes 1 ms.
-            gc.collect()
 
 
 def _pair(argument: str) -> tuple[str, str]:

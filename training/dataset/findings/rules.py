@@ -1,33 +1,26 @@
-"""Every code a finding can have, with its severity and its words."""
+"""The codes of findings on a dataset and its files, each with its severity and its texts.
+
+Findings on layouts and on dataset TOMLs are not listed here.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from training.dataset.report import Severity
-
-_PLURAL = {
-    "has": "have",
-    "is": "are",
-    "does": "do",
-    "needs": "need",
-    "comes": "come",
-    "belongs": "belong",
-    "contains": "contain",
-    "encloses": "enclose",
-    "looks": "look",
-}
+from training.wording import plural
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The words of one code.
+    """The severity and the texts of the findings with one code.
 
     Attributes:
-        is_repaired: `repair` fixes it without asking.
-        what: Follows a file name, starting with its verb: `a.mp4` + " has no caption".
-        because: A sentence on why it matters; may be empty.
-        fix: What the owner can do, or what repair does.
+        is_repaired: Whether `repair` fixes the problem without asking.
+        what: The text after a file name, such as "has no caption"; it starts with a verb.
+        because: A sentence that says why the finding matters, or "".
+        fix: Text on what the user can do, or what `repair` does.
+        is_shown: Whether to name three files as examples even if all files have this finding.
     """
 
     severity: Severity
@@ -35,16 +28,20 @@ class Rule:
     what: str
     because: str
     fix: str
+    is_shown: bool = False
 
     @property
     def of_many(self) -> str:
-        """What follows a count: "3 of 12 clips" + " have no caption"."""
-        verb, _, rest = self.what.partition(" ")
-        return f"{_PLURAL.get(verb, verb)} {rest}"
+        """`what` in the plural: "have no caption", as in "3 of 12 clips have no caption"."""
+        return plural(self.what)
 
 
 def _error(what: str, because: str, fix: str) -> Rule:
     return Rule("error", False, what, because, fix)
+
+
+def _shown(what: str, because: str, fix: str) -> Rule:
+    return Rule("error", False, what, because, fix, is_shown=True)
 
 
 def _warning(what: str, because: str, fix: str) -> Rule:
@@ -64,23 +61,48 @@ _CAPTIONS = {
     "empty-caption": _error(
         "has an empty caption file",
         "",
-        "Describe what each one shows, including your trigger word.",
+        "Write what the image or clip shows, including your trigger word.",
     ),
     "unreadable-caption": _error(
         "has a caption file that is not plain text",
         "",
         "Save captions as plain text (UTF-8, .txt), one paragraph each.",
     ),
+    "caption-markup": _shown(
+        "has a caption in a format other than plain text",
+        "The LoRA would learn its markup.",
+        "Keep the description only. The caption table shows these texts.",
+    ),
+    "caption-failed": _shown(
+        "has a captioning program's error or refusal instead of a caption",
+        "It says nothing about the picture.",
+        "Write what the image or clip shows, including your trigger word.",
+    ),
+    "caption-chat": Rule(
+        "warning",
+        False,
+        "has a caption with a captioning model's remarks around it",
+        "The LoRA would learn these words too.",
+        "Keep the description only. The caption table shows these texts.",
+        is_shown=True,
+    ),
+    "caption-garbled": _shown(
+        "has a caption whose letters cannot be read",
+        "It was saved in an encoding that does not fit the other captions, or letters were lost.",
+        "Save captions as UTF-8, or write them in the caption table.",
+    ),
     "caption-too-long": _warning(
         "has a caption longer than Wan reads",
         "Wan's text encoder reads 512 tokens, about 350 English words, and ignores the rest.",
         "Shorten these captions to what matters, trigger word first.",
     ),
-    "caption-encoding": _repaired(
+    "caption-encoding": Rule(
+        "warning",
+        True,
         "has a caption that is not saved as UTF-8",
         "The trainer would fail on it.",
         "Converted. Check that accents and special characters look right.",
-        "warning",
+        is_shown=True,
     ),
     "caption-name": _repaired(
         "has a caption file with a slightly different name",
@@ -95,7 +117,13 @@ _CAPTIONS = {
     "trigger-missing": _warning(
         "does not have the trigger word in its caption",
         "The LoRA only learns the trigger from captions that contain it.",
-        "Add it to the start of these captions (prefix), or write it in yourself.",
+        "Add it to the start of these captions (the prefix option or button does this), or write "
+        "it in yourself.",
+    ),
+    "second-caption": _warning(
+        "belongs to an image or clip with another caption file",
+        "Only one caption is read: the .txt named after the image or clip, if there is one.",
+        "Keep the better caption, and remove the other file.",
     ),
     "orphan-caption": _warning(
         "belongs to no image or clip",
@@ -129,7 +157,7 @@ _FILES = {
         "Converted: images to PNG without loss, clips to MP4.",
     ),
     "wrong-extension": _repaired(
-        "does not match its file extension", "", "Given the right extension."
+        "does not match its file extension", "", "Renamed with the right extension."
     ),
     "extension-case": _repaired(
         "has a file extension in mixed case",
@@ -142,16 +170,21 @@ _FILES = {
         "Renamed.",
         "warning",
     ),
-    "renamed": _repaired("has spaces, accents or symbols in its name", "", "Given a plain name."),
+    "renamed": _repaired("has spaces, accents or symbols in the name", "", "Given a plain name."),
     "junk-ignored": _repaired("comes from the operating system", "", "Left out."),
     "nested-folder": _repaired("encloses the whole dataset", "", "Unwrapped automatically."),
     "windows-separators": _repaired(
         "has backslashes between its folders",
         "Many programs unpack this as one long file name.",
-        "Put into its folder.",
+        "Moved into its folder.",
+    ),
+    "name-encoding": _repaired(
+        "has a name that is not stored as Unicode",
+        "It was decoded in the one encoding that fits all names in the zip.",
+        "Converted to Unicode. Check that the names look right.",
     ),
     "leftover-cache": _repaired(
-        "comes from the cache of an earlier training",
+        "is a cache file of an earlier training run",
         "The trainer would use it, whatever it contains.",
         "Left out; a new cache is made.",
     ),
@@ -163,6 +196,13 @@ _FILES = {
         "",
         "Not used unless a run sets dataset-config to from-zip.",
     ),
+    "left-out": _repaired("is left out of the dataset", "", "Left out, as you asked."),
+    "unread-table": _warning(
+        "is a Parquet, Excel or database table",
+        "Captions and pictures in such tables are not read.",
+        "Export its captions as metadata.csv or metadata.jsonl, and any pictures in it as PNG "
+        "or JPEG.",
+    ),
     "other-file": _repaired("is neither image, clip nor caption", "", "Left out."),
     "exact-duplicate": _warning(
         "has the same content as another file",
@@ -172,11 +212,11 @@ _FILES = {
     "near-duplicate": _warning(
         "looks almost like another sample",
         "The LoRA memorizes pictures that it sees more often.",
-        "Keep the best one of each, unless the similarity is intended.",
+        "Of similar samples, keep only the best, unless the similarity is intended.",
     ),
     "too-few-samples": _warning(
         "is not much to learn from",
-        "With so few, the LoRA memorizes the pictures instead of learning the subject.",
+        "With so few samples, the LoRA memorizes the pictures instead of learning the subject.",
         "Use at least 10 images or clips, ideally 20 to 40.",
     ),
 }
@@ -186,7 +226,9 @@ _IMAGES = {
         "cannot be decoded", "", "Export the image again, or remove it from the zip."
     ),
     "image-too-large": _error(
-        "has too many pixels", "", "Scale it down; training never uses more than 2048 per side."
+        "has too many pixels",
+        "",
+        "Scale it down; training never uses more than 2048 pixels a side.",
     ),
     "image-too-small": _error(
         "is too small to train on", "", "Use images of at least 512 pixels on each side."
@@ -198,12 +240,22 @@ _IMAGES = {
     ),
     "alpha-channel": _repaired(
         "has transparent areas",
-        "The trainer would show what is hidden behind them.",
+        "The trainer ignores transparency and would learn what it hides.",
         "Placed on white. Use a background of your own if that matters.",
         "warning",
     ),
     "opaque-alpha": _repaired(
         "has an unused alpha channel", "", "Removed; the picture is unchanged."
+    ),
+    "deep-image": _error(
+        "stores its pixels in a format with an unknown white level",
+        "",
+        "Export it with 8 or 16 bits per channel, as PNG or JPEG.",
+    ),
+    "strange-image-colours": _error(
+        "declares colours that cannot be converted",
+        "Its colours would come out wrong.",
+        "Export it as sRGB.",
     ),
     "sixteen-bit": _repaired(
         "has 16 bits per channel",
@@ -211,8 +263,8 @@ _IMAGES = {
         "Converted to 8 bits.",
     ),
     "colour-profile": _repaired(
-        "has a colour profile other than sRGB",
-        "The trainer ignores profiles and would learn wrong colours.",
+        "has colours other than sRGB",
+        "The trainer ignores colour profiles and would learn wrong colours.",
         "Converted to sRGB.",
     ),
 }
@@ -231,12 +283,23 @@ _CLIPS = {
     "clip-too-long": _error("is too long", "", "Cut it into scenes of 2 to 10 seconds."),
     "hdr": _error(
         "is in HDR",
-        "Wan is trained on SDR, and how to convert to it is a matter of taste.",
+        "Wan is trained on SDR, and the conversion to SDR is a matter of taste.",
         "Export it as SDR (Rec. 709, sRGB) from your editor, where you can see the result.",
+    ),
+    "strange-colours": _error(
+        "stores its colours in a form that cannot be converted",
+        "Its colours would come out wrong.",
+        "Export it with BT.709 colours (Rec. 709), the usual choice for SDR.",
+    ),
+    "changes-size": _error(
+        "changes its picture size or pixel format",
+        "The trainer uses one size for a whole clip.",
+        "Split it where the size changes, so that each clip has a single size.",
     ),
     "clip-too-short": _warning(
         "is too short to show movement",
-        "Training uses 21 frames (1.3 s) and more; a shorter clip is used at its own length.",
+        "To learn movement, training uses windows of at least 21 frames (1.3 s); a shorter clip is "
+        "used at its own length.",
         "Use clips of at least 1.4 s, ideally 3 s.",
     ),
     "fps-not-16": _repaired(
@@ -257,12 +320,12 @@ _CLIPS = {
     ),
     "frames-not-4n1": _repaired(
         "has a frame count that Wan cannot use",
-        "Wan takes 4N+1 frames: 21, 45, 81.",
+        "Wan takes 4N+1 frames, such as 21, 45 or 81.",
         "Trimmed by one to three frames at the end.",
     ),
     "rotated": _repaired(
         "is stored sideways",
-        "The trainer ignores the rotation flag and would learn it sideways.",
+        "The trainer ignores the rotation flag and would see a sideways picture.",
         "Rotated.",
     ),
     "odd-size": _repaired(
@@ -272,27 +335,61 @@ _CLIPS = {
     ),
     "non-square-pixels": _repaired(
         "has non-square pixels",
-        "The trainer would learn it stretched.",
+        "The trainer would see a stretched picture.",
         "Scaled to square pixels.",
     ),
     "deep-colour": _repaired("has more than 8 bits per colour", "", "Converted to 8 bits."),
+    "wide-colours": _repaired(
+        "has colours outside the standard range",
+        "The LoRA would learn duller colours.",
+        "Converted to BT.709, which has the colours of sRGB.",
+    ),
+    "untagged-colours": _repaired(
+        "does not say how its colours are stored",
+        "Like most players, the bot guesses from the size: BT.709 above 1279 pixels wide or "
+        "576 high, otherwise BT.601.",
+        "Tagged accordingly. If colours look wrong, export it with its colours tagged.",
+    ),
+    "several-streams": _repaired(
+        "has several video tracks",
+        "The trainer reads only one of them.",
+        "The largest moving one is used. Export it with one track if that is the wrong one.",
+        "warning",
+    ),
+    "joined": _repaired(
+        "was joined from parts whose time stamps start over",
+        "The trainer would see the parts as one shot.",
+        "Played one after the other. If the parts show different scenes, split it between them.",
+        "warning",
+    ),
+    "time-gap": _repaired(
+        "has a long gap in its time stamps",
+        "No picture is stored for that time, and the trainer would see a still picture.",
+        "The gap is closed. If what follows is another scene, split the clip there.",
+        "warning",
+    ),
     "dropped-alpha": _repaired(
         "has transparency in a form that cannot be read",
-        "Whatever lies behind transparent areas shows.",
+        "What lies behind transparent areas becomes visible.",
         "Transparency ignored. If the picture looks wrong, export it on a solid background.",
         "warning",
     ),
     "interlaced": _repaired(
         "is interlaced", "The LoRA would learn comb-like edges.", "Deinterlaced."
     ),
-    "audio-dropped": _repaired("has sound", "Wan learns from pictures only.", "Sound removed."),
+    "audio-dropped": _repaired("has sound", "", "Sound is removed; Wan learns from pictures only."),
 }
 
 _LOOKS = {
     "low-resolution": _warning(
         "has a low resolution",
-        "It is enlarged for training, and the LoRA learns the softness.",
+        "Training enlarges such clips, and the LoRA learns the resulting blur.",
         "Use footage of at least 832 x 480, or 1280 x 720 for a 720p model.",
+    ),
+    "small-image": _warning(
+        "has far fewer pixels than the models train on",
+        "Images are never enlarged, and the LoRA learns less detail from small ones.",
+        "Use images of about 832 x 480 or more, or 1280 x 720 for a 720p model.",
     ),
     "extreme-aspect": _warning(
         "is much wider or taller than Wan's formats",
@@ -304,6 +401,11 @@ _LOOKS = {
         "does not move",
         "A clip without movement teaches a video model to stand still.",
         "Use it as an image, or choose a clip with movement.",
+    ),
+    "long-pause": _warning(
+        "stands still for some time",
+        "Training on that part teaches a video model to stand still.",
+        "Cut the pause out, or split the clip there, unless it belongs to the scene.",
     ),
     "black-frames": _warning(
         "has black frames",

@@ -1,4 +1,4 @@
-"""Finds flaws of a whole set: copies, equal captions, too few samples."""
+"""Judges all samples of a dataset together: copies, equal captions, sizes, too few samples."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,29 +7,25 @@ from numpy.typing import NDArray
 
 from training.dataset.captions.caption import holds_trigger
 from training.dataset.config.buckets import bucket_of, enlargement
-from training.dataset.config.guide_groups import CLIPS_UNIFORM
+from training.dataset.config.guide_groups import SIZES
 from training.dataset.findings.findings import Noted, whole_set
 from training.dataset.report import Finding, Kind, MediaFacts, Note, Sample
 
 FEWEST_SAMPLES = 5
-FEWEST_TO_COMPARE = 3
-NEAR_BITS = 3  # of 64, in every compared picture
+FEWEST_TO_COMPARE = 3  # fewer equal captions are not reported
+NEAR_BITS = 3  # hashes of near duplicates differ in at most this many of 64 bits
 FEWEST_IMAGE_PIXELS = 480 * 480
-LARGEST_ENLARGEMENT = 1.25  # 832 x 480 fits into the smallest group's 960 x 544
-LARGEST_ASPECT = 2.5  # cinemascope is 2.39
+LARGEST_ENLARGEMENT = 1.25  # allows enlarging 832 x 480 to 960 x 544, the smallest size at 720p
+LARGEST_ASPECT = 2.5  # slightly more than CinemaScope's 2.39
 
 Pairs = Sequence[tuple[Sample, MediaFacts]]
 Prints = NDArray[np.uint64]
 
 
 def judge_set(samples: Pairs, media: int, trigger: str | None, noted: list[Noted]) -> list[Finding]:
-    """Return findings about the whole set; append notes about single files to `noted`.
+    """Return findings on the whole dataset; append notes on single files to `noted`.
 
-    Args:
-        samples: The samples that could be decoded.
-        media: Number of images and clips, including damaged ones.
-        trigger: A word that every caption should contain.
-        noted: Receives the notes.
+    `media` is the total number of images and clips. `samples` holds those that could be decoded.
     """
     if not samples:
         return [whole_set("no-samples", "None of the files", is_one=True)]
@@ -54,11 +50,9 @@ def _size_notes(sample: Sample) -> list[Note]:
     detail = f"{sample.width} x {sample.height}"
     notes: list[Note] = []
     if sample.kind == "image":
-        is_low = sample.width * sample.height < FEWEST_IMAGE_PIXELS
-    else:
-        bucket = bucket_of(size, CLIPS_UNIFORM.resolution)
-        is_low = enlargement(size, bucket) > LARGEST_ENLARGEMENT
-    if is_low:
+        if sample.width * sample.height < FEWEST_IMAGE_PIXELS:
+            notes.append(Note(code="small-image", detail=detail))
+    elif enlargement(size, bucket_of(size, SIZES["720p"].long)) > LARGEST_ENLARGEMENT:
         notes.append(Note(code="low-resolution", detail=detail))
     if max(size) > LARGEST_ASPECT * min(size):
         notes.append(Note(code="extreme-aspect", detail=detail))
@@ -66,11 +60,11 @@ def _size_notes(sample: Sample) -> list[Note]:
 
 
 def equal_captions(samples: Sequence[Sample]) -> list[Finding]:
-    """Return a finding if all captions are equal."""
-    captions = {sample.caption for sample in samples if sample.caption}
-    if len(captions) != 1 or len(samples) < FEWEST_TO_COMPARE:
+    captions = [sample.caption for sample in samples if sample.caption]
+    if len(set(captions)) != 1 or len(captions) < FEWEST_TO_COMPARE:
         return []
-    return [whole_set("captions-all-equal", f"All {len(samples)} samples")]
+    which = "samples" if len(captions) == len(samples) else "samples with a caption"
+    return [whole_set("captions-all-equal", f"All {len(captions)} {which}")]
 
 
 def without_trigger(samples: Sequence[Sample], trigger: str | None) -> list[Noted]:
@@ -92,7 +86,7 @@ def _copies(samples: Pairs) -> list[Noted]:
 
 
 def _copies_among(samples: Pairs) -> Iterator[Noted]:
-    """Yield a note for each sample that repeats or resembles an earlier one."""
+    """Yield a note on each sample that is equal or similar to an earlier one."""
     prints = _prints(samples)
     firsts: dict[str, int] = {}
     for index, (sample, _) in enumerate(samples):
@@ -107,7 +101,7 @@ def _copies_among(samples: Pairs) -> Iterator[Noted]:
 
 
 def _prints(samples: Pairs) -> Prints:
-    """Return the perceptual hashes [sample, picture]."""
+    """Return the perceptual hashes of all samples, as an array [sample, hash]."""
     hashes = [facts.prints for _, facts in samples]
     return np.array(hashes, np.uint64).reshape(len(hashes), -1)
 
@@ -115,6 +109,6 @@ def _prints(samples: Pairs) -> Prints:
 def _first_like(earlier: Prints, prints: Prints) -> int | None:
     if not prints.size:
         return None
-    # Vectorized: thousands of samples make millions of pairs.
+    # Compare in numpy, because thousands of samples make millions of pairs.
     is_like = (np.bitwise_count(earlier ^ prints) <= NEAR_BITS).all(axis=1)
     return int(is_like.argmax()) if is_like.any() else None

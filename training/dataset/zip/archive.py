@@ -1,4 +1,4 @@
-"""Reads an untrusted zip: everything is checked before a byte is unpacked."""
+"""Reads an untrusted zip; checks its file names and declared sizes before unpacking anything."""
 
 import hashlib
 import lzma
@@ -12,29 +12,53 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal
 
-from training.dataset.limits import GIB, MIB, Limits
+from training.dataset.limits import Limits
+from training.dataset.zip.directory import (
+    CutOff,
+    Directory,
+    Nothing,
+    NotWhole,
+    OtherFile,
+    OtherFormat,
+    Part,
+    read_directory,
+)
+from training.dataset.zip.junk import find_junk
 from training.dataset.zip.member_names import (
     Member,
     NameRefusedError,
-    is_folder,
-    is_junk,
     plain_path,
+    printable,
     strip_top_folders,
 )
+from training.dataset.zip.name_encoding import NAME_FIX, Entry, UnreadableNamesError, decode_names
 from training.errors import DatasetError
+from training.files.sizes import MIB, size
 
 CHUNK_BYTES = MIB
 RESAVE = "Zip the folder again with your system's own tool and upload that."
+WHOLE_ZIPS = (
+    "Zip the files without splitting, and upload a large zip through the upload page. Or make "
+    "several complete zips and upload them one after the other, all but the first with mode add."
+)
+_ZIP_THEM = "Zip your images, clips and captions, and upload that zip."
 KNOWN_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
-OTHER_FORMATS = {b"Rar!": "RAR", b"7z\xbc\xaf": "7-Zip", b"\x1f\x8b": "gzip", b"\xfd7zX": "xz"}
-# What zipfile and the decompressors raise on damaged data; RuntimeError for odd flags.
+_AES, _DEFLATE64 = 99, 9  # WinZip writes _AES in place of a compression method if it encrypts
+_METHODS = {
+    _DEFLATE64: "Deflate64 (as Windows does for files of more than 2 GiB)",
+    93: "Zstandard",
+    95: "xz",
+    96: "WinZip's JPEG compression",
+    97: "WavPack",
+    98: "PPMd",
+}
+# The errors that zipfile and the decompressors raise on damaged data. zipfile raises RuntimeError
+# for flags that it does not expect.
 UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, ValueError, OSError, RuntimeError),
 )
 ENCRYPTED_BITS = 0x1 | 0x40 | 0x2000
-END_RECORD = struct.Struct("<4s4H2LH")
-ZIP64_END_RECORD = struct.Struct("<4sQ2H2L4Q")
 
 
 RefusalCode = Literal[
@@ -44,16 +68,18 @@ RefusalCode = Literal[
     "encrypted-zip",
     "link-in-zip",
     "not-a-zip",
+    "split-zip",
     "too-many-files",
     "truncated-zip",
     "unknown-compression",
+    "unreadable-names",
     "unsafe-name",
     "zip-bomb",
 ]
 
 
 class ArchiveRefusedError(DatasetError):
-    """The zip is unreadable or unsafe; `code` is like that of a finding."""
+    """The zip is unreadable or unsafe; `code` names the reason, such as "zip-bomb"."""
 
     def __init__(self, cause: str, fix: str, code: RefusalCode) -> None:
         super().__init__(cause, fix)
@@ -62,7 +88,7 @@ class ArchiveRefusedError(DatasetError):
 
 
 class MemberDamagedError(DatasetError):
-    """A file in the zip cannot be unpacked; the others may be fine."""
+    """One file of the zip cannot be unpacked; the other files may be fine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +104,29 @@ class Archive:
         """Unpack a member to `target` and return its sha256."""
         digest = hashlib.sha256()
         with target.open("wb") as file:
-            for chunk in self._chunks(member):
+            for chunk in self.chunks(member):
                 digest.update(chunk)
                 file.write(chunk)
         return digest.hexdigest()
 
     def read(self, member: Member, limit_bytes: int) -> bytes:
-        """Return at most `limit_bytes` of a member."""
         content = bytearray()
-        for chunk in self._chunks(member):
+        for chunk in self.chunks(member):
             content += chunk
             if len(content) > limit_bytes:
                 break
         return bytes(content[:limit_bytes])
 
-    def _chunks(self, member: Member) -> Iterator[bytes]:
-        # zipfile never yields more than the declared size: the declared total bounds the real.
+    def chunks(self, member: Member) -> Iterator[bytes]:
+        """Unpack a member chunk by chunk.
+
+        Raises:
+            MemberDamagedError: The member's data is damaged.
+        """
+        # zipfile never yields more bytes than the member declares, and the sum of the declared
+        # sizes was checked when the zip was opened. So no limit is needed here.
         try:
-            with self.zip_file.open(member.info) as stream:
+            with self.zip_file.open(member.entry.info) as stream:
                 while chunk := stream.read(CHUNK_BYTES):
                     yield chunk
         except UNREADABLE as error:
@@ -107,141 +138,204 @@ class Archive:
 
 @contextmanager
 def open_archive(path: Path, limits: Limits) -> Generator[Archive]:
-    """Open a zip after checking its size, its directory and every name.
+    """Open a zip after checking its size, its list of files and every file name.
 
     Raises:
         ArchiveRefusedError: The file is not a zip, or not safe to unpack.
     """
     with path.open("rb") as file:
-        _check_directory(file, limits)
+        _check_directory(file, path.name, limits)
         try:
             zip_file = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+        except UnicodeDecodeError as error:
+            raise ArchiveRefusedError(
+                "The zip marks its file names as UTF-8, but they are not.",
+                NAME_FIX,
+                "unreadable-names",
+            ) from error
+        except UNREADABLE as error:
             raise _truncated() from error
         with zip_file:
             infos = zip_file.infolist()
-            _check_sizes(infos, path.stat().st_size, limits)
-            for info in infos:
-                _check_entry(info)
-            members, junk = _members(infos)
+            _check_sizes(infos, zip_file.start_dir, limits)
+            entries = _named(infos)
+            for entry in entries:
+                _check_entry(entry)
+            members, junk = _members(entries)
             yield Archive(members, junk, zip_file, limits)
 
 
-def _check_directory(file: BinaryIO, limits: Limits) -> None:
-    """Refuse files that are not zips, and directories too long to read."""
+def _check_directory(file: BinaryIO, name: str, limits: Limits) -> None:
+    """Refuse files that are too large, that are not zips, or that list too many files."""
     size_bytes = file.seek(0, 2)
     if size_bytes > limits.archive_bytes:
         raise ArchiveRefusedError(
-            f"The zip has {size_bytes / GIB:.1f} GiB; "
-            f"the limit is {limits.archive_bytes / GIB:.1f} GiB.",
+            f"The zip has a size of {size(size_bytes)}; the limit is {size(limits.archive_bytes)}.",
             "Split the dataset, or shorten the clips.",
             "archive-too-large",
         )
-    file.seek(max(0, size_bytes - END_RECORD.size - 65_536 - 20))
-    tail = file.read()
-    at = tail.rfind(b"PK\x05\x06")
-    if at < 0 or len(tail) - at < END_RECORD.size:
-        file.seek(0)
-        raise _truncated() if file.read(4) == b"PK\x03\x04" else _not_a_zip(file)
-    entries, directory_bytes = _directory_size(file, tail, at)
-    # An entry takes 46 bytes and its name; 512 leaves room for long names and extra fields.
-    if entries > limits.files or directory_bytes > limits.files * 512:
+    found = read_directory(file, name)
+    if not isinstance(found, Directory):
+        raise _not_whole(found)
+    # In the list, a file takes 46 bytes plus its name; 512 leaves room for long names and extras.
+    if found.entries > limits.files or found.size_bytes > limits.files * 512:
         raise ArchiveRefusedError(
-            f"The zip lists {entries:,} files, the limit is {limits.files:,}.",
+            f"The zip lists {found.entries:,} files; the limit is {limits.files:,}.",
             "Upload only the images, clips and captions of one dataset.",
             "too-many-files",
         )
     file.seek(0)
 
 
-def _directory_size(file: BinaryIO, tail: bytes, at: int) -> tuple[int, int]:
-    _, _, _, _, entries, directory_bytes, _, _ = END_RECORD.unpack_from(tail, at)
-    locator = at - 20
-    if locator >= 0 and tail[locator : locator + 4] == b"PK\x06\x07":
-        (offset,) = struct.unpack_from("<Q", tail, locator + 8)
-        file.seek(min(offset, 2**62))
-        record = file.read(ZIP64_END_RECORD.size)
-        if len(record) == ZIP64_END_RECORD.size:
-            entries, directory_bytes = ZIP64_END_RECORD.unpack(record)[7:9]
-    return entries, directory_bytes
+def _not_whole(found: NotWhole) -> ArchiveRefusedError:
+    match found:
+        case Part():
+            return ArchiveRefusedError(
+                f"This is {found.which} part of a split zip, which cannot be opened alone.",
+                WHOLE_ZIPS,
+                "split-zip",
+            )
+        case OtherFormat(name=None):
+            return ArchiveRefusedError(
+                "The file is not a zip.",
+                "Upload a .zip with your images, clips and captions.",
+                "not-a-zip",
+            )
+        case OtherFormat():
+            part = "one part of " if found.is_part else ""
+            fix = "Unpack it, from all its parts if it is split, and make a zip of its files."
+            return ArchiveRefusedError(
+                f"The file is not a zip, but {part}an archive in the {found.name} format.",
+                f"{fix} {WHOLE_ZIPS}",
+                "not-a-zip",
+            )
+        case OtherFile():
+            return ArchiveRefusedError(
+                f"The file is not a zip, but {found.kind.name}.", _instead_of(found), "not-a-zip"
+            )
+        case Nothing():
+            return ArchiveRefusedError(
+                "The file is empty.",
+                "Downloading or copying it was probably interrupted. Download it again, or zip the "
+                "folder again.",
+                "not-a-zip",
+            )
+        case CutOff():
+            return _truncated()
 
 
-def _not_a_zip(file: BinaryIO) -> ArchiveRefusedError:
-    file.seek(0)
-    head = file.read(6)
-    found = next((name for magic, name in OTHER_FORMATS.items() if head.startswith(magic)), None)
-    cause = f"The file is a {found} archive, not a zip." if found else "The file is not a zip."
-    return ArchiveRefusedError(
-        cause, "Upload a .zip with your images, clips and captions.", "not-a-zip"
-    )
+def _instead_of(found: OtherFile) -> str:
+    match found.kind.use:
+        case "page":
+            return (
+                "A web page was saved instead of the file, often because the site asks you to log "
+                "in or to confirm. Open the link in your browser, download the zip and upload that."
+            )
+        case "data":
+            return (
+                f"{_ZIP_THEM} If you downloaded this file, it may be an error message instead of "
+                "the zip; open the link in your browser to see."
+            )
+        case "image" | "other":
+            return _ZIP_THEM
+
+
+def _other_method(method: int) -> str:
+    if method == _DEFLATE64:
+        return (
+            "Zip the folder with 7-Zip and its method Deflate, or make several smaller zips and "
+            "upload them one after the other, all but the first with mode add."
+        )
+    return "Zip the folder with Deflate, or without compression (7-Zip: method Deflate or Copy)."
 
 
 def _truncated() -> ArchiveRefusedError:
     return ArchiveRefusedError(
         "The zip is incomplete: its list of files is missing or damaged.",
-        "The upload or the zipping was interrupted. Zip the folder again and upload it again.",
+        "The upload or the zipping was interrupted, or this is the first part of a split zip. Zip "
+        "the folder again without splitting, and upload it again.",
         "truncated-zip",
     )
 
 
-def _check_sizes(infos: list[zipfile.ZipInfo], archive_bytes: int, limits: Limits) -> None:
+def _check_sizes(infos: list[zipfile.ZipInfo], files_end: int, limits: Limits) -> None:
+    """Refuse zip bombs, and zips that declare more packed data than they hold.
+
+    The packed data ends at byte `files_end`, where the list of files begins.
+    """
     unpacked = sum(info.file_size for info in infos)
     packed = sum(info.compress_size for info in infos)
-    ratio = unpacked / max(1, packed)
+    # A bomb may list the same data many times, so `packed` may exceed the data that it holds.
+    ratio = unpacked / max(1, min(packed, files_end))
     if unpacked > limits.unpacked_bytes:
         raise ArchiveRefusedError(
-            f"Unpacked, the zip would take {unpacked / GIB:.1f} GiB; "
-            f"the limit is {limits.unpacked_bytes / GIB:.1f} GiB.",
+            f"Unpacked, the zip would take {size(unpacked)}; "
+            f"the limit is {size(limits.unpacked_bytes)}.",
             "Split the dataset, or shorten the clips.",
             "zip-bomb",
         )
-    if packed > archive_bytes or (unpacked > limits.ratio_floor_bytes and ratio > limits.ratio):
+    if unpacked > limits.ratio_floor_bytes and ratio > limits.ratio:
         raise ArchiveRefusedError(
             "The zip unpacks to far more than images and clips would; it looks like a zip bomb.",
             RESAVE,
             "zip-bomb",
         )
+    if packed > files_end:
+        raise _truncated()
 
 
-def _check_entry(info: zipfile.ZipInfo) -> None:
-    if info.flag_bits & ENCRYPTED_BITS:
+def _named(infos: list[zipfile.ZipInfo]) -> list[Entry]:
+    try:
+        return decode_names(infos)
+    except UnreadableNamesError as error:
+        raise ArchiveRefusedError(error.cause, error.fix, "unreadable-names") from error
+
+
+def _check_entry(entry: Entry) -> None:
+    info, name = entry.info, printable(entry.name)
+    if info.flag_bits & ENCRYPTED_BITS or info.compress_type == _AES:
         raise ArchiveRefusedError(
-            f"The zip is password-protected ({info.filename}).",
+            f"The zip is password-protected ({name}).",
             "Zip the folder again without a password.",
             "encrypted-zip",
         )
     file_type = (info.external_attr >> 16) & 0o170000
     if file_type not in (0, 0o100000, 0o040000):
         raise ArchiveRefusedError(
-            f"{info.filename} is a link or a device, not a file.",
+            f"{name} is a link or a device, not a file.",
             "Replace links with the files they point to and zip the folder again.",
             "link-in-zip",
         )
     if info.compress_type not in KNOWN_METHODS:
+        method = _METHODS.get(info.compress_type, f"method {info.compress_type}")
         raise ArchiveRefusedError(
-            f"{info.filename} uses an unsupported compression method.",
-            "Zip the folder with Deflate, or without compression.",
+            f"{name} is compressed with {method}, which is not supported.",
+            _other_method(info.compress_type),
             "unknown-compression",
         )
 
 
-def _members(infos: list[zipfile.ZipInfo]) -> tuple[tuple[Member, ...], tuple[str, ...]]:
-    paths: dict[PurePosixPath, zipfile.ZipInfo] = {}
-    junk: list[str] = []
+def _members(entries: list[Entry]) -> tuple[tuple[Member, ...], tuple[str, ...]]:
+    paths: dict[PurePosixPath, Entry] = {}
     counts: Counter[PurePosixPath] = Counter()
-    for info in infos:
+    for entry in entries:
         try:
-            path = plain_path(info)
+            path = plain_path(entry)
         except NameRefusedError as error:
             raise ArchiveRefusedError(error.cause, error.fix, "unsafe-name") from error
-        if is_folder(info):
-            continue
-        if is_junk(path):
-            junk.append(str(path))
-            continue
-        counts[path] += 1
-        paths[path] = info
-    doubled = sorted(str(path) for path, count in counts.items() if count > 1)
+        if not entry.is_folder:
+            counts[path] += 1
+            paths[path] = entry
+    junk = find_junk(paths)
+    paths = {path: entry for path, entry in paths.items() if path not in junk}
+    doubled = sorted(str(path) for path in paths if counts[path] > 1)
+    if doubled and "?" in doubled[0]:
+        raise ArchiveRefusedError(
+            f"The zip contains {doubled[0]} more than once: the program that made it wrote "
+            "question marks in place of letters.",
+            NAME_FIX,
+            "unreadable-names",
+        )
     if doubled:
         raise ArchiveRefusedError(
             f"The zip contains {doubled[0]} more than once.", RESAVE, "duplicate-name"
@@ -250,4 +344,4 @@ def _members(infos: list[zipfile.ZipInfo]) -> tuple[tuple[Member, ...], tuple[st
         raise ArchiveRefusedError(
             "The zip is empty.", "Add your images, clips and captions.", "empty-zip"
         )
-    return strip_top_folders(paths), tuple(sorted(junk))
+    return strip_top_folders(paths), tuple(sorted(map(str, junk)))

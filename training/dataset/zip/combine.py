@@ -1,6 +1,5 @@
-"""Combines two uploads into one, keeping the names of their files."""
+"""Combines the samples of two zips into one zip, keeping their file names."""
 
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,14 +10,14 @@ from training.dataset.report import Report, Sample
 from training.dataset.zip.archive import open_archive
 from training.dataset.zip.members import plain_stem
 from training.errors import DatasetError
+from training.files.temporary import scratch_folder
+from training.files.zip_format import add, blocks_of, member
 from training.wording import listed
-
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files give the same zip
 
 
 @dataclass(frozen=True, slots=True)
 class ZipPart:
-    """A zip and its report, whose captions replace those of the zip."""
+    """A zip and its report. The captions are taken from the report, not from the zip."""
 
     archive: Path
     report: Report
@@ -26,7 +25,10 @@ class ZipPart:
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    """A sample's folder and stem; samples with the same stem share a text cache."""
+    """A sample's folder and stem; comparisons ignore case.
+
+    The trainer names text caches after stems, so in one folder no two samples may share a stem.
+    """
 
     folder: str
     stem: str
@@ -43,7 +45,7 @@ class _Name:
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """How many samples were added, and how many replaced one of the same name."""
+    """How many samples were new, and how many replaced an old sample of the same name."""
 
     added: int
     replaced: int
@@ -52,19 +54,13 @@ class Combined:
 def combine(
     old: ZipPart, new: ZipPart, target: Path, *, is_replacing: bool, limits: Limits | None = None
 ) -> Combined:
-    """Write a zip with the samples of both parts.
+    """Write a zip with the samples of both parts to `target`.
 
-    A sample that both have, with equal bytes and caption, is written once.
-
-    Args:
-        old: The existing dataset.
-        new: The addition.
-        target: The zip to write.
-        is_replacing: A new sample replaces a different one with the same name.
-        limits: Bounds on both zips.
+    A sample whose file and caption are the same in both parts is written once. With `is_replacing`,
+    a new sample replaces a different old sample of the same name.
 
     Raises:
-        DatasetError: Different samples have the same name and may not be replaced.
+        DatasetError: A new sample has the name of a different old one, and `is_replacing` is False.
     """
     there, sent = _named(old.report), _named(new.report)
     coming = {name: s for name, s in sent.items() if not _is_same(s, there.get(name))}
@@ -79,17 +75,21 @@ def combine(
 
 
 def _named(report: Report) -> dict[_Name, Sample]:
-    """Return the samples by the names that they keep."""
+    """Return the samples, keyed by the names they are written under."""
     found: dict[_Name, Sample] = {}
     for sample in report.samples:
         name = _name(sample, PurePosixPath(sample.source).stem)
-        # A file numbered because of one in another folder keeps its number.
+        # Files of two uploaded folders may share a stem. The later one is then written under its
+        # name in the report, which has a number added, such as `01-2`.
         found[name if name not in found else _name(sample, None)] = sample
     return found
 
 
 def _name(sample: Sample, stem: str | None) -> _Name:
-    """Return a sample's name: the uploaded one, unless it had to be made plain."""
+    """Return the name to write a sample under: its folder, and its stem in the report.
+
+    If an original `stem` is given and is not plain ASCII, that stem is used instead.
+    """
     plain = PurePosixPath(sample.name).stem
     kept = plain if stem is None or plain_stem(stem) == stem else stem
     return _Name(sample.folder, kept)
@@ -102,20 +102,15 @@ def _is_same(sample: Sample, other: Sample | None) -> bool:
 def _write(
     file: zipfile.ZipFile, archive: Path, samples: Mapping[_Name, Sample], limits: Limits
 ) -> None:
-    with open_archive(archive, limits) as opened, tempfile.TemporaryDirectory() as folder:
-        members = {member.path: member for member in opened.members}
-        scratch = Path(folder) / "member"
+    with open_archive(archive, limits) as opened, scratch_folder("combined") as folder:
+        members = {one.path: one for one in opened.members}
+        scratch = folder / "member"
         for name, sample in samples.items():
             opened.copy(members[sample.source], scratch)
-            medium = _entry(name, PurePosixPath(sample.source).suffix)
-            with scratch.open("rb") as source, file.open(medium, "w", force_zip64=True) as to:
-                while chunk := source.read(1 << 20):
-                    to.write(chunk)
-            file.writestr(_entry(name, ".txt"), f"{sample.caption}\n")
-
-
-def _entry(name: _Name, ending: str) -> zipfile.ZipInfo:
-    return zipfile.ZipInfo(f"{name.folder}/{name.stem}{ending}", _EPOCH)
+            place = f"{name.folder}/{name.stem}"
+            with scratch.open("rb") as source:
+                add(file, f"{place}{PurePosixPath(sample.source).suffix}", blocks_of(source))
+            file.writestr(member(f"{place}.txt"), f"{sample.caption}\n")
 
 
 def _clash(clashes: list[Sample]) -> DatasetError:

@@ -1,23 +1,22 @@
-"""Normalizes the names inside a zip, or refuses them."""
+"""Normalizes the paths of the files in a zip, and refuses unsafe ones."""
 
 import re
 import unicodedata
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from training.dataset.zip.name_encoding import Entry
 from training.errors import DatasetError
 
 MAX_PATH_CHARACTERS = 1_000
-JUNK_FOLDERS = {"__macosx", ".git", ".ipynb_checkpoints", "$recycle.bin", "@eadir"}
-JUNK_FILES = {"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"}
+RESOURCES, CHECKPOINTS = "__macosx", ".ipynb_checkpoints"
+JUNK_FOLDERS = {RESOURCES, CHECKPOINTS, ".git", "$recycle.bin", "@eadir"}
 MEDIA_FOLDERS = {"images", "videos"}
-UTF8_NAME = 0x800  # general purpose flag: the name is stored as UTF-8
 
 
 class NameRefusedError(DatasetError):
-    """A name that points outside the archive or is not a path."""
+    """A file name in the zip points outside it, or cannot be used as a path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,34 +25,39 @@ class Member:
 
     Attributes:
         path: Path in the zip, with forward slashes.
-        name: Path without the folders that enclose the whole dataset.
+        name: The path without the top folders that contain all files of the zip, such as
+            `cat/01.png` for `my-dataset/cat/01.png`.
     """
 
     path: str
     name: PurePosixPath
-    info: zipfile.ZipInfo
+    entry: Entry
 
     @property
     def size_bytes(self) -> int:
-        """The declared size; unpacking never exceeds it."""
-        return self.info.file_size
+        """The unpacked size that the zip declares; unpacking never yields more bytes."""
+        return self.entry.info.file_size
 
     @property
     def has_backslashes(self) -> bool:
-        """Whether the name uses backslashes between folders."""
-        return "\\" in self.info.orig_filename
+        return "\\" in self.entry.name
 
 
-def plain_path(info: zipfile.ZipInfo) -> PurePosixPath:
-    """Return the path of an entry with forward slashes, in Unicode NFC.
+def plain_path(entry: Entry) -> PurePosixPath:
+    """Return an entry's path in Unicode NFC with forward slashes, or refuse it."""
+    return checked_path(entry.name, is_folder=entry.is_folder)
+
+
+def checked_path(given: str, *, is_folder: bool = False) -> PurePosixPath:
+    """Return a path from a zip with forward slashes and in Unicode NFC.
 
     Raises:
         NameRefusedError: The name is absolute, has a drive or "..", or is empty or too long.
     """
-    name = _decoded(info).replace("\\", "/")
+    name = given.replace("\\", "/")
     path = PurePosixPath(unicodedata.normalize("NFC", name))
     is_unsafe = (
-        "\0" in info.orig_filename
+        "\0" in given
         or name.startswith("/")
         or re.match(r"^[A-Za-z]:", name) is not None
         or ".." in path.parts
@@ -63,7 +67,7 @@ def plain_path(info: zipfile.ZipInfo) -> PurePosixPath:
             f"The zip contains a path that points outside it: {printable(name)}.",
             "Zip the dataset folder itself with your system's own tool.",
         )
-    if (not path.parts and not is_folder(info)) or len(name) > MAX_PATH_CHARACTERS:
+    if (not path.parts and not is_folder) or len(name) > MAX_PATH_CHARACTERS:
         raise NameRefusedError(
             f"The zip contains an unusable name: {printable(name)}.",
             "Give the files short, plain names and zip the folder again.",
@@ -71,26 +75,14 @@ def plain_path(info: zipfile.ZipInfo) -> PurePosixPath:
     return path
 
 
-def is_folder(info: zipfile.ZipInfo) -> bool:
-    """Whether the entry is a folder; some Windows programs end its name with a backslash."""
-    return info.is_dir() or (info.orig_filename.endswith("\\") and info.file_size == 0)
-
-
 def printable(name: str) -> str:
-    """Return the name without control characters, at most 120 characters long."""
+    """Return the name with "?" for each control character, cut to at most 120 characters."""
     shown = "".join(letter if letter.isprintable() else "?" for letter in name)
     return shown if len(shown) <= 120 else shown[:117] + "..."
 
 
-def is_junk(path: PurePosixPath) -> bool:
-    """Whether the entry is a file that operating systems create by themselves."""
-    folders = {part.lower() for part in path.parts[:-1]}
-    name = path.name.lower()
-    return bool(folders & JUNK_FOLDERS) or name in JUNK_FILES or name.startswith(".")
-
-
-def strip_top_folders(paths: Mapping[PurePosixPath, zipfile.ZipInfo]) -> tuple[Member, ...]:
-    """Return the members, named without the folders that all of them share."""
+def strip_top_folders(paths: Mapping[PurePosixPath, Entry]) -> tuple[Member, ...]:
+    """Return the files of a zip; their names leave out the top folders that hold all of them."""
     shared = 0
     while True:
         heads = {path.parts[shared] if len(path.parts) > shared + 1 else None for path in paths}
@@ -101,13 +93,3 @@ def strip_top_folders(paths: Mapping[PurePosixPath, zipfile.ZipInfo]) -> tuple[M
         Member(str(path), PurePosixPath(*path.parts[shared:]), paths[path])
         for path in sorted(paths)
     )
-
-
-def _decoded(info: zipfile.ZipInfo) -> str:
-    # macOS and many scripts store UTF-8 without the flag; zipfile then reads it as cp437.
-    if info.flag_bits & UTF8_NAME:
-        return info.orig_filename
-    try:
-        return info.orig_filename.encode("cp437").decode("utf-8")
-    except UnicodeError:
-        return info.orig_filename

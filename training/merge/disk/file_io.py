@@ -1,8 +1,8 @@
-"""Reads and writes at an offset of a file, and two Linux calls that Python lacks.
+"""Reads and writes at file offsets, and two Linux calls that Python lacks.
 
-Plain reads rather than a memory map: a file that shrinks or a disk that fails then raises an
-error instead of killing the process, and network volumes get large requests. Copying out of the
-page cache costs a twentieth of the merge.
+A memory map would save copying from the page cache, which is a twentieth of a merge's time. But
+with a map, a shrinking file or a failing disk kills the process, whereas a read raises an error;
+and a map makes many small requests to a network volume.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ from pathlib import Path
 from training.files.safetensors_header import TensorEntry
 
 COPY_BYTES = 1 << 19
-Room = Callable[[int], memoryview]  # returns memory for that many bytes
+Room = Callable[[int], memoryview]  # returns memory for the given number of bytes
 
 
 def read_at(descriptor: int, buffer: memoryview, offset: int) -> None:
@@ -24,7 +24,7 @@ def read_at(descriptor: int, buffer: memoryview, offset: int) -> None:
     while done < len(buffer):
         count = os.preadv(descriptor, [buffer[done:]], offset + done)
         if count == 0:
-            raise OSError("the file became shorter while it was read")
+            raise OSError("the file shrank while being read")
         done += count
 
 
@@ -36,7 +36,7 @@ def write_at(descriptor: int, data: memoryview, offset: int) -> None:
 
 
 def tensor_chunks(descriptor: int, spec: TensorEntry, room: Room) -> Iterator[memoryview]:
-    """Yield the tensor's bytes in order, in memory from `room`."""
+    """Yield the tensor's bytes in order, chunk by chunk; `room` provides each chunk's memory."""
     for done in range(0, spec.size_bytes, COPY_BYTES):
         chunk = room(min(COPY_BYTES, spec.size_bytes - done))
         read_at(descriptor, chunk, spec.start + done)
@@ -60,8 +60,8 @@ _SYNC_FILE_RANGE_WRITE = 2
 def reserve(descriptor: int, size_bytes: int) -> None:
     """Give the file its full size and, if the file system can, reserve its blocks.
 
-    A full disk then raises `OSError` at once, and writing is about twice as fast. Where blocks
-    cannot be reserved, `os.posix_fallocate` would write to every one of them.
+    A full disk then raises `OSError` at once, and writing is about twice as fast. This calls Linux
+    directly, because `os.posix_fallocate` writes to every block if it cannot reserve them.
     """
     start, length = ctypes.c_longlong(0), ctypes.c_longlong(size_bytes)
     if _libc.fallocate(descriptor, 0, start, length) == 0:

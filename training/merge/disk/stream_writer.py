@@ -1,10 +1,10 @@
-"""Writing past the page cache, where the file system allows it.
+"""Writes that bypass the page cache where the file system allows it.
 
-This process does not read a merge's output again, so a copy in the page cache wastes memory and
-time: on 2 virtual cores, writing 3.5 GB took 0.4 s of CPU time this way and 2.6 to 8.5 s through
-the page cache. File systems without direct writes get the same bytes through the page cache.
+A merge hardly reads its output again, so a copy in the page cache wastes memory and time: on 2
+virtual cores, writing 3.5 GB took 0.4 s of CPU time with direct writes and 2.6 to 8.5 s through the
+page cache. File systems without direct writes get the same bytes through the page cache.
 
-Separate threads wait for the disk: while one buffer is written, the next is filled.
+Other threads wait for the disk: while they write one buffer, the caller fills the next.
 """
 
 import errno
@@ -13,57 +13,56 @@ import os
 from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from training.merge.disk.file_io import start_writeback, write_at
 
 _PAGE = 4096  # size of a page; a multiple of every disk's sector size
-_MOST_ALIGNED = 16  # no number needs a stricter alignment
+_MOST_ALIGNED = 16  # no data type needs a stricter alignment
 
 
 class StreamWriter:
     """Writes consecutive bytes into a range of an existing file; a context manager.
 
-    The caller fills the memory returned by `room` and then calls `commit`, so nothing is copied.
-    Whole pages are written directly. The pages at both ends may be shared with a neighbouring
-    range, so they go through the page cache, which combines them.
+    The caller fills the memory returned by `room` and then calls `commit`; nothing is copied.
+    Whole pages are written directly. The first and last page may also hold bytes of a neighbouring
+    range, so they go through the page cache, which combines the writes of both.
     """
 
     def __init__(self, path: Path, start: int, most_bytes: int, disk: Executor) -> None:
-        """Begin at byte `start` of the file; `room` is never asked for more than `most_bytes`.
+        """Begin at byte `start` of the file.
 
-        `disk` runs the writes, one at a time.
+        Args:
+            path: The file.
+            start: Offset of the first byte to write.
+            most_bytes: The most bytes that the caller requests from `room` in one call.
+            disk: Runs this writer's writes, one at a time.
         """
         self._start, self._disk = start, disk
         self._cached = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        # Only single rows are read back, so read-ahead would be wasted.
+        # The merge reads back only a few rows to check them, so read-ahead would be useless.
         os.posix_fadvise(self._cached, 0, 0, os.POSIX_FADV_RANDOM)
-        # A direct write needs the bytes at the same offset within a page in memory as in the file.
-        # Numbers that are unaligned in the file would then be unaligned in memory, too.
+        # A direct write needs the data at the same offset within a page in memory as in the file.
+        # If numbers are unaligned in the file, they would be unaligned in memory too, so such a
+        # range is written through the page cache.
         self._direct = _open_directly(path) if start % _MOST_ALIGNED == 0 else None
         self._begin = self._end = start % _PAGE if self._direct is not None else 0
-        self._offset = start - self._begin  # file offset of the memory's first byte
+        self._offset = start - self._begin  # file offset of the buffer's first byte
         size = most_bytes + 2 * _PAGE
         self._memory, self._other = (memoryview(mmap.mmap(-1, size)) for _ in range(2))
-        self._writing: Future[None] | None = None  # from the other memory
+        self._writing: Future[None] | None = None  # the write of the spare buffer, while it runs
 
     @property
     def descriptor(self) -> int:
-        """A descriptor for reading back what was flushed."""
+        """A descriptor with which the caller can read back what was flushed."""
         return self._cached
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._writing is not None:
-            wait([self._writing])  # the merge has failed already
+            wait([self._writing])  # pending only if the merge failed, so ignore its result
         os.close(self._cached)
         if self._direct is not None:
             os.close(self._direct)
@@ -96,7 +95,7 @@ class StreamWriter:
             start_writeback(self._cached, self._start, size)
 
     def _write_pages(self) -> None:
-        """Start writing all whole pages, and move the rest to the other memory."""
+        """Start writing all complete pages; move the remaining bytes to the spare buffer."""
         first, last = -(-self._begin // _PAGE) * _PAGE, self._end // _PAGE * _PAGE
         if first > last:
             return

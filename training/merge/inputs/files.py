@@ -2,17 +2,21 @@
 
 import os
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISREG
 
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from training.errors import MergeError
+from training.errors import MergeError, TrainingError
+from training.files.given_files import read_given
 from training.files.safetensors_header import TensorEntry, read_header
-from training.wording import listed
+from training.files.sizes import MIB
+from training.wording import count, listed
 
+_MOST_INDEX_BYTES = 64 * MIB
 _SCALAR_FORMATS = {
     "I8": "<b",
     "U8": "<B",
@@ -30,16 +34,16 @@ _SCALAR_FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class FileLayout:
-    """One file: its raw header, its tensors in file order, and a stamp to detect changes."""
+    """A safetensors file: raw header, tensors in file order, and a stamp to detect changes."""
 
     path: Path
     header: bytes
     tensors: tuple[TensorEntry, ...]
+    metadata: Mapping[str, str] = field(repr=False)
     size_bytes: int
     stamp: tuple[int, int, int]
 
     def is_unchanged(self) -> bool:
-        """Return whether the file is still the one whose header was read."""
         return _stamp(self.path.stat()) == self.stamp
 
 
@@ -49,9 +53,11 @@ def read_layout(path: Path) -> FileLayout:
     Raises:
         MergeError: The file is missing, incomplete or not a safetensors file.
     """
-    fix = f"Fetch {path.name} again and check its size and SHA-256."
+    fix = f"Download {path.name} again and check its size and SHA-256."
     try:
         stat = path.stat()
+        if not S_ISREG(stat.st_mode):
+            raise MergeError(f"{path} is not a regular file.", "Check the path.")
         with safe_open(path, framework="np"):  # the library checks sizes, gaps and overlaps
             pass
         header = read_header(path)
@@ -60,14 +66,14 @@ def read_layout(path: Path) -> FileLayout:
     except (SafetensorError, OSError, ValueError) as error:
         raise MergeError(f"{path} is not a complete safetensors file ({error}).", fix) from error
     tensors = sorted(header.tensors.values(), key=lambda entry: (entry.start, entry.size_bytes))
-    return FileLayout(path, header.raw, tuple(tensors), stat.st_size, _stamp(stat))
+    return FileLayout(path, header.raw, tuple(tensors), header.metadata, stat.st_size, _stamp(stat))
 
 
 def read_scalar(file: FileLayout, spec: TensorEntry) -> float:
-    """Return the single number in `spec`, whatever its dtype.
+    """Return the number in a tensor that has one element, whatever its dtype.
 
     Raises:
-        MergeError: It is not a single number, or its dtype is unknown.
+        MergeError: The tensor has several elements, or an unknown dtype.
     """
     with file.path.open("rb") as stream:
         raw = os.pread(stream.fileno(), spec.size_bytes, spec.start)
@@ -91,7 +97,7 @@ class _Index(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class BaseFiles:
-    """A base model on disk; `index` is the index JSON of a sharded model."""
+    """A base model on disk; `index` is the content of a sharded model's index JSON, else None."""
 
     path: Path
     files: tuple[FileLayout, ...]
@@ -99,38 +105,39 @@ class BaseFiles:
 
     @property
     def tensors(self) -> Iterator[tuple[FileLayout, TensorEntry]]:
-        """Every tensor with its file, in storage order."""
+        """Every tensor with the file that holds it, in the order of the files and their bytes."""
         return ((file, spec) for file in self.files for spec in file.tensors)
 
     @property
     def data_bytes(self) -> int:
-        """Total size of all tensors."""
         return sum(spec.size_bytes for _, spec in self.tensors)
 
 
 def read_base(path: Path) -> BaseFiles:
-    """Return the files of the model at `path`: a file, an index JSON, or its folder.
+    """Return the files of a model; `path` is a weight file, an index JSON, or the index's folder.
 
     Raises:
-        MergeError: A file is missing or damaged, or index and files disagree.
+        MergeError: A file is missing or damaged, or the files do not hold what the index lists.
     """
     if path.is_dir():
         return read_base(_index_in(path))
     if path.suffix != ".json":
         return BaseFiles(path, (read_layout(path),))
-    fix = f"Fetch {path.name} and the files it names again, from one revision."
+    fix = f"Download {path.name} and the files it lists again, all from one revision."
     try:
-        raw = path.read_bytes()
+        raw = read_given(path, _MOST_INDEX_BYTES)
         placed = _Index.model_validate_json(raw).weight_map
-    except (OSError, ValidationError) as error:
+    except ValidationError as error:
         raise MergeError(f"{path} cannot be read as an index of shards ({error}).", fix) from error
+    except TrainingError as error:
+        raise MergeError(error.cause, error.fix) from error
     names = sorted(set(placed.values()))
     if strange := [name for name in names if Path(name).name != name]:
-        raise MergeError(f"{path.name} names files outside its folder: {listed(strange)}.", fix)
+        raise MergeError(f"{path.name} lists files outside its folder: {listed(strange)}.", fix)
     base = BaseFiles(path, tuple(read_layout(path.parent / name) for name in names), raw)
     found = [(spec.name, file.path.name) for file, spec in base.tensors]
     if differing := {name for name, _ in set(found) ^ set(placed.items())}:
-        cause = f"{path.name} and its files disagree on {len(differing)} tensors"
+        cause = f"{path.name} and its files disagree on {count(len(differing), 'tensor')}"
         raise MergeError(f"{cause}: {listed(sorted(differing))}.", fix)
     return base
 
@@ -140,6 +147,6 @@ def _index_in(folder: Path) -> Path:
     if len(found) != 1:
         raise MergeError(
             f"{folder} has {len(found)} index files; a sharded model has one.",
-            "Name the safetensors file or the index JSON itself.",
+            "Give the path of the safetensors file or of the index JSON.",
         )
     return found[0]

@@ -14,11 +14,11 @@ from training.merge.request import MergeRequest
 class InputHashes:
     """The hashes of base and LoRA: from the request if given, else computed in the background.
 
-    A context manager: an error in its block stops the computation.
+    As a context manager, it stops computing if its block raises an error.
 
     Attributes:
-        stop: Set when the merge has failed.
-        known: Which hashes came from the request.
+        stop: Set when the merge has failed; ends the computation.
+        known: The inputs whose hash was given in the request, and therefore not computed.
     """
 
     def __init__(self, request: MergeRequest, base: BaseFiles, lora: FileLayout) -> None:
@@ -42,7 +42,7 @@ class InputHashes:
 
     @property
     def base_sha256(self) -> str:
-        """Hash of the base; waits until it is computed."""
+        """The hash of the base; waits until it is computed."""
         if self._base_sha256 is None:
             digests = {name: digest.result() for name, digest in self._base.items()}
             self._base_sha256 = combined_sha256(digests)
@@ -50,7 +50,7 @@ class InputHashes:
 
     @property
     def lora_sha256(self) -> str:
-        """Hash of the LoRA; waits until it is computed."""
+        """The hash of the LoRA; waits until it is computed."""
         if self._lora_sha256 is None and self._lora is not None:
             self._lora_sha256 = self._lora.result()
         return self._lora_sha256 or ""
@@ -60,10 +60,10 @@ class InputHashes:
 
 
 def combined_sha256(by_name: Mapping[str, str]) -> str:
-    """Return one hash for all files of a model.
+    """Return one SHA-256 for all files of a model, given each file's SHA-256 by name.
 
-    For a single file it is that file's hash, for several the hash of the lines that `sha256sum`
-    prints for them.
+    A single file keeps its own hash. For several files, the result is the hash of what `sha256sum`
+    prints for them, sorted by name.
     """
     if len(by_name) == 1:
         return next(iter(by_name.values()))

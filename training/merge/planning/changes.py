@@ -1,4 +1,4 @@
-"""The change that a LoRA makes to each base tensor, checked for kind, shape, dtype and scale."""
+"""The changes that a LoRA makes to base tensors, checked for kind, shape, dtype and scale."""
 
 import math
 from collections import defaultdict
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 from training.errors import MergeError
 from training.files.safetensors_header import TensorEntry
+from training.lora.keys import KeyPart
 from training.merge.inputs.files import FileLayout, read_scalar
-from training.merge.planning.names import LoraKeyPart
-from training.wording import listed
+from training.wording import agreeing, count, listed
 
 _FLOATS = frozenset({"BF16", "F16", "F32", "F64"})
 _MERGEABLE = frozenset({"BF16", "F16", "F32"})
-_PAIR_STYLES = ((LoraKeyPart.DOWN, LoraKeyPart.UP), (LoraKeyPart.A, LoraKeyPart.B))
+_PAIR = frozenset({KeyPart.DOWN, KeyPart.UP})
 
-Parts = Mapping[LoraKeyPart, TensorEntry]
+Parts = Mapping[KeyPart, TensorEntry]
 
 
 @dataclass(frozen=True, slots=True)
 class PairChange:
-    """Adds `scale * up @ down`; down is [r, in, ...], up is [out, r, ...], r the rank."""
+    """Adds `scale * up @ down`; down is [r, in, ...] and up is [out, r, ...], with rank r."""
 
     down: TensorEntry
     up: TensorEntry
@@ -28,20 +28,18 @@ class PairChange:
 
     @property
     def parts(self) -> tuple[TensorEntry, ...]:
-        """The LoRA's tensors for this change."""
         return self.down, self.up
 
 
 @dataclass(frozen=True, slots=True)
 class DiffChange:
-    """Adds `scale * diff`, a difference of the tensor's own shape."""
+    """Adds `scale * diff`; diff has the shape of the tensor that it changes."""
 
     diff: TensorEntry
     scale: float
 
     @property
     def parts(self) -> tuple[TensorEntry, ...]:
-        """The LoRA's tensors for this change."""
         return (self.diff,)
 
 
@@ -49,7 +47,7 @@ Change = PairChange | DiffChange
 
 
 class _UnfitError(Exception):
-    """A layer of the LoRA cannot be used; layers with the same `reason` are reported together."""
+    """A layer of the LoRA cannot be merged; layers with the same `reason` are reported together."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)
@@ -58,7 +56,7 @@ class _UnfitError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ModuleParts:
-    """One module of the base and its parts in the LoRA."""
+    """A module of the base model, and the LoRA's tensors that change it."""
 
     module: str
     parts: Parts
@@ -67,107 +65,126 @@ class ModuleParts:
 
 
 def build_changes(
-    modules: list[ModuleParts], lora: FileLayout, strength: float
+    modules: list[ModuleParts],
+    lora: FileLayout,
+    strength: float,
+    declared_alpha: float | None = None,
 ) -> dict[str, Change]:
-    """Return the change of each base tensor, by the tensor's name.
+    """Return the change of each affected base tensor, keyed by the tensor's name.
+
+    Args:
+        modules: The modules that the LoRA changes.
+        lora: The LoRA's file.
+        strength: Factor on every change.
+        declared_alpha: The alpha of modules that store none; None means a scale of 1.
 
     Raises:
-        MergeError: Some layers do not fit; names all layers that fail for one reason.
+        MergeError: Some layers do not fit. The error lists all layers with the same problem.
     """
     _refuse_lost_alphas(modules)
     changes: dict[str, Change] = {}
     unfit: defaultdict[str, list[str]] = defaultdict(list)
     for entry in modules:
         try:
-            changes |= {spec.name: change for spec, change in _changes(entry, lora, strength)}
+            changes |= {
+                spec.name: change
+                for spec, change in _changes(entry, lora, strength, declared_alpha)
+            }
         except _UnfitError as error:
             unfit[error.reason].append(error.detail)
     for reason, details in unfit.items():
         raise MergeError(
-            f"{len(details)} of {len(modules)} layers {reason}: {listed(sorted(details))}.",
-            "Use the original LoRA file, with the model it was made for.",
+            f"{len(details)} of {count(len(modules), 'layer')} {agreeing(len(details), reason)}: "
+            f"{listed(sorted(details))}.",
+            "Use the original LoRA file and the model that it was made for.",
         )
     return changes
 
 
 def _refuse_lost_alphas(modules: list[ModuleParts]) -> None:
-    """Refuse a mix of pairs with and without alpha: missing ones would default to the rank."""
-    pairs = [entry for entry in modules if _styles(entry.parts)]
-    lacking = [entry.module for entry in pairs if LoraKeyPart.ALPHA not in entry.parts]
+    """Refuse a LoRA in which only some layers have an alpha: the others have probably lost it."""
+    pairs = [entry for entry in modules if _PAIR & entry.parts.keys()]
+    lacking = [entry.module for entry in pairs if KeyPart.ALPHA not in entry.parts]
     if 0 < len(lacking) < len(pairs):
         raise MergeError(
-            f"{len(lacking)} of {len(pairs)} layers have no alpha, while the others have one: "
+            f"{len(lacking)} of {count(len(pairs), 'layer')} "
+            f"{agreeing(len(lacking), 'has no alpha')}, unlike the others: "
             f"{listed(sorted(lacking))}.",
             "Use the original LoRA file.",
         )
 
 
-def _styles(parts: Parts) -> list[tuple[LoraKeyPart, LoraKeyPart]]:
-    return [style for style in _PAIR_STYLES if any(part in parts for part in style)]
-
-
 def _changes(
-    entry: ModuleParts, lora: FileLayout, strength: float
+    entry: ModuleParts, lora: FileLayout, strength: float, declared_alpha: float | None
 ) -> Iterator[tuple[TensorEntry, Change]]:
     parts = entry.parts
-    styles = _styles(parts)
-    if len(styles) + (LoraKeyPart.DIFF in parts) > 1:
-        raise _UnfitError("are changed in two ways at once", entry.module)
-    if LoraKeyPart.ALPHA in parts and not styles:
-        raise _UnfitError("have an alpha without a LoRA pair", entry.module)
-    if styles:
+    has_pair = not _PAIR.isdisjoint(parts)
+    if (has_pair and KeyPart.DIFF in parts) or {KeyPart.UP_BIAS, KeyPart.BIAS_DIFF} <= parts.keys():
+        raise _UnfitError("is changed in two ways", entry.module)
+    if not has_pair and not parts.keys().isdisjoint({KeyPart.ALPHA, KeyPart.UP_BIAS}):
+        raise _UnfitError("has an alpha or a bias without a LoRA pair", entry.module)
+    if has_pair:
         weight = _target(entry, entry.weight, "weight")
-        yield weight, _pair(entry, styles[0], weight, lora, strength)
-    if LoraKeyPart.DIFF in parts:
+        scale = _scale(entry, lora, declared_alpha) * strength
+        yield weight, _pair(entry, weight, scale)
+        if KeyPart.UP_BIAS in parts:
+            bias = _target(entry, entry.bias, "bias")
+            yield bias, _diff(parts[KeyPart.UP_BIAS], bias, scale)
+    if KeyPart.DIFF in parts:
         weight = _target(entry, entry.weight, "weight")
-        yield weight, _diff(parts[LoraKeyPart.DIFF], weight, strength)
-    if LoraKeyPart.DIFF_BIAS in parts:
+        yield weight, _diff(parts[KeyPart.DIFF], weight, strength)
+    if KeyPart.BIAS_DIFF in parts:
         bias = _target(entry, entry.bias, "bias")
-        yield bias, _diff(parts[LoraKeyPart.DIFF_BIAS], bias, strength)
+        yield bias, _diff(parts[KeyPart.BIAS_DIFF], bias, strength)
 
 
-def _pair(
-    entry: ModuleParts,
-    style: tuple[LoraKeyPart, LoraKeyPart],
-    weight: TensorEntry,
-    lora: FileLayout,
-    strength: float,
-) -> PairChange:
-    down, up = (entry.parts.get(part) for part in style)
+def _scale(entry: ModuleParts, lora: FileLayout, declared_alpha: float | None) -> float:
+    """Return `alpha / rank`; 1 if the module has neither a stored nor a declared alpha."""
+    down = entry.parts.get(KeyPart.DOWN)
+    rank = next(iter(down.shape), 0) if down is not None else 0
+    stored = entry.parts.get(KeyPart.ALPHA)
+    alpha = declared_alpha if stored is None else read_scalar(lora, stored)
+    if alpha is None or rank == 0:
+        return 1.0
+    if not math.isfinite(alpha) or alpha <= 0:
+        raise _UnfitError("has an unusable alpha", f"{entry.module} ({alpha})")
+    return alpha / rank
+
+
+def _pair(entry: ModuleParts, weight: TensorEntry, scale: float) -> PairChange:
+    down, up = entry.parts.get(KeyPart.DOWN), entry.parts.get(KeyPart.UP)
     if down is None or up is None:
-        raise _UnfitError("have only half of their LoRA pair", entry.module)
+        raise _UnfitError("has only half of its LoRA pair", entry.module)
     _check_dtypes(down, up)
     rank = next(iter(down.shape), 0)
-    ones = (1,) * (len(weight.shape) - 2)
-    has_fitting_down = len(weight.shape) >= 2 and down.shape == (rank, *weight.shape[1:])
-    if rank == 0 or not has_fitting_down or up.shape != (*weight.shape[:1], rank, *ones):
+    # A convolution's down and up may be stored as plain matrices: their product has the same
+    # elements in the same order.
+    downs = ((rank, *weight.shape[1:]), (rank, math.prod(weight.shape[1:])))
+    ups = ((*weight.shape[:1], rank, *(1,) * (len(weight.shape) - 2)), (*weight.shape[:1], rank))
+    if rank == 0 or len(weight.shape) < 2 or down.shape not in downs or up.shape not in ups:
         shapes = f"{list(down.shape)} and {list(up.shape)} for {list(weight.shape)}"
-        raise _UnfitError("have a LoRA pair of the wrong shape", f"{entry.module} ({shapes})")
-    alpha = entry.parts.get(LoraKeyPart.ALPHA)
-    own = rank if alpha is None else read_scalar(lora, alpha)
-    if not math.isfinite(own) or own <= 0:
-        raise _UnfitError("have an unusable alpha", f"{entry.module} ({own})")
-    return PairChange(down, up, strength * own / rank)
+        raise _UnfitError("has a LoRA pair of the wrong shape", f"{entry.module} ({shapes})")
+    return PairChange(down, up, scale)
 
 
 def _diff(diff: TensorEntry, target: TensorEntry, strength: float) -> DiffChange:
     _check_dtypes(diff)
     if diff.shape != target.shape:
         shapes = f"{list(diff.shape)} for {list(target.shape)}"
-        raise _UnfitError("have a difference of the wrong shape", f"{diff.name} ({shapes})")
+        raise _UnfitError("has a diff tensor of the wrong shape", f"{diff.name} ({shapes})")
     return DiffChange(diff, strength)
 
 
 def _target(entry: ModuleParts, spec: TensorEntry | None, kind: str) -> TensorEntry:
     if spec is None:
-        raise _UnfitError(f"have no {kind} in the base", entry.module)
+        raise _UnfitError(f"has no {kind} in the base", entry.module)
     if spec.dtype not in _MERGEABLE:
         detail = f"{spec.name} ({spec.dtype})"
-        raise _UnfitError("are stored in the base as neither bf16, fp16 nor fp32", detail)
+        raise _UnfitError("is stored in the base as neither bf16, fp16 nor fp32", detail)
     return spec
 
 
 def _check_dtypes(*specs: TensorEntry) -> None:
     for spec in specs:
         if spec.dtype not in _FLOATS:
-            raise _UnfitError("have LoRA tensors that are not floats of 16 bits or more", spec.name)
+            raise _UnfitError("has LoRA tensors that are not floats of 16 bits or more", spec.name)

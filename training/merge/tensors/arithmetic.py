@@ -1,23 +1,24 @@
 """The arithmetic of a merge, a few rows at a time, in reused buffers."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from training.errors import MergeError
 from training.files.safetensors_header import TensorEntry
-from training.merge.disk.file_io import Room, read_at
+from training.merge.disk.file_io import Room, read_at, tensor_chunks
 from training.merge.inputs.files import FileLayout
 from training.merge.planning.changes import Change
 from training.merge.tensors.deltas import DTYPES, load_delta, load_part
 
 
 class Extremes:
-    """Minimum and maximum of each block of a tensor, evaluated once all blocks are done.
+    """Minimum and maximum of each block of a tensor, checked for NaN once all blocks are done.
 
-    Evaluating them per block would take Python's global lock two more times for each block; with
-    16 threads, waiting for it is a third of the time.
+    Checking after every block would take Python's global lock two more times per block. With 16
+    threads, a third of the time would be spent waiting for that lock.
     """
 
     def __init__(self, blocks: int, dtype: torch.dtype) -> None:
@@ -30,33 +31,34 @@ class Extremes:
 
     @property
     def are_finite(self) -> bool:
-        """Whether no value of any block is NaN or infinite."""
+        """Whether all values of all blocks are finite: neither NaN nor infinite."""
         return is_finite(self._values)
 
 
 def is_finite(values: Tensor) -> bool:
-    """Return whether no value is NaN or infinite."""
-    # A NaN becomes both extremes. `isfinite` of all values would allocate as much memory again.
+    """Return whether all values are finite: neither NaN nor infinite."""
+    # If any value is NaN, so are minimum and maximum. Calling `isfinite` on all values would need
+    # memory for a second tensor of this size.
     return values.numel() == 0 or bool(torch.isfinite(torch.stack(torch.aminmax(values))).all())
 
 
-# 128 rows of a matrix 5,120 wide. A quarter of that would stay in a core's L2 cache, but each call
-# releases Python's global lock and may have to wait for it: blocks of 32 rows took twice as long
-# as 128 with 16 threads, and just as long with 2.
+# 128 rows of a matrix of width 5,120. Blocks of 32 rows would fit a core's L2 cache. But each torch
+# call releases Python's global lock and then waits to get it back, and smaller blocks need more
+# calls: with 16 threads, blocks of 32 rows took twice as long; with 2 threads, equally long.
 _BLOCK_ELEMENTS = 128 * 5_120
-# Smaller blocks make the matrix product slower. A block is never a single row of many either: torch
-# computes that differently, so the result would differ from that of the whole product.
+# Smaller blocks make the matrix product slower. A block is never a single row, which torch computes
+# in a different way: its last bits would differ from those of the whole product.
 _LEAST_ROWS = 16
-# fp32 sums are exact enough for 16-bit weights. For an fp32 base they would be off by several units
-# in the last place wherever weight and change nearly cancel.
+# The type to calculate in, keyed by the base's type. fp32 is exact enough for 16-bit weights. For
+# fp32 weights it is not: where weight and change nearly cancel, several last bits would be wrong.
 _WIDE = {"BF16": torch.float32, "F16": torch.float32, "F32": torch.float64}
 
 
 class TensorMerge:
-    """The merge of one tensor, with its part of the LoRA in memory.
+    """The merge of one tensor, block by block, with its LoRA matrices in memory.
 
-    The result is bit for bit `addmm(weight.float(), scale * up.float(), down.float()).to(dtype)` of
-    the whole matrices, however they are divided into blocks.
+    The result is identical, bit by bit, to that of one operation on the whole matrices,
+    `addmm(weight.float(), scale * up.float(), down.float()).to(dtype)`.
 
     Attributes:
         delta: The change that is added.
@@ -72,14 +74,14 @@ class TensorMerge:
 
     @property
     def block_bytes(self) -> int:
-        """Size of the largest chunk."""
+        """The size of the largest chunk that `chunks` yields."""
         return self._most_rows * self._columns * self._dtype.itemsize
 
     def chunks(self, descriptor: int, room: Room) -> Iterator[memoryview]:
         """Yield the merged tensor's bytes in order, in memory from `room`.
 
         Raises:
-            MergeError: A result is NaN or infinite; raised after the last chunk.
+            MergeError: A merged value is NaN or infinite; raised after the last chunk.
         """
         scratch = torch.empty(self._most_rows, self._columns, dtype=self._wide)
         row_bytes = self._columns * self._dtype.itemsize
@@ -99,8 +101,30 @@ class TensorMerge:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class FiniteCopy:
+    """A tensor that is copied, because the LoRA does not change it; its values must be finite."""
+
+    spec: TensorEntry
+
+    def chunks(self, descriptor: int, room: Room) -> Iterator[memoryview]:
+        """Yield the tensor's bytes in order, in memory from `room`.
+
+        Raises:
+            MergeError: A value is NaN or infinite.
+        """
+        dtype = DTYPES.get(self.spec.dtype)
+        for chunk in tensor_chunks(descriptor, self.spec, room):
+            if dtype is not None and not is_finite(torch.frombuffer(chunk, dtype=dtype)):
+                raise MergeError(
+                    f"{self.spec.name} of the base has NaN or infinite values.",
+                    "Download the base again and check its SHA-256.",
+                )
+            yield chunk
+
+
 def _blocks(rows: int, columns: int) -> Iterator[tuple[int, int]]:
-    """Yield the first row of each block and the row after its last."""
+    """Yield each block of rows as (first row, last row + 1)."""
     step = max(_LEAST_ROWS, _BLOCK_ELEMENTS // max(1, columns) // _LEAST_ROWS * _LEAST_ROWS)
     start = 0
     while start < rows:
@@ -110,7 +134,7 @@ def _blocks(rows: int, columns: int) -> Iterator[tuple[int, int]]:
 
 
 def unusable_tensors(lora: FileLayout, specs: Iterable[TensorEntry]) -> list[str]:
-    """Return the names of the tensors that hold NaN or infinite values."""
+    """Return the names of those LoRA tensors that hold NaN or infinite values."""
     return [spec.name for spec in specs if not all(map(is_finite, _pieces(lora, spec)))]
 
 

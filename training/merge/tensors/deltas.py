@@ -1,4 +1,7 @@
-"""The change that a LoRA makes to one tensor, row by row; tensors are viewed as [out, rest]."""
+"""The change that a LoRA makes to one tensor, row by row.
+
+A tensor of more than two axes is treated as a matrix [out, all other axes], a vector as one row.
+"""
 
 import math
 from pathlib import Path
@@ -29,7 +32,7 @@ class Delta(Protocol):
     columns: int
 
     def add_rows(self, rows: slice, target: Tensor) -> None:
-        """Add the given rows of the change to `target`; all rows once, in any order."""
+        """Add these rows of the change to `target`. The calls must cover each row exactly once."""
         ...
 
     def root_mean_square(self) -> float:
@@ -37,27 +40,33 @@ class Delta(Protocol):
         ...
 
     def exact(self, row: int, columns: slice) -> tuple[Tensor, Tensor]:
-        """Return part of one row in fp64, and the sum of its terms' magnitudes."""
+        """Return some columns of one row of the change, calculated in fp64.
+
+        Also return, for each value, the sum of the magnitudes of the terms that add up to it: the
+        larger this sum, the larger the rounding error in fp32.
+        """
         ...
 
 
 class LowRankDelta:
-    """The product of a LoRA pair, `scale * up @ down`."""
+    """The change that a pair of LoRA matrices makes, `scale * up @ down`."""
 
     def __init__(self, up: Tensor, down: Tensor, scale: float) -> None:
-        # Scaled here: where `addmm` applies `alpha` depends on the processor and the number of
-        # rows, so blocks of rows would round differently from the whole matrix.
+        # Scaled here and not by `addmm(alpha=scale)`: whether that scales before or after the
+        # product depends on the processor and the number of rows, so a block of rows would round
+        # differently from the whole matrix.
         self._up, self._down = up.flatten(1) * scale, down.flatten(1)
         self.columns = self._down.shape[1]
 
     def add_rows(self, rows: slice, target: Tensor) -> None:
-        # One pass over `target`; storing the product and adding it later takes three.
+        # This takes one pass over memory; storing the product and then adding it would take three.
         torch.addmm(target, self._up[rows], self._down, out=target)
 
     def root_mean_square(self) -> float:
-        """Return the RMS of the whole change.
+        """Return the RMS of the whole change without computing `up @ down`.
 
-        The sum of squares of `up @ down` follows from two small [r, r] matrices.
+        The sum of the squares of `up @ down` equals the sum of all elements of
+        `(up.T @ up) * (down @ down.T)`, which are [r, r] matrices.
         """
         up, down = self._up.double(), self._down.double()
         squares = ((up.T @ up) * (down @ down.T)).sum().clamp(min=0)
@@ -69,9 +78,9 @@ class LowRankDelta:
 
 
 class FullDelta:
-    """A difference of the tensor's own shape, times `scale`.
+    """The change `scale * diff`, where diff has the shape of the tensor that it changes.
 
-    Read block by block: it is as large as the tensor itself.
+    diff is as large as that tensor, so it is read block by block.
     """
 
     def __init__(self, path: Path, diff: TensorEntry, scale: float) -> None:
@@ -96,7 +105,7 @@ class FullDelta:
 
 
 def load_delta(change: Change, lora: FileLayout, dtype: torch.dtype) -> Delta:
-    """Return a change; the factors of a LoRA pair are loaded and converted to `dtype`."""
+    """Prepare a change for adding rows: load the down and up matrices and cast them to `dtype`."""
     if isinstance(change, PairChange):
         down, up = (
             load_part(lora.path, part, 0, part.elements).view(part.shape).to(dtype)
@@ -117,4 +126,5 @@ def load_part(path: Path, spec: TensorEntry, first: int, count: int) -> Tensor:
 def byte_view(values: Tensor) -> memoryview:
     """Return the bytes of a contiguous tensor, without a copy."""
     flat = values.flatten().view(torch.uint8).numpy()
-    return memoryview(cast("Buffer", flat))  # numpy declares the buffer protocol from 3.12 on
+    # A cast, because numpy's types declare the buffer protocol only from Python 3.12 on.
+    return memoryview(cast("Buffer", flat))

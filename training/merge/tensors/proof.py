@@ -1,4 +1,4 @@
-"""A check of merged tensors: sampled values are read back and recomputed in fp64."""
+"""Checks merged tensors by reading some values back and recomputing them in fp64."""
 
 import zlib
 
@@ -11,16 +11,19 @@ from training.merge.disk.file_io import read_at
 from training.merge.tensors.deltas import DTYPES, Delta, byte_view
 
 _SAMPLED_COLUMNS = 256
-# Relative error that an fp32 sum of up to a few hundred products may have.
+# Largest rounding error of an fp32 sum of a few hundred products, relative to the sum of their
+# magnitudes.
 _FP32_SLACK = 2.0**-22
 
 
 def sample_errors(spec: TensorEntry, delta: Delta, before: int, after: int) -> tuple[float, int]:
-    """Compare values of the first, the last and one other row with `weight + delta` in fp64.
+    """Recompute part of three rows in fp64 and compare it with what was written.
+
+    The rows are the first, the last and one chosen by the tensor's name.
 
     Args:
-        spec: The tensor; it has the same offset in both files.
-        delta: The change that was added.
+        spec: The tensor, which has the same offset in both files.
+        delta: The change that the merge added.
         before: Descriptor of the base file.
         after: Descriptor of the output file.
 
@@ -28,7 +31,7 @@ def sample_errors(spec: TensorEntry, delta: Delta, before: int, after: int) -> t
         The largest absolute error, and the number of values compared.
 
     Raises:
-        MergeError: An error is larger than rounding explains.
+        MergeError: A written value is off by more than rounding explains.
     """
     if spec.elements == 0:
         return 0.0, 0
@@ -66,7 +69,7 @@ def _read(file: int, spec: TensorEntry, first: int, columns: slice) -> Tensor:
 
 
 def _ulp(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the spacing of `dtype` at `values`."""
+    """Return the distance from each value to the next larger number of `dtype` (its ulp)."""
     info = torch.finfo(dtype)
     _, exponents = torch.frexp(values)
     magnitude = torch.ldexp(torch.ones_like(values), exponents - 1)

@@ -1,4 +1,4 @@
-"""Writing all tensors of a merge with several threads, one tensor per thread at a time."""
+"""Writes all tensors of a merge with several threads, one tensor per thread at a time."""
 
 import hashlib
 from collections.abc import Callable, Generator, Sequence
@@ -12,25 +12,25 @@ import torch
 
 from training.errors import MergeError
 from training.files.safetensors_header import TensorEntry
-from training.merge.disk.file_io import COPY_BYTES, tensor_chunks
+from training.merge.disk.file_io import COPY_BYTES
 from training.merge.disk.stream_writer import StreamWriter
 from training.merge.inputs.files import FileLayout
 from training.merge.output import Staging
 from training.merge.planning.changes import Change
 from training.merge.planning.plan import MergePlan
 from training.merge.request import MergeProgress
-from training.merge.tensors.arithmetic import TensorMerge, unusable_tensors
+from training.merge.tensors.arithmetic import FiniteCopy, TensorMerge, unusable_tensors
 from training.merge.tensors.proof import sample_errors
-from training.wording import listed
+from training.wording import count, listed
 
 
 class StoppedError(Exception):
-    """The merge was aborted while this tensor was being written."""
+    """The merge failed or was interrupted elsewhere, so writing this tensor was abandoned."""
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenTensor:
-    """A tensor of the output; `change` is the root mean square of what was added to it."""
+    """A written tensor; `change` is the root mean square of what the LoRA added (0 if copied)."""
 
     spec: TensorEntry
     sha256: str
@@ -42,12 +42,13 @@ class WrittenTensor:
     @property
     def is_layer(self) -> bool:
         """Whether this is a merged layer: a weight matrix that changed."""
-        return self.is_changed and len(self.spec.shape) >= 2
+        is_matrix = len(self.spec.shape) >= 2 and self.spec.name.endswith(".weight")
+        return self.is_changed and is_matrix
 
 
 @dataclass(frozen=True, slots=True)
 class TensorWork:
-    """One tensor to write; it is copied if `change` is None."""
+    """A tensor to write to `target`: merged, or copied from the base if `change` is None."""
 
     file: FileLayout
     spec: TensorEntry
@@ -55,13 +56,14 @@ class TensorWork:
     target: Path
 
     def write(self, lora: FileLayout, stop: Event, disk: Executor) -> WrittenTensor:
-        """Write the tensor piece by piece, with the threads of `disk`.
+        """Write the tensor piece by piece; the writes to the file run in `disk`.
 
         Raises:
             MergeError: The result is not finite or was written incorrectly.
             StoppedError: `stop` was set.
         """
         merge = TensorMerge(self.spec, self.change, lora) if self.change else None
+        copied = FiniteCopy(self.spec)
         most = merge.block_bytes if merge else COPY_BYTES
         digest = hashlib.sha256()
         with (
@@ -69,7 +71,7 @@ class TensorWork:
             StreamWriter(self.target, self.spec.start, most, disk) as target,
         ):
             before, room = source.fileno(), target.room
-            chunks = merge.chunks(before, room) if merge else tensor_chunks(before, self.spec, room)
+            chunks = merge.chunks(before, room) if merge else copied.chunks(before, room)
             for chunk in chunks:
                 if stop.is_set():
                     raise StoppedError
@@ -131,7 +133,7 @@ def stopping(stop: Event) -> Generator[None]:
 
 @contextmanager
 def _pool(workers: int) -> Generator[ThreadPoolExecutor]:
-    """Yield a pool whose threads use one core each, because the tensors are divided among them."""
+    """Yield a pool in which torch uses one core per thread: each thread merges its own tensors."""
     before = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(workers, "merge", torch.set_num_threads, (1,)) as pool:
@@ -147,9 +149,9 @@ def _refuse_unusable(plan: MergePlan, pool: ThreadPoolExecutor) -> None:
     names = [found for part in pool.map(check, plan.changes) for found in part]
     if names:
         raise MergeError(
-            f"{len(names)} tensors of {plan.lora.path.name} have NaN or infinite values: "
+            f"{plan.lora.path.name} has NaN or infinite values in {count(len(names), 'tensor')}: "
             f"{listed(sorted(names))}.",
-            "Fetch the LoRA again; if its SHA-256 is right, its training failed.",
+            "Download the LoRA again. If its SHA-256 is right, its training failed.",
         )
 
 

@@ -1,6 +1,6 @@
-"""Runs musubi-tuner's scripts in their own environment and adds what they lack.
+"""Runs musubi-tuner's unmodified scripts in their own environment, with progress and clean stops.
 
-It imports only the standard library, musubi-tuner's own dependencies (torch), and modules of this
-project with the same restriction. musubi-tuner's files stay unchanged. It runs on Python 3.10.
-# Only this project's own package becomes importable. Its folder in `sys.path` would offer
+It runs in musubi-tuner's environment. So it must work on Python 3.10 and may import only the
+standard library, musubi-tuner's dependencies such as torch, and modules of this project that keep
+to the same rule.
 """

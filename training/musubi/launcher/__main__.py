@@ -1,4 +1,4 @@
-"""Entry point: `python path/to/training/musubi/launcher SCRIPT ARGUMENTS…`, installed nowhere."""
+"""Entry point; runs without being installed: `python path/to/training/musubi/launcher SCRIPT …`."""
 
 import os
 import sys
@@ -6,9 +6,8 @@ import types
 from pathlib import Path
 
 if not __package__:
-    # Only this project's own package becomes importable. Its folder in `sys.path` would offer
-    # Only this project's package becomes importable. With its folder in `sys.path`, musubi-tuner
-    # would also see the packages installed beside it, built for another interpreter.
+    # Make only the package `training` importable. If its parent folder were in `sys.path`,
+    # musubi-tuner would also import the packages there, which are built for another interpreter.
     _package = types.ModuleType("training")
     _package.__path__ = [str(Path(__file__).resolve().parents[2])]
     sys.modules["training"] = _package

@@ -1,4 +1,4 @@
-"""The batches of each epoch in musubi-tuner's order; can resume in mid-epoch."""
+"""Yields each epoch's batches in musubi-tuner's order, and can resume in the middle of an epoch."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,9 +10,11 @@ from training.musubi.launcher import randomness
 from training.musubi.launcher.randomness import States
 from training.musubi.state import TrainingState
 
+ITEMS = "lorabot_items"  # key under which a batch holds the names of its cache files
+
 
 class BatchOrder:
-    """Draws each epoch's order as torch's `RandomSampler` does, and remembers its seed."""
+    """Draws the order of an epoch's batches as torch's `RandomSampler` does, and keeps its seed."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -24,12 +26,12 @@ class BatchOrder:
     def __len__(self) -> int:
         return self._count
 
-    def go_on(self, seed: int, skipped: int) -> None:
-        """Repeat the order of `seed` for the next epoch, skipping its first batches."""
+    def resume(self, seed: int, skipped: int) -> None:
+        """In the next epoch, use the order of `seed` and skip its first `skipped` batches."""
         self._given, self._skipped = seed, skipped
 
     def rewind(self, states: States) -> None:
-        """Draw the next order with the generators in these states."""
+        """Restore these generator states before the next order is drawn."""
         self._rewind = states
 
     def __iter__(self) -> Iterator[int]:
@@ -47,43 +49,60 @@ class BatchOrder:
 
 
 class Batches:
-    """Replaces musubi-tuner's data loader: the same batches, without those already trained.
+    """Replaces musubi-tuner's data loader; a resumed run skips the batches already trained on.
 
     Args:
         loader: The loader that accelerate prepared.
-        total_steps: Number of steps after which training is complete.
+        total_steps: Optimizer steps of the whole training.
         on_epoch: Called as each epoch begins.
+
+    Attributes:
+        items: Names of the latent cache files in the newest batch.
     """
 
-    # The loader is accelerate's, which is not installed where this is type-checked.
+    # Any, because accelerate is not installed where this is type-checked.
     def __init__(self, loader: Any, total_steps: int, on_epoch: Callable[[], None]) -> None:
         self._loader, self._total_steps, self._on_epoch = loader, total_steps, on_epoch
         self._order = BatchOrder(len(loader.batch_sampler.sampler))
         loader.batch_sampler.sampler = self._order
+        self.items: tuple[str, ...] = ()
         self._start: TrainingState | None = None
         self._states: States = {}
+        self._is_over = False
 
-    def go_on(self, start: TrainingState, states: States) -> None:
-        """Resume where `start` was saved, with the generators in `states`."""
+    def resume(self, start: TrainingState, states: States) -> None:
+        """Resume at the position of `start`, with the random generators' `states`."""
         if 0 < start.batch < len(self) and start.order_seed is None:
-            raise ValueError("The state does not say in which order its epoch was trained.")
+            raise ValueError("The state lacks the order of its epoch's batches.")
         self._start, self._states = start, states
+
+    def end(self) -> None:
+        """Yield no batches in any later epoch."""
+        self._is_over = True
 
     @property
     def order_seed(self) -> int | None:
-        """The seed of the current epoch's order."""
+        """The seed of the current epoch's order; None before the first epoch."""
         return self._order.seed
 
     def __len__(self) -> int:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Any]:
+        if self._is_over:
+            return
+        for batch in self._batches():
+            self.items = tuple(batch.pop(ITEMS, ()))
+            yield batch
+
+    def _batches(self) -> Iterator[Any]:
         start, self._start = self._start, None
         self._on_epoch()
         if start is None:
             yield from self._loader
         elif start.step >= self._total_steps or start.batch >= len(self):
-            # Only the work after the epoch's last step was left to do.
+            # Yield no batch: all steps of this epoch were done before the stop. Only the epoch's
+            # checkpoint still has to be saved.
             self._start = replace(start, epoch=start.epoch + 1, batch=0)
         elif start.batch == 0:
             yield from self._from_the_beginning(start)
@@ -93,12 +112,13 @@ class Batches:
     def _from_the_beginning(self, start: TrainingState) -> Iterator[Any]:
         randomness.restore(self._states)
         if self._loader.persistent_workers and start.epoch > 0:
-            # Persistent workers drew their seed, one number, in an earlier epoch.
+            # Starting the workers draws a random number. An uninterrupted run did that in its first
+            # epoch; here it happens now. So restore the states before the order is drawn.
             self._order.rewind(self._states)
         yield from self._loader
 
     def _from_the_middle(self, start: TrainingState) -> Iterator[Any]:
-        self._order.go_on(int(start.order_seed or 0), start.batch)
+        self._order.resume(int(start.order_seed or 0), start.batch)
         batches = iter(self._loader)
         first = next(batches)
         randomness.restore(self._states)

@@ -1,4 +1,4 @@
-"""The hooks in musubi-tuner's two cache scripts."""
+"""Hooks into musubi-tuner's two cache scripts: progress, atomic files, and correct colours."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from training.files.atomic import atomic_path
+from training.files.seal import seal
 from training.musubi.launcher.hooks import Function, HookPoint
 from training.musubi.progress import EXIT_STOPPED, ProgressWriter
 from training.runs.training_events import CacheProgress
@@ -14,15 +15,16 @@ ENCODE_MEDIA = HookPoint("musubi_tuner.cache_latents", "encode_datasets", ("data
 ENCODE_TEXT = HookPoint(
     "musubi_tuner.cache_text_encoder_outputs", "process_text_encoder_batches", ("datasets",)
 )
+READ_CLIPS = HookPoint("musubi_tuner.dataset.media_utils", "av")
 SAVE_LATENTS = HookPoint("musubi_tuner.dataset.cache_io", "save_file")
 SAVE_TEXT = HookPoint("musubi_tuner.utils.safetensors_utils", "mem_eff_save_file")
 
-# musubi-tuner appends the first frame and length of a window to the clip's name.
+# musubi-tuner names a clip's window by its first frame and its length: `clip_00000-021.mp4`.
 _WINDOW = re.compile(r"_\d{5}-\d{3}(?=\.[^.]*$)")
 
 
 class CacheHooks:
-    """Counts cached samples and makes cache files appear only when complete."""
+    """Counts cached samples and writes cache files atomically."""
 
     def __init__(self, progress: ProgressWriter) -> None:
         self._progress = progress
@@ -32,17 +34,17 @@ class CacheHooks:
         """Install every hook.
 
         Raises:
-            HookError: A hook point is not as expected; nothing has been changed.
+            HookError: musubi-tuner's code is not as expected; nothing has been replaced.
         """
-        for point in (ENCODE_MEDIA, ENCODE_TEXT, SAVE_LATENTS, SAVE_TEXT):
+        for point in (ENCODE_MEDIA, ENCODE_TEXT, READ_CLIPS, SAVE_LATENTS, SAVE_TEXT):
             point.check()
         ENCODE_MEDIA.replace(lambda original: self._encode(original, 0, "latent"))
         ENCODE_TEXT.replace(lambda original: self._encode(original, 3, "text_encoder_output"))
-        SAVE_LATENTS.replace(_whole)
-        SAVE_TEXT.replace(_whole)
+        SAVE_LATENTS.replace(_atomic)
+        SAVE_TEXT.replace(_atomic)
 
     def stop(self) -> int:
-        """Return the exit code; every file under its final name is complete."""
+        """Return the exit code; nothing is left to save, because cache files appear atomically."""
         return EXIT_STOPPED
 
     def _encode(self, original: Function, position: int, kind: str) -> Function:
@@ -64,7 +66,7 @@ class CacheHooks:
             finished: set[str] = set()
             for batch in original(num_workers):
                 yield batch
-                # When musubi-tuner asks for the next item, it has written this one.
+                # musubi-tuner asks for the next batch after it has written this batch's files.
                 items: list[Any] = batch[-1] if kind == "latent" else batch
                 new = {_sample(item) for item in items} - finished
                 finished |= new
@@ -79,13 +81,13 @@ class CacheHooks:
 
 
 def _sample(item: Any) -> str:
-    """Return the source file of an item."""
     return _WINDOW.sub("", item.item_key) if item.frame_count is not None else item.item_key
 
 
-def _whole(original: Function) -> Function:
+def _atomic(original: Function) -> Function:
     def save(tensors: Any, path: Any, *positional: Any, **named: Any) -> None:
         with atomic_path(Path(path)) as partial:
             original(tensors, str(partial), *positional, **named)
+            seal(partial)
 
     return save

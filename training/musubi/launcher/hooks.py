@@ -1,4 +1,4 @@
-"""Hook points in musubi-tuner; each is checked before anything runs."""
+"""The places in musubi-tuner's code that hooks replace, each of which is checked first."""
 
 import ast
 import importlib
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# The launcher's own option for how training steps are computed.
+FAST_OPTION, OFF = "--fast", "off"
 MUSUBI_COMMIT = "30c658c4f4b0bf05038b3346eff9670259b10fc7"
 
 _START_VALUES = "_lorabot_start_values"
 
-# musubi-tuner is not installed where this is type-checked, so its objects are Any.
+# Any, because musubi-tuner is not installed where this is type-checked.
 Function = Callable[..., Any]
 
 
@@ -22,32 +24,24 @@ class HookError(Exception):
     def __init__(self, where: str, what: str) -> None:
         super().__init__(
             f"{where} {what}, so this is not musubi-tuner at commit {MUSUBI_COMMIT}. "
-            "Check that commit out in the folder that LORABOT_MUSUBI_DIR names."
+            "Check out that commit in the folder given by LORABOT_MUSUBI_DIR."
         )
 
 
 @dataclass(frozen=True)
 class HookPoint:
-    """A function, class or method of musubi-tuner, and the parameters that the hook relies on."""
+    """A function, class, method or import of musubi-tuner to replace; it must take `parameters`."""
 
     module: str
     path: str
     parameters: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Check the hook point without changing it.
-
-        Raises:
-            HookError: It is missing or has other parameters.
-        """
+        """Raise `HookError` if the hook point is missing or has other parameters."""
         self._locate()
 
     def replace(self, wrap: Callable[[Any], Any]) -> None:
-        """Replace the original with `wrap(original)`.
-
-        Raises:
-            HookError: The hook point is missing or has other parameters.
-        """
+        """Check the hook point, then replace the original with `wrap(original)`."""
         owner, name, original = self._locate()
         setattr(owner, name, wrap(original))
 
@@ -73,19 +67,19 @@ class HookPoint:
 
 
 def with_start_values(function: Function, values: Mapping[str, Callable[[], object]]) -> Function:
-    """Return `function` with some local variables initialized to `values` instead of 0.
+    """Return a copy of `function` whose loop counters start at values other than 0.
 
-    For a loop that counts from zero and has no parameter for the start. Each name must be assigned
-    the constant 0 exactly once at the top level of the function's body; its value is computed when
-    that line is reached.
+    `values` maps the name of each such variable to a function that returns its start value; that
+    function is called when the line that sets the variable runs. The body of `function` must set
+    the variable to the constant 0 exactly once, outside loops and conditions.
 
     Raises:
-        HookError: The function does not initialize these variables in that way.
+        HookError: The function does not set one of the variables in that way.
     """
     where = f"{function.__module__}.{function.__qualname__}"
     path = inspect.getsourcefile(function)
     if path is None or function.__code__.co_freevars:
-        raise HookError(where, "cannot be given other start values")
+        raise HookError(where, "has no source to patch")
     module = ast.parse(Path(path).read_text(encoding="utf-8"))
     body = _definition(module, function, where)
     for name in values:
@@ -97,7 +91,7 @@ def with_start_values(function: Function, values: Mapping[str, Callable[[], obje
         ast.fix_missing_locations(starts[0])
     function.__globals__[_START_VALUES] = dict(values)
     scope: dict[str, Any] = {}
-    # Keep file name and line numbers, so that tracebacks still point to musubi's source.
+    # Keep the file name and line numbers, so that tracebacks point to musubi's source.
     code = compile(ast.Module(body=[body], type_ignores=[]), path, "exec")
     exec(code, function.__globals__, scope)
     return scope[function.__name__]
@@ -110,7 +104,7 @@ def _definition(module: ast.Module, function: Function, where: str) -> ast.Funct
             first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
             if first == line:
                 return node
-    raise HookError(where, "is not where it says that it is")
+    raise HookError(where, "is not at the line that its code object names")
 
 
 def _start(statement: ast.stmt, name: str) -> ast.Assign | None:

@@ -1,4 +1,4 @@
-"""The state of every random generator that musubi-tuner draws from."""
+"""Saves and restores the random generators that musubi-tuner uses."""
 
 import random
 from pathlib import Path
@@ -9,12 +9,12 @@ import torch
 
 FILE = "random_states_0.pkl"
 
-# The layout of accelerate's file: each side can read what the other writes.
+# The keys are those of accelerate's own file, so that accelerate can read it too.
 States = dict[str, Any]
 
 
 def snapshot(accumulated: int) -> States:
-    """Return the current states; `accumulated` is accelerate's count of batches."""
+    """Return the states of all generators; `accumulated` is accelerate's counter `step`."""
     states: States = {
         "step": accumulated,
         "random_state": random.getstate(),
@@ -27,7 +27,7 @@ def snapshot(accumulated: int) -> States:
 
 
 def restore(states: States) -> None:
-    """Set every generator to `states`."""
+    """Set every random generator to its state in `states`."""
     random.setstate(states["random_state"])
     np.random.set_state(states["numpy_random_seed"])
     torch.set_rng_state(states["torch_manual_seed"])
@@ -36,11 +36,12 @@ def restore(states: States) -> None:
 
 
 def read(directory: Path) -> States:
-    """Return the generator states stored in a training state."""
-    # Written by this launcher; besides tensors it holds Python's and numpy's states.
+    """Read the generator states from the folder of a training state."""
+    # Not with `weights_only`, because the file also holds states of Python and NumPy. Unpickling
+    # them is safe: this launcher wrote the file.
     return torch.load(directory / FILE, weights_only=False)
 
 
 def write(directory: Path, states: States) -> None:
-    """Replace the generator states in a training state."""
+    """Write generator states to the folder of a training state, replacing those saved there."""
     torch.save(states, directory / FILE)

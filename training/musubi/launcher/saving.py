@@ -9,22 +9,23 @@ from training.files.atomic import atomic_directory, atomic_path, remove_partials
 from training.musubi.launcher import randomness
 from training.musubi.launcher.randomness import States
 from training.musubi.progress import ProgressWriter
-from training.musubi.state import STATE_FILE, Position, TrainingState
+from training.musubi.state import Position, TrainingState, write_state
 from training.runs.training_events import CheckpointSaved, CheckpointStarted, StateSaved
 
-# Bound methods of musubi-tuner and accelerate, which are not installed here.
+# Methods of accelerate and musubi-tuner. Any, because neither is installed where this is
+# type-checked.
 SaveState = Callable[..., Any]
 SaveWeights = Callable[..., Any]
 
 
 class CheckpointSaver:
-    """Writes the checkpoints and states of one training.
+    """Writes the checkpoints and states of one run.
 
     Args:
         directory: The output directory.
-        output_name: Prefix of their names.
-        progress: Receives an event for each complete file.
-        save_state: accelerate's method.
+        output_name: The prefix of all file names.
+        progress: Receives an event when a checkpoint or state is complete.
+        save_state: accelerate's method of that name.
     """
 
     def __init__(
@@ -41,20 +42,20 @@ class CheckpointSaver:
         """Save a training state.
 
         Args:
-            path: The state's directory.
-            record: The content of its `training_state.json`.
-            states: The random generators' states to store, if they have changed since.
+            path: The directory of the state.
+            record: What to write to `training_state.json`.
+            states: States of the random generators to store; None stores the current ones.
         """
         with atomic_directory(path) as directory:
             self._save_state(str(directory))
             if states is not None:
                 randomness.write(directory, states)
-            (directory / STATE_FILE).write_bytes(record.encode())
+            write_state(directory, record)
         self.saved_at, self.saved_step = time.monotonic(), record.step
         self._progress.write(StateSaved(path=str(path), epoch=record.epoch, step=record.step))
 
     def save_weights(self, save: SaveWeights, file: str, at: Position, *arguments: object) -> None:
-        """Save an adapter file through musubi-tuner's own method."""
+        """Save an adapter file with musubi-tuner's `save`; it appears only when complete."""
         path = Path(file)
         self._progress.write(CheckpointStarted(path=file, epoch=at.epoch, step=at.step))
         with atomic_path(path) as partial:

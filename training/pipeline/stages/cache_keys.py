@@ -1,4 +1,4 @@
-"""The cache files of a run, each addressed by everything that determines its content."""
+"""Names the cache files of a run; a file's key is a hash of everything that affects its content."""
 
 import hashlib
 import json
@@ -7,25 +7,30 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from training import store_keys
+from training.dataset.config.cache_names import latent_name, text_name
 from training.dataset.config.group import Group, GroupPlan, Item
 from training.dataset.config.toml_file import encoding_settings
 from training.dataset.manifest import Manifest
 from training.dataset.report import Sample
 from training.store_keys import CacheKind
 
-# Increase whenever a changed flag of the cache scripts changes their output.
-CACHE_VERSION = 1
+# Increase this whenever equal inputs give different cache files than before, for example after a
+# change of the cache scripts' flags or of how clips are read (`launcher/clip_colours.py`).
+CACHE_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoders:
-    """The encoders of media and captions; weights are identified by SHA-256.
+    """The encoders of images, clips and captions; `vae`, `clip` and `t5` are hashes of weights.
 
-    Models with equal encoders share latents: T2V of Wan 2.1 and 2.2 do, and both experts of a model
-    always do; I2V of 2.2 lacks the CLIP tokens of 2.1.
+    Models with equal encoders share latents: the T2V models of Wan 2.1 and 2.2 do, and so do both
+    experts of a model. The I2V models of 2.1 and 2.2 do not, because 2.2 has no CLIP tokens.
 
     Attributes:
-        after: The run whose caches were damaged; they are not reused.
+        clip_reader: The library that decodes clips, with its version; libraries decode the same
+            clip to different colours.
+        after: The run whose caches were damaged. It is part of every key, so that those caches are
+            not reused; None to reuse whatever exists.
     """
 
     engine: str
@@ -34,10 +39,10 @@ class Encoders:
     clip: str | None
     i2v: bool
     t5: str
+    clip_reader: str
     after: str | None = None
 
     def parts(self, kind: CacheKind) -> dict[str, object]:
-        """Return the parts that determine one kind of cache."""
         common = {
             "engine": self.engine,
             "version": self.version,
@@ -46,25 +51,19 @@ class Encoders:
         }
         if kind == "texts":
             return {**common, "t5": self.t5}
-        return {**common, "vae": self.vae, "clip": self.clip, "i2v": self.i2v}
+        made = {"vae": self.vae, "clip": self.clip, "i2v": self.i2v}
+        return {**common, **made, "reader": self.clip_reader}
 
     def address(self, kind: CacheKind, **content: object) -> str:
-        """Return the hash of the encoders and their input."""
         parts = {**self.parts(kind), **content}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheFile:
-    """One cache file: its name for the trainer, its input, and its key.
+    """One cache file: its input, its key in the store, and the name by which the trainer finds it.
 
-    Attributes:
-        kind: Whether it holds latents or a text embedding.
-        group: The group whose cache directory it belongs to.
-        sample: The image or clip.
-        media: SHA-256 of the sample's bytes.
-        name: The name that the trainer looks for.
-        key: The content-addressed key in the store.
+    `media` is the SHA-256 of the sample's bytes.
     """
 
     kind: CacheKind
@@ -76,14 +75,13 @@ class CacheFile:
 
     @property
     def place(self) -> str:
-        """The file's path in the run's cache folder."""
         return f"{self.group.name}/{self.name}"
 
 
 def cache_files(
     groups: GroupPlan, manifest: Manifest, encoders: Encoders, guild: str
 ) -> tuple[CacheFile, ...]:
-    """Return every cache file that a run on the repaired dataset reads."""
+    """Return every cache file of a run; `manifest` is that of the repaired dataset."""
     samples = {sample.name: sample for sample in manifest.samples}
     media = {file.name: file.sha256 for file in manifest.files}
     found: dict[str, CacheFile] = {}
@@ -109,7 +107,7 @@ def _files_of(
     stem = PurePosixPath(sample.name).stem
     names: tuple[tuple[CacheKind, str, str], ...] = (
         ("latents", _latent_name(group, item, sample), latents),
-        ("texts", f"{stem}_wan_te.safetensors", texts),
+        ("texts", text_name(stem), texts),
     )
     for kind, name, address in names:
         yield CacheFile(
@@ -123,9 +121,7 @@ def _files_of(
 
 
 def _latent_name(group: Group, item: Item, sample: Sample) -> str:
-    """Return musubi's name of a latent file: with an image's own size, or a clip's bucket size."""
     stem = PurePosixPath(sample.name).stem
     if group.frame_extraction is None:
-        return f"{stem}_{sample.width:04d}x{sample.height:04d}_wan.safetensors"
-    window = f"{item.start:05d}-{item.frames:03d}"
-    return f"{stem}_{window}_{item.bucket_width:04d}x{item.bucket_height:04d}_wan.safetensors"
+        return latent_name(stem, (sample.width, sample.height))
+    return latent_name(stem, (item.bucket_width, item.bucket_height), (item.start, item.frames))

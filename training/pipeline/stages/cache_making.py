@@ -1,32 +1,40 @@
-"""Makes missing cache files: runs musubi's scripts on a dataset of just these, stores the result.
+"""Makes a run's missing cache files, and links all its cache files for the trainer.
 
-The working folder lists the key of each file before anything is made, so that a later attempt
-keeps what a killed one finished.
+musubi-tuner's cache scripts get a dataset TOML that lists only the samples with missing files. The
+keys of the missing files are written to the working folder first; if the stage is killed, the next
+attempt can store those that are already complete.
 """
 
 import json
+import logging
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import tomli_w
 
+from training.dataset.config.cache_names import text_name
 from training.dataset.config.toml_file import GENERAL, render_listed_toml
 from training.errors import StageError
-from training.files.atomic import sync_file
+from training.files.atomic import make_directory, sync_directory, sync_file
 from training.files.safetensors_header import read_header
+from training.files.seal import is_as_sealed
+from training.files.temporary import partial_name
 from training.pipeline.stages.cache_keys import CacheFile
 from training.ports import Store
+from training.remedies import ResumeRun
 from training.runs.spec import RunSpec
 from training.store_keys import CacheKind
 
+logger = logging.getLogger(__name__)
 _FILES = "files.json"
 _TEXTS = "texts"
 _TEXT_BATCH = 16
 
 
 class CacheMaking:
-    """The working folder for one run's missing cache files of one kind."""
+    """The working folder in which one run's missing cache files of one kind are made."""
 
     def __init__(self, store: Store, spec: RunSpec, kind: CacheKind) -> None:
         self.kind: CacheKind = kind
@@ -34,21 +42,17 @@ class CacheMaking:
         self._key = spec.keys.caching(kind)
         self._folder = store.staging_path(self._key)
         self._config = store.staging_path(spec.keys.caching_config(kind))
+        self._staged: list[str] = []
+        self._uploaded = 0
 
     def missing(self, files: Sequence[CacheFile]) -> list[CacheFile]:
-        """Return one file per content that is missing or truncated in the store."""
+        """Return the files of this kind that are missing or damaged in the store, one per key."""
         by_key = {file.key: file for file in reversed(files) if file.kind == self.kind}
         lacking = {key for key in by_key if not is_complete(self._store.path(key))}
         return [file for file in files if file.key in lacking and by_key.get(file.key) is file]
 
     def start(self, missing: Sequence[CacheFile], files: Sequence[CacheFile], media: Path) -> None:
-        """Write a dataset of the missing files.
-
-        Args:
-            missing: The files to make.
-            files: Every file of the run.
-            media: The folder of the repaired dataset.
-        """
+        """Write the dataset TOML of the missing files; `media` is the repaired dataset's folder."""
         self._folder.mkdir(parents=True)
         if self.kind == "latents":
             made = self._start_latents(missing, files, media)
@@ -56,38 +60,57 @@ class CacheMaking:
             made = self._start_texts(missing)
         (self._folder / _FILES).write_text(json.dumps(made, indent=1), "utf-8")
 
+    def store_finished(self) -> None:
+        """Store the files that are complete, while the script works on the others.
+
+        Each is replaced by a link in the script's folder, because the script skips existing files.
+        """
+        self._staged += self._take_complete()
+        self._store.upload(*self._staged)
+        self._uploaded += len(self._staged)
+        self._staged = []
+
     def finish(self) -> int:
-        """Move every complete file into the store, delete the rest, and return their number.
+        """Store the remaining complete files and delete the folder; return how many were stored.
+
+        The number includes files that `store_finished` has stored.
 
         Raises:
             StageError: The script made an unexpected file.
         """
-        listing = self._folder / _FILES
-        made: dict[str, str] = json.loads(listing.read_text("utf-8")) if listing.is_file() else {}
-        caches = self._folder / "cache"
-        paths = [path for path in caches.glob("*/*.safetensors") if not path.is_symlink()]
-        found = {path.relative_to(caches).as_posix(): path for path in paths}
-        kept = [
-            made[name]
-            for name in sorted(found.keys() & made)
-            if self._take(found[name], self._store.staging_path(made[name]))
-        ]
-        self._store.keep(*kept)
+        kept = [*self._staged, *self._take_complete()]
+        self._store.upload(*kept)
+        foreign = sorted(self._found().keys() - self._made().keys())
         shutil.rmtree(self._folder, ignore_errors=True)
-        if foreign := sorted(found.keys() - made):
+        if foreign:
             raise StageError(
-                f"Caching made {foreign[0]}, which is no item of the dataset.",
+                f"Caching made {foreign[0]}, which is not an item of the dataset.",
                 "This is a bug in the prediction or the caching; report it with the run's logs.",
             )
-        return len(kept)
+        return len(kept) + self._uploaded
 
-    def _take(self, path: Path, target: Path) -> bool:
-        if not is_complete(path):
-            return False
-        sync_file(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(target)
-        return True
+    def _found(self) -> dict[str, Path]:
+        """Return the files that the script made and that are not stored yet, by name."""
+        caches = self._folder / "cache"
+        paths = (path for path in caches.glob("*/*.safetensors") if not path.is_symlink())
+        return {path.relative_to(caches).as_posix(): path for path in paths}
+
+    def _made(self) -> dict[str, str]:
+        """Return the keys of the files that the script should make, by name."""
+        listing = self._folder / _FILES
+        return json.loads(listing.read_text("utf-8")) if listing.is_file() else {}
+
+    def _take_complete(self) -> list[str]:
+        """Move complete files to their staging paths, and return their keys."""
+        found, made = self._found(), self._made()
+        taken = [
+            made[name]
+            for name in sorted(found.keys() & made.keys())
+            if _take(found[name], self._store.staging_path(made[name]))
+        ]
+        for folder in {self._store.staging_path(key).parent for key in taken}:
+            sync_directory(folder)
+        return taken
 
     def _start_latents(
         self, missing: Sequence[CacheFile], files: Sequence[CacheFile], media: Path
@@ -113,7 +136,7 @@ class CacheMaking:
         return made
 
     def _link_existing(self, file: CacheFile) -> None:
-        # The script encodes whole samples and skips items whose files exist.
+        # The script caches every item of a sample, except those whose files exist.
         stored = self._store.path(file.key)
         if is_complete(stored):
             link = self._folder / "cache" / file.place
@@ -123,7 +146,7 @@ class CacheMaking:
     def _start_texts(self, missing: Sequence[CacheFile]) -> dict[str, str]:
         listing = self._folder / f"{_TEXTS}.jsonl"
         stems = {PurePosixPath(file.key).stem: file for file in missing}
-        # The script reads no pixels; the path only determines the output's name.
+        # The text script never opens the image; it only names its output after the image's path.
         _write_lines(
             listing,
             [
@@ -138,17 +161,74 @@ class CacheMaking:
         }
         config = tomli_w.dumps({"general": GENERAL, "datasets": [dataset]})
         self._config.write_text(config, "utf-8")
-        return {f"{_TEXTS}/{stem}_wan_te.safetensors": file.key for stem, file in stems.items()}
+        return {f"{_TEXTS}/{text_name(stem)}": file.key for stem, file in stems.items()}
+
+
+def _take(path: Path, target: Path) -> bool:
+    """Move a file to `target`, leave a link, and return True; return False if it is incomplete."""
+    if not is_complete(path):
+        return False
+    sync_file(path)
+    make_directory(target.parent)
+    path.replace(target)
+    path.symlink_to(target)
+    return True
 
 
 def is_complete(path: Path) -> bool:
-    """Return whether a cache file exists and is complete: size and header agree."""
+    """Return whether a cache file exists, is not truncated, and matches its checksum.
+
+    Files that were written by earlier versions have no checksum to match.
+    """
     try:
         read_header(path)
+        return is_as_sealed(path)
     except (FileNotFoundError, ValueError):
         return False
-    return True
 
 
 def _write_lines(path: Path, lines: Sequence[dict[str, str]]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+
+
+def link_caches(folder: Path, files: Mapping[str, Path]) -> None:
+    """Rebuild the trainer's cache folder: one link per name in `files`, to its stored file.
+
+    Links are symbolic, because network volumes have no hard links. They are relative, so that they
+    still work if the whole store is moved.
+    """
+    fresh = folder.with_name(partial_name(folder.name))
+    shutil.rmtree(fresh, ignore_errors=True)
+    for place, target in files.items():
+        link = fresh / place
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(target, link.parent))
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+
+
+def clean_caches(folder: Path, places: set[str]) -> None:
+    """Delete cache files that are not in `places`, because the trainer would train on them.
+
+    Raises:
+        StageError: One of `places` is missing or damaged.
+    """
+    for path in sorted(folder.glob("*/*")):
+        if path.relative_to(folder).as_posix() not in places:
+            _remove(path)
+            logger.warning("removed %s, which is not an item of the dataset", path)
+    for place in sorted(places):
+        if not is_complete(folder / place):
+            raise StageError(
+                f"The cache file {place} is missing or damaged.",
+                "Resume the run; missing files are cached again.",
+                ResumeRun(),
+            )
+
+
+def _remove(path: Path) -> None:
+    # The train stages of both experts clean this folder, so the file may be gone already.
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The training metadata of published checkpoints."""
+"""Makes the metadata of published checkpoints."""
 
 from training.catalogue.models import Expert, Model
 from training.lora.origin import PREFIX
@@ -14,12 +14,12 @@ def completed_metadata(
     *,
     engine_version: str,
     merge_receipt: str | None = None,
-    trigger: str | None = None,
 ) -> dict[str, str]:
     """Return the entries that publishing adds to the trainer's metadata.
 
-    Two runs with the same name and settings get the same entries, so that the same seed gives the
-    same bytes. `merge_receipt` is the hash of the receipt of the speed LoRA's merge.
+    They depend only on the run's name and settings, so that repeating a run with its seed gives a
+    checkpoint with the same bytes. `merge_receipt` is the hash of the merge receipt, if a speed
+    LoRA was merged.
     """
     trained = model.expert(expert.name)
     entries: dict[str, str | None] = {
@@ -31,7 +31,6 @@ def completed_metadata(
         "timesteps": _timesteps(trained),
         "dataset": str(spec.dataset),
         "dataset_version": spec.dataset.version,
-        "trigger": trigger,
         "base": str(trained.dit),
         "variant": "vanilla" if expert.speed_lora is None else "lightning",
         "engine": spec.engine,
@@ -43,11 +42,7 @@ def completed_metadata(
         entries["speed_lora"] = expert.speed_lora.model_dump_json()
     if expert.start is not None:
         entries["started_from"] = expert.start.sha256
-    found = {f"{PREFIX}{name}": text for name, text in entries.items() if text is not None}
-    if trigger is not None:
-        # The field that other tools show.
-        found["modelspec.trigger_phrase"] = trigger
-    return found
+    return {f"{PREFIX}{name}": text for name, text in entries.items() if text is not None}
 
 
 def _timesteps(expert: Expert) -> str:

@@ -1,12 +1,11 @@
-"""Which function runs which stage."""
+"""Finds the function that runs a stage."""
 
 from training.pipeline.stage_runner import StageFunction
 from training.vocabulary import StageName
 
 
 def stage_function(name: StageName) -> StageFunction:
-    """Return the function of a stage."""
-    # Imported on demand: torch alone takes two seconds.
+    # Import only the stage that runs, because some import torch, which takes two seconds.
     match name:
         case "prepare":
             from training.pipeline.stages.prepare import run  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""train: one expert's adapter, resuming from the newest complete training state."""
+"""train: train one expert's adapter, from the newest complete training state if there is one."""
 
 import logging
 import shutil
@@ -6,25 +6,37 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import TypeAdapter
 
-from training.errors import StageError
+from training import store_keys
+from training.dataset.config.cache_names import text_name
+from training.dataset.manifest import read_manifest
+from training.dataset.report import Sample
+from training.errors import NotFoundError, StageError
+from training.files.atomic import atomic_write
+from training.files.hashing import file_sha256
 from training.files.safetensors_header import read_header
-from training.musubi.state import STATE_FILE, read_state
-from training.pipeline.child_process import Listener, run_command
+from training.musubi.state import STATE_FILE, TrainingState, damaged_file, read_state
+from training.pipeline.child_process import Listener, LossBrokeError, run_command
+from training.pipeline.run_requests import passing_on
 from training.pipeline.stage_runner import StageContext, StageResult
+from training.pipeline.stage_writes import Made
 from training.pipeline.stages.cache import require_caches
+from training.pipeline.stages.fetch import require_weight
 from training.pipeline.stages.merge import link_merged, receipt_hash
 from training.pipeline.stages.recorder import Recorder
-from training.runs.spec import RunSpec
+from training.ports import StoreChanges
+from training.remedies import LeaveOut, LowerRate, ResumeRun, StartRun
+from training.runs.spec import ExpertSpec, RunSpec
+from training.runs.training_events import LossBroke
 from training.vocabulary import ExpertName
 
 logger = logging.getLogger(__name__)
+_LOWER_RATE = 0.3  # after a NaN or infinite loss, suggest this fraction of the learning rate
 _COMMENT: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])
 
 
 def run(context: StageContext) -> StageResult:
-    """Train the expert of this stage to its last epoch."""
-    name = _expert(context)
-    planner = context.planner
+    """Train this stage's expert to its last epoch, or until it is asked to end."""
+    name, planner = context.expert, context.planner
     checkpoints = context.spec.keys.checkpoints(name)
     output_name = context.spec.output_name(name)
     final = f"{checkpoints}/{output_name}.safetensors"
@@ -33,62 +45,189 @@ def run(context: StageContext) -> StageResult:
     _make_ready(context, name, checkpoints)
     state = newest_state(context.path(checkpoints), context.spec, name)
     state = state or _state_to_continue(context, name)
-    with Recorder(context, checkpoints, output_name) as recorder:
-        run_command(
-            planner.train_command(name, state, receipt_hash(context, name)),
-            environment=planner.environment(),
-            log=recorder.log,
-            stopping=context.stopping,
-            listener=Listener(recorder.take, context.show_log),
-            memory=planner.memory_use(name),
-        )
-    if not context.runtime.store.exists(final):
+    asked = passing_on(context.runtime, context.runtime.log(*_run_of(context)).load())
+    with Recorder(context, checkpoints, output_name) as recorder, asked as requests:
+        try:
+            run_command(
+                planner.train_command(name, state, receipt_hash(context, name)),
+                environment={**planner.environment(), **requests},
+                log=recorder.log,
+                stopping=context.stopping,
+                listener=Listener(recorder.take, context.show_log),
+                memory=planner.memory_use(name),
+            )
+        except LossBrokeError as error:
+            if recorder.broken is None:
+                raise
+            raise _loss_broke(context, recorder.broken) from error
+        finally:
+            _keep_compiled(context)
+    if PurePosixPath(final).name in recorder.spoiled:
+        raise _spoiled(context, PurePosixPath(final).name)
+    if not context.staging_path(final).exists():
         raise StageError(
-            f"The trainer ended well but left no {PurePosixPath(final).name}.",
-            "This is a bug; the operator finds what it printed in the run's logs.",
+            f"The trainer succeeded but wrote no {PurePosixPath(final).name}.",
+            "This is a bug; the trainer's output is in the run's logs.",
         )
-    return StageResult()
+    return StageResult(made=Made(kept=recorder.written))
+
+
+def _run_of(context: StageContext) -> tuple[str, str]:
+    return context.spec.guild, context.spec.name
+
+
+def _keep_compiled(context: StageContext) -> None:
+    """Store what the trainer compiled, replacing earlier files for the same GPU.
+
+    If that fails, only log it, because training does not depend on these files.
+    """
+    key, store = store_keys.compiled(context.planner.engine.name), context.runtime.store
+    try:
+        # With a local store, this also lists the files of earlier runs.
+        staged = store.staging_path(key).glob("[!.]*.tar")
+        made = sorted(staged, key=lambda path: path.stat().st_mtime)
+        newest = {_gpu_of(path.name): path.name for path in made}
+        if not newest:
+            return
+        old = [name for name in store.names(key) if newest.get(_gpu_of(name), name) != name]
+        kept = [f"{key}/{name}" for name in newest.values()]
+        store.change(StoreChanges(kept=kept, deleted=[f"{key}/{name}" for name in old]))
+    except OSError:
+        logger.warning(
+            "run %s: what was compiled could not be stored", context.spec.name, exc_info=True
+        )
+
+
+def _gpu_of(name: str) -> str:
+    """Return the part of a compile-cache file's name that identifies the GPU."""
+    return name.rpartition("-")[0]
+
+
+def _loss_broke(context: StageContext, broken: LossBroke) -> StageError:
+    """Return the error for a NaN or infinite loss.
+
+    It suggests leaving out the sample whose cache file is bad, or else a lower learning rate.
+    """
+    spec = context.spec
+    folder = context.staging_path(spec.keys.caches)
+    cause = (
+        f"At step {broken.step} the loss became NaN or infinite, so training ended there. "
+        "Checkpoints saved earlier are good."
+    )
+    for latents in (path for item in broken.items for path in sorted(folder.glob(f"*/{item}"))):
+        sample = _sample(context, latents)
+        texts = latents.with_name(text_name(_stem(sample)))
+        for path in (latents, texts):
+            if read_header(path).first_non_finite() is not None:
+                return StageError(
+                    f"{cause} Step {broken.step} trained on {sample.source}, whose cache file "
+                    f"{path.name} contains NaN or infinite values.",
+                    f"Leave {sample.source} out, or replace it and add the dataset again.",
+                    LeaveOut(sample=sample.name),
+                )
+    items = f" Step {broken.step} trained on {', '.join(broken.items)}." if broken.items else ""
+    return _with_a_lower_rate(context, cause + items)
+
+
+def _spoiled(context: StageContext, name: str) -> StageError:
+    """Return the error for a final checkpoint that was removed because of its values."""
+    return _with_a_lower_rate(
+        context,
+        f"Training finished, but its last checkpoint, {name}, contains NaN or infinite values, so "
+        "it was removed. Checkpoints saved earlier are good.",
+    )
+
+
+def _with_a_lower_rate(context: StageContext, cause: str) -> StageError:
+    rate = context.spec.expert(context.expert).settings.learning_rate * _LOWER_RATE
+    return StageError(
+        cause,
+        "Continue from the last good state with a lower learning rate.",
+        LowerRate(learning_rate=float(f"{rate:.2g}")),
+    )
+
+
+def _sample(context: StageContext, latents: Path) -> Sample:
+    """Return the sample from which a latent cache file was made."""
+    samples = read_manifest(context.path(context.planner.prepared_key)).samples
+    folder = next(g.folder for g in context.planner.groups.groups if g.name == latents.parent.name)
+    # musubi-tuner names the file STEM_SIZE_wan or, for a clip, STEM_WINDOW_SIZE_wan.
+    found = (s for s in samples if s.folder == folder and latents.name.startswith(_stem(s) + "_"))
+    return max(found, key=lambda sample: len(_stem(sample)))
+
+
+def _stem(sample: Sample) -> str:
+    return PurePosixPath(sample.name).stem
 
 
 def _make_ready(context: StageContext, name: ExpertName, checkpoints: str) -> None:
-    """Prepare the trainer's inputs and an output folder without leftovers."""
+    """Put the trainer's inputs in place, and clear its output folder of unfinished files."""
     folder = context.staging_path(checkpoints)
     folder.mkdir(exist_ok=True)
     _remove_leftovers(folder)
     require_caches(context)
+    expert = context.spec.expert(name)
+    if expert.speed_lora is None:
+        require_weight(context, context.planner.model.expert(name).dit)
     link_merged(context, name)
+    _require_start(context, expert)
+    # Write the file again: it may be damaged, or missing because another machine prepared it.
     config = context.staging_path(context.spec.keys.dataset_config)
-    if not config.exists():  # the dataset was prepared on another machine
-        config.write_text(context.planner.dataset_toml(), "utf-8")
+    atomic_write(config, context.planner.dataset_toml().encode())
+
+
+def _require_start(context: StageContext, expert: ExpertSpec) -> None:
+    """Raise `StageError` unless the weights that an expert starts from are unchanged."""
+    if expert.start is None:
+        return
+    path = context.path(context.spec.keys.initial_weights(expert.name, expert.start.sha256))
+    if not path.is_file() or file_sha256(path) != expert.start.sha256:
+        raise StageError(
+            f"The run's copy of {expert.start.source}, from which it starts, is missing or "
+            "damaged.",
+            "Resume the run; it is copied again.",
+            ResumeRun(),
+        )
 
 
 def newest_state(folder: Path, spec: RunSpec, name: ExpertName) -> Path | None:
-    """Return the newest training state of this run and expert, or None.
+    """Return the newest undamaged training state of this run and expert, or None.
 
-    A state with its sidecar is complete, because the sidecar is written before the rename. A
-    damaged state is skipped: the one before it costs less than starting over.
+    A state with a sidecar was complete once, because the sidecar is written before the state gets
+    its final name. A damaged state is skipped, since going back to an earlier state loses less than
+    starting over.
     """
-    found = [
-        (steps, sidecar.parent)
+    records = {
+        sidecar.parent: record
         for sidecar in folder.glob(f"*-state/{STATE_FILE}")
-        if (steps := _steps_of(sidecar.parent, spec, name)) is not None
-    ]
-    return max(found)[1] if found else None
+        if (record := _record_of(sidecar.parent, spec)) is not None
+        and _origin(record.training_comment) == (spec.name, name)
+    }
+    newest_first = sorted(records, key=lambda state: (records[state].step, state), reverse=True)
+    return next((s for s in newest_first if _is_whole(s, records[s], spec)), None)
 
 
-def _steps_of(state: Path, spec: RunSpec, name: ExpertName) -> int | None:
-    """Return the steps of a state; None if it is damaged or of another run or expert."""
+def _record_of(state: Path, spec: RunSpec) -> TrainingState | None:
     try:
-        record = read_state(state)
-        read_header(state / "model.safetensors")
-    except (OSError, ValueError) as error:
+        return read_state(state)
+    except ValueError as error:
         logger.warning("run %s: the state %s is damaged: %s", spec.name, state.name, error)
         return None
-    return record.step if _origin(record.training_comment) == (spec.name, name) else None
+
+
+def _is_whole(state: Path, record: TrainingState, spec: RunSpec) -> bool:
+    try:
+        read_header(state / "model.safetensors")
+        damaged = damaged_file(state, record)
+    except (OSError, ValueError) as error:
+        damaged = str(error)
+    if damaged is not None:
+        logger.warning("run %s: the state %s is damaged: %s", spec.name, state.name, damaged)
+    return damaged is None
 
 
 def _origin(comment: str | None) -> tuple[object, object] | None:
-    """Return the run and expert in a state's comment; None if it is not ours."""
+    """Return the run and expert in a state's comment; None if the comment is not our JSON."""
     try:
         facts: dict[str, object] = _COMMENT.validate_json(comment or "")
     except ValueError:
@@ -97,10 +236,21 @@ def _origin(comment: str | None) -> tuple[object, object] | None:
 
 
 def _state_to_continue(context: StageContext, name: ExpertName) -> Path | None:
-    """Return the newest state of the runs that this one continues, the latest run first."""
+    """Return the newest training state of the run that this run continues.
+
+    If that run saved none, try the run that it continued itself, and so on; None if none is found.
+    """
     spec = context.spec
     while spec.continues is not None:
-        spec = context.runtime.log(spec.guild, spec.continues).spec()
+        try:
+            spec = context.runtime.log(spec.guild, spec.continues).spec()
+        except NotFoundError as error:
+            raise StageError(
+                f"The run {spec.continues}, which {spec.name} continues, has been deleted, "
+                "together with its training states.",
+                "Start another run.",
+                StartRun(),
+            ) from error
         folder = context.path(spec.keys.checkpoints(name))
         if (state := newest_state(folder, spec, name)) is not None:
             return state
@@ -108,15 +258,9 @@ def _state_to_continue(context: StageContext, name: ExpertName) -> Path | None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Delete what a killed trainer left under temporary names."""
+    """Delete files and folders that a killed trainer left under temporary names (`.…`)."""
     for path in folder.iterdir():
         if path.name.startswith(".") and path.is_dir():
             shutil.rmtree(path)
         elif path.name.startswith("."):
             path.unlink()
-
-
-def _expert(context: StageContext) -> ExpertName:
-    if context.key.expert is None:
-        raise ValueError("train is a stage of one expert")
-    return context.key.expert

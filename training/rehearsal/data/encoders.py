@@ -1,8 +1,8 @@
-"""Stand-ins for Wan's VAE, CLIP and T5: cheap, deterministic, with real names and shapes.
+"""Cheap, deterministic substitutes for Wan's VAE, CLIP and T5, with real tensor names and shapes.
 
-A latent pixel is a linear projection of twelve averages: the four quarters of its 8 x 8 pixels in
-red, green and blue, over its four frames (one for the first latent frame). It encodes what is seen
-where, which is all a rehearsal has to learn.
+A latent pixel stands for 8 x 8 pixels of four frames (of one frame, in the first latent frame). It
+is a linear projection of twelve averages: the mean red, green and blue in each quarter of those
+pixels. This encodes coarse colours and their positions, which is all that a rehearsal has to learn.
 """
 
 import hashlib
@@ -14,24 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.rehearsal import tensor_file
-from training.rehearsal.data.media import Clip, Pixels
 from training.rehearsal.model.shape import IMAGE_TOKENS, IMAGE_WIDTH, TEXT_WIDTH
 from training.rehearsal.model.weights import VAE_KEY
 from training.rehearsal.musubi_error import MusubiError
 from training.rehearsal.tensor_file import Floats, Raw
 
+Pixels = NDArray[np.uint8]  # [..., rows, columns, rgb]
+
 _TEMPORAL_STRIDE = 4
 _MASK_CHANNELS = 4
-_CLIP_GRID = 16  # 16 x 16 patch tokens and one for the whole image
+_CLIP_GRID = 16  # CLIP gives 16 x 16 tokens for patches and one for the whole image
 
 
 class Encoder:
     """Turns clips into the tensors of a latent cache file.
 
     Args:
-        vae: A VAE stand-in from `weights.write_weights`.
-        is_image_to_video: Store the first frame's latent with its mask as well.
-        with_clip: Store the first frame's CLIP tokens as well.
+        vae: A substitute VAE, written by `weights.write_weights`.
+        is_image_to_video: Whether the tensors include the first frame's latent and mask.
+        with_clip: Whether the tensors include the first frame's CLIP tokens.
     """
 
     def __init__(self, vae: Path, *, is_image_to_video: bool, with_clip: bool) -> None:
@@ -39,23 +40,23 @@ class Encoder:
         if VAE_KEY not in header.tensors:
             raise MusubiError(
                 "NotImplementedError: Cannot copy out of meta tensor; no data!",
-                f"{vae} is not a VAE of the rehearsal: check --vae.",
+                f"{vae} is not a rehearsal VAE: check --vae.",
             )
         self._projection = tensor_file.floats(header, VAE_KEY)
         self._is_image_to_video = is_image_to_video
         self._with_clip = with_clip
 
-    def encode(self, clip: Clip) -> dict[str, Raw]:
-        """Return the tensors under musubi's names, `latents_{F}x{H}x{W}_bfloat16` and so on."""
-        latents = self._project(clip.frames)
+    def encode(self, frames: Pixels) -> dict[str, Raw]:
+        """Return a clip's tensors under musubi's names, such as `latents_{F}x{H}x{W}_bfloat16`."""
+        latents = self._project(frames)
         shape = "x".join(str(side) for side in latents.shape[1:])
         tensors = {f"latents_{shape}_bfloat16": tensor_file.encode(latents, "BF16")}
         if self._is_image_to_video:
-            image = self._first_frame(clip.frames, latents)
+            image = self._first_frame(frames, latents)
             tensors[f"latents_image_{shape}_bfloat16"] = tensor_file.encode(image, "BF16")
         if self._with_clip:
-            # musubi names it after the latents' type, but stores float16.
-            tensors["clip_bfloat16"] = tensor_file.encode(_clip_tokens(clip.frames[0]), "F16")
+            # As in musubi's files: the name says bfloat16, but the values are float16.
+            tensors["clip_bfloat16"] = tensor_file.encode(_clip_tokens(frames[0]), "F16")
         return tensors
 
     def _project(self, frames: Pixels) -> Floats:
@@ -70,7 +71,7 @@ class Encoder:
         return (self._projection @ features).reshape(shape)
 
     def _first_frame(self, frames: Pixels, latents: Floats) -> Floats:
-        """Return [20, t, h, w]: four mask channels and the latent of image, then grey frames."""
+        """Return [20, t, h, w]: 4 mask channels and the first frame's latent, then zeros."""
         image = np.zeros((_MASK_CHANNELS + len(latents), *latents.shape[1:]), np.float32)
         image[:_MASK_CHANNELS, 0] = 1.0
         image[_MASK_CHANNELS:, :1] = self._project(frames[:1])
@@ -78,10 +79,10 @@ class Encoder:
 
 
 def _clip_tokens(frame: Pixels) -> Floats:
-    """Return [257, 1280]: mean colours of the whole frame and of a 16 x 16 grid, projected."""
+    """Return [257, 1280]: projected mean colours of the frame and of its 16 x 16 cells."""
     rows, columns = _edges(frame.shape[0]), _edges(frame.shape[1])
     values = _normalized(frame)
-    # reduceat needs no cell to be empty; a frame of few pixels repeats some of them instead.
+    # In a frame smaller than 16 x 16, some cells are empty: reduceat gives them a nearby pixel.
     sums = np.add.reduceat(np.add.reduceat(values, rows[:-1], axis=0), columns[:-1], axis=1)
     counts = np.maximum(np.diff(rows), 1)[:, None, None] * np.maximum(np.diff(columns), 1)[:, None]
     grid = (sums / counts).reshape(-1, 3)
@@ -90,7 +91,7 @@ def _clip_tokens(frame: Pixels) -> Floats:
 
 
 def _normalized(pixels: Pixels | Floats) -> Floats:
-    """Return pixels of 0..255 as -1..1."""
+    """Map pixels from 0..255 to -1..1."""
     return (pixels / np.float32(127.5) - np.float32(1.0)).astype(np.float32)
 
 
@@ -109,7 +110,7 @@ def _clip_positions() -> Floats:
     return random.standard_normal((IMAGE_TOKENS, IMAGE_WIDTH), np.float32)
 
 
-_MAX_TOKENS = 512  # Wan's text length
+_MAX_TOKENS = 512  # the most tokens of a caption that Wan reads
 TEXT_KEY = "varlen_t5_bfloat16"
 
 _END = "</s>"

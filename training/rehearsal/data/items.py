@@ -1,4 +1,4 @@
-"""The training items: cache files of all datasets, in shuffled batches of equal shape."""
+"""Training items: the cache files of all datasets, in shuffled batches of equal shape."""
 
 import logging
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from training.dataset.config.buckets import Size, bucket_of
+from training.dataset.config.cache_names import LATENT_SUFFIX, TEXT_SUFFIX
 from training.dataset.config.toml_schema import DatasetKeys, ImageKeys
 from training.files.safetensors_header import TensorEntry
 from training.rehearsal.data.datasets import cache_directory
@@ -17,13 +18,10 @@ from training.rehearsal.tensor_file import read_header
 
 logger = logging.getLogger(__name__)
 
-LATENT_SUFFIX = "_wan.safetensors"
-TEXT_SUFFIX = "_wan_te.safetensors"
-
 
 @dataclass(frozen=True, slots=True)
 class RehearsalItem:
-    """A latent cache file with its text cache file and tensor entries."""
+    """A training item: its latent and text cache files, and where its latent tensors are."""
 
     latent_path: Path
     text_path: Path
@@ -36,10 +34,12 @@ _Bucket = tuple[int, ...]
 
 
 class TrainingItems:
-    """All items of a run, grouped like in musubi.
+    """All items of a run; as in musubi, a batch has items of one dataset and one bucket.
+
+    With `image`, every item needs a first frame; with `clip`, every item needs CLIP tokens.
 
     Raises:
-        MusubiError: There are no items, or one lacks a tensor that the task needs.
+        MusubiError: There are no items, or an item lacks a tensor that the task needs.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class TrainingItems:
             raise MusubiError(
                 "ValueError: No training items found in the dataset. Please ensure that the "
                 "latent/Text Encoder cache has been created beforehand.",
-                "Run both cache scripts on the same dataset config first.",
+                "Run both cache scripts with the same dataset config first.",
             )
         for items, _ in self._groups:
             _require(items, image=image, clip=clip)
@@ -96,7 +96,10 @@ def _group(dataset: DatasetKeys) -> dict[_Bucket, list[RehearsalItem]]:
 
 
 def _parse_name(path: Path, *, is_image: bool) -> tuple[str, Size, tuple[int, ...]]:
-    """Return stem, size and (for clips) frames of a name like `a_00000-021_0960x0544_wan...`."""
+    """Parse `a_00000-021_0960x0544_wan...`: stem `a`, size (960, 544), frames (21,).
+
+    The name of an image has no frames: `a_0960x0544_wan...`.
+    """
     parts = path.name.split("_")
     try:
         width, height = map(int, parts[-2].split("x"))
@@ -118,17 +121,12 @@ def _open(latent_path: Path, text_path: Path) -> RehearsalItem:
     if TEXT_KEY not in read_header(text_path).tensors:
         raise _missing("t5", "wan_cache_text_encoder_outputs.py")
     latents = stored[names["latents"]]
-    if latents.dtype != "BF16":
-        raise MusubiError(
-            f"ValueError: The rehearsal reads bfloat16 latents, not {latents.dtype}.",
-            "Leave --vae_dtype out and run wan_cache_latents.py again.",
-        )
     image = stored[names["latents_image"]] if "latents_image" in names else None
     return RehearsalItem(latent_path, text_path, latents, image, names.get("clip"))
 
 
 def _short(name: str) -> str:
-    """Return a cached tensor's name without its size and type."""
+    """Return a cached tensor's name without size and type, such as `latents` or `clip`."""
     return name.rsplit("_", 2 if name.startswith("latents_") else 1)[0]
 
 
@@ -145,10 +143,10 @@ def _missing(key: str, script: str) -> MusubiError:
 
 
 def check_equal_shapes(batch: Sequence[RehearsalItem]) -> None:
-    """Refuse a batch of unequal latents, which only datasets without buckets have.
+    """Refuse a batch whose latents differ in shape, which can happen only without buckets.
 
     Raises:
-        MusubiError: Two shapes differ.
+        MusubiError: Two shapes differ; the message is torch's.
     """
     first = batch[0].latents.shape
     for index, item in enumerate(batch):

@@ -1,6 +1,7 @@
-"""Finds, decodes and crops images and clips like musubi-tuner, at a quarter of the size.
+"""Finds, decodes and crops images and clips as musubi-tuner does, but at 1/4 of width and height.
 
-The stand-in VAE averages 4 x 4 pixels anyway; scaling while decoding makes that cheap.
+The rehearsal's VAE needs only the average of each block of 4 x 4 pixels, which is cheap to compute
+while decoding.
 """
 
 import json
@@ -13,26 +14,23 @@ from typing import cast
 import av
 import numpy as np
 from av.error import FFmpegError
-from av.video.frame import VideoFrame
-from numpy.typing import NDArray
 from PIL import Image
 
 from training.dataset.config.buckets import Size, bucket_of
-from training.dataset.config.frame_windows import frames_at_rate, windows
+from training.dataset.config.frame_windows import Window, frames_at_rate, windows
 from training.dataset.config.toml_schema import DatasetKeys, ImageKeys, VideoKeys
+from training.dataset.decoding.colours import Converter, colours_of, tags_of
+from training.dataset.media_types import CLIPS, IMAGES
 from training.rehearsal.data.datasets import media_path
+from training.rehearsal.data.encoders import Pixels
 from training.rehearsal.musubi_error import MusubiError
 
-Pixels = NDArray[np.uint8]
 PIXELS_PER_CELL = 4
-
-_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif"}
-_VIDEO_SUFFIXES = {".mp4", ".webm", ".avi", ".mkv", ".mov", ".flv", ".wmv", ".m4v", ".mpg", ".mpeg"}
 
 
 @dataclass(frozen=True, slots=True)
 class MediaSample:
-    """One image or clip of a dataset, with its caption or the path of it."""
+    """An image or clip of a dataset. If `caption` is None, read it from `caption_path`."""
 
     path: Path
     caption: str | None
@@ -57,24 +55,34 @@ class MediaSample:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Scaled frames [t, rows, columns, rgb] to encode, their bucket and the cache file's stem."""
+    """Scaled frames [t, rows, columns, rgb] to encode, for one cache file.
+
+    Attributes:
+        size: The size in the cache file's name and metadata: for an image its original size, for a
+            clip the bucket's.
+        window: The first frame's index in the clip, and the number of frames; None for an image.
+    """
 
     frames: Pixels
     bucket: Size
     stem: str
-    original: Size
-    frame_count: int | None
+    size: Size
+    window: Window | None
 
 
 def find_samples(dataset: DatasetKeys) -> list[MediaSample]:
-    """Return the dataset's media, sorted by name; images without a caption file are left out."""
+    """Return a dataset's images or clips, sorted by name.
+
+    As in musubi, images without a caption file are left out. Entries of a JSONL file keep their
+    order.
+    """
     path, is_listing = media_path(dataset)
     is_image = isinstance(dataset, ImageKeys)
     if is_listing:
         return _from_jsonl(path, is_image=is_image)
-    suffixes = _IMAGE_SUFFIXES if is_image else _VIDEO_SUFFIXES
+    suffixes = IMAGES if is_image else CLIPS
     allowed = suffixes | {suffix.upper() for suffix in suffixes}
-    paths = sorted(p for p in _list(path) if p.suffix in allowed)
+    paths = sorted(p for p in path.glob("*") if p.suffix in allowed)
     extension = dataset.caption_extension
     samples = [
         MediaSample(path, None, str(path.with_suffix(extension)) if extension else "")
@@ -85,24 +93,17 @@ def find_samples(dataset: DatasetKeys) -> list[MediaSample]:
     return samples
 
 
-def _list(directory: Path) -> list[Path]:
-    return list(directory.iterdir()) if directory.is_dir() else []
-
-
 def _from_jsonl(path: Path, *, is_image: bool) -> list[MediaSample]:
     key = "image_path" if is_image else "video_path"
     samples: list[MediaSample] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         fields = cast("dict[str, str]", json.loads(line))
-        try:
-            samples.append(MediaSample(Path(fields[key]), fields["caption"], ""))
-        except KeyError as error:
-            raise MusubiError(f"KeyError: {error}", f"Correct the lines of {path}.") from error
+        samples.append(MediaSample(Path(fields[key]), fields["caption"], ""))
     return samples
 
 
 def load_clips(dataset: DatasetKeys, sample: MediaSample) -> Iterator[Clip]:
-    """Yield the items of a sample; a clip that is too short has none.
+    """Yield an image, or each window of frames in a clip; nothing if the clip is too short.
 
     Raises:
         MusubiError: The media cannot be decoded.
@@ -112,9 +113,10 @@ def load_clips(dataset: DatasetKeys, sample: MediaSample) -> Iterator[Clip]:
         return
     frames, bucket = _load_video(dataset, sample.path)
     for start, count in windows(len(frames), dataset.extract):
-        stem = f"{sample.path.stem}_{start:05d}-{count:03d}"
-        # musubi measures a video after scaling it, so its file is named by the bucket.
-        yield Clip(frames[start : start + count], bucket, stem, bucket, count)
+        frames_of_item = frames[start : start + count]
+        # The size in the cache file's name is the bucket's, because musubi measures a clip after
+        # scaling it.
+        yield Clip(frames_of_item, bucket, sample.path.stem, bucket, (start, count))
 
 
 def _load_image(dataset: ImageKeys, sample: MediaSample) -> Clip:
@@ -143,14 +145,23 @@ def _load_video(dataset: VideoKeys, path: Path) -> tuple[Pixels, Size]:
     bucket: Size = (0, 0)
     try:
         with av.open(str(path)) as container:
-            container.streams.video[0].thread_type = "AUTO"
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            tags = tags_of(stream.codec_context)
+            scaler: Converter | None = None
             for frame in frames_at_rate(container.decode(video=0), dataset.source_fps):
                 if limit is not None and len(frames) >= limit:
                     break
-                if not frames:
-                    bucket = bucket_of((frame.width, frame.height), dataset.size)
+                if scaler is None:
+                    size = frame.width, frame.height
+                    bucket = bucket_of(size, dataset.size)
                     _check_size(bucket, path)
-                frames.append(_scale(frame, bucket))
+                    colours = colours_of(frame, tags)
+                    scaler = Converter(
+                        colours.rgb_filters(size=_cover(size, bucket), scaler="area")
+                    )
+                small = cast("Pixels", scaler.convert(frame).to_ndarray())
+                frames.append(_crop(small, bucket))
     except (FFmpegError, IndexError) as error:
         raise MusubiError(
             f"av.error.InvalidDataError: {error}: '{path}'", f"Replace or remove {path}."
@@ -175,19 +186,16 @@ def _check_size(bucket: Size, path: Path) -> None:
 
 
 def _cover(original: Size, bucket: Size) -> Size:
-    """Return the size at which the media covers the bucket, in cells of the stand-in VAE."""
+    """Return the smallest size that covers the bucket and keeps the aspect ratio.
+
+    The result is in cells of 4 x 4 pixels.
+    """
     scale = max(Fraction(bucket[0], original[0]), Fraction(bucket[1], original[1]))
     width, height = (
         max(round(side * scale / PIXELS_PER_CELL), limit // PIXELS_PER_CELL)
         for side, limit in zip(original, bucket, strict=True)
     )
     return width, height
-
-
-def _scale(frame: VideoFrame, bucket: Size) -> Pixels:
-    width, height = _cover((frame.width, frame.height), bucket)
-    small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
-    return _crop(cast("Pixels", small.to_ndarray()), bucket)
 
 
 def _crop(pixels: Pixels, bucket: Size) -> Pixels:

@@ -1,7 +1,7 @@
-"""Refuses a base model or state that does not fit, in musubi-tuner's own words.
+"""Refuses a base model that does not fit, or a missing state, with musubi-tuner's error messages.
 
-What musubi-tuner refuses besides cannot be asked for: the command line is built from a validated
-run, and a dataset TOML is checked when the run is made.
+Nothing else needs checking: the other options and the dataset TOML were checked when the run was
+created.
 """
 
 import argparse
@@ -17,7 +17,7 @@ _DTYPE_KEY = "blocks.0.cross_attn.k.weight"
 _MIXED_PRECISIONS = {"F16": "fp16", "BF16": "bf16"}
 _SHOWN_KEYS = 8
 
-# Input channels, and whether the model reads CLIP tokens.
+# For each task: the model's input channels, and whether it reads CLIP tokens.
 _TASKS: dict[str, tuple[InChannels, bool]] = {
     "t2v-14B": (16, False),
     "t2v-1.3B": (16, False),
@@ -27,18 +27,14 @@ _TASKS: dict[str, tuple[InChannels, bool]] = {
 }
 
 
-def is_image_to_video(task: str) -> bool:
-    """Return whether the task trains on a first frame, so that caches need `latents_image`."""
-    return _TASKS[task][0] == 36
-
-
-def needs_clip(task: str) -> bool:
-    """Return whether the task's model reads CLIP tokens, so that caches need `clip`."""
-    return _TASKS[task][1]
+def needs(task: str) -> dict[str, bool]:
+    """Return whether a task's latent caches must hold a first frame (`image`) and CLIP tokens."""
+    in_channels, clip = _TASKS[task]
+    return {"image": in_channels == 36, "clip": clip}
 
 
 def check_files(args: argparse.Namespace) -> None:
-    """Refuse a base model of the wrong precision or shape, and a missing state.
+    """Check the base model's precision and shapes, and that a state to resume exists.
 
     Raises:
         MusubiError: A file is missing or does not fit the command line.
@@ -85,7 +81,7 @@ def _check_precision(entries: _Entries, args: argparse.Namespace) -> None:
 
 
 def _check_base_model(entries: _Entries, path: Path, task: str) -> None:
-    """Compare names and shapes with the task's tiny model, as torch's strict loading does."""
+    """Check that names and shapes are those of the task's tiny model; fail as torch would."""
     in_channels, clip = _TASKS[task]
     wanted = tensor_shapes(in_channels, clip=clip)
     found = {name: shape for name, (_, shape) in entries.items()}

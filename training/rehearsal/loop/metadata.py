@@ -37,13 +37,12 @@ _COPIED = (
     "sigmoid_scale",
     "discrete_flow_shift",
 )
-_MINIMUM = ("base_model_version", "network_module", "network_dim", "network_alpha")
 _LEGACY_HASH_START, _LEGACY_HASH_BYTES = 0x100000, 0x10000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """The size of the training."""
+    """How many items, batches, epochs and steps a training run has."""
 
     items: int
     batches_per_epoch: int
@@ -59,10 +58,12 @@ def run_metadata(
     optimizer: str,
     started_at: float,
 ) -> dict[str, str]:
-    """Return the `ss_` entries shared by all files of a run."""
+    """Return the `ss_` entries that are the same in all adapter files of a run."""
+    # musubi draws this number at random; here equal seeds must give equal files.
+    session = hashlib.sha256(f"session {args.seed}".encode()).digest()
     values: dict[str, object] = {name: getattr(args, name) for name in _COPIED}
     values |= {
-        "session_id": session_id(args.seed),
+        "session_id": int.from_bytes(session[:4], "big"),
         "training_started_at": started_at,
         "num_train_items": counts.items,
         "num_batches_per_epoch": counts.batches_per_epoch,
@@ -76,14 +77,7 @@ def run_metadata(
         "datasets": json.dumps([describe(dataset) for dataset in datasets]),
         "sd_model_name": Path(args.dit).name,
     }
-    if args.vae is not None:
-        values["vae_name"] = Path(args.vae).name
     return {f"ss_{name}": str(value) for name, value in values.items()}
-
-
-def session_id(seed: int) -> int:
-    """Return musubi's random run id, here derived from the seed."""
-    return int.from_bytes(hashlib.sha256(f"session {seed}".encode()).digest()[:4], "big")
 
 
 def file_metadata(
@@ -98,41 +92,33 @@ def file_metadata(
     """Return all metadata of one adapter file.
 
     Args:
-        args: The command line; its `--metadata_*` options go into `modelspec`.
+        args: The options of the train script.
         run: The result of `run_metadata`.
-        tensors: The file's tensors, to be hashed.
-        epoch: Finished epochs.
-        step: Finished optimizer steps.
-        now: Unix time of the file.
+        tensors: The file's tensors, whose hashes go into the metadata.
+        epoch: Number of epochs, counting an unfinished one.
+        step: Number of finished optimizer steps.
+        now: Unix time to store in the file.
     """
-    metadata = dict(run)
-    if args.no_metadata:
-        metadata = {f"ss_{name}": run[f"ss_{name}"] for name in _MINIMUM}
-    else:
-        metadata |= {
-            "ss_training_finished_at": str(now),
-            "ss_steps": str(step),
-            "ss_epoch": str(epoch),
-        }
-    metadata |= _model_spec(args, now)
+    metadata = {
+        **run,
+        "ss_training_finished_at": str(now),
+        "ss_steps": str(step),
+        "ss_epoch": str(epoch),
+        **_model_spec(args, now),
+    }
     return metadata | _hashes(tensors, metadata)
 
 
 def _model_spec(args: argparse.Namespace, now: float) -> dict[str, str]:
-    sides = [int(side) for side in (args.metadata_reso or "1280,720").split(",")]
     date = datetime.fromtimestamp(int(now), UTC).replace(tzinfo=None)
     spec = {
         "sai_model_spec": "1.0.0",
-        "architecture": f"{args.metadata_arch or 'wan2.1'}/lora",
+        "architecture": "wan2.1/lora",
         "implementation": "https://github.com/Wan-Video/Wan2.1",
-        "title": args.metadata_title or args.output_name,
+        "title": args.output_name,
         "date": date.isoformat(),
-        "resolution": f"{sides[0]}x{sides[-1]}",
+        "resolution": "1280x720",
     }
-    for name in ("author", "description", "license", "tags"):
-        value = getattr(args, f"metadata_{name}")
-        if value is not None:
-            spec[name] = value
     if args.min_timestep is not None or args.max_timestep is not None:
         lowest = 0 if args.min_timestep is None else args.min_timestep
         highest = 1000 if args.max_timestep is None else args.max_timestep
@@ -141,7 +127,10 @@ def _model_spec(args: argparse.Namespace, now: float) -> dict[str, str]:
 
 
 def _hashes(tensors: Mapping[str, Raw], metadata: Mapping[str, str]) -> dict[str, str]:
-    """Return the hashes by which web UIs identify a file: of its tensors, and of a fixed range."""
+    """Return the hashes by which web UIs identify a file.
+
+    One covers all tensors, the other the 64 KiB at offset 1 MiB.
+    """
     training_only = {key: value for key, value in metadata.items() if key.startswith("ss_")}
     parts = serialize(tensors, training_only)
     piece = b"".join(parts)[_LEGACY_HASH_START : _LEGACY_HASH_START + _LEGACY_HASH_BYTES]

@@ -1,131 +1,113 @@
-"""The train script: trains an adapter of the tiny model, resumable at every step."""
+"""The rehearsal's train script: trains an adapter of the tiny model; can resume at every step."""
 
 import argparse
 import logging
 import math
 import signal
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from types import FrameType
-from typing import Self
 
 import numpy as np
-import torch
 
-from training.musubi.progress import EXIT_STOPPED, ProgressWriter
+from training.musubi.progress import EXIT_BROKE, EXIT_STOPPED, ProgressWriter
+from training.musubi.requests import TrainerRequests
 from training.musubi.state import Position, Reason, TrainingState
 from training.rehearsal import console
 from training.rehearsal.data.datasets import read_datasets
 from training.rehearsal.data.items import TrainingItems
+from training.rehearsal.hold import TRAINING, Hold
 from training.rehearsal.loop import checks
-from training.rehearsal.loop.loss import FlowMatchingLoss
+from training.rehearsal.loop.loss import FlowMatchingLoss, TimestepSampler
 from training.rehearsal.loop.metadata import Counts, run_metadata
-from training.rehearsal.loop.optimizer import AdamW
+from training.rehearsal.loop.optimizer import AdamW, up_ratio
 from training.rehearsal.loop.saving import RehearsalSaver, load_adapter, load_state
 from training.rehearsal.loop.schedule import Schedule
-from training.rehearsal.loop.timesteps import TimestepSampler
 from training.rehearsal.model.adapter import Adapter
 from training.rehearsal.model.transformer import TinyWan
 from training.runs.training_events import (
     EpochEnded,
+    LossBroke,
     StepDone,
     Stopped,
     TrainingStarted,
+    Warned,
 )
+from training.runs.training_health import LossWatch, TroubleWatch
 
 logger = logging.getLogger(__name__)
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class StopRequest:
-    """Set by SIGTERM and SIGINT inside the context; the current step still finishes."""
+@contextmanager
+def _stop_requests() -> Generator[Event]:
+    """Yield an event; SIGTERM and SIGINT set it instead of ending the process mid-step."""
+    requested = Event()
 
-    def __init__(self) -> None:
-        self.is_set = False
-        self._before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
-
-    def __enter__(self) -> Self:
-        for number in _STOP_SIGNALS:
-            signal.signal(number, self._set)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _set(self, number: int, frame: FrameType | None) -> None:
-        del frame
+    def request(number: int, _frame: FrameType | None) -> None:
         logger.info("Received %s: saving the state after this step", signal.Signals(number).name)
-        self.is_set = True
+        requested.set()
 
-
-_DEFAULT_RANK = 4
-_DEFAULT_SEED = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
-    """Settings from environment variables, in seconds."""
-
-    state_interval: float
-    step_delay: float
-    date: float | None
-
-    @classmethod
-    def read(cls, environment: Mapping[str, str]) -> "Environment":
-        """Return the settings of `LORABOT_*` and `SOURCE_DATE_EPOCH`."""
-        date = environment.get("SOURCE_DATE_EPOCH")
-        return cls(
-            state_interval=float(environment.get("LORABOT_STATE_SECONDS") or math.inf),
-            step_delay=float(environment.get("LORABOT_STEP_DELAY") or 0.0),
-            date=float(date) if date else None,
-        )
+    before = {number: signal.signal(number, request) for number in _STOP_SIGNALS}
+    try:
+        yield requested
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def train(
     args: argparse.Namespace, progress: ProgressWriter, environment: Mapping[str, str]
 ) -> int:
-    """Run `wan_train_network.py`; return the exit code.
+    """Do what `wan_train_network.py` does; return its exit code.
 
     Raises:
-        MusubiError: musubi-tuner would refuse this run.
-        OSError: A file could not be written; complete files are unaffected.
+        MusubiError: musubi-tuner would reject this run.
+        OSError: A file could not be written; files that were complete before are unchanged.
     """
-    torch.set_num_threads(1)  # a fixed summation order gives the same bytes every time
     if args.seed is None:
-        args.seed = _DEFAULT_SEED
-    with StopRequest() as stop:
-        return _Training(args, progress, Environment.read(environment)).run(stop)
+        args.seed = 0
+    # No NumPy warnings about NaN and infinity: the loop itself reports a loss that is not finite.
+    with _stop_requests() as stop, np.errstate(all="ignore"):
+        return _Training(args, progress, environment).run(stop)
 
 
 class _Training:
     def __init__(
-        self, args: argparse.Namespace, progress: ProgressWriter, environment: Environment
+        self, args: argparse.Namespace, progress: ProgressWriter, environment: Mapping[str, str]
     ) -> None:
         checks.check_files(args)
-        self._args, self._progress, self._environment = args, progress, environment
+        self._args, self._progress = args, progress
+        self._state_seconds = float(environment.get("LORABOT_STATE_SECONDS") or math.inf)
+        self._step_delay = float(environment.get("LORABOT_STEP_DELAY") or 0.0)
+        self._hold = Hold(environment, TRAINING)
+        self._requests, self._is_over = TrainerRequests(environment), False
+        date = environment.get("SOURCE_DATE_EPOCH")
         datasets = read_datasets(Path(args.dataset_config))
-        needs = {
-            "image": checks.is_image_to_video(args.task),
-            "clip": checks.needs_clip(args.task),
-        }
+        needs = checks.needs(args.task)
         sampler = TimestepSampler.of(args)
         self._items = TrainingItems(datasets, seed=args.seed, **needs)
         logger.info("Loading DiT model from %s", args.dit)
         self._loss = FlowMatchingLoss(TinyWan.load(Path(args.dit)), sampler, **needs)
         console.say(f"import network module: {args.network_module}")
         self._adapter = self._build_adapter(clip=needs["clip"])
-        self._optimizer = AdamW(self._adapter.parameter, args)
+        ratio = up_ratio(args)
+        rates = self._adapter.rates(ratio) if ratio is not None else None
+        self._optimizer = AdamW(self._adapter.parameter, args, rates)
         self._count_steps()
         self._schedule = Schedule(args, self._total_steps)
         self._saver = RehearsalSaver(
-            args, self._adapter, self._optimizer, progress, environment.date
+            args, self._adapter, self._optimizer, progress, float(date) if date else None
         )
         self._started_at, self._losses = self._saver.now(), list[float]()
         self._at = Position()
+        self._loss_watch, self._is_spoiled = LossWatch(), False
+        self._trouble = TroubleWatch(warmup_steps=0, total_steps=self._total_steps)
         if args.resume is not None:
             self._resume(Path(args.resume))
         counts = Counts(
@@ -144,7 +126,7 @@ class _Training:
 
     def _build_adapter(self, *, clip: bool) -> Adapter:
         args = self._args
-        rank = args.network_dim or _DEFAULT_RANK
+        rank = args.network_dim or 4
         adapter = Adapter(clip=clip, rank=rank, alpha=float(args.network_alpha), seed=args.seed)
         modules = len(adapter.tensors()) // 3
         logger.info("create LoRA network. base dim (rank): %s, alpha: %s", rank, adapter.alpha)
@@ -155,16 +137,15 @@ class _Training:
         return adapter
 
     def _count_steps(self) -> None:
-        accumulated = self._args.gradient_accumulation_steps
-        self._steps_per_epoch = math.ceil(self._items.batches_per_epoch / accumulated)
+        per_epoch = self._items.batches_per_epoch
         self._total_steps = int(self._args.max_train_steps)
         if self._args.max_train_epochs is not None:
-            self._total_steps = self._args.max_train_epochs * self._steps_per_epoch
+            self._total_steps = self._args.max_train_epochs * per_epoch
             console.say(
                 f"override steps. steps for {self._args.max_train_epochs} epochs is / "
                 f"指定エポックまでのステップ数: {self._total_steps}"
             )
-        self._epochs = math.ceil(self._total_steps / self._steps_per_epoch)
+        self._epochs = math.ceil(self._total_steps / per_epoch)
 
     def _resume(self, directory: Path) -> None:
         state = load_state(directory, self._adapter, self._optimizer)
@@ -172,80 +153,94 @@ class _Training:
         self._started_at = state.started_at
         console.say(f"resume training from epoch {state.epoch}, step {state.step}")
 
-    def run(self, stop: StopRequest) -> int:
-        """Train to the end, or until stopped."""
+    def run(self, stop: Event) -> int:
+        """Train to the end, or until `stop` is set or an end is requested; return the exit code."""
         self._announce()
         self._bar = console.StepBar(self._total_steps, self._at.step)
         self._saved_at = time.monotonic()
-        while self._at.epoch < self._epochs and not stop.is_set:
+        while self._at.epoch < self._epochs and not stop.is_set():
             console.say(f"\nepoch {self._at.epoch + 1}/{self._epochs}")
             if not self._run_epoch(stop):
                 break
             self._end_epoch()
         self._bar.close()
-        if self._at.epoch < self._epochs:
+        if self._is_spoiled:
+            return self._end_broken()
+        if self._at.epoch < self._epochs and not self._is_over:
             if self._at.step > self._saver.saved_step:
-                self._saver.save_timed_state(self._state("stop"))
+                self._saver.save_between(self._state("stop"))
             self._progress.write(Stopped(step=self._at.step, epoch=self._at.epoch))
             return EXIT_STOPPED
         self._saver.save_end(self._state("end"), self._metadata)
         return 0
 
+    def _end_broken(self) -> int:
+        """Report that the loss was NaN or infinite and return the exit code.
+
+        Files saved earlier are not affected.
+        """
+        watch = self._loss_watch
+        step = watch.first_step or self._at.step
+        self._progress.write(LossBroke(step=step, epoch=self._at.epoch + 1, items=watch.items))
+        return EXIT_BROKE
+
     def _announce(self) -> None:
-        args, at = self._args, self._at
+        per_epoch = self._items.batches_per_epoch
         for line in (
             "running training / 学習開始",
             f"  num train items / 学習画像、動画数: {self._items.count}",
-            f"  num batches per epoch / 1epochのバッチ数: {self._items.batches_per_epoch}",
+            f"  num batches per epoch / 1epochのバッチ数: {per_epoch}",
             f"  num epochs / epoch数: {self._epochs}",
-            "  gradient accumulation steps / 勾配を合計するステップ数 = "
-            f"{args.gradient_accumulation_steps}",
+            "  gradient accumulation steps / 勾配を合計するステップ数 = 1",
             f"  total optimization steps / 学習ステップ数: {self._total_steps}",
         ):
             console.say(line)
         self._progress.write(
             TrainingStarted(
-                step=at.step,
+                step=self._at.step,
                 total_steps=self._total_steps,
-                steps_per_epoch=self._steps_per_epoch,
-                epoch=at.epoch,
+                steps_per_epoch=per_epoch,
+                epoch=self._at.epoch,
                 total_epochs=self._epochs,
             )
         )
 
-    def _run_epoch(self, stop: StopRequest) -> bool:
-        """Run the remaining steps of the epoch; return whether it was completed."""
+    def _run_epoch(self, stop: Event) -> bool:
+        """Run the remaining steps of the epoch; return False if training stopped during it."""
         epoch = self._at.epoch
         batches = self._items.batches(epoch)
-        size = self._args.gradient_accumulation_steps
-        for start in range(self._at.batch, len(batches), size):
+        for index in range(self._at.batch, len(batches)):
             if self._at.step >= self._total_steps:
                 break
-            if stop.is_set:
+            if stop.is_set():
                 return False
+            names = tuple(item.latent_path.name for item in batches[index])
             began = time.monotonic()
-            gradient = torch.zeros_like(self._adapter.parameter)
-            loss = 0.0
-            for index in range(start, min(start + size, len(batches))):
-                random = np.random.default_rng([self._args.seed, epoch, index])
-                value = self._loss(batches[index], self._adapter, random)
-                gradient += torch.autograd.grad(value, self._adapter.parameter)[0] / size
-                loss = value.item()
-                self._record(index, loss)
+            random = np.random.default_rng([self._args.seed, epoch, index])
+            value, gradient = self._loss(batches[index], self._adapter, random)
+            if not self._is_spoiled and not np.isfinite(gradient).all():
+                if self._at.step > self._saver.saved_step:
+                    self._saver.save_between(self._state("broken"))
+                self._is_spoiled = True
+            # As in musubi, this averages the latest loss of each batch position in the epoch.
+            self._losses[index : index + 1] = [value]
             rate = self._schedule.rate(self._at.step)
-            self._optimizer.step(gradient, rate, self._args.max_grad_norm)
-            done = min(start + size, len(batches))
-            self._at = replace(self._at, batch=done, step=self._at.step + 1)
-            time.sleep(self._environment.step_delay)
-            self._end_step(loss, rate, time.monotonic() - began)
-        return not stop.is_set or self._at.step >= self._total_steps
+            self._optimizer.step(gradient, rate)
+            self._at = replace(self._at, batch=index + 1, step=self._at.step + 1)
+            time.sleep(self._step_delay)
+            if self._saver.saved_step:
+                self._hold.wait(stop)
+            self._end_step(value, rate, time.monotonic() - began)
+            if self._must_end(value, names):
+                return False
+        return not stop.is_set() or self._at.step >= self._total_steps
 
-    def _record(self, index: int, loss: float) -> None:
-        # musubi's average: the latest loss of each batch of an epoch.
-        if index < len(self._losses):
-            self._losses[index] = loss
-        else:
-            self._losses.append(loss)
+    def _must_end(self, loss: float, names: tuple[str, ...]) -> bool:
+        """Return whether to stop here: losses are no longer finite, or an end was requested."""
+        if self._loss_watch.see(self._at.step, loss, names):
+            return True
+        self._is_over = not self._is_spoiled and self._requests.wants_end()
+        return self._is_over
 
     def _end_step(self, loss: float, rate: float, seconds: float) -> None:
         average = sum(self._losses) / len(self._losses)
@@ -262,11 +257,15 @@ class _Training:
                 seconds_per_step=seconds,
             )
         )
-        every = self._args.save_every_n_steps
-        if every is not None and step % every == 0:
-            self._saver.save_steps(self._state("steps"), self._metadata)
-        if time.monotonic() - self._saved_at >= self._environment.state_interval:
-            self._saver.save_timed_state(self._state("time"))
+        for trouble in self._trouble.look(step, loss, rate, self._adapter.is_unchanged):
+            self._progress.write(Warned(trouble=trouble, step=step, epoch=self._at.epoch + 1))
+        if self._is_spoiled:
+            return
+        if self._requests.take_save():
+            self._saver.save_step(self._state("asked"), self._metadata)
+            self._saved_at = time.monotonic()
+        elif time.monotonic() - self._saved_at >= self._state_seconds:
+            self._saver.save_between(self._state("time"))
             self._saved_at = time.monotonic()
 
     def _end_epoch(self) -> None:
@@ -274,7 +273,8 @@ class _Training:
         epoch = self._at.epoch
         self._progress.write(EpochEnded(epoch=epoch, step=self._at.step))
         every = self._args.save_every_n_epochs
-        if every is not None and epoch % every == 0 and epoch < self._epochs:
+        is_due = every is not None and epoch % every == 0 and epoch < self._epochs
+        if is_due and not self._is_spoiled:
             self._saver.save_epoch(self._state("epoch"), self._metadata)
 
     def _state(self, reason: Reason) -> TrainingState:

@@ -1,26 +1,28 @@
-"""The trained LoRA: one flat parameter, viewed as musubi's tensors."""
+"""The LoRA that a rehearsal trains, as one flat array with a view for each of musubi's tensors."""
 
 from collections.abc import Mapping
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from training.lora.modules import file_name
-from training.rehearsal.model.shape import adapter_modules, module_widths
+from training.rehearsal.model.functions import Values
+from training.rehearsal.model.shape import adapter_widths
 from training.rehearsal.musubi_error import MusubiError
 from training.rehearsal.tensor_file import Floats
 
 
 class Adapter:
-    """Low-rank updates of all adapted modules in one vector, so that a step is one update."""
+    """The LoRA matrices of all modules in one flat vector.
+
+    An optimizer step is then a single array operation.
+    """
 
     def __init__(self, *, clip: bool, rank: int, alpha: float, seed: int) -> None:
         self.rank, self.alpha = rank, alpha
-        self._modules = adapter_modules(clip=clip)
+        self._modules = adapter_widths(clip=clip)
         self._shapes = [
             shape
-            for inputs, outputs in map(module_widths, self._modules)
+            for inputs, outputs in self._modules.values()
             for shape in ((rank, inputs), (outputs, rank))
         ]
         self._sizes = [rows * columns for rows, columns in self._shapes]
@@ -29,48 +31,68 @@ class Adapter:
             self._initial(shape, random, is_up=bool(index % 2))
             for index, shape in enumerate(self._shapes)
         ]
-        self.parameter = torch.from_numpy(np.concatenate(parts)).requires_grad_()
+        self.parameter = np.concatenate(parts)
 
     @staticmethod
     def _initial(shape: tuple[int, int], random: np.random.Generator, *, is_up: bool) -> Floats:
         if is_up:
             return np.zeros(shape[0] * shape[1], np.float32)
-        # torch's kaiming_uniform with a = sqrt(5), which musubi uses for lora_down.
+        # musubi initializes lora_down in this way: torch's kaiming_uniform with a = sqrt(5).
         bound = 1.0 / np.sqrt(shape[1])
         return random.uniform(-bound, bound, shape[0] * shape[1]).astype(np.float32)
 
-    def adapt(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the adapted modules' weights: base + alpha / rank * up @ down."""
-        parts = self._parts(self.parameter)
+    def adapt(self, weights: Mapping[str, Values]) -> dict[str, Values]:
+        """Return the weight of each module with its LoRA: base + alpha / rank * up @ down."""
         scale = self.alpha / self.rank
-        adapted: dict[str, Tensor] = {}
-        for index, module in enumerate(self._modules):
-            name = f"{module}.weight"
-            down, up = parts[2 * index], parts[2 * index + 1]
-            adapted[name] = torch.addmm(weights[name], up, down, alpha=scale)
-        return adapted
+        return {
+            module: weights[f"{module}.weight"] + scale * (up @ down)
+            for module, (down, up) in self._pairs(self.parameter).items()
+        }
 
-    def _parts(self, vector: Tensor) -> list[Tensor]:
-        pieces = torch.split(vector, self._sizes)
-        return [piece.view(shape) for piece, shape in zip(pieces, self._shapes, strict=True)]
+    def gradient(self, by_weights: Mapping[str, Values]) -> Floats:
+        """Turn gradients of the adapted weights into a gradient of the flat parameter."""
+        result = np.empty_like(self.parameter)
+        scale = self.alpha / self.rank
+        into = self._pairs(result)
+        for module, (down, up) in self._pairs(self.parameter).items():
+            by_down, by_up = into[module]
+            by_down[:] = scale * (up.T @ by_weights[module])
+            by_up[:] = scale * (by_weights[module] @ down.T)
+        return result
+
+    def _pairs(self, vector: Floats) -> dict[str, tuple[Floats, Floats]]:
+        """Return each module's down [r, in] and up [out, r] matrices as views into `vector`."""
+        ends = np.cumsum(self._sizes)[:-1]
+        parts = [
+            piece.reshape(shape)
+            for piece, shape in zip(np.split(vector, ends), self._shapes, strict=True)
+        ]
+        return dict(zip(self._modules, zip(parts[::2], parts[1::2], strict=True), strict=True))
+
+    def rates(self, up_ratio: float) -> Floats:
+        """Return each value's learning-rate factor: `up_ratio` in lora_up matrices, else 1."""
+        ratios = [up_ratio if index % 2 else 1.0 for index in range(len(self._sizes))]
+        return np.repeat(np.array(ratios, np.float32), self._sizes)
+
+    def is_unchanged(self) -> bool:
+        """Return whether all lora_up matrices are still zero."""
+        return not any(up.any() for _, up in self._pairs(self.parameter).values())
 
     def tensors(self) -> dict[str, Floats]:
-        """Return the adapter with the names and shapes of musubi's files."""
-        parts = self._parts(self.parameter.detach())
+        """Return the adapter's tensors under musubi's names."""
         named: dict[str, Floats] = {}
-        for index, module in enumerate(self._modules):
+        for module, (down, up) in self._pairs(self.parameter).items():
             name = file_name(module)
-            named[f"{name}.lora_down.weight"] = parts[2 * index].numpy()
-            named[f"{name}.lora_up.weight"] = parts[2 * index + 1].numpy()
+            named[f"{name}.lora_down.weight"] = down
+            named[f"{name}.lora_up.weight"] = up
             named[f"{name}.alpha"] = np.array(self.alpha, np.float32)
         return named
 
-    @torch.no_grad()
     def load(self, tensors: Mapping[str, Floats]) -> tuple[list[str], list[str]]:
-        """Load tensors by name; return the missing and the unexpected names.
+        """Load tensors by their names in musubi's files; return the missing and the unknown names.
 
         Raises:
-            MusubiError: A tensor has another shape, as with another rank.
+            MusubiError: A tensor has the wrong shape, for example because the rank differs.
         """
         own = self.tensors()
         wrong = [
@@ -84,13 +106,10 @@ class Adapter:
             text = " ".join(wrong)
             raise MusubiError(
                 f"RuntimeError: Error(s) in loading state_dict for LoRANetwork: {text}",
-                "Use the rank that the adapter was trained with.",
+                "Use the rank of the adapter file.",
             )
-        parts = self._parts(self.parameter)
-        for index, module in enumerate(self._modules):
-            for part, ending in zip(parts[2 * index :], ("lora_down", "lora_up"), strict=False):
-                values = tensors.get(f"{file_name(module)}.{ending}.weight")
-                if values is not None:
-                    part.copy_(torch.from_numpy(values))
+        for name, value in own.items():
+            if name in tensors and not name.endswith(".alpha"):
+                value[:] = tensors[name]
         missing = [name for name in own if name not in tensors]
         return missing, [name for name in tensors if name not in own]

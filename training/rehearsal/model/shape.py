@@ -1,4 +1,4 @@
-"""The tiny model's sizes, tensor names and adapter modules; imports no torch."""
+"""The tiny model's sizes, tensor names and adapter modules."""
 
 from typing import Literal
 
@@ -17,33 +17,25 @@ IMAGE_WIDTH = 1280
 IMAGE_TOKENS = 257
 LATENT_CHANNELS = 16
 PATCH_AREA = 4  # Wan's patch is 1 x 2 x 2 latent pixels
+# In files repackaged for ComfyUI, every tensor name begins with this; musubi also accepts it.
+KEY_PREFIX = "model.diffusion_model."
 
 
 def adapter_widths(*, clip: bool) -> Widths:
-    """Return the adapted modules with their (inputs, outputs).
+    """Return the modules that an adapter changes, each with (inputs, outputs), in model order.
 
     Args:
-        clip: The model reads CLIP image tokens, as Wan 2.1 image to video does.
+        clip: Whether the model reads CLIP image tokens, as Wan 2.1 image to video does.
     """
     return wan_modules(blocks=BLOCKS, width=WIDTH, ffn_width=FFN_WIDTH, clip=clip)
 
 
-def adapter_modules(*, clip: bool) -> tuple[str, ...]:
-    """Return the adapted modules in the model's order."""
-    return tuple(adapter_widths(clip=clip))
-
-
-def module_widths(module: str) -> tuple[int, int]:
-    """Return (inputs, outputs) of an adapted module."""
-    return adapter_widths(clip=True)[module]
-
-
 def tensor_shapes(in_channels: InChannels, *, clip: bool) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every tensor of the tiny model, by Wan's own names.
+    """Return the shape of every tensor of the tiny model, keyed by Wan's tensor names.
 
     Args:
         in_channels: 16 for text to video; 36 (latent, mask, image latent) for image to video.
-        clip: The model reads CLIP image tokens, as Wan 2.1 image to video does.
+        clip: Whether the model reads CLIP image tokens, as Wan 2.1 image to video does.
     """
     shapes: dict[str, tuple[int, ...]] = {
         "patch_embedding.weight": (WIDTH, in_channels, 1, 2, 2),
@@ -63,8 +55,8 @@ def tensor_shapes(in_channels: InChannels, *, clip: bool) -> dict[str, tuple[int
             "img_emb.proj.4.weight": (WIDTH,),
             "img_emb.proj.4.bias": (WIDTH,),
         }
-    for module in adapter_modules(clip=clip):
-        shapes |= _linear(module, *module_widths(module))
+    for module, widths in adapter_widths(clip=clip).items():
+        shapes |= _linear(module, *widths)
     for block in range(BLOCKS):
         shapes |= _norms(f"blocks.{block}", clip=clip)
     shapes |= _linear("head.head", WIDTH, PATCH_AREA * LATENT_CHANNELS)
@@ -85,7 +77,3 @@ def _norms(block: str, *, clip: bool) -> dict[str, tuple[int, ...]]:
     shapes[f"{block}.norm3.bias"] = (WIDTH,)
     shapes[f"{block}.modulation"] = (1, 6, WIDTH)
     return shapes
-
-
-# Files repackaged for ComfyUI may carry it before every name; musubi accepts both.
-KEY_PREFIX = "model.diffusion_model."

@@ -1,26 +1,23 @@
-"""Writes small deterministic stand-ins for the published weights, without torch."""
+"""Writes small deterministic substitutes for the published weights."""
 
 import hashlib
-import pickle
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from training.files.atomic import atomic_file
 from training.rehearsal import tensor_file
 from training.rehearsal.model.shape import (
     LATENT_CHANNELS,
     PATCH_AREA,
     WIDTH,
     InChannels,
-    adapter_modules,
-    module_widths,
+    adapter_widths,
     tensor_shapes,
 )
 from training.rehearsal.tensor_file import DType, Floats, Raw
+from training.rehearsal.torch_file import write_torch_file
 
 Role = Literal["dit", "vae", "t5", "clip", "speed_lora"]
 WeightDType = Literal["bf16", "fp16", "fp32"]
@@ -32,16 +29,16 @@ SPEED_LORA_RANK = 8
 _SPEED_LORA_STRENGTH = 0.02
 
 _SIGNAL_WIDTH = PATCH_AREA * LATENT_CHANNELS
-# The stream's other dimensions hold a constant several times the signal's size. The layer norms
-# then divide by nearly the same number for every input, and the tiny model stays close to linear.
+# Only the first dimensions of the residual stream carry the signal. The others hold this constant,
+# several times the signal's size: layer norms then divide every input by nearly the same number,
+# which keeps the tiny model almost linear.
 _ANCHOR = 3.0
 _STREAM_SCALE = float(np.sqrt((_SIGNAL_WIDTH + (WIDTH - _SIGNAL_WIDTH) * _ANCHOR**2) / WIDTH))
-# The base model's velocities are off by this much (root mean square, in units of the noise), as
-# if trained on other footage. An adapter can learn this from any dataset.
+# The base model's velocities are wrong by this much on purpose (root mean square; that of the noise
+# is 1), so that an adapter has something to learn: it can correct the error with any dataset.
 BASE_ERROR = 1.5
 
 _DTYPES: dict[WeightDType, DType] = {"bf16": "BF16", "fp16": "F16", "fp32": "F32"}
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date in a zip
 
 
 def write_weights(
@@ -53,16 +50,18 @@ def write_weights(
     clip: bool = False,
     dtype: WeightDType = "bf16",
 ) -> None:
-    """Write a stand-in; equal arguments give equal bytes.
+    """Write a substitute for a weight file; equal arguments give equal bytes.
 
     Args:
         target: The file to write, in an existing directory.
-        role: What the file stands in for. `dit`, `vae` and `speed_lora` are safetensors,
-            whatever the suffix; `t5` and `clip` are files for `torch.load`.
+        role: What the file replaces. For `dit`, `vae` and `speed_lora` the format is safetensors,
+            whatever the suffix; for `t5` and `clip` it is that of `torch.save`.
         seed: Determines all values.
         in_channels: For a `dit`: 16 for text to video, 36 for image to video.
-        clip: For a `dit` or `speed_lora`: with CLIP image tokens (Wan 2.1 image to video).
-        dtype: For a `dit` or `vae`. A speed LoRA is float32, like the published ones.
+        clip: For a `dit` or `speed_lora`: whether the model reads CLIP tokens, as Wan 2.1 image to
+            video does.
+        dtype: For a `dit` or `vae`: the type of its tensors. A speed LoRA is float32, like the
+            published ones.
     """
     metadata = {"format": "pt", "rehearsal": role}
     match role:
@@ -73,7 +72,7 @@ def write_weights(
         case "speed_lora":
             tensors = _speed_lora(seed, clip=clip)
         case "t5" | "clip":
-            _write_torch_file(target, {"rehearsal": role, "seed": seed})
+            write_torch_file(target, {"rehearsal": role, "seed": seed})
             return
     tensor_file.write(target, tensors, metadata)
 
@@ -107,20 +106,24 @@ def _plain(name: str, random: np.random.Generator, shape: tuple[int, ...]) -> Fl
 
 
 _IMAGE_NORMS = ("img_emb.proj.0", "img_emb.proj.4")
-# Blocks add little to the residual stream, as in a trained model, so the output velocity is the
-# input noise until an adapter changes it.
+# Scale of the random weights, keyed by the end of a layer's name; 1 for other layers. The last
+# layers of attention and feed-forward have small weights, so that without an adapter, the model's
+# output is close to its input.
 _GAINS = {".o": 0.2, ".ffn.2": 0.2, "time_embedding.2": 0.1, "time_projection.1": 3.0}
 
 
 def _modulation(random: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     values = random.standard_normal(shape) * 0.02
     if shape[1] == 6:
-        values[:, [2, 5]] += 1.0  # open the gates of attention and feed-forward
+        values[:, [2, 5]] += 1.0  # gates of attention and feed-forward; 0 would close them
     return values.astype(np.float32)
 
 
 def _signal_basis(seed: str) -> Floats:
-    """Return an orthogonal [signal, (c, h, w) of a patch]; its +-1/8 are exact in bf16."""
+    """Return an orthogonal matrix from patches (c, h, w) to the signal's dimensions.
+
+    Its elements are 1/8 and -1/8, which bf16 stores exactly.
+    """
     random = _random(seed, "basis")
     matrix = np.ones((1, 1), np.float32)
     while len(matrix) < _SIGNAL_WIDTH:
@@ -150,7 +153,7 @@ def _patch_bias(random: np.random.Generator, shape: tuple[int, ...], basis: Floa
 def _head_weight(random: np.random.Generator, shape: tuple[int, ...], basis: Floats) -> Floats:
     del random
     values = np.zeros(shape, np.float32)
-    # The head's outputs are ordered (h, w, c), the patch embedding's inputs (c, h, w).
+    # The head orders its outputs (h, w, c), but the patch embedding orders its inputs (c, h, w).
     patch = basis.reshape(_SIGNAL_WIDTH, LATENT_CHANNELS, PATCH_AREA).transpose(2, 1, 0)
     values[:, :_SIGNAL_WIDTH] = _STREAM_SCALE * patch.reshape(_SIGNAL_WIDTH, _SIGNAL_WIDTH)
     return values
@@ -173,9 +176,10 @@ _SPECIAL: dict[str, _Make] = {
 
 
 def _vae_projection(seed: str) -> Floats:
-    """Return [latent channels, features] with orthonormal columns, times 2.
+    """Return the substitute VAE: a matrix [16 channels, 12 features].
 
-    Twelve features of pixels in -1..1 then give latents of about unit variance a channel.
+    Its columns are orthogonal and have the length 2, so that features between -1 and 1 give latents
+    of about unit variance.
     """
     random = _random(seed, "vae")
     columns, _ = np.linalg.qr(random.standard_normal((LATENT_CHANNELS, VAE_FEATURES)))
@@ -184,9 +188,8 @@ def _vae_projection(seed: str) -> Floats:
 
 def _speed_lora(seed: str, *, clip: bool) -> dict[str, Raw]:
     tensors: dict[str, Raw] = {}
-    for module in adapter_modules(clip=clip):
+    for module, (inputs, outputs) in adapter_widths(clip=clip).items():
         random = _random(seed, module)
-        inputs, outputs = module_widths(module)
         down = random.standard_normal((SPEED_LORA_RANK, inputs)) / np.sqrt(inputs)
         up = random.standard_normal((outputs, SPEED_LORA_RANK)) * _SPEED_LORA_STRENGTH
         prefix = f"diffusion_model.{module}"
@@ -195,15 +198,3 @@ def _speed_lora(seed: str, *, clip: bool) -> dict[str, Raw]:
         alpha = np.array(SPEED_LORA_RANK, np.float32)
         tensors[f"{prefix}.alpha"] = tensor_file.encode(alpha, "I64")
     return tensors
-
-
-def _write_torch_file(target: Path, content: dict[str, str]) -> None:
-    # The container format of torch.save, for content without tensors.
-    members = {
-        "data.pkl": pickle.dumps(content, protocol=2),
-        "byteorder": b"little",
-        "version": b"3\n",
-    }
-    with atomic_file(target) as stream, zipfile.ZipFile(stream, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(zipfile.ZipInfo(f"archive/{name}", _ZIP_DATE), data)

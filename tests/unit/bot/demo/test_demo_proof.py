@@ -1,4 +1,4 @@
-"""The demonstration's checks fail when what it claims is not so."""
+"""The demo's checks fail if a result is wrong."""
 
 from pathlib import Path
 
@@ -24,11 +24,11 @@ def metrics(first: float, last: float, steps: int = 100) -> list[Metric]:
     return [Metric(step=n, loss=x, learning_rate=1e-4) for n, x in enumerate(losses, start=1)]
 
 
-def test_the_fall_is_that_of_the_first_and_last_tenth() -> None:
+def test_the_fall_compares_the_first_and_the_last_tenth() -> None:
     assert loss_fall(metrics(1.0, 0.75)).share == pytest.approx(0.25)
 
 
-def test_too_small_a_fall_is_an_error() -> None:
+def test_a_loss_that_falls_too_little_is_an_error() -> None:
     require_learning("run", "main", metrics(1.0, 0.79), 100)
     with pytest.raises(DemoError, match="fell by 19%"):
         require_learning("run", "main", metrics(1.0, 0.81), 100)
@@ -54,7 +54,7 @@ def test_an_expert_without_a_full_merge_is_an_error() -> None:
         require_merges(run, {"merge-low": whole})
 
 
-def test_seeds_must_decide_the_bytes(tmp_path: Path) -> None:
+def test_the_seed_must_decide_the_bytes(tmp_path: Path) -> None:
     files = [tmp_path / name for name in "abc"]
     for path, data in zip(files, (b"1", b"1", b"2"), strict=True):
         path.write_bytes(data)
@@ -67,15 +67,15 @@ def test_seeds_must_decide_the_bytes(tmp_path: Path) -> None:
         require_seeds_decide((first, second), first)
 
 
-def test_a_file_that_is_no_adapter_of_the_model_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_adapter_of_the_model_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "base.safetensors"
     write_weights(path, role="dit", seed="x")
 
-    with pytest.raises(AdapterError, match="foreign key"):
+    with pytest.raises(AdapterError, match="is not a LoRA"):
         require_whole_adapters(spec("wan21-t2v-14b"), [path])
 
 
-def test_a_checkpoint_that_does_not_say_what_it_is_is_an_error(tmp_path: Path) -> None:
+def test_a_checkpoint_without_metadata_is_an_error(tmp_path: Path) -> None:
     found = tensors(widths("wan21-t2v-14b"))
     silent = write_adapter(tmp_path / "a.safetensors", found)
     saying = {"lorabot.task": "t2v-14B", "lorabot.expert": "main"}

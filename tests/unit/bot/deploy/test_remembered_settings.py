@@ -1,10 +1,10 @@
-"""What a deployment is told: named now, kept from before, or back at its default."""
+"""The settings of a deployment: set now, kept from before, or reset to their defaults."""
 
 from pathlib import Path
 
 import pytest
 
-from bot.deploy.remembered_settings import RememberedSettings, keep_told, read_told
+from bot.deploy.remembered_settings import RememberedSettings, last_deploy
 from bot.settings import Settings
 from storage.local.store import FolderStore
 from training import store_keys
@@ -13,44 +13,43 @@ from training.errors import RequestError
 BEFORE = {"LORABOT_ENGINE": "rehearsal", "LORABOT_TEAM_ROLE": "team", "LORABOT_GPU_STAGES": "2"}
 
 
-def test_what_is_not_named_stays_and_what_is_set_to_nothing_goes() -> None:
+def test_unset_variables_stay_and_empty_ones_are_reset() -> None:
     environment = {"LORABOT_TEAM_ROLE": "", "LORABOT_GPU_STAGES": "3", "HOME": "/root"}
 
-    told = RememberedSettings.merge(environment, BEFORE)
+    settings = RememberedSettings.merge(environment, BEFORE)
 
-    assert told.variables == {"LORABOT_ENGINE": "rehearsal", "LORABOT_GPU_STAGES": "3"}
-    deployment = told.deployment("team")
+    assert settings.variables == {"LORABOT_ENGINE": "rehearsal", "LORABOT_GPU_STAGES": "3"}
+    deployment = settings.deployment("team")
     assert (deployment.name, deployment.engine, deployment.gpu_stages) == ("team", "rehearsal", 3)
-    assert told.lines() == [
+    assert settings.lines() == [
         "LORABOT_GPU_STAGES changes from 2 to 3.",
         "LORABOT_TEAM_ROLE changes from team to its default.",
-        "Kept from the last deploy: LORABOT_ENGINE=rehearsal. Set one to nothing to reset it.",
+        "Kept from the last deploy: LORABOT_ENGINE=rehearsal. An empty value resets a variable.",
     ]
 
 
-def test_the_first_time_nothing_is_told_and_all_has_its_default() -> None:
-    told = RememberedSettings.merge({}, {})
+def test_the_first_deploy_reports_nothing_and_uses_the_defaults() -> None:
+    settings = RememberedSettings.merge({}, {})
 
-    assert told.lines() == []
-    assert told.deployment("team").engine == Settings.model_fields["engine"].default
+    assert settings.lines() == []
+    assert settings.deployment("team").engine == Settings.model_fields["engine"].default
 
 
-def test_no_secret_and_nothing_of_the_machine_is_kept() -> None:
+def test_secrets_and_settings_of_the_machine_are_not_remembered() -> None:
     names = ("LORABOT_DISCORD_TOKEN", "HF_TOKEN", "LORABOT_HOME", "LORABOT_MUSUBI_DIR")
 
-    assert (
-        RememberedSettings.merge(dict.fromkeys(names, "x"), dict.fromkeys(names, "y")).variables
-        == {}
-    )
+    merged = RememberedSettings.merge(dict.fromkeys(names, "x"), dict.fromkeys(names, "y"))
+
+    assert merged.variables == {}
 
 
-def test_what_was_told_is_read_back_and_a_damaged_record_is_said(tmp_path: Path) -> None:
+def test_the_last_deploy_is_read_back_and_a_damaged_record_is_reported(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
-    first = read_told(store)
-    keep_told(store, RememberedSettings.merge(BEFORE, {}))
+    first = last_deploy(store)
+    RememberedSettings.merge(BEFORE, {}).save(store)
 
     assert first == {}
-    assert read_told(store) == BEFORE
+    assert last_deploy(store) == BEFORE
     store.write(store_keys.DEPLOYMENT, b"{")
     with pytest.raises(RequestError, match="is damaged"):
-        read_told(store)
+        last_deploy(store)

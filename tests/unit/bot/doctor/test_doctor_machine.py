@@ -12,15 +12,18 @@ import pytest
 from bot.doctor import machine
 from bot.doctor.finding import CheckResult
 from bot.doctor.machine import machine_findings
+from bot.hosting.local import LocalInstallation
 from bot.settings import Settings
+from training import store_keys
 from training.deployment.image_pins import PACKAGES
 from training.musubi.launcher.hooks import MUSUBI_COMMIT
+from training.registry.trash import Trash
 
 GIB = 1 << 30
 
 
 class Usage(NamedTuple):
-    """What a disk has, in bytes."""
+    """The bytes of a disk."""
 
     total: int
     used: int
@@ -36,7 +39,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home" / "of" / "it")
 
 
-def test_this_environment_is_fine_and_nothing_is_made(settings: Settings) -> None:
+def test_this_environment_passes_and_nothing_is_created(settings: Settings) -> None:
     found = look(settings)
 
     assert {found[check].status for check in ("Python", "packages", "home folder")} == {"fine"}
@@ -57,7 +60,7 @@ def test_a_package_of_another_version_is_named_with_the_command(
     assert packages.fix == f"pip install '{pin}'"
 
 
-def test_versions_that_differ_from_the_containers_are_told(
+def test_versions_that_differ_from_the_containers_are_reported(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _install(monkeypatch, numpy="2.0.0")
@@ -75,13 +78,24 @@ def test_a_home_that_cannot_be_written_to_is_refused() -> None:
     assert "LORABOT_HOME" in found["home folder"].fix
 
 
-def test_a_full_disk_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     _free(monkeypatch, GIB)
 
     disk = look(settings)["disk"]
 
     assert disk.status == "failed"
     assert "1.0 GiB free" in disk.text
+
+
+def test_what_was_removed_is_counted_with_the_command_that_deletes_it(tmp_path: Path) -> None:
+    local = LocalInstallation(Settings(home=tmp_path))
+    local.runtime.store.write(f"{store_keys.lora('7', 'old')}/file", bytes(3000))
+    Trash(local.runtime.store).put("7", "checkpoints", ["old"], by="1")
+
+    disk = look(Settings(home=tmp_path))["disk"]
+
+    assert "Removed items take up 2.9 KiB" in disk.text
+    assert "lorabot trash --empty --server 7" in disk.text
 
 
 def test_real_training_needs_room_for_weights(
@@ -94,14 +108,14 @@ def test_real_training_needs_room_for_weights(
     assert look(real)["disk"].status == "failed"
 
 
-def test_a_folder_that_is_no_checkout_is_told(settings: Settings, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_checkout_is_reported(settings: Settings, tmp_path: Path) -> None:
     found = look(settings.model_copy(update={"musubi_dir": tmp_path}))
 
     assert "not a musubi-tuner checkout" in found["musubi-tuner"].text
     assert found["GPU"].status == "not checked"
 
 
-def test_a_checkout_at_another_commit_is_told_with_the_command(
+def test_a_checkout_at_another_commit_is_reported_with_the_command(
     settings: Settings, tmp_path: Path
 ) -> None:
     script = _checkout(tmp_path)
@@ -123,7 +137,7 @@ def test_a_checkout_at_another_commit_is_told_with_the_command(
         ({"torch": "2.9.1", "gpu": None}, "failed", "torch 2.9.1 sees no GPU"),
     ],
 )
-def test_the_gpu_is_what_the_trainers_own_interpreter_sees(
+def test_the_gpu_is_the_one_that_the_trainers_interpreter_sees(
     settings: Settings, tmp_path: Path, answer: dict[str, str], status: str, text: str
 ) -> None:
     script = _checkout(tmp_path)
@@ -146,7 +160,7 @@ def test_an_interpreter_without_torch_says_so(settings: Settings, tmp_path: Path
 
 
 def _install(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
-    """Let packages be installed in other versions."""
+    """Pretend that packages are installed in other versions."""
     real = metadata.version
 
     def version(name: str) -> str:
@@ -156,7 +170,7 @@ def _install(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
 
 
 def _free(monkeypatch: pytest.MonkeyPatch, free_bytes: int) -> None:
-    """Let every disk have so much room."""
+    """Pretend that every disk has this much free space."""
 
     def disk_usage(_path: Path) -> Usage:
         return Usage(100 * GIB, 100 * GIB - free_bytes, free_bytes)
@@ -165,7 +179,7 @@ def _free(monkeypatch: pytest.MonkeyPatch, free_bytes: int) -> None:
 
 
 def _checkout(folder: Path) -> Path:
-    """Make what looks like a checkout and return its interpreter, to be written."""
+    """Create a fake checkout and return the path for its interpreter."""
     (folder / "src/musubi_tuner").mkdir(parents=True)
     (folder / "src/musubi_tuner/wan_train_network.py").touch()
     (folder / ".venv/bin").mkdir(parents=True)

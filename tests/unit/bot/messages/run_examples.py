@@ -1,9 +1,10 @@
-"""Runs as the texts meet them: folded from real events."""
+"""Runs for tests of messages, folded from real events."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from training.catalogue.models import find_model
+from training.estimates.prices import PriceList
 from training.pipeline.run_view import Progress, RunView, stage_keys
 from training.runs import events as ev
 from training.runs.events import Event
@@ -25,7 +26,7 @@ def a_spec(
     continues: str | None = None,
 ) -> RunSpec:
     request = TrainRequest(model=model, dataset="annika", settings=settings or {})
-    _, experts = resolve_experts(request)
+    experts = resolve_experts(request, find_model(model))
     return RunSpec(
         name=f"annika-{model}",
         guild="42",
@@ -46,12 +47,14 @@ def a_view(
     *events: Event,
     progress: Mapping[StageKey, Progress] | None = None,
     positions: Mapping[StageKey, int] | None = None,
+    prices: PriceList | None = None,
 ) -> RunView:
     return RunView(
         run=fold(spec, events),
         keys=stage_keys(spec),
         progress=progress or {},
         positions=positions or {},
+        prices=prices,
     )
 
 
@@ -61,8 +64,8 @@ def submitted(key: StageKey, attempt: int = 1) -> Event:
     )
 
 
-def started(key: StageKey, attempt: int = 1) -> Event:
-    return ev.StageEvent(at=START, key=key, attempt=attempt, body=ev.StageStarted())
+def started(key: StageKey, attempt: int = 1, gpu: str | None = None) -> Event:
+    return ev.StageEvent(at=START, key=key, attempt=attempt, body=ev.StageStarted(gpu=gpu))
 
 
 def stopped(key: StageKey, attempt: int = 1) -> Event:

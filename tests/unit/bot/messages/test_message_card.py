@@ -1,4 +1,4 @@
-"""Cards and markdown: no content breaks Discord's limits or is cut inside its marks."""
+"""Cards and markdown: no content breaks Discord's limits or is cut inside its markup."""
 
 import re
 
@@ -26,7 +26,7 @@ MARKED = st.lists(
 
 @settings(deadline=None)
 @given(title=TEXTS, description=TEXTS, fields=FIELDS, footer=TEXTS)
-def test_card_keeps_every_limit_whatever_it_is_given(
+def test_a_card_keeps_every_limit_for_any_content(
     title: str, description: str, fields: tuple[Field, ...], footer: str
 ) -> None:
     card = Card(title=title, description=description, fields=fields, footer=footer)
@@ -71,7 +71,7 @@ def test_cut_ends_between_marks(text: str, limit: int) -> None:
     assert not re.search(r"[*`\[\]()\\]", rest)
 
 
-def test_cut_splits_a_word_only_where_nothing_else_would_be_left() -> None:
+def test_cut_splits_a_word_only_if_nothing_else_would_be_left() -> None:
     assert cut("a very long sentence", 12) == "a very long…"
     assert cut("x" * 30, 10) == "x" * 9 + "…"
 

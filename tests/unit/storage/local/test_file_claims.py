@@ -1,4 +1,4 @@
-"""Claims as files: between processes, and what becomes of old ones."""
+"""Claims as files: between processes, and when they expire."""
 
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -38,11 +38,11 @@ def test_claims_older_than_a_day_are_forgotten_and_younger_ones_kept(tmp_path: P
     assert claims.claim("old")
 
 
-def test_old_claims_are_looked_for_now_and_then_only(tmp_path: Path) -> None:
+def test_old_claims_are_pruned_only_now_and_then(tmp_path: Path) -> None:
     now = 1_000_000.0
     claims = FileClaims(tmp_path, clock=lambda: now)
     now += KEPT_SECONDS
-    claims.claim("first")  # looks
+    claims.claim("first")  # prunes
     (tmp_path / "stale").touch()
     os.utime(tmp_path / "stale", (0, 0))
 
@@ -56,7 +56,7 @@ def test_old_claims_are_looked_for_now_and_then_only(tmp_path: Path) -> None:
     assert not (tmp_path / "stale").exists()
 
 
-def test_a_folder_that_is_gone_is_an_error_and_no_claim(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error_and_not_a_claim(tmp_path: Path) -> None:
     claims = FileClaims(tmp_path / "claims")
     (tmp_path / "claims").rmdir()
 

@@ -1,4 +1,4 @@
-"""What a process remembers of the files that it has read."""
+"""A process's cache of the files that it has read."""
 
 from storage.modal.file_cache import KnownFiles
 
@@ -12,7 +12,7 @@ def test_a_file_is_known_until_it_is_forgotten() -> None:
     assert known.get("runs/a/spec.json") is None
 
 
-def test_a_folder_is_forgotten_with_all_below_and_nothing_beside() -> None:
+def test_forgetting_a_folder_forgets_only_the_files_below() -> None:
     known = KnownFiles()
     for key in ("runs/a/spec.json", "runs/a/events/x", "runs/ab/spec.json"):
         known.put(key, b"1")
@@ -24,7 +24,7 @@ def test_a_folder_is_forgotten_with_all_below_and_nothing_beside() -> None:
     assert known.get("runs/ab/spec.json") == b"1"
 
 
-def test_what_was_not_asked_for_the_longest_goes_first() -> None:
+def test_the_least_recently_used_file_is_dropped_first() -> None:
     known = KnownFiles(kept_bytes=10)
     known.put("a", b"12345")
     known.put("b", b"12345")
@@ -35,7 +35,7 @@ def test_what_was_not_asked_for_the_longest_goes_first() -> None:
     assert [known.get(key) is not None for key in ("a", "b", "c")] == [True, False, True]
 
 
-def test_a_file_that_grew_takes_the_place_of_what_was_known() -> None:
+def test_a_grown_file_replaces_the_known_one() -> None:
     known = KnownFiles(kept_bytes=10)
     for size in range(1, 9):
         known.put("a", b"x" * size)
@@ -45,7 +45,7 @@ def test_a_file_that_grew_takes_the_place_of_what_was_known() -> None:
     assert known.get("b") == b"xx"
 
 
-def test_a_file_larger_than_all_that_is_kept_is_not_known() -> None:
+def test_a_file_larger_than_the_cache_is_not_kept() -> None:
     known = KnownFiles(kept_bytes=10)
 
     known.put("a", b"x" * 11)

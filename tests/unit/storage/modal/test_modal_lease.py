@@ -1,4 +1,4 @@
-"""What leases in a shared Dict leave behind, and what they make of entries that are amiss."""
+"""Which keys leases leave in a shared Dict, and how they handle damaged or missing ones."""
 
 from collections.abc import Callable
 
@@ -64,16 +64,16 @@ def take_turns(leases: ModalLeases, clock: Clock, *, times: int, every: float) -
         clock.now += every
 
 
-def test_generations_that_were_followed_long_ago_are_removed(
+def test_generations_superseded_long_ago_are_removed(
     leases: ModalLeases, entries: MemoryDict, clock: Clock
 ) -> None:
     take_turns(leases, clock, times=500, every=60)
 
-    # Two generations a minute for the time that they are kept, and what is swept at once.
+    # Two generations a minute for as long as they are kept, plus those swept at once.
     assert len(entries.values) < 2 * KEPT_SECONDS / 60 + 20
 
 
-def test_generations_that_somebody_may_still_be_looking_at_stay(
+def test_generations_that_somebody_may_still_read_stay(
     leases: ModalLeases, entries: MemoryDict, clock: Clock
 ) -> None:
     take_turns(leases, clock, times=50, every=KEPT_SECONDS / 100)
@@ -94,7 +94,7 @@ def test_a_hint_that_lags_behind_is_followed(leases: ModalLeases, entries: Memor
     assert leases.acquire("run", holder="c", attempt=2) is None
 
 
-def test_a_hint_whose_generation_was_removed_is_seen_through(
+def test_a_hint_to_a_removed_generation_is_ignored(
     leases: ModalLeases, entries: MemoryDict, clock: Clock
 ) -> None:
     leases.acquire("run", holder="a")
@@ -110,7 +110,7 @@ def test_a_hint_whose_generation_was_removed_is_seen_through(
     assert leases.renew(held)
 
 
-def test_a_lease_that_vanished_untouched_is_free(leases: ModalLeases, entries: MemoryDict) -> None:
+def test_a_lease_whose_keys_have_expired_is_free(leases: ModalLeases, entries: MemoryDict) -> None:
     old = leases.acquire("run", holder="a")
     assert old is not None
     entries.pop("lease/1/run")
@@ -120,7 +120,7 @@ def test_a_lease_that_vanished_untouched_is_free(leases: ModalLeases, entries: M
     assert not leases.renew(old)
 
 
-def test_a_generation_that_cannot_be_read_is_nobodys(
+def test_an_unreadable_generation_has_no_holder(
     leases: ModalLeases, entries: MemoryDict, caplog: pytest.LogCaptureFixture
 ) -> None:
     old = leases.acquire("run", holder="a")
@@ -142,7 +142,7 @@ def test_leases_with_numbers_in_their_names_are_leases_of_their_own(
     assert leases.acquire("run", holder="c") is None
 
 
-def test_who_slept_until_the_generations_were_gone_gets_nothing(
+def test_a_client_that_slept_past_the_sweep_gets_no_lease(
     entries: MemoryDict, leases: ModalLeases, clock: Clock
 ) -> None:
     take_turns(leases, clock, times=1, every=0)
@@ -154,7 +154,9 @@ def test_who_slept_until_the_generations_were_gone_gets_nothing(
     sleeper = ModalLeases(InterruptedDict(entries.values, meanwhile), seconds=10, clock=clock)
 
     assert sleeper.acquire("run", holder="sleeper") is None
-    assert "sleeper" in entries.values["lease/3/run"]  # it did create what was long removed
+    assert (
+        "sleeper" in entries.values["lease/3/run"]
+    )  # it did create a key that was removed long ago
 
 
 def test_a_creation_whose_answer_was_lost_counts(clock: Clock) -> None:

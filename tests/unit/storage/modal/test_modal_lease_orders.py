@@ -1,4 +1,4 @@
-"""Leases in a shared Dict, in every order of the single operations of two clients and a clock."""
+"""Leases in a shared Dict, in every order of the operations of two clients and a clock."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -41,7 +41,7 @@ class Said:
 
 
 class Actor:
-    """One client; it notes what it was told, so that the test can judge it."""
+    """One client, which records its answers so that the test can check them."""
 
     def __init__(self, steps: Steps, leases: Leases) -> None:
         self._steps, self._leases = steps, leases
@@ -94,12 +94,12 @@ def owner_in(values: tuple[tuple[str, str], ...], now: float) -> Grant | None:
 
 
 def owner(state: State) -> Grant | None:
-    """Return whose grant a renewal would confirm now; never that of two."""
+    """Return the grant that a renewal would confirm now; fail if there are two."""
     return owner_in(state.values, state.now)
 
 
 def believers(state: State, revoked: Sequence[Grant]) -> list[Grant]:
-    """Return the grants that clients count on: confirmed less than the lease's time ago."""
+    """Return the grants that clients rely on, which were confirmed within the lease's lifetime."""
     last = [notes[-1] for notes in state.notes if notes]
     told = [said for said in last if isinstance(said, Said) and said.is_held]
     counted_on = (said.grant for said in told if state.now < said.asked_at + SECONDS)
@@ -142,7 +142,7 @@ def held_by_a() -> State:
     return run_alone(acting(lambda a: a.acquire(A)))
 
 
-def test_two_who_take_a_new_lease() -> None:
+def test_two_clients_take_a_new_lease() -> None:
     takes_and_renews = acting(lambda a: a.acquire(A) and a.renew(A))
     takes = acting(lambda b: b.acquire(B))
 
@@ -156,7 +156,7 @@ def test_an_owner_that_renews_around_the_expiry_while_another_takes() -> None:
     assert explore([renews, takes, passing(8.0, 3.0)], held_by_a()) > 1000
 
 
-def test_two_who_take_an_expired_lease() -> None:
+def test_two_clients_take_an_expired_lease() -> None:
     takes_and_renews = acting(lambda a: a.acquire(C) and a.renew(C))
     takes = acting(lambda b: b.acquire(B))
 
@@ -184,7 +184,7 @@ def test_a_revocation_while_the_owner_renews() -> None:
     assert explore([renews, replaces], held_by_a(), revoked=[A]) > 100
 
 
-def test_two_who_revoke_a_dead_attempt_and_take_over() -> None:
+def test_two_clients_revoke_a_dead_attempt_and_take_over() -> None:
     replaces = acting(lambda a: (a.revoke(1), a.acquire(A2)))
     replaces_too = acting(lambda b: (b.revoke(1), b.acquire(B2)))
 
@@ -223,7 +223,7 @@ def test_three_clients_and_time_in_any_order(
             state, seen = after, watch(state, after, index, seen)
 
 
-def test_a_dict_that_creates_a_key_twice_is_found_out() -> None:
+def test_a_dict_that_creates_a_key_twice_is_detected() -> None:
     def taking(own: Grant) -> Client:
         def client(steps: Steps) -> None:
             steps.creates_once = False

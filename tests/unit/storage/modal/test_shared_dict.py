@@ -36,7 +36,7 @@ def test_a_call_is_tried_again_while_modal_does_not_answer() -> None:
     assert entries.asked == 2
 
 
-def test_patience_ends() -> None:
+def test_retries_end_with_the_patience() -> None:
     entries = FailingDict(modal.exception.ConnectionError("away"))
 
     with pytest.raises(ConnectionError, match=r"did not answer.*away"):
@@ -57,7 +57,7 @@ def test_a_refused_token_is_not_tried_again() -> None:
 def test_a_removed_dict_is_named_with_what_to_do() -> None:
     entries = FailingDict(modal.exception.NotFoundError("no Dict"))
 
-    with pytest.raises(FileNotFoundError, match="Restart"):
+    with pytest.raises(FileNotFoundError, match="a restart creates it again"):
         shared(entries, patience_seconds=5).contains("key")
 
 

@@ -10,7 +10,7 @@ from training.errors import NotFoundError
 ALL = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 
 
-def test_there_are_the_eight_models_of_the_guide() -> None:
+def test_the_catalogue_has_the_eight_models_of_the_guide() -> None:
     assert [model.name for model in MODELS] == [
         "wan21-t2v-14b",
         "wan21-t2v-1-3b",
@@ -83,7 +83,7 @@ def test_lightning_is_of_the_same_kind_as_its_model() -> None:
             assert file.file.endswith(f"{name}_noise_model.safetensors")
 
 
-def test_an_unknown_model_is_answered_with_all_names() -> None:
+def test_an_unknown_model_is_refused_with_all_names() -> None:
     with pytest.raises(NotFoundError) as caught:
         find_model("wan23")
 

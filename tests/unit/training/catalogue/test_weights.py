@@ -1,4 +1,4 @@
-"""The files of every model, compared with a list that was written by hand."""
+"""The files of every model, compared with a list written by hand."""
 
 import re
 
@@ -49,7 +49,7 @@ def files(model: Model) -> list[WeightFile]:
 
 
 @ALL
-def test_a_model_is_made_of_exactly_the_files_of_the_list(model: Model) -> None:
+def test_a_model_has_exactly_the_listed_files(model: Model) -> None:
     assert sorted(f"{weight.repo}/{weight.file}" for weight in files(model)) == sorted(
         FILES[model.name]
     )
@@ -64,7 +64,7 @@ def test_every_file_is_pinned_to_a_commit(model: Model) -> None:
 
 
 @ALL
-def test_the_tokenizers_are_those_that_musubi_asks_for(model: Model) -> None:
+def test_the_tokenizers_are_those_that_musubi_loads(model: Model) -> None:
     wanted = T5_TOKENIZER + (CLIP_TOKENIZER if model.task == "i2v-14B" else ())
 
     assert model.tokenizers == wanted

@@ -1,4 +1,4 @@
-"""A run's workflow is one that ComfyUI loads: every link, value and file name is checked."""
+"""ComfyUI can load a run's workflow: every link, value and file name is checked."""
 
 from pathlib import PurePosixPath
 from typing import Any
@@ -48,7 +48,7 @@ def of_type(found: Saved, kind: str) -> list[Saved]:
 
 
 def values(node: Saved) -> dict[str, Any]:
-    """Return a node's values by the names of its widgets, as ComfyUI hands them out."""
+    """Return a node's values by the names of its widgets, as ComfyUI assigns them."""
     given = iter(node["widgets_values"])
     named: dict[str, Any] = {}
     for entry in node_table()[node["type"]]["inputs"]:
@@ -70,7 +70,7 @@ def source(found: Saved, node: Saved, name: str) -> Saved:
 
 
 def chain(found: Saved, sampler: Saved) -> list[Saved]:
-    """Return what a sampler's model passes through, from the loader on."""
+    """Return the nodes that a sampler's model passes through, from the loader on."""
     nodes = [source(found, sampler, "model")]
     while nodes[0]["type"] != "UNETLoader":
         nodes.insert(0, source(found, nodes[0], "model"))
@@ -96,7 +96,7 @@ def test_every_link_joins_an_output_to_an_input_of_its_type(model: Model) -> Non
 
 
 @ALL
-def test_every_input_is_given_and_every_value_is_one_that_comfyui_takes(model: Model) -> None:
+def test_every_input_is_set_and_every_value_is_valid_for_comfyui(model: Model) -> None:
     for node in workflow(model.name)["nodes"]:
         inputs = node_table()[node["type"]]["inputs"]
         linked = {entry["name"] for entry in node["inputs"]}
@@ -216,7 +216,7 @@ def test_an_expert_that_was_not_trained_is_sampled_without_a_trained_lora(model:
     (note,) = of_type(found, "MarkdownNote")
     first, second = of_type(found, "KSamplerAdvanced")
 
-    assert "No LoRA of the low expert" in note["widgets_values"][0]
+    assert "no LoRA for the low expert" in note["widgets_values"][0]
     high, low = (
         [values(n)["lora_name"] for n in chain(found, s) if n["type"] == "LoraLoaderModelOnly"]
         for s in (first, second)
@@ -227,7 +227,7 @@ def test_an_expert_that_was_not_trained_is_sampled_without_a_trained_lora(model:
     assert not lightning or low[0].endswith("low_noise_model.safetensors")
 
 
-def test_own_lightning_settings_are_those_of_the_workflow() -> None:
+def test_the_workflow_has_the_runs_lightning_settings() -> None:
     address = "https://huggingface.co/some/one/resolve/refs%2Fpr%2F3/a%20b.safetensors"
     found = workflow("wan22-i2v-lightning", lightning_strength="0.5", lightning_file=address)
     lora = of_type(found, "LoraLoaderModelOnly")[0]
@@ -262,7 +262,7 @@ def test_a_rehearsals_workflow_says_that_its_lora_cannot_be_used() -> None:
         ),
     ],
 )
-def test_what_comfyui_would_refuse_is_not_built(
+def test_a_node_that_comfyui_would_reject_is_not_built(
     kind: str, given: dict[str, Any], said: str
 ) -> None:
     with pytest.raises((ValueError, TypeError, KeyError), match=said):

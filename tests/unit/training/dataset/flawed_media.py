@@ -10,10 +10,12 @@ from pathlib import Path
 import av
 import numpy as np
 from av.audio.stream import AudioStream
+from av.stream import Disposition
 from av.video.stream import VideoStream
-from PIL import Image, ImageCms, ImageFilter, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from tests import media
+from tests.icc import P3_XYZ, rgb_profile, srgb_curve
 from tests.media import ClipFormat, Pixels, encode_clip, image_bytes, pan, picture, png
 
 Files = Mapping[str, bytes | str]
@@ -59,7 +61,7 @@ def cut_off(seed: int) -> Files:
 
 
 def with_hole(seed: int) -> Files:
-    """A clip whose frame list is whole and whose pictures are not, as after a bad disk."""
+    """A clip with an intact frame list but damaged pictures, as after a bad disk."""
     options = (("crf", "20"), ("preset", "ultrafast"), ("g", "8"))
     content = encode_clip(walk(seed=seed), stored=ClipFormat(options=options))
     third = len(content) // 3
@@ -73,12 +75,7 @@ def on_its_side(seed: int) -> Files:
 
 
 def wide_profile(seed: int) -> Files:
-    """An image with an RGB profile that does not call itself sRGB."""
-    srgb = ImageCms.createProfile("sRGB")  # type: ignore[reportUnknownVariableType]
-    profile = ImageCms.ImageCmsProfile(srgb).tobytes()  # type: ignore[reportUnknownArgumentType]
-    name, other = "sRGB built-in".encode("utf-16-be"), "Wide RGB test".encode("utf-16-be")
-    assert name in profile
-    return saved(seed, "PNG", "x.png", icc_profile=profile.replace(name, other))
+    return saved(seed, "PNG", "x.png", icc_profile=rgb_profile("P3", P3_XYZ, srgb_curve()))
 
 
 def see_through(seed: int) -> Files:
@@ -128,7 +125,7 @@ def lying(seed: int) -> Files:
 
 
 def turned(content: bytes, matrix: tuple[int, int, int, int] = (0, 1, -1, 0)) -> bytes:
-    """Ask for a quarter turn clockwise, or as told, in the MP4's display matrix."""
+    """Set the MP4's display matrix, by default to a quarter turn clockwise."""
     track = content.index(b"tkhd") + 4 + 40
     a, b, c, d = ((0x10000 * part).to_bytes(4, "big", signed=True) for part in matrix)
     zero, one = bytes(4), (0x40000000).to_bytes(4, "big")
@@ -136,7 +133,7 @@ def turned(content: bytes, matrix: tuple[int, int, int, int] = (0, 1, -1, 0)) ->
 
 
 def cut_without_encoding(content: bytes, frames: int) -> bytes:
-    """Have players skip the first frames: what editors write that only copy."""
+    """Let players skip the first frames, as editors do that cut without encoding."""
     source, buffer = av.open(io.BytesIO(content), "r"), io.BytesIO()
     with source, av.open(buffer, "w", format="mp4") as target:
         stream = source.streams.video[0]
@@ -152,7 +149,7 @@ def cut_without_encoding(content: bytes, frames: int) -> bytes:
 
 
 def layered(frames: list[Pixels], opacity: int) -> bytes:
-    """A MOV with an alpha channel; all but the left half is as opaque as told."""
+    """A MOV with an alpha channel; all but the left half has the given opacity."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mov") as container:
         stream = container.add_stream("png", rate=16, options={"compression_level": "1"})
@@ -171,6 +168,17 @@ def layered(frames: list[Pixels], opacity: int) -> bytes:
 def uneven(seed: int) -> Files:
     times = [Fraction(index, 30) + Fraction(index % 3, 90) for index in range(42)]
     return clip(encode_clip(walk(42, seed=seed), times=times))
+
+
+def paused(seed: int) -> Files:
+    times = [Fraction(index, 16) + 60 * (index > 9) for index in range(21)]
+    return clip(encode_clip(walk(seed=seed), times=times))
+
+
+def frozen(seed: int) -> list[Pixels]:
+    """Return frames that stand still for 2.5 s in the middle."""
+    frames = walk(24, seed=seed)
+    return [*frames[:12], *frames[11:12] * 41, *frames[12:]]
 
 
 def barred(seed: int) -> list[Pixels]:
@@ -260,3 +268,50 @@ def opaque(seed: int) -> Files:
 def coded(seed: int, parameters: str) -> Files:
     options = (("x264-params", parameters), ("preset", "ultrafast"))
     return stored(walk(seed=seed), options=options)
+
+
+def woven(seed: int, frames: int = 21) -> list[Pixels]:
+    """Return pictures whose odd lines were taken half a frame later."""
+    moments = walk(2 * frames, seed=seed)
+    pictures: list[Pixels] = []
+    for first, second in zip(moments[::2], moments[1::2], strict=True):
+        picture = first.copy()
+        picture[1::2] = second[1::2]
+        pictures.append(picture)
+    return pictures
+
+
+def fields(seed: int, order: str = "tff", frames: int = 21) -> bytes:
+    """Return an interlaced clip."""
+    options = (("crf", "16"), ("preset", "ultrafast"), ("x264-params", f"{order}=1"))
+    return encode_clip(woven(seed, frames), stored=ClipFormat(options=options))
+
+
+def tracks(*pictures: list[Pixels], default: int | None = None) -> bytes:
+    """Return an MP4 with a video track for each list; `default` numbers the one marked so."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        streams: list[VideoStream] = []
+        for number, (picture, *_) in enumerate(pictures):
+            stream = container.add_stream("libx264", rate=16, options={"preset": "ultrafast"})
+            assert isinstance(stream, VideoStream)
+            stream.height, stream.width = picture.shape[:2]
+            stream.pix_fmt = "yuv420p"
+            stream.disposition = Disposition.default if number == default else Disposition(0)
+            context = stream.codec_context
+            context.colorspace, context.color_range = 6, 1
+            context.color_primaries = context.color_trc = 1
+            streams.append(stream)
+        for index, moment in enumerate(zip(*pictures, strict=True)):
+            for stream, picture in zip(streams, moment, strict=True):
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+                frame.pts, frame.time_base = index, Fraction(1, 16)
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def joined(*parts: list[Pixels]) -> bytes:
+    """Return recordings that are joined without encoding: the clock restarts in each."""
+    return b"".join(encode_clip(part, stored=MPEG_TS) for part in parts)

@@ -129,11 +129,11 @@ def test_a_stray_file_beside_clips_of_another_rate_is_noticed(
     repair(archive, as_original(inspected), tmp_path / "set")
     (tmp_path / "set/videos-24fps/stray.mp4").write_bytes(b"x")
 
-    with pytest.raises(DatasetError, match="does not belong"):
+    with pytest.raises(DatasetError, match="is not part of it"):
         verify_manifest(tmp_path / "set")
 
 
-def test_it_is_another_version_and_promises_no_repair(inspected: Report) -> None:
+def test_a_set_used_as_uploaded_is_another_version_without_repairs(inspected: Report) -> None:
     original = as_original(inspected)
 
     assert original.version != inspected.version
@@ -148,9 +148,10 @@ def test_it_is_another_version_and_promises_no_repair(inspected: Report) -> None
 @pytest.mark.parametrize(
     "code",
     ["rotated", "non-square-pixels", "variable-fps", "low-fps", "wrong-extension",
-     "converted-type", "alpha-channel", "opaque-alpha"],
+     "converted-type", "alpha-channel", "opaque-alpha", "interlaced", "sixteen-bit",
+     "colour-profile", "several-streams"],
 )  # fmt: skip
-def test_what_the_trainer_would_read_wrongly_must_be_repaired(code: str) -> None:
+def test_files_that_the_trainer_would_misread_must_be_repaired(code: str) -> None:
     inspected = report(clip(48)).model_copy(update={"findings": (found(code),)})
 
     assert "a.mp4" in (why_not_original(inspected) or "")
@@ -158,7 +159,16 @@ def test_what_the_trainer_would_read_wrongly_must_be_repaired(code: str) -> None
         as_original(inspected)
 
 
-def test_an_error_stands_against_it() -> None:
+def test_wide_colours_are_still_converted_because_the_trainer_reads_clips_by_their_tags() -> None:
+    inspected = report(clip(48)).model_copy(update={"findings": (found("wide-colours"),)})
+
+    (kept,) = as_original(inspected).findings
+
+    assert kept.repaired
+    assert kept.fix == "Repaired."
+
+
+def test_a_set_with_errors_cannot_be_used_as_uploaded() -> None:
     error = found("corrupt-clip").model_copy(update={"severity": "error"})
 
     assert why_not_original(report(clip(48)).model_copy(update={"findings": (error,)})) == "C."

@@ -1,4 +1,4 @@
-"""Everything that repair sets right, at once: what comes out is as the trainer wants it."""
+"""Everything that repair fixes, in one set: the result is what the trainer needs."""
 
 import json
 import shutil
@@ -11,12 +11,14 @@ import pytest
 from PIL import Image
 
 from tests import media
-from tests.unit.training.dataset.code_fixtures import CASES
+from tests.unit.training.dataset.findings.code_fixtures import CASES
 from training.dataset.findings.rules import RULES
 from training.dataset.inspect import inspect_zip
 from training.dataset.manifest import verify_manifest
 from training.dataset.repair import repair
 from training.dataset.report import Report
+
+UNWANTED = "annika/unwanted.png"  # the user leaves it out
 
 
 def repairable(code: str) -> bool:
@@ -24,7 +26,7 @@ def repairable(code: str) -> bool:
 
 
 def dirty() -> bytes:
-    """A zip with everything that repair sets right, and what needs none, in one folder."""
+    """A zip with everything that repair fixes, and files that need no repair, in one folder."""
     files: dict[str, bytes | str] = {}
     cases = [make for code, make in CASES.values() if repairable(code)]
     for index, make in enumerate(cases):
@@ -33,15 +35,20 @@ def dirty() -> bytes:
     files |= {
         "annika/windows@x.png": media.png(512, 480, seed=299),
         "annika/windows@x.txt": "ann1ka",
+        UNWANTED: media.png(512, 480, seed=297),
+        UNWANTED.replace(".png", ".txt"): "ann1ka",
+        "annika/coded@@@@.png": media.png(512, 480, seed=298),
+        "annika/coded@@@@.txt": "ann1ka",
     }
-    return media.zip_bytes(files).replace(b"annika/windows@", b"annika/windows\\")
+    content = media.zip_bytes(files).replace(b"annika/windows@", b"annika/windows\\")
+    return content.replace(b"coded@@@@", "coded写真".encode("cp932"))
 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     path = tmp_path_factory.mktemp("dirty") / "set.zip"
     path.write_bytes(dirty())
-    return path, inspect_zip(path)
+    return path, inspect_zip(path, left_out=frozenset({UNWANTED}))
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +58,11 @@ def clean(seen: tuple[Path, Report]) -> Path:
     return path.with_name("set")
 
 
-def test_the_dirty_set_has_every_flaw_that_repair_sets_right(seen: tuple[Path, Report]) -> None:
+def test_the_dirty_set_has_every_flaw_that_repair_fixes(seen: tuple[Path, Report]) -> None:
     assert set(seen[1].codes()) == {code for code, rule in RULES.items() if rule.is_repaired}
 
 
-def test_after_repair_a_second_look_finds_nothing(clean: Path, tmp_path: Path) -> None:
+def test_a_second_inspection_after_repair_finds_nothing(clean: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.zip"
     shutil.make_archive(str(again.with_suffix("")), "zip", clean)
 
@@ -65,7 +72,7 @@ def test_after_repair_a_second_look_finds_nothing(clean: Path, tmp_path: Path) -
     assert all(sample.is_copied for sample in report.samples)
 
 
-def test_repaired_clips_are_16_fps_4n1_frames_h264_bt709_without_sound(
+def test_repaired_clips_are_16_fps_4n1_frames_h264_bt601_without_sound(
     clean: Path, seen: tuple[Path, Report]
 ) -> None:
     clips = sorted((clean / "videos").glob("*.mp4"))
@@ -76,7 +83,7 @@ def test_repaired_clips_are_16_fps_4n1_frames_h264_bt709_without_sound(
             context = stream.codec_context
             assert len(container.streams) == 1
             assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
-            assert (context.colorspace, context.color_range, context.color_trc) == (1, 1, 1)
+            assert (context.colorspace, context.color_range, context.color_trc) == (6, 1, 1)
             assert stream.average_rate == 16
             seconds = [frame.pts * frame.time_base for frame in container.decode(stream)
                        if frame.pts is not None and frame.time_base is not None]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Versions made of versions: added files, chosen media, checked uploads, and what changed."""
+"""Versions made from versions: added files, chosen media, checked uploads, differences."""
 
 import io
 import zipfile
@@ -17,12 +17,12 @@ from training.dataset.difference import compare
 from training.dataset.inspect import inspect_zip
 from training.dataset.limits import Limits
 from training.dataset.original import as_original, why_not_original
-from training.dataset.report import Report, Sample
+from training.dataset.report import Report, Sample, no_progress
 from training.dataset.zip.combine import ZipPart, combine
-from training.errors import DatasetError, NotFoundError
+from training.errors import DatasetError, NotFoundError, RequestError
 from training.registry import checked_uploads
-from training.registry.checked_uploads import MOST_KEPT, CheckedUploads
-from training.registry.dataset_draft import DatasetDraft, Upload, inspect_upload
+from training.registry.checked_uploads import CheckedUploads
+from training.registry.dataset_draft import DatasetDraft, TriggerChange, Upload, inspect_upload
 from training.registry.dataset_edits import DatasetEdits
 from training.registry.datasets import Datasets
 
@@ -139,13 +139,13 @@ def test_sets_are_combined_under_the_limits_of_the_installation(
     assert (second.images, second.clips) == (2, 1)
 
 
-def test_edits_keep_the_upload_and_what_was_there(store: FolderStore, tmp_path: Path) -> None:
+def test_edits_keep_the_upload_and_earlier_versions(store: FolderStore, tmp_path: Path) -> None:
     datasets = Datasets(store)
     edits = DatasetEdits(datasets)
     upload = an_upload(tmp_path)
     first, _ = datasets.add(GUILD, "annika", upload)
 
-    second = edits.prefix(GUILD, "annika", trigger="ohwx", by="8")
+    second = edits.set_trigger(GUILD, "annika", TriggerChange("ohwx", is_prefixed=True), by="8")
     more = an_upload(tmp_path, {"b.png": media.png(seed=4), "b.txt": "two, ohwx"})
     third = edits.extend(GUILD, "annika", more, is_replacing=False)
 
@@ -161,6 +161,47 @@ def test_edits_keep_the_upload_and_what_was_there(store: FolderStore, tmp_path: 
     assert (third.trigger, third.images, third.edited_captions) == ("ohwx", 2, 0)
     found, report = edits.check_again(GUILD, "annika@2", None, lambda _done, _total: None)
     assert report == datasets.report(GUILD, found)
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("ann1ka, one", "ohwx, one"),
+        ("one of Ann1ka, and ann1ka's dog", "one of ohwx, and ohwx's dog"),
+        ("ohwx, ann1ka, one", "ohwx, one"),
+        ("one, ohwx, ann1ka", "one, ohwx"),
+        ("ann1kas garden", "ann1kas garden"),
+        ("one", "one"),
+    ],
+)
+def test_a_new_trigger_replaces_an_old_one_when_asked(
+    store: FolderStore, tmp_path: Path, caption: str, expected: str
+) -> None:
+    datasets = Datasets(store)
+    edits = DatasetEdits(datasets)
+    upload = an_upload(tmp_path, {**FILES, "set/images/a.txt": caption})
+    datasets.add(GUILD, "annika", replace(upload, trigger="ann1ka"))
+
+    renamed = edits.set_trigger(GUILD, "annika", TriggerChange("ohwx", "ann1ka"), by="8")
+    again = edits.set_trigger(GUILD, "annika", TriggerChange(is_prefixed=True), by="8")
+
+    captions = [sample.caption for sample in datasets.report(GUILD, renamed).samples]
+    assert captions == [expected, "ohwx walks"]
+    assert renamed.trigger == "ohwx"
+    captions = [sample.caption for sample in datasets.report(GUILD, again).samples]
+    assert captions[0] == (expected if "ohwx" in expected else f"ohwx, {expected}")
+
+
+def test_replacing_a_word_that_no_caption_has_is_refused(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    datasets = Datasets(store)
+    datasets.add(GUILD, "annika", an_upload(tmp_path))
+
+    with pytest.raises(RequestError, match="No caption contains the word 'anika'"):
+        DatasetEdits(datasets).set_trigger(GUILD, "annika", TriggerChange("ohwx", "anika"), by="8")
+
+    assert len(datasets.versions(GUILD, "annika")) == 1
 
 
 def test_media_as_uploaded_have_a_content_id_of_their_own(
@@ -184,7 +225,7 @@ def test_media_as_uploaded_have_a_content_id_of_their_own(
         ({"a.mp4": media.mp4(33, fps=30)}, "caption"),
     ],
 )
-def test_what_cannot_be_kept_as_uploaded_says_why(
+def test_a_set_that_cannot_be_kept_as_uploaded_says_why(
     files: Mapping[str, bytes | str], says: str, tmp_path: Path
 ) -> None:
     draft = inspect_upload(an_upload(tmp_path, files))
@@ -209,23 +250,25 @@ def test_a_checked_upload_is_kept_for_a_day(
     with pytest.raises(NotFoundError):
         uploads.find("another", token)
     monkeypatch.setattr(checked_uploads, "KEPT_HOURS", -1)
-    with pytest.raises(NotFoundError, match="not kept any more"):
+    with pytest.raises(NotFoundError, match="has expired"):
         uploads.find(GUILD, token)
     uploads.keep(GUILD, "annika", draft)
     assert len(store.names(store_keys.checked(GUILD))) == 1
 
 
-def test_only_the_newest_checked_uploads_are_kept(store: FolderStore, tmp_path: Path) -> None:
+def test_the_eleventh_checked_upload_removes_no_younger_one(
+    store: FolderStore, tmp_path: Path
+) -> None:
     uploads = CheckedUploads(store)
     path = an_upload(tmp_path).archive
     draft = DatasetDraft(archive=path, report=a_report(a_sample("a")), by="7", file_name="a.zip")
 
-    tokens = [uploads.keep(GUILD, "annika", draft) for _ in range(MOST_KEPT + 2)]
+    tokens = [uploads.keep(GUILD, "annika", draft) for _ in range(12)]
 
-    assert set(store.names(store_keys.checked(GUILD))) == set(tokens[2:])
+    assert set(store.names(store_keys.checked(GUILD))) == set(tokens)
 
 
-def test_the_difference_names_what_came_went_moved_and_changed() -> None:
+def test_the_difference_names_added_removed_renamed_and_changed_samples() -> None:
     old = a_report(
         *(a_sample("gone", "1"), a_sample("kept", "2"), a_sample("was", "3", "before")),
         *(a_sample("other", "4"), a_sample("told", "5", "before")),
@@ -247,7 +290,7 @@ def test_the_difference_names_what_came_went_moved_and_changed() -> None:
     assert not found.is_empty
 
 
-def test_thumbnails_are_upright_small_and_of_readable_samples_alone(tmp_path: Path) -> None:
+def test_thumbnails_are_upright_and_small_and_only_of_readable_samples(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     turned = media.image_bytes(media.picture(640, 360), "JPEG", exif=exif)
@@ -264,7 +307,7 @@ def test_thumbnails_are_upright_small_and_of_readable_samples_alone(tmp_path: Pa
     assert all(picture.image().getextrema() != ((0, 0),) * 3 for picture in pictures.values())
 
 
-def test_a_thumbnail_of_too_few_pixels_is_not_taken() -> None:
+def test_a_thumbnail_with_missing_pixels_is_refused() -> None:
     with pytest.raises(ValueError, match="pixels are missing"):
         Thumbnail.model_validate({"width": 2, "height": 2, "rgb": b"AAAA"})
 
@@ -275,3 +318,35 @@ def test_stored_thumbnails_are_jpegs_of_our_own(tmp_path: Path) -> None:
     assert set(draft.thumbnails.jpegs) == {"set/images/a.png", "set/clip.MP4"}
     for jpeg in draft.thumbnails.jpegs.values():
         assert Image.open(io.BytesIO(jpeg)).format == "JPEG"
+
+
+def test_reading_the_layout_of_a_stored_version_keeps_its_edited_captions(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    files: dict[str, bytes | str] = {
+        "20_ann1ka/a.png": media.png(seed=1),
+        "20_ann1ka/a.txt": "one",
+        "20_ann1ka/b.png": media.png(seed=2),
+        "20_ann1ka/b.txt": "two",
+        "reg/1_woman/c.png": media.png(seed=3),
+        "reg/1_woman/c.txt": "three",
+    }
+    datasets = Datasets(store)
+    edits = DatasetEdits(datasets)
+    datasets.add(GUILD, "annika", an_upload(tmp_path, files))
+    table = datasets.captions(GUILD, "annika")[1].replace(b",one", b",one more")
+    edits.recaption(GUILD, "annika", table, trigger="ann1ka", by="7")
+
+    version = edits.read_layout(GUILD, "annika", by="8")
+    report = datasets.report(GUILD, version)
+
+    assert str(version.ref) == "annika@3"
+    assert (version.change, version.added_by) == ("annika@2 read as kohya folders", "8")
+    assert version.trigger == "ann1ka"
+    assert [(sample.name, sample.caption, sample.repeats) for sample in report.samples] == [
+        ("images-20-repeats/a.png", "one more", 20),
+        ("images-20-repeats/b.png", "two", 20),
+    ]
+    assert edits.check_again(GUILD, "annika", None, no_progress)[1].version == version.version
+    with pytest.raises(RequestError, match="no other layout"):
+        edits.read_layout(GUILD, "annika", by="8")

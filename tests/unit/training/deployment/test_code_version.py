@@ -1,4 +1,4 @@
-"""The name of the deployed code: another content has another name."""
+"""The version of the deployed code changes with its content."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from training.deployment.names import Deployment
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "bot/page").mkdir(parents=True)
-    (tmp_path / "bot/a.py").write_text("a", "utf-8")
     (tmp_path / "bot/page/x.js").write_text("x", "utf-8")
+    (tmp_path / "bot/a.py").write_text("a", "utf-8")
     monkeypatch.setattr(code_version, "CODE_ROOT", tmp_path)
     code_version.code_version.cache_clear()
     return tmp_path
@@ -33,16 +33,22 @@ def test_the_same_content_has_the_same_name_and_another_has_another(root: Path) 
     assert len({first, changed, name()}) == 3
 
 
-def test_what_is_not_sent_to_containers_does_not_count(root: Path) -> None:
+def test_files_that_containers_do_not_get_do_not_count(root: Path) -> None:
     before = name()
-    (root / "bot/page/x.js").write_text("y", "utf-8")
     (root / "bot/__pycache__").mkdir()
     (root / "bot/__pycache__/a.pyc").touch()
 
     assert name() == before
 
 
-def test_a_deployment_says_its_code_and_its_engine() -> None:
+def test_the_pages_that_the_bot_serves_count(root: Path) -> None:
+    before = name()
+    (root / "bot/page/x.js").write_text("y", "utf-8")
+
+    assert name() != before
+
+
+def test_a_deployment_is_tagged_with_its_code_and_engine() -> None:
     code_version.code_version.cache_clear()
 
     labels = code_version.labels(Deployment(engine="rehearsal"), *code_version.STAGES_CODE)

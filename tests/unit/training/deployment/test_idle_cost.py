@@ -1,10 +1,10 @@
-"""What an idle deployment costs, from the figures that it is deployed with."""
+"""The cost of an idle deployment, computed from its deployed resources."""
 
 from datetime import date
 
 import pytest
 
-from bot.messages.deploy_text import idle_text, next_text
+from bot.messages.installation import idle_text, next_text
 from training.deployment.idle_cost import MONTH_SECONDS, idle_costs
 from training.deployment.resources import BOT, BOT_FUNCTIONS, FUNCTIONS
 from training.estimates.prices import (
@@ -19,7 +19,7 @@ RATES = {CPU_RATE: 0.036, MEMORY_RATE: 0.0036, STORAGE_RATE: 0.1}
 TODAY = date(2026, 11, 25)
 
 
-def test_the_bot_is_paid_for_every_second_and_nothing_else_is() -> None:
+def test_only_the_bot_is_billed_every_second() -> None:
     costs = {cost.what: cost.usd for cost in idle_costs(LISTED)}
 
     second = BOT.cpu * LISTED.core_second + BOT.memory_gib * LISTED.gib_second
@@ -27,7 +27,7 @@ def test_the_bot_is_paid_for_every_second_and_nothing_else_is() -> None:
     assert sum(costs.values()) < costs["bot"] * 1.5
 
 
-def test_no_gpu_is_among_what_runs_by_itself() -> None:
+def test_no_scheduled_function_has_a_gpu() -> None:
     scheduled = [FUNCTIONS[name] for name in ("tick", "watch", "clean_up")]
 
     assert {cost.what for cost in idle_costs(LISTED)} == {"bot", "tick", "watch", "clean_up"}
@@ -35,7 +35,7 @@ def test_no_gpu_is_among_what_runs_by_itself() -> None:
     assert set(FUNCTIONS) >= BOT_FUNCTIONS
 
 
-def test_live_rates_are_an_hours() -> None:
+def test_live_rates_are_per_hour() -> None:
     prices = live_machine_prices(RATES, TODAY)
 
     assert prices is not None
@@ -44,13 +44,13 @@ def test_live_rates_are_an_hours() -> None:
 
 
 @pytest.mark.parametrize("missing", RATES)
-def test_rates_by_other_names_are_no_prices(missing: str) -> None:
+def test_rates_with_other_names_give_no_prices(missing: str) -> None:
     rates = {name: price for name, price in RATES.items() if name != missing}
 
     assert live_machine_prices(rates, TODAY) is None
 
 
-def test_the_text_says_of_when_the_prices_are() -> None:
+def test_the_text_names_the_day_of_the_prices() -> None:
     live = live_machine_prices(RATES, TODAY)
     assert live is not None
 
@@ -58,7 +58,7 @@ def test_the_text_says_of_when_the_prices_are() -> None:
     assert "this workspace's prices" in idle_text(idle_costs(live), live)
 
 
-def test_without_a_token_of_discord_the_link_says_what_to_put_in() -> None:
+def test_without_a_discord_token_the_link_has_a_placeholder() -> None:
     text = next_text(None, "team")
 
     assert "client_id=APPLICATION_ID" in text

@@ -1,4 +1,4 @@
-"""What images install: exact versions, within what the project asks for."""
+"""Images install exact versions that fit the project's requirements."""
 
 import re
 import tomllib
@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from training.deployment.image_pins import (
     INDIRECT,
     MUSUBI_BUILD,
     MUSUBI_COMMANDS,
+    MUSUBI_EXTRA,
     MUSUBI_PACKAGES,
     PACKAGES,
     PYTHON,
@@ -22,7 +24,9 @@ from training.deployment.image_pins import (
 )
 from training.musubi.launcher.hooks import MUSUBI_COMMIT
 
-PROJECT = tomllib.loads((Path(__file__).parents[4] / "pyproject.toml").read_text("utf-8"))
+ROOT = Path(__file__).parents[4]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+MUSUBI = tomllib.loads((ROOT / "tests/data/musubi-requirements.toml").read_text("utf-8"))
 CONTAINER = {"python_version": PYTHON, "platform_system": "Linux", "sys_platform": "linux"}
 PINNED = re.compile(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.+]*")
 
@@ -33,7 +37,7 @@ def pins(packages: tuple[str, ...]) -> dict[str, str]:
 
 
 def needed(*packages: str) -> dict[str, list[Requirement]]:
-    """Return all that these packages need in turn, as they are installed here, with what asks."""
+    """Return all dependencies of these packages, as installed here, with the packages that ask."""
     found: dict[str, list[Requirement]] = {}
     waiting = [Requirement(package) for package in packages]
     while waiting:
@@ -56,7 +60,7 @@ def needed(*packages: str) -> dict[str, list[Requirement]]:
     ("direct", "indirect"),
     [(PACKAGES, INDIRECT), ((TORCH, *PACKAGES), (*INDIRECT, *TORCH_NEEDS))],
 )
-def test_what_is_needed_indirectly_is_pinned_too_to_what_fits_all_who_need_it(
+def test_indirect_dependencies_are_pinned_to_versions_that_fit(
     direct: tuple[str, ...], indirect: tuple[str, ...]
 ) -> None:
     pinned, wanted = pins((*direct, *indirect)), needed(*direct)
@@ -74,7 +78,7 @@ def test_everything_is_pinned() -> None:
     assert any(f"git checkout {MUSUBI_COMMIT}" in command for command in MUSUBI_COMMANDS)
 
 
-def test_the_pins_are_the_projects_own_dependencies_and_fit_them() -> None:
+def test_the_pins_fit_the_projects_dependencies() -> None:
     wanted = [Requirement(text) for text in PROJECT["project"]["dependencies"]]
     pinned = pins(PACKAGES)
 
@@ -86,3 +90,26 @@ def test_the_pins_are_the_projects_own_dependencies_and_fit_them() -> None:
 def test_no_image_of_the_bot_has_torch() -> None:
     assert "torch" not in pins(PACKAGES)
     assert TORCH in PROJECT["project"]["optional-dependencies"]["local"]
+
+
+def test_the_trainers_torch_brings_a_cudnn_with_fast_3d_convolutions() -> None:
+    pinned = pins(MUSUBI_PACKAGES)
+
+    assert (pinned["torch"], pinned["torchvision"], MUSUBI_EXTRA) == ("2.11.0", "0.26.0", "cu130")
+    assert pinned["bitsandbytes"] == "0.49.2"  # the first digits with a library for CUDA 13.0: 0.48
+
+
+def test_the_pins_fit_what_musubi_requires_and_leave_nothing_open() -> None:
+    required = [Requirement(text) for text in (*MUSUBI["dependencies"], *MUSUBI[MUSUBI_EXTRA])]
+    pinned = pins(MUSUBI_PACKAGES)
+
+    for its in required:
+        version = pinned.get(canonicalize_name(its.name))
+        if version is None:
+            assert str(its.specifier).startswith("=="), f"{its} is pinned by nobody"
+        else:
+            assert its.specifier.contains(version), f"{its} does not allow {version}"
+    assert SpecifierSet(MUSUBI["requires-python"]).contains(PYTHON)
+    # The stages decode with another PyAV, in an environment of their own.
+    assert "av==14.0.1" in map(str, required)
+    assert "av" not in pinned

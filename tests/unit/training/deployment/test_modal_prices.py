@@ -1,4 +1,4 @@
-"""Live prices: read once a day, complete or not at all, and a reason where there are none."""
+"""Live prices: read once a day, complete or not at all, with a logged reason if missing."""
 
 import logging
 import threading
@@ -12,16 +12,17 @@ import pytest
 
 from training.catalogue.gpus import GPUS
 from training.deployment.modal_prices import KEPT, RATES, REFUSED, ModalPrices
-from training.estimates.prices import listed_prices
+from training.estimates.prices import CPU_RATE, MEMORY_RATE, STORAGE_RATE, listed_prices
 
 ENOUGH = 30.0  # seconds
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
-FULL = {name: Decimal(number) for number, name in enumerate(RATES.values(), start=1)}
+MACHINE = (CPU_RATE, MEMORY_RATE, STORAGE_RATE)
+FULL = {name: Decimal(number) for number, name in enumerate((*RATES.values(), *MACHINE), start=1)}
 
 
 @dataclass
 class Account:
-    """What the client answers, how often it was asked, and what time it is."""
+    """The client's answer, how often it was asked, and the time."""
 
     rates: Mapping[str, Decimal] = field(default_factory=lambda: FULL)
     error: Exception | None = None
@@ -43,17 +44,18 @@ def test_every_gpu_has_its_rate() -> None:
 
 
 def test_rates_an_hour_become_dollars_a_second_of_today() -> None:
-    account = Account({**FULL, RATES["H200"]: Decimal("4.54"), "cpu_hour_cost": Decimal("0.0473")})
+    account = Account({**FULL, RATES["H200"]: Decimal("4.54"), CPU_RATE: Decimal("0.0473")})
 
     found = account.prices().live()
 
     assert found is not None
     assert found.usd_per_second["H200"] == pytest.approx(0.001261, abs=1e-6)
     assert set(found.usd_per_second) == set(GPUS)
+    assert found.machine.core_second == pytest.approx(0.0473 / 3600)
     assert (found.day, found.is_live) == (date(2026, 11, 25), True)
 
 
-def test_a_day_passes_before_they_are_asked_for_again() -> None:
+def test_prices_are_asked_for_once_a_day() -> None:
     account = Account()
     prices = account.prices()
 
@@ -79,7 +81,7 @@ def test_a_day_passes_before_they_are_asked_for_again() -> None:
         AttributeError("'Workspace' object has no attribute 'billing'"),
     ],
 )
-def test_a_refusal_is_logged_and_the_dated_list_used(
+def test_a_refusal_is_logged_and_the_dated_list_is_used(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     account = Account(error=error)
@@ -94,7 +96,7 @@ def test_a_refusal_is_logged_and_the_dated_list_used(
     assert "list of 2026-07-01" in record.message
 
 
-def test_after_a_refusal_they_are_asked_for_again_soon() -> None:
+def test_prices_are_asked_for_again_soon_after_a_refusal() -> None:
     account = Account(error=modal.exception.ServiceError("down"))
     prices = account.prices()
     prices.live()
@@ -108,7 +110,7 @@ def test_after_a_refusal_they_are_asked_for_again_soon() -> None:
     assert prices.prices().is_live
 
 
-def test_whoever_asks_does_not_wait_for_a_modal_that_does_not_answer(
+def test_callers_do_not_wait_for_a_silent_modal(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     answers = threading.Event()
@@ -125,7 +127,7 @@ def test_whoever_asks_does_not_wait_for_a_modal_that_does_not_answer(
     late = prices.prices()
 
     assert early == [listed_prices()] * 2
-    assert "not named its rates yet" in caplog.text
+    assert "not sent its rates yet" in caplog.text
     assert late.is_live
     assert account.asked == 1
 

@@ -1,4 +1,4 @@
-"""Groups that a GPU cannot hold are refused before the run, with what would fit."""
+"""Groups that a GPU cannot hold are refused before the run, with alternatives that fit."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import pytest
 
 from bot.hosting.local import LocalInstallation
 from bot.settings import Settings
+from tests.specs import spec
 from tests.unit.training.dataset.samples import clip, image, report
 from training.catalogue.gpus import GPUS
 from training.catalogue.models import MODELS, Model, find_model
@@ -14,6 +15,7 @@ from training.dataset.config.guide_groups import plan_groups
 from training.dataset.config.user_toml import plan_user_toml
 from training.errors import RequestError
 from training.estimates.gpu_memory import needs, refuse_too_large
+from training.runs.spec import TrainRequest, resolve_experts
 
 SET = report(image(), clip(129))
 
@@ -28,7 +30,7 @@ def own(frames: int, resolution: str = "[1280, 720]", batch: int = 1) -> GroupPl
 
 def refusal(model: str, plan: GroupPlan, gpu: str, *, is_own: bool = True) -> RequestError:
     with pytest.raises(RequestError) as raised:
-        refuse_too_large(find_model(model), plan, gpu, is_own_toml=is_own)
+        refuse_too_large(find_model(model), plan, gpu, has_toml=is_own)
     return raised.value
 
 
@@ -36,7 +38,7 @@ def refusal(model: str, plan: GroupPlan, gpu: str, *, is_own: bool = True) -> Re
 def test_the_guides_groups_fit_the_guides_gpu(model: Model) -> None:
     groups = plan_groups(SET, model.resolution)
 
-    refuse_too_large(model, groups, model.gpu, is_own_toml=False)
+    refuse_too_large(model, groups, model.gpu, has_toml=False)
 
     found = needs(model, groups, model.gpu)
     assert [need.group for need in found] == list(groups.groups)
@@ -53,11 +55,40 @@ def test_the_measured_gpu_gives_the_measured_figure() -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "settings", "gigabytes"),
+    [
+        ("wan21-t2v-14b", {"fp8": "no"}, 46),
+        ("wan22-t2v-vanilla", {"fp8": "no"}, 52),
+        ("wan22-t2v-vanilla", {"fp8": "no", "force_v2_1_time_embedding": "yes"}, 46),
+        ("wan22-t2v-vanilla", {"force_v2_1_time_embedding": "yes"}, 33),
+    ],
+)
+def test_settings_change_the_figure_as_measured(
+    model: str, settings: dict[str, str], gigabytes: float
+) -> None:
+    request = TrainRequest(model=model, dataset="annika", settings=settings)
+    chosen = [expert.settings for expert in resolve_experts(request, find_model(model))]
+
+    (need,) = needs(find_model(model), own(21), "H100", chosen)
+
+    assert need.gib * 2**30 / 1e9 == pytest.approx(gigabytes, abs=0.1)
+
+
+def test_a_group_may_fit_only_with_fp8() -> None:
+    chosen = [expert.settings for expert in spec("wan21-t2v-14b", fp8="no").experts]
+    model = find_model("wan21-t2v-14b")
+
+    refuse_too_large(model, own(21), "A100-40GB", has_toml=True)
+    with pytest.raises(RequestError, match="needs about 43 GiB"):
+        refuse_too_large(model, own(21), "A100-40GB", chosen, has_toml=True)
+
+
+@pytest.mark.parametrize(
     ("model", "frames", "gpu"),
     [("wan21-t2v-14b", 21, "A100-80GB"), ("wan22-t2v-vanilla", 21, "H100"),
      ("wan21-t2v-1-3b", 21, "H100"), ("wan21-t2v-14b", 81, "H100")],
 )  # fmt: skip
-def test_what_was_not_measured_is_called_rough(model: str, frames: int, gpu: str) -> None:
+def test_unmeasured_needs_are_called_rough(model: str, frames: int, gpu: str) -> None:
     assert not needs(find_model(model), own(frames), gpu)[0].is_measured
 
 
@@ -72,10 +103,10 @@ def test_a_group_too_large_is_named_with_its_need_and_what_fits() -> None:
         "What fits: target_frames or max_frames of at most 69 or resolution = [832, 480]; "
         "or a larger GPU, such as an H200."
     )
-    refuse_too_large(find_model("wan22-i2v-vanilla"), own(129), "H200", is_own_toml=True)
-    refuse_too_large(find_model("wan22-i2v-vanilla"), own(69), "A100-80GB", is_own_toml=True)
+    refuse_too_large(find_model("wan22-i2v-vanilla"), own(129), "H200", has_toml=True)
+    refuse_too_large(find_model("wan22-i2v-vanilla"), own(69), "A100-80GB", has_toml=True)
     refuse_too_large(
-        find_model("wan22-i2v-vanilla"), own(129, "[832, 480]"), "A100-80GB", is_own_toml=True
+        find_model("wan22-i2v-vanilla"), own(129, "[832, 480]"), "A100-80GB", has_toml=True
     )
     refusal("wan22-i2v-vanilla", own(73), "A100-80GB")
 
@@ -84,17 +115,17 @@ def test_options_of_the_run_are_named_where_there_is_no_toml() -> None:
     error = refusal("wan22-t2v-vanilla", plan_groups(SET), "A10", is_own=False)
 
     assert "clips-head" in error.cause
-    frames = int(error.fix.partition("max-frames:")[2].partition(" ")[0].rstrip(";"))
+    frames = int(error.fix.partition("max-frames of at most ")[2].partition(" ")[0].rstrip(";"))
     fitting = plan_groups(SET, max_frames=frames)
-    refuse_too_large(find_model("wan22-t2v-vanilla"), fitting, "A10", is_own_toml=False)
+    refuse_too_large(find_model("wan22-t2v-vanilla"), fitting, "A10", has_toml=False)
     with pytest.raises(RequestError):
         refuse_too_large(
             find_model("wan22-t2v-vanilla"), plan_groups(SET, max_frames=frames + 4), "A10",
-            is_own_toml=False,
+            has_toml=False,
         )  # fmt: skip
 
 
-def test_a_batch_multiplies_what_a_step_holds() -> None:
+def test_a_batch_multiplies_the_memory_of_a_step() -> None:
     one, four = (
         needs(find_model("wan21-t2v-14b"), own(21, batch=batch), "H200")[0].tokens
         for batch in (1, 4)
@@ -103,14 +134,14 @@ def test_a_batch_multiplies_what_a_step_holds() -> None:
     assert four == 4 * one
 
 
-def test_no_larger_gpu_is_named_where_there_is_none() -> None:
+def test_no_larger_gpu_is_suggested_if_there_is_none() -> None:
     error = refusal("wan22-i2v-vanilla", own(129, batch=4), "H100")
 
     assert "larger GPU" not in error.fix
     assert error.fix.startswith("What fits: ")
 
 
-def test_a_rehearsal_needs_no_gpu_and_real_training_the_one_that_is_named(
+def test_only_real_training_must_fit_the_chosen_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = find_model("wan21-t2v-14b")

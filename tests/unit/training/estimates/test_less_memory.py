@@ -1,4 +1,4 @@
-"""Which setting is suggested when the GPU's memory was not enough, and what it does."""
+"""Which setting is suggested after the GPU ran out of memory, and its effect."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ def peak(groups: GroupPlan) -> int:
     return max(tokens(item) for item in groups.items)
 
 
-def test_settings_are_given_up_from_the_mildest_to_the_hardest() -> None:
+def test_suggestions_go_from_the_mildest_to_the_hardest() -> None:
     use = MemoryUse(shapes=shapes_of(plan_groups(report())), fp8=False)
     suggested: list[object] = []
 
@@ -54,8 +54,10 @@ def test_a_suggestion_of_smaller_items_takes_a_third_off_the_largest() -> None:
     assert {group.resolution for group in lower.groups} == {(480, 832), (832, 480)}
 
 
-def test_a_limit_above_what_is_there_changes_nothing() -> None:
-    assert plan_groups(report(), max_frames=81, resolution="720p") == plan_groups(report())
+def test_a_limit_above_the_largest_item_changes_nothing() -> None:
+    limited = plan_groups(report(), max_frames=81, resolution="720p")
+
+    assert limited.groups == plan_groups(report()).groups
 
 
 def test_caching_has_no_blocks_to_swap() -> None:
@@ -73,7 +75,7 @@ def test_the_usual_shapes_are_the_guides() -> None:
     ("suggestion", "expected"),
     [(FewerFrames(max_frames=13), False), (SwapBlocks(blocks=20), True), (UseFp8(), True)],
 )
-def test_training_goes_on_only_over_the_same_items(
+def test_training_continues_only_with_the_same_items(
     suggestion: FewerFrames | SwapBlocks | UseFp8, expected: bool
 ) -> None:
     assert keeps_items(suggestion) is expected

@@ -1,10 +1,11 @@
-"""One header for every reader and writer: what is written can be read, what is damaged cannot."""
+"""The header of safetensors files: written ones can be read, damaged ones are refused."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import (
     load_file,  # type: ignore[reportUnknownVariableType]  # its path type is open
 )
@@ -27,7 +28,7 @@ def with_header(folder: Path, text: str, data: bytes = b"") -> Path:
     return path
 
 
-def test_what_is_written_can_be_read_with_its_metadata(tmp_path: Path) -> None:
+def test_a_written_header_can_be_read_with_its_metadata(tmp_path: Path) -> None:
     path = written(tmp_path, {"z": "ä", "a": "1"})
 
     header = read_header(path)
@@ -40,7 +41,7 @@ def test_what_is_written_can_be_read_with_its_metadata(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(header.raw)
 
 
-def test_the_library_reads_what_is_written(tmp_path: Path) -> None:
+def test_the_library_reads_a_written_header(tmp_path: Path) -> None:
     path = tmp_path / "file.safetensors"
     path.write_bytes(header_bytes([("x", "F32", (2,), 8)], {}) + np.ones(2, "<f4").tobytes())
 
@@ -71,10 +72,31 @@ def test_a_tensor_that_is_named_twice_is_refused(tmp_path: Path) -> None:
         read_header(with_header(tmp_path, f'{{"x":{entry},"x":{entry}}}', b"0000"))
 
 
+def tensor(**changed: object) -> str:
+    return json.dumps({"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **changed}})
+
+
 @pytest.mark.parametrize(
     "text",
-    ["[]", "1", '{"x":1}', '{"x":{"dtype":"F32"}}', '{"x":{"data_offsets":[1]}}', "{"],
+    [
+        *("[]", "1", "{", '{"x":1}', '{"x":{"dtype":"F32"}}', '{"x":{"data_offsets":[1]}}'),
+        *(f'{{"__metadata__":{given}}}' for given in ("[]", "1", '"a"', '{"a":1}', '{"a":null}')),
+        *(tensor(shape=shape) for shape in ([2], [-1], ["1"], [1.0], [2**70], None, 1)),
+        *(tensor(data_offsets=offsets) for offsets in ([4, 0], [-4, 0], [0.0, 4.0], [0, 4, 4])),
+        *(tensor(dtype=5), '{"x":' + "[" * 100_000),
+    ],
 )
 def test_a_malformed_header_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ValueError, match=r"malformed|Expecting"):
-        read_header(with_header(tmp_path, text))
+    path = with_header(tmp_path, text, b"0000")
+
+    with pytest.raises(ValueError, match=r"malformed|Expecting|cut off"):
+        read_header(path)
+    with pytest.raises(SafetensorError), safe_open(path, framework="numpy"):
+        pass  # the library refuses the same files
+
+
+def test_metadata_that_is_null_is_none(tmp_path: Path) -> None:
+    path = with_header(tmp_path, '{"__metadata__":null,' + tensor()[1:], b"0000")
+
+    assert read_header(path).metadata == {}
+    assert load_file(path)["x"].shape == (1,)  # so does the library

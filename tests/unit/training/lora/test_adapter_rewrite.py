@@ -1,6 +1,7 @@
-"""Another header, the same tensors: metadata is completed and names converted without a change."""
+"""Rewriting a header completes metadata and converts names but never changes a tensor."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from safetensors.numpy import (
     load_file,  # type: ignore[reportUnknownVariableType]  # its path type is open
 )
 
-from tests.adapters import Style, change, tensors, widths, write_adapter
+from tests.adapters import SPELLINGS, respelled, tensors, widths, write_adapter
 from tests.specs import spec
 from training.catalogue.models import find_model
+from training.errors import AdapterError
 from training.files.safetensors_header import read_header
 from training.lora.contents import read_contents
 from training.lora.rewrite import as_musubi_names, with_metadata
@@ -31,7 +33,7 @@ def data_hash(path: Path) -> str:
     return hashlib.sha256(content[8 + int.from_bytes(content[:8], "little") :]).hexdigest()
 
 
-def test_metadata_is_replaced_and_every_tensor_stays(tmp_path: Path) -> None:
+def test_metadata_is_replaced_and_every_tensor_is_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     before = tensors(widths(MODEL))
     write_adapter(path, before, {"ss_epoch": "5", "ss_odd": 'ä "quoted" \n'})
@@ -72,7 +74,7 @@ def test_the_hashes_by_which_web_uis_know_a_file_stay_right(tmp_path: Path) -> N
 
     found = metadata_of(path)
     assert found["sshs_model_hash"] == data_hash(path)
-    # The legacy hash is taken of the tensors with the ss_ entries alone: those did not change.
+    # The legacy hash covers only the tensors and the ss_ entries, which did not change.
     assert {k: v for k, v in found.items() if k.startswith("ss_")} == training
 
 
@@ -94,26 +96,87 @@ def test_a_full_disk_leaves_the_file_as_it_was(
 
 
 @pytest.mark.parametrize(
-    ("style", "alpha"), [("peft", None), ("lightning", None), ("lightning", 8)]
+    ("name", "alpha"),
+    # A spelling without alpha has a scale of 1.
+    [(n, 4) for n in SPELLINGS] + [(n, 8) for n, spelling in SPELLINGS.items() if spelling.alpha],
 )
-def test_other_trainers_names_become_musubis_with_exactly_the_same_effect(
-    style: Style, alpha: float | None, tmp_path: Path
+@pytest.mark.parametrize("model", [MODEL, "wan21-i2v-480p"])
+def test_every_spelling_is_converted_to_the_same_bytes(
+    name: str, model: str, alpha: float, tmp_path: Path
 ) -> None:
-    modules = widths(MODEL)
-    before = tensors(modules, style=style, alpha=alpha)
-    path = write_adapter(tmp_path / "a.safetensors", before, {"note": "kept"})
-    contents = read_contents(path)
+    spelling = SPELLINGS[name]
+    musubi = tensors(widths(model), alpha=alpha)
+    source = write_adapter(tmp_path / "musubi.safetensors", musubi, {"note": "kept"})
+    other = write_adapter(tmp_path / "a.safetensors", respelled(musubi, spelling), {"note": "kept"})
+    contents = read_contents(other)
 
     as_musubi_names(contents, tmp_path / "b.safetensors")
 
-    after = load_file(tmp_path / "b.safetensors")
-    converted = read_contents(tmp_path / "b.safetensors")
-    assert not contents.is_musubi
-    assert converted.is_musubi
-    assert (converted.rank, converted.alpha()) == (4, float(alpha or 4))
+    after, before = load_file(tmp_path / "b.safetensors"), load_file(source)
+    assert contents.is_musubi == (name == "musubi")
+    assert read_contents(tmp_path / "b.safetensors").is_musubi
     assert metadata_of(tmp_path / "b.safetensors") == {"note": "kept"}
-    for module in modules:
-        assert np.array_equal(change(after, module), change(before, module))
+    assert after.keys() == before.keys()
+    assert all(np.array_equal(after[key], before[key]) for key in before)
+
+
+def test_spellings_mixed_in_one_file_are_converted(tmp_path: Path) -> None:
+    musubi = tensors(widths(MODEL))
+    fun, peft = (respelled(musubi, SPELLINGS[name]) for name in ("videox-fun", "peft-diffusers"))
+    mixed = {key: value for key, value in fun.items() if "ffn" in key}
+    mixed |= {key: value for key, value in peft.items() if "ffn" not in key}
+
+    contents = read_contents(write_adapter(tmp_path / "a.safetensors", mixed))
+    as_musubi_names(contents, tmp_path / "b.safetensors")
+
+    after = load_file(tmp_path / "b.safetensors")
+    assert after.keys() == musubi.keys()
+    assert all(np.array_equal(after[key], musubi[key]) for key in musubi)
+
+
+@pytest.mark.parametrize(
+    ("config", "alpha"),
+    [
+        ({"transformer.lora_alpha": 8, "transformer.r": 4}, 8),
+        ({"lora_alpha": 2.5}, 2.5),
+        # PEFT scales by alpha / sqrt(rank) then.
+        ({"transformer.lora_alpha": 8, "transformer.use_rslora": True}, 16),
+        ({"transformer.r": 4}, 4),
+        ({}, 4),
+    ],
+)
+def test_an_alpha_that_diffusers_declares_is_kept(
+    config: dict[str, object], alpha: float, tmp_path: Path
+) -> None:
+    found = respelled(tensors(widths(MODEL)), SPELLINGS["diffusers"])
+    metadata = {"lora_adapter_metadata": json.dumps(config)}
+    contents = read_contents(write_adapter(tmp_path / "a.safetensors", found, metadata))
+
+    as_musubi_names(contents, tmp_path / "b.safetensors")
+
+    assert read_contents(tmp_path / "b.safetensors").alpha() == alpha
+    assert not contents.is_alpha_assumed
+
+
+@pytest.mark.parametrize("alpha", ['"many"', "-1", "NaN"])
+def test_a_declared_alpha_that_is_not_a_number_is_refused(alpha: str, tmp_path: Path) -> None:
+    found = respelled(tensors(widths(MODEL)), SPELLINGS["diffusers"])
+    metadata = {"lora_adapter_metadata": f'{{"lora_alpha": {alpha}}}'}
+
+    with pytest.raises(AdapterError, match="declares an alpha"):
+        read_contents(write_adapter(tmp_path / "a.safetensors", found, metadata))
+
+
+def test_peft_without_its_config_has_an_assumed_alpha(tmp_path: Path) -> None:
+    found = respelled(tensors(widths(MODEL)), SPELLINGS["peft"])
+    path = write_adapter(tmp_path / "adapter_model.safetensors", found)
+
+    assumed = read_contents(path)
+    (tmp_path / "adapter_config.json").write_text('{"lora_alpha": 8}')
+    declared = read_contents(path)
+
+    assert (assumed.is_alpha_assumed, assumed.alpha()) == (True, 4)
+    assert (declared.is_alpha_assumed, declared.alpha()) == (False, 8)
 
 
 def test_a_published_checkpoint_says_all_of_its_training() -> None:
@@ -134,18 +197,14 @@ def test_a_published_checkpoint_says_all_of_its_training() -> None:
     assert said["merge_receipt"] == "f" * 64
     assert said["engine_version"] == "30c658c"
     assert '"rank":8' in said["settings"]
-    assert "trigger" not in said
     assert "started_from" not in said
 
 
-def test_vanilla_and_the_trigger_are_said_where_there_is_one() -> None:
+def test_metadata_says_vanilla_if_nothing_was_merged() -> None:
     run, model = spec("wan21-t2v-14b"), find_model("wan21-t2v-14b")
 
-    facts = completed_metadata(
-        run, run.expert("main"), model, engine_version="1", trigger="annika woman"
-    )
+    facts = completed_metadata(run, run.expert("main"), model, engine_version="1")
 
     assert facts["lorabot.variant"] == "vanilla"
     assert facts["lorabot.timesteps"] == "0,1000"
-    assert facts["lorabot.trigger"] == facts["modelspec.trigger_phrase"] == "annika woman"
     assert "lorabot.merge_receipt" not in facts

@@ -1,13 +1,15 @@
-"""The production engine as an installation finds it: a checkout, its interpreter, the launcher."""
+"""The production engine: a checkout, its interpreter, the launcher."""
 
 import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from bot.hosting.local import LocalInstallation
 from bot.settings import Settings
-from training.errors import RequestError
+from training.errors import RequestError, StageError
 from training.musubi.checkout import commit_of
 from training.musubi.engine import MusubiEngine
 from training.musubi.launcher.hooks import MUSUBI_COMMIT
@@ -64,9 +66,7 @@ def test_a_state_is_saved_every_quarter_of_an_hour_unless_set_otherwise() -> Non
         ("bare", "LORABOT_MUSUBI_PYTHON"),
     ],
 )
-def test_what_is_missing_is_named_with_what_to_do(
-    tmp_path: Path, folder: str | None, told: str
-) -> None:
+def test_missing_parts_are_named_with_a_fix(tmp_path: Path, folder: str | None, told: str) -> None:
     (tmp_path / "empty").mkdir()
     a_checkout(tmp_path / "bare", has_environment=False)
     chosen = tmp_path / folder if folder else None
@@ -95,7 +95,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("state", ["branch", "packed", "detached", "worktree"])
-def test_a_checkouts_commit_is_read_as_git_keeps_it(repository: Path, state: str) -> None:
+def test_the_commit_of_a_checkout_is_read_from_gits_files(repository: Path, state: str) -> None:
     checkout = repository
     if state == "packed":
         git(checkout, "pack-refs", "--all")
@@ -119,16 +119,27 @@ def test_another_commit_is_refused_with_the_one_to_check_out(
     assert f"checkout {MUSUBI_COMMIT}" in refused.value.fix
 
 
-def test_a_copy_without_git_is_taken(tmp_path: Path) -> None:
+def test_a_copy_without_git_is_accepted(tmp_path: Path) -> None:
     checkout = a_checkout(tmp_path / "musubi")
 
     assert commit_of(checkout) is None
     assert LocalInstallation(Settings(home=tmp_path / "home", musubi_dir=checkout)).engine("musubi")
 
 
-def test_the_expected_commit_is_taken(repository: Path, tmp_path: Path) -> None:
+def test_the_expected_commit_is_accepted(repository: Path, tmp_path: Path) -> None:
     (repository / ".git/HEAD").write_text(f"{MUSUBI_COMMIT}\n")
 
     assert LocalInstallation(Settings(home=tmp_path / "home", musubi_dir=repository)).engine(
         "musubi"
     )
+
+
+def test_the_reader_of_clips_is_that_of_the_engines_environment(tmp_path: Path) -> None:
+    engine = MusubiEngine(tmp_path, Path(sys.executable))
+
+    assert engine.clip_reader() == f"PyAV {version('av')}"
+
+
+def test_an_environment_without_a_reader_of_clips_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="has no PyAV"):
+        MusubiEngine(tmp_path, tmp_path / "python").clip_reader()

@@ -8,24 +8,13 @@ from pathlib import Path
 import pytest
 
 from training.musubi.progress import ProgressWriter
-from training.musubi.progress_reader import parse_line, read_events
-from training.runs.training_events import (
-    CacheProgress,
-    CheckpointSaved,
-    CheckpointStarted,
-    EpochEnded,
-    ProgressEvent,
-    StateSaved,
-    StepDone,
-    Stopped,
-    TrainingStarted,
-    Warned,
-)
+from training.musubi.progress_reader import read_events
+from training.runs import training_events as event
 
-EVENTS: list[ProgressEvent] = [
-    CacheProgress(done=3, total=12),
-    TrainingStarted(step=0, total_steps=100, steps_per_epoch=10, epoch=0, total_epochs=10),
-    StepDone(
+EVENTS: list[event.ProgressEvent] = [
+    event.CacheProgress(done=3, total=12),
+    event.TrainingStarted(step=0, total_steps=100, steps_per_epoch=10, epoch=0, total_epochs=10),
+    event.StepDone(
         step=1,
         total_steps=100,
         epoch=1,
@@ -35,12 +24,13 @@ EVENTS: list[ProgressEvent] = [
         seconds_per_step=0.01,
         gpu_memory_bytes=1 << 36,
     ),
-    EpochEnded(epoch=1, step=10),
-    CheckpointSaved(path="/out/a-000001.safetensors", epoch=1, step=10, is_final=False),
-    StateSaved(path="/out/a-000001-state", epoch=1, step=10),
-    Stopped(step=11, epoch=1),
-    CheckpointStarted(path="/out/a-000001.safetensors", epoch=1, step=10),
-    Warned(trouble="loss_not_finite", step=3, epoch=0),
+    event.EpochEnded(epoch=1, step=10),
+    event.CheckpointSaved(path="/out/a-000001.safetensors", epoch=1, step=10, is_final=False),
+    event.StateSaved(path="/out/a-000001-state", epoch=1, step=10),
+    event.Stopped(step=11, epoch=1),
+    event.CheckpointStarted(path="/out/a-000001.safetensors", epoch=1, step=10),
+    event.Warned(trouble="loss_not_finite", step=3, epoch=0),
+    event.FastRefused(reason="blocks are swapped to the CPU"),
 ]
 
 
@@ -48,8 +38,8 @@ def test_every_event_arrives_as_it_was_written() -> None:
     reader, writer = os.pipe()
     progress = ProgressWriter.from_environment({"LORABOT_PROGRESS_FD": str(writer)})
 
-    for event in EVENTS:
-        progress.write(event)
+    for one in EVENTS:
+        progress.write(one)
     os.close(writer)
 
     assert list(read_events(reader)) == EVENTS
@@ -59,11 +49,11 @@ def test_every_event_arrives_as_it_was_written() -> None:
 def test_an_event_is_readable_as_soon_as_it_is_written() -> None:
     reader, writer = os.pipe()
     first = threading.Event()
-    seen: list[ProgressEvent] = []
+    seen: list[event.ProgressEvent] = []
 
     def read() -> None:
-        for event in read_events(reader):
-            seen.append(event)
+        for one in read_events(reader):
+            seen.append(one)
             first.set()
 
     thread = threading.Thread(target=read)
@@ -86,20 +76,28 @@ def test_without_the_variable_nothing_is_written(capfd: pytest.CaptureFixture[st
     assert sorted(Path("/proc/self/fd").iterdir()) == before
 
 
-def test_a_closed_reader_does_not_disturb_the_writer() -> None:
+def test_a_writer_without_a_reader_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    progress = ProgressWriter(writer)
+    progress, write = ProgressWriter(writer), os.write
+    tried: list[int] = []
+
+    def try_once(descriptor: int, data: bytes) -> int:
+        tried.append(descriptor)
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", try_once)
 
     progress.write(EVENTS[0])
     progress.write(EVENTS[1])
 
+    assert tried == [writer]
     os.close(writer)
 
 
 def test_a_loss_that_is_not_a_number_is_reported_as_such() -> None:
     reader, writer = os.pipe()
-    event = StepDone(
+    one = event.StepDone(
         step=1,
         total_steps=2,
         epoch=1,
@@ -109,12 +107,12 @@ def test_a_loss_that_is_not_a_number_is_reported_as_such() -> None:
         seconds_per_step=0.0,
     )
 
-    ProgressWriter(writer).write(event)
+    ProgressWriter(writer).write(one)
     os.close(writer)
 
     (read,) = read_events(reader)
     os.close(reader)
-    assert isinstance(read, StepDone)
+    assert isinstance(read, event.StepDone)
     assert read.loss is not None
     assert math.isnan(read.loss)
     assert math.isinf(read.average_loss)
@@ -123,7 +121,6 @@ def test_a_loss_that_is_not_a_number_is_reported_as_such() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        b"",
         b"steps: 1%",
         b"[]",
         b'{"kind":"unheard-of"}',
@@ -132,12 +129,17 @@ def test_a_loss_that_is_not_a_number_is_reported_as_such() -> None:
     ],
 )
 def test_garbage_is_refused(line: bytes) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, line + b"\n")
+    os.close(writer)
+
     with pytest.raises(ValueError, match="Not a progress event"):
-        parse_line(line)
+        list(read_events(reader))
+    os.close(reader)
 
 
 def test_an_event_too_long_for_one_write_is_refused() -> None:
-    event = StateSaved(path="x" * 5000, epoch=1, step=1)
+    one = event.StateSaved(path="x" * 5000, epoch=1, step=1)
 
     with pytest.raises(ValueError, match="too long"):
-        ProgressWriter(1).write(event)
+        ProgressWriter(1).write(one)

@@ -1,4 +1,4 @@
-"""From a request to a spec: the wishes about frames, resolution, a TOML, and the GPU's memory."""
+"""From a request to a spec: limits on frames and resolution, a TOML, and the GPU's memory."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from bot.settings import Settings
 from storage.local.store import FolderStore
 from tests.media import encode_clip, pan, png, write_zip
 from tests.unit.training.dataset.samples import clip, image, report
-from training.catalogue.models import MODELS
+from training.catalogue.models import MODELS, find_model
 from training.dataset.inspect import inspect_zip
 from training.dataset.original import as_original
 from training.dataset.report import Finding, FoundConfig, Report
@@ -25,6 +25,7 @@ from training.runs.spec import DatasetRef, RunSpec, TrainRequest
 from training.runs.training_items import LARGEST_BYTES, cut_run, read_config, remarks
 from training.vocabulary import EngineName
 
+MODEL = "wan21-i2v-720p"
 SET = report(image(), clip(81))
 IMAGES_AND_LONG = (
     '[general]\nenable_bucket = true\ncaption_extension = ".txt"\n'
@@ -40,13 +41,15 @@ def drafted(
     engine: EngineName = "rehearsal",
     **wishes: Any,
 ) -> RunSpec:
-    settings = {name: str(wishes.pop(name)) for name in ITEM_NAMES if name in wishes}
-    request = TrainRequest(model="wan21-i2v-720p", dataset="annika", settings=settings, **wishes)
+    names = ("preset", *ITEM_NAMES)
+    settings = {name: str(wishes.pop(name)) for name in names if name in wishes}
+    request = TrainRequest(model=MODEL, dataset="annika", settings=settings, **wishes)
     ref, origin = (
         DatasetRef(name="annika", number=1, version=of.version),
         Requester(guild="1", by="7"),
     )
-    return draft_spec(request, origin, engine, ref=ref, report=of, default_gpu=default_gpu)
+    model = find_model(MODEL)
+    return draft_spec(request, origin, engine, model, (ref, of), default_gpu=default_gpu)
 
 
 def with_configs(*texts: str) -> Report:
@@ -54,12 +57,12 @@ def with_configs(*texts: str) -> Report:
     return SET.model_copy(update={"configs": configs})
 
 
-def test_what_is_wished_is_kept_in_the_spec_and_decides_the_steps() -> None:
+def test_requested_limits_are_kept_in_the_spec_and_decide_the_steps() -> None:
     plain, short = drafted(), drafted(max_frames=21, resolution="480p")
 
     assert (plain.items, plain.dataset_toml) == (ItemSettings(), None)
     assert (plain.steps_per_epoch, short.steps_per_epoch) == (5, 3)
-    groups = cut_run(SET, short).groups
+    groups = cut_run(SET, short, find_model(MODEL)).groups
     assert [group.resolution for group in groups] == [(480, 832), (832, 480)]
 
 
@@ -72,20 +75,34 @@ def test_what_is_wished_is_kept_in_the_spec_and_decides_the_steps() -> None:
         ({"max_frames": 1}, "single frame"),
         ({"dataset_toml": OWN, "max_frames": 9}, "cannot be combined"),
         ({"dataset_toml": OWN, "resolution": "480p"}, "cannot be combined"),
+        ({"dataset_toml": OWN, "items": "clips"}, "items cannot be combined"),
+        ({"items": "images"}, "one of all, clips"),
         ({"dataset_toml": OWN.replace("[9]", "[1]")}, "single frame"),
         ({"dataset_toml": IMAGES_AND_LONG}, "no clip is as long"),
         ({"dataset_toml": OWN.replace("[9]", "9")}, "target_frames cannot be 9"),
         ({"dataset_config": "from-zip"}, "no dataset TOML"),
     ],
 )
-def test_wishes_that_cannot_be_met_are_refused(wishes: dict[str, Any], says: str) -> None:
+def test_impossible_requests_are_refused(wishes: dict[str, Any], says: str) -> None:
     with pytest.raises(RequestError) as raised:
         drafted(**wishes)
 
     assert says in f"{raised.value.cause} {raised.value.fix}"
 
 
-def test_a_toml_of_the_zip_is_used_only_where_it_is_asked_for() -> None:
+def test_items_clips_leaves_single_frames_out_as_the_preset_does() -> None:
+    clips = drafted(items="clips")
+
+    assert clips.items.items == "clips"
+    assert all(item.frames > 1 for item in cut_run(SET, clips, find_model(MODEL)).items)
+    assert clips.steps_per_epoch < drafted().steps_per_epoch
+    reference = drafted(preset="reference")
+    assert (reference.preset, reference.items.items) == ("reference", "clips")
+    assert reference.steps_per_epoch == clips.steps_per_epoch
+    assert drafted(preset="reference", dataset_toml=OWN).items == ItemSettings()
+
+
+def test_a_toml_in_the_zip_is_used_only_on_request() -> None:
     found = with_configs(OWN)
 
     assert drafted(found).dataset_toml is None
@@ -101,7 +118,7 @@ def test_remarks_are_about_the_toml_of_the_run() -> None:
     assert "toml-source-fps" in [f.code for f in remarks(OWN, SET)]
 
 
-def test_what_the_gpu_cannot_hold_is_refused_where_the_gpu_is_known() -> None:
+def test_items_too_large_for_a_known_gpu_are_refused() -> None:
     with pytest.raises(RequestError, match="unmeasured, rough"):
         drafted(default_gpu="L4")
 
@@ -109,7 +126,7 @@ def test_what_the_gpu_cannot_hold_is_refused_where_the_gpu_is_known() -> None:
     assert drafted(default_gpu=None).steps_per_epoch == 5
 
 
-def test_the_gpu_that_is_asked_for_is_the_one_that_must_hold_the_groups() -> None:
+def test_the_chosen_gpu_must_hold_the_groups() -> None:
     with pytest.raises(RequestError, match="an L4 has 22 GiB"):
         drafted(gpu="l4", default_gpu="H100", engine="musubi")
 
@@ -117,17 +134,17 @@ def test_the_gpu_that_is_asked_for_is_the_one_that_must_hold_the_groups() -> Non
     assert drafted(default_gpu="H100", engine="musubi").gpu is None
 
 
-def test_a_rehearsal_may_ask_for_a_gpu_that_would_be_too_small() -> None:
+def test_a_rehearsal_may_choose_a_gpu_that_would_be_too_small() -> None:
     assert drafted(gpu="L4").gpu == "L4"
 
 
 @pytest.mark.parametrize("engine", ["musubi", "rehearsal"])
-def test_an_unknown_gpu_is_refused_whatever_trains(engine: EngineName) -> None:
+def test_an_unknown_gpu_is_refused_for_every_engine(engine: EngineName) -> None:
     with pytest.raises(NotFoundError, match=r"no GPU called 'GTX'.*B200, H200, H100"):
         drafted(gpu="GTX", engine=engine)
 
 
-def test_a_machine_whose_gpu_is_known_refuses_another(tmp_path: Path) -> None:
+def test_a_machine_with_a_known_gpu_refuses_others(tmp_path: Path) -> None:
     local = LocalInstallation(Settings(home=tmp_path, gpu="H100"))
     ref, origin = (
         DatasetRef(name="annika", number=1, version=SET.version),
@@ -136,16 +153,16 @@ def test_a_machine_whose_gpu_is_known_refuses_another(tmp_path: Path) -> None:
 
     def draft(gpu: str, engine: EngineName) -> RunSpec:
         request = TrainRequest(model="wan21-i2v-720p", dataset="annika", gpu=gpu)
-        return local.runs.draft_for(request, origin, engine, ref=ref, report=SET)
+        return local.runs.draft(request, origin, engine, (ref, SET))
 
-    with pytest.raises(RequestError, match="trains on an H100, so a run cannot have an H200"):
+    with pytest.raises(RequestError, match="has an H100, so a run cannot use an H200"):
         draft("H200", "musubi")
     assert draft("h100", "musubi").gpu == "H100"
     assert draft("H200", "rehearsal").gpu == "H200"
 
 
 @pytest.mark.parametrize("content", [b"#" * (LARGEST_BYTES + 1), b"\xff\xfe\x00"])
-def test_a_file_that_is_no_small_text_is_refused(content: bytes) -> None:
+def test_a_toml_that_is_large_or_not_text_is_refused(content: bytes) -> None:
     with pytest.raises(RequestError, match=r"a\.toml"):
         read_config("a.toml", content)
 
@@ -161,7 +178,7 @@ def test_predictions_add_up_for_each_model() -> None:
     assert largest <= 832 * 480 < max(b.width * b.height for b in found["wan21-i2v-720p"].buckets)
 
 
-def test_each_model_says_why_a_set_does_not_suit_it() -> None:
+def test_each_model_has_a_reason_why_a_set_does_not_suit_it() -> None:
     of_images = suited(report(image()))
     error = Finding(code="x", severity="error", file=None, cause="Bad.", fix="F.", repaired=False)
 
@@ -192,7 +209,9 @@ def test_a_dataset_toml_in_a_zip_is_found_and_offered(archive: Path) -> None:
     assert [f.file for f in found.findings if f.code == "toml-unused"] == ["other.toml"]
 
 
-def test_an_upload_can_be_used_as_it_is_and_repaired_again(archive: Path, tmp_path: Path) -> None:
+def test_an_upload_can_switch_between_uploaded_and_repaired_files(
+    archive: Path, tmp_path: Path
+) -> None:
     datasets = Datasets(FolderStore(tmp_path))
     edits = DatasetEdits(datasets)
     upload = Upload(archive=archive, by="7", file_name="a.zip")

@@ -1,4 +1,4 @@
-"""What a run hands out is paired by epoch; what has no partner is said."""
+"""Checkpoints of a run are paired by epoch; unpaired ones are marked."""
 
 from tests.specs import spec
 from training.pipeline.checkpoint_sets import best_set, sets
@@ -44,7 +44,7 @@ def test_without_a_pair_the_newest_file_of_each_expert_is() -> None:
     assert not best.is_complete
 
 
-def test_one_expert_alone_and_none_at_all() -> None:
+def test_sets_of_one_expert_and_of_none() -> None:
     alone = best_set(run((5,), ()))
 
     assert alone is not None

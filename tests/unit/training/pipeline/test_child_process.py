@@ -1,4 +1,4 @@
-"""A failing program of a stage: its log becomes cause, fix and suggestion."""
+"""The log of a stage's failed program becomes cause, fix and suggestion."""
 
 import pickle
 import sys
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.training.musubi.logs import FOLDER
+from tests.unit.training.musubi.failures.logs import FOLDER
 from training.errors import StageError
 from training.estimates.gpu_memory import MemoryUse, TrainingShape
 from training.pipeline.child_process import Listener, run_command
 from training.pipeline.log_tail import end_of
-from training.pipeline.stage_runner import StageInterruptedError
+from training.pipeline.stage_writes import StageInterruptedError
 from training.remedies import CacheAgain, FewerFrames, LowerResolution, ResumeRun
 
 OOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.43 GiB."
@@ -45,7 +45,7 @@ def run(
     )
 
 
-def test_what_a_command_prints_is_shown_while_it_runs(
+def test_the_output_of_a_command_is_shown_while_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.pipeline.child_process.LOG_SECONDS", 0.1)
@@ -71,12 +71,12 @@ def test_the_trainers_own_log_tells_the_stages_error(tmp_path: Path) -> None:
 
     error = failed(tmp_path, code)
 
-    assert "caches were made for text to video" in error.cause
+    assert "caches are for text to video" in error.cause
     assert error.remedy == CacheAgain()
     assert pickle.loads(pickle.dumps(error)).remedy == CacheAgain()
 
 
-def test_what_is_suggested_depends_on_what_the_run_uses(tmp_path: Path) -> None:
+def test_the_suggestion_depends_on_the_runs_settings(tmp_path: Path) -> None:
     code = f"raise type('OutOfMemoryError', (RuntimeError,), {{}})({OOM!r})"
     short = MemoryUse(shapes=(TrainingShape((1280, 720), 9),))
 
@@ -94,6 +94,19 @@ def test_only_the_log_of_this_attempt_counts(tmp_path: Path) -> None:
     assert error.remedy == ResumeRun()
 
 
-def test_a_killed_program_is_started_again_rather_than_failed(tmp_path: Path) -> None:
+def test_a_killed_program_interrupts_the_stage(tmp_path: Path) -> None:
     with pytest.raises(StageInterruptedError, match="signal 9"):
         run(tmp_path, "import os; os.kill(os.getpid(), 9)")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: uncorrectable ECC error encountered",
+        "CUDA error: an illegal memory access was encountered",
+        "huggingface_hub.errors.HfHubHTTPError: 429 Client Error: Too Many Requests",
+    ],
+)
+def test_a_passing_fault_interrupts_the_stage(tmp_path: Path, message: str) -> None:
+    with pytest.raises(StageInterruptedError):
+        run(tmp_path, f"raise RuntimeError({message!r})")

@@ -33,7 +33,7 @@ class OutOfReach(FileLeases):
 
 
 class SlowToRelease(FileLeases):
-    """Leases that leave a renewal the time to come after a release."""
+    """Leases that release so slowly that a renewal may come after the release."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -50,7 +50,7 @@ class SlowToRelease(FileLeases):
         self._was_renewed.wait(0.05)
 
 
-def test_a_lease_that_is_out_of_reach_for_a_moment_is_not_lost(tmp_path: Path) -> None:
+def test_a_lease_unreachable_for_a_moment_is_not_lost(tmp_path: Path) -> None:
     leases, lost = OutOfReach(tmp_path, failures=3), threading.Event()
 
     with hold_lease(leases, "merge", on_lost=lost.set):
@@ -59,7 +59,7 @@ def test_a_lease_that_is_out_of_reach_for_a_moment_is_not_lost(tmp_path: Path) -
     assert not lost.is_set()
 
 
-def test_giving_a_lease_back_is_not_taken_for_losing_it(tmp_path: Path) -> None:
+def test_releasing_a_lease_is_not_reported_as_a_loss(tmp_path: Path) -> None:
     leases, lost = SlowToRelease(tmp_path), threading.Event()
 
     with hold_lease(leases, "merge", on_lost=lost.set):
@@ -69,7 +69,7 @@ def test_giving_a_lease_back_is_not_taken_for_losing_it(tmp_path: Path) -> None:
     assert leases.acquire("merge", holder="next") is not None
 
 
-def test_a_lost_lease_is_told_once(tmp_path: Path) -> None:
+def test_a_lost_lease_is_reported_once(tmp_path: Path) -> None:
     leases, lost = FileLeases(tmp_path), threading.Event()
 
     with hold_lease(leases, "merge", on_lost=lost.set):

@@ -1,4 +1,4 @@
-"""The plan: stages in order, and every setting in the command that trains."""
+"""The plan: stages in order, and every setting in the training command."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ import pytest
 
 from tests.specs import Rooted, groups, spec
 from training import store_keys
-from training.catalogue.models import MODELS, Model
-from training.musubi.commands import known_options
+from training.catalogue.models import MODELS, Model, find_model
 from training.pipeline.plan import PlannedStage, Planner
 from training.rehearsal.engine import RehearsalEngine
+from training.rehearsal.options import read_options
 from training.runs.spec import ExpertChoice
 
 ROOT = Path("/home")
@@ -18,7 +18,7 @@ ALL = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 
 def stages(model: str, expert: ExpertChoice = "both", **settings: str) -> tuple[PlannedStage, ...]:
     run = spec(model, expert=expert, **settings)
-    return Planner(run, groups(), RehearsalEngine(), Rooted(ROOT)).stages()
+    return Planner(run, find_model(run.model), groups(), RehearsalEngine(), Rooted(ROOT)).stages()
 
 
 def train_argv(model: str, expert: str = "main", **settings: str) -> tuple[str, ...]:
@@ -52,14 +52,14 @@ def test_only_caching_and_training_hold_a_gpu(model: Model) -> None:
 
 
 @ALL
-def test_every_option_is_known_to_musubi_and_given_once(model: Model) -> None:
+def test_every_option_exists_in_musubi_and_is_given_once(model: Model) -> None:
     for stage in stages(model.name):
         for command in stage.commands:
             if stage.key.stage == "merge":
                 continue
             script = next(part for part in command if part.endswith(".py"))
             options = [part for part in command if part.startswith("--")]
-            assert set(options) <= known_options()[script].keys()
+            assert set(options) <= {option["name"] for option in read_options()[script]}
             assert len(options) == len(set(options))
 
 
@@ -170,7 +170,7 @@ def test_the_polynomial_schedule_ends_where_the_ratio_says() -> None:
     assert value(argv, "--lr_scheduler_args") == "lr_end=5e-06"
 
 
-def test_expert_and_output_name_choose_what_is_trained_and_written() -> None:
+def test_expert_and_output_name_choose_the_trained_expert_and_its_files() -> None:
     found = stages("wan22-i2v-vanilla", expert="high")
 
     assert [str(s.key) for s in found if s.key.expert] == ["train-high", "publish-high"]

@@ -1,10 +1,10 @@
-"""What a guide's Volumes hold, told from paths alone."""
+"""What the guide's Volumes contain, recognized from paths alone."""
 
 from training.registry.guide_volumes import (
     SourceFile,
-    config_names,
-    find_checkpoints,
+    config_mentions,
     find_datasets,
+    find_loras,
 )
 
 
@@ -46,15 +46,15 @@ def test_its_files_keep_their_places_in_the_zip_and_caches_stay_behind() -> None
     assert found.size_bytes == 30
 
 
-def test_two_folders_of_one_name_get_names_that_tell_them_apart() -> None:
+def test_two_folders_of_one_name_get_different_names() -> None:
     found = find_datasets(files("a/anna/images/1.png", "b/anna/images/1.png", "b/Anna/1.png"))
 
     assert len({its.name for its in found}) == 3
     assert {its.folder for its in found} == {"a/anna", "b/anna", "b/Anna"}
 
 
-def test_a_folder_whose_name_cannot_be_one_still_has_a_name() -> None:
-    (found,) = find_datasets(files("アニカ/images/1.png"))
+def test_a_folder_with_an_invalid_name_gets_a_valid_one() -> None:
+    (found,) = find_datasets(files("---/images/1.png"))
 
     assert found.name == "dataset"
 
@@ -66,17 +66,17 @@ def test_a_volume_without_folders_is_one_dataset() -> None:
     assert {found.place(file) for file in found.files} == {"1.png", "1.txt"}
 
 
-def test_a_toml_beside_the_datasets_may_be_of_one_of_them() -> None:
+def test_a_toml_beside_the_datasets_may_belong_to_one_of_them() -> None:
     (found,) = find_datasets(files("set.toml", "annika/own.toml", "annika/images/1.png"))
 
     assert [file.path for file in found.configs] == ["set.toml"]
     text = 'image_directory = "/datasets/datasets/annika/images"'
-    assert config_names(text, "datasets/annika")
-    assert not config_names(text, "datasets/ann")
+    assert config_mentions(text, "datasets/annika")
+    assert not config_mentions(text, "datasets/ann")
 
 
-def test_checkpoints_are_those_of_outputs_and_to_resume_from_and_no_states() -> None:
-    found = find_checkpoints(
+def test_checkpoints_come_from_outputs_and_resume_folders_without_states() -> None:
+    found = find_loras(
         files(
             "outputs/my-run/my-run-000005.safetensors",
             "outputs/my-run/my-run-state/model.safetensors",
@@ -93,6 +93,6 @@ def test_checkpoints_are_those_of_outputs_and_to_resume_from_and_no_states() -> 
 
 
 def test_checkpoints_of_one_name_are_named_after_their_runs() -> None:
-    found = find_checkpoints(files("outputs/a/lora.safetensors", "outputs/b/lora.safetensors"))
+    found = find_loras(files("outputs/a/lora.safetensors", "outputs/b/lora.safetensors"))
 
     assert [its.name for its in found] == ["outputs-a-lora", "outputs-b-lora"]

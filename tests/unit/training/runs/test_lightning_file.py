@@ -1,8 +1,9 @@
-"""The forms in which a Lightning file is named, and where each is fetched from and kept."""
+"""The forms in which a Lightning file can be named, and the file that each one means."""
 
 import pytest
 
 from training import store_keys
+from training.catalogue.models import find_model
 from training.catalogue.weights import COMMITS, LIGHTNING, WeightFile
 from training.errors import RequestError
 from training.runs.lightning_file import find_lightning_file
@@ -16,7 +17,8 @@ def experts(text: str) -> dict[str, ExpertSpec]:
     request = TrainRequest(
         model="wan22-i2v-lightning", dataset="annika", settings={"lightning_file": text}
     )
-    return {expert.name: expert for expert in resolve_experts(request)[1]}
+    found = resolve_experts(request, find_model(request.model))
+    return {expert.name: expert for expert in found}
 
 
 def files(text: str) -> list[str]:
@@ -97,7 +99,7 @@ def test_an_expert_that_is_not_named_keeps_its_own_file() -> None:
         "x" * 5000,
     ],
 )
-def test_what_names_no_file_of_the_hub_is_refused_with_examples(text: str) -> None:
+def test_text_that_names_no_hub_file_is_refused_with_examples(text: str) -> None:
     with pytest.raises(RequestError) as caught:
         experts(f"low={text}")
 

@@ -9,7 +9,7 @@ from tests.specs import spec
 from training.runs import events as ev
 from training.runs.events import Event, StageEvent
 from training.runs.state import RunStatus, StageStatus, fold
-from training.runs.training_events import CheckpointSaved
+from training.runs.training_events import CheckpointSaved, EpochEnded
 from training.vocabulary import StageKey
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -28,6 +28,10 @@ def started(attempt: int) -> StageEvent:
 
 def lost(attempt: int) -> StageEvent:
     return ev.StageEvent(at=AT, key=TRAIN, attempt=attempt, body=ev.StageLost())
+
+
+def succeeded(key: StageKey) -> StageEvent:
+    return ev.StageEvent(at=AT, key=key, attempt=1, body=ev.StageSucceeded())
 
 
 def saved(attempt: int, epoch: int, *, key: StageKey = TRAIN, size_bytes: int = 1) -> StageEvent:
@@ -51,7 +55,7 @@ def test_a_stored_run_is_queued_until_a_stage_starts() -> None:
     assert fold(spec(), [submitted(1), started(1)]).status is RunStatus.RUNNING
 
 
-def test_what_publish_says_of_a_file_counts_in_any_order() -> None:
+def test_the_report_of_publish_wins_in_any_order() -> None:
     published = saved(1, 5, key=StageKey("publish", "main"), size_bytes=9)
 
     for events in ([saved(1, 5), published], [published, saved(2, 5)]):
@@ -87,6 +91,32 @@ def test_progress_is_credited_to_the_attempt_that_made_it() -> None:
     run = fold(spec(), [started(1), lost(1), started(2), saved(2, 5), lost(2), started(3)])
 
     assert run.stage(TRAIN).progressed_attempt == 2
+
+
+def test_a_cancellation_after_the_last_step_stops_nothing() -> None:
+    asked = ev.CancelRequested(at=AT, by="7")
+    training = [submitted(1), started(1), asked]
+    pair = [StageKey("train", "high"), StageKey("train", "low")]
+
+    assert fold(spec(), training).is_cancelling
+    assert fold(spec(), [started(1), lost(1), asked]).is_cancelling
+    trained = fold(spec(), [*training, succeeded(TRAIN)])
+    assert (trained.is_trained, trained.is_cancelling) == (True, False)
+    half = fold(spec("wan22-t2v-vanilla"), [asked, succeeded(pair[0])])
+    assert (half.is_trained, half.is_cancelling) == (False, True)
+    both = fold(spec("wan22-t2v-vanilla"), [asked, *map(succeeded, pair)])
+    assert not both.is_cancelling
+
+
+def test_a_checkpoint_tells_how_far_a_run_is_that_ended_no_epoch() -> None:
+    resumed = fold(spec(), [started(1), saved(1, 5)]).expert("main")
+    ended = EpochEnded(epoch=6, step=60, loss=0.5)
+    later = fold(spec(), [saved(1, 5), ev.StageEvent(at=AT, key=TRAIN, attempt=1, body=ended)])
+    earlier = fold(spec(), [ev.StageEvent(at=AT, key=TRAIN, attempt=1, body=ended), saved(1, 5)])
+
+    assert (resumed.epoch, resumed.step) == (5, 50)
+    for expert in (later.expert("main"), earlier.expert("main")):
+        assert (expert.epoch, expert.step, expert.loss) == (6, 60, 0.5)
 
 
 _STORY: list[Event] = [

@@ -27,7 +27,7 @@ def parser() -> ArgumentParser:
 
 
 def main(arguments: list[str]) -> None:
-    """Print the address and how a shell is led to it, then serve until SIGTERM or SIGINT."""
+    """Print the address and the variables for a shell, then serve until SIGTERM or SIGINT."""
     options = vars(parser().parse_args(arguments))
     ends = (signal.SIGTERM, signal.SIGINT)
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)

@@ -1,4 +1,4 @@
-"""The loopback as tests and the demo use it: a control plane in a thread of its own."""
+"""The loopback as tests and the demo use it: a control plane in its own thread."""
 
 import asyncio
 import subprocess
@@ -20,7 +20,9 @@ from tests.wire.modal.loopback.volumes import Volume
 from tests.wire.modal.loopback.work import Attempt
 
 Result = TypeVar("Result")
-COMMAND_SECONDS = 120
+# Only what hangs takes so long, on however busy a machine.
+PATIENCE_SECONDS = 240.0
+COMMAND_SECONDS = 240
 
 
 class CommandError(Exception):
@@ -122,6 +124,14 @@ class Loopback:
             raise CommandError(done.stdout)
         return done.stdout
 
+    def forget_images(self) -> None:
+        """Let the next container of each image pull it again."""
+        self.call(self.plane.launcher.pulled.clear)
+
+    def pulled(self) -> list[float]:
+        """Return the seconds that the first container of each image took to start."""
+        return self.call(lambda: list(self.plane.launcher.pulled.values()))
+
     def create_secret(self, name: str, variables: Mapping[str, str]) -> None:
         """Create or replace a secret, as a person does in the dashboard."""
         self.call(lambda: self.plane.secrets.create(name, dict(variables)))
@@ -149,7 +159,7 @@ class Loopback:
         """Kill every process of a container at once."""
         self.call(container.kill)
 
-    def wait_for(self, is_true: Callable[[], object], timeout: float = 30.0) -> None:
+    def wait_for(self, is_true: Callable[[], object], timeout: float = PATIENCE_SECONDS) -> None:
         """Wait until `is_true()`, which is asked in the loopback's thread after each change.
 
         Raises:
@@ -178,7 +188,7 @@ class Loopback:
         self.call(lambda: self.plane.clock.advance(seconds))
 
     def committed(self, volume: str) -> Path:
-        """Return the folder with the committed files of a volume, to look at."""
+        """Return the folder with the committed files of a volume; read it only."""
         return self.call(lambda: self._volume(volume).files)
 
     def set_volume_limit(self, name: str, size_bytes: int | None) -> None:
@@ -188,6 +198,19 @@ class Loopback:
             self._volume(name).limit_bytes = size_bytes
 
         self.call(set_limit)
+
+    def set_volume_layers(self, name: str, limit: int | None, seconds: float = 60.0) -> None:
+        """Make a volume refuse writes for this many seconds after each `limit` that it took."""
+
+        def set_layers() -> None:
+            volume = self._volume(name)
+            volume.layer_limit, volume.layer_seconds = limit, seconds
+
+        self.call(set_layers)
+
+    def refused_writes(self, name: str) -> int:
+        """Return how many writes a volume has refused for a while."""
+        return self.call(lambda: self._volume(name).refused)
 
     def public_url(self, server: str) -> str:
         """Return the public address of a deployed server class, by its tag."""
@@ -219,7 +242,7 @@ class Loopback:
         return self.call(lambda: list(self.plane.router.unimplemented))
 
     def check(self) -> None:
-        """Fail if the loopback saw what Modal would not have let pass, or has a bug.
+        """Fail if the loopback saw something that Modal would refuse, or has a bug.
 
         Raises:
             AssertionError: Naming RPCs that are not served, or writes to volumes that are lost.
@@ -257,7 +280,7 @@ class Loopback:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def call(self, function: Callable[[], Result]) -> Result:
-        """Call a function in the loopback's thread, where its state may be touched."""
+        """Call a function in the loopback's thread, the only one that may use its state."""
 
         async def call() -> Result:
             result = function()

@@ -1,4 +1,4 @@
-"""Apps: what was published under a name, and its versions."""
+"""Apps: the published functions under a name, and their versions."""
 
 import json
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What a function is deployed with: files, images, secrets."""
+"""The files, images and secrets that functions are deployed with."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Background commits: volumes become visible every few seconds without being asked."""
+"""Background commits: writes to volumes become visible every few seconds."""
 
 import asyncio
 
@@ -14,6 +14,7 @@ class BackgroundCommits:
     """Commits the views of all containers while the settings ask for it.
 
     Attributes:
+        done: How many commits were made, of containers that had changed something or not.
         failures: Why commits failed; a container is not told.
     """
 
@@ -22,6 +23,7 @@ class BackgroundCommits:
     ) -> None:
         self._launcher, self._volumes = launcher, volumes
         self._settings, self._changes = settings, changes
+        self.done = 0
         self.failures: list[str] = []
 
     async def run(self) -> None:
@@ -31,9 +33,10 @@ class BackgroundCommits:
             if self._settings.background_commit_seconds is None:
                 continue
             await asyncio.sleep(self._settings.background_commit_seconds)
-            for view in self._launcher.views():
+            for view, _processes in self._launcher.views():
                 try:
                     await self._volumes.commit(view)
+                    self.done += 1
                 except GRPCError as error:
                     self.failures.append(str(error.message))
             self._changes.notify()

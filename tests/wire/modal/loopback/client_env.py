@@ -2,7 +2,7 @@
 
 import os
 
-# What a process of the host gets: the path and the locale, no token and no setting of a person.
+# Variables that a process gets from the host: path and locale, but no token or user settings.
 HOST_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 # All of the client's own warnings derive from UserWarning.
 PYTHON_WARNINGS = "error::UserWarning,ignore:Failed to initialize NumPy:UserWarning"
@@ -15,7 +15,7 @@ def client_env(url: str) -> dict[str, str]:
         "MODAL_TOKEN_ID": "ak-loopback",
         "MODAL_TOKEN_SECRET": "as-loopback",
         "MODAL_ENVIRONMENT": "main",
-        "MODAL_CONFIG_PATH": "/nonexistent",  # no file of a person is read
+        "MODAL_CONFIG_PATH": "/nonexistent",  # do not read a user's file
         "MODAL_PROFILE": "",
     }
 

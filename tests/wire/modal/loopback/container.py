@@ -15,7 +15,7 @@ from tests.wire.modal.loopback.definitions import FunctionRecord
 from tests.wire.modal.loopback.starter import Process, Starter
 from tests.wire.modal.loopback.work import Input
 
-# Reads one output to its end; the flag tells whether it is the one for errors.
+# Reads one output stream to its end; the flag marks stderr.
 Keep = Callable[[asyncio.StreamReader, bool], Awaitable[None]]
 ContainerState = Literal["queued", "starting", "running", "draining", "ended"]
 
@@ -28,6 +28,7 @@ class Container:
         definition: The function as this container runs it: on the GPU that it got.
         definition_id: Of which deploy.
         root: Stands for the root of its file system.
+        code: The folder with the packages that it mounts; None without the product's.
         taken: How many inputs it took.
         last_call_id: The call of the input that it took last.
         cancels: Inputs that its next heartbeat is told to cancel.
@@ -64,6 +65,7 @@ class Container:
     failure: api_pb2.GenericResult | None = None
     exit_code: int | None = None
     printed: list[str] = field(default_factory=list[str])
+    code: Path | None = None
     process: Process | None = None
     task: asyncio.Task[None] | None = None
 
@@ -95,7 +97,7 @@ class Container:
 
     @property
     def text(self) -> str:
-        """All that it printed."""
+        """Everything that it printed."""
         return "".join(self.printed)
 
     def signal(self, number: int) -> None:
@@ -109,7 +111,7 @@ class Container:
 
     async def run(self, starter: Starter, env: Mapping[str, str], keep: Keep) -> None:
         """Run the container's process until it ends, handing on what it prints."""
-        streams = starter.start(self.root / "root", env)
+        streams = starter.start(self.root / "root", env, self.code)
         async with (
             _reading(streams.status) as status,
             _reading(streams.out) as out,

@@ -2,8 +2,10 @@
 
 Run by its path with the interpreter of the containers and a socket as its standard input:
 `python container_init.py FOLDER`. It imports Modal's client once; a container begins with that
-import done and with nothing else in common. When the socket closes, it removes FOLDER, which holds
-the interpreter, and ends; the kernel then tells every container to end.
+import done. For each version of the product's code it forks a process that imports that too, and
+from which the containers with that code are forked; code that cannot be imported fails in the
+container. Nothing else is in common. When the socket closes, it removes FOLDER, which holds the
+interpreter and the code, and ends; the kernel then tells every container to end.
 
 The first process stands for the PID namespace of a real container. SIGINT, SIGTERM and SIGUSR1 go
 on to the container's program; SIGHUP, which the kernel also sends when the control plane dies,
@@ -28,11 +30,19 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 PROGRAM = "modal._container_entrypoint"
-# They read nothing of a container's environment when they are imported. NumPy, torch and
-# huggingface_hub do, so they are not among them.
+# They read nothing of a container's environment when they are imported. torch and huggingface_hub
+# do, so they are not among them; NumPy, which the product's stages import, reads only its threads.
 PRELOADED = (
     *("modal", "modal._runtime.user_code_imports", "aiohttp", "discord", "httpx", "psutil"),
     *("pydantic", "pydantic.main", "pydantic.type_adapter", "pydantic_settings"),
+)
+# What the product's Functions import when they are called, but for the Apps themselves.
+PRODUCT = (
+    *("training.deployment.modal_images", "training.pipeline.logging_setup"),
+    *("storage.modal.runtime", "training.backends.modal.functions"),
+    *("training.pipeline.stages.prepare", "training.pipeline.stages.fetch"),
+    *("training.pipeline.stages.cache", "training.pipeline.stages.train"),
+    *("training.pipeline.stages.publish", "bot.hosting.container", "bot.hosting.modal"),
 )
 REQUEST_BYTES = 1 << 17
 
@@ -65,7 +75,7 @@ def descendants() -> list[int]:
 
 
 def kill_all() -> None:
-    """Kill and reap until nothing is left.
+    """Kill and reap processes until none is left.
 
     A process may start another while it is being killed, and one whose main thread is gone looks
     like a zombie while its other threads still run.
@@ -84,7 +94,7 @@ def forward(pid: int, number: int) -> None:
 
 
 def reap_all() -> None:
-    """Take the children that have ended off the table."""
+    """Reap the children that have ended."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -152,27 +162,71 @@ def run(folder: str, env: dict[str, str]) -> None:
     runpy.run_module(PROGRAM, run_name="__main__", alter_sys=True)
 
 
+def preload(names: tuple[str, ...]) -> None:
+    """Import modules for all processes that are forked from now on."""
+    for name in names:
+        with contextlib.suppress(ImportError):  # a container that needs it fails itself
+            importlib.import_module(name)
+    gc.freeze()
+
+
+def serve(control: socket.socket) -> tuple[int, bytes, list[int]] | None:
+    """Fork a container for each request until the socket closes.
+
+    Return, in a container only, the process that forked it, the request, and its files.
+    """
+    code, below = "", dict[str, socket.socket]()
+    while True:
+        starter = os.getpid()
+        request, files, _, _ = socket.recv_fds(control, REQUEST_BYTES, 3)
+        if not request:
+            return None
+        wanted = json.loads(request)["code"]
+        if wanted == code:
+            if not os.fork():
+                for other in below.values():
+                    other.close()
+                return starter, request, files
+        elif wanted in below or fork_below(control, below, wanted):
+            socket.send_fds(below[wanted], [request], files)
+        else:
+            code = wanted
+            sys.path.insert(0, code)
+            preload(PRODUCT)
+            sys.path.remove(code)
+        for file in files:
+            os.close(file)
+
+
+def fork_below(control: socket.socket, below: dict[str, socket.socket], code: str) -> bool:
+    """Fork a process that serves the requests of one code; return False in it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        if os.fork():
+            below[code] = ours
+            return True
+        os.dup2(theirs.fileno(), control.fileno())
+    for other in (ours, *below.values()):
+        other.close()
+    below.clear()
+    return False
+
+
 def main(python_folder: str) -> None:
     """Start a container for each request; in each container, run its program."""
     sys.path.pop(0)  # the folder of this file
-    for name in PRELOADED:
-        importlib.import_module(name)
-    gc.freeze()
-    starter = os.getpid()
+    preload(PRELOADED)
     signal.signal(signal.SIGCHLD, lambda _signal, _frame: reap_all())
     with socket.socket(fileno=0) as control:
-        while True:
-            request, files, _, _ = socket.recv_fds(control, REQUEST_BYTES, 3)
-            if not request:
-                shutil.rmtree(python_folder, ignore_errors=True)
-                return
-            if not os.fork():
-                break
-            for file in files:
-                os.close(file)
+        found = serve(control)
+        if found is None:
+            shutil.rmtree(python_folder, ignore_errors=True)
+            return
         control.detach()  # its number becomes the standard input
+    starter, request, files = found
     begin(starter, *files)
-    run(**json.loads(request))
+    its = json.loads(request)
+    run(its["folder"], its["env"])
 
 
 if __name__ == "__main__":

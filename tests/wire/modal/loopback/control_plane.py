@@ -129,6 +129,7 @@ class ControlPlane:
             blobs=self.blobs,
             volumes=self.volumes,
             starter=starter(),
+            gpus=self.gpus,
         )
 
     def _parts(self) -> list[object]:
@@ -165,7 +166,7 @@ class ControlPlane:
             await self.servers.keep(record)
 
     async def _remove(self, record: FunctionRecord) -> None:
-        """Let go of a function that the newest version of its app has no more."""
+        """Remove a function that the newest version of its app no longer has."""
         await self.servers.forget(record)
         for variant in self.functions.variants(record.id):
             for container in self.scheduler.living(variant.id):

@@ -1,4 +1,4 @@
-"""Cron expressions: which minutes they name."""
+"""Cron expressions and the minutes that they match."""
 
 from dataclasses import dataclass
 from datetime import datetime

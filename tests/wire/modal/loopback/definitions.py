@@ -31,6 +31,10 @@ class Definition:
         """The function on its preferred GPU."""
         return self.ranked[0]
 
+    @property
+    def has_cron(self) -> bool:
+        return self.data.schedule.HasField("cron")
+
 
 @dataclass
 class FunctionRecord:
@@ -64,6 +68,11 @@ class FunctionRecord:
         return apply_options(base, self.options)
 
     @property
+    def has_cron(self) -> bool:
+        """Whether its newest definition has a cron; a variant has none."""
+        return self.base is None and self.newest is not None and self.newest.has_cron
+
+    @property
     def newest(self) -> Definition | None:
         """The definition that was created last, published or not."""
         return next(reversed(self.created.values()), self.definition)
@@ -83,8 +92,6 @@ def apply_options(base: Definition, options: api_pb2.FunctionOptions) -> Definit
     """Return what `with_options` makes of a definition."""
     data = api_pb2.FunctionData()
     data.CopyFrom(base.data)
-    if options.resources.HasField("gpu_config"):  # one GPU was asked for: no list to fall back on
-        del data.ranked_functions[1:]
     for ranked in data.ranked_functions:
         _change(ranked.function, options)
     if options.HasField("timeout_secs"):

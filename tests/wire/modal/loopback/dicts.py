@@ -34,6 +34,11 @@ class Dicts:
             kept = state.items(f"dict {dict_id}")
             self._dicts[dict_id] = {key: Entry(value, clock.now()) for key, value in kept.items()}
 
+    def last_uses(self, *parts: bytes) -> list[float]:
+        """Return when each entry was last written or read whose key contains all these bytes."""
+        entries = (item for entries in list(self._dicts.values()) for item in list(entries.items()))
+        return [entry.touched for key, entry in entries if all(part in key for part in parts)]
+
     @rpc
     async def dict_get_or_create(
         self, request: api_pb2.DictGetOrCreateRequest, caller: Caller

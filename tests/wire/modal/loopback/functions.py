@@ -9,7 +9,7 @@ from modal_proto import api_pb2
 from tests.wire.modal.loopback.apps import App, Apps
 from tests.wire.modal.loopback.definitions import Definition, FunctionRecord, data_of
 from tests.wire.modal.loopback.gaps import check_served, check_served_options
-from tests.wire.modal.loopback.limits import check_definition, check_options
+from tests.wire.modal.loopback.limits import check_crons, check_definition, check_options
 from tests.wire.modal.loopback.names import Names, new_id
 from tests.wire.modal.loopback.rpc import Caller, NotServedError, rpc
 from tests.wire.modal.loopback.state import State
@@ -167,7 +167,7 @@ class Functions:
     ) -> api_pb2.FunctionBindParamsResponse:
         base = self.get(request.function_id)
         check_options(request.function_options)
-        check_served_options(request.function_options)
+        check_served_options(request.function_options, base.definition)
         key = request.SerializeToString(deterministic=True)
         if key not in self._bound:
             bound = FunctionRecord(new_id("fu"), base.app_id, base.name, base=base)
@@ -191,8 +191,17 @@ class Functions:
             function_id, FunctionRecord(function_id, request.app_id, name)
         )
         definition = Definition(new_id("de"), data)
+        if definition.has_cron:
+            check_crons(sum(its is not record and its.has_cron for its in self._living()))
         record.created[definition.id] = definition
         return record
+
+    def _living(self) -> list[FunctionRecord]:
+        """Return the functions of all apps that have not been stopped."""
+        stopped = api_pb2.APP_STATE_STOPPED
+        return [
+            its for its in self._records.values() if self._apps.get(its.app_id).state != stopped
+        ]
 
     def _restore(self, request: api_pb2.FunctionCreateRequest) -> None:
         record = self._create(request)

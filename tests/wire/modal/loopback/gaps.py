@@ -1,9 +1,10 @@
-"""What Modal runs and the loopback does not: better refused than left out in silence."""
+"""Features of Modal that the loopback lacks: refused instead of silently ignored."""
 
 from collections.abc import Mapping
 
 from modal_proto import api_pb2
 
+from tests.wire.modal.loopback.definitions import Definition
 from tests.wire.modal.loopback.rpc import NotServedError
 
 
@@ -28,14 +29,20 @@ def check_served(data: api_pb2.FunctionData) -> None:
     _refuse(wanted)
 
 
-def check_served_options(options: api_pb2.FunctionOptions) -> None:
+def check_served_options(options: api_pb2.FunctionOptions, base: Definition | None) -> None:
     """Refuse options of `with_options` that the loopback would leave out.
+
+    Of a Function with a list of GPUs, Modal documents nothing about options for resources: whether
+    the rest of the list stays, or what the next GPU in it gets.
 
     Raises:
         NotServedError: Naming what it wants.
     """
+    has_list = base is not None and len(base.ranked) > 1
     _refuse(
         {
+            "gpu, cpu or memory by option for a Function with a list of GPUs": has_list
+            and bool(options.resources.ListFields()),
             "cloud bucket mount": options.cloud_bucket_mounts,
             "batching by option": options.batch_max_size,
             "concurrency by option": options.max_concurrent_inputs,

@@ -1,4 +1,4 @@
-"""The workspace's GPUs: who waits for one, who holds which, and for how long."""
+"""The workspace's GPUs: which containers wait for one or hold one, and for how long."""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,6 +8,22 @@ from modal_proto import api_pb2
 from tests.wire.modal.loopback.changes import Changes
 from tests.wire.modal.loopback.settings import Settings
 
+# What `nvidia-smi` calls each type.
+DRIVER_NAMES = {
+    "T4": "Tesla T4",
+    "L4": "NVIDIA L4",
+    "A10": "NVIDIA A10",
+    "A10G": "NVIDIA A10G",
+    "L40S": "NVIDIA L40S",
+    "A100": "NVIDIA A100-SXM4-40GB",
+    "A100-40GB": "NVIDIA A100-SXM4-40GB",
+    "A100-80GB": "NVIDIA A100-SXM4-80GB",
+    "RTX-PRO-6000": "NVIDIA RTX PRO 6000 Blackwell Server Edition",
+    "H100": "NVIDIA H100 80GB HBM3",
+    "H200": "NVIDIA H200",
+    "B200": "NVIDIA B200",
+}
+
 
 @dataclass
 class Hold:
@@ -16,12 +32,14 @@ class Hold:
     Attributes:
         gpu: Number of the slot.
         gpu_type: As the function asked for it.
+        given: What the container got.
         taken: By `time.monotonic()`.
         released: None while it is held.
     """
 
     gpu: int
     gpu_type: str
+    given: str
     function: str
     container_id: str
     taken: float
@@ -74,6 +92,10 @@ class Gpus:
             self._changes.notify()
         return chosen[0]
 
+    def given(self, asked: str) -> str:
+        """Return the type that a request for a type gets."""
+        return self._settings.upgraded_gpus.get(asked, asked.rstrip("!+"))
+
     def release(self, container_id: str) -> None:
         """Give back what a container holds."""
         now = asyncio.get_running_loop().time()
@@ -93,4 +115,5 @@ class Gpus:
         taken = {hold.gpu for hold in self.held()}
         free = [slot for slot in range(self._settings.gpus) if slot not in taken]
         for slot in free[: gpu.count or 1]:
-            self.log.append(Hold(slot, gpu.gpu_type, name, container_id, now))
+            given = self.given(gpu.gpu_type)
+            self.log.append(Hold(slot, gpu.gpu_type, given, name, container_id, now))

@@ -36,6 +36,7 @@ class Launcher:
         short: Where their sockets and temporary files lie, under short names: the path of a Unix
             socket has 108 bytes at most.
         router: Serves what they ask.
+        pulled: Images that a container has had to pull, with how long its start took.
     """
 
     settings: Settings
@@ -49,6 +50,7 @@ class Launcher:
     folder: Path
     short: Path
     router: Router | None = None
+    pulled: dict[str, float] = field(default_factory=dict[str, float])
     _views: dict[str, dict[str, View]] = field(default_factory=dict[str, dict[str, View]])
 
     def start(self, record: FunctionRecord) -> Container:
@@ -81,9 +83,10 @@ class Launcher:
             return None
         return view, [process.pid for process in processes]
 
-    def views(self) -> list[View]:
-        """Return what the living containers see."""
-        return [view for views in self._views.values() for view in views.values()]
+    def views(self) -> list[tuple[View, list[int]]]:
+        """Return what the living containers see of each volume, and their processes."""
+        found = [self.view(its, volume) for its, views in self._views.items() for volume in views]
+        return [its for its in found if its is not None]
 
     async def _run(self, container: Container, ranked: list[api_pb2.Function]) -> None:
         try:
@@ -110,7 +113,7 @@ class Launcher:
         return function
 
     async def _execute(self, container: Container) -> None:
-        await self._start_cold()
+        await self._start_cold(container.definition.image_id)
         views = await self.provision.fill(container)
         self._views[container.id] = views
         assert self.router is not None  # set before anything is deployed
@@ -126,19 +129,25 @@ class Launcher:
         finally:
             await server.stop()
         for view in views.values():
-            self.provision.volumes.check_unchanged(view)
+            await self.provision.volumes.close(view)
         for folder in (container.root, short):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    async def _start_cold(self) -> None:
+    async def _start_cold(self, image_id: str) -> None:
         """Wait as long as a container takes to start; a test may shorten it meanwhile."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        while (left := begun + self.settings.cold_start_seconds - loop.time()) > 0:
-            before = self.settings.cold_start_seconds
-            await self.changes.wait_for(
-                lambda before=before: self.settings.cold_start_seconds != before, left
-            )
+        is_first = image_id not in self.pulled
+        self.pulled.setdefault(image_id, 0.0)
+
+        def seconds() -> float:
+            pull = self.settings.first_pull_seconds if is_first else 0.0
+            return self.settings.cold_start_seconds + pull
+
+        while (left := begun + (before := seconds()) - loop.time()) > 0:
+            await self.changes.wait_for(lambda before=before: seconds() != before, left)
+        if is_first:
+            self.pulled[image_id] = loop.time() - begun
 
     async def _keep(
         self, container: Container, stream: asyncio.StreamReader, is_error: bool
@@ -153,7 +162,7 @@ class Launcher:
             self.logs.add(container, self.clock.now(), rest, is_error=is_error)
 
     def _give_up(self, container: Container) -> None:
-        """Kill a container that does not come up in its time."""
+        """Kill a container that does not start in time."""
         is_late = container.state == "starting" and not container.is_ready
         if is_late and not container.definition.is_server:
             seconds = container.definition.startup_timeout_secs

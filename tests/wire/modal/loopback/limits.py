@@ -1,4 +1,4 @@
-"""What Modal's service refuses, which its client lets pass."""
+"""Limits that Modal's service enforces but its client does not check."""
 
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -11,6 +11,7 @@ from tests.wire.modal.loopback.cron import Cron
 HOURS = 60 * 60  # seconds
 MAX_TIMEOUT_SECONDS = 24 * HOURS
 MAX_RETRIES = 10
+MAX_CRONS = 5  # of a starter workspace
 # The guide says that requests beyond a maximum are refused and names no figure.
 MAX_MILLI_CPU = 64_000
 MAX_MEMORY_MIB = 336 * 1024
@@ -37,6 +38,18 @@ def check_definition(data: api_pb2.FunctionData) -> None:
             ZoneInfo(data.schedule.cron.timezone or "UTC")
         except (ValueError, ZoneInfoNotFoundError) as error:
             raise _refusal(f"Invalid cron schedule: {error}") from error
+
+
+def check_crons(others: int) -> None:
+    """Refuse a cron if the workspace already has as many as a starter workspace may have.
+
+    Raises:
+        GRPCError: RESOURCE_EXHAUSTED.
+    """
+    if others >= MAX_CRONS:
+        raise GRPCError(
+            Status.RESOURCE_EXHAUSTED, f"this workspace may deploy at most {MAX_CRONS} crons"
+        )
 
 
 def check_options(options: api_pb2.FunctionOptions) -> None:

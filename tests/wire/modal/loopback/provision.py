@@ -3,6 +3,7 @@
 import os
 import shutil
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 from modal_proto import api_pb2
 
@@ -10,6 +11,7 @@ from tests.wire.modal.loopback.apps import Apps
 from tests.wire.modal.loopback.assets import Images, Mounts, Secrets
 from tests.wire.modal.loopback.blobs import Blobs
 from tests.wire.modal.loopback.container import Container
+from tests.wire.modal.loopback.gpus import DRIVER_NAMES, Gpus
 from tests.wire.modal.loopback.layout import Layouts
 from tests.wire.modal.loopback.names import ENVIRONMENT
 from tests.wire.modal.loopback.settings import Settings
@@ -20,6 +22,8 @@ from tests.wire.modal.loopback.volumes import View
 MOUNT_ROOT = "LORABOT_MOUNT_ROOT"
 SERVER_PORT = "LORABOT_SERVER_PORT"
 ARGUMENTS = "arguments"
+PRODUCT = "training"  # the package that every deployment of the product mounts
+PROGRAMS = "driver"  # where a container has the programs of its GPU's driver
 # Modal limits these to the cores that a function asks for.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -41,15 +45,13 @@ class Provision:
     blobs: Blobs
     volumes: Volumes
     starter: Starter
+    gpus: Gpus
 
     async def fill(self, container: Container) -> dict[str, View]:
         """Fill the root folder of a container; return its views of volumes by volume id."""
         (container.root / "root").mkdir(parents=True)
-        for mount_id in container.definition.mount_ids:
-            for name, sha256 in self.mounts.files(mount_id).items():
-                target = container.root / name.lstrip("/")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(self.blobs.content(sha256), target)
+        self._install_driver(container)
+        self._mount_code(container)
         views: dict[str, View] = {}
         for mount in container.definition.volume_mounts:
             path = container.root / mount.mount_path.lstrip("/")
@@ -64,7 +66,8 @@ class Provision:
     def env(self, container: Container, url: str) -> dict[str, str]:
         """Return the whole environment of a container that reaches the control plane at `url`."""
         env = host_env()
-        env["PATH"] = f"{self.starter.python.parent}:{env.get('PATH', os.defpath)}"
+        programs = (container.root / PROGRAMS, self.starter.python.parent)
+        env["PATH"] = ":".join((*map(str, programs), env.get("PATH", os.defpath)))
         env |= self.images.env(container.definition.image_id)
         env |= self.settings.container_env
         for secret_id in container.definition.secret_ids:
@@ -91,6 +94,35 @@ class Provision:
             MOUNT_ROOT: str(container.root),
         }
         return env | own | CONTAINER_ENV
+
+    def _mount_code(self, container: Container) -> None:
+        """Link the packages below `/root`, which no container writes to, and copy other files."""
+        packages: dict[str, Path] = {}
+        for mount_id in container.definition.mount_ids:
+            for name, sha256 in self.mounts.files(mount_id).items():
+                path, content = PurePosixPath(name).relative_to("/"), self.blobs.content(sha256)
+                if path.parts[0] == "root" and len(path.parts) > 2:
+                    packages[str(path.relative_to("root"))] = content
+                else:
+                    target = container.root / path
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(content, target)
+        if not packages:
+            return
+        code = self.starter.code(packages)
+        for package in code.iterdir():
+            (container.root / "root" / package.name).symlink_to(package)
+        container.code = code if (code / PRODUCT).exists() else None
+
+    def _install_driver(self, container: Container) -> None:
+        """Give a container with a GPU a driver that names it, as each of Modal's has."""
+        asked = container.definition.resources.gpu_config.gpu_type
+        if not asked:
+            return
+        program = container.root / PROGRAMS / "nvidia-smi"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\necho '{DRIVER_NAMES[self.gpus.given(asked)]}'\n")
+        program.chmod(0o755)
 
     def _arguments(self, container: Container) -> api_pb2.ContainerArguments:
         app = self.apps.get(container.function.app_id)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 from grpclib.const import Handler, Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
+from modal_proto import api_pb2
 from modal_proto.api_grpc import ModalClientBase
 
 from tests.wire.modal.loopback.settings import Settings
@@ -57,6 +58,10 @@ class _Table:
 _TABLE = ModalClientBase.__mapping__(cast("ModalClientBase", _Table()))
 
 
+# What the service refuses once a workspace has spent its limit.
+_COSTS = ("FunctionMap", "FunctionPutInputs", "AppCreate", "AppGetOrCreate", "AppPublish")
+
+
 class Router:
     """What every connection's servicer shares.
 
@@ -65,8 +70,9 @@ class Router:
         unimplemented: RPCs that were asked for and that no part serves, and parts of requests
             that no part does, in their order.
         broken: Handlers that raised something unexpected.
+        guards: Called before an RPC is served; one that raises `GRPCError` refuses it.
         listeners: Called when an RPC was served, before it is answered: one that does not return
-            withholds the answer.
+            withholds the answer, and one that raises `GRPCError` loses it.
         heard: Is told the name and the request of each RPC; a test may replace it.
     """
 
@@ -75,6 +81,7 @@ class Router:
         self.counts: Counter[str] = Counter()
         self.unimplemented: list[str] = []
         self.broken: list[Broken] = []
+        self.guards: list[Listener] = []
         self.listeners: list[Listener] = []
         self.heard: Callable[[str, Message], None] = lambda _name, _request: None
         self._serving = dict(_handlers(parts))
@@ -92,6 +99,9 @@ class Router:
         request = await stream.recv_message()
         self.heard(name, request)
         await asyncio.sleep(self._settings.rpc_delay_seconds)
+        self._refuse(name, request)
+        for guard in self.guards:
+            await guard(name, caller)
         handler = self._serving.get(name)
         if handler is None:
             self.unimplemented.append(name)
@@ -109,6 +119,20 @@ class Router:
             raise GRPCError(
                 Status.DATA_LOSS, f"Bug of the loopback in {name}: {error!r}"
             ) from error
+
+    def _refuse(self, name: str, request: Message) -> None:
+        """Refuse what the service has no room for at the moment.
+
+        Raises:
+            GRPCError: RESOURCE_EXHAUSTED.
+        """
+        unknown = api_pb2.OBJECT_CREATION_TYPE_UNSPECIFIED
+        is_look_up = name == "AppGetOrCreate" and request.object_creation_type == unknown
+        if name in _COSTS and not is_look_up and self._settings.is_spend_limit_reached:
+            text = "workspace billing cycle spend limit reached"
+            raise GRPCError(Status.RESOURCE_EXHAUSTED, text)
+        if name.startswith("Dict") and self._settings.are_dicts_busy:
+            raise GRPCError(Status.RESOURCE_EXHAUSTED, "Too many requests. Please wait and retry.")
 
     async def _answer(
         self,

@@ -1,4 +1,4 @@
-"""Which container runs which input: starts containers, hands out inputs, takes their outputs."""
+"""Starts containers, gives them inputs and takes their outputs."""
 
 import asyncio
 import signal
@@ -210,7 +210,7 @@ class Scheduler:
         container.kill()
 
     def _call_off(self, container: Container) -> None:
-        """Take back a container that still waits for a GPU."""
+        """Cancel a container that still waits for a GPU."""
         container.state = "draining"
         if container.task is not None:
             container.task.cancel()

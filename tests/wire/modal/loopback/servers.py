@@ -1,4 +1,4 @@
-"""Server classes: keeps their containers up, replaces the dead, rolls over to a new version."""
+"""Server classes: keeps containers running, replaces dead ones, rolls over to new versions."""
 
 import asyncio
 import contextlib

@@ -12,7 +12,10 @@ class Settings:
     Attributes:
         gpus: How many GPUs the workspace has.
         unavailable_gpus: GPU types that have no capacity at the moment, as "H100".
+        upgraded_gpus: GPU types that are given instead of others, as {"H100": "H200"}, unless the
+            request ends in "!".
         cold_start_seconds: What a container takes before its first line of Python.
+        first_pull_seconds: What the first container of each image takes beyond that.
         idle_seconds: The most that an idle container waits for its next input, whatever its
             function's scale-down window is (Modal's default is 60).
         preemption_grace_seconds: From the signal to the kill of a preempted container.
@@ -23,13 +26,17 @@ class Settings:
         rpc_delay_seconds: How long every RPC waits before it is answered, as over a network.
         rates: Dollars an hour under the names that `modal billing rates` gives them, None:
             the token has no access to billing.
+        is_spend_limit_reached: Whether nothing is started, as the workspace has spent its limit.
+        are_dicts_busy: Whether every request to a Dict is asked to wait.
         container_env: Variables that every container gets.
         changed: Called after each change, from whichever thread made it.
     """
 
     gpus: int = 4
     unavailable_gpus: set[str] = field(default_factory=set[str])
+    upgraded_gpus: Mapping[str, str] = field(default_factory=dict[str, str])
     cold_start_seconds: float = 0.0
+    first_pull_seconds: float = 0.0
     idle_seconds: float = 2.0
     preemption_grace_seconds: float = 30.0
     server_grace_seconds: float = 30.0
@@ -38,6 +45,8 @@ class Settings:
     health_seconds: float = 1.0
     rpc_delay_seconds: float = 0.0
     rates: Mapping[str, str] | None = None
+    is_spend_limit_reached: bool = False
+    are_dicts_busy: bool = False
     container_env: Mapping[str, str] = field(default_factory=dict[str, str])
     changed: Callable[[], object] | None = field(default=None, repr=False)
 

@@ -2,8 +2,10 @@
 
 import atexit
 import functools
+import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,7 +25,6 @@ CONTAINER_ENV = {
     "MODAL_IS_REMOTE": "1",
     "MODAL_CONFIG_PATH": "/nonexistent",
     "PYTHONUNBUFFERED": "1",
-    "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONWARNINGS": PYTHON_WARNINGS,
 }
 
@@ -77,19 +78,42 @@ class Starter:
     def __init__(self) -> None:
         folder = Path(tempfile.mkdtemp(prefix="loopback-python-"))
         self.python = make_python(folder)
+        self._code = folder / "code"
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
                 [self.python, container_init.__file__, folder],
                 stdin=theirs.fileno(),
-                env=host_env() | CONTAINER_ENV,
+                env=host_env() | CONTAINER_ENV | {"OPENBLAS_NUM_THREADS": "1"},
                 start_new_session=True,
             )
 
-    def start(self, folder: Path, env: Mapping[str, str]) -> Streams:
-        """Start a container's program in a folder; `env` is its whole environment."""
+    def code(self, files: Mapping[str, Path]) -> Path:
+        """Return a folder with these files, given by their path in it and named by their hash.
+
+        Containers with the same files share it: what one of them compiles, none compiles again.
+        """
+        names = {name: path.name for name, path in files.items()}
+        digest = hashlib.sha256(json.dumps(names, sort_keys=True).encode()).hexdigest()
+        folder = self._code / digest[:16]
+        with _lock:
+            if not folder.exists():
+                fresh = folder.with_suffix(".new")
+                for name, path in files.items():
+                    target = fresh / name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(path, target)
+                fresh.rename(folder)
+        return folder
+
+    def start(self, folder: Path, env: Mapping[str, str], code: Path | None) -> Streams:
+        """Start a container's program in a folder; `env` is its whole environment.
+
+        The container is forked from a process that has imported the product from `code`.
+        """
         pairs = [os.pipe() for _ in range(3)]
-        request = json.dumps({"folder": str(folder), "env": dict(env)}).encode()
+        its = {"folder": str(folder), "env": dict(env), "code": str(code or "")}
+        request = json.dumps(its).encode()
         try:
             socket.send_fds(self._control, [request], [write for _, write in pairs])
         finally:

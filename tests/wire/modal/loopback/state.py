@@ -1,4 +1,4 @@
-"""What outlives the control plane: small records in one SQLite file, contents as files."""
+"""State that outlives the control plane: small records in a SQLite file, contents as files."""
 
 import sqlite3
 from pathlib import Path

@@ -57,12 +57,19 @@ class Volumes:
             await asyncio.to_thread(view.load)
 
     async def commit(self, view: View) -> None:
-        """Commit a container's view."""
+        """Commit the view of a container."""
         if view.is_read_only:
             self.check_unchanged(view)
             return
         async with view.volume.lock:
-            await asyncio.to_thread(view.commit)
+            if not view.is_closed:
+                await asyncio.to_thread(view.commit)
+
+    async def close(self, view: View) -> None:
+        """Stop committing a container's view; removing its files then changes nothing."""
+        async with view.volume.lock:
+            view.is_closed = True
+        self.check_unchanged(view)
 
     def check_unchanged(self, view: View) -> None:
         """Note writes to a volume that is mounted read-only; Modal would have refused them."""
@@ -170,6 +177,7 @@ class Volumes:
         sizes = {path.lstrip("/"): its.stat().st_size for path, its in contents.items()}
         async with volume.lock:
             volume.check_room(sizes)
+            volume.add_layer()
             for path, content in contents.items():
                 await asyncio.to_thread(trees.copy, content, volume.path(path), volume.staging)
                 volume.path(path).touch()
@@ -184,6 +192,7 @@ class Volumes:
         if path.is_dir() and not request.recursive:
             raise GRPCError(Status.INVALID_ARGUMENT, f"{request.path} is a directory")
         async with volume.lock:
+            volume.add_layer()
             await asyncio.to_thread(trees.remove, path)
         return Empty()
 
@@ -197,6 +206,7 @@ class Volumes:
         if len(sources) > 1 and not target.is_dir():
             raise GRPCError(Status.INVALID_ARGUMENT, f"{request.dst_path} is not a directory")
         async with volume.lock:
+            volume.add_layer()
             for source in sources:
                 if source.is_dir() and not request.recursive:
                     raise GRPCError(Status.INVALID_ARGUMENT, f"{source.name} is a directory")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,11 @@ class Volume:
         files: Its folder.
         limit_bytes: From which size on it is full, None: never.
         lock: Held by whoever changes the files.
+        refused: How many writes it has refused.
+        changes: How many writes it has taken.
+        layer_limit: How many layers it may have; None: any number. Each commit, put and remove adds
+            one. The first write beyond them is refused, and all others for `layer_seconds` from
+            then on; after that, the layers have been merged.
     """
 
     id: str
@@ -28,6 +34,12 @@ class Volume:
     files: Path
     limit_bytes: int | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    layer_limit: int | None = None
+    layer_seconds: float = 60.0
+    refused: int = 0
+    changes: int = 0
+    _layers: int = 0
+    _full_since: float | None = None
 
     @property
     def staging(self) -> Path:
@@ -56,6 +68,26 @@ class Volume:
             raise GRPCError(Status.NOT_FOUND, f"No such file or directory: {inside}")
         return path
 
+    def add_layer(self) -> None:
+        """Count a write, or refuse it as the service does.
+
+        Raises:
+            GRPCError: RESOURCE_EXHAUSTED.
+        """
+        self._merge_layers()
+        if self.layer_limit is not None and self._layers >= self.layer_limit:
+            self._full_since = self._full_since or time.monotonic()
+            self.refused += 1
+            text = "too many layers in volume. Please wait and retry."
+            raise GRPCError(Status.RESOURCE_EXHAUSTED, text)
+        self._layers += 1
+        self.changes += 1
+
+    def _merge_layers(self) -> None:
+        since, now = self._full_since, time.monotonic()
+        if self.layer_limit is None or (since is not None and now - since >= self.layer_seconds):
+            self._layers, self._full_since = 0, None
+
     def check_room(self, added: dict[str, int]) -> None:
         """Refuse files, by path and size, that would not fit.
 
@@ -78,6 +110,7 @@ class View:
     Attributes:
         path: Where the container sees it.
         is_read_only: Whether writes of the container are refused.
+        is_closed: Whether the container has ended.
         seen: Stamps of the container's files, and of the committed ones they were copied from.
     """
 
@@ -85,6 +118,7 @@ class View:
     path: Path
     sub_path: str = ""
     is_read_only: bool = False
+    is_closed: bool = False
     seen: dict[str, tuple[Stamp, Stamp]] = field(default_factory=dict[str, tuple[Stamp, Stamp]])
 
     @property
@@ -130,6 +164,8 @@ class View:
         """
         own = trees.scan(self.path)
         written = self._written(own)
+        if self.is_changed():
+            self.volume.add_layer()
         if written:
             prefix = self.sub_path.strip("/")
             sizes = {f"{prefix}/{path}".lstrip("/"): max(0, own[path].size) for path in written}

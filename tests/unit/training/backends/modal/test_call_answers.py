@@ -1,4 +1,4 @@
-"""What the backend on Modal makes of the client's answers, and what it hands to functions."""
+"""How the backend on Modal handles the client's answers, and what it passes to functions."""
 
 import json
 from pathlib import Path
@@ -13,8 +13,8 @@ from tests.memory_dict import MemoryDict
 from training.backends.modal.backend import ModalBackend
 from training.backends.modal.call_records import (
     CallRecords,
-    InLine,
     Placement,
+    QueueEntry,
     from_plain,
     to_plain,
 )
@@ -25,7 +25,7 @@ CALL = Call(guild="1", run="a", key=StageKey("train", "high"), attempt=2, device
 
 
 class Answering:
-    """A spawned function of which the client says always the same."""
+    """A spawned function about which the client always gives the same answer."""
 
     def __init__(self, answer: BaseException | None) -> None:
         self._answer = answer
@@ -79,7 +79,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, with_: BaseException | None) -> None
         (from_the_function(modal.exception.ServiceError("its own")), CallStatus.ENDED),
     ],
 )
-def test_a_function_stands_as_the_client_tells(
+def test_a_call_has_the_status_that_the_client_reports(
     backend: ModalBackend,
     monkeypatch: pytest.MonkeyPatch,
     told: BaseException | None,
@@ -98,7 +98,7 @@ def test_a_function_stands_as_the_client_tells(
         StreamTerminatedError("connection lost"),
     ],
 )
-def test_a_client_that_learns_nothing_says_so(
+def test_an_unreachable_function_has_an_unknown_status(
     backend: ModalBackend, monkeypatch: pytest.MonkeyPatch, told: Exception
 ) -> None:
     answer(monkeypatch, told)
@@ -107,7 +107,7 @@ def test_a_client_that_learns_nothing_says_so(
         backend.state(CALL.name)
 
 
-def test_an_interrupt_while_asking_is_not_the_functions(
+def test_an_interrupt_while_asking_is_raised_and_not_taken_as_the_functions(
     backend: ModalBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer(monkeypatch, KeyboardInterrupt())
@@ -117,24 +117,22 @@ def test_an_interrupt_while_asking_is_not_the_functions(
 
 
 class Untouched(FileLeases):
-    """Leases that nobody is to ask for."""
+    """Leases that must not be asked for."""
 
     def acquire(self, name: str, *, holder: str, attempt: int = 1) -> Grant | None:
         raise AssertionError(f"{holder} asks for {name}")
 
 
-def test_a_line_in_which_nobody_waits_is_looked_at_and_left(
-    records: CallRecords, tmp_path: Path
-) -> None:
+def test_an_empty_queue_needs_no_lease(records: CallRecords, tmp_path: Path) -> None:
     backend = ModalBackend("app", records, Untouched(tmp_path), lambda _: Placement("train"))
     assert backend.pump() == {}
-    records.mark_started(InLine("1/a/train/1", since=1.0))
+    records.mark_started(QueueEntry("1/a/train/1", since=1.0))
 
     assert backend.pump() == {}
 
 
 @pytest.mark.parametrize("key", [StageKey("prepare"), StageKey("train", "low")])
-def test_a_call_comes_to_its_function_as_it_was(key: StageKey) -> None:
+def test_a_call_reaches_its_function_unchanged(key: StageKey) -> None:
     call = Call(guild="1", run="a", key=key, attempt=3, device="cpu")
 
     handed = json.loads(json.dumps(to_plain(call)))
@@ -143,18 +141,18 @@ def test_a_call_comes_to_its_function_as_it_was(key: StageKey) -> None:
     assert from_plain({**handed, "priority": "of a later version"}) == call
 
 
-def test_what_is_not_a_call_is_refused() -> None:
+def test_a_malformed_call_is_refused() -> None:
     with pytest.raises(ValueError, match="attempt"):
         from_plain({**to_plain(CALL), "attempt": "second"})
 
 
-def test_a_call_needs_no_upload_of_its_own() -> None:
+def test_a_call_needs_no_upload() -> None:
     long = Call(guild="1" * 20, run="r" * 200, key=CALL.key, attempt=10**6, device="gpu")
 
     assert len(json.dumps(to_plain(long))) < 1024
 
 
-def test_a_call_that_another_version_noted_is_not_known(
+def test_a_call_recorded_by_another_version_is_unknown(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     calls = MemoryDict()

@@ -1,13 +1,12 @@
-"""What one container is told of a call while another one starts it."""
+"""What one container learns about a call while another one starts it."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
 
+import modal
 import pytest
 
 from storage.modal.leases import ModalLeases
 from tests.memory_dict import MemoryDict
-from training.backends.modal import backend as backend_module
 from training.backends.modal.backend import ModalBackend
 from training.backends.modal.call_records import CallRecords, Placement
 from training.ports import Call, CallStatus
@@ -17,7 +16,7 @@ TRAIN = StageKey("train", "high")
 
 
 class Interrupted(MemoryDict):
-    """A Dict in which something happens just after one look at it."""
+    """A Dict in which something happens just after one read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,24 +30,32 @@ class Interrupted(MemoryDict):
         return found
 
 
-def spawn(_placed: object) -> SimpleNamespace:
-    return SimpleNamespace(object_id="fc-1")
+class Running:
+    """A spawned function that never ends."""
+
+    object_id = "fc-1"
+
+    def spawn(self, _call: object) -> "Running":
+        return self
+
+    def get(self, timeout: float | None) -> object:
+        raise TimeoutError
 
 
-def running(_call_id: str) -> CallStatus:
-    return CallStatus.RUNNING
+def found(*_names: str) -> Running:
+    return Running()
 
 
-def test_a_call_that_is_started_between_two_looks_is_not_gone(
+def test_a_call_started_between_two_look_ups_is_not_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls, line = Interrupted(), MemoryDict()
     records = CallRecords(calls, line)
     leases = ModalLeases(MemoryDict())
-    placed = Placement("train", "H100")
+    placed = Placement("train")
     backend = ModalBackend("app", records, leases, lambda _: placed, gpu_limit=1)
-    monkeypatch.setattr(backend, "_spawn", spawn)
-    monkeypatch.setattr(backend_module, "_status", running)
+    monkeypatch.setattr(modal.Function, "from_name", found)
+    monkeypatch.setattr(modal.FunctionCall, "from_id", found)
     call = Call(guild="1", run="mine", key=TRAIN, attempt=1, device="gpu", gpu=None)
     records.add(call, placed)
     records.enter(call.name, 0.0)

@@ -1,6 +1,9 @@
-"""What decides the content of a cache file decides its key, and nothing else does."""
+"""A cache file's key depends on everything that determines its content, and nothing else."""
 
+import ast
+import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -8,10 +11,16 @@ from tests.specs import groups, report
 from training.dataset.config.frame_windows import Extract
 from training.dataset.config.group import GroupPlan
 from training.dataset.manifest import Manifest, ManifestFile
-from training.pipeline.stages.cache_keys import CacheFile, Encoders, cache_files
+from training.pipeline.stages.cache_keys import CACHE_VERSION, CacheFile, Encoders, cache_files
 
-ENCODERS = Encoders(engine="musubi", version="c1", vae="v1", clip="p1", i2v=True, t5="t1")
+ENCODERS = Encoders(
+    engine="musubi", version="c1", vae="v1", clip="p1", i2v=True, t5="t1", clip_reader="PyAV 1"
+)
 PLAN = groups()
+ROOT = Path(__file__).parents[5]
+# The code by which clips are read for a latent cache, and the version that it was last checked for.
+READERS = ("training/dataset/decoding/colours.py", "training/musubi/launcher/clip_colours.py")
+CHECKED = (3, "e4664c32cd9a7daa")
 
 
 def manifest(media: str = "m", caption: str = "c") -> Manifest:
@@ -40,7 +49,7 @@ def resized() -> GroupPlan:
 
 
 def retaken(extract: Extract) -> dict[str, str]:
-    """Return the latents of a plan whose long windows are taken in another way."""
+    """Return the latents of a plan whose long windows are chosen differently."""
     taken = [
         replace(group, extract=extract).filled(report().samples)
         for group in PLAN.groups
@@ -56,6 +65,7 @@ def retaken(extract: Extract) -> dict[str, str]:
         (files(replace(ENCODERS, version="c2")), True, True),
         (files(replace(ENCODERS, after="annika-1")), True, True),  # whose caches were damaged
         (files(replace(ENCODERS, vae="v2")), True, False),
+        (files(replace(ENCODERS, clip_reader="PyAV 2")), True, False),
         (files(replace(ENCODERS, clip=None)), True, False),
         (files(replace(ENCODERS, i2v=False)), True, False),
         (files(replace(ENCODERS, t5="t2")), False, True),
@@ -65,7 +75,7 @@ def retaken(extract: Extract) -> dict[str, str]:
         (files(found=manifest(caption=" c\n")), False, False),  # the trainer strips captions
     ],
 )
-def test_keys_change_with_what_they_stand_for(
+def test_keys_change_with_everything_that_determines_the_content(
     changed: tuple[CacheFile, ...], are_latents_other: bool, are_texts_other: bool
 ) -> None:
     latents, texts = keys("latents", changed), keys("texts", changed)
@@ -80,7 +90,7 @@ def test_every_item_has_a_latent_of_its_own_and_every_sample_a_text() -> None:
     items = [item for group in PLAN.groups for item in group.items]
 
     assert len(set(LATENTS.values())) == len(LATENTS) == len(items)
-    assert len(set(TEXTS.values())) == 1  # of one caption
+    assert len(set(TEXTS.values())) == 1  # for a single caption
     assert len(TEXTS) == len({(g.name, item.sample_name) for g in PLAN.groups for item in g.items})
 
 
@@ -95,7 +105,24 @@ def test_every_item_has_a_latent_of_its_own_and_every_sample_a_text() -> None:
     ],
     ids=lambda extract: extract.mode,
 )
-def test_the_same_frames_are_the_same_latent_however_they_were_chosen(extract: Extract) -> None:
+def test_equal_frames_share_a_latent_in_any_mode(extract: Extract) -> None:
     assert retaken(extract).keys() & LATENTS.keys()
     for place, key in retaken(extract).items():
         assert LATENTS.get(place, key) == key
+
+
+def test_whoever_changes_how_clips_are_read_decides_on_the_version_of_caches() -> None:
+    """If colours change, raise CACHE_VERSION; in any case store the new hash in CHECKED."""
+    code = "".join(statements(ROOT / reader) for reader in READERS)
+
+    assert (CACHE_VERSION, hashlib.sha256(code.encode()).hexdigest()[:16]) == CHECKED
+
+
+def statements(path: Path) -> str:
+    """Return the code of a module without comments and docstrings."""
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in ast.walk(tree):
+        has_body = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if has_body and ast.get_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)

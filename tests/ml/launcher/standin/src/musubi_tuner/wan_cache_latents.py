@@ -1,4 +1,4 @@
-"""Caches two images and a clip of two windows into the folder that is given."""
+"""Caches two images and a clip of two windows into the given folder."""
 
 import sys
 

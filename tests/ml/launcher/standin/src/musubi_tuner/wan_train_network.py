@@ -20,10 +20,12 @@ def parse() -> argparse.Namespace:
         "items": 5,
         "max_train_epochs": 3,
         "lr_warmup_steps": 0,
+        "save_every_n_epochs": 1,
     }.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     for name in ("hang_at", "nan_at", "vanish_at", "save_every_n_steps"):
         parser.add_argument(f"--{name}", type=int)
+    parser.add_argument("--save_state", action="store_true", default=True)
     parser.add_argument("--gradient_accumulation_steps", type=int, default=1)
     parser.add_argument("--max_data_loader_n_workers", type=int, default=0)
     parser.add_argument("--learning_rate", type=float, default=0.1)

@@ -1,8 +1,8 @@
-"""Where musubi-tuner lists its cache files, in whatever order the folder gives them."""
+"""Where musubi-tuner lists its cache files, in the order of the folder."""
 
 
 class Folder:
-    """Stands for the module `glob`."""
+    """Replaces the module `glob`."""
 
     def glob(self, pathname: str) -> list[str]:
         return [pathname.replace("*", name) for name in ("b", "c", "a")]

@@ -1,4 +1,4 @@
-"""What the trainer uses of accelerate: counting batches, and saving and loading its state."""
+"""The parts of accelerate that the trainer uses: counting batches, saving and loading state."""
 
 import random
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ from safetensors.torch import (
 
 
 class Loader:
-    """Reads one batch ahead, and so knows which is the last."""
+    """Reads one batch ahead, so that it knows which is the last."""
 
-    # The loader is torch's, of a tensor, which its types do not foresee.
+    # torch's loader gets a tensor here, which its types do not allow.
     def __init__(self, loader: Any) -> None:
         self._loader = loader
         self.is_last = False
@@ -28,7 +28,7 @@ class Loader:
     def __len__(self) -> int:
         return len(self._loader)
 
-    def __iter__(self) -> Iterator[torch.Tensor]:
+    def __iter__(self) -> Iterator[dict[str, Any]]:
         self.is_last = False
         batches = iter(self._loader)
         batch = next(batches)
@@ -67,10 +67,14 @@ class Accelerator:
     num_processes: int = 1
     step: int = 0
     sync_gradients: bool = True
+    scaler: None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def unwrap_model(self, model: torch.nn.Module) -> torch.nn.Module:
         return model
+
+    def backward(self, loss: torch.Tensor) -> None:
+        loss.backward()
 
     def begin_batch(self) -> None:
         self.step += 1
@@ -98,4 +102,4 @@ class Accelerator:
         self.model.load_state_dict(load_file(folder / "model.safetensors"))
         self.optimizer.optimizer.load_state_dict(torch.load(folder / "optimizer.bin"))
         self._schedulers[0].scheduler.load_state_dict(torch.load(folder / "scheduler.bin"))
-        # Like accelerate's, the random generators may silently stay as they are.
+        # As with accelerate, the random generators may silently stay unchanged.

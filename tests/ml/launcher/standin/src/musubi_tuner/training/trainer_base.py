@@ -10,8 +10,13 @@ from typing import Any
 import torch
 from safetensors.torch import save_file  # type: ignore[reportUnknownVariableType]
 
+from musubi_tuner.dataset.bucket import BucketBatchManager
 from musubi_tuner.training.accelerator import Accelerator, Loader, Optimizer, Scheduler
 from musubi_tuner.utils import train_utils
+
+
+def first(examples: list[Any]) -> Any:
+    return examples[0]
 
 
 class Bar:
@@ -24,7 +29,7 @@ def tqdm(steps: Iterable[int], **named: Any) -> Bar:
 
 
 class Layer(torch.nn.Module):
-    """Two layers as an adapter names them; the second begins at zero."""
+    """Two layers with the names of an adapter's; the second starts at zero."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,6 +53,20 @@ class Network(torch.nn.Module):
         save_file(self.state_dict(), file, metadata)
 
 
+class Transformer(torch.nn.Module):
+    """A model whose blocks only musubi-tuner itself can compute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = torch.nn.ModuleList()
+        self.device = torch.device("cpu")
+        self.blocks_to_swap = 1
+        self.force_v2_1_time_embedding = False
+        self.attn_mode, self.split_attn = "torch", False
+        self.activation_cpu_offloading = False
+        self.eps, self.window_size = 1e-6, (-1, -1)
+
+
 class NetworkTrainer:
     def __init__(self, at_step: Callable[[int, torch.Tensor], torch.Tensor]) -> None:
         self.at_step = at_step
@@ -66,13 +85,14 @@ class NetworkTrainer:
             return
         torch.manual_seed(args.seed)
         items = torch.randn(args.items, 4)
-        dataset: Any = items  # a tensor is as good as a dataset
+        dataset: Any = BucketBatchManager(items)
         loader = Loader(
             torch.utils.data.DataLoader(
                 dataset,
                 shuffle=True,
                 num_workers=args.max_data_loader_n_workers,
                 persistent_workers=args.max_data_loader_n_workers > 0,
+                collate_fn=first,
             )
         )
         per_epoch = math.ceil(len(loader) / args.gradient_accumulation_steps)
@@ -88,15 +108,23 @@ class NetworkTrainer:
         )
         self.resume_from_local_or_hf_if_specified(accelerator, args)
         self._run_training_loop(
-            args, accelerator, 0.0, loader, network, accelerator.optimizer, schedule
+            *(args, accelerator, 0.0, loader, Transformer(), network),
+            *(accelerator.optimizer, schedule),
         )
 
-    def _run_training_loop(  # noqa: PLR0913
+    def process_batch(
+        self, network: Network, batch: dict[str, Any], noise: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        latents = batch["latents"]
+        return (network(latents) - latents.sum() + noise).square().mean(), {}
+
+    def _run_training_loop(  # noqa: C901, PLR0913
         self,
         args: Namespace,
         accelerator: Accelerator,
         training_started_at: float,
         train_dataloader: Any,
+        transformer: torch.nn.Module,
         network: Network,
         optimizer: Optimizer,
         lr_scheduler: torch.optim.lr_scheduler.LambdaLR,
@@ -112,13 +140,13 @@ class NetworkTrainer:
             metadata["steps"] = str(global_step)
             network.save_weights(str(path), None, metadata)
 
-        for epoch in range(epoch_to_start, args.max_train_epochs):
+        epochs = args.max_train_epochs
+        for epoch in range(epoch_to_start, epochs):
             for step, batch in enumerate(train_dataloader):
                 accelerator.begin_batch()
-                noise = torch.randn(1)
-                loss = (network(batch) - batch.sum() + noise).square().mean()
+                loss, _ = self.process_batch(network, batch, torch.randn(1))
                 loss = self.at_step(global_step + 1, loss)
-                loss.backward()
+                accelerator.backward(loss)
                 if accelerator.sync_gradients:
                     optimizer.step()
                     lr_scheduler.step()
@@ -127,11 +155,15 @@ class NetworkTrainer:
                     every = args.save_every_n_steps
                     if every is not None and global_step % every == 0:
                         save(f"{args.output_name}-step{global_step:08d}")
-                        train_utils.save_and_remove_state_stepwise(args, accelerator, global_step)
+                        if args.save_state:
+                            train_utils.save_and_remove_state_stepwise(
+                                args, accelerator, global_step
+                            )
                 recorder.add(epoch=epoch, step=step, loss=loss.item())
                 if global_step >= args.max_train_steps:
                     break
-            if (epoch + 1) < args.max_train_epochs:
+            every = args.save_every_n_epochs
+            if every is not None and (epoch + 1) % every == 0 and (epoch + 1) < epochs:
                 save(f"{args.output_name}-{epoch + 1:06d}")
                 train_utils.save_and_remove_state_on_epoch_end(args, accelerator, epoch + 1)
         train_utils.save_state_on_train_end(args, accelerator)

@@ -1,0 +1,68 @@
+"""Draws a panel with Discord's Components V2.
+
+A message that was sent with components can never go back to plain content or embeds, and it shows
+only the attached files that one of its components refers to.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import discord
+
+from bot.messages.markdown import cut
+from bot.messages.panel import Panel
+from bot.messages.runs.chart import Chart
+
+_ROW = 5  # buttons in a row
+_CHART = "loss.png"
+_LONGEST_ALT = 1024  # characters of a picture's description
+
+
+def to_layout(
+    panel: Panel,
+    buttons: Sequence[discord.ui.Item[Any]] = (),
+    *,
+    above: str = "",
+    chart: Chart | None = None,
+    files: Sequence[discord.File] = (),
+) -> discord.ui.LayoutView:
+    """Return a view that shows the panel.
+
+    Args:
+        panel: What to show.
+        buttons: Shown below the texts and the chart, five to a row.
+        above: A text before the panel, such as mentions.
+        chart: Shown below the panel's texts; the message must also attach its `chart_file`.
+        files: The message's other files, shown below the panel.
+    """
+    layout = discord.ui.LayoutView(timeout=None)
+    if above:
+        layout.add_item(discord.ui.TextDisplay[discord.ui.LayoutView](above))
+    layout.add_item(_container(panel, buttons, chart))
+    for file in files:
+        layout.add_item(discord.ui.File[discord.ui.LayoutView](file))
+    return layout
+
+
+def chart_file(chart: Chart | None) -> list[discord.File]:
+    """Return the chart's file, to attach to the message; [] if there is no chart."""
+    return [] if chart is None else [discord.File(io.BytesIO(chart.data), filename=_CHART)]
+
+
+def _container(
+    panel: Panel, buttons: Sequence[discord.ui.Item[Any]], chart: Chart | None
+) -> discord.ui.Container[discord.ui.LayoutView]:
+    box = discord.ui.Container[discord.ui.LayoutView](accent_colour=discord.Colour(panel.colour))
+    for block in panel.blocks:
+        box.add_item(discord.ui.TextDisplay[discord.ui.LayoutView](block))
+    if chart is not None:
+        alt = cut(chart.alt, _LONGEST_ALT)
+        shown = discord.MediaGalleryItem(f"attachment://{_CHART}", description=alt)
+        box.add_item(discord.ui.MediaGallery[discord.ui.LayoutView](shown))
+    for first in range(0, len(buttons), _ROW):
+        row = discord.ui.ActionRow[discord.ui.LayoutView]()
+        for button in buttons[first : first + _ROW]:
+            row.add_item(button)
+        box.add_item(row)
+    return box

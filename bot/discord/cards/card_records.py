@@ -1,0 +1,116 @@
+"""Records where each run's card is, and whether the run's end was shown and announced."""
+
+import asyncio
+import logging
+from concurrent.futures import Executor
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bot.service.threads import in_pool
+from training import store_keys
+from training.ports import Store, StoreChanges
+from training.store_keys import RunKeys
+
+_CARDS, _TOLD = "bot/cards", "bot/told"
+RunKey = tuple[str, str]  # guild, name
+logger = logging.getLogger(__name__)
+
+
+class CardRecord(BaseModel):
+    """One run's card.
+
+    Attributes:
+        channel: Id of the channel with the card; 0 if there is no card.
+        message: Id of the card's message; 0 if there is no card.
+        is_told: Whether the run's end was announced.
+        shows_end: Whether the card needs no more edits: it shows the end, or cannot be edited.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    guild: str
+    run: str
+    channel: int
+    message: int
+    is_told: bool = False
+    shows_end: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        return self.is_told and self.shows_end
+
+
+class CardRecords:
+    """Stores and caches all records. Only the active copy of the bot may change them."""
+
+    def __init__(self, store: Store, threads: Executor) -> None:
+        self._store, self._threads = store, threads
+        self._known: dict[RunKey, CardRecord] = {}
+        self._locks: dict[RunKey, asyncio.Lock] = {}
+
+    def forget(self) -> None:
+        """Empty the cache, because another copy of the bot may have changed the records."""
+        self._known.clear()
+
+    async def of(self, key: RunKey) -> CardRecord | None:
+        if (
+            key not in self._known
+            and (found := await in_pool(self._threads, self._read, key)) is not None
+        ):
+            self._known.setdefault(key, found)
+        return self._known.get(key)
+
+    async def save(self, record: CardRecord) -> None:
+        """Store a new record."""
+        key = (record.guild, record.run)
+        self._known[key] = record
+        await self._store_newest(key)
+
+    async def change(self, key: RunKey, **changes: Any) -> None:
+        """Change some fields of a run's record; earlier changes to other fields are kept."""
+        record = await self.of(key)
+        if record is not None:
+            self._known[key] = record.model_copy(update=changes)
+            await self._store_newest(key)
+
+    async def untold(self) -> list[RunKey]:
+        """Return all runs whose end is not yet shown and announced, including open ones."""
+        names = await in_pool(self._threads, self._store.names, store_keys.UNANNOUNCED)
+        return [(keys.guild, keys.name) for keys in map(RunKeys.of_marker, names)]
+
+    async def _store_newest(self, key: RunKey) -> None:
+        # Write one version after the other, each with all changes so far, so that none is lost.
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            record = self._known[key]
+            await in_pool(self._threads, self._write, record)
+        if record.is_done:
+            self._known.pop(key, None)
+            self._locks.pop(key, None)
+
+    def _read(self, key: RunKey) -> CardRecord | None:
+        for folder in (_CARDS, _TOLD):
+            try:
+                data = self._store.read(_record_key(folder, key))
+                return CardRecord.model_validate_json(data)
+            except FileNotFoundError:
+                continue
+            except ValidationError:
+                logger.warning("run %s: the record of its card is damaged; posting another", key[1])
+                self._store.delete(_record_key(folder, key))
+        return None
+
+    def _write(self, record: CardRecord) -> None:
+        key = (record.guild, record.run)
+        data = record.model_dump_json().encode()
+        card = _record_key(_CARDS, key)
+        if not record.is_done:
+            self._store.write(card, data)
+            return
+        told = {_record_key(_TOLD, key): data}
+        gone = (card, RunKeys(*key).unannounced)
+        self._store.change(StoreChanges(written=told, deleted=gone))
+
+
+def _record_key(folder: str, key: RunKey) -> str:
+    return f"{folder}/{'~'.join(key)}.json"

@@ -1,0 +1,119 @@
+"""A list of live runs, shown in each channel that has too many runs to keep every card current."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
+
+import discord
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bot.discord.answers.answers import to_embed
+from bot.discord.cards.card_records import RunKey
+from bot.discord.cards.channel_queues import PendingUpdate
+from bot.discord.cards.refusals import is_message_gone
+from bot.messages.runs.answers import live_runs_card
+from bot.service.service import Service
+from bot.service.threads import in_pool
+from training.pipeline.run_view import RunSummary
+from training.ports import Store
+
+_LISTS = "bot/lists"
+# At the rate that Discord allows, this many cards can each be updated once a minute.
+_MOST_CARDS = 25
+# The list stays until only this many runs are left, so that it does not appear and disappear often.
+_FEWEST_LISTED = 20
+_PAUSE_SECONDS = 10.0
+_FRESH_SECONDS = 30.0
+
+
+class _ListRecord(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    message: int
+
+
+class ChannelLists:
+    """Posts, edits and deletes the lists. Which lists exist is recorded in the store."""
+
+    def __init__(
+        self, client: discord.Client, service: Service, store: Store, threads: Executor
+    ) -> None:
+        self._client, self._service = client, service
+        self._store, self._threads = store, threads
+        self._messages: dict[int, int] = {}  # by channel
+        self._live: Mapping[int, Sequence[RunKey]] = {}
+        self._shown: dict[int, tuple[float, Sequence[RunSummary]]] = {}
+
+    async def load(self) -> None:
+        """Load from the store which lists exist."""
+        self._shown.clear()
+        self._messages = await in_pool(self._threads, self._read)
+
+    def pending(self, live: Mapping[int, Sequence[RunKey]]) -> list[PendingUpdate]:
+        """Return an update for each list that may need one; `live` maps channels to live runs."""
+        self._live = live
+        crowded = {channel for channel, runs in live.items() if len(runs) > _MOST_CARDS}
+        now = asyncio.get_running_loop().time()
+        return [
+            PendingUpdate(channel, ("", str(channel)), self._messages.get(channel, 0), about="list")
+            for channel in crowded | set(self._messages)
+            if now - self._shown.get(channel, (float("-inf"), ()))[0] >= _PAUSE_SECONDS
+        ]
+
+    async def show(self, channel: int) -> bool:
+        """Update a channel's list if needed; return whether a request was sent to Discord."""
+        runs, message = self._live.get(channel, ()), self._messages.get(channel)
+        if len(runs) <= _FEWEST_LISTED:
+            return message is not None and await self._remove(channel, message)
+        now = asyncio.get_running_loop().time()
+        summaries = await in_pool(self._threads, self._summaries, runs)
+        shown_at, shown = self._shown.get(channel, (float("-inf"), ()))
+        if message is not None and shown == summaries and now - shown_at < _FRESH_SECONDS:
+            return False
+        card = live_runs_card(summaries, now=self._service.installation.runtime.clock())
+        await self._write(channel, message, to_embed(card))
+        self._shown[channel] = (now, summaries)
+        return True
+
+    async def _write(self, channel: int, message: int | None, embed: discord.Embed) -> None:
+        place = self._client.get_partial_messageable(channel)
+        if message is not None:
+            try:
+                await place.get_partial_message(message).edit(embed=embed)
+            except discord.HTTPException as error:
+                if not is_message_gone(error):
+                    raise
+            else:
+                return
+        sent = await place.send(embed=embed, silent=True)
+        self._messages[channel] = sent.id
+        data = _ListRecord(message=sent.id).model_dump_json().encode()
+        await in_pool(self._threads, self._store.write, _key(channel), data)
+
+    async def _remove(self, channel: int, message: int) -> bool:
+        place = self._client.get_partial_messageable(channel)
+        with suppress(discord.NotFound):  # a person deleted it, or the whole channel
+            await place.get_partial_message(message).delete()
+        await in_pool(self._threads, self._store.delete, _key(channel))
+        self._messages.pop(channel, None)
+        self._shown.pop(channel, None)
+        return True
+
+    def _summaries(self, runs: Sequence[RunKey]) -> Sequence[RunSummary]:
+        found = [self._service.installation.runs.live_summary(*run) for run in runs]
+        return sorted(found, key=lambda run: (run.created_at, run.name))
+
+    def _read(self) -> dict[int, int]:
+        found: dict[int, int] = {}
+        for name, data in self._store.read_all(_LISTS).items():
+            try:
+                message = _ListRecord.model_validate_json(data).message
+            except ValidationError:  # damaged; another list is posted
+                continue
+            found[int(name.removesuffix(".json"))] = message
+        return found
+
+
+def _key(channel: int) -> str:
+    return f"{_LISTS}/{channel}.json"

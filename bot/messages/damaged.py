@@ -1,0 +1,16 @@
+"""What a list says about entries that cannot be read."""
+
+from collections.abc import Sequence
+
+from bot.messages.card import VALUE_LIMIT, Field
+from bot.messages.markdown import escape, join_lines
+from bot.messages.remedies import chat_fix
+from training.errors import TrainingError
+
+
+def damaged_field(errors: Sequence[TrainingError]) -> Field | None:
+    """Return a field that lists what is damaged and what to do; None if nothing is."""
+    if not errors:
+        return None
+    lines = [f"- {escape(one.cause)} {chat_fix(one.fix, one.remedy)}" for one in errors]
+    return Field("Damaged", join_lines(lines, VALUE_LIMIT))

@@ -1,0 +1,36 @@
+"""What the bot tells users whose commands were cut off by its restart."""
+
+from training.errors import RequestError
+
+# These commands, and their menus and buttons, change nothing.
+_READING = frozenset(
+    {"models", "runs", "status", "download", "epochs", "dataset list", "dataset show"}
+    | {"dataset check", "captions diff", "dataset diff", "checkpoint list"}
+)
+# These can be repeated without harm, and no command shows whether they were carried out.
+_REPEATABLE = frozenset({"revoke-links"})
+# First word of a command or button id -> the command that shows whether it was carried out.
+_LOOK = {
+    "dataset": "/dataset list",
+    "Use": "/dataset list",
+    "ds": "/dataset list",
+    "checkpoint": "/checkpoint list",
+    "settings": "/settings",
+}
+_RUNS = "/runs"
+
+
+def interrupted(command: str) -> RequestError:
+    """Return the answer to a command or button that a restart of the bot cut off.
+
+    `command` is the command's name without its slash, or the button's id.
+    """
+    words = command.partition(":")[0]
+    if words in _READING:
+        done, fix = " Nothing was changed.", "Send it again."
+    elif words in _REPEATABLE:
+        done, fix = "", "Send it again; doing it twice is harmless."
+    else:
+        look = _LOOK.get(words.split(" ")[0], _RUNS)
+        done, fix = "", f"Check with {look} whether it was done; if not, send it again."
+    return RequestError(f"The bot was restarted while it worked on this.{done}", fix)

@@ -1,0 +1,20 @@
+"""Draws the chart of a run from its stored metrics."""
+
+from bot.messages.runs.chart import Chart, Series, draw_chart
+from training.pipeline.run_view import RunView, metrics
+from training.pipeline.runtime import Runtime
+
+
+def chart_of(runtime: Runtime, view: RunView) -> Chart | None:
+    """Return the chart of a run; None if no expert has two steps with a finite loss."""
+    spec = view.spec
+    series = [
+        Series(
+            name=expert.name,
+            metrics=metrics(runtime, spec, expert.name),
+            total_steps=view.expert(expert.name).total_steps,
+            saved=[(one.step, one.epoch) for one in view.run.expert(expert.name).checkpoints],
+        )
+        for expert in spec.experts
+    ]
+    return draw_chart(series)

@@ -1,0 +1,5 @@
+"""Where musubi-tuner reads clips."""
+
+import av
+
+__all__ = ["av"]

@@ -1,0 +1,75 @@
+"""Cards of runs in every state, drawn by the chat page: wide, on a phone, and in the dark."""
+
+import os
+from pathlib import Path
+
+import discord
+import pytest
+from playwright.async_api import Page, expect
+
+from bot.discord.answers.layouts import chart_file, to_layout
+from bot.discord.buttons.runs import run_buttons
+from bot.messages.runs.card import run_card
+from bot.messages.runs.chart import Chart, Series, draw_chart
+from bot.sandbox.connect import point_discord_at
+from bot.sandbox.server import SandboxServer
+from tests.unit.bot.messages.card_states import NOW, STATES
+from tests.wire.browser import CHROMIUM, open_page
+from training.pipeline.run_view import Metric, RunView
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
+PHONE = 390  # pixels
+
+
+def a_chart() -> Chart:
+    def metrics(first: float) -> list[Metric]:
+        return [
+            Metric(step=n, loss=first / (1 + n / 300) + 0.01 * (n % 7), learning_rate=1e-4)
+            for n in range(1, 900)
+        ]
+
+    saved = [(18 * epoch, epoch) for epoch in (10, 20, 30, 40)]
+    chart = draw_chart(
+        [Series("high", metrics(0.2), 900, saved), Series("low", metrics(0.12), 900, saved)]
+    )
+    assert chart is not None
+    return chart
+
+
+async def post(server: SandboxServer, view: RunView) -> None:
+    """Post the card of a run as the bot does."""
+    channel = next(c["id"] for c in server.world.channels.values() if c["type"] == 0)
+    chart = a_chart() if view.run.status.is_final else None
+    layout = to_layout(run_card(view, now=NOW), run_buttons(view), chart=chart)
+    with point_discord_at(server.base_url):
+        async with discord.Client(intents=discord.Intents.none()) as client:
+            await client.login(server.bot_token)
+            place = client.get_partial_messageable(int(channel))
+            await place.send(view=layout, files=chart_file(chart))
+
+
+async def look(page: Page, folder: Path, name: str) -> None:
+    for width, scheme in ((1180, "light"), (1180, "dark"), (PHONE, "light"), (PHONE, "dark")):
+        await page.set_viewport_size({"width": width, "height": 1900})  # a whole card
+        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
+        card = page.get_by_role("log").get_by_role("article").last
+        await card.screenshot(path=folder / f"card-{name}-{width}-{scheme}.png")
+
+
+@pytest.mark.parametrize("name", STATES)
+async def test_a_card_fits_the_page_and_a_phone(
+    server: SandboxServer, tmp_path: Path, name: str
+) -> None:
+    view = STATES[name]()
+
+    await post(server, view)
+
+    async with open_page(server.page_url, is_quiet=True) as page:
+        log = page.get_by_role("log")
+        await expect(log.get_by_text(f"{view.spec.name}: ").first).to_be_visible()
+        await expect(log.get_by_role("button", name="Details")).to_be_visible()
+        if view.run.status.is_final:
+            picture = log.get_by_role("img", name="moothed loss")
+            await expect(picture).to_be_visible()
+        await look(page, Path(os.environ.get("LORABOT_PICTURES", tmp_path)), name)

@@ -1,0 +1,46 @@
+"""The cores and main memory that stages request on Modal."""
+
+import math
+from dataclasses import dataclass
+
+from training.catalogue.models import Model
+from training.files.sizes import GIB
+from training.lora.modules import modules_of
+from training.runs.hyperparameters import ExpertSettings
+
+# Training without swapped blocks took 3.5 to 4.0 GiB of main memory, measured with an idle data
+# loader. A busy data loader takes 0.8 GiB more, and at most half a core (`bot/deploy/README.md`).
+# The rest serves as page cache for the weights.
+_BASE_CORES, _BASE_GIB = 2.0, 16.0
+# `models_t5_umt5-xxl-enc-bf16.pth`; torch reads a `.pth` file whole into main memory.
+_TEXT_ENCODER_BYTES = 11_361_920_418
+
+
+@dataclass(frozen=True, slots=True)
+class MachineRequest:
+    """Physical cores, and GiB of main memory."""
+
+    cores: float
+    memory_gib: int
+
+
+def _request(extra_bytes: float = 0) -> MachineRequest:
+    return MachineRequest(_BASE_CORES, math.ceil(_BASE_GIB + extra_bytes / GIB))
+
+
+# The merge itself needs under 2 GiB; the rest serves as page cache for its files.
+MERGE_REQUEST = MachineRequest(8.0, 16)
+# The text encoder is read into main memory before it is moved to the GPU.
+CACHE_REQUEST = _request(_TEXT_ENCODER_BYTES)
+TRAIN_REQUEST = _request()
+
+
+def training_request(model: Model, settings: ExpertSettings) -> MachineRequest:
+    """Return the request for training an expert; blocks swapped to main memory increase it."""
+    return _request(settings.blocks_to_swap * _block_bytes(model, fp8=settings.fp8))
+
+
+def _block_bytes(model: Model, *, fp8: bool) -> int:
+    """Return the bytes of a block's linear layers, which hold 99.9% of the block's weights."""
+    first = (widths for name, widths in modules_of(model).items() if name.startswith("blocks.0."))
+    return sum(inside * outside for inside, outside in first) * (1 if fp8 else 2)
