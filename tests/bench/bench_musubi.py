@@ -14,14 +14,18 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 from tests.bench.musubi_report import Report, describe
 from tests.bench.musubi_run import Run, Watched
-from tests.bench.musubi_training import SHAPES, Training, inputs
+from tests.bench.musubi_training import Training, inputs
 from training.catalogue.models import find_model
 from training.errors import StageError
 from training.musubi.engine import MusubiEngine
+from training.musubi.launcher.hooks import OFF
 from training.musubi.progress import EXIT_STOPPED
+from training.musubi.state import read_state
+from training.runs.hyperparameters import Fast
 from training.runs.training_events import ProgressEvent, StateSaved, StepDone
 from training.vocabulary import ExpertName
 
@@ -29,16 +33,37 @@ _PATHS: dict[str, tuple[str, ExpertName]] = {
     "bf16": ("wan21-t2v-14b", "main"),
     "fp16": ("wan22-t2v-vanilla", "high"),
 }
+_PARTS = {"image": "image", "again": "image", "cores": "image", "video": "video"}
+_CHOSEN = ("Compiled steps (", "After measuring a step: ", "Steps now use ", "Memory ran out; ")
 _STOP_AFTER = 2
 _BASE_BYTES = 29e9
 
 
 def image(training: Training, report: Report, items: int) -> None:
     """Train on pictures to the end."""
+    _images(training, report, items, "image")
+
+
+def again(training: Training, report: Report, items: int) -> None:
+    """Train on the same pictures again, with the graphs that the first training compiled."""
+    _images(training, report, items, "again")
+
+
+def cores(training: Training, report: Report, items: int) -> None:
+    """Train on the same pictures with only two of the machine's cores."""
+    usual = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(usual)[:2])
+    try:
+        _images(training, report, items, "cores")
+    finally:
+        os.sched_setaffinity(0, usual)
+
+
+def _images(training: Training, report: Report, items: int, part: str) -> None:
     command = training.command(training.dataset("image", items))
-    watched = _watch(training.start(command, "image"), lambda run, event: None, code=0)
-    describe(report, "image", watched)
-    report.row("image", "checkpoint", training.check(command))
+    watched = _watch(training.start(command, part), lambda run, event: None, code=0)
+    _describe(training, report, part, watched)
+    report.row(part, "checkpoint", training.check(command))
 
 
 def video(training: Training, report: Report, items: int) -> None:
@@ -51,20 +76,32 @@ def video(training: Training, report: Report, items: int) -> None:
             run.terminate_in((event.seconds_per_step or 0.0) / 2)
 
     stopped = _watch(training.start(command, "video"), stop_in_the_middle, code=EXIT_STOPPED)
-    describe(report, "video", stopped)
+    _describe(training, report, "video", stopped)
     state = next(e for _, e in reversed(stopped.events) if isinstance(e, StateSaved))
     report.row("video", "SIGTERM", f"exit code {stopped.code}, state of step {state.step} saved")
     if stopped.signalled_at is not None:
         seconds = stopped.seconds - stopped.signalled_at
         report.row("video", "SIGTERM to exit", f"{seconds:.1f} s", seconds)
+    report.row("video", "steps, as the state says", read_state(Path(state.path)).fast or "off")
     command = training.command(config, Path(state.path))
     resumed = _watch(training.start(command, "resumed"), lambda run, event: None, code=0)
-    describe(report, "resumed", resumed)
+    _describe(training, report, "resumed", resumed)
     first = next(e.step for _, e in resumed.events if isinstance(e, StepDone))
     if first != state.step + 1:
         raise StageError(f"Resumed at step {first} after step {state.step}.", "Mend the launcher.")
     report.row("resumed", "goes on at step", f"{first} of {items}, after {state.step}")
     report.row("resumed", "checkpoint", training.check(command))
+    left = ", ".join(sorted(path.name for path in command.output_dir.iterdir()))
+    report.row("resumed", "files", left)
+
+
+def _describe(training: Training, report: Report, part: str, watched: Watched) -> None:
+    describe(report, part, watched)
+    printed = training.log(part).read_text("utf-8", "replace").replace("\r", "\n")
+    for line in printed.splitlines():
+        for opening in _CHOSEN:
+            if opening in line:
+                report.row(part, "log", line[line.index(opening) :])
 
 
 def _watch(run: Run, on_event: Callable[[Run, ProgressEvent], None], *, code: int) -> Watched:
@@ -89,14 +126,14 @@ def measure(training: Training, report: Report, options: argparse.Namespace, unt
         *("base", f"{made['parameters'] / 1e9:.2f} billion in {made['tensors']} tensors"),
         *(f"{size:.1f} GB in {seconds:.1f} s", seconds),
     )
-    parts = {"image": (image, options.steps), "video": (video, options.video_steps)}
+    runs = {"image": image, "again": again, "cores": cores, "video": video}
     for name in options.parts:
         if time.monotonic() > until:
             report.row(name, "left out", "the time was over")
             continue
-        run, items = parts[name]
+        items = options.steps if _PARTS[name] == "image" else options.video_steps
         try:
-            run(training, report, items)
+            runs[name](training, report, items)
         except StageError as error:
             report.failure(name, error.cause)
 
@@ -129,7 +166,8 @@ def main() -> int:
         for path in options.paths:
             name, expert = _PATHS[path]
             model = find_model(name)
-            report.path = f"{path} {' '.join(model.fp8)}"
+            label = f"{path} {' '.join(model.fp8)}"
+            report.path = label if options.fast == OFF else f"{label} fast={options.fast}"
             with tempfile.TemporaryDirectory(dir=root) as folder:
                 training = Training(
                     engine=MusubiEngine(checkout, python),
@@ -141,6 +179,8 @@ def main() -> int:
                     model=model,
                     expert=model.expert(expert),
                     optimizer=optimizer,
+                    fast=options.fast,
+                    compiled=options.compiled or Path(root) / "compiled",
                     is_tiny=options.tiny,
                 )
                 measure(training, report, options, began + options.budget_seconds)
@@ -152,7 +192,9 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--paths", nargs="+", choices=list(_PATHS), default=list(_PATHS))
-    parser.add_argument("--parts", nargs="+", choices=list(SHAPES), default=list(SHAPES))
+    parser.add_argument("--parts", nargs="+", choices=list(_PARTS), default=["image", "video"])
+    parser.add_argument("--fast", choices=get_args(Fast), default=OFF)
+    parser.add_argument("--compiled", type=Path, help="keep compiled graphs in this folder")
     parser.add_argument("--steps", type=int, default=6, help="with pictures")
     parser.add_argument("--video-steps", type=int, default=4, help="more than two")
     parser.add_argument("--budget-seconds", type=float, default=270, help="begin no part later")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.musubi_run import Watched
-from training.runs.training_events import StepDone, TrainingStarted, Warned
+from training.runs.training_events import FastRefused, StepDone, TrainingStarted, Warned
 
 _GIB, _MIB_PER_GIB = 2**30, 1024
 
@@ -46,14 +46,25 @@ def describe(report: Report, part: str, watched: Watched) -> None:
     """Add the figures of one training."""
     started = next(at for at, e in watched.events if isinstance(e, TrainingStarted))
     steps = [(at, e) for at, e in watched.events if isinstance(e, StepDone)]
+    pairs = zip(watched.events, watched.core_seconds, strict=True)
+    used = [(at, seconds) for (at, e), seconds in pairs if isinstance(e, StepDone)]
     report.row(part, "load", f"{started:.1f} s", started)
     if steps:
         _describe_steps(report, part, started, steps)
+    if len(used) > 1:
+        (first_at, first), (last_at, last) = used[0], used[-1]
+        cores = (last - first) / (last_at - first_at)
+        report.row(part, "cores in use after step 1", f"{cores:.2f}", cores)
     host = watched.host_mib / _MIB_PER_GIB
     report.row(part, "host memory, own", f"{host:.1f} GiB", host)
+    if watched.pss_mib is not None:
+        shared = watched.pss_mib / _MIB_PER_GIB
+        report.row(part, "host memory, mapped files too", f"{shared:.1f} GiB", shared)
     if watched.gpu_mib is not None:
         device = watched.gpu_mib / _MIB_PER_GIB
         report.row(part, "GPU memory, device", f"{device:.1f} GiB", device)
+    for event in (e for _, e in watched.events if isinstance(e, FastRefused)):
+        report.failure(part, f"Steps ran uncompiled: {event.reason}")
     troubles = [f"{e.trouble} at step {e.step}" for _, e in watched.events if isinstance(e, Warned)]
     if troubles:
         report.row(part, "warned", ", ".join(troubles))

@@ -19,6 +19,7 @@ from training.runs.training_events import ProgressEvent
 
 _SAMPLE_SECONDS = 0.25
 _ANONYMOUS = re.compile(r"^RssAnon:\s+(\d+) kB", re.MULTILINE)
+_PROPORTIONAL = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
 _GPU_QUERY = (
     "nvidia-smi",
     "--query-gpu=memory.used",
@@ -32,8 +33,10 @@ _GPU_QUERY = (
 class Watched:
     """Observations of one command; times are seconds since its start.
 
-    `host_mib` is the memory of all its processes without mapped files; `gpu_mib` is the memory in
-    use on the whole device, None if there is none.
+    `host_mib` is the memory of all its processes without mapped files; `pss_mib` also counts mapped
+    files, in proportion to how many processes share each page, and is None where the kernel does
+    not tell. `gpu_mib` is the memory in use on the whole device, None if there is none.
+    `core_seconds` is the time that all processes used cores up to an event, one per event.
     """
 
     events: list[tuple[float, ProgressEvent]] = field(
@@ -42,7 +45,9 @@ class Watched:
     code: int = 0
     seconds: float = 0.0
     signalled_at: float | None = None
+    core_seconds: list[float] = field(default_factory=list[float])
     host_mib: int = 0
+    pss_mib: int | None = None
     gpu_mib: int | None = None
 
 
@@ -66,6 +71,7 @@ class Run:
             with self._memory():
                 for event in read_events(self._reading):
                     watched.events.append((self._now(), event))
+                    watched.core_seconds.append(_core_seconds(self._process.pid))
                     on_event(self, event)
                 watched.code = self._process.wait()
                 watched.seconds = self._now()
@@ -113,7 +119,11 @@ class Run:
 
     def _watch_host(self, over: threading.Event) -> None:
         while not over.wait(_SAMPLE_SECONDS):
-            self.watched.host_mib = max(self.watched.host_mib, _held_mib(self._process.pid))
+            watched, family = self.watched, _family(self._process.pid)
+            watched.host_mib = max(watched.host_mib, sum(map(_anonymous_kib, family)) // 1024)
+            shares = [share for pid in family if (share := _proportional_kib(pid)) is not None]
+            if shares:
+                watched.pss_mib = max(watched.pss_mib or 0, sum(shares) // 1024)
 
     def _watch_gpu(self, smi: subprocess.Popen[str]) -> None:
         with smi:
@@ -122,15 +132,31 @@ class Run:
                     self.watched.gpu_mib = max(self.watched.gpu_mib or 0, int(line))
 
 
-def _held_mib(pid: int) -> int:
+def _family(pid: int) -> list[int]:
     with suppress(psutil.Error):
-        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-        return sum(_anonymous_kib(process.pid) for process in family) // 1024
-    return 0
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    return []
+
+
+def _core_seconds(pid: int) -> float:
+    used = 0.0
+    for member in _family(pid):
+        with suppress(psutil.Error):
+            times = psutil.Process(member).cpu_times()
+            used += times.user + times.system
+    return used
 
 
 def _anonymous_kib(pid: int) -> int:
+    return _kib(_ANONYMOUS, Path(f"/proc/{pid}/status")) or 0
+
+
+def _proportional_kib(pid: int) -> int | None:
+    return _kib(_PROPORTIONAL, Path(f"/proc/{pid}/smaps_rollup"))
+
+
+def _kib(line: re.Pattern[str], file: Path) -> int | None:
     with suppress(OSError):
-        found = _ANONYMOUS.search(Path(f"/proc/{pid}/status").read_text())
-        return int(found[1]) if found else 0
-    return 0
+        found = line.search(file.read_text())
+        return int(found[1]) if found else None
+    return None

@@ -13,6 +13,7 @@ from training.lora.contents import read_contents
 from training.lora.fit import require_fit, require_values
 from training.musubi.commands import BaseFile, TrainNetwork, Weights
 from training.musubi.engine import MusubiEngine
+from training.musubi.launcher.fast.compile_cache import FOLDER_VARIABLE
 from training.rehearsal.engine import RehearsalEngine
 from training.rehearsal.model.shape import BLOCKS, FFN_WIDTH, HEADS, WIDTH
 from training.runs.hyperparameters import resolve_expert
@@ -39,7 +40,7 @@ class Training:
     """One path through musubi-tuner: a model in its dtype, with its flags, on one base file.
 
     `folder` has the path's own files, `datasets` the data for all paths, `logs` the output of the
-    trainings.
+    trainings, and `compiled` what compiled steps can be loaded from.
     """
 
     engine: MusubiEngine
@@ -51,6 +52,8 @@ class Training:
     model: Model
     expert: Expert
     optimizer: str
+    fast: str
+    compiled: Path
     is_tiny: bool
 
     @property
@@ -81,6 +84,7 @@ class Training:
     def command(self, config: Path, resume: Path | None = None) -> TrainNetwork:
         """Return the training of one epoch, as the train stage would start it."""
         given = {"optimizer": self.optimizer, "epochs": "1", "save_every": "1"}
+        given["fast"] = self.fast
         return TrainNetwork(
             model=self.model,
             expert=self.expert,
@@ -99,9 +103,12 @@ class Training:
         shim = shim_of(self.checkout) if self.is_tiny else {}
         return Run(
             self.engine.command(command.script, command.arguments()),
-            {**self.engine.environment(), **shim},
-            self.logs / f"{self.model.dtype}-{name}.log",
+            {**self.engine.environment(), FOLDER_VARIABLE: str(self.compiled), **shim},
+            self.log(name),
         )
+
+    def log(self, name: str) -> Path:
+        return self.logs / f"{self.model.dtype}-{self.fast}-{name}.log"
 
     def check(self, command: TrainNetwork) -> str:
         """Check the final checkpoint as the publish stage does; return its contents."""

@@ -27,9 +27,11 @@ def on_cpu(torch: Any) -> None:
     functional.conv3d = casting(functional.conv3d)
     norm = functional.layer_norm
 
-    def layer_norm(x: Any, shape: Any, weight: Any = None, bias: Any = None, *rest: Any) -> Any:
+    def layer_norm(
+        x: Any, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+    ) -> Any:
         parameters = (None if p is None else p.to(x.dtype) for p in (weight, bias))
-        return norm(x, shape, *parameters, *rest)
+        return norm(x, shape, *parameters, eps)
 
     functional.layer_norm = layer_norm
 

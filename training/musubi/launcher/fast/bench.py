@@ -91,6 +91,7 @@ class Way:
     fast: FastModel | None
     memory: StepMemory | None = None
     seconds: list[float] = field(default_factory=list[float])
+    peak: int = 0
 
 
 class Bench:
@@ -124,49 +125,46 @@ class Bench:
 
     def _timed(self, ways: dict[str, Way], batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for mode, way in ways.items():
-            first = self.step(way, batch)
             if way.fast is not None:
-                settled = self.step(way, batch)
-                yield {"mode": mode, "first_steps_s": [round(first, 2), round(settled, 2)]}
+                firsts = [round(self.step(way, batch), 2) for _ in range(2)]
+                yield {"mode": mode, "first_steps_s": firsts}
+            elif self.options.unchecked:
+                self.step(way, batch)  # otherwise the check has warmed up musubi-tuner's own pass
         for _ in range(self.options.rounds):
             for way in ways.values():
+                torch.cuda.reset_peak_memory_stats()
                 way.seconds.append(self.step(way, batch))
+                way.peak = torch.cuda.max_memory_allocated()
         usual = statistics.median(ways[_STOCK].seconds)
-        yield {"mode": _STOCK, "stock_s": [round(second, 3) for second in ways[_STOCK].seconds]}
         for mode, way in ways.items():
-            if way.fast is None:
-                continue
+            its = statistics.median(way.seconds)
             yield {
                 "mode": mode,
-                "own_s": [round(second, 3) for second in way.seconds],
-                "ratio": round(statistics.median(way.seconds) / usual, 3),
-                **self._peak(way, batch),
+                "step_s": [round(second, 3) for second in way.seconds],
+                **({} if mode == _STOCK else {"ratio": round(its / usual, 3)}),
+                "useful_tflops": round(useful_flops(self._model, batch["seq_len"]) / its / 1e12),
+                "peak_gib": round(way.peak / GIB, 1),
+                **self._details_of(way, batch),
             }
 
-    def _peak(self, way: Way, batch: dict[str, Any]) -> dict[str, Any]:
-        torch.cuda.reset_peak_memory_stats()
-        in_use = torch.cuda.memory_allocated()
-        self.step(way, batch)
-        peak = torch.cuda.max_memory_allocated()
-        kept = way.memory.kept_by_a_block if way.memory else {}
-        found: dict[str, Any] = {
-            "plan": self.options.kept or (str(way.memory.plan) if way.memory else ""),
-            "block_gib": {each: round(taken / GIB, 3) for each, taken in kept.items()},
-            "in_use_gib": round(in_use / GIB, 1),
-            "peak_gib": round(peak / GIB, 1),
-            "reserved_gib": round(torch.cuda.max_memory_reserved() / GIB, 1),
-        }
+    def _details_of(self, way: Way, batch: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if way.memory is not None:
+            kept = way.memory.kept_by_a_block
+            found["plan"] = self.options.kept or str(way.memory.plan)
+            found["block_gib"] = {each: round(taken / GIB, 3) for each, taken in kept.items()}
         if self.options.profile:
             found["kernels_ms"] = self._kernels(way, batch)
         return found
 
     def _kernels(self, way: Way, batch: dict[str, Any]) -> dict[str, float]:
-        """Return the time in ms of the kernels that take longest in one step, keyed by name."""
+        """Return the time in ms of all kernels in one step, and of those that take longest."""
         activities = [torch.profiler.ProfilerActivity.CUDA]
         with torch.profiler.profile(activities=activities) as profile:
             self.step(way, batch)
         events: list[Any] = list(profile.key_averages())
         found = [(event.self_device_time_total / 1e3, str(event.key)) for event in events]
+        found.append((sum(ms for ms, _ in found), "all"))
         return {key[:90]: round(ms, 1) for ms, key in sorted(found, reverse=True)[:_KERNELS]}
 
     def _way(self, tokens: int, mode: str) -> Way:
@@ -282,6 +280,20 @@ class Bench:
             del block.forward
             self._model.set_time_embedding_v2_1(False)
         return calls[0]
+
+
+def useful_flops(model: Any, tokens: int) -> int:
+    """Return the operations that one step needs if nothing is recomputed.
+
+    They are those of the forward pass and of the gradients with respect to its inputs; the adapters
+    and what is not in the blocks add less than 2%.
+    """
+    width, text = model.dim, model.text_len
+    # Self-attention has four layers; cross-attention has two on tokens and two on the text.
+    products = 2 * width * (tokens * (6 * width + 2 * model.ffn_dim) + text * 2 * width)
+    attention = 4 * tokens * (tokens + text) * width
+    # The gradients of one product with frozen weights take one product, those of attention 2.5.
+    return int(len(model.blocks) * (2 * products + 3.5 * attention))
 
 
 def _details(verdict: Verdict) -> dict[str, Any]:
