@@ -168,7 +168,7 @@ class DeploymentChecks:
         if engine != self.deployment.engine:
             text = f"{app} uses {engine}, but the deployed stages use another engine."
             return self._redeploy(check, text)
-        return fine(check, f"{app}, this version, trains with {engine}")
+        return fine(check, f"{app} runs this version and trains with {engine}")
 
     def _functions(self) -> CheckResult:
         stages_app = self.deployment.stages_app

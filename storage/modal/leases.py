@@ -146,7 +146,7 @@ class ModalLeases:
         )
 
     def _extend(self, newest: _Newest) -> bool:
-        """Extend the expiry of a held lease in place; return False if that may come too late.
+        """Extend the expiry of a held lease in place; return False if that may be too late.
 
         A client that takes over a lease reads it after it expired, so it sees every extension
         written before that. It may miss an extension written later. Then the holder must add a new

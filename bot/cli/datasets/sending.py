@@ -41,7 +41,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class TerminalLink:
-    """An upload link that this program made for itself. Browsers keep `proof` in a cookie."""
+    """An upload link that this program made for itself; `proof` is the browser cookie's value."""
 
     session: UploadSession
     token: str
@@ -140,7 +140,7 @@ class Sender:
         self._client.close()
 
     def send(self, files: Sequence[Path], on_progress: Progress = unwatched) -> None:
-        """Send the parts of `files` that the bot lacks; `on_progress` gets the bytes it has.
+        """Send the parts of `files` that the bot lacks; report the bytes that it has so far.
 
         Other files that an earlier command sent through this link are deleted.
 

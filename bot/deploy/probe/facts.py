@@ -60,7 +60,7 @@ class MountAndListing(_Fact):
 
 
 class PutIfAbsent(_Fact):
-    """What happened when two containers at once put the same keys into a Dict, if absent."""
+    """How many keys two containers both got, or neither, when they put the same keys at once."""
 
     kind: Literal["put"] = "put"
     keys: int

@@ -114,7 +114,7 @@ class Resolved:
     def read_options(
         self, specs: list[Json], given: Mapping[str, Any], uploads: Mapping[str, FilePart]
     ) -> list[Json]:
-        """Return the API options; raises RequestError if a client would refuse to send them."""
+        """Return the API options; raise RequestError if a client would refuse to send them."""
         known = {spec["name"] for spec in specs}
         if strange := [name for name in (*given, *uploads) if name not in known]:
             raise RequestError(
@@ -158,7 +158,7 @@ class Resolved:
         return value
 
     def add(self, kind: int, thing_id: str) -> None:
-        """Add the object behind an option's id; raises NotFoundError if it does not exist."""
+        """Add the object behind an option's id; raise NotFoundError if it does not exist."""
         try:
             self._add(kind, thing_id)
         except ApiError as error:
@@ -206,7 +206,7 @@ class Resolved:
     def fill(
         self, modal: Json, values: Mapping[str, Any], uploads: Mapping[str, list[FilePart]]
     ) -> list[Json]:
-        """Return the submitted components; raises RequestError if a client would not send them."""
+        """Return the submitted components; raise RequestError if a client would not send them."""
         known = {component["custom_id"] for component in parts.inputs_of(modal)}
         if strange := [name for name in (*values, *uploads) if name not in known]:
             raise RequestError(
