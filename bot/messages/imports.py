@@ -16,7 +16,7 @@ class ImportedItem:
 
     Attributes:
         result: The stored item, or the error that prevented the import.
-        is_new: Whether this import stored it.
+        is_new: Whether this import stored the item.
         findings: Findings about a new dataset.
         is_model_named: Whether the user named the model of a new LoRA file.
     """

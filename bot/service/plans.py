@@ -70,7 +70,7 @@ class PlanService:
         return await in_thread(ask)
 
     async def start(self, person: GuildMember, token: str, number: int) -> ShownPlan:
-        """Start a run; if its plan is outdated, show the plan again instead.
+        """Start a run, or show its plan again if the shown plan is outdated.
 
         A plan is outdated if it has changed, if it is over an hour old, or if `number` is not the
         number of its newest message.

@@ -1,4 +1,4 @@
-"""The use cases about runs, for any chat platform."""
+"""The use cases for runs, on any chat platform."""
 
 import asyncio
 import logging

@@ -23,7 +23,7 @@ class Asked:
 
 
 def asked(headers: Mapping[str, str], etag: str, size_bytes: int) -> Asked:
-    """Return which bytes to send of content with this ETag and size."""
+    """Return the status and the bytes to send for content with this ETag and size."""
     if etag in _etags(headers.get(hdrs.IF_NONE_MATCH, "")):
         return Asked(HTTPStatus.NOT_MODIFIED, 0, 0)
     whole = Asked(HTTPStatus.OK, 0, size_bytes)

@@ -101,4 +101,6 @@ async def require_chat_size(
     view.add_item(LargerButton(link.session))
     cause = f"{file.filename} is {size(file.size)}; the limit in chat is {size(limit_bytes)}."
     most = size(service.uploads.limits.archive_bytes)
-    raise RefusedWithButtonsError(cause, f"Press the button for a page that takes {most}.", view)
+    raise RefusedWithButtonsError(
+        cause, f"Press the button for a page that takes up to {most}.", view
+    )

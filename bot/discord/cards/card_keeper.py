@@ -200,7 +200,7 @@ class CardKeeper:
     async def _first_card(self, view: RunView) -> CardRecord:
         """Post and record the run's card.
 
-        If the run has ended and its channel refuses the card for good, record that it has no card.
+        If the channel of an ended run refuses the card for good, record that the run has no card.
         """
         spec, is_end, message = view.spec, view.run.status.is_final, None
         try:

@@ -94,7 +94,7 @@ def _settings(options: Mapping[str, str]) -> dict[str, str]:
     """Return all settings by name: those with their own option, and those in `settings`.
 
     Raises:
-        RequestError: `settings` is not understood, or repeats an option.
+        RequestError: The text of `settings` is invalid, or repeats an option.
     """
     given = {name: options[name] for name in TRAIN_OPTIONS if options.get(name)}
     choice = _expert(options.get("expert"))

@@ -22,7 +22,7 @@ from bot.service.threads import in_thread
 from training.pipeline.leases import heartbeat, ignore_loss
 from training.ports import Claims, Grant, Leases
 
-_LOOK_SECONDS = 2.0  # between checks, while another copy has unfinished commands and may die
+_LOOK_SECONDS = 2.0  # between checks, while another live copy has unfinished commands
 _REST_SECONDS = 300.0
 _COMMAND = discord.InteractionType.application_command
 logger = logging.getLogger(__name__)

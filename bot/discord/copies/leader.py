@@ -42,7 +42,7 @@ class Timing:
 
 
 class Leader:
-    """Tries to become the active copy, and runs `work` while it is."""
+    """Tries to become the active copy, and runs `work` while it is active."""
 
     def __init__(
         self, leases: Leases, work: Callable[[], Coroutine[Any, Any, None]], timing: Timing

@@ -83,7 +83,7 @@ class Sources:
         return {hdrs.AUTHORIZATION: f"Bearer {token}"} if token else {}
 
     def direct(self, link: str) -> str:
-        """Return a file's own address if the link leads to a page about it, or else the link."""
+        """Return the address of the file if the link leads to a file's page, or else the link."""
         url = self._parsed(link)
         services = self._services
         if url.host in services.drive_pages:
