@@ -63,7 +63,7 @@ class Bot:
 
     @modal.exit()
     async def stop(self) -> None:
-        """Hand over to the next copy and leave."""
+        """Hand over to the next copy, finish running commands, and disconnect."""
         await self.bot.stop()
 
 

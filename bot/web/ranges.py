@@ -15,7 +15,7 @@ _ONE_RANGE = re.compile(r"bytes=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.ASC
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The status of a response, and the range of its bytes: from `start` to before `stop`."""
+    """The status of a response, and the range of bytes to send; `stop` is exclusive."""
 
     status: HTTPStatus
     start: int

@@ -36,7 +36,7 @@ _TEXTS = {
     "name": "Name of the run; made from dataset and model if you leave it out",
     "expert": "Wan 2.2 only: train both experts, or one",
     "resume_from": "LoRA to start from: a /checkpoint, run-name/high-e20, or high=… low=…",
-    "gpu": "Train on this GPU only, such as H200; leave it out for the model's usual one",
+    "gpu": "Train on this GPU only, such as H200; leave it out for the model's default",
     "settings": "More settings, such as alpha=8 fp8=yes, or per expert: rank=16 high.rank=8",
     **{name: describe(name) for name in (*TRAIN_OPTIONS, *_CONFIG)},
 }

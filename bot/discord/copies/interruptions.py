@@ -82,7 +82,7 @@ class Interruptions:
         try:
             self._grant = await in_thread(self._leases.acquire, name, holder=name)
         except OSError:
-            logger.warning("this copy cannot show that it is alive", exc_info=True)
+            logger.warning("this copy could not acquire its own lease", exc_info=True)
         if self._grant is not None:
             self._life.enter_context(heartbeat(self._leases, self._grant, ignore_loss))
 
@@ -108,7 +108,7 @@ class Interruptions:
         """Tell the users of dead copies that their commands were cut off.
 
         Returns:
-            False if another copy that is alive has unfinished commands.
+            True unless another copy that is alive has unfinished commands.
         """
         is_sure = True
         lives = {self.copy_name: True}

@@ -101,7 +101,7 @@ def why_asked(reasons: Sequence[ReasonToAsk], limit_usd: float) -> str:
 
 
 def memory_text(plan: RunPlan) -> str:
-    """Say how much GPU memory the most demanding group needs, and how much the GPU has."""
+    """Return how much GPU memory the most demanding group needs, and how much the GPU has."""
     settings = [expert.settings for expert in plan.spec.experts]
     gpu = plan.estimate.gpu
     found = needs(find_model(plan.spec.model), plan.groups, gpu.name, settings)

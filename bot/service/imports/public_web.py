@@ -208,5 +208,6 @@ def _private(url: URL) -> AddressRefusedError:
 
 def _lost(url: URL, error: Exception) -> ConnectionLostError:
     return ConnectionLostError(
-        f"{url.host} cannot be reached ({type(error).__name__}).", "Check the link, or try later."
+        f"{url.host} cannot be reached ({type(error).__name__}).",
+        "Check the link, or try again later.",
     )

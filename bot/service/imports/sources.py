@@ -127,7 +127,7 @@ class Sources:
             entries, page = await self._web.json(page, headers)
             files += [_hub_file(root, one) for one in _entries(entries) if _is_data(one)]
         if not files:
-            raise AddressRefusedError(f"{repo} has no files at this place.", "Check the link.")
+            raise AddressRefusedError(f"{repo} has no files at this path.", "Check the link.")
         return tuple(files)
 
     async def _one(self, address: str, headers: Headers) -> RemoteFile:
