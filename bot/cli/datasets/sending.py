@@ -140,7 +140,7 @@ class Sender:
         self._client.close()
 
     def send(self, files: Sequence[Path], on_progress: Progress = unwatched) -> None:
-        """Send the parts of `files` that the bot lacks; report the bytes that it has so far.
+        """Send the parts of `files` that the bot lacks; report how many bytes it has so far.
 
         Other files that an earlier command sent through this link are deleted.
 
