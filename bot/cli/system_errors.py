@@ -25,7 +25,7 @@ _KNOWN: Mapping[int, tuple[str, str]] = {
     errno.EROFS: ("{} is on a disk that cannot be written.", _OTHER_PATH),
     errno.ENOSPC: ("The disk is full; {} could not be written.", _MADE_ROOM),
     errno.EDQUOT: ("Your disk quota is used up; {} could not be written.", _MADE_ROOM),
-    errno.EFBIG: ("{} is larger than its disk allows.", _MADE_ROOM),
+    errno.EFBIG: ("{} is larger than its file system allows.", _MADE_ROOM),
     errno.ENAMETOOLONG: ("The name {} is too long.", "Give a shorter one."),
 }
 

@@ -10,7 +10,7 @@ GLOBAL_PER_SECOND = 50
 OLD_AFTER_SECONDS = 60 * 60
 _OLD_EDITS, _OLD_WINDOW = 3, 6.0
 _DEFAULT = (50, 1.0)
-# (Requests, seconds) of each limit, as observed on Discord, which does not publish them.
+# The requests and the seconds of each limit, as observed; Discord does not publish its limits.
 _KNOWN = {
     "POST /channels/{channel_id}/messages": (5, 5.0),
     "PATCH /channels/{channel_id}/messages/{message_id}": (5, 5.0),

@@ -178,7 +178,7 @@ class ModalLeases:
         return self._entries.put(key, value, skip_if_exists=True) or self._entries.get(key) == value
 
     def _sweep(self, newest: _Newest) -> int:
-        """Delete generations that were replaced long ago; return the oldest that may remain."""
+        """Delete generations that were replaced long ago; return the oldest that may exist."""
         oldest = newest.oldest
         if newest.hinted - oldest < _SWEPT_AT_ONCE:
             return oldest  # the usual case: most leases end before there is anything to delete

@@ -97,9 +97,9 @@ def _inspected(upload: Upload, limits: Limits, *, as_json_too: bool) -> DatasetD
 def _refuse_shown(report: Report, zip_file: Path) -> None:
     """Raise if the dataset cannot be used. Call this after the findings have been printed."""
     if errors := len(report.errors):
-        must = "1 finding" if errors == 1 else f"{errors} findings"
+        must = "the finding" if errors == 1 else f"the {errors} findings"
         raise DatasetError(
-            f"{zip_file.name} cannot be used yet: {must} marked [error] above.",
+            f"{zip_file.name} cannot be used yet: see {must} marked [error] above.",
             "Fix the items above, zip the folder again and check it again." + other_way(report),
             way_on(report),
         )

@@ -140,7 +140,7 @@ class Sender:
         self._client.close()
 
     def send(self, files: Sequence[Path], on_progress: Progress = unwatched) -> None:
-        """Send the parts of `files` that the bot lacks; report the bytes that it has so far.
+        """Send the parts of `files` that the bot lacks; report how many bytes it has so far.
 
         Other files that an earlier command sent through this link are deleted.
 
@@ -234,7 +234,7 @@ class Sender:
         if answer.status_code in _PASSING or (
             answer.is_server_error and answer.status_code != HTTPStatus.INSUFFICIENT_STORAGE
         ):
-            raise _PassingError(f"it answers {answer.status_code}")
+            raise _PassingError(f"it answers with status {answer.status_code}")
         raise _refusal(answer)
 
     def _pause(self, failures: int, error: Exception) -> int:
@@ -245,7 +245,7 @@ class Sender:
         """
         if failures == len(self._pauses):
             raise BackendError(
-                f"The bot cannot be reached: {error}.",
+                f"The bot is not available: {error}.",
                 "Run the same command again: it continues where it stopped.",
             ) from error
         time.sleep(self._pauses[failures])

@@ -141,7 +141,7 @@ def _verify(output: Path, receipt: Path | None) -> None:
     console.print(f"{output} matches its receipt.", markup=False)
     layers = f"{found.layers_merged}/{found.layers_expected} layers"
     inputs = f"{found.lora_name} into {found.base_name} at strength {found.strength:g}"
-    console.print(f"{layers} of {inputs}; receipt: {found.sha256}", markup=False)
+    console.print(f"{layers} merged: {inputs}; receipt: {found.sha256}", markup=False)
 
 
 def _print(receipt: Receipt, output: Path) -> None:

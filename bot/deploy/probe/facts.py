@@ -25,7 +25,7 @@ class FolderRename(_Fact):
 
 
 class PutsAndRemoves(_Fact):
-    """How many puts to and removes from a Volume succeeded.
+    """How many puts into a Volume, and removes from it, succeeded.
 
     They were tried for about a minute, or until Modal refused one.
     """

@@ -20,7 +20,7 @@ _MOST_CHARACTERS = 6000
 
 
 def find_command(commands: list[Json], name: str) -> tuple[Json, list[Json]]:
-    """Return the command called `name`, e.g. "dataset add", and the path to its sub-command."""
+    """Return the command in `name` (such as "dataset add"), and its sub-commands in order."""
     first, *rest = name.split()
     found = [c for c in commands if c["type"] == kinds.CHAT_INPUT and c["name"] == first]
     if not found:
@@ -56,7 +56,7 @@ def nested(path: list[Json], values: list[Json]) -> list[Json]:
 def refuse_large(*uploads: FilePart) -> None:
     """Raise RequestError for a file over 10 MiB."""
     if any(upload.is_too_large for upload in uploads):
-        raise RequestError("Your files are too powerful.", "A file may have at most 10 MiB.")
+        raise RequestError("Your files are too powerful.", "Choose a file of at most 10 MiB.")
 
 
 def _typed(spec: Json, value: Any) -> Any:

@@ -26,7 +26,7 @@ class Commands:
         self._created: dict[str | None, list[float]] = {}
 
     def of(self, guild_id: str | None) -> list[Json]:
-        """Return the commands of a guild, or the global ones for None."""
+        """Return the commands of a guild, or the global commands if `guild_id` is None."""
         return [c for c in self._all.values() if c.get("guild_id") == guild_id]
 
     def usable_in(self, guild_id: str | None) -> list[Json]:
