@@ -82,7 +82,7 @@ def epoch_card(run: str, chosen: EpochLinks) -> Card:
 
 
 def links_revoked(run: str) -> str:
-    return f"All links to {run} made so far no longer work."
+    return f"The links made so far to {run} no longer work."
 
 
 def revoked_links_card(run: str) -> Card:

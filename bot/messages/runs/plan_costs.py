@@ -41,7 +41,7 @@ def _may_become(plan: RunPlan, spell: Spell) -> list[str]:
             for one in plan.fallbacks
         ]
         lines.append(
-            f"If no {first.name} is free, it runs on {' or '.join(others)}. "
+            f"If no {first.name} is free, the run uses {' or '.join(others)}. "
             f"With {spell('gpu', first.name)} it waits for {first.with_article}."
         )
     each = "" if len(plan.spec.experts) == 1 else " of each expert"
