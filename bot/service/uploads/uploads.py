@@ -345,7 +345,7 @@ class UploadService:
             self._rights.require_owner, person, session.by, what="This link", act="revoke"
         )
         if state.status == "complete":
-            raise RequestError("Its files are being checked.", "Wait for the result.")
+            raise RequestError("The files are being checked.", "Wait for the result.")
         return session
 
     async def act(self, upload: OpenUpload, action: DatasetAction, about: str) -> DatasetAnswer:
@@ -504,7 +504,7 @@ async def _announce_nowhere(_session: UploadSession, _answer: DatasetAnswer) -> 
 
 
 def _is_about(session: UploadSession, state: UploadState, about: str) -> bool:
-    """Return whether the thing that a button acts on belongs to this upload.
+    """Return whether the target of a button belongs to this upload.
 
     `about` is the token of an upload or the name of a dataset or version.
     """

@@ -221,7 +221,7 @@ byId("revoke").addEventListener("click", async () => {
   try {
     await call("DELETE");
     for (const id of ["sending", "revoke"]) byId(id).hidden = true;
-    trouble({ cause: "The link no longer works, and its files are deleted.", fix: "" });
+    trouble({ cause: "The link no longer works, and the files received so far are deleted.", fix: "" });
   } catch (error) { trouble(error); }
 });
 let depth = 0;
