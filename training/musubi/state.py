@@ -1,4 +1,4 @@
-"""The file `training_state.json`, which says how far training was when a state was saved.
+"""The file `training_state.json`, which records the progress of training when a state was saved.
 
 Both engines write it into every training state, so stages read the states of both in one way. This
 module imports only the standard library, because it also runs in musubi-tuner's environment.
@@ -21,7 +21,7 @@ Reason = Literal["epoch", "steps", "time", "asked", "stop", "broken", "end"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """How far training is: finished epochs, batches finished in this epoch, optimizer steps."""
+    """Training progress: finished epochs, batches finished in this epoch, and optimizer steps."""
 
     epoch: int = 0
     batch: int = 0
@@ -76,7 +76,7 @@ def write_state(directory: Path, record: TrainingState) -> None:
 
 
 def damaged_file(directory: Path, record: TrainingState) -> str | None:
-    """Return the name of a file that is missing or changed since it was saved; None if none is."""
+    """Return the name of a file that is missing or has changed since it was saved; else None."""
     for name, facts in (record.files or {}).items():
         try:
             if _facts(directory / name) != facts:

@@ -111,7 +111,7 @@ class RunList:
         return self._page(guild, names, most, containing, self._live)
 
     def glance(self, guild: str, most: int, *, containing: str, age_seconds: float) -> RunPage:
-        """Return a page quickly, from what was read before.
+        """Return a page quickly, from data that was read before.
 
         The list of names may be up to `age_seconds` old. An open run has the state that was last
         read, or "" if it has not been read yet.

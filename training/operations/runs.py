@@ -122,7 +122,7 @@ class Runs(RunList):
         return self._store(self._asked(spec, requester), requester, is_name_given=is_name_given)
 
     def resume(self, name: str, requester: Requester) -> RunSpec:
-        """Store a new run that finishes a failed or cancelled one.
+        """Store a new run that finishes a failed or cancelled run.
 
         The new run starts from the old run's training states; the old run's folder does not change.
 
@@ -164,7 +164,7 @@ class Runs(RunList):
         return self._continue(name, requester, draft)
 
     def train_on_clips(self, name: str, requester: Requester) -> RunSpec:
-        """Store a new run like an open run, but without single frames; the open run continues.
+        """Store a copy of an open run, to train without single frames; the open run continues.
 
         Raises:
             NotFoundError: The guild has no such run.
@@ -194,7 +194,7 @@ class Runs(RunList):
     def _continue(
         self, name: str, requester: Requester, draft: Callable[[Run], RunSpec]
     ) -> RunSpec:
-        """Store a run that takes over from an old one; only one run may do so."""
+        """Store a run that takes over from an old run; only one run may do so."""
         if (earlier := self.started(requester)) is not None:
             return earlier
         with continue_lease(self._runtime, requester.guild, name):

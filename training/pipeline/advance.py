@@ -166,7 +166,7 @@ class _Advance:
         return self.log.load()
 
     def _find_forgotten(self, run: Run, key: StageKey, stage: StageState) -> CallState:
-        """Resubmit an attempt that the backend forgot before starting it; return its new state.
+        """Resubmit an attempt that the backend forgot before starting it; return the call's state.
 
         A backend may forget a call that has waited for days; the run's log still records it.
         """
@@ -310,8 +310,8 @@ def _damaged(runtime: Runtime, error: Exception) -> ev.RunFailed:
 def _record_damaged(runtime: Runtime, run: Run) -> ev.RunFailed:
     return ev.RunFailed(
         at=runtime.clock(),
-        cause=f"Part of the run's record is damaged ({', '.join(run.damaged)}), so what it has "
-        "done is uncertain and it was stopped.",
+        cause=f"Part of the run's record is damaged ({', '.join(run.damaged)}), so its "
+        "progress is uncertain, and it was stopped.",
         fix="Resume the run; it continues from its newest training state.",
         remedy=ResumeRun(),
     )

@@ -1,4 +1,4 @@
-"""Passes users' requests on to a run's trainers: from the run's log, through a live value."""
+"""Passes users' requests from a run's log on to its trainers, through a live value."""
 
 import logging
 import threading

@@ -72,7 +72,7 @@ class StageResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageContext:
-    """What a stage's function gets for one attempt: the run, its plan, and access to the store.
+    """The input of a stage's function for one attempt: the run, its plan, and access to the store.
 
     Once another attempt holds the stage's lease, `writes` raises `StageInterruptedError`.
     """
@@ -121,8 +121,8 @@ class StageContext:
     def shared(self, key: str, *names: str) -> Generator[None]:
         """Hold the leases `names` while the body makes files that several runs share.
 
-        First wait until other runs release these leases, then refresh `key` to see what they
-        stored there.
+        First wait until other runs release these leases, then refresh `key` to see the files that
+        they stored there.
         """
         leases, holder = self.runtime.leases, self.grant.holder
         with ExitStack() as stack:

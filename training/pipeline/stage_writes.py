@@ -21,7 +21,7 @@ class StageInterruptedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What a stage made and wants to store in one write.
+    """Results of a stage that are stored in one write.
 
     Attributes:
         kept: Keys of staged files.

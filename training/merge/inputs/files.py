@@ -117,7 +117,8 @@ def read_base(path: Path) -> BaseFiles:
     """Return the files of a model; `path` is a weight file, an index JSON, or the index's folder.
 
     Raises:
-        MergeError: A file is missing or damaged, or the files do not hold what the index lists.
+        MergeError: A file is missing or damaged, or the files do not hold the tensors that the
+            index lists.
     """
     if path.is_dir():
         return read_base(_index_in(path))

@@ -31,14 +31,14 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Hooks(Protocol):
-    """What the launcher adds to one kind of script."""
+    """The launcher's additions to one kind of script."""
 
     def install(self) -> None:
         """Install every hook, or raise `HookError`."""
         ...
 
     def stop(self) -> int:
-        """Save what is needed to resume and return the exit code; called from another thread."""
+        """Save the state needed to resume, and return the exit code; called from another thread."""
         ...
 
 

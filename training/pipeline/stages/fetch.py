@@ -39,7 +39,7 @@ def run(context: StageContext) -> StageResult:
 
 
 class WeightReceipt(BaseModel):
-    """What is known about a fetched file; stored last, beside the file."""
+    """The record of a fetched file; it is stored last, beside the file."""
 
     model_config = ConfigDict(frozen=True)
 

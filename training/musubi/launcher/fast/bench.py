@@ -1,4 +1,4 @@
-"""Compares musubi-tuner's own training step with the compiled one, on random weights.
+"""Compares musubi-tuner's own training step with the compiled step, on random weights.
 
 It runs in musubi-tuner's environment on a machine with a GPU, and prints each result at once as a
 line of JSON.
@@ -106,7 +106,7 @@ class Bench:
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-5)
 
     def measure(self, tokens: int, modes: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Check one block in each mode, then time musubi-tuner's own step and that of each mode."""
+        """Check one block in each mode, then time musubi-tuner's own step and each mode's step."""
         batch = self.batch(_LATENTS[tokens])
         ways: dict[str, Way] = {_STOCK: Way(None)}
         for mode in modes:
@@ -273,7 +273,8 @@ class Bench:
             return output
 
         block.forward = record
-        # With one time embedding for all tokens, the stock block computes the same values.
+        # As in `FastModel`, embed the time once for all tokens. This does not change the results of
+        # musubi-tuner's block.
         self._model.set_time_embedding_v2_1(True)
         try:
             with torch.no_grad():

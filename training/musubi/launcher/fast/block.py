@@ -47,7 +47,7 @@ def forward(
     """Return the block's output for tokens `x` [b, s, d].
 
     Args:
-        x: The tokens, in the dtype of the products.
+        x: The tokens, in the dtype that matrix products take.
         modulation: The time embedding [b, 6, d], one per sample.
         rotation: The rotation tables for the latent's shape.
         context: The encoded text [b, t, d]; in Wan 2.1 I2V, the first frame's 257 CLIP tokens
