@@ -43,7 +43,7 @@ class Savings:
 def single_frames(
     model: Model, groups: GroupPlan, *, gpu: str | None = None, times: StepTimes | None = None
 ) -> SingleFrames | None:
-    """Return the part of an epoch that trains on single frames, with the model's default settings.
+    """Return the part of an epoch that trains on single frames, at the model's default settings.
 
     Return None for T2V models, and if no item or every item is a single frame.
     """

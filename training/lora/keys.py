@@ -84,7 +84,8 @@ _ENDINGS: tuple[tuple[re.Pattern[str], KeyPart], ...] = tuple(
     )
 )
 _MODULATION = ".diff_m"
-# Diffusers' names, with `_` for each dot, and the Wan names that replace them, in this order.
+# Diffusers' names, with `_` for each dot, and Wan's names for them. The first pair is applied
+# first.
 _DIFFUSERS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), name)
     for pattern, name in (

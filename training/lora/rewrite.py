@@ -16,7 +16,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 def with_metadata(header: TensorHeader, metadata: Mapping[str, str], target: Path) -> None:
-    """Copy the file that `header` was read from to `target`, replacing its metadata.
+    """Copy the file of `header` to `target` with new metadata.
 
     `target` may be the same file. The hashes in the metadata (`sshs_model_hash`,
     `sshs_legacy_hash`) cover only the tensors and the `ss_` entries, so they stay valid if the

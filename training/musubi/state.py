@@ -67,7 +67,7 @@ class TrainingState:
 
 
 def write_state(directory: Path, record: TrainingState) -> None:
-    """Write the record, with the sizes and CRC-32 of the state's other files, into its directory.
+    """Write the record, with size and CRC-32 of the state's other files, to the state's directory.
 
     The other files must be complete.
     """

@@ -154,7 +154,7 @@ class Runs(RunList):
         def draft(old: Run) -> RunSpec:
             if old.suggestion is None:
                 raise RequestError(
-                    f"No changed setting is known to help {name} ({old.status.value}).",
+                    f"No change of settings is known to help {name} ({old.status.value}).",
                     "Resume it unchanged, or start another run.",
                     ResumeRun(run=name),
                 )

@@ -72,7 +72,7 @@ def silence(view: RunView, now: datetime) -> timedelta | None:
 
 
 def gpu_place(view: RunView) -> int | None:
-    """Return the foremost place of a run's stages in the GPU queue; None if none is waiting."""
+    """Return the place of a run's first stage in the GPU queue; None if no stage is waiting."""
     return min(_places(view), default=None)
 
 

@@ -171,7 +171,7 @@ class Planner:
     def memory_use(self, name: ExpertName | None = None) -> MemoryUse:
         """Return the settings that decide how much GPU memory an expert's training takes.
 
-        If `name` is None, return this for caching instead.
+        If `name` is None, return the settings for caching instead.
         """
         shapes = shapes_of(self.groups)
         if name is None:

@@ -18,8 +18,8 @@ from training.vocabulary import ExpertName, StageKey, Trouble
 class Progress(BaseModel):
     """The latest progress of one stage; it may be outdated or come from an earlier attempt.
 
-    `done` and `total` count bytes, items or layers, depending on the stage. `at` is when the stage
-    reported it; None in runs of earlier versions.
+    `done` and `total` count bytes, items or layers, depending on the stage. `at` is the time of the
+    report; None in runs of earlier versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

@@ -31,14 +31,14 @@ from training.vocabulary import ExpertName, StageKey
 
 
 class ProgressReporter:
-    """Publishes a stage's progress, and drops updates that follow the last one too closely."""
+    """Publishes a stage's progress, and drops updates that follow too soon after another."""
 
     def __init__(self, live: LiveValues, key: str) -> None:
         self._live, self._key = live, key
         self._told_at = float("-inf")
 
     def tell(self, data: bytes, *, is_last: bool = False) -> None:
-        """Publish `data`; drop it if it follows the last update too closely and is not the last."""
+        """Publish `data`, unless the previous update is too recent and `is_last` is false."""
         if is_last or monotonic() - self._told_at >= self._live.pause_seconds:
             self._told_at = monotonic()
             self._live.publish(self._key, data)

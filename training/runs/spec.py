@@ -102,7 +102,7 @@ class Promise(BaseModel):
 
 
 def _is_missing(promised: Promise | None) -> bool:
-    """Return whether there is no promise; stored files omit the field then, as older ones do."""
+    """Return whether there is no promise; stored files then omit the field, as older files do."""
     return promised is None
 
 

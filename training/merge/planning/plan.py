@@ -255,7 +255,7 @@ def _expected(
 
 
 def _covered(matrices: Mapping[str, TensorEntry], changed: frozenset[str]) -> frozenset[str]:
-    """Return the changed modules and their counterparts, such as `ffn.0`, in all other blocks."""
+    """Return the changed modules, and the same modules (such as `ffn.0`) in all other blocks."""
     kinds = {_kind(module) for module in changed} - {None}
     alike = {m for m, spec in matrices.items() if len(spec.shape) == 2 and _kind(m) in kinds}
     return changed | alike

@@ -65,7 +65,7 @@ def decode(data: bytes, first: bytes = b"") -> str:
 
 
 def _unmarked(data: bytes) -> str | None:
-    """Return which UTF-16 encoding a text has, judging by its zero bytes; None if it has neither.
+    """Guess from zero bytes which UTF-16 encoding a text has; None if it is not UTF-16.
 
     Used for texts without a byte order mark.
     """

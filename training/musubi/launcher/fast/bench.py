@@ -101,7 +101,7 @@ class Bench:
         torch.manual_seed(0)
         self._model = model_of(family, options.layers, device)
         self.network = network_of(self._model, device)
-        # musubi-tuner scales the loss in fp16, whose range is small.
+        # For models in fp16, whose range is small, musubi-tuner scales the loss.
         self._scale = _LOSS_SCALE if family.dtype == torch.float16 else 1.0
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-5)
 

@@ -101,7 +101,7 @@ class Verdict:
         return [share if not math.isnan(share) else float("inf") for share in shares]
 
     def __str__(self) -> str:
-        return f"{self.worst} at {self.share:.2f} of what is allowed"
+        return f"{self.worst} at {self.share:.2f} of its limit"
 
 
 def check(

@@ -18,7 +18,7 @@ STORED_VARIABLE = "LORABOT_COMPILED_STORED"
 
 
 class CompileCache:
-    """Compiled graphs and kernels, in a folder on this machine and in a file that outlives it.
+    """Compiled graphs and kernels: in a folder on this machine, and in a file that is kept longer.
 
     The file's name depends on the GPU, torch, Python and this code; the compilers check the rest.
 

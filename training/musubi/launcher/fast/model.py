@@ -18,7 +18,7 @@ from training.musubi.launcher.fast.graph import Kept, Run, compiled
 from training.musubi.launcher.fast.layers import Attention, Block, Layer, UnsupportedError, block_of
 from training.musubi.launcher.fast.products import FP8, dequantized, quantized
 
-# How many graphs torch may compile for one function: each number of tokens may have its own.
+# How many graphs torch may compile for one function; each number of tokens may need its own graph.
 _MOST_GRAPHS = 64
 _DYNAMO: Any = importlib.import_module("torch._dynamo")
 

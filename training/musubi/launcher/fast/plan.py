@@ -84,7 +84,7 @@ class Plan:
 
 
 def usable(free_bytes: int) -> int:
-    """Return how many of `free_bytes`, which are free or reserved by torch, a plan may use."""
+    """Return how many bytes a plan may use if `free_bytes` are free or reserved by torch."""
     return int(free_bytes * _USABLE)
 
 
