@@ -50,9 +50,9 @@ class _Footprint:
 # timestep for each token, which adds (52 - 46) GB / 21,600 per token.
 _WAN21 = _Footprint(16.2 * _GB, 778_000)
 _WAN22 = _Footprint(16.2 * _GB, 778_000 + 278_000)
-# Not measured. Resident: the weights in 16 bits. Per token: the 14B model's bytes times
-# (1536 x 66) / (5120 x 76). This assumes that each block keeps its input (14B: 40 blocks, 1.3B: 30)
-# and that the running block takes 36 times as much as its input. It fits the 14B model, whose
+# Not measured. Resident: the weights in 16 bits. Per token: the 14B model's bytes times (1536 x 66)
+# / (5120 x 76). This assumes that each block keeps its input (14B: 40 blocks, 1.3B: 30) and that
+# the running block takes 36 times as much as its input. The assumption fits the 14B model, whose
 # measured 778,000 bytes are 2 bytes x 5120 x 76.
 _WAN21_1B = _Footprint(3.8 * _GB, 203_000)
 # The memory that fp8 weights save: (46 - 33) GB, measured at 21,600 tokens.

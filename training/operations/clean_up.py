@@ -114,7 +114,7 @@ def _recent_runs(runtime: Runtime, guild: str) -> Iterator[Run]:
             if not run.status.is_final or (run.ended_at or run.spec.created_at) > limit:
                 yield run
         except TrainingError:
-            logger.warning("run %s: cannot be read, so what it uses is unknown", name)
+            logger.warning("run %s: cannot be read, so the files that it uses are unknown", name)
 
 
 def _unused(runtime: Runtime, prefix: str, used: set[str]) -> list[StoredFile]:

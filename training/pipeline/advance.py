@@ -120,7 +120,8 @@ class _Advance:
             return self._end(run, _damaged(self.runtime, error))
         run = self._give_up_fruitless(run)
         if run.is_finishing:
-            publish_requests(self.runtime, run)  # again: an earlier value may have been lost
+            # Publish them again, because an earlier value may have been lost.
+            publish_requests(self.runtime, run)
         for stage in stages:
             if _can_start(run, stage):
                 run = self._submit(run, stage)

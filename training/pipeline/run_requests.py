@@ -33,7 +33,7 @@ class RunRequests(BaseModel):
 
 
 def publish_requests(runtime: Runtime, run: Run) -> None:
-    """Publish the requests in a run's log for its trainers; the published value may be lost."""
+    """Publish the requests in a run's log to its trainers; the published value may get lost."""
     data = RunRequests.of(run).model_dump_json().encode()
     runtime.live.publish(run.spec.keys.requests, data)
 

@@ -196,7 +196,7 @@ def run_stage(
 def _was_cut_off(runtime: Runtime, log: RunLog, run: Run, call: Call) -> bool:
     """Return whether this attempt started in a container that is gone now; if so, record its end.
 
-    Such an attempt must not run again, because it would overwrite the files that have its number,
+    Such an attempt must not run again, because it would overwrite the files that carry its number,
     such as its metrics.
     """
     stage = run.stage(call.key)

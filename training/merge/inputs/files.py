@@ -105,7 +105,7 @@ class BaseFiles:
 
     @property
     def tensors(self) -> Iterator[tuple[FileLayout, TensorEntry]]:
-        """Every tensor with the file that holds it, in the order of the files and their bytes."""
+        """Every tensor with its file, in the order of the files and of the tensors in each file."""
         return ((file, spec) for file in self.files for spec in file.tensors)
 
     @property

@@ -65,7 +65,7 @@ def decode(data: bytes, first: bytes = b"") -> str:
 
 
 def _unmarked(data: bytes) -> str | None:
-    """Guess from zero bytes which UTF-16 encoding a text has; None if it is not UTF-16.
+    """Guess the UTF-16 encoding of a text from its zero bytes; None if it is not UTF-16.
 
     Used for texts without a byte order mark.
     """

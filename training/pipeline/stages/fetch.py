@@ -165,7 +165,7 @@ def _fetch(context: StageContext, weights: Sequence[WeightFile], progress: _Prog
 
 
 def _obtain(context: StageContext, weight: WeightFile, progress: _Progress) -> bytes:
-    """Download a file into its staging path and return its receipt."""
+    """Download a file to its staging path and return its receipt."""
     planner, target = context.planner, _target(context, weight)
     obtained = planner.engine.obtain(
         planner.model, weight, target, lambda here: progress.show(weight, here)

@@ -146,7 +146,7 @@ def _wide(x: Tensor) -> Tensor:
     """Return `x` in fp32.
 
     When torch 2.11 compiles for a GPU, it removes a cast to 16 bit that is followed by a cast to
-    fp32. That also removes a rounding that musubi-tuner does, and changed a quarter of the values
+    fp32. That also removes a rounding step of musubi-tuner, and changes a quarter of the values
     from `_modulated`. A view between the two casts makes torch keep both.
     """
     return x.unsqueeze(0).float().squeeze(0)
