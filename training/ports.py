@@ -13,7 +13,7 @@ from training.vocabulary import StageKey, Widths
 
 
 def unwatched(_here_bytes: int) -> None:
-    """Do nothing. Pass this as `watch`, a progress callback, when nobody needs the progress."""
+    """Do nothing; pass this as `watch`, the progress callback, if no progress is to be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class FileReader(Protocol):
         ...
 
     def open(self) -> BinaryIO | None:
-        """Open the file. Return None if it must not stay open; then use `read` instead.
+        """Open the file. Return None if it must not be kept open; then use `read` instead.
 
         Raises:
             FileChangedError: The file was replaced or removed.
@@ -125,8 +125,8 @@ class Store(Protocol):
     def read_all(self, prefix: str) -> dict[str, bytes]:
         """Return the bytes of every file directly under `prefix`, by name.
 
-        All append-only files are returned as they were at one moment, because what one of them says
-        may depend on another.
+        All append-only files are returned as they were at one moment, because their contents may
+        depend on each other.
         """
         ...
 
@@ -325,7 +325,7 @@ class GpuLine:
 
 
 class Backend(Protocol):
-    """Where stages execute."""
+    """Runs the stages' calls, on this machine or elsewhere."""
 
     def submit(self, call: Call, *, since: datetime | None = None) -> str:
         """Queue a call and return its handle; submitting it again returns the same handle.
@@ -431,7 +431,8 @@ class RunIndex(Protocol):
     ) -> list[tuple[str, bytes | None]]:
         """Return the names and summaries of the newest runs that `is_wanted` accepts, newest first.
 
-        At most `most` runs are returned, or all if that is None. A damaged summary is None.
+        At most `most` runs are returned, or all if that is None. A run's summary is None if it is
+        damaged.
         """
         ...
 

@@ -56,7 +56,7 @@ class LowerRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaveOut:
-    """Train without this sample of the dataset; `sample` is its name there."""
+    """Train without the sample that is called `sample` in the dataset."""
 
     sample: str
     kind: Literal["leave_out"] = "leave_out"

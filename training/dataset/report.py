@@ -24,7 +24,7 @@ OnProgress = Callable[[int, int], None]
 
 
 def no_progress(done: int, total: int) -> None:
-    """Do nothing. Pass this as `on_progress` when nobody needs the progress."""
+    """Do nothing; pass this as `on_progress` if no progress is to be shown."""
 
 
 class Finding(BaseModel):

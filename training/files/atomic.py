@@ -161,7 +161,7 @@ def sync_file(path: Path) -> None:
 
 def sync_directory(folder: Path) -> None:
     """Sync the names of the files in `folder` to disk, if the system supports that."""
-    if sys.platform == "win32":  # where a program cannot open a folder
+    if sys.platform == "win32":  # on Windows, programs cannot open folders
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

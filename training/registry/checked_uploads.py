@@ -81,9 +81,9 @@ class CheckedUploads:
         return upload.name, kept
 
     def waiting(self, guild: str, name: str) -> tuple[str, datetime] | None:
-        """Return the token of the newest upload called `name` that waits for captions.
+        """Return the newest upload called `name` that waits for captions; None if there is none.
 
-        Also return when it was checked. Return None if no such upload is waiting.
+        It is returned as its token and the time of its check.
         """
         tokens = self._store.names(store_keys.checked(guild))
         found = [

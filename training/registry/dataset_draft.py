@@ -305,7 +305,7 @@ def read_layout(draft: DatasetDraft, *, by: str, limits: Limits | None = None) -
         RequestError: No layout was recognized, or the zip is already read in it.
     """
     refusal = RequestError(
-        "There is no other layout to read in this dataset.", "Use the dataset as it is."
+        "There is no other layout in which this dataset can be read.", "Use the dataset as it is."
     )
     if draft.report.layout is not None and draft.report.layout.is_read:
         raise refusal

@@ -20,7 +20,7 @@ TROUBLE_SECONDS = 2.0
 
 @dataclass(slots=True)
 class Worker:
-    """Works through the queue of one machine until it has been idle for a while.
+    """Runs the queued calls of one machine, and ends after it has been idle for a while.
 
     If a worker is killed, its stages keep running, and the next worker takes them over.
     """

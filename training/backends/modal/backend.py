@@ -101,7 +101,10 @@ class ModalBackend:
         return CallState(CallStatus.GONE if call_id is None else _status(call_id))
 
     def gpu_line(self) -> GpuLine:
-        """Count running and waiting calls; ended ones may count as running until the next pump."""
+        """Count the running and the waiting GPU calls.
+
+        Until the next pump, a call that has ended may count as running.
+        """
         queue = self._records.queue()
         running = sum(entry.is_started for entry in queue)
         return GpuLine(running, len(queue) - running, self._gpu_limit)
@@ -128,8 +131,8 @@ class ModalBackend:
     def pump(self) -> dict[str, BackendError]:
         """Start the queued GPU calls that fit; return the errors of those that cannot be started.
 
-        Only one process does this at a time. A process that calls it meanwhile returns at once, and
-        the first process goes through the queue again.
+        Only one process does this at a time. If another process calls this method meanwhile, it
+        returns at once, and the first process goes through the queue again.
         """
         failures: dict[str, BackendError] = {}
         if all(entry.is_started for entry in self._records.queue()):

@@ -35,7 +35,7 @@ class Caption:
 def read_captions(
     contents: Mapping[str, bytes], limit_bytes: int, trigger: str | None
 ) -> dict[str, Caption]:
-    """Decode all caption files of a dataset together; the keys stay the same.
+    """Decode all caption files of a dataset together; the result has the same keys.
 
     Files larger than `limit_bytes` are not decoded: they become empty captions with a note.
     """

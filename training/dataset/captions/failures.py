@@ -100,7 +100,7 @@ _FEWEST_REPEATS, _MOST_IN_LOOP = 6, 2  # at most 2 different words, with at leas
 
 
 def is_failure(text: str) -> bool:
-    """Whether a text is an error message, a placeholder, or one or two words over and over."""
+    """Whether a text is an error message, a placeholder, or only repeats one or two words."""
     return (
         _NOTHING.fullmatch(_once(text).strip(_WRAPPING)) is not None
         or any(pattern.match(_unquoted(text)) for pattern in _MESSAGES)

@@ -114,7 +114,7 @@ def read_table(content: bytes, report: Report) -> ReadTable:
 
 
 def _ways_to_write(report: Report) -> Mapping[str, str]:
-    """Return the sample names, keyed by each spelling of a path that fits only one sample.
+    """Return the sample names, keyed by every way to write a path that fits only one sample.
 
     For `images/01.png`, these include `01.png` and `01`.
     """

@@ -31,8 +31,9 @@ def _dataset(group: Group, media: PurePosixPath, caches: PurePosixPath) -> dict[
         if getattr(group, key) != GENERAL[key]:
             entries[key] = getattr(group, key)
     if group.extract is not None:
-        # The training guide omits this key. But without it, the trainer treats every clip as
-        # 16 fps, so it learns slow motion from faster clips. It refuses values that are not floats.
+        # The training guide omits this key. But without it, the trainer treats every clip as 16
+        # fps, so it learns slow motion from faster clips. The trainer refuses values that are not
+        # floats.
         entries["source_fps"] = float(group.source_fps)
         entries.update(_extract(group.extract))
     return entries

@@ -83,7 +83,7 @@ def _encode(output: OutputContainer, pictures: Iterator[VideoFrame]) -> None:
             stream.width, stream.height = picture.width, picture.height
             _tag(stream)
         picture.pts, picture.time_base = index, Fraction(1, FPS)
-        picture.pict_type = 0  # let the encoder choose key frames, whatever the source's are
+        picture.pict_type = 0  # the encoder chooses the key frames, not the source
         output.mux(stream.encode(picture))
     if stream is not None:
         output.mux(stream.encode(None))

@@ -26,9 +26,9 @@ from training.dataset.report import Note
 from training.wording import listed
 
 Levels = NDArray[np.float32]
-# Below both limits, a clip counts as still. They are for frames whose short side is 480 pixels.
-# Encoded clips of a still photograph with noise of 10 levels reach 0.15 pixels and 2.2 levels. A
-# photograph that moves by half a pixel reaches 0.48 pixels.
+# Below both limits, a clip counts as still. The limits are for frames whose short side is 480
+# pixels. Encoded clips of a still photograph with noise of 10 levels reach 0.15 pixels and 2.2
+# levels. A photograph that moves by half a pixel reaches 0.48 pixels.
 STILL_PIXELS = 0.25
 STILL_LEVELS = 3.0  # levels of 255; changing light counts as movement too
 MOST = 98  # percentile of the blocks: small movements count, but a few outliers do not

@@ -125,7 +125,7 @@ def stream_size(stream: VideoStream) -> tuple[int, int]:
 
 
 class Clock:
-    """Gives frames ascending times in microseconds, from 0, even if the stored times jump.
+    """Assigns ascending times to frames, in microseconds from 0, even if the stored times jump.
 
     The stored times jump back in recordings that were joined without re-encoding, because each part
     begins at 0. They jump ahead where a recorder stopped for a while or set its clock.

@@ -117,7 +117,9 @@ def _deep_kind(image: Image.Image, form: str) -> str | None:
         return "floating-point pixels"
     # Netpbm and PNG may have mode I too, but their levels have only 16 bits.
     return (
-        "integers of more than 16 bits, or signed" if image.mode == "I" and form == "TIFF" else None
+        "integers that are signed or have more than 16 bits"
+        if image.mode == "I" and form == "TIFF"
+        else None
     )
 
 

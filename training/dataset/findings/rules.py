@@ -175,7 +175,7 @@ _FILES = {
     "nested-folder": _repaired("encloses the whole dataset", "", "Unwrapped automatically."),
     "windows-separators": _repaired(
         "has backslashes between its folders",
-        "Many programs unpack this as one long file name.",
+        "Many programs unpack such a path as one long file name.",
         "Moved into its folder.",
     ),
     "name-encoding": _repaired(

@@ -14,7 +14,8 @@ _REGULARIZATION = re.compile(
     r"(?i)(regs?|regulari[sz]ation|priors?)([ _-]?(images?|imgs?|data|preservation))?"
     r"|class[ _-]?(images?|imgs?|data)"
 )
-# This folder means regularization images only if a repeat count follows: `class/1_woman`.
+# A folder of this name holds regularization images only if a folder with a repeat count follows, as
+# in `class/1_woman`.
 _CLASS = re.compile(r"(?i)class")
 _HELPER = (
     r"(?i)_?(?:{})"

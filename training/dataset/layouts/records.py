@@ -24,7 +24,7 @@ _SEPARATOR = re.compile(r"\s*(?:[\t|:,;=]|\s->\s|\s-\s)\s*|\s+")
 _MOST_SEPARATORS = 12
 _HARD = re.compile(r"[\t|:,;=]")
 _YAML_ITEM = re.compile(r"(?P<first>- +)?(?P<key>[A-Za-z_]\w*): *(?P<value>.*)")
-_NUMBER_SIGN = re.compile(r"#\d+$")  # Flickr30k writes it after file names
+_NUMBER_SIGN = re.compile(r"#\d+$")  # Flickr30k adds such a number to file names
 
 
 class Record(NamedTuple):

@@ -177,7 +177,8 @@ def _check_directory(file: BinaryIO, name: str, limits: Limits) -> None:
     found = read_directory(file, name)
     if not isinstance(found, Directory):
         raise _not_whole(found)
-    # In the list, a file takes 46 bytes plus its name; 512 leaves room for long names and extras.
+    # In the list, a file takes 46 bytes plus its name; 512 bytes leave room for long names and
+    # extra fields.
     if found.entries > limits.files or found.size_bytes > limits.files * 512:
         raise ArchiveRefusedError(
             f"The zip lists {found.entries:,} files; the limit is {limits.files:,}.",
@@ -331,7 +332,7 @@ def _members(entries: list[Entry]) -> tuple[tuple[Member, ...], tuple[str, ...]]
     doubled = sorted(str(path) for path in paths if counts[path] > 1)
     if doubled and "?" in doubled[0]:
         raise ArchiveRefusedError(
-            f"The zip contains {doubled[0]} more than once: the program that made it wrote "
+            f"The zip contains {doubled[0]} more than once: the program that made the zip wrote "
             "question marks in place of letters.",
             NAME_FIX,
             "unreadable-names",

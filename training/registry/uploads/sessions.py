@@ -221,7 +221,10 @@ class UploadSessions:
 
     @contextmanager
     def _arrived(self) -> Generator[list[str]]:
-        """Yield the keys of what arrived since the last save; an `OSError` leaves them unsaved."""
+        """Yield the keys of the parts and files that arrived since the last save.
+
+        If the body raises `OSError`, they remain unsaved.
+        """
         with self._saving:
             taken = [(loaded, _changes(loaded)) for loaded in list(self._loaded.values())]
             try:
