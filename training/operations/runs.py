@@ -259,10 +259,14 @@ class Runs(RunList):
             store_keys.used_run_name(guild, name)
         )
 
-    def _name_taken(self, guild: str, name: str) -> RequestError: if name in self.names(guild):
-        cause = f"There is already a run called {name!r}." else: cause = f"There was a run called
-        {name!r}, and its links and messages still refer to it." return RequestError(cause, "Choose
-        another name, or leave it out.")
+    def _name_taken(self, guild: str, name: str) -> RequestError:
+        if name in self.names(guild):
+            cause = f"There is already a run called {name!r}."
+        else:
+            cause = (
+                f"There was a run called {name!r}, and its links and messages still refer to it."
+            )
+        return RequestError(cause, "Choose another name, or leave it out.")
 
     def cancel(self, guild: str, name: str, *, by: str) -> Run:
         """Ask a run to stop, and return the run; its checkpoints are kept.

@@ -169,6 +169,8 @@ class StageWrites:
                 self._note_trouble(error)
                 self._wake_after(max(self._runtime.store.write_seconds, RETRY_SECONDS))
 
-    def _note_trouble(self, error: OSError) -> None: if str(error) != self._trouble: self._trouble =
-        str(error) run = self._log.run_name logger.warning("run %s: events of %s could not be stored
-        yet: %s", run, self._key, error)
+    def _note_trouble(self, error: OSError) -> None:
+        if str(error) != self._trouble:
+            self._trouble = str(error)
+            run = self._log.run_name
+            logger.warning("run %s: events of %s are not stored yet: %s", run, self._key, error)

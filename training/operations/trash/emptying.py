@@ -72,11 +72,17 @@ class TrashBin:
 
     def _used(self, guild: str, kind: TrashKind) -> Iterator[str]:
         """Yield the items of one kind that open runs read: datasets, or runs that they continue."""
-        for owner, name in open_runs(self._runtime, guild) if kind != "checkpoints" else (): try:
-            spec = self._runtime.log(owner, name).spec() if kind == "datasets": yield
-            str(spec.dataset) continue while spec.continues is not None: yield spec.continues spec =
-            self._runtime.log(owner, spec.continues).spec() except TrainingError:
-            logger.warning("run %s: cannot be read, so the items that it uses are unknown", name)
+        for owner, name in open_runs(self._runtime, guild) if kind != "checkpoints" else ():
+            try:
+                spec = self._runtime.log(owner, name).spec()
+                if kind == "datasets":
+                    yield str(spec.dataset)
+                    continue
+                while spec.continues is not None:
+                    yield spec.continues
+                    spec = self._runtime.log(owner, spec.continues).spec()
+            except TrainingError:
+                logger.warning("run %s: the items that it reads are unknown", name)
 
     def _delete(self, guild: str, kind: TrashKind, item: str) -> None:
         match kind:
