@@ -245,7 +245,7 @@ class Leases(Protocol):
 class Claims(Protocol):
     """Lets only one of several processes handle a task: the first that claims the task's name.
 
-    Claims are never released, but they may expire after a day. So may notes on unfinished tasks.
+    Claims are never released, but they may expire after a day, as may notes on unfinished tasks.
 
     Every call raises `OSError` if the claims are unreachable.
     """
@@ -422,7 +422,7 @@ class EndedRun:
 
 
 class RunIndex(Protocol):
-    """Summaries of ended runs on this machine; can be rebuilt from the run folders."""
+    """Summaries of ended runs on this machine; they can be rebuilt from the run folders."""
 
     def names(self, guild: str) -> set[str]: ...
 

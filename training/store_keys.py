@@ -217,7 +217,7 @@ class RunKeys:
 
 
 def import_card(session: str) -> str:
-    """Return the key of the record that tells where a running import's message is."""
+    """Return the key of the record that says where a running import's message is."""
     return f"{IMPORT_CARDS}/{session}.json"
 
 

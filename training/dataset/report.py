@@ -189,7 +189,7 @@ class Report(BaseModel):
 
     @property
     def can_be_settled(self) -> bool:
-        """Whether the errors can be settled by leaving files out and writing captions."""
+        """Whether the errors can be resolved by leaving files out and writing captions."""
         bad = set(self.bad_files)
         return bool(self.errors) and any(sample.source not in bad for sample in self.samples)
 

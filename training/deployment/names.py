@@ -65,7 +65,7 @@ class Deployment:
         raise ValueError(f"{ENGINE_VARIABLE} is {engine!r}, not {get_args(EngineName)}")
 
     def variables(self) -> dict[str, str | None]:
-        """Return the environment variables that give a container this same deployment."""
+        """Return the environment variables that describe this deployment to a container."""
         return {
             APP_VARIABLE: self.name,
             ENGINE_VARIABLE: self.engine,

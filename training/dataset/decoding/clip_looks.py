@@ -85,7 +85,7 @@ def _sums(levels: Levels, side: int) -> Levels:
 
 
 COARSE_SIDE = 96  # pixels of the short side; every frame is checked at this size
-KEPT_FRAMES = 8  # most frames to keep for closer checks
+KEPT_FRAMES = 8  # limit on the frames kept for closer checks
 FIRST_STRIDE = 8  # one frame in 8 is kept for these checks; in longer clips, one in 16, 32 ...
 # A clip is cut to 4N+1 frames, so the index of the last frame is a multiple of this.
 FRAMES_OF_GROUP = 4

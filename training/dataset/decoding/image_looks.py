@@ -28,7 +28,7 @@ SMALLEST_EDGE = 3  # levels of 255 from pixel to pixel
 BLURRED = ((0.6, 0.065), (0.33, 0.035))
 BLACK = 8  # levels of 255; a pixel counts as black up to this level
 BRIGHT_EDGE = 32  # levels of 255; pixels next to a bar are brighter than this
-BLANK = 4  # most levels from darkest to brightest pixel; encoding a single colour gives up to 2
+BLANK = 4  # largest range of levels; encoding a single colour gives a range of up to 2
 SMALLEST_BAR = 0.025  # share of the height or width
 
 

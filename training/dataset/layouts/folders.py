@@ -1,4 +1,4 @@
-"""Recognizes from names of folders, such as `20_ann1ka`, `reg` or `masks`, what they contain."""
+"""Recognizes what folders contain by their names, such as `20_ann1ka`, `reg` or `masks`."""
 
 import re
 from collections.abc import Collection, Iterator, Sequence

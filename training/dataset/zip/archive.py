@@ -217,7 +217,7 @@ def _not_whole(found: NotWhole) -> ArchiveRefusedError:
         case Nothing():
             return ArchiveRefusedError(
                 "The file is empty.",
-                "Downloading or copying it was probably interrupted. Download it again, or zip the "
+                "The download or copy was probably interrupted. Download the zip again, or zip the "
                 "folder again.",
                 "not-a-zip",
             )
@@ -244,7 +244,7 @@ def _instead_of(found: OtherFile) -> str:
 def _other_method(method: int) -> str:
     if method == _DEFLATE64:
         return (
-            "Zip the folder with 7-Zip and its method Deflate, or make several smaller zips and "
+            "Zip the folder with 7-Zip, using the method Deflate, or make several smaller zips and "
             "upload them one after the other, all but the first with mode add."
         )
     return "Zip the folder with Deflate, or without compression (7-Zip: method Deflate or Copy)."
