@@ -231,7 +231,7 @@ class Note(BaseModel):
 
 
 class MediaFacts(BaseModel):
-    """What decoding an image or clip has revealed.
+    """The facts about an image or clip, found by decoding it.
 
     Attributes:
         extension: Extension of the repaired file, such as ".png".

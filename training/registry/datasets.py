@@ -242,7 +242,7 @@ class Datasets:
     def difference(
         self, guild: str, old: str, new: str
     ) -> tuple[DatasetVersion, DatasetVersion, Difference]:
-        """Return the versions that two references name, and what changed from `old` to `new`."""
+        """Return the versions that two references name, and the changes from `old` to `new`."""
         before, after = self.find(guild, old), self.find(guild, new)
         return before, after, compare(self.report(guild, before), self.report(guild, after))
 

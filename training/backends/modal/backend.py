@@ -36,7 +36,8 @@ GPU_LIMIT = 4
 # A stage notices a stop request within 2 s, and abandons its work 22 s later.
 STOP_SECONDS = 24.0
 _PUMP = "pump"
-# What `FunctionCall.get` raises if a function has ended without returning or raising anything.
+# The errors that `FunctionCall.get` raises for a function that ended without a result or an
+# exception.
 _ENDS = (
     modal.exception.DeserializationError,
     modal.exception.ExecutionError,
@@ -230,7 +231,7 @@ class ModalBackend:
                 raise BackendError(
                     f"Modal refuses to start {call.key}"
                     f" on {placement.gpu or 'its own hardware'}: {error}",
-                    "Choose another GPU, or fix what Modal reports and deploy again.",
+                    "Choose another GPU, or fix the problem that Modal reports and deploy again.",
                 ) from error
 
     def _queued_state(self, handle: str) -> CallState | None:

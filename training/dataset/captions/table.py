@@ -74,7 +74,7 @@ def write_table(report: Report) -> bytes:
 
 
 def read_table(content: bytes, report: Report) -> ReadTable:
-    """Return the captions that were changed; an empty cell is allowed where there was no caption.
+    """Return the changed captions; a cell may be empty if the sample had no caption before.
 
     Raises:
         TableRefusedError: The file is not a table of captions, or some rows are wrong.

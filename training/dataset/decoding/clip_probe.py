@@ -1,4 +1,4 @@
-"""Decodes an untrusted clip and reports its length, its flaws and what repair will change."""
+"""Decodes an untrusted clip and reports its length, its flaws, and the repairs that it needs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

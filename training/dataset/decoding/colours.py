@@ -102,7 +102,7 @@ class ClipColours:
         return [*steps, ("scale", last), ("format", pixels)]
 
     def bt601_filters(self) -> Filters:
-        """Return the filters that convert frames to what repair writes: BT.601, limited, 4:2:0."""
+        """Return the filters that convert frames to the format of repaired clips: BT.601, 4:2:0."""
         steps, source = self._to_srgb_primaries()
         last = f"{source}:out_color_matrix=bt601:out_range=limited:flags=bicubic+{_EXACT}"
         return [

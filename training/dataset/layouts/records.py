@@ -18,7 +18,7 @@ IsFile = Callable[[str], bool]  # returns whether a text names an image or clip 
 # titles are all unknown.
 LONGEST = ""
 _DEEPEST = 3  # levels of JSON objects that may enclose the records
-_SHOWN_ROWS = 50  # rows that are read to find out what the columns hold
+_SHOWN_ROWS = 50  # number of rows from which the content of the columns is guessed
 _SEPARATOR_LINE = re.compile(r"(?i)\s*sep=.?\s*")
 _SEPARATOR = re.compile(r"\s*(?:[\t|:,;=]|\s->\s|\s-\s)\s*|\s+")
 _MOST_SEPARATORS = 12

@@ -45,7 +45,7 @@ class _Name:
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """How many samples were new, and how many replaced an old sample of the same name."""
+    """The number of new samples, and of samples that replaced an old one of the same name."""
 
     added: int
     replaced: int
