@@ -16,7 +16,7 @@ TrashKind = Literal["datasets", "checkpoints", "runs"]
 # made from them, and "runs" holds the files of runs.
 Area = Literal["models", "datasets", "runs"]
 
-OPEN_RUNS = "open"  # holds one marker per open run, so that one listing finds them all
+OPEN_RUNS = "open"  # one marker per open run, so that one listing finds all of them
 GUILDS = "guilds"
 MERGED = "merged"
 NOTICES = "bot/notices"

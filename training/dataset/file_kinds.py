@@ -73,7 +73,7 @@ def file_kind(head: bytes) -> FileKind | None:
 
 def _by_brand(head: bytes) -> FileKind:
     brands = head[8 : int.from_bytes(head[:4], "big")]
-    is_general = head[8:12] in (b"mif1", b"msf1")  # used by both HEIC and AVIF
+    is_general = head[8:12] in (b"mif1", b"msf1")  # both HEIC and AVIF files may begin like this
     return _AVIF if is_general and b"avif" in brands else _BY_BRAND.get(head[8:12], _CLIP)
 
 

@@ -11,7 +11,8 @@ from training.vocabulary import EngineName
 APP_VARIABLE, ENGINE_VARIABLE = "LORABOT_MODAL_APP", "LORABOT_ENGINE"
 GPU_STAGES_VARIABLE = "LORABOT_GPU_STAGES"
 DEPLOY_VARIABLE = "LORABOT_DEPLOY"
-# Set only if all containers run on one machine: the root of their mounts, and the server's port.
+# These variables are set only if all containers run on one machine: the root of their mounts, and
+# the server's port.
 ROOT_VARIABLE = "LORABOT_MOUNT_ROOT"
 SERVER_PORT_VARIABLE = "LORABOT_SERVER_PORT"
 DEFAULT_APP = "lorabot"

@@ -43,7 +43,7 @@ WHOLE_ZIPS = (
 )
 _ZIP_THEM = "Zip your images, clips and captions, and upload that zip."
 KNOWN_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
-_AES, _DEFLATE64 = 99, 9  # WinZip writes _AES in place of a compression method if it encrypts
+_AES, _DEFLATE64 = 99, 9  # WinZip writes _AES in place of a compression method into encrypted zips
 _METHODS = {
     _DEFLATE64: "Deflate64 (as Windows does for files of more than 2 GiB)",
     93: "Zstandard",
@@ -266,7 +266,7 @@ def _check_sizes(infos: list[zipfile.ZipInfo], files_end: int, limits: Limits) -
     """
     unpacked = sum(info.file_size for info in infos)
     packed = sum(info.compress_size for info in infos)
-    # A bomb may list the same data many times, so `packed` may exceed the data that it holds.
+    # A zip bomb may list the same data many times, so `packed` may exceed the size of the zip.
     ratio = unpacked / max(1, min(packed, files_end))
     if unpacked > limits.unpacked_bytes:
         raise ArchiveRefusedError(
