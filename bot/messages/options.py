@@ -11,7 +11,7 @@ _OWN = (*TRAIN_OPTIONS, *CONFIG_TEXTS, "gpu", "expert", "resume_from")
 
 
 class Spell(Protocol):
-    """Writes an option with its value; `expert` limits it to one expert."""
+    """Writes an option and its value as users type them; `expert` limits it to one expert."""
 
     def __call__(self, name: str, value: object, expert: ExpertName | None = None) -> str: ...
 

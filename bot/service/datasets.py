@@ -1,4 +1,4 @@
-"""The use cases about datasets, for any chat platform."""
+"""The use cases for datasets, on any chat platform."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

@@ -42,8 +42,8 @@ def finish_here(runtime: Runtime, view: RunView, *, by: str) -> None:
         )
     if not can_finish(view):
         raise RequestError(
-            f"{name} cannot end as finished yet: not every expert has taken a step.",
-            "Wait until every expert trains, or cancel the run; that also keeps what is saved.",
+            f"{name} cannot finish early yet: not every expert has taken a step.",
+            "Wait until every expert is training, or cancel the run; saved checkpoints are kept.",
             ShowRuns(run=name),
         )
     _ask(runtime, view, ev.FinishRequested(at=runtime.clock(), by=by))

@@ -15,7 +15,7 @@ from training.ports import Store
 from training.remedies import StartRun
 from training.runs.spec import RunSpec, TrainRequest
 
-PLAN_LIFE = timedelta(hours=1)  # pressing Start on an older plan only shows it again
+PLAN_LIFE = timedelta(hours=1)  # pressing Start on an older plan only shows the plan again
 
 
 class Draft(BaseModel):
@@ -104,7 +104,7 @@ class Drafts:
 
 
 def is_old(data: bytes, before: datetime) -> bool:
-    """Return whether a stored draft was last shown before a time, or cannot be read."""
+    """Return whether a stored draft was last shown before the given time, or cannot be read."""
     try:
         return Draft.model_validate_json(data).shown_at < before
     except ValidationError:

@@ -12,7 +12,7 @@ from training.vocabulary import ExpertName
 
 @dataclass(frozen=True, slots=True)
 class CheckpointSet:
-    """The checkpoints of one epoch, one per expert that saved one.
+    """The checkpoints of one epoch, at most one per expert.
 
     The set is complete if every expert of the run has a file. Users load these files together.
     """

@@ -28,8 +28,8 @@ Scheduler = Literal[
     "rex",
 ]
 
-# The schedules that use each setting; with any other, musubi-tuner silently ignores it.
-# Source: `get_lr_scheduler` in its training/trainer_base.py.
+# The schedules that use each setting; with any other schedule, musubi-tuner silently ignores the
+# setting. Source: `get_lr_scheduler` in its training/trainer_base.py.
 _TAKEN_BY: Mapping[str, tuple[Scheduler, ...]] = MappingProxyType(
     {
         "scheduler_power": ("polynomial",),

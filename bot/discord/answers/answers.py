@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 _NOT_OURS_TO_ANSWER = (40060, 10062)
 
 _LOST_CONNECTION = RequestError(
-    "A connection was lost while the bot worked on this.",
+    "The bot lost a connection while it worked on this.",
     "Check with /runs or /dataset list whether it was done; if not, send it again.",
 )
 _DISK_FULL = RequestError(

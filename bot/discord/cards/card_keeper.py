@@ -167,7 +167,7 @@ class CardKeeper:
             self._edits.add(update)
 
     async def _pending(self, run: RunKey, *, is_end: bool) -> PendingUpdate:
-        """Return an update for a run's card; its channel is 0 if the run did not start in chat."""
+        """Return an update of a run's card; `channel` is 0 if the run did not start in chat."""
         record = await self._records.of(run)
         if run not in self._channels:
             log = self._service.installation.runtime.log(*run)
@@ -180,7 +180,7 @@ class CardKeeper:
         """Post the run's card if it has none; if the run has ended, announce that once.
 
         Returns:
-            Whether this sent anything.
+            Whether a message was sent.
         """
         async with self._locks.setdefault(update.run, asyncio.Lock()):
             record = await self._records.of(update.run)
@@ -200,7 +200,7 @@ class CardKeeper:
     async def _first_card(self, view: RunView) -> CardRecord:
         """Post and record the run's card.
 
-        If the run has ended and its channel refuses the card for good, record that there is none.
+        If the channel of an ended run refuses the card for good, record that the run has no card.
         """
         spec, is_end, message = view.spec, view.run.status.is_final, None
         try:

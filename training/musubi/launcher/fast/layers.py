@@ -92,7 +92,7 @@ def block_of(module: Any) -> Block:
     """Return the current tensors of a `WanAttentionBlock`.
 
     Raises:
-        UnsupportedError: One of its layers does not compute what `Layer` describes.
+        UnsupportedError: One of its layers computes something that `Layer` cannot describe.
     """
     affine = module.norm3 if module.cross_attn_norm else None
     return Block(

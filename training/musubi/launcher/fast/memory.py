@@ -1,4 +1,4 @@
-"""How much GPU memory a step takes, and how much it may take."""
+"""Plans and measures the GPU memory of training steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ class GpuMemory:
 
     @property
     def usable(self) -> int:
-        """The bytes that a step may take on top of what is in use now."""
+        """The bytes that a step may take in addition to the memory in use now."""
         if not self._is_gpu:
             return _UNLIMITED
         free, total = torch.cuda.mem_get_info(self.device)
