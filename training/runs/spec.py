@@ -90,7 +90,7 @@ class ExpertSpec(BaseModel):
 
 
 class Promise(BaseModel):
-    """The expected time and cost of a run when somebody agreed to it.
+    """The time and cost that were expected when somebody agreed to a run.
 
     `usd` is None where GPUs cost nothing.
     """
