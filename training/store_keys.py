@@ -16,7 +16,7 @@ TrashKind = Literal["datasets", "checkpoints", "runs"]
 # made from them, and "runs" holds the files of runs.
 Area = Literal["models", "datasets", "runs"]
 
-OPEN_RUNS = "open"  # holds one marker per open run, so that one listing finds them all
+OPEN_RUNS = "open"  # one marker per open run, so that one listing finds all of them
 GUILDS = "guilds"
 MERGED = "merged"
 NOTICES = "bot/notices"
@@ -217,7 +217,7 @@ class RunKeys:
 
 
 def import_card(session: str) -> str:
-    """Return the key of the record that tells where a running import's message is."""
+    """Return the key of the record that says where a running import's message is."""
     return f"{IMPORT_CARDS}/{session}.json"
 
 

@@ -237,8 +237,8 @@ class LocalBackend:
     def _start_anew(self, damaged: DamagedDatabaseError) -> None:
         """Replace a damaged queue with one that has only the running calls.
 
-        Do nothing if another process has replaced it already. Calls that were waiting count as
-        gone, so `advance` submits them again.
+        Do nothing if another process has replaced it already. Waiting calls are lost, and `advance`
+        submits them again.
         """
         # Only one process at a time may replace the queue.
         with open_alone(self._folder / "queue.lock"):

@@ -348,18 +348,20 @@ _CLIPS = {
         "does not say how its colours are stored",
         "Like most players, the bot guesses from the size: BT.709 above 1279 pixels wide or "
         "576 high, otherwise BT.601.",
-        "Tagged accordingly. If colours look wrong, export it with its colours tagged.",
+        "Tagged accordingly. If the colours look wrong, export the clip with colour tags.",
     ),
     "several-streams": _repaired(
         "has several video tracks",
         "The trainer reads only one of them.",
-        "The largest moving one is used. Export it with one track if that is the wrong one.",
+        "The largest moving track is used. If that is the wrong one, export the clip with a single "
+        "track.",
         "warning",
     ),
     "joined": _repaired(
         "was joined from parts whose time stamps start over",
         "The trainer would see the parts as one shot.",
-        "Played one after the other. If the parts show different scenes, split it between them.",
+        "Played one after the other. If the parts show different scenes, split the clip between "
+        "them.",
         "warning",
     ),
     "time-gap": _repaired(
