@@ -1,6 +1,6 @@
 """The codes of findings on a dataset and its files, each with its severity and its texts.
 
-Findings on layouts and on dataset TOMLs are not listed here.
+Findings on layouts and on dataset TOMLs are defined elsewhere.
 """
 
 from collections.abc import Mapping
