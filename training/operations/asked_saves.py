@@ -22,7 +22,7 @@ def save_now(runtime: Runtime, view: RunView, *, by: str) -> None:
     if view.run.status.is_final or view.run.is_ending or not can_save(view):
         raise RequestError(
             f"No expert of {name} is training at the moment, so there is nothing to save.",
-            "Ask again while one is training.",
+            "Ask again while an expert is training.",
             ShowRuns(run=name),
         )
     _ask(runtime, view, ev.SaveRequested(at=runtime.clock(), by=by))

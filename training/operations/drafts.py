@@ -88,7 +88,8 @@ class Drafts:
         """Return a draft.
 
         Raises:
-            NotFoundError: It was dismissed or deleted, or stored in the format of another version.
+            NotFoundError: The draft was dismissed or deleted, or is stored in another version's
+                format.
         """
         try:
             return Draft.model_validate_json(self._store.read(_key(guild, token)))

@@ -175,7 +175,7 @@ class InitialWeights:
         if match is None:
             raise RequestError(
                 f"{name[:80]!r} is not a checkpoint of a run.",
-                "Write run-name/high-e20, or run-name/e20 for the trained expert.",
+                "Write run-name/high-e20, or run-name/e20 for each expert's own checkpoint.",
             )
         if match["expert"] not in (None, expert):
             raise RequestError(

@@ -54,7 +54,7 @@ class RunPlan:
         estimate: The estimate for the GPU that the run asks for.
         fallbacks: An estimate for each GPU that the run may get instead.
         price_list: An estimate for every GPU on which the run fits, the least expensive first.
-        line: The queue for a GPU.
+        line: How many calls hold a GPU, and how many wait for one.
         is_billed: Whether GPUs cost money here.
     """
 

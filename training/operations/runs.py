@@ -184,7 +184,7 @@ class Runs(RunList):
             raise RequestError(f"{name} has ended.", "Start another run.", StartRun())
         if any(old.expert(expert.name).checkpoints for expert in old.spec.experts):
             raise RequestError(
-                f"{name} has already saved checkpoints, which a new start would not use.",
+                f"{name} has already saved checkpoints, and a new run would not use them.",
                 "Start another run on clips only, or let this one finish.",
                 StartRun(),
             )
@@ -253,7 +253,7 @@ class Runs(RunList):
             logger.warning("run %s: it starts when there is room: %s", spec.name, error)
 
     def _is_used(self, guild: str, name: str) -> bool:
-        """Return whether a run has this name, or a deleted run had it."""
+        """Return whether this is the name of a run, or was the name of a deleted run."""
         store = self._runtime.store
         return store.exists(RunKeys(guild, name).spec) or store.exists(
             store_keys.used_run_name(guild, name)

@@ -38,7 +38,7 @@ def lease_name(guild: str, run: str, key: StageKey) -> str:
 
 
 def stop_stages(runtime: Runtime, run: Run) -> None:
-    """Ask every live stage of a run to stop. Call this again until none is alive."""
+    """Ask every live stage of a run to stop. Call this again until no stage is alive."""
     for key, stage in run.stages.items():
         if stage.status in _ALIVE:
             name = call_name(run.spec.guild, run.spec.name, key, stage.attempt)

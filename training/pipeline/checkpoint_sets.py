@@ -63,6 +63,6 @@ def require_checkpoints(view: RunView) -> None:
             )
         raise NotFoundError(
             f"{view.spec.name} has no checkpoint yet ({view.run.status.value}).",
-            "The first one is saved after as many epochs as save-every says.",
+            "The first checkpoint is saved after the number of epochs in save-every.",
             ShowRuns(run=view.spec.name),
         )

@@ -90,7 +90,7 @@ class ExpertSpec(BaseModel):
 
 
 class Promise(BaseModel):
-    """The expected time and cost of a run when somebody agreed to it.
+    """The time and cost that were expected when somebody agreed to a run.
 
     `usd` is None where GPUs cost nothing.
     """
@@ -216,7 +216,7 @@ def name_from_file(file_name: str, default: str = "dataset") -> str:
 
 
 def parse_reference(text: str) -> tuple[str, int | None]:
-    """Parse `annika@3` into name and version number; `annika` gives None, the newest version.
+    """Parse `annika@3` into name and version number; for `annika`, the version is None (newest).
 
     Capital letters are read as lower case, because names have no capital letters.
 

@@ -37,7 +37,7 @@ class RunStatus(StrEnum):
 
 
 class StageStatus(StrEnum):
-    """The status of a stage; an attempt's status only changes to one further down this list."""
+    """The status of a stage; an attempt's status only moves down this list."""
 
     PENDING = "pending"  # not handed to the backend yet
     SUBMITTED = "submitted"  # handed to the backend, not started yet

@@ -135,7 +135,7 @@ def _blocks(rows: int, columns: int) -> Iterator[tuple[int, int]]:
 
 
 def unusable_tensors(lora: FileLayout, specs: Iterable[TensorEntry]) -> list[str]:
-    """Return the names of those LoRA tensors that hold NaN or infinite values."""
+    """Return the names of the LoRA tensors that hold NaN or infinite values."""
     return [spec.name for spec in specs if not all(map(is_finite, _pieces(lora, spec)))]
 
 

@@ -238,7 +238,8 @@ def _origin(comment: str | None) -> tuple[object, object] | None:
 def _state_to_continue(context: StageContext, name: ExpertName) -> Path | None:
     """Return the newest training state of the run that this run continues.
 
-    If that run saved none, try the run that it continued itself, and so on; None if none is found.
+    If that run saved no state, look at the run that it continued in turn, and so on. Return None if
+    no state is found.
     """
     spec = context.spec
     while spec.continues is not None:

@@ -62,7 +62,7 @@ def write_weights(
         clip: For a `dit` or `speed_lora`: whether the model reads CLIP tokens, as Wan 2.1 image to
             video does.
         dtype: For a `dit` or `vae`: the type of its tensors. A speed LoRA is float32, like the
-            published ones.
+            published speed LoRAs.
     """
     metadata = {"format": "pt", "rehearsal": role}
     match role:

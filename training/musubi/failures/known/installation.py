@@ -59,8 +59,8 @@ INSTALLATION_FAILURES = (
         "compile-sizes",
         r"RecompileLimit|recompile_limit|cache_size_limit",
         "The model was compiled for too many different sizes of clips.",
-        "Train without compilation, raise the limit (--compile_cache_size_limit), or use "
-        "fewer sizes of clips.",
+        "Train without compilation, use clips of fewer sizes, or raise the limit "
+        "(--compile_cache_size_limit).",
         resumable=False,
     ),
     _COMPILER,

@@ -172,7 +172,7 @@ WEIGHT_FAILURES = (
         "pickle-file",
         r"Weights only load failed|weights_only|Unsupported (global|class|operand)",
         "A weight file holds more than weights, so torch refuses to load it for safety.",
-        "Use the model's safetensors file, or its makers' original file; then resume the run.",
+        "Use a safetensors file, or the original file of the model's makers; then resume the run.",
     ),
     KnownFailure(
         "weights-missing",

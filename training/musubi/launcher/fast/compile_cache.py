@@ -63,7 +63,7 @@ class CompileCache:
             with atomic_path(self._file) as partial, tarfile.open(partial, "w") as archive:
                 archive.add(self._local, arcname=".", filter=_without_locks)
         except (OSError, tarfile.TarError) as error:
-            logger.warning("What was compiled could not be stored: %s", error)
+            logger.warning("The compiled graphs could not be stored: %s", error)
 
 
 def _without_locks(member: tarfile.TarInfo) -> tarfile.TarInfo | None:

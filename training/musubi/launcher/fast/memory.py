@@ -120,7 +120,7 @@ class StepMemory:
         )
         working = max(0, self.gpu.peak - self._in_use - held)
         corrected = choose(self.sizes, self._usable, Seen(kept=self._seen, working_bytes=working))
-        # Keep the plan even if none seems to fit: the step has shown that this one does.
+        # Keep the current plan even if no plan seems to fit: the step has shown that it does.
         changed = corrected is not None and corrected != self.plan
         self.plan = corrected or self.plan
         return changed

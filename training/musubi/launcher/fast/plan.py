@@ -28,7 +28,7 @@ _USABLE = 0.95
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSizes:
-    """The sizes that decide how much memory a step takes; `attentions` is the number per block."""
+    """The sizes that decide a step's memory; `attentions` is the number of attentions per block."""
 
     tokens: int
     width: int
