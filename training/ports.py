@@ -99,7 +99,7 @@ class Store(Protocol):
         ...
 
     def write(self, key: str, data: bytes) -> None:
-        """Store `data` at `key`, replacing what was there."""
+        """Store `data` at `key`, replacing any older data."""
         ...
 
     def create(self, key: str, data: bytes, others: Mapping[str, bytes] = NOTHING) -> bool:
@@ -139,7 +139,7 @@ class Store(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Delete `key` and everything below it, including staged files; ignore what is missing."""
+        """Delete `key`, if it exists, and everything below it, including staged files."""
         ...
 
     def walk(self, prefix: str) -> Iterator[StoredFile]:
@@ -170,11 +170,11 @@ class Store(Protocol):
         ...
 
     def path(self, key: str) -> Path:
-        """Return the local path at which a stage's programs find what is stored at `key`."""
+        """Return the local path at which programs find the file or folder stored at `key`."""
         ...
 
     def refresh(self, key: str) -> None:
-        """Make `path(key)` show what other processes have stored there."""
+        """Make changes by other processes visible at `path(key)`."""
         ...
 
     def staging_path(self, key: str) -> Path:
@@ -245,7 +245,7 @@ class Leases(Protocol):
 class Claims(Protocol):
     """Lets only one of several processes handle a task: the first that claims the task's name.
 
-    Claims are never released, but they may expire after a day. So may notes on unfinished tasks.
+    Claims are never released, but they may expire after a day, as may notes on unfinished tasks.
 
     Every call raises `OSError` if the claims are unreachable.
     """
@@ -311,7 +311,10 @@ class CallState:
 
 @dataclass(frozen=True, slots=True)
 class GpuLine:
-    """How many calls hold a GPU and how many wait for one; at most `slots` may hold one at once."""
+    """The number of calls that hold a GPU, and of calls that wait for one.
+
+    At most `slots` calls may hold a GPU at once.
+    """
 
     running: int
     waiting: int
@@ -422,7 +425,7 @@ class EndedRun:
 
 
 class RunIndex(Protocol):
-    """Summaries of ended runs on this machine; can be rebuilt from the run folders."""
+    """Summaries of ended runs on this machine; they can be rebuilt from the run folders."""
 
     def names(self, guild: str) -> set[str]: ...
 

@@ -94,7 +94,7 @@ class ShowRuns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadRun:
-    """Download what a run saved."""
+    """Download the files that a run saved."""
 
     run: str
     kind: Literal["download_run"] = "download_run"
@@ -167,7 +167,7 @@ class RemoveLora:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restore:
-    """Restore what was removed: a dataset or a version, an uploaded LoRA file, or a run."""
+    """Restore something from the trash: a dataset or a version, an uploaded LoRA file, or a run."""
 
     what: Literal["datasets", "checkpoints", "runs"]
     name: str

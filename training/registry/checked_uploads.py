@@ -81,9 +81,9 @@ class CheckedUploads:
         return upload.name, kept
 
     def waiting(self, guild: str, name: str) -> tuple[str, datetime] | None:
-        """Return the newest upload called `name` that waits for captions; None if there is none.
+        """Find the newest upload called `name` that waits for captions.
 
-        It is returned as its token and the time of its check.
+        Return its token and the time at which it was checked; None if there is no such upload.
         """
         tokens = self._store.names(store_keys.checked(guild))
         found = [

@@ -37,7 +37,8 @@ create table if not exists calls (
     pid integer
 )
 """,
-    # Numbers start at a random value, so that a handle from a replaced queue matches no call.
+    # Call numbers start at a random value, so that no call has the number of one in a replaced
+    # queue.
     """
 insert into sqlite_sequence (name, seq) select 'calls', random() & 281474976710655
     where not exists (select 1 from sqlite_sequence where name = 'calls')
@@ -237,8 +238,8 @@ class LocalBackend:
     def _start_anew(self, damaged: DamagedDatabaseError) -> None:
         """Replace a damaged queue with one that has only the running calls.
 
-        Do nothing if another process has replaced it already. Calls that were waiting count as
-        gone, so `advance` submits them again.
+        Do nothing if another process has replaced it already. Waiting calls are lost, and `advance`
+        submits them again.
         """
         # Only one process at a time may replace the queue.
         with open_alone(self._folder / "queue.lock"):

@@ -18,7 +18,7 @@ from training.backends.modal.dict_port import SharedDict
 from training.ports import Call
 
 logger = logging.getLogger(__name__)
-# Registered in place of a function's id to cancel a call: no function can then register for it.
+# To cancel a call, this is registered in place of a function's id: no function can then register.
 NEVER = "never"
 _WANTED, _OBSTACLE = "pump/wanted", "obstacle"
 

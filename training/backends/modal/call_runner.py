@@ -92,7 +92,7 @@ class _Work:
         self.is_worth_waiting = False
         self._work = work
         self._outcome: StageStatus | BaseException | None = None
-        # A daemon thread does not keep the container alive if the work never ends.
+        # The thread is a daemon, so it does not keep the container alive if the work never ends.
         self._thread = threading.Thread(target=self._do, name=name, daemon=True)
 
     def start(self) -> None:

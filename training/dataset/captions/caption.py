@@ -26,7 +26,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """The text of a caption file, and notes on what is wrong with it."""
+    """The text of a caption file, and notes on its faults."""
 
     text: str
     notes: tuple[Note, ...] = ()

@@ -68,8 +68,7 @@ def render_listed_toml(
     return tomli_w.dumps({"general": GENERAL, "datasets": datasets})
 
 
-# Settings that choose the frames and how often they are trained on. They do not change how an item
-# is encoded.
+# These settings choose the frames and their repeats. They do not change how an item is encoded.
 _CHOICES = {
     *("frame_extraction", "target_frames", "frame_stride", "frame_sample", "max_frames"),
     *("batch_size", "num_repeats"),

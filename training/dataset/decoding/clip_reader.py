@@ -251,7 +251,7 @@ def promised_frames(stream: VideoStream) -> int:
 
 
 def _is_mirrored(frame: VideoFrame) -> bool:
-    found = cast(Iterable[SideData], frame.side_data)  # PyAV's stub declares a single item
+    found = cast(Iterable[SideData], frame.side_data)  # PyAV's type stub declares a single item
     matrix = next((item for item in found if item.type == SideDataType.DISPLAYMATRIX), None)
     if matrix is None:
         return False

@@ -1,4 +1,4 @@
-"""Decodes an untrusted image, reports what repair will change, and converts it."""
+"""Decodes an untrusted image, reports the repairs that it needs, and makes them."""
 
 import shutil
 import struct
@@ -158,7 +158,7 @@ def _tiff_kind(path: Path) -> str:
 
 
 def upright_rgb(opened: OpenedImage) -> tuple[Image.Image, list[Note]]:
-    """Return an image as viewers show it, in 8-bit sRGB, and notes on what was changed.
+    """Return an image as viewers show it, in 8-bit sRGB, and notes on the changes.
 
     Raises:
         UnreadableError: The image's colours cannot be converted.

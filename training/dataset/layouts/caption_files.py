@@ -45,7 +45,7 @@ _PROGRAM_NAME = re.compile(
     r"whatsapp|photo|image|video|clip|frame|signal|telegram|bildschirm|aufzeichnung|capture|"
     r"captura|snímek|снимок|スクリーン|截图|屏幕|comfyui|download|unbenannt|untitled|new )"
 )
-# A caption file that some tools write for `001.png`: `001_caption.txt`.
+# Some tools write the caption of `001.png` to `001_caption.txt`.
 _NAMED_CAPTION = re.compile(r"(?i)(.+)[-_. ](?:captions?|prompts?|descriptions?|text|tags)")
 
 

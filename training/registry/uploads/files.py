@@ -28,7 +28,7 @@ class WrongOffsetError(ValueError):
 
 
 class FileFacts(BaseModel):
-    """What the sender says about a file.
+    """The facts that the sender states about a file.
 
     Attributes:
         path: Path inside the uploaded folder, with forward slashes.
