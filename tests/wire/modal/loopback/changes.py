@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 
-
 _LOOK_SECONDS = 0.5  # some changes, such as uses of Dict entries, are not announced
 
 
