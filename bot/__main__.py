@@ -26,7 +26,7 @@ _COMMANDS = {
 
         Needs no account.""",
     "bot.cli.models:models": "List the models you can train, with their defaults.",
-    "bot.cli.datasets.check:check": "Check the zip of a dataset and report what is wrong with it.",
+    "bot.cli.datasets.check:check": "Check a dataset's zip and report what is wrong with it.",
     "bot.cli.datasets.versions:add": "Store a zip as a dataset, or as a new version of one.",
     "bot.cli.datasets.versions:captions": """Print the captions of a dataset, or change them.
 
@@ -60,27 +60,29 @@ _COMMANDS = {
         Volumes that were filled by the guide's scripts (see README.md).
 
         They are copied into your Modal deployment, or to this machine with --backend local.
-        Each dataset is checked like an upload. The Volumes are only read.""",
-    "bot.cli.trash:trash": """List removed things that can be restored, or delete them now.
+        Each dataset is checked like an upload. The Volumes are not changed.""",
+    "bot.cli.trash:trash": """List removed items that can be restored, or delete them now.
 
-        Removed things are deleted after 7 days.""",
+        Otherwise, they are deleted after 7 days.""",
     "bot.cli.hosting.deploy:deploy": """Deploy the bot to Modal, or update a deployment.
 
-        Checks the token and the secrets first, then deploys the stages, then the bot. Modal's own
-        output goes to stderr.""",
+        Checks the Modal token and the secrets first, then deploys the stages, then the bot.
+        Modal's own output goes to stderr.""",
     "bot.cli.hosting.bench_gpu:bench_gpu": """Measure a training step on this machine's GPU.
 
-        Times musubi-tuner's own step and this project's compiled step, one after the other, on
-        random weights of the real shapes. Needs LORABOT_MUSUBI_DIR and a GPU.""",
+        Times musubi-tuner's own step and this project's compiled step, one after the other,
+        with random weights of the model's real shapes. Needs LORABOT_MUSUBI_DIR and a GPU.""",
     "bot.cli.hosting.doctor:doctor": """Check this machine, Modal and Discord.
 
-        Changes nothing and prints no token. --backend local skips Modal; --probe also tries out
-        Modal itself with a few short containers. Exit code 1 if a check fails.""",
+        Changes nothing and prints no token. --backend local skips Modal; --probe also starts a
+        few short-lived containers on Modal and measures how it behaves.
+
+        Exit code 1 if a check fails.""",
 }
 
 
 def _version() -> str:
-    """Return the version. cyclopts cannot find it, as the package is not called `lorabot`."""
+    """Return the version, which cyclopts cannot find: the package is not called `lorabot`."""
     return metadata.version("wan-lora-bot")
 
 

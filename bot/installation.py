@@ -48,7 +48,7 @@ class Installation:
 
     @cached_property
     def claims(self) -> Claims:
-        """Return the claims. They decide which copy of the bot handles an interaction."""
+        """Return the claims, which decide which copy of the bot handles an interaction."""
         return self._claims()
 
     @cached_property
@@ -109,11 +109,11 @@ class Installation:
         """Start the worker service if stages need one. On Modal, they do not."""
 
     def rebuild(self) -> None:
-        """Rebuild everything that can be rebuilt from the run folders."""
+        """Discard the index of runs; the next listing rebuilds it from the run folders."""
         self.run_list.rebuild_index()
 
     def clean_up_daily(self) -> None:
-        """Empty the trash and delete unused files, once a day. On Modal, a schedule does this."""
+        """Delete old trash and unused files, once a day. On Modal, a schedule does this instead."""
 
     def guilds(self) -> list[str]:
         """Return the guilds that have anything stored."""

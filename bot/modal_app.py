@@ -39,7 +39,7 @@ app = modal.App(
     volumes={**VOLUMES},
     port=BOT.port,
     min_containers=1,
-    unauthenticated=True,  # the links are signed, and no address lists them
+    unauthenticated=True,  # the links are signed, and no page lists them
     startup_timeout=BOT.startup_seconds,
     exit_grace_period=BOT.grace_seconds,
 )
@@ -63,7 +63,7 @@ class Bot:
 
     @modal.exit()
     async def stop(self) -> None:
-        """Hand over to the next copy and leave."""
+        """Hand over to the next copy, finish running commands, and disconnect."""
         await self.bot.stop()
 
 

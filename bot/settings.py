@@ -118,7 +118,7 @@ class Settings(StageSettings):
             why = first["msg"][0].lower() + first["msg"][1:]
             raise RequestError(
                 f"{PREFIX}{name.upper()} cannot be {first['input']!r}: {why}.",
-                "Correct the variable, or set it to an empty value for the default.",
+                "Correct the variable, or leave it empty to use the default.",
             ) from error
 
     @property

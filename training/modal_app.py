@@ -84,7 +84,7 @@ def tick() -> None:
 
 @app.function(**_options("clean_up", _CPU))
 def clean_up() -> None:
-    """Empty the trash, and delete temporary files and unused files that can be recreated."""
+    """Delete expired trash, temporary files, and unused files that can be recreated."""
     from training.operations.clean_up import announce
     from training.operations.clean_up import clean_up as clean
 

@@ -13,7 +13,7 @@ from training.vocabulary import StageKey, Widths
 
 
 def unwatched(_here_bytes: int) -> None:
-    """Do nothing. Pass this as `watch`, a progress callback, when nobody needs the progress."""
+    """Do nothing; pass this as `watch`, the progress callback, if no progress is to be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class FileReader(Protocol):
         ...
 
     def open(self) -> BinaryIO | None:
-        """Open the file. Return None if it must not stay open; then use `read` instead.
+        """Open the file. Return None if it must not be kept open; then use `read` instead.
 
         Raises:
             FileChangedError: The file was replaced or removed.
@@ -99,7 +99,7 @@ class Store(Protocol):
         ...
 
     def write(self, key: str, data: bytes) -> None:
-        """Store `data` at `key`, replacing what was there."""
+        """Store `data` at `key`, replacing any older data."""
         ...
 
     def create(self, key: str, data: bytes, others: Mapping[str, bytes] = NOTHING) -> bool:
@@ -125,8 +125,8 @@ class Store(Protocol):
     def read_all(self, prefix: str) -> dict[str, bytes]:
         """Return the bytes of every file directly under `prefix`, by name.
 
-        All append-only files are returned as they were at one moment, because what one of them says
-        may depend on another.
+        All append-only files are returned as they were at one moment, because their contents may
+        depend on each other.
         """
         ...
 
@@ -139,7 +139,7 @@ class Store(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Delete `key` and everything below it, including staged files; ignore what is missing."""
+        """Delete `key`, if it exists, and everything below it, including staged files."""
         ...
 
     def walk(self, prefix: str) -> Iterator[StoredFile]:
@@ -170,11 +170,11 @@ class Store(Protocol):
         ...
 
     def path(self, key: str) -> Path:
-        """Return the local path at which a stage's programs find what is stored at `key`."""
+        """Return the local path at which programs find the file or folder stored at `key`."""
         ...
 
     def refresh(self, key: str) -> None:
-        """Make `path(key)` show what other processes have stored there."""
+        """Make changes by other processes visible at `path(key)`."""
         ...
 
     def staging_path(self, key: str) -> Path:
@@ -245,7 +245,7 @@ class Leases(Protocol):
 class Claims(Protocol):
     """Lets only one of several processes handle a task: the first that claims the task's name.
 
-    Claims are never released, but they may expire after a day. So may notes on unfinished tasks.
+    Claims are never released, but they may expire after a day, as may notes on unfinished tasks.
 
     Every call raises `OSError` if the claims are unreachable.
     """
@@ -311,7 +311,10 @@ class CallState:
 
 @dataclass(frozen=True, slots=True)
 class GpuLine:
-    """How many calls hold a GPU and how many wait for one; at most `slots` may hold one at once."""
+    """The number of calls that hold a GPU, and of calls that wait for one.
+
+    At most `slots` calls may hold a GPU at once.
+    """
 
     running: int
     waiting: int
@@ -325,7 +328,7 @@ class GpuLine:
 
 
 class Backend(Protocol):
-    """Where stages execute."""
+    """Runs the stages' calls, on this machine or elsewhere."""
 
     def submit(self, call: Call, *, since: datetime | None = None) -> str:
         """Queue a call and return its handle; submitting it again returns the same handle.
@@ -422,7 +425,7 @@ class EndedRun:
 
 
 class RunIndex(Protocol):
-    """Summaries of ended runs on this machine; can be rebuilt from the run folders."""
+    """Summaries of ended runs on this machine; they can be rebuilt from the run folders."""
 
     def names(self, guild: str) -> set[str]: ...
 
@@ -431,7 +434,8 @@ class RunIndex(Protocol):
     ) -> list[tuple[str, bytes | None]]:
         """Return the names and summaries of the newest runs that `is_wanted` accepts, newest first.
 
-        At most `most` runs are returned, or all if that is None. A damaged summary is None.
+        At most `most` runs are returned, or all if that is None. A run's summary is None if it is
+        damaged.
         """
         ...
 

@@ -78,7 +78,7 @@ def read_record(store: Store, key: str, kind: type[T]) -> T:
     except (FileNotFoundError, ValueError):
         raise trouble from None
     logger.warning("%s was missing or damaged and is written again from its copy", key)
-    with suppress(OSError):  # if this fails, the next read uses the copy again
+    with suppress(OSError):  # if this write fails, the next read uses the copy again
         store.write(key, data)
     return found
 

@@ -56,7 +56,7 @@ class LowerRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaveOut:
-    """Train without this sample of the dataset; `sample` is its name there."""
+    """Train without the sample that is called `sample` in the dataset."""
 
     sample: str
     kind: Literal["leave_out"] = "leave_out"
@@ -94,7 +94,7 @@ class ShowRuns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadRun:
-    """Download what a run saved."""
+    """Download the files that a run saved."""
 
     run: str
     kind: Literal["download_run"] = "download_run"
@@ -167,7 +167,7 @@ class RemoveLora:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restore:
-    """Restore what was removed: a dataset or a version, an uploaded LoRA file, or a run."""
+    """Restore something from the trash: a dataset or a version, an uploaded LoRA file, or a run."""
 
     what: Literal["datasets", "checkpoints", "runs"]
     name: str

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-_MOST_NEAR = 3  # the most names that "did you mean" suggests
+_MOST_NEAR = 3  # limit on the names that "did you mean" suggests
 _PLURAL = {
     "has": "have",
     "is": "are",

@@ -56,8 +56,8 @@ def print_error(error: TrainingError, place: str = "", *, run: str = "RUN") -> N
 
     Args:
         error: The failure.
-        place: The options that select the installation; they are appended to a suggested command.
-        run: The run that the failure is about, for a suggested command.
+        place: Options that select the installation, to append to a suggested command.
+        run: Name of the failed run, to use in a suggested command.
     """
     errors.print(f"[bold red]error:[/] {plain(error.cause)}", style=None)
     if error.fix:
@@ -67,12 +67,12 @@ def print_error(error: TrainingError, place: str = "", *, run: str = "RUN") -> N
 
 
 def is_terminal() -> bool:
-    """Return whether a person can be asked: both input and output are a terminal."""
+    """Return whether a person can answer questions: stdin and stdout are both a terminal."""
     return sys.stdin.isatty() and console.is_terminal
 
 
 def confirmed(question: str) -> bool:
-    """Return whether the user answers a question with yes; the default is no."""
+    """Ask a yes-or-no question; return whether the answer is yes. The default is no."""
     console.print(f"{question} [y/N] ", end="", markup=False)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
@@ -123,7 +123,7 @@ class BytesColumn(ProgressColumn):
 
 @contextmanager
 def counted(what: str, *, is_quiet: bool) -> Generator[Callable[[int, int], None]]:
-    """Show a progress bar on a terminal; yield a callback that takes the number done and in all."""
+    """Show a progress bar on a terminal; yield a callback for the number done and the total."""
     with _bar(BarColumn(), MofNCompleteColumn(), is_quiet=is_quiet) as progress:
         bar = progress.add_task(what, total=None)
 
@@ -137,7 +137,7 @@ def counted(what: str, *, is_quiet: bool) -> Generator[Callable[[int, int], None
 def fetched(
     total_bytes: int, what: str = "Fetching", *, is_quiet: bool = False
 ) -> Generator[Callable[[int], None]]:
-    """Show a progress bar on a terminal; yield a callback that takes the bytes fetched so far."""
+    """Show a progress bar on a terminal; yield a callback for the bytes fetched so far."""
     with _bar(BarColumn(), BytesColumn(), is_quiet=is_quiet) as progress:
         bar = progress.add_task(what, total=total_bytes)
         yield lambda here_bytes: progress.update(bar, completed=here_bytes)

@@ -23,7 +23,7 @@ ReadLayout = Annotated[
 IgnoreLayout = Annotated[
     bool,
     Parameter(
-        help="Add the files of the zip without the layout of another tool that was found in it.",
+        help="Ignore the layout of another tool that was found in the zip, and add only the files.",
         negative=(),
     ),
 ]
@@ -32,7 +32,7 @@ IgnoreLayout = Annotated[
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class ZipOptions:
-    """How to read a zip."""
+    """Options for reading a zip."""
 
     trigger: Trigger = None
     read_layout: ReadLayout = False

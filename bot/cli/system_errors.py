@@ -24,14 +24,14 @@ _KNOWN: Mapping[int, tuple[str, str]] = {
     errno.EPERM: ("The operating system does not permit this on {}.", _OTHER_PATH),
     errno.EROFS: ("{} is on a disk that cannot be written.", _OTHER_PATH),
     errno.ENOSPC: ("The disk is full; {} could not be written.", _MADE_ROOM),
-    errno.EDQUOT: ("Your share of the disk is used up; {} could not be written.", _MADE_ROOM),
-    errno.EFBIG: ("{} is larger than its disk allows.", _MADE_ROOM),
+    errno.EDQUOT: ("Your disk quota is used up; {} could not be written.", _MADE_ROOM),
+    errno.EFBIG: ("{} is larger than its file system allows.", _MADE_ROOM),
     errno.ENAMETOOLONG: ("The name {} is too long.", "Give a shorter one."),
 }
 
 
 def system_error(error: OSError) -> TrainingError:
-    """Return the error with its cause and what to do about it."""
+    """Return a `TrainingError` that explains `error` and says what to do about it."""
     path = _shown(error)
     if (known := _KNOWN.get(error.errno or 0)) is not None:
         cause, fix = known
@@ -46,5 +46,5 @@ def _shown(error: OSError) -> str:
     if error.filename is None or isinstance(error.filename, int):
         return "the file"
     path = Path(os.fsdecode(error.filename))
-    # A file gets a temporary name while it is written.
+    # A file has a temporary name until it is complete, so name its folder instead.
     return str(path.parent if PARTIAL in path.name else path)

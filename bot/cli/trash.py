@@ -1,4 +1,4 @@
-"""`lorabot trash`, and what all commands that remove or restore something share."""
+"""`lorabot trash`, and code shared by all commands that remove or restore something."""
 
 from typing import Annotated
 

@@ -27,7 +27,7 @@ def usage_text(error: CycloptsError) -> str:
 
 
 def help_hint(command: Sequence[str]) -> str:
-    """Return a hint to the help of a command, given its words, such as `dataset` and `list`."""
+    """Return a hint to read the help of a command, such as ("dataset", "list")."""
     return f"See {' '.join(('lorabot', *command))} --help."
 
 

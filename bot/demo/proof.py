@@ -73,7 +73,9 @@ def require_merges(spec: RunSpec, receipts: dict[str, dict[str, Any]]) -> None:
         receipt = receipts.get(f"merge-{expert.name}", {})
         merged = receipt.get("layers_merged"), receipt.get("layers_expected")
         if expert.speed_lora is not None and merged != (expected, expected):
-            raise DemoError(f"{spec.name}: {expert.name} was merged in {merged} layers.", "")
+            raise DemoError(
+                f"{spec.name}: the speed LoRA was not merged into all layers of {expert.name}.", ""
+            )
 
 
 def require_seeds_decide(same: tuple[Path, Path], other: Path) -> None:

@@ -36,7 +36,7 @@ class ModalAccount:
 
     @as_operator_errors()
     def workspace(self) -> str:
-        """Return the workspace of the token, with the environment if one is set."""
+        """Return the token's workspace, and the Modal environment if one is set."""
         name = str(modal.Workspace.from_context().hydrate().name)
         environment = modal.config.config.get("environment")
         return f"{name} (environment {environment})" if environment else name

@@ -168,7 +168,7 @@ class DeploymentChecks:
         if engine != self.deployment.engine:
             text = f"{app} uses {engine}, but the deployed stages use another engine."
             return self._redeploy(check, text)
-        return fine(check, f"{app}, this version, trains with {engine}")
+        return fine(check, f"{app} runs this version and trains with {engine}")
 
     def _functions(self) -> CheckResult:
         stages_app = self.deployment.stages_app
@@ -207,8 +207,8 @@ class DeploymentChecks:
         report = replace(self, deployment=replace(deployment, deploy=newest)).startup_report()
         why = why_unwell(url)
         if report is not None and report.cause:
-            serving = f"{url} {why}" if why else "The previous copy still serves"
-            text = f"The last deploy cannot start: {report.cause} {report.fix} {serving}."
+            serving = f"{url} {why}" if why else "The previous copy is still running"
+            text = f"The last deploy's bot cannot start: {report.cause} {report.fix} {serving}."
             return failed(HEALTH, text, log_command(deployment))
         if why:
             return failed(HEALTH, f"{url} {why}.", log_command(deployment))

@@ -23,7 +23,7 @@ _STORED: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 
 @dataclass(frozen=True, slots=True)
 class RememberedSettings:
-    """The environment variables of a deployment.
+    """The environment variables of a deployment, now and at its last deploy.
 
     Attributes:
         variables: The values to deploy with.

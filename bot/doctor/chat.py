@@ -105,7 +105,7 @@ def _look(account: DiscordAccount, settings: Settings) -> Iterator[CheckResult]:
         yield _servers(servers, link)
         yield fine(INVITE, link)
     except DiscordRefusedError as error:
-        yield failed(next(later), str(error), "Try again; see discordstatus.com.")
+        yield failed(next(later), str(error), "Look at discordstatus.com, then try again.")
         yield from (unchecked(check, "Discord has not answered") for check in later)
 
 

@@ -63,13 +63,14 @@ def _packages() -> CheckResult:
         version = _installed(requirement.name)
         pin = pins.get(requirement.name, "")
         if version is None or not requirement.specifier.contains(version, prereleases=True):
-            wrong[requirement.name] = f"{requirement.name} {version or 'is missing'}, not {pin}"
+            name = requirement.name
+            wrong[name] = f"{name} {version}, not {pin}" if version else f"{name} {pin} is missing"
         elif version != pin:
             others.append(f"{requirement.name} {pin}, here {version}")
     if wrong:
         names = " ".join(f"'{name}=={pin}'" for name, pin in pins.items() if name in wrong)
         return failed("packages", f"{'; '.join(wrong.values())}.", f"pip install {names}")
-    text = f"{len(wanted)} as pyproject.toml requires"
+    text = f"all {len(wanted)} match pyproject.toml"
     if others:
         text += f"; Modal containers use other versions: {'; '.join(others)}"
     return fine("packages", text)
@@ -196,5 +197,5 @@ def _gpu(python: Path, named: str | None) -> CheckResult:
             "Install NVIDIA driver 580 or newer, or the CUDA build of torch that fits your driver "
             "(nvidia-smi shows its version), as described in training/musubi/README.md.",
         )
-    note = "" if named else "; set LORABOT_GPU to refuse runs that do not fit it"
+    note = "" if named else "; set LORABOT_GPU to refuse runs that do not fit this GPU"
     return fine("GPU", f"{found['gpu']}, torch {found['torch']}{note}")

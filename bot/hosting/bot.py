@@ -20,8 +20,8 @@ from bot.web.server import WebServer
 from training.errors import RequestError
 from training.vocabulary import EngineName
 
-# How soon a busy thread must hand over Python's global lock to the event loop. The default is 5 ms,
-# and one answer needs the lock about twenty times.
+# How soon a busy thread must hand over Python's global interpreter lock to the event loop. The
+# default is 5 ms, and one answer needs the lock about twenty times.
 _SWITCH_SECONDS = 0.001
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Refuses actions that need Linux, such as training on this machine, on other systems."""
+"""Raises an error if something that needs Linux, such as local training, runs elsewhere."""
 
 import sys
 

@@ -14,12 +14,12 @@ from training.store_keys import Area
 
 
 class ModalInstallation(Installation):
-    """A Modal deployment, whose stages run on Modal."""
+    """An installation that is deployed on Modal."""
 
     def __init__(
         self, settings: Settings, deployment: Deployment, *, mounted: Collection[Area] = ()
     ) -> None:
-        """Open a deployment; `mounted` are the storage areas that are mounted here, read-only."""
+        """Open a deployment; `mounted` are the areas whose Volumes are mounted here, read-only."""
         self.deployment = deployment
         parts = open_runtime(deployment, read_only=mounted, settings=settings)
         # Each process has its own index, on its own disk, and rebuilds it from the runs.

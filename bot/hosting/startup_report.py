@@ -26,7 +26,7 @@ class StartupReport(BaseModel):
 
     @classmethod
     def of(cls, error: Exception | None = None) -> Self:
-        """Return the report of a start that failed with `error`; None means that it succeeded."""
+        """Return the report of a failed start, or of a successful one if `error` is None."""
         match error:
             case None:
                 return cls()

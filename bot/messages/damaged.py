@@ -1,4 +1,4 @@
-"""What a list says about entries that cannot be read."""
+"""The field in which a list reports entries that cannot be read."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from training.errors import TrainingError
 
 
 def damaged_field(errors: Sequence[TrainingError]) -> Field | None:
-    """Return a field that lists what is damaged and what to do; None if nothing is."""
+    """Return a field that lists damaged entries and what to do; None if there are none."""
     if not errors:
         return None
     lines = [f"- {escape(one.cause)} {chat_fix(one.fix, one.remedy)}" for one in errors]

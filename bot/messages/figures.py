@@ -103,7 +103,7 @@ def dollars(usd: float) -> str:
 
 
 def single_frames_share(found: SingleFrames) -> str:
-    """Say how many steps of an I2V epoch are single frames, and why these teach nothing."""
+    """Return how many steps of an I2V epoch are single frames, and why these teach nothing."""
     share = f"{100 * found.time_share:.0f}% of the time"
     return (
         f"{found.steps} of {count(found.all_steps, 'step')} per epoch ({share}) are single frames. "

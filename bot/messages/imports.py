@@ -16,7 +16,7 @@ class ImportedItem:
 
     Attributes:
         result: The stored item, or the error that prevented the import.
-        is_new: Whether this import stored it.
+        is_new: Whether this import stored the item.
         findings: Findings about a new dataset.
         is_model_named: Whether the user named the model of a new LoRA file.
     """
@@ -47,5 +47,5 @@ def import_record(item: ImportedItem) -> dict[str, str]:
         case TrainingError() as error:
             status, text, fix = "not imported", error.cause, error.fix
         case OSError() as error:
-            status, text, fix = "not imported", f"{error}.", "Fix that and import it again."
+            status, text, fix = "not imported", f"{error}.", "Fix this, then import it again."
     return {"kind": item.kind, "name": item.name, "status": status, "text": text, "fix": fix}

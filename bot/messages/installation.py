@@ -44,7 +44,7 @@ def idle_text(costs: Sequence[IdleCost], prices: MachinePrices) -> str:
     total = sum(cost.usd for cost in costs)
     which = "this workspace's prices" if prices.is_live else f"the list prices of {prices.day}"
     lines = [
-        f"While idle it costs about ${total:.2f} per 30 days at {which}; no GPU runs:",
+        f"While idle, the bot costs about ${total:.2f} per 30 days at {which}; no GPU runs:",
         *(f"  {cost.what:<9} ${cost.usd:>5.2f}  {cost.why}" for cost in costs),
         f"  Volumes   free up to {_FREE_GIB:,} GiB, then ${prices.gib_month:.2f} per GiB",
     ]

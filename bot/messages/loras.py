@@ -28,7 +28,7 @@ def lora_card(record: StoredLora, start: str | None = None) -> Card:
         f"{size(record.size_bytes)}.",
     ]
     if record.engine == "rehearsal":
-        lines.append("It is for the tiny model of rehearsals; only rehearsals can start from it.")
+        lines.append("Trained on the tiny model of rehearsals; only rehearsals can start from it.")
     if record.is_converted:
         lines.append(
             "Its tensors were renamed from another trainer's format to musubi's; the weights are "

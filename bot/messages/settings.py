@@ -4,11 +4,11 @@ from bot.messages.card import Card, Colour, Field
 
 # The options of /settings.
 TEAM_ROLE, FALLBACK_CHANNEL, ASK_ABOVE = "team-role", "fallback-channel", "ask-above"
-_NO_ROLE = "None. Members may change what they made; those with Manage Server may change anything."
-_ROLE = "Its members may change what others made, and are pinged when a run ends."
+_NO_ROLE = "None. Only members with Manage Server may change other people's items."
+_ROLE = "Its members may change other people's items, and are pinged when a run ends."
 TOKEN_LABEL = "Hugging Face token"
 _NO_TOKEN = "None. Public datasets can be imported without one."
-_TOKEN = "Set. Imports from huggingface.co use it; nobody can read it here."
+_TOKEN = "Set. Imports from huggingface.co use it. It is never shown."
 _NO_CHANNEL = "None. If a run's channel is gone, its owner gets a direct message when it ends."
 _CHANNEL = "Announces the end of a run if the run's own channel is gone."
 

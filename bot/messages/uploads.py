@@ -25,7 +25,8 @@ class ImportProgress:
     """The progress of an import.
 
     Attributes:
-        status: "waiting": other imports must end first; "lost": the other server cannot be reached.
+        status: "waiting" until other imports have ended, or "lost" while the other server cannot be
+            reached.
         bytes_per_second: 0 if unknown.
         checked: The number of checked files and of all files; (0, 0) if unknown.
     """
@@ -62,7 +63,7 @@ def title_text(target: DatasetTarget | LoraTarget) -> str:
 
 
 def target_text(target: DatasetTarget | LoraTarget) -> str:
-    """Say in a sentence or two what will happen to the uploaded files."""
+    """Return a sentence or two on what will happen to the uploaded files."""
     match target:
         case DatasetTarget():
             return " ".join(_dataset_sentences(target))
@@ -159,4 +160,5 @@ def _now(progress: ImportProgress) -> str:
 
 
 def revoked_card() -> Card:
-    return Card(title="Stopped", description="The link no longer works, and its files are deleted.")
+    text = "The link no longer works, and the files received so far are deleted."
+    return Card(title="Stopped", description=text)

@@ -222,12 +222,12 @@ class SandboxUser:
     async def command(
         self, name: str, options: Mapping[str, Option] | None = None, *, channel: str | None = None
     ) -> InteractionResult:
-        """Run a slash command, e.g. "dataset add"; a `Path` is uploaded.
+        """Run a slash command, e.g. "dataset add"; an option that is a `Path` is uploaded.
 
         Returns when the bot acknowledges it, or after 3 seconds with `status` "failed".
 
         Raises:
-            RequestError: A chat client would refuse to send it.
+            RequestError: A chat client would refuse to send the command.
         """
         given = options or {}
         values = {key: value for key, value in given.items() if not isinstance(value, Path)}
@@ -331,7 +331,7 @@ class SandboxUser:
         raise NotFoundError("The message is gone.", "Reload the channel.")
 
     async def wait_for(self, predicate: Callable[[Message], bool], timeout: float = 60) -> Message:  # noqa: ASYNC109
-        """Return a matching message of any visible channel, or wait until there is one.
+        """Return a matching message from any visible channel, or wait until there is one.
 
         Raises:
             TimeoutError: Nothing matched in time.

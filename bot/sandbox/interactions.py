@@ -81,7 +81,7 @@ class Interactions:
             self._advance(interaction, "failed")
 
     def get(self, interaction_id: str) -> Interaction:
-        """Return an interaction; raises the API's 404 if it does not exist."""
+        """Return an interaction; raise the API's 404 if it does not exist."""
         if found := self._by_id.get(interaction_id):
             return found
         raise unknown("interaction")
@@ -200,7 +200,7 @@ class Interactions:
         return {"interaction": body}
 
     def by_token(self, application_id: str, token: str) -> Interaction:
-        """Return the acknowledged interaction for a webhook token; raises the API's errors."""
+        """Return the acknowledged interaction for a webhook token; raise the API's errors."""
         interaction = self._by_token.get(token)
         if interaction is None or application_id != self._world.application_id:
             raise ApiError(401, 50027, "Invalid Webhook Token")

@@ -108,7 +108,7 @@ def _validator(schema: Json | None, schemas: Json) -> Draft202012Validator | Non
 
 
 def emptiest(name: str) -> Json:
-    """Return the smallest object of a schema: required fields only, each null, zero or empty."""
+    """Return the smallest object that fits a schema: required fields, each null, zero or empty."""
     return _emptiest(_schemas()[name])
 
 

@@ -107,7 +107,7 @@ def guild_create_payload(world: World, guild: Json) -> Json:
 
 
 def interaction_member(world: World, channel: Json, user_id: str) -> Json:
-    """Return a member with their permissions in a channel, as interactions carry it."""
+    """Return the member object of an interaction, with the user's permissions in the channel."""
     bits = world.permissions(user_id, channel)
     return member_payload(world, channel["guild_id"], user_id) | {"permissions": str(bits)}
 

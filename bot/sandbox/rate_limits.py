@@ -10,7 +10,7 @@ GLOBAL_PER_SECOND = 50
 OLD_AFTER_SECONDS = 60 * 60
 _OLD_EDITS, _OLD_WINDOW = 3, 6.0
 _DEFAULT = (50, 1.0)
-# (Requests, seconds) of each limit, as observed on Discord, which does not publish them.
+# The requests and the seconds of each limit, as observed; Discord does not publish its limits.
 _KNOWN = {
     "POST /channels/{channel_id}/messages": (5, 5.0),
     "PATCH /channels/{channel_id}/messages/{message_id}": (5, 5.0),
@@ -35,7 +35,7 @@ class _Bucket:
 
 @dataclass(slots=True)
 class RateLimits:
-    """Counts requests and raises 429 over the limit."""
+    """Counts requests and refuses those over a limit with error 429."""
 
     clock: Clock
     _buckets: dict[str, _Bucket] = field(default_factory=dict[str, _Bucket])
@@ -44,7 +44,7 @@ class RateLimits:
     _refused: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
 
     def take(self, route: str, parameters: dict[str, str]) -> dict[str, str]:
-        """Count one request and return its rate-limit headers; raises 429."""
+        """Count one request and return its rate-limit headers; raise error 429 over a limit."""
         if not route.startswith(("POST /interactions", "POST /webhooks", "PATCH /webhooks")):
             self._take_global()
         self._take_refusal(parameters)
@@ -67,7 +67,10 @@ class RateLimits:
             raise _limited(waits.pop(), {"X-RateLimit-Scope": "shared"})
 
     def take_old_edit(self, channel_id: str, message_id: str) -> None:
-        """Raise error 30046 on the fourth edit in 6 s of messages older than an hour."""
+        """Count the edit of a message; raise error 30046 if old messages are edited too often.
+
+        Messages older than an hour may be edited 3 times in 6 s.
+        """
         now = self.clock()
         if now - created_at(message_id) <= OLD_AFTER_SECONDS:
             return

@@ -37,7 +37,7 @@ _WITHOUT_OTHERS: tuple[DatasetAction, ...] = ("table", "ask-trigger")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetAnswer:
-    """What to show a user.
+    """An answer to show to a user.
 
     Attributes:
         about: The version or checked upload that the buttons for `actions` act on.

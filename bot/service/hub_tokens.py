@@ -56,7 +56,7 @@ class HubTokens:
         if _TOKEN.fullmatch(token) is None:
             raise RequestError(
                 "The server's Hugging Face token cannot be read.",
-                "Ask a member who manages the server to set it again, below /settings.",
+                "Ask a member who manages the server to set it again with /settings.",
             )
         return token
 

@@ -42,11 +42,11 @@ class LinkRevokedError(LinkExpiredError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The target of a link: one checkpoint, or a zip of all checkpoints or of one epoch's.
+    """The target of a link: a checkpoint, or a zip of the checkpoints of a run or of an epoch.
 
     Attributes:
         file: The checkpoint's path, relative to the run's folder; None for a zip.
-        epoch: The epoch of a zip; None for a single checkpoint, or a zip of all.
+        epoch: The epoch of a zip; None for a single checkpoint, or a zip of all epochs.
         revocations: How often the run's links had been revoked when this link was made.
     """
 

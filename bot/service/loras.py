@@ -1,4 +1,4 @@
-"""The use cases about LoRA files that runs can start from, for any chat platform."""
+"""The use cases for LoRA files that runs can start from, on any chat platform."""
 
 from pathlib import Path
 

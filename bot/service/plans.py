@@ -38,7 +38,7 @@ class PlanService:
 
     Methods that take a person raise `RequestError` unless that person requested the run or may act
     on other people's runs, and `NotFoundError` if the token has no draft. If the run has already
-    started, they only return its plan.
+    started, methods that return a plan only return that run's plan.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class PlanService:
         return await in_thread(ask)
 
     async def start(self, person: GuildMember, token: str, number: int) -> ShownPlan:
-        """Start a run; if its plan is outdated, show the plan again instead.
+        """Start a run, or show its plan again if the shown plan is outdated.
 
         A plan is outdated if it has changed, if it is over an hour old, or if `number` is not the
         number of its newest message.
@@ -106,7 +106,7 @@ class PlanService:
         return await self._answer(person, token, "change", leave_out)
 
     async def settings_text(self, person: GuildMember, token: str) -> str:
-        """Return a draft's settings as TOML, or the text that was typed last if it was refused."""
+        """Return a draft's settings as TOML, or the last typed text if it was refused."""
 
         def read() -> str:
             draft = self._find(person, token, "change")

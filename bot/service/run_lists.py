@@ -12,7 +12,7 @@ from bot.service.threads import in_pool
 from training.errors import TrainingError
 from training.operations.run_list import RunPage
 
-_PAGE = 60  # runs; more do not fit into a message
+_PAGE = 60  # the most runs that fit into a message
 # Discord requests completions at every keystroke, so the list of names is reused for this long.
 _NAMES_SECONDS = 2.0
 logger = logging.getLogger(__name__)

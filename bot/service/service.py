@@ -1,4 +1,4 @@
-"""The use cases about runs, for any chat platform."""
+"""The use cases for runs, on any chat platform."""
 
 import asyncio
 import logging
@@ -183,7 +183,7 @@ class Service:
         return await in_thread(remove)
 
     def _insist_later(self, guild: str, run: str) -> None:
-        """Advance a cancelled run again after its stages have had time to stop by themselves."""
+        """Advance a cancelled run again, once its stages have had time to stop by themselves."""
 
         async def insist() -> None:
             await asyncio.sleep(STOP_SECONDS)

@@ -1,4 +1,4 @@
-"""Restores removed items, for any chat platform."""
+"""Restores removed items, on any chat platform."""
 
 from bot.installation import Installation
 from bot.service.rights import GuildMember, Rights
@@ -8,7 +8,7 @@ from training.store_keys import TrashKind
 
 
 class TrashService:
-    """The use cases about an installation's trash. Each call concerns one guild."""
+    """The trash use cases of one installation. Each call concerns one guild."""
 
     def __init__(self, installation: Installation, rights: Rights) -> None:
         self._installation, self._rights = installation, rights

@@ -73,7 +73,7 @@ class DownloadRoutes:
 
 
 def _cut(request: web.Request, error: Exception) -> None:
-    """Cut the connection: after the headers are sent, nothing else can report a failure."""
+    """Cut the connection: once headers are sent, a failure cannot be reported in another way."""
     transport = request.transport
     if transport is None:
         return

@@ -15,7 +15,7 @@ _ONE_RANGE = re.compile(r"bytes=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.ASC
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The status of a response, and the range of its bytes: from `start` to before `stop`."""
+    """The status of a response, and the range of bytes to send; `stop` is exclusive."""
 
     status: HTTPStatus
     start: int
@@ -23,7 +23,7 @@ class Asked:
 
 
 def asked(headers: Mapping[str, str], etag: str, size_bytes: int) -> Asked:
-    """Return which bytes to send of content with this ETag and size."""
+    """Return the status and the bytes to send for content with this ETag and size."""
     if etag in _etags(headers.get(hdrs.IF_NONE_MATCH, "")):
         return Asked(HTTPStatus.NOT_MODIFIED, 0, 0)
     whole = Asked(HTTPStatus.OK, 0, size_bytes)

@@ -111,7 +111,7 @@ class WebServer:
             self._idle_since[transport] = asyncio.get_running_loop().time()
 
     def _make_room(self) -> bool:
-        """Return whether one more connection fits, closing the longest idle one if necessary."""
+        """Return whether one more connection fits, closing the one idle longest if necessary."""
         # Look up every connection: a new one counts as idle from the first time it is looked up.
         ages = {transport: self._since(transport) for transport in self._connections()}
         if len(ages) < self._bounds.connections:

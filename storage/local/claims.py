@@ -34,7 +34,7 @@ class FileClaims:
 
     def note(self, name: str, data: bytes) -> None:
         self._notes.mkdir(exist_ok=True)
-        # Not synced to disk: a note must survive the death of its process, but not of the machine.
+        # Not synced to disk: a note must survive a crash of its process, but not of the machine.
         with atomic_file(self._notes / _file_name(name), durable=False) as file:
             file.write(data)
 

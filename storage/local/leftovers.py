@@ -1,4 +1,4 @@
-"""Deletes what killed processes left in a home folder, once their owners are known to be gone.
+"""Deletes files that killed processes left in a home folder, once the files' owners are gone.
 
 The owner is the process in a leftover's name, the holder of its lock file, or the run in whose
 folder it is. Leftovers of unknown owners are deleted once they are old.
@@ -43,7 +43,7 @@ class Leftovers:
         return self._sweep(tops, before.timestamp())
 
     def sweep_often(self) -> int:
-        """Delete what dead owners left in places that are quick to search; return bytes deleted."""
+        """Delete what dead owners left where searching is quick; return the bytes deleted."""
         guilds = _children(self._root / store_keys.GUILDS)
         rooms = [guild / ".incoming" for guild in guilds]
         scratch = [path for guild in guilds for path in (guild / "prepared").glob(f"{SCRATCH}*")]
@@ -75,7 +75,7 @@ class Leftovers:
         return is_hidden or is_here or self._is_of_run(path)
 
     def _is_of_run(self, path: Path) -> bool:
-        """Return whether only an open run needs `path`: its working folder, or a hidden file."""
+        """Return whether `path` is useless once its run has ended: a work folder or hidden file."""
         run = self._run_of(path)
         if run is None:
             return False
@@ -86,7 +86,7 @@ class Leftovers:
         if is_gone is not None:
             return is_gone
         if path.name.endswith(_LOCK):
-            return True  # but `_unlock` keeps it if somebody holds it
+            return True  # `_unlock` keeps a lock that somebody holds
         if (run := self._run_of(path)) is not None:
             return not (self._root / run.open).exists()
         if _lock_of(path).exists():
@@ -114,7 +114,7 @@ def _lock_of(partial: Path) -> Path:
 
 
 def _unlock(lock: Path) -> int:
-    """Delete a lock that nobody holds and the partial output that it guards; return bytes deleted.
+    """Delete a lock that nobody holds and the partial output it guards; return the bytes freed.
 
     Do nothing if the lock is held.
     """

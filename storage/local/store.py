@@ -63,14 +63,17 @@ class FolderStore:
         if not others:
             return self._create(target, data)
         lock = target.with_name(f".{target.name}.lock")
-        with open_alone(lock):  # a second caller must not replace the first one's `others`
+        try:
+            with open_alone(lock):  # a second caller must not replace the first one's `others`
+                if target.is_file():
+                    return False
+                self.change(StoreChanges(written=others))
+                return self._create(target, data)
+        finally:
+            # Every caller deletes the lock file, because a late caller may have created it again.
             if target.is_file():
-                return False
-            self.change(StoreChanges(written=others))
-            is_created = self._create(target, data)
-        with suppress(PermissionError):  # on Windows: another process is waiting for the lock
-            lock.unlink(missing_ok=True)
-        return is_created
+                with suppress(PermissionError):  # on Windows: another process waits for the lock
+                    lock.unlink(missing_ok=True)
 
     def _create(self, target: Path, data: bytes) -> bool:
         make_way(target)

@@ -1,4 +1,4 @@
-"""Caches of stored files, on disk and in memory; full caches drop the least recently used."""
+"""Caches of stored files, on disk and in memory; a full cache drops the least recently used."""
 
 import hashlib
 import shutil

@@ -146,7 +146,7 @@ class ModalLeases:
         )
 
     def _extend(self, newest: _Newest) -> bool:
-        """Extend the expiry of a held lease in place; return False if that may come too late.
+        """Extend the expiry of a held lease in place; return False if that may be too late.
 
         A client that takes over a lease reads it after it expired, so it sees every extension
         written before that. It may miss an extension written later. Then the holder must add a new
@@ -178,7 +178,7 @@ class ModalLeases:
         return self._entries.put(key, value, skip_if_exists=True) or self._entries.get(key) == value
 
     def _sweep(self, newest: _Newest) -> int:
-        """Delete generations that were replaced long ago; return the oldest that may remain."""
+        """Delete generations that were replaced long ago; return the oldest that may exist."""
         oldest = newest.oldest
         if newest.hinted - oldest < _SWEPT_AT_ONCE:
             return oldest  # the usual case: most leases end before there is anything to delete

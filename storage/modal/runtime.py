@@ -117,7 +117,7 @@ def scratch_folder() -> Path:
 
 
 def placement_of(call: Call, spec: RunSpec) -> Placement:
-    """Return the Function that runs a call, and the GPU and memory to request instead of its own.
+    """Return the Function that runs a call, and the GPU and memory to use instead of its defaults.
 
     If the user chose a GPU, the call waits until one is free; no other GPU replaces it.
     """

@@ -78,8 +78,9 @@ class VolumeStore:
         self.write_seconds = write_seconds
         self._fetched = FetchedFiles(scratch / "fetched")
         self._known = KnownFiles()
-        # Keys of records that this container has written through a mount. It must keep writing them
-        # there: a failed commit may still take effect later, and would restore the mount's version.
+        # Keys of records that this container has written through a mount. It must keep using the
+        # mount for them: a failed commit may still take effect later, and would restore the
+        # mount's version.
         self._mounted_records: set[str] = set()
         self._read_mounts = {
             area: ReadMount(mounts.folders[area], partial(self._reload, area))

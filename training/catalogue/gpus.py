@@ -51,7 +51,7 @@ _DRIVER_NAMES = MappingProxyType({"A10G": "A10"})
 
 
 def gpu_of_driver(name: str) -> Gpu | None:
-    """Return the GPU with this driver name, such as `NVIDIA A100-SXM4-80GB`; None if unknown."""
+    """Return the GPU that the driver calls `name`, such as `NVIDIA A100-SXM4-80GB`, or None."""
     words = {_DRIVER_NAMES.get(word, word) for word in re.split(r"[\s-]+", name)}
     return next((gpu for gpu in _ALL if words >= set(gpu.name.split("-"))), None)
 

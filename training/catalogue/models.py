@@ -204,13 +204,13 @@ def _wan22(name: str, *, use_case: str, i2v: bool, speed_lora: SpeedLora | None 
 
 
 _VANILLA = "for 30-50 step workflows without a speed LoRA"
-_TUNED = "tuned for the Lightning path; load Lightning and the trained LoRA together"
+_TUNED = "for 4-step workflows that load Lightning and the trained LoRA"
 
 MODELS: tuple[Model, ...] = (
     _wan21("wan21-t2v-14b", use_case="text to video, full quality", i2v=False),
     _wan21(
         "wan21-t2v-1-3b",
-        use_case="text to video, light, cheap prototyping",
+        use_case="text to video, small model for cheap tests",
         i2v=False,
         size="1.3B",
         resolution="480p",
@@ -253,5 +253,5 @@ def find_model(name: str) -> Model:
 
 
 def is_in_catalogue(weight: WeightFile) -> bool:
-    """Return whether a weight file is in the catalogue; otherwise, a user named it."""
+    """Return whether a weight file is in the catalogue, rather than chosen by a user."""
     return any(weight in model.weight_files for model in MODELS)

@@ -60,7 +60,7 @@ REFERENCE: tuple[PresetValue, ...] = (
         value="32",
         models=_named("wan22"),
         expert="high",
-        reason="musubi-tuner's docs train with 32. The guide's 8 is the lowest in any published "
+        reason="musubi-tuner's docs use rank 32. The guide's rank 8 is the lowest in any published "
         "recipe, and the high expert decides movement and layout.",
     ),
     PresetValue(
@@ -82,13 +82,14 @@ REFERENCE: tuple[PresetValue, ...] = (
         value="clips",
         models=tuple(m.name for m in MODELS if m.i2v),
         reason="For I2V a single frame is both the input and the target, so it teaches nothing. "
-        "With the guide's groups, single frames take about half of the steps and 11% of the time.",
+        "With the guide's groups, single frames are about half of the steps and take 11% of the "
+        "time.",
     ),
 )
 
 
 def preset_values(preset: Preset, model: Model, expert: ExpertName | None = None) -> dict[str, str]:
-    """Return the settings that a preset changes, with its values.
+    """Return the settings that a preset changes, with their new values.
 
     If `expert` is None, return the settings that all experts share.
     """

@@ -1,8 +1,7 @@
 """Builds a ComfyUI graph and checks it against ComfyUI's node definitions.
 
-The format (`nodes`, `links`, `widgets_values`) is the one that ComfyUI's web page saves and opens
-by drag and drop; ComfyUI's API uses a different one. `nodes.json` lists each node's inputs and
-outputs.
+ComfyUI's web page saves this format (`nodes`, `links`, `widgets_values`) and opens it by drag and
+drop; ComfyUI's API uses a different format. `nodes.json` lists each node's inputs and outputs.
 """
 
 import json

@@ -16,7 +16,7 @@ class NewCaption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """What differs between two versions of a dataset; all samples are given by name.
+    """The differences between two versions of a dataset; samples are given by their names.
 
     Attributes:
         renamed: Images and clips with a new name, as pairs of old and new name.

@@ -57,7 +57,7 @@ _BY_BRAND = {
     **dict.fromkeys((b"avif", b"avis"), _AVIF),
     b"crx ": FileKind("a Canon raw photo"),
 }
-_LONGEST_PROLOGUE = 1000  # most bytes of comments and declarations before a page's first element
+_LONGEST_PROLOGUE = 1000  # limit on the bytes before a page's first element, such as comments
 _JSON_START = re.compile(rb'\{\s*"|\[\s*[{"]')
 
 
@@ -73,7 +73,7 @@ def file_kind(head: bytes) -> FileKind | None:
 
 def _by_brand(head: bytes) -> FileKind:
     brands = head[8 : int.from_bytes(head[:4], "big")]
-    is_general = head[8:12] in (b"mif1", b"msf1")  # used by both HEIC and AVIF
+    is_general = head[8:12] in (b"mif1", b"msf1")  # both HEIC and AVIF files may begin like this
     return _AVIF if is_general and b"avif" in brands else _BY_BRAND.get(head[8:12], _CLIP)
 
 

@@ -1,4 +1,4 @@
-"""Inspects a zip: decodes every image and clip, and reports what is wrong or will be repaired."""
+"""Inspects a zip: decodes every image and clip, and reports all problems and repairs."""
 
 import time
 from collections import deque
@@ -46,11 +46,12 @@ class TooSlowError(DatasetError):
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """An image or clip, and what was found when it was decoded.
+    """An image or clip, and the facts found by decoding it.
 
     Attributes:
         sha256: Hash of the file; "" if it could not be unpacked from the zip.
-        facts: What decoding found; None if the file could not be unpacked, or the decoder failed.
+        facts: The facts found by decoding; None if the file could not be unpacked, or the decoder
+            failed.
         caption: The caption as undecoded bytes; None if there is none, or if it cannot be read.
     """
 
@@ -185,7 +186,7 @@ def _finish(archive: Archive, begun: _Begun, on_thumbnail: OnThumbnail | None) -
         facts = answered.facts
         code = "corrupt-image" if medium.kind == "image" else "corrupt-clip"
         notes += facts.notes if facts else [Note(code=code, detail=answered.failure or "")]
-    # A failed thumbnail needs no note, because the probe notes what is wrong with the file.
+    # A failed thumbnail needs no note, because the probe adds its own notes on damaged files.
     picture = begun.thumbnail.result().thumbnail if begun.thumbnail is not None else None
     if picture is not None and on_thumbnail is not None:
         on_thumbnail(medium.member.path, picture)

@@ -16,7 +16,7 @@ _IN_THE_WAY = {
     "rotated": "the trainer ignores the rotation flag",
     "non-square-pixels": "the trainer would see stretched pictures",
     "variable-fps": "the trainer assumes a constant frame rate",
-    "low-fps": "the trainer does not repeat frames, so they would play too fast",
+    "low-fps": "the trainer does not repeat frames, so slow clips would play too fast",
     "wrong-extension": "the extension does not match the content",
     "converted-type": "the trainer cannot read this type",
     "alpha-channel": "the trainer only takes three colour channels",

@@ -49,8 +49,8 @@ def repair(
     if (done := _already_there(target, report)) is not None:
         return done
     # Files are first written to this folder. It is beside the target, so that the final rename is
-    # atomic. Its name has the content id, so that the next repair of the same dataset finds what an
-    # interrupted repair wrote.
+    # atomic. Its name has the content id, so that the next repair of the same dataset finds the
+    # files of an interrupted one.
     partial = target.with_name(f".{target.name}.{report.version}.partial")
     for folder in sorted({*MEDIA_FOLDERS, *(sample.folder for sample in report.samples)}):
         (partial / folder).mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def repair(
         _write_all(opened, report, partial, on_progress)
     manifest = _finish(partial, report)
     if target.exists():
-        target.rmdir()  # it is empty: `_already_there` has checked that
+        target.rmdir()  # `_already_there` has checked that it is empty
     sync_tree(partial)
     publish(partial, target)
     return manifest
@@ -128,7 +128,7 @@ def _settle(
             "Export it again from your editor, or remove it from the zip.",
         )
     target = partial / sample.name
-    # Copy it, because a move would not be atomic if the scratch folder is on another disk.
+    # Copy the file, because a move would not be atomic if the scratch folder is on another disk.
     with written.open("rb") as converted, atomic_file(target) as stream:
         shutil.copyfileobj(converted, stream)
     written.unlink()
@@ -139,7 +139,7 @@ def _finish(partial: Path, report: Report) -> Manifest:
     for sample in report.samples:
         caption = partial / Path(sample.name).with_suffix(".txt")
         atomic_write(caption, f"{sample.caption}\n".encode())
-    for stray in partial.glob("*/.*.partial"):  # left behind by an interrupted repair
+    for stray in partial.glob("*/.*.partial"):  # an interrupted repair left it behind
         stray.unlink()
     names = sorted(
         name

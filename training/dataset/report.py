@@ -24,7 +24,7 @@ OnProgress = Callable[[int, int], None]
 
 
 def no_progress(done: int, total: int) -> None:
-    """Do nothing. Pass this as `on_progress` when nobody needs the progress."""
+    """Do nothing; pass this as `on_progress` if no progress is to be shown."""
 
 
 class Finding(BaseModel):
@@ -189,7 +189,7 @@ class Report(BaseModel):
 
     @property
     def can_be_settled(self) -> bool:
-        """Whether the errors can be settled by leaving files out and writing captions."""
+        """Whether the errors can be resolved by leaving files out and writing captions."""
         bad = set(self.bad_files)
         return bool(self.errors) and any(sample.source not in bad for sample in self.samples)
 
@@ -231,7 +231,7 @@ class Note(BaseModel):
 
 
 class MediaFacts(BaseModel):
-    """What decoding an image or clip has revealed.
+    """The facts about an image or clip, found by decoding it.
 
     Attributes:
         extension: Extension of the repaired file, such as ".png".

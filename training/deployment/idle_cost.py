@@ -20,7 +20,7 @@ _SCHEDULED: Mapping[FunctionName, float] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class IdleCost:
-    """What one part of a deployment costs in 30 days; `why` says what it is billed for."""
+    """The cost of one part of a deployment for 30 days; `why` describes what is billed."""
 
     what: str
     usd: float

@@ -84,7 +84,7 @@ INDIRECT = (
     "yarl==1.25.1",
 )
 
-# torch for the merge stage, which runs on a CPU; the merge's tests use the same version.
+# The merge stage runs on a CPU; its tests use the same version of torch.
 TORCH = "torch==2.13.0"
 # Dependencies of torch, installed from PyPI because torch's own index has only some of them.
 TORCH_NEEDS = (

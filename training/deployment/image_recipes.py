@@ -59,7 +59,7 @@ MUSUBI_MODULES = (
     *("musubi_tuner.utils.train_utils", "musubi_tuner.training.trainer_base"),
 )
 
-# Checks that the image formats of datasets and the font of contact sheets are available.
+# This program checks that the image formats of datasets and the font of contact sheets exist.
 _PICTURES = (
     "from importlib.resources import files; from PIL import ImageFont, features",
     "assert all(map(features.check, ('jpg', 'zlib', 'webp', 'freetype2', 'littlecms2')))",

@@ -40,8 +40,8 @@ RATES: Mapping[str, str] = MappingProxyType(
 KEPT = timedelta(days=1)
 # After a failure, do not ask Modal again for this long, so that callers need not wait each time.
 REFUSED = timedelta(minutes=10)
-# How long a caller waits for Modal. Discord allows 3 s for suggestions, but if Modal is down, its
-# client takes a minute to notice.
+# How long a caller waits for Modal. Discord allows 3 s for suggestions, but Modal's client takes a
+# minute to notice that Modal is down.
 WAIT_SECONDS = 1.5
 
 

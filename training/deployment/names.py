@@ -11,7 +11,8 @@ from training.vocabulary import EngineName
 APP_VARIABLE, ENGINE_VARIABLE = "LORABOT_MODAL_APP", "LORABOT_ENGINE"
 GPU_STAGES_VARIABLE = "LORABOT_GPU_STAGES"
 DEPLOY_VARIABLE = "LORABOT_DEPLOY"
-# Set only if all containers run on one machine: the root of their mounts, and the server's port.
+# These variables are set only if all containers run on one machine: the root of their mounts, and
+# the server's port.
 ROOT_VARIABLE = "LORABOT_MOUNT_ROOT"
 SERVER_PORT_VARIABLE = "LORABOT_SERVER_PORT"
 DEFAULT_APP = "lorabot"
@@ -65,7 +66,7 @@ class Deployment:
         raise ValueError(f"{ENGINE_VARIABLE} is {engine!r}, not {get_args(EngineName)}")
 
     def variables(self) -> dict[str, str | None]:
-        """Return the environment variables that give a container this same deployment."""
+        """Return the environment variables that describe this deployment to a container."""
         return {
             APP_VARIABLE: self.name,
             ENGINE_VARIABLE: self.engine,

@@ -118,12 +118,14 @@ def _for(
 
 FUNCTIONS: Mapping[FunctionName, Resources] = MappingProxyType(
     {
-        # Waits 20 s for another call: several stages of a run may end within seconds of each other.
+        # This container waits 20 s for another call: stages of a run may end within seconds of each
+        # other.
         "advance": Resources(
             cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES, idle_seconds=20
         ),
-        # Called every minute, so if its container waited for the next call, it would never end. A
-        # Starter workspace allows five schedules; one is enough, because it starts other Functions.
+        # This Function runs every minute, so a container that waited for the next call would never
+        # end. A Starter workspace allows five schedules; one is enough, because the tick starts
+        # other Functions.
         "tick": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES, cron="* * * * *"),
         "watch": Resources(cpu=0.125, memory_gib=0.5, timeout_seconds=2 * MINUTES),
         "clean_up": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=HOURS, areas=ALL),
@@ -131,14 +133,14 @@ FUNCTIONS: Mapping[FunctionName, Resources] = MappingProxyType(
         "prepare": Resources(cpu=4, memory_gib=8, timeout_seconds=4 * HOURS, areas=("datasets",)),
         "fetch": Resources(cpu=2, memory_gib=4, timeout_seconds=6 * HOURS, areas=("models",)),
         "merge": _for(MERGE_REQUEST, areas=("models",), timeout_seconds=2 * HOURS),
-        # Downloads the checkpoints instead of mounting their Volume.
+        # This Function downloads the checkpoints instead of mounting their Volume.
         "publish": Resources(cpu=1, memory_gib=2, timeout_seconds=2 * HOURS),
         "cache": _for(CACHE_REQUEST, LARGE_GPUS, areas=INPUTS, timeout_seconds=12 * HOURS),
         "train": _for(TRAIN_REQUEST, LARGE_GPUS, timeout_seconds=LONGEST_TIMEOUT),
         "cache_small": _for(CACHE_REQUEST, SMALL_GPUS, areas=INPUTS, timeout_seconds=12 * HOURS),
         "train_small": _for(TRAIN_REQUEST, SMALL_GPUS, timeout_seconds=LONGEST_TIMEOUT),
-        # For runs that choose a GPU or need more memory than usual. Each call overrides the GPU or
-        # memory of these Functions; Modal documents that for a single GPU, not for a list.
+        # These Functions are for runs that choose a GPU or need more memory than usual. Each call
+        # overrides their GPU or memory; Modal documents that for a single GPU, not for a list.
         "cache_chosen": _for(CACHE_REQUEST, EXACTLY_H100, areas=INPUTS, timeout_seconds=12 * HOURS),
         "train_chosen": _for(TRAIN_REQUEST, EXACTLY_H100, timeout_seconds=LONGEST_TIMEOUT),
     }

@@ -46,16 +46,16 @@ class _Footprint:
 
 
 # Per token: (46 - 32) GB / 18,000 tokens, measured with 16-bit weights. Resident: the 33 GB that
-# were measured with fp8 at 21,600 tokens, minus what those tokens take. Wan 2.2 embeds the
+# were measured with fp8 at 21,600 tokens, minus the memory for those tokens. Wan 2.2 embeds the
 # timestep for each token, which adds (52 - 46) GB / 21,600 per token.
 _WAN21 = _Footprint(16.2 * _GB, 778_000)
 _WAN22 = _Footprint(16.2 * _GB, 778_000 + 278_000)
-# Not measured. Resident: the weights in 16 bits. Per token: the 14B model's bytes times
-# (1536 x 66) / (5120 x 76). This assumes that each block keeps its input (14B: 40 blocks, 1.3B: 30)
-# and that the running block takes 36 times as much as its input. It fits the 14B model, whose
+# Not measured. Resident: the weights in 16 bits. Per token: the 14B model's bytes times (1536 x 66)
+# / (5120 x 76). This assumes that each block keeps its input (14B: 40 blocks, 1.3B: 30) and that
+# the running block takes 36 times as much as its input. The assumption fits the 14B model, whose
 # measured 778,000 bytes are 2 bytes x 5120 x 76.
 _WAN21_1B = _Footprint(3.8 * _GB, 203_000)
-# What fp8 weights save: (46 - 33) GB, measured at 21,600 tokens.
+# The memory that fp8 weights save: (46 - 33) GB, measured at 21,600 tokens.
 _UNQUANTISED_BYTES = 13 * _GB
 
 
@@ -110,16 +110,16 @@ def refuse_too_large(
     """Refuse groups of items whose training steps do not fit the GPU's memory.
 
     Raises:
-        RequestError: A group does not fit. The error names each such group, the memory that it
-            needs, and the frames or resolution that fit.
+        RequestError: A group does not fit. The error names each such group and the memory that it
+            needs, and the number of frames or the resolution that would fit.
     """
     large = [need for need in needs(model, groups, gpu, settings) if need.is_too_large]
     if not large:
         return
     causes = [
-        f"The group {need.group.name} needs about {need.gib:.0f} GiB at "
-        f"{_described(need.group)}, and {GPUS[gpu].with_article} has "
-        f"{need.gpu_gib:.0f} GiB ({'measured' if need.is_measured else UNMEASURED})."
+        f"The group {need.group.name} needs about {need.gib:.0f} GiB "
+        f"({'measured' if need.is_measured else UNMEASURED}) at {_described(need.group)}, but "
+        f"{GPUS[gpu].with_article} has {need.gpu_gib:.0f} GiB."
         for need in large
     ]
     footprint = _footprint(model, settings)
@@ -174,12 +174,12 @@ def _fix(footprint: _Footprint, large: Sequence[Need], gpu: str, *, has_toml: bo
         ways.append(f"resolution = [{width}, {height}]" if has_toml else f"resolution {smaller}")
     larger = _larger_gpu(large)
     if not ways:
-        return f"Use {f'{larger}, ' if larger else ''}shorter items or a smaller batch_size."
+        return f"Use shorter items or a smaller batch_size{f', or {larger}' if larger else ''}."
     return f"What fits: {' or '.join(ways)}{f'; or {larger}' if larger else ''}."
 
 
 def _larger_gpu(large: Sequence[Need]) -> str:
-    """Return the phrase that names the smallest GPU that fits all groups; "" if none does."""
+    """Return a phrase that names the smallest GPU with room for all groups; "" if there is none."""
     most = max(need.gib for need in large)
     found = [gpu for gpu in GPUS.values() if gpu.memory_gib >= most]
     if not found:
@@ -196,7 +196,7 @@ def _most_frames(footprint: _Footprint, group: Group, gpu: str, size: Size) -> i
 
 
 def _smaller(footprint: _Footprint, large: Sequence[Need], gpu: str) -> Resolution | None:
-    """Return the smallest resolution if the groups in `large` fit at it without cuts; else None."""
+    """Return the smallest resolution if the groups in `large` then fit uncut; None otherwise."""
     size = SIZES[_SMALLEST].long
     for need in large:
         largest = _largest(need.group)
@@ -238,7 +238,7 @@ USUAL_SHAPES = (
 
 
 def lighter(use: MemoryUse) -> Suggestion | None:
-    """Return the mildest change that needs clearly less memory; None if there is none."""
+    """Return the mildest change of settings that saves enough memory; None if there is none."""
     return (
         _fewer_frames(use)
         or _lower_resolution(use)

@@ -10,7 +10,7 @@ from training.runs.hyperparameters import ExpertSettings
 
 # Training without swapped blocks took 3.5 to 4.0 GiB of main memory, measured with an idle data
 # loader. A busy data loader takes 0.8 GiB more, and at most half a core (`bot/deploy/README.md`).
-# The rest serves as page cache for the weights.
+# The rest of the request serves as page cache for the weights.
 _BASE_CORES, _BASE_GIB = 2.0, 16.0
 # `models_t5_umt5-xxl-enc-bf16.pth`; torch reads a `.pth` file whole into main memory.
 _TEXT_ENCODER_BYTES = 11_361_920_418

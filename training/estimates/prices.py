@@ -69,7 +69,7 @@ class PriceList:
         return self.usd_per_second[gpu] * HOUR_SECONDS
 
     def container_usd_per_second(self, gpu: str, request: MachineRequest) -> float:
-        """Return what a container with this GPU, cores and memory costs, in dollars per second."""
+        """Return the cost of a container with this GPU, cores and memory, in dollars per second."""
         return self.usd_per_second[gpu] + self.machine.usd_per_second(request)
 
 

@@ -34,7 +34,7 @@ class SingleFrames:
 
 @dataclass(frozen=True, slots=True)
 class Savings:
-    """What a run without single frames saves: wall-clock seconds, and dollars for all experts."""
+    """Savings of a run without single frames: wall-clock seconds, and dollars for all experts."""
 
     seconds: float
     usd: float
@@ -43,7 +43,7 @@ class Savings:
 def single_frames(
     model: Model, groups: GroupPlan, *, gpu: str | None = None, times: StepTimes | None = None
 ) -> SingleFrames | None:
-    """Return the part of an epoch that trains on single frames, with the model's default settings.
+    """Return the part of an epoch that trains on single frames, at the model's default settings.
 
     Return None for T2V models, and if no item or every item is a single frame.
     """
@@ -75,7 +75,7 @@ def savings(
     gpu: str | None,
     prices: PriceList,
 ) -> Savings:
-    """Return what a run of these experts would save by leaving out single frames."""
+    """Return the savings if a run of these experts left out single frames."""
     seconds = [found.seconds_per_epoch * expert.settings.epochs for expert in experts]
     found_gpu = training_gpu(model, gpu).name
     usd = sum(

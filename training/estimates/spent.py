@@ -10,14 +10,14 @@ from training.vocabulary import StageKey
 
 
 def usd_spent(run: Run, prices: PriceList, now: datetime) -> float | None:
-    """Return the dollars spent on GPU stages; None if there are none or a GPU has no price."""
+    """Return the dollars spent on GPU stages; None if no GPU was used or a price is missing."""
     costs = [stage_usd(run, key, prices, now) for key, stage in run.stages.items() if stage.gpu]
     known = [usd for usd in costs if usd is not None]
     return sum(known) if known and len(known) == len(costs) else None
 
 
 def stage_usd(run: Run, key: StageKey, prices: PriceList, now: datetime) -> float | None:
-    """Return the dollars spent on a stage's attempts; None if a GPU among them has no price."""
+    """Return the dollars spent on a stage's attempts; None if the price of a GPU is missing."""
     usd = 0.0
     for gpu, seconds in run.stage(key).gpu_times(now):
         rate = usd_per_second(run, key, gpu, prices)

@@ -22,8 +22,8 @@ from training.runs.hyperparameters import ExpertSettings, Fast
 Family = Literal["wan21-1.3b", "wan21", "wan21-clip", "wan22"]
 Points = Mapping[int, float]  # seconds of a step, keyed by its number of tokens
 
-# A time counts as measured for numbers of tokens from `_BELOW` times the smallest measured one to
-# `_BEYOND` times the largest.
+# A time counts as measured if the step's number of tokens is between `_BELOW` times the smallest
+# measured number and `_BEYOND` times the largest.
 _BELOW, _BEYOND = 0.5, 1.25
 # Rough times relative to Wan 2.1 T2V 14B, from the number of operations in a step.
 _RELATIVE: Mapping[Family, float] = MappingProxyType({"wan21-1.3b": 0.12, "wan21-clip": 1.0})
@@ -34,7 +34,7 @@ _COMPILED: Mapping[Fast, float] = MappingProxyType({"off": 1.0, "16bit": 0.6, "f
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepKind:
-    """What a step's time depends on besides its tokens.
+    """The properties, besides the number of tokens, that decide how long a step takes.
 
     Attributes:
         gpu: The GPU's name in the catalogue, or else the driver's name for it.
@@ -51,7 +51,7 @@ class StepKind:
 
 
 def step_kind(model: Model, gpu: str, settings: ExpertSettings | None = None) -> StepKind:
-    """Return the kind of an expert's steps; without `settings`, the model's defaults apply."""
+    """Return the kind of step that an expert takes; by default, with the model's settings."""
     if settings is None:
         return StepKind(family=_family(model), gpu=gpu, is_fp8=bool(model.fp8))
     return StepKind(
@@ -103,8 +103,8 @@ class StepTimes:
     def corrected(self, seen: Mapping[StepKind, Points]) -> "StepTimes":
         """Return a copy corrected with the step times that this installation's earlier runs took.
 
-        For each kind of step in `seen`, points that the runs measured replace the stored ones; the
-        kind's other points are scaled by the median ratio of measured to predicted times.
+        For each kind of step in `seen`, points that the runs measured replace the built-in ones.
+        The other points of this kind are scaled by the median ratio of measured to predicted times.
         """
         merged = {**self._measured}
         for kind, points in seen.items():
@@ -167,6 +167,6 @@ def _at(points: Points, tokens: int) -> float:
     slope = (rates[right] - rates[left]) / (known[right] - known[left])
     if tokens > known[-1]:
         slope = max(slope, 0.0)
-    # Start from the nearer point, so that the curve does not jump beyond the last one.
+    # Start from the nearer point, so that the curve does not jump at the last measured point.
     base = right if tokens > known[-1] else left
     return max(rates[base] + slope * (tokens - known[base]), 0.0) * tokens

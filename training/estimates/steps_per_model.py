@@ -23,7 +23,7 @@ class PredictedBucket(BaseModel):
 
 
 class Prediction(BaseModel):
-    """What one model trains on in an epoch, with the default groups of items.
+    """The items and steps of one model's epoch, with the default groups of items.
 
     Attributes:
         items: Number of cached items.
@@ -58,7 +58,7 @@ def _predict(report: Report, model: Model) -> Prediction:
 
 
 def predictions(report: Report) -> Mapping[str, Prediction]:
-    """Return what each model trains on in an epoch, keyed by the model's name."""
+    """Return the prediction for each model, keyed by the model's name."""
     return {model.name: _predict(report, model) for model in MODELS}
 
 
@@ -78,7 +78,7 @@ def predicted_single_frames(report: Report) -> Mapping[str, SingleFrames]:
 
 
 def suited(report: Report) -> Mapping[str, str | None]:
-    """Map each model's name to why the dataset does not suit that model, or to None if it does."""
+    """Map each model's name to the reason why the dataset does not suit it; None if it does."""
     if report.errors:
         return dict.fromkeys((model.name for model in MODELS), report.errors[0].cause)
     return {model.name: suits(report, needs_video=model.i2v) for model in MODELS}

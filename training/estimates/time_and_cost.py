@@ -29,7 +29,7 @@ _UNMEASURED_SHARE = 0.1
 class Estimate:
     """Expected wall-clock seconds, with both experts in parallel, and total dollars.
 
-    The dollars include cores and memory, and the merges.
+    The dollars also cover CPU cores, main memory and merges.
 
     Attributes:
         is_measured: Whether at least 90% of the training time is for steps of a kind and size that
@@ -81,7 +81,7 @@ def estimate_each(
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What an estimate depends on, except for the GPU."""
+    """Everything that an estimate depends on, except for the GPU."""
 
     model: Model
     groups: GroupPlan

@@ -161,13 +161,13 @@ def sync_file(path: Path) -> None:
 
 def sync_directory(folder: Path) -> None:
     """Sync the names of the files in `folder` to disk, if the system supports that."""
-    if sys.platform == "win32":  # where a program cannot open a folder
+    if sys.platform == "win32":  # on Windows, programs cannot open folders
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks cannot sync it
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not all network disks can sync it
             raise
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Tells child processes where to import this project's packages from."""
+"""Lets child processes import this project's packages."""
 
 import os
 from pathlib import Path

@@ -16,7 +16,7 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
 PATIENCE_SECONDS = 30.0
-_TRIES = 8  # attempts at a transaction, if other processes keep replacing the file
+_TRIES = 8  # number of attempts if other processes keep replacing the file
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _ERRNO = {
     sqlite3.SQLITE_BUSY: errno.EBUSY,

@@ -49,7 +49,7 @@ def when_room(
 
 
 def shortage(folder: Path) -> str | None:
-    """Return what the disk of `folder` has run out of, as a sentence; None if it has room."""
+    """Return a message if the disk or quota of `folder` is full; None if there is room."""
     if sys.platform == "win32" or not folder.is_dir():
         return None
     facts = os.statvfs(folder)

@@ -60,7 +60,7 @@ def is_held(path: Path) -> bool:
 
 
 def _opened(path: Path) -> BinaryIO:
-    # Unbuffered, so that each write is one call to the system.
+    # The file is unbuffered, so that each write is a single system call.
     return open(path, "r+b", buffering=0, opener=_create)
 
 

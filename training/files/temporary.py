@@ -82,7 +82,7 @@ def _started(pid: int) -> str | None:
         facts = Path(f"/proc/{pid}/stat").read_bytes()
     except FileNotFoundError:
         return None if Path("/proc/self").exists() else _UNKNOWN
-    # The second field, a name in parentheses, may contain spaces. The start time is the 22nd.
+    # The start time is field 22. Field 2, a name in parentheses, may contain spaces.
     return facts[facts.rindex(b")") + 2 :].split()[19].decode()
 
 

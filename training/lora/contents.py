@@ -83,7 +83,7 @@ class Contents:
         return not has_alpha and self.declared_alpha is None and is_from_peft(self.header.tensors)
 
     def alpha_of(self, module: Module) -> float:
-        """Return a module's alpha; without a stored or declared one, its rank (a scale of 1)."""
+        """Return a module's alpha: stored, declared, or else equal to the rank (a scale of 1)."""
         if KeyPart.ALPHA in module.keys:
             return float(self.values(module.keys[KeyPart.ALPHA]).item())
         return float(module.rank if self.declared_alpha is None else self.declared_alpha)

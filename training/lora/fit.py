@@ -120,7 +120,7 @@ def _wrong_modules(
         return AdapterError(
             f"{contents.name} has {len(of_them)} of {len(wanted)} modules of {model.family}: "
             f"{_coverage(set(of_them), set(wanted))}.",
-            "Training starts from all modules: use a LoRA that adapts every attention and "
+            "Training needs all modules: use a LoRA that adapts every attention and "
             "feed-forward layer.",
         )
     details = [

@@ -84,7 +84,8 @@ _ENDINGS: tuple[tuple[re.Pattern[str], KeyPart], ...] = tuple(
     )
 )
 _MODULATION = ".diff_m"
-# Diffusers' names, with `_` for each dot, and the Wan names that replace them, in this order.
+# Diffusers' names, with `_` for each dot, and Wan's names for them. The first pair is applied
+# first.
 _DIFFUSERS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), name)
     for pattern, name in (
@@ -111,7 +112,7 @@ _DIFFUSERS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"^condition_embedder_image_embedder_pos_embed$", "img_emb_emb_pos"),
     )
 )
-# What the keys of adapters other than plain LoRAs hold, and how to recognize such a key.
+# The contents of keys in adapters other than plain LoRAs, and how to recognize such keys.
 _OTHER_ADAPTERS: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
         "DoRA scales": re.compile(r"\.(?:dora_scale|lora_magnitude_vector)\b"),
@@ -215,7 +216,7 @@ def strip_prefix(name: str) -> str:
 
 
 def kind_of(key: LoraKey) -> KeyKind:
-    """Return a key's kind, but never `IMAGES`, which only a caller that knows the base can tell."""
+    """Return a key's kind, but never `IMAGES`: to recognize that, a caller must know the base."""
     if key.part is KeyPart.DIFF:
         return MODULATIONS if key.module.endswith("modulation") else DIFFS
     return BIASES if key.part in (KeyPart.BIAS_DIFF, KeyPart.UP_BIAS) else PAIRS

@@ -35,7 +35,7 @@ _VERSION = re.compile(r"(?i)wan[ _.-]?2[ _.-]?([12])(?!\d)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What a file's metadata says about its training; a field is None if not mentioned there."""
+    """Facts about a file's training from its metadata; a field is None if the metadata lacks it."""
 
     task: str | None = None
     expert: ExpertName | None = None
@@ -50,7 +50,7 @@ def read_origin(metadata: Mapping[str, str]) -> Origin:
 
     Task, expert, engine and variant come from our own entries: `lorabot.*`, or the JSON comment
     that our runs pass to musubi. Timesteps and base come from musubi's entries. If our entries name
-    no variant, but the base's name contains that of a speed LoRA, the variant is `lightning`.
+    no variant, but the base's name contains a speed LoRA's name, the variant is `lightning`.
     """
     comment = _object(metadata.get("ss_training_comment", ""))
 
@@ -86,9 +86,9 @@ def require_same_origin(file: str, origin: Origin, model: Model, expert: Expert)
 
 
 def unproven(origin: Origin, model: Model) -> tuple[str, ...]:
-    """Return what the metadata leaves open, such as "which expert it was trained for".
+    """Return questions that the metadata leaves open, such as "which expert it was trained for".
 
-    On these points, the user's choice is trusted.
+    For these, the user's choice is trusted.
     """
     open_questions: list[str] = []
     of_base = _owners(origin.base)

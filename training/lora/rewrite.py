@@ -1,4 +1,4 @@
-"""Writes a copy of a LoRA file with new metadata or tensor names; matrices keep their bytes."""
+"""Copies a LoRA file with new metadata or tensor names; the bytes of matrices stay the same."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 def with_metadata(header: TensorHeader, metadata: Mapping[str, str], target: Path) -> None:
-    """Copy the file that `header` was read from to `target`, replacing its metadata.
+    """Copy the file of `header` to `target` with new metadata.
 
     `target` may be the same file. The hashes in the metadata (`sshs_model_hash`,
     `sshs_legacy_hash`) cover only the tensors and the `ss_` entries, so they stay valid if the
@@ -33,8 +33,8 @@ def with_metadata(header: TensorHeader, metadata: Mapping[str, str], target: Pat
 def as_musubi_names(contents: Contents, target: Path) -> None:
     """Write a LoRA to `target` with musubi's tensor names and exactly the same effect.
 
-    The matrices are copied unchanged. A module without an alpha gets the declared one, or else its
-    rank (a scale of 1). An integer alpha is stored as float32.
+    The matrices are copied unchanged. A module without an alpha gets the declared alpha, or else
+    its rank (a scale of 1). An integer alpha is stored as float32.
     """
     header = contents.header
     pieces: list[_Piece] = []

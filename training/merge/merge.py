@@ -1,4 +1,4 @@
-"""Merges a LoRA into a base model: plans, writes and checks, then publishes the output whole."""
+"""Merges a LoRA into a base model: plans, writes and checks, then publishes the complete output."""
 
 import logging
 import platform
@@ -41,7 +41,7 @@ def merge(
     the number of workers.
 
     Args:
-        request: What to merge, and the conditions it must meet.
+        request: The files to merge, and the conditions that the merge must meet.
         on_progress: Called in the caller's thread; an error raised by it ends the merge.
         workers: Number of threads that compute tensors, not counting those that wait for the
             disk. Default: one for each usable core, at most 18.

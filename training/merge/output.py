@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 class Staging:
     """The hidden path where an output is written before it is published.
 
-    Every attempt uses the same path, so the next attempt removes what a killed attempt left. Only
+    Every attempt uses the same path, so the next attempt removes a killed attempt's files. Only
     the holder of the lock `exclusive(output_root(...))` may use the path.
     """
 

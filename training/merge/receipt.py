@@ -90,7 +90,7 @@ class Receipt(BaseModel):
 
 
 def address(base_sha256: str, lora_sha256: str, strength: float) -> str:
-    """Return a hash that names the merge of these inputs; equal inputs give the same name."""
+    """Return a hash that identifies the merge of these inputs; equal inputs give equal hashes."""
     inputs = [MERGE_VERSION, base_sha256, lora_sha256, float(strength)]
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 

@@ -35,7 +35,7 @@ def verify(output: Path, receipt: Receipt, *, on_progress: OnBytes = _ignore) ->
         on_progress: Called with the bytes read so far and the total.
 
     Raises:
-        MergeError: The output differs from the receipt; the message names what differs.
+        MergeError: The output differs from the receipt; the message names the difference.
     """
     files = check_outline(output, receipt)
     found = _compare(output, receipt, list(files.tensors), on_progress)
@@ -91,7 +91,7 @@ def check_outline(output: Path, receipt: Receipt) -> BaseFiles:
     """Compare sizes, names, shapes and dtypes with `receipt`, without reading the tensors.
 
     Raises:
-        MergeError: The output differs from the receipt; the message names what differs.
+        MergeError: The output differs from the receipt; the message names the difference.
     """
     try:
         files = read_base(output)

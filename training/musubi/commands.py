@@ -128,7 +128,7 @@ class TrainNetwork:
         if self.resume is not None:
             parts += ["--resume", self.resume.as_posix()]
         elif self.network_weights is not None:
-            # Not when resuming: the training state holds the adapter weights.
+            # Omitted when resuming, because the training state holds the adapter weights.
             parts += ["--network_weights", self.network_weights.as_posix()]
         return tuple(parts)
 

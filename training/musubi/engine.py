@@ -26,7 +26,7 @@ class MusubiEngine:
     Args:
         checkout: The folder of the checkout.
         python: The interpreter of musubi-tuner's environment.
-        state_seconds: The trainer saves a state this many seconds after the last one.
+        state_seconds: The seconds after which the trainer saves the next training state.
         hub: Where weights are downloaded from; None means the Hugging Face Hub.
     """
 

@@ -49,7 +49,7 @@ _TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """The Hub's facts about a file; `etag` is its SHA-256, or its git hash if the file is small."""
+    """What the Hub reports about a file; `etag` is the SHA-256, or the git hash of a small file."""
 
     url: str
     commit: str

@@ -14,7 +14,7 @@ from training.files.atomic import atomic_symlink, atomic_write
 def link_file(cache: Path, weight: WeightFile, commit: str, stored: Path) -> None:
     """Link the file at `stored` into the Hugging Face cache, as if it had been downloaded there.
 
-    The trainer asks for the revision `main`, so the cache must say that `main` is `commit`.
+    The trainer asks for the revision `main`, so the cache must map `main` to `commit`.
     """
     repo = cache / f"models--{weight.repo.replace('/', '--')}"
     link = repo / "snapshots" / commit / weight.file

@@ -1,4 +1,4 @@
-"""The file `training_state.json`, which says how far training was when a state was saved.
+"""The file `training_state.json`, which records the progress of training when a state was saved.
 
 Both engines write it into every training state, so stages read the states of both in one way. This
 module imports only the standard library, because it also runs in musubi-tuner's environment.
@@ -21,7 +21,7 @@ Reason = Literal["epoch", "steps", "time", "asked", "stop", "broken", "end"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """How far training is: finished epochs, batches finished in this epoch, optimizer steps."""
+    """Training progress: finished epochs, batches finished in this epoch, and optimizer steps."""
 
     epoch: int = 0
     batch: int = 0
@@ -67,7 +67,7 @@ class TrainingState:
 
 
 def write_state(directory: Path, record: TrainingState) -> None:
-    """Write the record, with the sizes and CRC-32 of the state's other files, into its directory.
+    """Write the record, with size and CRC-32 of the state's other files, to the state's directory.
 
     The other files must be complete.
     """
@@ -76,7 +76,7 @@ def write_state(directory: Path, record: TrainingState) -> None:
 
 
 def damaged_file(directory: Path, record: TrainingState) -> str | None:
-    """Return the name of a file that is missing or changed since it was saved; None if none is."""
+    """Return the name of a file that is missing or has changed since it was saved; else None."""
     for name, facts in (record.files or {}).items():
         try:
             if _facts(directory / name) != facts:
@@ -110,8 +110,8 @@ def superseded_states(states: Iterable[Path]) -> list[Path]:
     """Return the states to delete: all but the newest two of each kind.
 
     One kind is saved between epochs: when some time has passed, on request, or on a stop. The other
-    kind is all other states, such as those saved at the end of epochs. The stage deletes them
-    itself, because it may still be copying a state that the trainer would delete.
+    kind is all other states, such as those saved at the end of epochs. The stage deletes these
+    states itself, because it may still be copying a state that the trainer would delete.
     """
     found: list[tuple[Path, TrainingState]] = []
     for path in sorted(states):

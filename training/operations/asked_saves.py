@@ -22,7 +22,7 @@ def save_now(runtime: Runtime, view: RunView, *, by: str) -> None:
     if view.run.status.is_final or view.run.is_ending or not can_save(view):
         raise RequestError(
             f"No expert of {name} is training at the moment, so there is nothing to save.",
-            "Ask again while one is training.",
+            "Ask again while an expert is training.",
             ShowRuns(run=name),
         )
     _ask(runtime, view, ev.SaveRequested(at=runtime.clock(), by=by))
@@ -42,8 +42,8 @@ def finish_here(runtime: Runtime, view: RunView, *, by: str) -> None:
         )
     if not can_finish(view):
         raise RequestError(
-            f"{name} cannot end as finished yet: not every expert has taken a step.",
-            "Wait until every expert trains, or cancel the run; that also keeps what is saved.",
+            f"{name} cannot finish early yet: not every expert has taken a step.",
+            "Wait until every expert is training, or cancel the run; saved checkpoints are kept.",
             ShowRuns(run=name),
         )
     _ask(runtime, view, ev.FinishRequested(at=runtime.clock(), by=by))

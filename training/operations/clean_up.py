@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanUp:
-    """What a clean-up freed; `trash` and `caches` are keyed by guild."""
+    """The space that a clean-up freed; `trash` and `caches` are keyed by guild."""
 
     trash: dict[str, Freed]
     caches: dict[str, Freed]
@@ -85,7 +85,7 @@ def _old_drafts(runtime: Runtime, guild: str) -> Iterator[str]:
 
 
 def _used(runtime: Runtime, guilds: Sequence[str]) -> tuple[set[str], set[str]]:
-    """Return the keys of the caches, and the addresses of the merged bases, of recent runs.
+    """Return the keys of the caches and the addresses of the merged bases that recent runs use.
 
     Open runs count as recent.
     """
@@ -114,7 +114,7 @@ def _recent_runs(runtime: Runtime, guild: str) -> Iterator[Run]:
             if not run.status.is_final or (run.ended_at or run.spec.created_at) > limit:
                 yield run
         except TrainingError:
-            logger.warning("run %s: cannot be read, so what it uses is unknown", name)
+            logger.warning("run %s: cannot be read, so the files that it uses are unknown", name)
 
 
 def _unused(runtime: Runtime, prefix: str, used: set[str]) -> list[StoredFile]:
@@ -151,7 +151,7 @@ def _freed(files: Sequence[StoredFile]) -> Freed:
 
 
 class CleanUpNotice(BaseModel):
-    """What a clean-up freed, as posted in the channel of the guild's newest run.
+    """The space that a clean-up freed, as posted in the channel of the guild's newest run.
 
     `shared_bytes` counts files that belong to no single guild: merged bases and unfinished files.
     """

@@ -15,7 +15,7 @@ from training.ports import Store
 from training.remedies import StartRun
 from training.runs.spec import RunSpec, TrainRequest
 
-PLAN_LIFE = timedelta(hours=1)  # pressing Start on an older plan only shows it again
+PLAN_LIFE = timedelta(hours=1)  # pressing Start on an older plan only shows the plan again
 
 
 class Draft(BaseModel):
@@ -88,7 +88,8 @@ class Drafts:
         """Return a draft.
 
         Raises:
-            NotFoundError: It was dismissed or deleted, or stored in the format of another version.
+            NotFoundError: The draft was dismissed or deleted, or is stored in another version's
+                format.
         """
         try:
             return Draft.model_validate_json(self._store.read(_key(guild, token)))
@@ -104,7 +105,7 @@ class Drafts:
 
 
 def is_old(data: bytes, before: datetime) -> bool:
-    """Return whether a stored draft was last shown before a time, or cannot be read."""
+    """Return whether a stored draft was last shown before the given time, or cannot be read."""
     try:
         return Draft.model_validate_json(data).shown_at < before
     except ValidationError:

@@ -83,8 +83,9 @@ class InitialWeights:
         """Return the names of LoRAs to suggest, each with a description.
 
         First come the checkpoints of `runs`, in that order and newest epoch first; then all
-        uploaded files whose names contain `typed`, of which only the part before a slash counts.
-        No more runs are read once 25 names are found; damaged runs are skipped.
+        uploaded files whose names contain `typed`. A slash in `typed` and the text after it are
+        ignored for these files. No more runs are read once 25 names are found; damaged runs are
+        skipped.
         """
         wanted = typed.strip().lower().partition("/")[0]
         records, _damaged = self._checkpoints.all(guild)
@@ -174,7 +175,7 @@ class InitialWeights:
         if match is None:
             raise RequestError(
                 f"{name[:80]!r} is not a checkpoint of a run.",
-                "Write run-name/high-e20, or run-name/e20 for the trained expert.",
+                "Write run-name/high-e20, or run-name/e20 for each expert's own checkpoint.",
             )
         if match["expert"] not in (None, expert):
             raise RequestError(

@@ -70,7 +70,7 @@ def on_clips(run: Run, report: Report, model: Model) -> RunSpec:
 
 
 def _with_copied_start(expert: ExpertSpec, old: str) -> ExpertSpec:
-    """Return the expert; if it starts from a LoRA file, make it use the copy in the run `old`."""
+    """Return the expert; if it starts from a LoRA file, let it use the copy in the run `old`."""
     if expert.start is None:
         return expert
     start = expert.start.model_copy(update={"kept_by": old})

@@ -36,7 +36,7 @@ class RunPage:
 
     Attributes:
         total: Number of all runs that match.
-        runs: The newest of them, newest first.
+        runs: The newest of these runs, newest first.
         unread: How many ended runs are not in the index yet, and so not in the listing.
         obstacle: Why these unread runs cannot be added to the index; None if they can.
     """
@@ -111,7 +111,7 @@ class RunList:
         return self._page(guild, names, most, containing, self._live)
 
     def glance(self, guild: str, most: int, *, containing: str, age_seconds: float) -> RunPage:
-        """Return a page quickly, from what was read before.
+        """Return a page quickly, from data that was read before.
 
         The list of names may be up to `age_seconds` old. An open run has the state that was last
         read, or "" if it has not been read yet.
@@ -267,7 +267,7 @@ class RunList:
         return self._stored_summary(guild, name) or self._summary(RunKeys(guild, name))
 
     def _put(self, guild: str, read: Sequence[RunSummary]) -> bool:
-        """Add runs to the index, except those that have not ended after all.
+        """Add runs to the index, except runs that turn out to be open.
 
         Return False if the index cannot be written; listings then say why.
         """

@@ -45,7 +45,7 @@ class WorstCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """What a run would do, how long it would take and what it would cost, if started at `at`.
+    """The plan of a run, with its time and cost if it started at `at`.
 
     Attributes:
         report: The report on the run's dataset.
@@ -54,7 +54,7 @@ class RunPlan:
         estimate: The estimate for the GPU that the run asks for.
         fallbacks: An estimate for each GPU that the run may get instead.
         price_list: An estimate for every GPU on which the run fits, the least expensive first.
-        line: The queue for a GPU.
+        line: How many calls hold a GPU, and how many wait for one.
         is_billed: Whether GPUs cost money here.
     """
 
@@ -86,7 +86,7 @@ class RunPlan:
 
     @property
     def promise(self) -> Promise | None:
-        """What the run is expected to take and cost; None for a rehearsal."""
+        """The expected time and cost of the run; None for a rehearsal."""
         if self.spec.engine == "rehearsal":
             return None
         usd = self.estimate.usd if self.is_billed else None
@@ -168,12 +168,12 @@ def plan_of(runtime: Runtime, spec: RunSpec, report: Report) -> RunPlan:
 
 
 def _gpu(runtime: Runtime, spec: RunSpec) -> str | None:
-    """Return the GPU that a run asks for, or the machine's only one; None for the model's own."""
+    """Return the GPU that a run asks for, or the machine's only GPU; None for the model's own."""
     return spec.gpu or (runtime.only_gpu if spec.engine == "musubi" else None)
 
 
 def changes(shown: RunSpec, shown_usd: float, plan: RunPlan) -> tuple[str, ...]:
-    """Return a sentence on each thing that has changed since a plan was shown."""
+    """Return a sentence about each change since a plan was shown."""
     spec, usd = plan.spec, plan.estimate.usd
     found = [*_changes_of(shown, spec)]
     if abs(usd - shown_usd) > _SAME_PRICE * shown_usd:
@@ -194,7 +194,7 @@ def _changes_of(old: RunSpec, new: RunSpec) -> Iterator[str]:
         more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
         yield f"These settings have changed: {shown}{more}."
     elif _content(old) != _content(new):
-        yield "What it trains on has changed."
+        yield "The items to train on have changed."
 
 
 def _changed_settings(old: RunSpec, new: RunSpec) -> Iterator[str]:

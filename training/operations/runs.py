@@ -122,7 +122,7 @@ class Runs(RunList):
         return self._store(self._asked(spec, requester), requester, is_name_given=is_name_given)
 
     def resume(self, name: str, requester: Requester) -> RunSpec:
-        """Store a new run that finishes a failed or cancelled one.
+        """Store a new run that finishes a failed or cancelled run.
 
         The new run starts from the old run's training states; the old run's folder does not change.
 
@@ -154,7 +154,7 @@ class Runs(RunList):
         def draft(old: Run) -> RunSpec:
             if old.suggestion is None:
                 raise RequestError(
-                    f"No changed setting is known to help {name} ({old.status.value}).",
+                    f"No change of settings is known to help {name} ({old.status.value}).",
                     "Resume it unchanged, or start another run.",
                     ResumeRun(run=name),
                 )
@@ -164,7 +164,7 @@ class Runs(RunList):
         return self._continue(name, requester, draft)
 
     def train_on_clips(self, name: str, requester: Requester) -> RunSpec:
-        """Store a new run like an open run, but without single frames; the open run continues.
+        """Store a copy of an open run, to train without single frames; the open run continues.
 
         Raises:
             NotFoundError: The guild has no such run.
@@ -184,7 +184,7 @@ class Runs(RunList):
             raise RequestError(f"{name} has ended.", "Start another run.", StartRun())
         if any(old.expert(expert.name).checkpoints for expert in old.spec.experts):
             raise RequestError(
-                f"{name} has already saved checkpoints, which a new start would not use.",
+                f"{name} has already saved checkpoints, and a new run would not use them.",
                 "Start another run on clips only, or let this one finish.",
                 StartRun(),
             )
@@ -194,7 +194,7 @@ class Runs(RunList):
     def _continue(
         self, name: str, requester: Requester, draft: Callable[[Run], RunSpec]
     ) -> RunSpec:
-        """Store a run that takes over from an old one; only one run may do so."""
+        """Store a run that takes over from an old run; only one run may do so."""
         if (earlier := self.started(requester)) is not None:
             return earlier
         with continue_lease(self._runtime, requester.guild, name):
@@ -253,7 +253,7 @@ class Runs(RunList):
             logger.warning("run %s: it starts when there is room: %s", spec.name, error)
 
     def _is_used(self, guild: str, name: str) -> bool:
-        """Return whether a run has this name, or a deleted run had it."""
+        """Return whether this is the name of a run, or was the name of a deleted run."""
         store = self._runtime.store
         return store.exists(RunKeys(guild, name).spec) or store.exists(
             store_keys.used_run_name(guild, name)
@@ -263,7 +263,9 @@ class Runs(RunList):
         if name in self.names(guild):
             cause = f"There is already a run called {name!r}."
         else:
-            cause = f"There was a run called {name!r}, and its links and messages still name it."
+            cause = (
+                f"There was a run called {name!r}, and its links and messages still refer to it."
+            )
         return RequestError(cause, "Choose another name, or leave it out.")
 
     def cancel(self, guild: str, name: str, *, by: str) -> Run:

@@ -38,7 +38,7 @@ def lease_name(guild: str, run: str, key: StageKey) -> str:
 
 
 def stop_stages(runtime: Runtime, run: Run) -> None:
-    """Ask every live stage of a run to stop. Call this again until none is alive."""
+    """Ask every live stage of a run to stop. Call this again until no stage is alive."""
     for key, stage in run.stages.items():
         if stage.status in _ALIVE:
             name = call_name(run.spec.guild, run.spec.name, key, stage.attempt)
@@ -120,7 +120,8 @@ class _Advance:
             return self._end(run, _damaged(self.runtime, error))
         run = self._give_up_fruitless(run)
         if run.is_finishing:
-            publish_requests(self.runtime, run)  # again: an earlier value may have been lost
+            # Publish them again, because an earlier value may have been lost.
+            publish_requests(self.runtime, run)
         for stage in stages:
             if _can_start(run, stage):
                 run = self._submit(run, stage)
@@ -166,7 +167,7 @@ class _Advance:
         return self.log.load()
 
     def _find_forgotten(self, run: Run, key: StageKey, stage: StageState) -> CallState:
-        """Resubmit an attempt that the backend forgot before starting it; return its new state.
+        """Resubmit an attempt that the backend forgot before starting it; return the call's state.
 
         A backend may forget a call that has waited for days; the run's log still records it.
         """
@@ -310,8 +311,8 @@ def _damaged(runtime: Runtime, error: Exception) -> ev.RunFailed:
 def _record_damaged(runtime: Runtime, run: Run) -> ev.RunFailed:
     return ev.RunFailed(
         at=runtime.clock(),
-        cause=f"Part of the run's record is damaged ({', '.join(run.damaged)}), so what it has "
-        "done is uncertain and it was stopped.",
+        cause=f"Part of the run's record is damaged ({', '.join(run.damaged)}), so its "
+        "progress is uncertain, and it was stopped.",
         fix="Resume the run; it continues from its newest training state.",
         remedy=ResumeRun(),
     )

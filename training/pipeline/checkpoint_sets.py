@@ -12,7 +12,7 @@ from training.vocabulary import ExpertName
 
 @dataclass(frozen=True, slots=True)
 class CheckpointSet:
-    """The checkpoints of one epoch, one per expert that saved one.
+    """The checkpoints of one epoch, at most one per expert.
 
     The set is complete if every expert of the run has a file. Users load these files together.
     """
@@ -63,6 +63,6 @@ def require_checkpoints(view: RunView) -> None:
             )
         raise NotFoundError(
             f"{view.spec.name} has no checkpoint yet ({view.run.status.value}).",
-            "The first one is saved after as many epochs as save-every says.",
+            "The first checkpoint is saved after the number of epochs in save-every.",
             ShowRuns(run=view.spec.name),
         )

@@ -1,4 +1,4 @@
-"""Holds leases, each of which lets only one process at a time do some work."""
+"""Holds leases; a lease lets only one process at a time do some work."""
 
 import logging
 import threading

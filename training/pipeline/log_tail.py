@@ -33,7 +33,7 @@ def end_of(log: Path) -> bytes:
 
 
 def log_tail(runtime: Runtime, run: Run) -> LogTail | None:
-    """Return the end of a running stage's log, or else of a failed stage's, or else of the newest.
+    """Return the end of a running stage's log, or else a failed stage's, or else the newest log.
 
     Only `cache` and `train` have a log; return None if neither has written anything.
     """
@@ -45,7 +45,7 @@ def log_tail(runtime: Runtime, run: Run) -> LogTail | None:
 
 
 def log_tails(runtime: Runtime, run: Run) -> list[LogTail]:
-    """Return the end of each expert's training log; if none exists, that of the cache stage's."""
+    """Return the end of each expert's training log, or of the cache log if there is none."""
     found = [_tail(runtime, run, StageKey("train", expert.name)) for expert in run.spec.experts]
     trained = [tail for tail in found if tail is not None]
     return trained or [tail for tail in [_tail(runtime, run, StageKey("cache"))] if tail]

@@ -72,7 +72,7 @@ def silence(view: RunView, now: datetime) -> timedelta | None:
 
 
 def gpu_place(view: RunView) -> int | None:
-    """Return the foremost place of a run's stages in the GPU queue; None if none is waiting."""
+    """Return the place of a run's first stage in the GPU queue; None if no stage is waiting."""
     return min(_places(view), default=None)
 
 
@@ -119,11 +119,12 @@ def _gpu_seconds(view: RunView) -> Sequence[float]:
 
 
 def _free_after(busy: Sequence[float], ahead: Sequence[float], slots: int) -> float:
-    """Return how many seconds pass until a GPU is free for the stage behind those in `ahead`.
+    """Return the seconds until a GPU is free for the stage that follows `ahead` in the queue.
 
     Args:
         busy: How long each stage in progress will still hold its GPU, in seconds.
-        ahead: How long each waiting stage will hold one, in the order of the queue.
+        ahead: How many seconds each stage in front of it will hold a GPU, in the order of the
+            queue.
         slots: How many stages may hold a GPU at once.
     """
     ends = sorted(busy)[:slots]

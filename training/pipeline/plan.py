@@ -1,4 +1,4 @@
-"""Plans the stages of a run: what each one waits for, its device and its commands."""
+"""Plans the stages of a run: for each stage, its dependencies, device and commands."""
 
 import json
 from collections.abc import Mapping
@@ -169,9 +169,9 @@ class Planner:
         return json.dumps(facts, separators=(",", ":"))
 
     def memory_use(self, name: ExpertName | None = None) -> MemoryUse:
-        """Return what determines how much GPU memory an expert's training takes.
+        """Return the settings that decide how much GPU memory an expert's training takes.
 
-        If `name` is None, return this for caching instead.
+        If `name` is None, return the settings for caching instead.
         """
         shapes = shapes_of(self.groups)
         if name is None:

@@ -1,4 +1,4 @@
-"""Passes users' requests on to a run's trainers: from the run's log, through a live value."""
+"""Passes users' requests from a run's log on to its trainers, through a live value."""
 
 import logging
 import threading
@@ -33,7 +33,7 @@ class RunRequests(BaseModel):
 
 
 def publish_requests(runtime: Runtime, run: Run) -> None:
-    """Publish the requests in a run's log for its trainers; the published value may be lost."""
+    """Publish the requests in a run's log to its trainers; the published value may get lost."""
     data = RunRequests.of(run).model_dump_json().encode()
     runtime.live.publish(run.spec.keys.requests, data)
 

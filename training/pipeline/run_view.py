@@ -18,8 +18,8 @@ from training.vocabulary import ExpertName, StageKey, Trouble
 class Progress(BaseModel):
     """The latest progress of one stage; it may be outdated or come from an earlier attempt.
 
-    `done` and `total` count bytes, items or layers, depending on the stage. `at` is when the stage
-    reported it; None in runs of earlier versions.
+    `done` and `total` count bytes, items or layers, depending on the stage. `at` is the time of the
+    report; None in runs of earlier versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -88,8 +88,8 @@ class RunView:
 
     Attributes:
         positions: Places in the backend's queue, for queued stages.
-        obstacle: What keeps its waiting stages from starting, or its running stages from storing
-            their results; None if nothing does.
+        obstacle: The problem that keeps its waiting stages from starting, or its running stages
+            from storing their results; None if there is none.
         starts_at: When the run should get a GPU; None if it waits for none or that is unknown.
         prices: GPU prices; None if the run has used no GPU or its stages cost nothing.
     """

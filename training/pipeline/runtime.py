@@ -50,9 +50,10 @@ class Runtime:
         is_billed: Whether stages are billed by the second, at `prices`.
         falls_back: Whether a run that chose no GPU may get one other than the model's default.
         only_engine: The only engine that stages can use; None if they can use any.
-        prices: Returns the GPU prices; by default, those of Modal's public list.
+        prices: Returns the GPU prices; by default, the prices of Modal's public list.
         cache_seconds: How many seconds apart the cache stage stores finished files.
-        shortage: Returns what the store's disk has run out of; None if it has room or is unknown.
+        shortage: Returns what the store's disk has run out of, such as space; None if it has room
+            or is unknown.
         room_seconds: How long small writes wait for room if the store is full; 0 on Modal, where
             a waiting container costs money.
         remote_advance: Asks another process to advance a run; if None, this process does it.

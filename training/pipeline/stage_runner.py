@@ -31,14 +31,14 @@ from training.vocabulary import ExpertName, StageKey
 
 
 class ProgressReporter:
-    """Publishes a stage's progress, and drops updates that follow the last one too closely."""
+    """Publishes a stage's progress, and drops updates that follow too soon after another."""
 
     def __init__(self, live: LiveValues, key: str) -> None:
         self._live, self._key = live, key
         self._told_at = float("-inf")
 
     def tell(self, data: bytes, *, is_last: bool = False) -> None:
-        """Publish `data`; drop it if it follows the last update too closely and is not the last."""
+        """Publish `data`, unless the previous update is too recent and `is_last` is false."""
         if is_last or monotonic() - self._told_at >= self._live.pause_seconds:
             self._told_at = monotonic()
             self._live.publish(self._key, data)
@@ -72,7 +72,7 @@ class StageResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageContext:
-    """What a stage's function gets for one attempt: the run, its plan, and access to the store.
+    """The input of a stage's function for one attempt: the run, its plan, and access to the store.
 
     Once another attempt holds the stage's lease, `writes` raises `StageInterruptedError`.
     """
@@ -121,8 +121,8 @@ class StageContext:
     def shared(self, key: str, *names: str) -> Generator[None]:
         """Hold the leases `names` while the body makes files that several runs share.
 
-        First wait until other runs release these leases, then refresh `key` to see what they
-        stored there.
+        First wait until other runs release these leases, then refresh `key` to see the files that
+        they stored there.
         """
         leases, holder = self.runtime.leases, self.grant.holder
         with ExitStack() as stack:
@@ -196,7 +196,7 @@ def run_stage(
 def _was_cut_off(runtime: Runtime, log: RunLog, run: Run, call: Call) -> bool:
     """Return whether this attempt started in a container that is gone now; if so, record its end.
 
-    Such an attempt must not run again, because it would overwrite the files that have its number,
+    Such an attempt must not run again, because it would overwrite the files that carry its number,
     such as its metrics.
     """
     stage = run.stage(call.key)

@@ -16,12 +16,12 @@ logger = logging.getLogger(__name__)
 
 
 class StageInterruptedError(Exception):
-    """Something outside the attempt, such as a stop request, ended it; the next one may succeed."""
+    """The attempt was ended from outside, such as by a stop request; the next one may succeed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What a stage made and wants to store in one write.
+    """Results of a stage that are stored in one write.
 
     Attributes:
         kept: Keys of staged files.
@@ -173,4 +173,4 @@ class StageWrites:
         if str(error) != self._trouble:
             self._trouble = str(error)
             run = self._log.run_name
-            logger.warning("run %s: events of %s wait: %s", run, self._key, error)
+            logger.warning("run %s: events of %s are not stored yet: %s", run, self._key, error)

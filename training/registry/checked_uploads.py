@@ -81,9 +81,9 @@ class CheckedUploads:
         return upload.name, kept
 
     def waiting(self, guild: str, name: str) -> tuple[str, datetime] | None:
-        """Return the token of the newest upload called `name` that waits for captions.
+        """Find the newest upload called `name` that waits for captions.
 
-        Also return when it was checked. Return None if no such upload is waiting.
+        Return its token and the time at which it was checked; None if there is no such upload.
         """
         tokens = self._store.names(store_keys.checked(guild))
         found = [

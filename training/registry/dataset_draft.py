@@ -281,7 +281,7 @@ def with_trigger_only(draft: DatasetDraft, *, by: str) -> DatasetDraft:
 def _settled(draft: DatasetDraft, upload: Upload, limits: Limits | None) -> DatasetDraft:
     """Return the draft after applying the uploader's caption table and other choices.
 
-    The other choices are what to do about bad files and about samples without a caption.
+    The other choices concern bad files and samples without a caption.
     """
     by = upload.by
     if upload.table is not None:
@@ -297,7 +297,7 @@ def _settled(draft: DatasetDraft, upload: Upload, limits: Limits | None) -> Data
 
 
 def read_layout(draft: DatasetDraft, *, by: str, limits: Limits | None = None) -> DatasetDraft:
-    """Return the draft with its zip read in the other tool's layout recognized in it.
+    """Return the draft with its zip read in the recognized layout of another tool.
 
     Edited captions are kept.
 
@@ -305,7 +305,7 @@ def read_layout(draft: DatasetDraft, *, by: str, limits: Limits | None = None) -
         RequestError: No layout was recognized, or the zip is already read in it.
     """
     refusal = RequestError(
-        "There is no other layout to read in this dataset.", "Use the dataset as it is."
+        "There is no other layout in which this dataset can be read.", "Use the dataset as it is."
     )
     if draft.report.layout is not None and draft.report.layout.is_read:
         raise refusal

@@ -136,7 +136,7 @@ class Datasets:
         return word
 
     def _trigger(self, guild: str, reference: str) -> str | None:
-        """Return a version's trigger word; None if it has none, or cannot be found or read."""
+        """Return a version's trigger word; None without one, or if the version cannot be read."""
         name, number = parse_reference(reference)
         numbers, _ = self._numbers(guild, name)
         wanted = number if number is not None else max(numbers, default=0)
@@ -242,7 +242,7 @@ class Datasets:
     def difference(
         self, guild: str, old: str, new: str
     ) -> tuple[DatasetVersion, DatasetVersion, Difference]:
-        """Return the versions that two references name, and what changed from `old` to `new`."""
+        """Return the versions that two references name, and the changes from `old` to `new`."""
         before, after = self.find(guild, old), self.find(guild, new)
         return before, after, compare(self.report(guild, before), self.report(guild, after))
 

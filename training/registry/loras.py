@@ -41,7 +41,7 @@ class StoredLora(BaseModel):
 
     Attributes:
         is_converted: Whether the tensors were renamed to musubi-tuner's names.
-        unproven: Phrases that name the facts that the file's header does not confirm.
+        unproven: Phrases for facts that the file's header does not confirm.
         remarks: Sentences on where the file's name or header contradicts the uploader's choices.
     """
 
@@ -312,8 +312,8 @@ def _expert(contents: Contents, model: Model, given: ExpertName | None) -> Exper
         names = " or ".join(expert.name for expert in model.experts)
         raise RequestError(
             f"The header of {contents.name} does not say which expert it was trained for.",
-            f"Name the expert: {names}."
-            + (f" Its name says {named}." if (named := named_expert(contents.name)) else ""),
+            f"Choose the expert: {names}."
+            + (f" The file's name says {named}." if (named := named_expert(contents.name)) else ""),
         )
     return model.expert(proven)
 

@@ -99,7 +99,7 @@ class Trash:
     def refuse_removed(
         self, guild: str, kind: TrashKind, items: Collection[str], *, name: str
     ) -> None:
-        """Raise `NotFoundError` if any item is in the trash; `name` is what the user asked for."""
+        """Raise `NotFoundError`, with `name` in its text, if any of the items is in the trash."""
         found = [one for one in self.removals(guild, kind) if not set(items).isdisjoint(one.items)]
         if not found:
             return

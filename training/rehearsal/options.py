@@ -34,8 +34,8 @@ WITHOUT_EFFECT = frozenset((
     "gradient_checkpointing",
     "max_data_loader_n_workers", "persistent_data_loader_workers", "sdpa", "vae_cache_cpu",
 ))
-# fmt: on
-# Options for which the rehearsal supports only the given value, which is not their default.
+# fmt: on Options that the rehearsal supports only with this value, which is not musubi-tuner's
+# default.
 REQUIRED: Mapping[str, str] = MappingProxyType(
     {"timestep_sampling": "shift", "save_precision": "bf16"}
 )

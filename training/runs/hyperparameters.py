@@ -28,8 +28,8 @@ Scheduler = Literal[
     "rex",
 ]
 
-# The schedules that use each setting; with any other, musubi-tuner silently ignores it.
-# Source: `get_lr_scheduler` in its training/trainer_base.py.
+# The schedules that use each setting; with any other schedule, musubi-tuner silently ignores the
+# setting. Source: `get_lr_scheduler` in its training/trainer_base.py.
 _TAKEN_BY: Mapping[str, tuple[Scheduler, ...]] = MappingProxyType(
     {
         "scheduler_power": ("polynomial",),
@@ -175,8 +175,8 @@ def split_value(name: str, text: str, experts: tuple[ExpertName, ...]) -> dict[E
     `1e-4` is the value for all experts, and `high=1e-4 low=8e-5` is one value for each.
 
     Raises:
-        RequestError: The text mixes both forms, or names an expert twice or one that is not among
-            `experts`.
+        RequestError: The text mixes both forms, names an expert twice, or names an expert that is
+            not among `experts`.
     """
     pairs = list(_PAIR.finditer(text))
     if not pairs:

@@ -1,4 +1,4 @@
-"""Writes the settings of a request as TOML for a dialog, and reads back what the user edited."""
+"""Writes the settings of a request as TOML for a dialog, and reads back the edited text."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -30,7 +30,7 @@ _LINE = 60  # the most characters in a line of the comment, because dialogs are 
 
 
 def write_settings(request: TrainRequest, spec: RunSpec) -> str:
-    """Return a drafted run's settings as TOML: those that the user set, and often changed ones.
+    """Return a drafted run's settings as TOML: the user's own, and settings that often change.
 
     Settings that all experts share come first, then a table for each expert.
     """

@@ -90,7 +90,7 @@ class ExpertSpec(BaseModel):
 
 
 class Promise(BaseModel):
-    """What a run was expected to take and cost when somebody agreed to it.
+    """The time and cost that were expected when somebody agreed to a run.
 
     `usd` is None where GPUs cost nothing.
     """
@@ -102,7 +102,7 @@ class Promise(BaseModel):
 
 
 def _is_missing(promised: Promise | None) -> bool:
-    """Return whether there is no promise; stored files omit the field then, as older ones do."""
+    """Return whether there is no promise; stored files then omit the field, as older files do."""
     return promised is None
 
 
@@ -216,9 +216,9 @@ def name_from_file(file_name: str, default: str = "dataset") -> str:
 
 
 def parse_reference(text: str) -> tuple[str, int | None]:
-    """Parse `annika@3` into name and version number; `annika` gives None, the newest version.
+    """Parse `annika@3` into name and version number; for `annika`, the version is None (newest).
 
-    Capital letters are read as lower-case ones, because names have only those.
+    Capital letters are read as lower case, because names have no capital letters.
 
     Raises:
         RequestError: The text is malformed.

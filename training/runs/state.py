@@ -37,7 +37,7 @@ class RunStatus(StrEnum):
 
 
 class StageStatus(StrEnum):
-    """The status of a stage; an attempt's status only changes to one further down this list."""
+    """The status of a stage; an attempt's status only moves down this list."""
 
     PENDING = "pending"  # not handed to the backend yet
     SUBMITTED = "submitted"  # handed to the backend, not started yet
@@ -49,7 +49,7 @@ class StageStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StageState:
-    """The state of a stage, mostly that of its newest attempt.
+    """The state of a stage; most fields describe its newest attempt.
 
     Attributes:
         gpu: The GPU that the newest attempt actually got; None if unknown or a CPU.
@@ -118,7 +118,7 @@ class ExpertState:
 class Run:
     """A run and everything that has happened to it.
 
-    `damaged` names event files with unreadable lines; what those lines recorded is unknown.
+    `damaged` names event files with unreadable lines; the content of those lines is unknown.
     """
 
     spec: RunSpec

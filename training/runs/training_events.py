@@ -125,7 +125,7 @@ class Warned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FastRefused:
-    """Training uses musubi-tuner's own steps instead of compiled ones; `reason` says why."""
+    """Training uses musubi-tuner's own steps instead of compiled steps; `reason` says why."""
 
     reason: str
     kind: Literal["fast_refused"] = "fast_refused"

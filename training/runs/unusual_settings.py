@@ -58,5 +58,5 @@ def _unusual(given: ExpertSettings, usual: ExpertSettings) -> Iterator[str]:
     if given.epochs > EPOCHS_FACTOR * usual.epochs:
         yield (
             f"{given.epochs} epochs{expert} are {given.epochs / usual.epochs:.3g} times the usual "
-            f"{usual.epochs}, and cost that many times as much."
+            f"{usual.epochs}, and the cost of training rises by the same factor."
         )

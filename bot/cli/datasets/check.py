@@ -84,7 +84,7 @@ def check(  # noqa: PLR0913  # options
 
 
 def _inspected(upload: Upload, limits: Limits, *, as_json_too: bool) -> DatasetDraft:
-    """Inspect a zip. With `as_json_too`, print a JSON report even if the zip cannot be opened."""
+    """Inspect a zip. If that fails and `as_json_too` is set, print a JSON report before raising."""
     try:
         with counted("Checking", is_quiet=as_json_too) as on_progress:
             return inspect_upload(upload, on_progress, limits)
@@ -97,9 +97,9 @@ def _inspected(upload: Upload, limits: Limits, *, as_json_too: bool) -> DatasetD
 def _refuse_shown(report: Report, zip_file: Path) -> None:
     """Raise if the dataset cannot be used. Call this after the findings have been printed."""
     if errors := len(report.errors):
-        must = "1 finding" if errors == 1 else f"{errors} findings"
+        must = "the finding" if errors == 1 else f"the {errors} findings"
         raise DatasetError(
-            f"{zip_file.name} cannot be used yet: {must} marked [error] above.",
+            f"{zip_file.name} cannot be used yet: see {must} marked [error] above.",
             "Fix the items above, zip the folder again and check it again." + other_way(report),
             way_on(report),
         )
@@ -134,7 +134,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def _refused(error: ArchiveRefusedError | TooSlowError) -> Report:
-    """Return the report on a zip that could not be opened; its `version` is empty."""
+    """Return the report on a zip that could not be inspected; its `version` is empty."""
     finding = Finding(
         code=error.code,
         severity="error",

@@ -41,7 +41,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class TerminalLink:
-    """An upload link that this program made for itself. Browsers keep `proof` in a cookie."""
+    """An upload link that this program made for itself; `proof` is the browser cookie's value."""
 
     session: UploadSession
     token: str
@@ -140,7 +140,7 @@ class Sender:
         self._client.close()
 
     def send(self, files: Sequence[Path], on_progress: Progress = unwatched) -> None:
-        """Send the parts of `files` that the bot lacks; `on_progress` gets the bytes it has.
+        """Send the parts of `files` that the bot lacks; report how many bytes it has so far.
 
         Other files that an earlier command sent through this link are deleted.
 
@@ -234,7 +234,7 @@ class Sender:
         if answer.status_code in _PASSING or (
             answer.is_server_error and answer.status_code != HTTPStatus.INSUFFICIENT_STORAGE
         ):
-            raise _PassingError(f"it answers {answer.status_code}")
+            raise _PassingError(f"it answers with status {answer.status_code}")
         raise _refusal(answer)
 
     def _pause(self, failures: int, error: Exception) -> int:
@@ -245,7 +245,7 @@ class Sender:
         """
         if failures == len(self._pauses):
             raise BackendError(
-                f"The bot cannot be reached: {error}.",
+                f"The bot is not available: {error}.",
                 "Run the same command again: it continues where it stopped.",
             ) from error
         time.sleep(self._pauses[failures])

@@ -35,10 +35,10 @@ class Settling:
     ] = False
 
     def check(self) -> None:
-        """Raise `TrainingError` if a caption table is given that does not exist."""
+        """Raise `TrainingError` if the given caption table does not exist."""
         if self.captions is not None:
             require_file(self.captions)
 
     def table(self) -> bytes | None:
-        """Return the content of the caption table; None if none is given."""
+        """Return the content of the caption table; None if no table is given."""
         return read_given(self.captions, TABLE_LIMIT_BYTES) if self.captions is not None else None

@@ -43,8 +43,8 @@ def add(  # noqa: PLR0913  # options
     mode: Annotated[
         UploadMode,
         Parameter(
-            help="new: only these files; add: keep the existing files too; replace: add, "
-            "overwriting same-named files."
+            help="new: only these files; add: keep the existing files too; replace: like add, but "
+            "overwrite files of the same name."
         ),
     ] = "new",
     options: ZipOptions | None = None,
@@ -120,7 +120,7 @@ def _target(
 
 
 def _require_no_layout(report: Report) -> None:
-    """Refuse files in another tool's layout: adding them to a stored dataset would lose it."""
+    """Refuse files in another tool's layout: adding them to a dataset would lose the layout."""
     if (hint := layout_hint(report)) is not None:
         raise RequestError(
             f"{hint} Adding the files to a stored dataset loses this layout.",

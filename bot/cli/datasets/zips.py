@@ -19,7 +19,7 @@ def is_zip(dataset: str) -> bool:
     """Return whether `dataset` is the path of a zip rather than the name of a stored dataset.
 
     Raises:
-        NotFoundError: The text is the path of a zip that does not exist.
+        NotFoundError: `dataset` is a path at which there is no file.
     """
     if dataset.lower().endswith(".zip") or "/" in dataset:
         require_file(Path(dataset))

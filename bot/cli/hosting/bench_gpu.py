@@ -1,4 +1,4 @@
-"""`lorabot bench-gpu`: time musubi-tuner's own training step and the compiled one on this GPU."""
+"""`lorabot bench-gpu`: time musubi-tuner's own and the compiled training step on this GPU."""
 
 import json as jsons
 import subprocess

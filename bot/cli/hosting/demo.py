@@ -10,7 +10,9 @@ from bot.cli.home import Home
 from bot.cli.output import console
 from bot.demo.play import on_this_machine, play
 
-Out = Annotated[Path, Parameter(help="Folder for the results; replaces those of an earlier demo.")]
+Out = Annotated[
+    Path, Parameter(help="Folder for the results; replaces the results of an earlier demo.")
+]
 
 
 def demo(*, out: Out = Path("demo-output"), home: Home | None = None) -> None:

@@ -24,8 +24,8 @@ _WIDTH = max(map(len, _STYLES))
 Probe = Annotated[
     bool,
     Parameter(
-        help="Also start a few short CPU containers on Modal, for cents, and show how Volumes, "
-        "Dicts and the images behave there. Do this before the first run.",
+        help="Also start a few short CPU containers on Modal, for a few cents, and show how "
+        "Volumes, Dicts and the images behave there. Do this before the first run.",
         negative=(),
     ),
 ]

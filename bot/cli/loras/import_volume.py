@@ -1,6 +1,6 @@
 """`lorabot import-volume`: import datasets and LoRA files from the Volumes of the guide's scripts.
 
-README.md says what the guide is.
+README.md explains what the guide is.
 """
 
 import sys

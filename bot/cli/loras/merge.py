@@ -25,7 +25,7 @@ class MergeOptions:
     """Inputs and output of a merge."""
 
     base: Annotated[
-        Path | None, Parameter(help="Base model: a .safetensors file, or the index of several.")
+        Path | None, Parameter(help="Base model: a .safetensors file, or a sharded model's index.")
     ] = None
     lora: Annotated[Path | None, Parameter(help="The LoRA to merge into it.")] = None
     out: Annotated[Path | None, Parameter(help="Path of the merged model.")] = None
@@ -33,8 +33,8 @@ class MergeOptions:
     expect: Annotated[
         int | None,
         Parameter(
-            help="Also require that exactly this many layers change. In any case, a layer that the "
-            "LoRA changes in one block must change in every block."
+            help="Fail unless exactly this many layers change. Even without this option, the merge "
+            "fails if a layer changes in some blocks but not in all."
         ),
     ] = None
     receipt: Annotated[
@@ -93,7 +93,7 @@ def _merge(request: MergeRequest) -> Receipt:
 
 @contextmanager
 def _bar(verb: str) -> Generator[Callable[[int, int, str], None]]:
-    """Show a progress bar; yield a callback that takes the bytes done, all bytes and a note."""
+    """Show a progress bar; yield a callback that takes the bytes done, the total and a note."""
     columns = (TextColumn(verb), BarColumn(), TextColumn("{task.fields[note]}"))
     with Progress(
         *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
@@ -141,7 +141,7 @@ def _verify(output: Path, receipt: Path | None) -> None:
     console.print(f"{output} matches its receipt.", markup=False)
     layers = f"{found.layers_merged}/{found.layers_expected} layers"
     inputs = f"{found.lora_name} into {found.base_name} at strength {found.strength:g}"
-    console.print(f"{layers} of {inputs}; receipt: {found.sha256}", markup=False)
+    console.print(f"{layers} merged: {inputs}; receipt: {found.sha256}", markup=False)
 
 
 def _print(receipt: Receipt, output: Path) -> None:

@@ -1,4 +1,4 @@
-"""`lorabot download`: checkpoints of a run, copied into a folder."""
+"""`lorabot download`: copy the checkpoints of a run into a folder."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -65,7 +65,7 @@ def _require_folder(out: Path) -> None:
 
 
 def _fetched(members: Sequence[ZipMember]) -> list[ZipMember]:
-    """Fetch the members' files from a remote store; return the members that are undamaged."""
+    """Make the members' files available locally; return the members that are undamaged."""
     stored = [member.source for member in members if isinstance(member.source, FileRange)]
     whole: list[ZipMember] = []
     with fetched(sum(source.size_bytes for source in stored)) as show:

@@ -34,7 +34,8 @@ def explain(
     if json:
         print_json(_as_json(failure) if failure is not None else None)
     if failure is None:
-        errors.print(f"{log} shows no failure. If it was killed, add --exit-code.", markup=False)
+        hint = "If the trainer was killed, add --exit-code."
+        errors.print(f"{log} shows no failure. {hint}", markup=False)
     elif not json:
         _print(failure)
     if not json and (last := last_step(text)) is not None:
@@ -58,7 +59,7 @@ def _end_of(log: Path) -> str:
         file.seek(max(size - size % 2 - TAIL_BYTES, 0))
         text = decode(file.read(), first)
     if not text.strip():
-        raise RequestError(f"{log} is empty.", "Give the log of a run that printed something.")
+        raise RequestError(f"{log} is empty.", "Give a log that is not empty.")
     if "\0" in text:
         raise RequestError(f"{log} is not a text file.", "Give the output of musubi-tuner.")
     return text

@@ -1,4 +1,4 @@
-"""Prints a plan on the terminal: for `lorabot plan`, and before `lorabot train` asks to start."""
+"""Prints a plan: for `lorabot plan`, and before `lorabot train` asks for confirmation."""
 
 from collections.abc import Iterator
 
@@ -50,4 +50,4 @@ def _expert(plan: RunPlan, expert: ExpertSpec) -> str:
 
 def _prices(plan: RunPlan) -> list[str]:
     lines = price_lines(plan)
-    return ["On each GPU that it fits:", *(f"  {line}" for line in lines)] if lines else []
+    return ["On each GPU with enough memory:", *(f"  {line}" for line in lines)] if lines else []

@@ -70,7 +70,7 @@ def _require_yes(local: Installation, plan: RunPlan, *, can_ask: bool) -> None:
     why = why_asked(reasons, limit_usd)
     if not can_ask or not is_terminal():
         causes = [*plan.doubts, *cost_lines(plan, on_terminal)[:1], why]
-        raise RequestError(" ".join(causes), "If you want this, confirm the start.", ConfirmRun())
+        raise RequestError(" ".join(causes), "To start it anyway, confirm the start.", ConfirmRun())
     print_plan(plan)
     console.print(why, markup=False)
     if not confirmed("Start this run?"):

@@ -56,7 +56,7 @@ def main() -> None:
 def _checks() -> Iterator[tuple[str, Callable[[], facts.Fact]]]:
     yield facts.RENAME, _rename
     yield facts.COMMIT, _commit_while_reading
-    # After the checks above, which leave files written through a mount and through the API.
+    # This check compares the files that the checks above wrote, so it follows them.
     yield facts.LISTING, _mount_and_listing
     yield facts.PUT, _put_if_absent
     yield facts.DISK, _disk

@@ -25,7 +25,7 @@ class FolderRename(_Fact):
 
 
 class PutsAndRemoves(_Fact):
-    """How many puts to and removes from a Volume succeeded.
+    """How many puts into a Volume, and removes from it, succeeded.
 
     They were tried for about a minute, or until Modal refused one.
     """
@@ -60,7 +60,7 @@ class MountAndListing(_Fact):
 
 
 class PutIfAbsent(_Fact):
-    """What happened when two containers at once put the same keys into a Dict, if absent."""
+    """How many keys two containers both got, or neither, when they put the same keys at once."""
 
     kind: Literal["put"] = "put"
     keys: int

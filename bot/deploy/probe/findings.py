@@ -125,8 +125,8 @@ def _commit(fact: facts.CommitWhileReading) -> CheckResult:
     reload = "works" if not fact.open_reload_error else "is refused, as documented"
     return fine(
         facts.COMMIT,
-        f"took {fact.commit_seconds:.1f} s while another container held a file open; it is visible "
-        f"there after a reload; a reload with an open file {reload}",
+        f"took {fact.commit_seconds:.1f} s while another container held a file open; after a "
+        f"reload, the commit is visible there; a reload with an open file {reload}",
     )
 
 
@@ -144,7 +144,7 @@ def _listing(fact: facts.MountAndListing) -> CheckResult:
             f"{same}, but {fact.other_times} have a different time; the bot reloads its mount once "
             "for each file that is downloaded",
         )
-    return fine(facts.LISTING, f"{same}, and the same time: a mount is reloaded for new files only")
+    return fine(facts.LISTING, f"{same}, and the same time; a mount is only reloaded for new files")
 
 
 def _put(fact: facts.PutIfAbsent) -> CheckResult:

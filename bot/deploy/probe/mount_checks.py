@@ -31,7 +31,7 @@ def wait_until(is_ready: Callable[[], bool]) -> None:
     """Wait until another container has made `is_ready()` return True.
 
     Raises:
-        TimeoutError: It did not become true in time.
+        TimeoutError: It did not return True in time.
     """
     deadline = time.monotonic() + _WAIT_SECONDS
     while not is_ready():

@@ -37,8 +37,8 @@ async def save_attachment(attachment: discord.Attachment, target: Path) -> None:
         await _persist(attachment, save)
     except OSError as error:
         raise RequestError(
-            f"The bot cannot keep {attachment.filename}: {error.strerror or error}.",
-            "Ask its operator to free some disk space, then upload it again.",
+            f"The bot cannot store {attachment.filename}: {error.strerror or error}.",
+            "Ask the bot's operator to free some disk space, then upload the file again.",
         ) from error
 
 

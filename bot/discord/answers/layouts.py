@@ -14,9 +14,9 @@ from bot.messages.markdown import cut
 from bot.messages.panel import Panel
 from bot.messages.runs.chart import Chart
 
-_ROW = 5  # buttons in a row
+_ROW = 5  # the most buttons per row
 _CHART = "loss.png"
-_LONGEST_ALT = 1024  # characters of a picture's description
+_LONGEST_ALT = 1024  # Discord's limit for a picture's description, in characters
 
 
 def to_layout(

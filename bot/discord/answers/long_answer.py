@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class LongAnswer:
-    """A deferred answer: shows progress first, then the card."""
+    """A deferred answer, which shows progress until the card is ready."""
 
     def __init__(self, interaction: Interaction, progress_seconds: float = 5.0) -> None:
         self._interaction = interaction
@@ -76,7 +76,7 @@ class LongAnswer:
             self._is_shown = True
 
     async def _stop(self) -> None:
-        """Stop showing progress. Wait for a running edit, which could overwrite the answer."""
+        """Stop showing progress, and wait for a running edit: it could overwrite the answer."""
         self._is_done.set()
         if self._showing is not None:
             await self._showing

@@ -1,7 +1,7 @@
 """Sends answers to interactions again when the connection was lost, or Discord was unavailable.
 
-discord.py itself repeats a request only after certain HTTP statuses, not including 503, or after a
-connection reset whose error number is that of macOS or Windows.
+discord.py itself repeats a request only after certain HTTP statuses, which do not include 503, and
+after connection resets with the error numbers of macOS and Windows, but not that of Linux.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _LOST = (aiohttp.ClientConnectionError, ConnectionError)
 
 
 class PersistentAdapter(AsyncWebhookAdapter):
-    """Repeats requests that are safe to make twice. A new message is never sent twice."""
+    """Repeats failed requests, except those that could then send a message twice."""
 
     async def request(self, route: Route, session: aiohttp.ClientSession, **options: Any) -> Any:
         is_callback = route.path.endswith(_CALLBACK)

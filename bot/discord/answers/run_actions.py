@@ -62,7 +62,7 @@ async def try_again(interaction: Interaction, service: Service, show: ShowRun, r
     spec = await service.try_again(person_of(interaction), run, requester_of(interaction))
     view = await in_thread(service.installation.runs.view, guild_of(interaction), run)
     if view.run.suggestion is None:
-        raise ValueError(f"{run} was started again without a suggestion")
+        raise ValueError(f"{run} was retried without a suggested change")
     await answer(interaction, retried_card(spec, view.run.suggestion, run), ephemeral=True)
     await show(guild_of(interaction), spec.name)
 

@@ -51,7 +51,7 @@ class DatasetButton(
 
 
 def dataset_buttons(guild: str, shown: DatasetAnswer) -> discord.ui.View:
-    """Return a button for each action of an answer."""
+    """Return a view with a button for each action of an answer, and an Undo button if needed."""
     view = discord.ui.View(timeout=None)
     for action in shown.actions:
         view.add_item(DatasetButton(action, shown.about, sealed(guild, shown.about)))

@@ -1,4 +1,4 @@
-"""Answers with download links, a menu of all epochs, and a button that revokes the links."""
+"""Messages with download links, a menu of all epochs, and a button that revokes the links."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""The button below `/settings` that opens a dialog for the server's Hugging Face token."""
+"""The button below `/settings`, which opens a dialog for the server's Hugging Face token."""
 
 import re
 from typing import Self
@@ -36,7 +36,7 @@ class HubTokenButton(NamedButton, template=r"hub-token"):
 
 
 class _TokenDialog(Claimed, discord.ui.Modal, title=TOKEN_LABEL):
-    """Takes the token. A command option would not be safe, because Discord shows it to others."""
+    """A dialog for the token. A command option would not be safe: others can see options."""
 
     token: discord.ui.TextInput[Self] = discord.ui.TextInput(
         label="Token with read access; leave empty to remove",

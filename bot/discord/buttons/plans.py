@@ -24,7 +24,7 @@ _LABELS: dict[Action, tuple[str, discord.ButtonStyle]] = {
     "clips": ("Train on clips only", discord.ButtonStyle.secondary),
     "dismiss": ("Dismiss", discord.ButtonStyle.secondary),
 }
-_LARGEST_TEXT = 4000  # characters of one input of a dialog
+_LARGEST_TEXT = 4000  # Discord's limit for a text input, in characters
 
 
 class PlanButton(
@@ -33,8 +33,8 @@ class PlanButton(
 ):
     """Starts, changes or dismisses a plan. The result replaces the plan's message.
 
-    `token` identifies the plan by the request it was made for. `number` counts how often the plan
-    was shown, to detect a button on an outdated message.
+    `token` identifies the request that the plan was made for. `number` counts how often the plan
+    was shown, so that a button on an outdated message is recognized.
     """
 
     is_in_place = True
@@ -82,7 +82,7 @@ class PlanButton(
 
 
 class _SettingsDialog(Claimed, discord.ui.Modal, title="Change the settings"):
-    """Takes settings as TOML. If they are refused, the next dialog opens with the same text."""
+    """A dialog for settings as TOML. If they are refused, the next one shows the same text."""
 
     text: discord.ui.Label[Self] = discord.ui.Label(
         text="Settings (TOML)",
@@ -119,7 +119,7 @@ class _SettingsDialog(Claimed, discord.ui.Modal, title="Change the settings"):
 
 
 async def answer_plan(interaction: Interaction, shown: ShownPlan) -> None:
-    """Answer `/train` with the plan, whether its run has started or needs confirmation."""
+    """Answer `/train` with the plan of a run that has started or needs confirmation."""
     card, view = _message(shown)
     await answer(interaction, card, ephemeral=True, view=view)
 

@@ -70,7 +70,7 @@ async def begin_import(
 
 
 def stop_button(session: str) -> discord.ui.View:
-    """Return the button that ends an import."""
+    """Return a view with the button that stops an import."""
     view = discord.ui.View(timeout=None)
     view.add_item(RevokeButton(session, "Stop"))
     return view
@@ -101,4 +101,6 @@ async def require_chat_size(
     view.add_item(LargerButton(link.session))
     cause = f"{file.filename} is {size(file.size)}; the limit in chat is {size(limit_bytes)}."
     most = size(service.uploads.limits.archive_bytes)
-    raise RefusedWithButtonsError(cause, f"Press the button for a page that takes {most}.", view)
+    raise RefusedWithButtonsError(
+        cause, f"Press the button for a page that takes up to {most}.", view
+    )

@@ -38,7 +38,7 @@ _OLD_EDIT_SECONDS = 2.2
 _EDIT_SECONDS = _SEND_SECONDS = 1.0
 # A card shows how long ago it was updated, so refresh it this often even if nothing has changed.
 _FRESH_SECONDS = 30.0
-# Discord allows 50 requests a second, not counting answers to interactions. This is half of that.
+# Half of the 50 requests a second that Discord allows, not counting answers to interactions.
 _PER_SECOND = 25
 _READS_AT_ONCE = 2
 # Discord archives a thread after an hour of silence at the earliest. If a thread is archived again
@@ -167,7 +167,7 @@ class CardKeeper:
             self._edits.add(update)
 
     async def _pending(self, run: RunKey, *, is_end: bool) -> PendingUpdate:
-        """Return an update for a run's card; its channel is 0 if the run did not start in chat."""
+        """Return an update of a run's card; `channel` is 0 if the run did not start in chat."""
         record = await self._records.of(run)
         if run not in self._channels:
             log = self._service.installation.runtime.log(*run)
@@ -180,7 +180,7 @@ class CardKeeper:
         """Post the run's card if it has none; if the run has ended, announce that once.
 
         Returns:
-            Whether this sent anything.
+            Whether a message was sent.
         """
         async with self._locks.setdefault(update.run, asyncio.Lock()):
             record = await self._records.of(update.run)
@@ -200,7 +200,7 @@ class CardKeeper:
     async def _first_card(self, view: RunView) -> CardRecord:
         """Post and record the run's card.
 
-        If the run has ended and its channel refuses the card for good, record that there is none.
+        If the channel of an ended run refuses the card for good, record that the run has no card.
         """
         spec, is_end, message = view.spec, view.run.status.is_final, None
         try:

@@ -75,12 +75,12 @@ class CardRecords:
             await self._store_newest(key)
 
     async def untold(self) -> list[RunKey]:
-        """Return all runs whose end is not yet shown and announced, including open ones."""
+        """Return all open runs, and ended runs whose end is not yet both shown and announced."""
         names = await in_pool(self._threads, self._store.names, store_keys.UNANNOUNCED)
         return [(keys.guild, keys.name) for keys in map(RunKeys.of_marker, names)]
 
     async def _store_newest(self, key: RunKey) -> None:
-        # Write one version after the other, each with all changes so far, so that none is lost.
+        # Write one version at a time, each with all changes so far, so that no change is lost.
         async with self._locks.setdefault(key, asyncio.Lock()):
             record = self._known[key]
             await in_pool(self._threads, self._write, record)

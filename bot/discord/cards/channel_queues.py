@@ -151,8 +151,7 @@ class ChannelQueues:
             self._pauses.end(update.run, f"run {update.run[1]}: {self._what}")
             if has_asked:
                 self._pauses.end(update.channel, where)
-        if has_asked:
-            # Without a request, the message keeps its place in the queue.
+        if has_asked:  # otherwise, the message keeps its place in the queue
             queue.served_at[update.run] = started_at
             queue.next_at = started_at + self._distance(update)
         if update.is_end and is_done:

@@ -1,4 +1,4 @@
-"""Tells a run's owner, once, that the run has ended: in its channel or, if need be, elsewhere."""
+"""Tells a run's owner once that the run has ended, in its channel or, if need be, elsewhere."""
 
 import hashlib
 import logging
@@ -113,7 +113,7 @@ class EndTeller:
         return run_card(view, now=self._service.installation.runtime.clock())
 
     async def _mentions(self, view: RunView) -> tuple[str, discord.AllowedMentions]:
-        """Return a text that mentions the owner and the team role, and which mentions may ping.
+        """Return a text that mentions the owner and the team role, with its allowed mentions.
 
         If the owner cancelled the run, the team role is not mentioned.
         """
@@ -135,10 +135,11 @@ class EndTeller:
 
 
 def nonce(view: RunView, what: str) -> str:
-    """Return a message's nonce. For some minutes, Discord drops another message with this nonce.
+    """Return a message's nonce.
 
-    This prevents duplicates: a copy of the bot may be killed after sending a message and before
-    recording it, and the next copy then sends the message again.
+    For a few minutes, Discord drops further messages with the same nonce. This prevents
+    duplicates: a copy of the bot may be killed after sending a message and before recording it,
+    and the next copy then sends the message again.
     """
     about = f"{view.spec.guild}/{view.spec.name}/{what}"
     return hashlib.sha256(about.encode()).hexdigest()[:25]  # the longest nonce that Discord accepts

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class NoticeTeller:
-    """Posts each notice once. The store holds the notices that were not yet posted."""
+    """Posts each notice once. The store holds the notices that have not been posted yet."""
 
     def __init__(self, client: discord.Client, store: Store) -> None:
         self._client, self._store = client, store

@@ -28,7 +28,7 @@ def is_archived(error: Exception) -> bool:
 
 
 def is_lasting(error: Exception, refused_for: timedelta) -> bool:
-    """Return whether a channel is gone or closed, or has refused the bot for over a day."""
+    """Return whether a channel is gone, archived or locked, or has refused the bot for a day."""
     if is_channel_gone(error) or is_archived(error):
         return True
     return isinstance(error, discord.Forbidden) and refused_for > _LONGEST_REFUSAL

@@ -26,7 +26,7 @@ class UploadTeller:
             channel = self._client.get_channel(channel_id)
             channel = channel or await self._client.fetch_channel(channel_id)
             if not isinstance(channel, discord.abc.Messageable):
-                raise discord.InvalidData(f"{channel_id} takes no messages")
+                raise discord.InvalidData(f"channel {channel_id} does not accept messages")
             await channel.send(
                 f"{'Imported' if session.source else 'Uploaded'} by <@{session.by}>",
                 embed=to_embed(answer.card),

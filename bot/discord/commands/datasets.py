@@ -45,7 +45,7 @@ from training.runs.spec import name_from_file
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
-    """What the commands that take a zip share: dependencies and limits."""
+    """Dependencies and limits shared by the commands that take a zip."""
 
     service: Service
     limit_mib: int

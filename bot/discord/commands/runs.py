@@ -87,7 +87,7 @@ def _add_status(tree: app_commands.CommandTree, service: Service) -> None:
 def _add_for_a_run(
     tree: app_commands.CommandTree, act: _Act, description: str, complete: Complete
 ) -> None:
-    """Add a command that takes the name of a run; the command is named after `act`."""
+    """Add a command named after `act`, which calls `act` with the name of a run."""
 
     @tree.command(name=act.__name__, description=description)
     @app_commands.guild_only()

@@ -21,11 +21,11 @@ _NEEDED = ("View Channels", "Send Messages", "Embed Links")
 def add_settings_command(tree: app_commands.CommandTree, service: Service) -> None:
     """Add `/settings`, which only members with Manage Server see."""
 
-    @tree.command(name="settings", description="Show or change the bot's settings here")
+    @tree.command(name="settings", description="Show or change the bot's settings for this server")
     @app_commands.guild_only()
     @app_commands.default_permissions(manage_guild=True)
     @app_commands.describe(
-        team_role="Role whose members may change what others made",
+        team_role="Role whose members may change other people's datasets, checkpoints and runs",
         fallback_channel="Channel that announces the end of a run if the run's own channel is gone",
         ask_above="In dollars; a run that may cost more needs a confirmation",
         clear="Setting to clear",
@@ -71,7 +71,7 @@ def _role(role: discord.Role | None, clear: Option | None) -> str | None:
         raise _both(TEAM_ROLE)
     if role.is_default():
         raise RequestError(
-            "@everyone cannot be the team: all members could change what others made.",
+            "@everyone cannot be the team role: then all members could change other people's runs.",
             "Choose a role that only the team has.",
         )
     return str(role.id)
@@ -100,7 +100,7 @@ def _limit(usd: float | None, clear: Option | None) -> float:
 
 
 def _both(option: Option) -> RequestError:
-    return RequestError(f"{option} is both given and cleared.", "Leave out one of them.")
+    return RequestError(f"{option} is both set and cleared.", "Do only one of the two.")
 
 
 def _gone(guild: discord.Guild | None, settings: ServerSettings) -> frozenset[str]:

@@ -36,7 +36,7 @@ _TEXTS = {
     "name": "Name of the run; made from dataset and model if you leave it out",
     "expert": "Wan 2.2 only: train both experts, or one",
     "resume_from": "LoRA to start from: a /checkpoint, run-name/high-e20, or high=… low=…",
-    "gpu": "Train on this GPU only, such as H200; leave it out for the model's usual one",
+    "gpu": "Train on this GPU only, such as H200; leave it out for the model's default",
     "settings": "More settings, such as alpha=8 fp8=yes, or per expert: rank=16 high.rank=8",
     **{name: describe(name) for name in (*TRAIN_OPTIONS, *_CONFIG)},
 }
@@ -94,7 +94,7 @@ def _settings(options: Mapping[str, str]) -> dict[str, str]:
     """Return all settings by name: those with their own option, and those in `settings`.
 
     Raises:
-        RequestError: `settings` is not understood, or repeats an option.
+        RequestError: The text of `settings` is invalid, or repeats an option.
     """
     given = {name: options[name] for name in TRAIN_OPTIONS if options.get(name)}
     choice = _expert(options.get("expert"))

@@ -89,7 +89,7 @@ class InteractionClaims:
     async def _note_while_it_lasts(self, interaction: Interaction) -> None:
         """Store a note of the interaction until its task ends, because this copy may be killed.
 
-        Wait until the note is stored, so that it exists before the user sees the command accepted.
+        Wait until the note is stored, so that it exists before the user sees an acknowledgement.
         """
         work = asyncio.current_task()
         if work is None or interaction.type is discord.InteractionType.autocomplete:

@@ -22,7 +22,7 @@ from bot.service.threads import in_thread
 from training.pipeline.leases import heartbeat, ignore_loss
 from training.ports import Claims, Grant, Leases
 
-_LOOK_SECONDS = 2.0  # between checks, while another copy has unfinished commands and may die
+_LOOK_SECONDS = 2.0  # between checks, while another live copy has unfinished commands
 _REST_SECONDS = 300.0
 _COMMAND = discord.InteractionType.application_command
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Interruptions:
         try:
             self._grant = await in_thread(self._leases.acquire, name, holder=name)
         except OSError:
-            logger.warning("this copy cannot show that it is alive", exc_info=True)
+            logger.warning("this copy could not acquire its own lease", exc_info=True)
         if self._grant is not None:
             self._life.enter_context(heartbeat(self._leases, self._grant, ignore_loss))
 
@@ -108,7 +108,7 @@ class Interruptions:
         """Tell the users of dead copies that their commands were cut off.
 
         Returns:
-            False if another copy that is alive has unfinished commands.
+            True unless another copy that is alive has unfinished commands.
         """
         is_sure = True
         lives = {self.copy_name: True}

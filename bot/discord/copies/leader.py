@@ -26,11 +26,11 @@ class Timing:
     Attributes:
         poll: Time between a standby's attempts to become active.
         beat: Time between renewals of the lease.
-        trust: How long a copy relies on its lease after renewing it; less than the lease lasts.
-        pause: How long other copies wait so that the active copy can claim an interaction first.
-            Discord waits 3 s in all.
+        trust: How long a copy relies on its lease after renewing it; shorter than the lease.
+        pause: How long other copies wait, so that the active copy can claim an interaction first.
+            Discord waits 3 s for an acknowledgement.
         grace: Time for a copy that shuts down to finish its commands.
-        rest: Time between a failure of the active copy's work and its next attempt.
+        rest: Time that a copy whose work has failed waits before it tries to become active again.
     """
 
     poll: float = 0.5
@@ -42,7 +42,7 @@ class Timing:
 
 
 class Leader:
-    """Tries to become the active copy, and runs `work` while it is."""
+    """Tries to become the active copy, and runs `work` while it is active."""
 
     def __init__(
         self, leases: Leases, work: Callable[[], Coroutine[Any, Any, None]], timing: Timing

@@ -144,7 +144,7 @@ def _description(
             are_many if len(others) > 1 else f"Version {numbers} stays until you remove it."
         )
     if same_as is not None and not is_known:
-        lines.append(f"Same content as **{same_as}**; they share caches.")
+        lines.append(f"Same content as **{same_as}**; both versions use the same caches.")
     if version.trigger is not None:
         lines.append(f"Trigger word: **{escape(version.trigger)}**.")
     if version.media == "original":
@@ -208,7 +208,7 @@ def checked_card(
         ]
     elif stored is None:
         lines = [
-            "Only checked; nothing was stored. To store it as "
+            "The files were only checked; nothing was stored. To store them as "
             f"**{name}**, use the buttons below within {KEPT_HOURS} hours."
         ]
     else:
@@ -265,7 +265,8 @@ def large_table_card(name: str, size_bytes: int) -> Card:
 def _table_card(title: str, name: str, act: str, then: str) -> Card:
     """Return a card that says how to edit and send back the caption table of `name`.
 
-    `act` is what to do with its caption column; `then` is what happens after it is sent.
+    `act` is what the user does with the column *caption*; `then` is what happens once the table
+    is sent.
     """
     return Card(
         title=title,

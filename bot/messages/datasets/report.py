@@ -18,7 +18,7 @@ from training.wording import count
 
 
 def _models(report: Report, spell: Spell) -> Iterator[str]:
-    """Yield what each model would train on in one epoch; nothing if the dataset is unusable."""
+    """Yield lines on what each model would train on in an epoch; none if nothing is usable."""
     if not report.is_usable:
         return
     yield ""
@@ -43,7 +43,7 @@ def _models(report: Report, spell: Spell) -> Iterator[str]:
 
 
 def _single_frames(report: Report, spell: Spell) -> Iterator[str]:
-    """Yield the share of single frames for each I2V model that the dataset suits."""
+    """Yield lines with the share of single frames for each I2V model that the dataset suits."""
     alike: dict[str, list[str]] = {}
     for name, found in predicted_single_frames(report).items():
         alike.setdefault(single_frames_share(found), []).append(name)

@@ -32,7 +32,7 @@ def waiting_card(name: str, report: Report, trigger: str | None) -> Card:
     ways = [
         f"**Caption table**: get a spreadsheet, write the captions into it and send it with "
         f"`/dataset captions name:{name} file:`",
-        "**Trigger word only**: train these samples on the trigger word alone; "
+        "**Trigger word only**: use the trigger word as the whole caption of these samples; "
         "the button first explains the effect",
     ]
     if missing < total:
@@ -76,8 +76,8 @@ def trigger_only_card(name: str, trigger: str | None, missing: int) -> Card:
     """Return a card that explains what a LoRA learns from the trigger word alone."""
     teaches = (
         "Without a description, the LoRA cannot tell the subject from the rest: the clothes, place "
-        "and light in these pictures come back whenever the trigger word is used. That suits one "
-        "person or object shown in many different settings, and little else."
+        "and light in these files come back whenever the trigger word is used. That works "
+        "only for one person or object shown in many different settings."
     )
     if trigger is None:
         ask = (

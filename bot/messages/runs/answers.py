@@ -52,7 +52,7 @@ def _unread(page: RunPage) -> str:
     older = count(page.unread, "older run")
     if page.obstacle is None:
         return f"Still reading {older}. "
-    return f"{older} cannot be listed: the bot cannot write its index ({page.obstacle}). "
+    return f"{older} cannot be listed: the bot cannot write the index of runs ({page.obstacle}). "
 
 
 def live_runs_card(summaries: Sequence[RunSummary], *, now: datetime) -> Card:

@@ -27,7 +27,8 @@ _COLOURS: dict[ExpertName, tuple[int, int, int]] = {
     "high": (240, 178, 50),
     "low": (86, 180, 233),
 }
-# Gap between dashes in pixels; 0 means solid. Colour alone must not tell the experts apart.
+# Gap between dashes in pixels; 0 means solid. Dashes tell the experts apart for people who cannot
+# see the colours.
 _DASH = {"main": 0, "high": 0, "low": 16}
 Point = tuple[float, float]
 

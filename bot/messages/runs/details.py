@@ -1,4 +1,4 @@
-"""The details of a run: its settings, and what it was made from."""
+"""The details of a run: its settings, and the dataset, model, runs and LoRAs it started from."""
 
 from dataclasses import replace
 

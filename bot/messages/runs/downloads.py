@@ -19,7 +19,7 @@ from training.vocabulary import ExpertName
 from training.wording import count
 
 _README_WIDTH = 92
-MOST_EPOCHS = 100  # what fits into one message: four menus with 25 choices each
+MOST_EPOCHS = 100  # as many as fit into one message: four menus with 25 choices each
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class EpochLinks:
 def download_card(
     view: RunView, epochs: Sequence[EpochLinks], newest: EpochLinks, archive: str
 ) -> Card:
-    """Return a card that links to a zip of everything (`archive`) and to the newest files."""
+    """Return a card with links to a zip of all checkpoints (`archive`) and to the newest ones."""
     total = sum(one.size_bytes for one in epochs)
     lines = [
         f"**[Everything in one zip]({archive})** ({size(total)})",
@@ -82,7 +82,7 @@ def epoch_card(run: str, chosen: EpochLinks) -> Card:
 
 
 def links_revoked(run: str) -> str:
-    return f"All links to {run} made so far no longer work."
+    return f"The links made so far to {run} no longer work."
 
 
 def revoked_links_card(run: str) -> Card:

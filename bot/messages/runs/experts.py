@@ -24,12 +24,12 @@ _SHOWN_EPOCHS = 12
 _TROUBLES: Mapping[Trouble, str] = {
     "loss_not_finite": "The loss was NaN or infinite at least once. If that continues, training "
     "stops by itself; a lower learning-rate may help.",
-    "loss_diverged": "The loss diverged: in one epoch it was over three times that of an earlier "
-    "one. Use a checkpoint from before then, or train again with a lower learning-rate.",
+    "loss_diverged": "The loss diverged: in one epoch it was over three times as high as in an "
+    "earlier one. Use a checkpoint from before then, or train again with a lower learning-rate.",
     "learning_rate_zero": "The learning rate reached 0 early, so the LoRA no longer learns. "
     "Choose another scheduler or a higher min-lr-ratio.",
     "adapter_unchanged": "The LoRA did not change in the first step and will have no effect. "
-    "Cancel, and check the log (`/status`).",
+    "Cancel the run and check its log (`/status`).",
 }
 
 

@@ -99,9 +99,9 @@ def _time_and_cost(plan: RunPlan) -> str:
 
 
 def _prices(plan: RunPlan) -> list[Field]:
-    title = "Price list of this run"
+    title = "Cost on each GPU"
     if plan.spec.engine == "rehearsal":
-        title = "Price list of real training"
+        title = "Cost of real training on each GPU"
     lines = price_lines(plan)
     return [Field(title, join_lines(lines, VALUE_LIMIT))] if lines else []
 

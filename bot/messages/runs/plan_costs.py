@@ -41,7 +41,7 @@ def _may_become(plan: RunPlan, spell: Spell) -> list[str]:
             for one in plan.fallbacks
         ]
         lines.append(
-            f"If no {first.name} is free, it runs on {' or '.join(others)}. "
+            f"If no {first.name} is free, the run uses {' or '.join(others)}. "
             f"With {spell('gpu', first.name)} it waits for {first.with_article}."
         )
     each = "" if len(plan.spec.experts) == 1 else " of each expert"
@@ -101,7 +101,7 @@ def why_asked(reasons: Sequence[ReasonToAsk], limit_usd: float) -> str:
 
 
 def memory_text(plan: RunPlan) -> str:
-    """Say how much GPU memory the most demanding group needs, and how much the GPU has."""
+    """Return how much GPU memory the most demanding group needs, and how much the GPU has."""
     settings = [expert.settings for expert in plan.spec.experts]
     gpu = plan.estimate.gpu
     found = needs(find_model(plan.spec.model), plan.groups, gpu.name, settings)

@@ -82,5 +82,5 @@ def _base_lines(expert: ExpertSpec, model: Model) -> list[str]:
     file = "" if is_usual else f": **{escape(str(lora.weight_file))}**"
     lines = [f"Lightning will be merged at {strength}{file}"]
     if (named := named_expert(lora.file)) not in (None, expert.name):
-        lines.append(f"By its name, this Lightning file is for the {named}-noise expert.")
+        lines.append(f"Judging by its name, this Lightning file is for the {named}-noise expert.")
     return lines

@@ -33,7 +33,7 @@ def preset_text(spec: RunSpec) -> str:
 
 def item_limits(spec: RunSpec) -> str:
     """Return a sentence with the run's limits on training items; "" if there are none."""
-    clips = "clips, without single frames" if spec.items.items == "clips" else ""
+    clips = "clips (no single frames)" if spec.items.items == "clips" else ""
     frames = f"{spec.items.max_frames} frames per training clip" if spec.items.max_frames else ""
     limits = [limit for limit in (clips, frames, spec.items.resolution) if limit]
     return f"Limited to {' and '.join(limits)}." if limits else ""

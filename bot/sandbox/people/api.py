@@ -140,7 +140,7 @@ class PersonApi:
         self._people = People(sandbox)
 
     def install(self, app: web.Application) -> None:
-        """Serve the methods below, each under its own name."""
+        """Add a route for each method below; the path ends with the method's name."""
         for read in (self.world, self.commands, self.messages, self.feed, self.interaction):
             app.router.add_get(f"{BASE}/{read.__name__}", _served(read))
         acts = (self.command, self.autocomplete, self.component, self.submit, self.menu)
@@ -152,7 +152,7 @@ class PersonApi:
         return self._people.place(form.text("user"), form.text("channel"))
 
     def world(self, form: Form) -> Json:
-        """Return all users, and the guilds, channels and threads the user can see."""
+        """Return all users, and the guilds, channels and threads that one user can see."""
         users = [user_payload(user) for user in self._world.users.values()]
         people = [str(user["id"]) for user in users if not user["bot"]]
         asked = str(form.fields.get("user"))

@@ -20,7 +20,7 @@ _MOST_CHARACTERS = 6000
 
 
 def find_command(commands: list[Json], name: str) -> tuple[Json, list[Json]]:
-    """Return the command called `name`, e.g. "dataset add", and the path to its sub-command."""
+    """Return the command in `name` (such as "dataset add"), and its sub-commands in order."""
     first, *rest = name.split()
     found = [c for c in commands if c["type"] == kinds.CHAT_INPUT and c["name"] == first]
     if not found:
@@ -56,7 +56,7 @@ def nested(path: list[Json], values: list[Json]) -> list[Json]:
 def refuse_large(*uploads: FilePart) -> None:
     """Raise RequestError for a file over 10 MiB."""
     if any(upload.is_too_large for upload in uploads):
-        raise RequestError("Your files are too powerful.", "A file may have at most 10 MiB.")
+        raise RequestError("Your files are too powerful.", "Choose a file of at most 10 MiB.")
 
 
 def _typed(spec: Json, value: Any) -> Any:
@@ -114,7 +114,7 @@ class Resolved:
     def read_options(
         self, specs: list[Json], given: Mapping[str, Any], uploads: Mapping[str, FilePart]
     ) -> list[Json]:
-        """Return the API options; raises RequestError if a client would refuse to send them."""
+        """Return the API options; raise RequestError if a client would refuse to send them."""
         known = {spec["name"] for spec in specs}
         if strange := [name for name in (*given, *uploads) if name not in known]:
             raise RequestError(
@@ -158,7 +158,7 @@ class Resolved:
         return value
 
     def add(self, kind: int, thing_id: str) -> None:
-        """Add the object behind an option's id; raises NotFoundError if it does not exist."""
+        """Add the object behind an option's id; raise NotFoundError if it does not exist."""
         try:
             self._add(kind, thing_id)
         except ApiError as error:
@@ -206,7 +206,7 @@ class Resolved:
     def fill(
         self, modal: Json, values: Mapping[str, Any], uploads: Mapping[str, list[FilePart]]
     ) -> list[Json]:
-        """Return the submitted components; raises RequestError if a client would not send them."""
+        """Return the submitted components; raise RequestError if a client would not send them."""
         known = {component["custom_id"] for component in parts.inputs_of(modal)}
         if strange := [name for name in (*values, *uploads) if name not in known]:
             raise RequestError(

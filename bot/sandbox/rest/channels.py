@@ -206,7 +206,7 @@ class ThreadRoutes(Handlers):
         return thread_payload(thread)
 
     def delete(self, call: RestCall) -> Json:
-        """Delete a channel or thread; a direct message is only closed."""
+        """Delete a channel or thread; a direct-message channel is kept, as on Discord."""
         channel = self.channel(call)
         shown = channel_payload(self.world, channel)
         if channel["type"] == DM:

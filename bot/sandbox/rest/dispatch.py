@@ -58,7 +58,7 @@ class Route:
 
 
 class Handlers:
-    """Base class of the handlers of a group of routes; its attributes are the sandbox's parts."""
+    """Base class for the handlers of a group of routes; gives them the parts of the sandbox."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
@@ -67,7 +67,7 @@ class Handlers:
         self.bot_id = str(self.world.bot["id"])
 
     def channel(self, call: RestCall, *needed: int) -> Json:
-        """Return the channel in the path; raises the API's errors if the bot lacks a permission."""
+        """Return the channel in the path; raise the API's errors if the bot lacks a permission."""
         channel = self.world.channel(call.path["channel_id"])
         self.world.require(self.bot_id, channel, *needed)
         return channel

@@ -26,7 +26,7 @@ class Commands:
         self._created: dict[str | None, list[float]] = {}
 
     def of(self, guild_id: str | None) -> list[Json]:
-        """Return the commands of a guild, or the global ones for None."""
+        """Return the commands of a guild, or the global commands if `guild_id` is None."""
         return [c for c in self._all.values() if c.get("guild_id") == guild_id]
 
     def usable_in(self, guild_id: str | None) -> list[Json]:
@@ -38,7 +38,7 @@ class Commands:
         return everywhere + (self.of(guild_id) if guild_id else [])
 
     def get(self, guild_id: str | None, command_id: str) -> Json:
-        """Return one command; raises the API's 404 if it does not exist."""
+        """Return one command; raise the API's 404 if it does not exist."""
         command = self._all.get(command_id)
         if command is None or command.get("guild_id") != guild_id:
             raise unknown("application command")
@@ -145,7 +145,7 @@ def _check_set(bodies: list[Json]) -> None:
 
 
 def check_command(body: Json, path: str) -> None:
-    """Raise error 50035 for rules that the OpenAPI schema does not express."""
+    """Raise error 50035 if a command breaks a rule that the OpenAPI schema does not express."""
     if (body.get("type") or CHAT_INPUT) != CHAT_INPUT:
         if body.get("options") or body.get("description"):
             text = "Context menu commands cannot have a description or options"

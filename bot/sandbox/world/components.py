@@ -66,7 +66,7 @@ _ITEM_DEFAULTS: Json = {"description": None, "spoiler": False}
 
 
 def check_components(components: list[Json], *, is_v2: bool) -> None:
-    """Raise error 50035 for rules that the OpenAPI schema does not express."""
+    """Raise error 50035 for components that break a rule missing from the OpenAPI schema."""
     if not is_v2:
         if len(components) > _MAX_ROWS:
             raise invalid(

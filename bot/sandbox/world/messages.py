@@ -190,14 +190,14 @@ class Messages:
         self._changes.publish("message_delete", message)
 
     def get(self, channel_id: str, message_id: str) -> Json:
-        """Return a non-ephemeral message of a channel; raises the API's 404 if there is none."""
+        """Return a non-ephemeral message of a channel; raise the API's 404 if there is none."""
         found = self.find(message_id)
         if found["channel_id"] != channel_id or found["ephemeral_for"]:
             raise unknown("Message")
         return found
 
     def find(self, message_id: str) -> Json:
-        """Return any message, even an ephemeral one; raises the API's 404 if there is none."""
+        """Return any message, even an ephemeral one; raise the API's 404 if there is none."""
         return known("Message", self._all.get(message_id))
 
     def listed(self, channel_id: str) -> list[Json]:
@@ -205,7 +205,7 @@ class Messages:
         return [m for m in self.seen_by(None, {channel_id}) if not m["ephemeral_for"]]
 
     def seen_by(self, user_id: str | None, channel_ids: set[str]) -> list[Json]:
-        """Return what a user sees in these channels, oldest first; for None, what all see."""
+        """Return the messages in these channels that a user (None: everyone) sees, oldest first."""
         return [
             message
             for message in self._all.values()

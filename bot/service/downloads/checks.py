@@ -46,7 +46,7 @@ class Checks:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     def begin(self, reader: FileReader, check: Callable[[], None]) -> "asyncio.Task[None]":
-        """Start `check`, which raises if it finds damage, or return the file's running check."""
+        """Return a task that runs `check`, which raises on damage, or the file's running check."""
         running = self._running.get(reader.state)
         if running is None:
             running = asyncio.create_task(self._run(check), name="check of a download")

@@ -110,7 +110,7 @@ class Downloads:
         run, revoked = known
         if target.revocations != revoked:
             raise LinkRevokedError(
-                f"The links to {target.run} that were made before have been revoked.",
-                "Use /download in Discord to get new ones.",
+                f"This link to {target.run} has been revoked.",
+                "Use /download in Discord to get a new one.",
             )
         return run

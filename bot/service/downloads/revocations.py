@@ -40,5 +40,5 @@ class Revocations:
         try:
             number = self.count(guild, run) + 1
         except RequestError:
-            number = int(time.time())  # higher than any number of revocations so far
+            number = int(time.time())  # the time is higher than any count so far
         self._store.write(RunKeys(guild, run).links, json.dumps({"revoked": number}).encode())

@@ -52,7 +52,7 @@ def is_public(address: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class WebRules:
-    """Which addresses may be requested; tests also allow this machine."""
+    """Which addresses may be requested; tests also allow those of this machine."""
 
     schemes: tuple[str, ...] = ("https",)
     is_allowed: Callable[[str], bool] = is_public
@@ -122,7 +122,7 @@ class PublicWeb:
                 if len(body) > _MOST_JSON_BYTES:
                     raise AddressRefusedError(
                         f"The list of files on {answer.url.host} is too long.",
-                        "Zip the files and give the link of the zip.",
+                        "Zip the files and give a link to the zip.",
                     )
             following = str(answer.links["next"]["url"]) if "next" in answer.links else None
         try:
@@ -208,5 +208,6 @@ def _private(url: URL) -> AddressRefusedError:
 
 def _lost(url: URL, error: Exception) -> ConnectionLostError:
     return ConnectionLostError(
-        f"{url.host} cannot be reached ({type(error).__name__}).", "Check the link, or try later."
+        f"{url.host} cannot be reached ({type(error).__name__}).",
+        "Check the link, or try again later.",
     )

@@ -83,7 +83,7 @@ class Sources:
         return {hdrs.AUTHORIZATION: f"Bearer {token}"} if token else {}
 
     def direct(self, link: str) -> str:
-        """Return a file's own address if the link leads to a page about it, or else the link."""
+        """Return the address of the file if the link leads to a file's page, or else the link."""
         url = self._parsed(link)
         services = self._services
         if url.host in services.drive_pages:
@@ -127,7 +127,7 @@ class Sources:
             entries, page = await self._web.json(page, headers)
             files += [_hub_file(root, one) for one in _entries(entries) if _is_data(one)]
         if not files:
-            raise AddressRefusedError(f"{repo} has no files at this place.", "Check the link.")
+            raise AddressRefusedError(f"{repo} has no files at this path.", "Check the link.")
         return tuple(files)
 
     async def _one(self, address: str, headers: Headers) -> RemoteFile:

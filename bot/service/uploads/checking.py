@@ -1,4 +1,4 @@
-"""Stores the files of a finished upload as a dataset version or as a LoRA to start from."""
+"""Stores the files of a finished upload as a dataset version or as a LoRA file."""
 
 import logging
 import shutil

@@ -205,29 +205,28 @@ class UploadService:
     async def bind(self, token: str, proof: str) -> tuple[UploadSession, str]:
         """Open a link in a browser; return its session and a cookie value for this browser.
 
-        Only the browser that opens a link first can use it.
+        Only the browser that uses its cookie first can use the link. A browser that never received
+        the answer, because its connection broke or the page was reloaded, can therefore ask again.
 
         Args:
             token: The token in the link.
             proof: The cookie value that the browser sent; empty if it sent none.
 
         Raises:
-            UploadBoundError: Another browser has opened the link.
+            UploadBoundError: Another browser has used the link.
             TrainingError: The link is forged or has ended.
         """
         guild, session_id = self._signer.read_upload(token)
         session, state = await in_thread(self._sessions.find, guild, session_id)
-        if not self._signer.is_browser_proof(guild, session_id, proof):
-            if state.is_bound:
-                raise _bound()
-            await in_thread(self._sessions.update, session, is_bound=True)
+        if state.is_bound and not self._signer.is_browser_proof(guild, session_id, proof):
+            raise _bound()
         return session, self._signer.browser_proof(guild, session_id)
 
     async def open(self, token: str, proof: str, session_id: str) -> OpenUpload:
-        """Return the session of a link that this browser was the first to open.
+        """Return the session of a link that this browser was the first to use.
 
         Raises:
-            UploadBoundError: Another browser opened the link first, or `token` is for another
+            UploadBoundError: This browser has no cookie for the link, or `token` is for another
                 session.
             TrainingError: The link is forged or has ended.
         """
@@ -235,7 +234,10 @@ class UploadService:
         if own_id != session_id or not self._signer.is_browser_proof(guild, own_id, proof):
             raise _bound()
 
-        return await in_thread(self._find, guild, session_id)
+        found = await in_thread(self._find, guild, session_id)
+        if not found.state.is_bound:
+            await in_thread(self._sessions.update, found.session, is_bound=True)
+        return found
 
     async def own(self, session: UploadSession) -> OpenUpload:
         """Return a session for the bot's own use, without a link.
@@ -343,7 +345,7 @@ class UploadService:
             self._rights.require_owner, person, session.by, what="This link", act="revoke"
         )
         if state.status == "complete":
-            raise RequestError("Its files are being checked.", "Wait for the result.")
+            raise RequestError("The files are being checked.", "Wait for the result.")
         return session
 
     async def act(self, upload: OpenUpload, action: DatasetAction, about: str) -> DatasetAnswer:
@@ -502,7 +504,7 @@ async def _announce_nowhere(_session: UploadSession, _answer: DatasetAnswer) -> 
 
 
 def _is_about(session: UploadSession, state: UploadState, about: str) -> bool:
-    """Return whether the thing that a button acts on belongs to this upload.
+    """Return whether the target of a button belongs to this upload.
 
     `about` is the token of an upload or the name of a dataset or version.
     """

@@ -16,7 +16,7 @@ from training.registry.uploads.files import FileFacts
 
 VERSION = "1.0.0"
 EXTENSIONS = "creation,expiration,termination"
-LINK_HEADER = "Upload-Link"  # our own: the token of the link
+LINK_HEADER = "Upload-Link"  # not part of tus: carries the link's token
 CONTENT_TYPE = "application/offset+octet-stream"
 _MOST_METADATA = 8_000  # characters
 _MOST_BYTES = 1 << 50
@@ -53,7 +53,7 @@ def number(request: web.Request, header: str) -> int:
 
 
 def facts(request: web.Request) -> FileFacts:
-    """Return what a creation request says about its file."""
+    """Return the path, size and modification time that a creation request gives."""
     metadata = _metadata(request.headers.get("Upload-Metadata", ""))
     modified = metadata.get("modified", "0")
     return FileFacts(
@@ -64,7 +64,7 @@ def facts(request: web.Request) -> FileFacts:
 
 
 def require_body(request: web.Request) -> None:
-    """Raise `TusError` unless the body is a plain piece of a file."""
+    """Raise `TusError` unless the body is an uncompressed piece of a file."""
     if request.content_type != CONTENT_TYPE:
         raise TusError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The content type must be {CONTENT_TYPE}."

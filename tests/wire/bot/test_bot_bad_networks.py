@@ -113,7 +113,7 @@ async def test_an_answer_that_was_lost_says_so_in_plain_words(
 
     text = await ada.refused("runs")
 
-    assert "A connection was lost" in text
+    assert "The bot lost a connection" in text
     assert "Something went wrong" not in text
 
 

@@ -128,5 +128,5 @@ async def test_the_plan_of_an_i2v_run_can_leave_out_single_frames(ada: Chat, arc
     assert list(asked.buttons) == ["Start", "Change", "Train on clips only", "Dismiss"]
     clips = await press(ada, asked, "Train on clips only")
 
-    assert "**Limited to clips, without single frames.**" in clips.text
+    assert "**Limited to clips (no single frames).**" in clips.text
     assert list(clips.buttons) == ["Start", "Change", "Dismiss"]

@@ -115,9 +115,9 @@ async def test_a_choice_that_cannot_work_is_refused_and_changes_nothing(
     after = await ada.ask("settings")
 
     assert "@everyone cannot be the team" in refused[0]
-    assert "team-role is both given and cleared" in refused[1]
+    assert "team-role is both set and cleared" in refused[1]
     assert "it lacks Send Messages" in refused[2]
-    assert "ask-above is both given and cleared" in refused[3]
+    assert "ask-above is both set and cleared" in refused[3]
     assert f"<#{channel['id']}>" in before.text
     assert "The role was deleted" in after.text
     kept = SettingsStore(local.runtime).read(studio["id"])

@@ -117,8 +117,8 @@ async def test_files_in_another_layout_join_a_dataset_only_with_ignore_layout(
     joined = await asyncio.to_thread(away, hosted, *line, "--ignore-layout")
 
     assert (refused_here.code, refused.code) == (1, 1)
-    assert "add --ignore-layout" in refused.err
-    assert "add --ignore-layout" in refused_here.err
+    assert "--ignore-layout" in refused.err
+    assert "--ignore-layout" in refused_here.err
     assert joined_here.code == 0, joined_here.err
     assert (joined.code, joined.out) == (0, joined_here.out), joined.err
     assert "joined@2" in joined.out

@@ -127,6 +127,7 @@ def test_a_killed_caching_goes_on_from_the_files_that_it_had_finished(
     with kill_after(installation.loopback, "VolumePutFiles", of="cache") as killed:
         run = installation.start("wan21-i2v-480p", held="caching", epochs="1", env=often)
         installation.loopback.wait_for(lambda: killed)
+        installation.settle()  # so that the tick finds the call's end
     installation.hurry()
     kept = latents(installation)
     installation.tick()

@@ -62,12 +62,11 @@ async def test_a_button_ends_every_link_and_the_next_download_gives_new_ones(
     archive, checkpoint = await fetched(new)
 
     assert told.ephemeral
-    assert f"All links to {run} made so far no longer work." in told.text
+    assert f"The links made so far to {run} no longer work." in told.text
     assert "/download" in told.text
     assert {answer.status_code for answer in refused} == {410}
     assert {answer.text for answer in refused} == {
-        f"The links to {run} that were made before have been revoked.\n"
-        "Use /download in Discord to get new ones.\n"
+        f"This link to {run} has been revoked.\nUse /download in Discord to get a new one.\n"
     }
     assert (archive.status_code, checkpoint.content) == (200, CONTENT)
 
@@ -94,7 +93,7 @@ async def test_the_operator_ends_links_from_a_terminal(ada: Chat, site: Site, ru
     new = await fetched(links(await ada.ask("download", run_name=run)))
 
     assert (done.code, done.err) == (0, "")
-    assert done.out == f"All links to {run} made so far no longer work.\n"
+    assert done.out == f"The links made so far to {run} no longer work.\n"
     assert [answer.status_code for answer in new] == [200] * 2
 
 

@@ -134,6 +134,22 @@ async def test_a_zip_is_looked_at_before_it_is_sent(ada: Chat, tmp_path: Path) -
         await expect(page.get_by_role("button", name="Check and store")).to_be_enabled()
 
 
+async def test_a_file_dropped_before_the_page_has_opened_is_sent(ada: Chat, archive: Path) -> None:
+    may_open = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await may_open.wait()
+        await route.continue_()
+
+    async with open_page(await link(ada)) as page:
+        await page.route(re.compile(r"/uploads/[^/]+$"), hold)  # what the link takes
+        await page.reload()
+        await drop(page, archive)
+        may_open.set()
+
+        await expect(page.get_by_role("article")).to_contain_text("annika@1")
+
+
 async def test_captions_missing_in_a_folder_are_seen_before_it_is_sent(
     ada: Chat, tmp_path: Path
 ) -> None:

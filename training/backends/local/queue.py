@@ -1,8 +1,9 @@
 """The local backend's queue of calls in SQLite: first in, first out, per device.
 
 Every call has a lock file. The worker locks the file, and the process that it then starts inherits
-the lock. So if somebody else can take the lock, the process is gone. The file also records the
-call, so that a queue that replaces a damaged one knows which calls are running.
+the lock. So if another process can take the lock, the call's process has ended. The file also
+describes the call, so that the running calls can be recorded again if a damaged queue has to be
+replaced.
 """
 
 import json
@@ -36,7 +37,8 @@ create table if not exists calls (
     pid integer
 )
 """,
-    # Numbers start at a random value, so that a handle from a replaced queue matches no call.
+    # Call numbers start at a random value, so that no call has the number of one in a replaced
+    # queue.
     """
 insert into sqlite_sequence (name, seq) select 'calls', random() & 281474976710655
     where not exists (select 1 from sqlite_sequence where name = 'calls')
@@ -61,8 +63,8 @@ class LocalBackend:
     The worker runs at most `gpu_slots` GPU calls at once.
 
     Only methods that change the queue write to the disk. Every method raises `OSError` if the queue
-    cannot be used now. A damaged queue is replaced at the next change; until then, reading it finds
-    only calls whose processes are alive.
+    cannot be used now. A damaged queue is replaced at the next change. Until then, `state` finds
+    only calls whose processes are alive, and `gpu_line` counts none.
     """
 
     def __init__(
@@ -83,8 +85,8 @@ class LocalBackend:
     def submit(self, call: Call, *, since: datetime | None = None) -> str:  # noqa: ARG002
         """Add a call to the end of the queue.
 
-        `since` is ignored, because this queue never forgets a single call; if it is damaged, all
-        waiting calls lose their places.
+        `since` is ignored: if the queue is damaged, all waiting calls lose their places, never only
+        one of them.
         """
         key = call.key
 
@@ -132,7 +134,7 @@ class LocalBackend:
         return GpuLine(*self._read(look, (0, 0)), self._gpu_slots)
 
     def obstacle(self) -> None:
-        """Return None: nothing keeps this machine from starting calls, except a lack of slots."""
+        """Return None: only a lack of free slots can keep this machine from starting calls."""
 
     def cancel(self, name: str) -> None:
         def dequeue(database: sqlite3.Connection) -> sqlite3.Row | None:
@@ -194,7 +196,7 @@ class LocalBackend:
         self.lock_file(number).unlink(missing_ok=True)
 
     def check(self) -> None:
-        """Replace the queue if any part of it is damaged, and add running calls missing from it.
+        """Replace the queue if it is damaged, and add the running calls that it lacks.
 
         Delete the lock files of calls that have ended.
         """
@@ -236,8 +238,8 @@ class LocalBackend:
     def _start_anew(self, damaged: DamagedDatabaseError) -> None:
         """Replace a damaged queue with one that has only the running calls.
 
-        Do nothing if another process has replaced it already. Calls that were waiting count as
-        gone, so `advance` submits them again.
+        Do nothing if another process has replaced it already. Waiting calls are lost, and `advance`
+        submits them again.
         """
         # Only one process at a time may replace the queue.
         with open_alone(self._folder / "queue.lock"):
@@ -253,7 +255,7 @@ class LocalBackend:
             self._database.write(lambda database: database.executemany(_INSERT_RUNNING, alive))
 
     def _alive(self) -> Generator[dict[str, object]]:
-        """Yield every call whose process is alive, as its lock file records it."""
+        """Yield the columns of each call whose process is alive, read from its lock file."""
         for path in self._folder.glob("call-*.lock"):
             number = path.stem.removeprefix("call-")
             if number.isdecimal() and self.is_alive(int(number)):
@@ -271,10 +273,10 @@ class LocalBackend:
             path.unlink(missing_ok=True)
 
     def _queued_call(self, row: sqlite3.Row) -> QueuedCall:
-        """Return the call in a row.
+        """Return the call that a row describes.
 
         Raises:
-            DamagedDatabaseError: The row's name does not fit its other columns.
+            DamagedDatabaseError: The row's name does not match its other columns.
         """
         if row["stage"] in get_args(StageName) and row["expert"] in (None, *get_args(ExpertName)):
             call = Call(

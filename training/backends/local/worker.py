@@ -1,4 +1,4 @@
-"""The worker service: it runs queued calls, as many at once as each device has slots."""
+"""The worker service: it runs queued calls, as many at once as a device has slots."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ TROUBLE_SECONDS = 2.0
 
 @dataclass(slots=True)
 class Worker:
-    """Works through the queue of one machine until it has been idle for a while.
+    """Runs the queued calls of one machine, and ends after it has been idle for a while.
 
     If a worker is killed, its stages keep running, and the next worker takes them over.
     """
@@ -62,7 +62,7 @@ class Worker:
             time.sleep(POLL_SECONDS)
 
     def _work(self) -> bool:
-        """Start the calls that fit and advance runs; return whether any work is left."""
+        """Start calls while slots are free, and advance runs; return whether any work is left."""
         self._reap()
         self._start_what_fits()
         now = time.monotonic()

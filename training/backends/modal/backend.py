@@ -36,7 +36,8 @@ GPU_LIMIT = 4
 # A stage notices a stop request within 2 s, and abandons its work 22 s later.
 STOP_SECONDS = 24.0
 _PUMP = "pump"
-# What `FunctionCall.get` raises if a function has ended without returning or raising anything.
+# The errors that `FunctionCall.get` raises for a function that ended without a result or an
+# exception.
 _ENDS = (
     modal.exception.DeserializationError,
     modal.exception.ExecutionError,
@@ -47,7 +48,7 @@ _ENDS = (
 
 
 class ModalBackend:
-    """Starts an app's deployed functions; each calls `CallRecords.register` before it does work.
+    """Starts an app's deployed functions, each of which first calls `CallRecords.register`.
 
     `place` chooses the function and GPU for a call. `gpu_limit` is how many GPU calls may run at
     once. The clocks of all processes that share the records must roughly agree.
@@ -67,7 +68,7 @@ class ModalBackend:
         self._place, self._gpu_limit, self._clock = place, gpu_limit, clock
 
     def submit(self, call: Call, *, since: datetime | None = None) -> str:
-        """Start a CPU call, or queue a GPU call and start queued calls that fit; return the handle.
+        """Start a CPU call, or queue a GPU call and pump the queue; return the handle.
 
         The records forget a call that has waited for over 7 days. The caller then submits it again
         with its old `since`, so that it gets its old place in the queue.
@@ -101,7 +102,10 @@ class ModalBackend:
         return CallState(CallStatus.GONE if call_id is None else _status(call_id))
 
     def gpu_line(self) -> GpuLine:
-        """Count running and waiting calls; ended ones may count as running until the next pump."""
+        """Count the running and the waiting GPU calls.
+
+        Until the next pump, a call that has ended may count as running.
+        """
         queue = self._records.queue()
         running = sum(entry.is_started for entry in queue)
         return GpuLine(running, len(queue) - running, self._gpu_limit)
@@ -126,10 +130,10 @@ class ModalBackend:
             _kill(call_id)
 
     def pump(self) -> dict[str, BackendError]:
-        """Start the queued GPU calls that fit; return the errors of those that cannot be started.
+        """Start queued GPU calls up to the limit; return the errors of calls that cannot start.
 
-        Only one process does this at a time. A process that calls it meanwhile returns at once, and
-        the first process goes through the queue again.
+        Only one process does this at a time. If another process calls this method meanwhile, it
+        returns at once, and the first process goes through the queue again.
         """
         failures: dict[str, BackendError] = {}
         if all(entry.is_started for entry in self._records.queue()):
@@ -227,7 +231,7 @@ class ModalBackend:
                 raise BackendError(
                     f"Modal refuses to start {call.key}"
                     f" on {placement.gpu or 'its own hardware'}: {error}",
-                    "Choose another GPU, or fix what Modal reports and deploy again.",
+                    "Choose another GPU, or fix the problem that Modal reports and deploy again.",
                 ) from error
 
     def _queued_state(self, handle: str) -> CallState | None:

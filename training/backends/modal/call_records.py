@@ -2,8 +2,8 @@
 
 `calls` holds three entries per call: the call itself (`call/`), the id of the spawned function that
 works on it (`spawned/`), and the time at which it was asked to stop (`stop/`). Modal deletes an
-entry 7 days after the last access. If the call is still waiting then, `advance` submits it again,
-because the run's folder records it too. `line` is the queue. It holds only the GPU calls that wait
+entry 7 days after its last access. If the call is still waiting then, `advance` submits it again,
+because the run's folder records it, too. `line` is the queue. It holds only the GPU calls that wait
 or run, so that listing them does not read all calls.
 """
 
@@ -18,7 +18,7 @@ from training.backends.modal.dict_port import SharedDict
 from training.ports import Call
 
 logger = logging.getLogger(__name__)
-# Registered in place of a function's id to cancel a call: no function can then register for it.
+# To cancel a call, this is registered in place of a function's id: no function can then register.
 NEVER = "never"
 _WANTED, _OBSTACLE = "pump/wanted", "obstacle"
 
@@ -137,7 +137,7 @@ class CallRecords:
         self._queue.put(entry.name, {"since": entry.since, "is_started": True})
 
     def keep(self, name: str) -> None:
-        """Read a queue entry so that it does not expire; listing the queue might not be enough."""
+        """Read a queue entry so that it does not expire; listing it may not count as an access."""
         self._queue.get(name)
 
     def leave(self, name: str) -> None:

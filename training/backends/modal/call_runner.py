@@ -20,7 +20,7 @@ class CallTimes:
     """Time limits and intervals of a call, in seconds.
 
     Attributes:
-        look: Time between two checks of whether the work is over.
+        look: Time between two checks for the end of the work.
         watch: Time between two checks for a stop request.
         deadline: Time after which the work is asked to save its state for another attempt.
         stop: Longest time from a noticed stop request until the work is abandoned, chosen so that
@@ -59,8 +59,8 @@ def run_call(
     """Do a call's work, unless another function call does it, and return how it ended.
 
     Modal preempts or cancels a function by raising an exception in its main thread. The work runs
-    in another thread, so the exception does not hit it. Instead, this function asks the work to
-    save its state and end. `function_call` is Modal's id of this function call.
+    in another thread, so the exception does not interrupt it. Instead, this function asks the work
+    to save its state and end. `function_call` is Modal's id of this function call.
     """
     if not register.register(call.name, function_call):
         logger.warning("run %s: another function call works on %s", call.run, call.key)
@@ -92,7 +92,7 @@ class _Work:
         self.is_worth_waiting = False
         self._work = work
         self._outcome: StageStatus | BaseException | None = None
-        # A daemon thread does not keep the container alive if the work never ends.
+        # The thread is a daemon, so it does not keep the container alive if the work never ends.
         self._thread = threading.Thread(target=self._do, name=name, daemon=True)
 
     def start(self) -> None:

@@ -17,8 +17,8 @@ class SharedDict(Protocol):
     def put(self, key: str, value: object, *, skip_if_exists: bool = False) -> bool:
         """Store a value; return False if `skip_if_exists` is set and the key exists.
 
-        A call that created the key may return False, too: if Modal's first reply is lost, the
-        client tries again and finds the key that its first request created.
+        It may return False even if this call created the key: if Modal's first reply is lost, the
+        client tries again and finds the key already there.
         """
         ...
 

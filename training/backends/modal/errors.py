@@ -114,7 +114,7 @@ def _pause(state: RetryCallState) -> float:
 
 @contextmanager
 def _as_file_errors(key: str, missing: str) -> Generator[None]:
-    """Turn the errors of Modal's client in the body into `OSError`s about `key`.
+    """Turn errors that Modal's client raises in the body into `OSError`s about `key`.
 
     Raises:
         FileNotFoundError: Nothing is stored there; `missing` is its text.
@@ -164,7 +164,7 @@ def start_delayed(error: BaseException) -> StartDelayedError | None:
 
 @contextmanager
 def as_connection_errors() -> Generator[None]:
-    """Turn every error of Modal's client in the body into a `ConnectionError`."""
+    """Turn every error that Modal's client raises in the body into a `ConnectionError`."""
     try:
         yield
     except ANY_FAILURE as error:
@@ -173,7 +173,7 @@ def as_connection_errors() -> Generator[None]:
 
 @contextmanager
 def as_operator_errors() -> Generator[None]:
-    """Turn errors of Modal's client in the body into errors that tell an operator what to fix.
+    """Turn errors that Modal's client raises in the body into advice for an operator.
 
     Raises:
         RequestError: This machine has no valid token, or the token lacks the permission.

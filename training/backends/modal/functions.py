@@ -47,8 +47,8 @@ def advance_one(
     in time, because this may be the last call that advances the run.
     """
     found = advance(runtime, guild, run, waits=True)
-    # Most stages were asked to stop when the cancellation was requested. The call above has asked
-    # those that were submitted at the same moment. Each then has `STOP_SECONDS` to stop.
+    # Most stages were asked to stop when the cancellation was requested. Those that were submitted
+    # at that moment were asked only by the call above. Each stage has `STOP_SECONDS` to stop.
     asked_at, requested_at = runtime.clock(), found.cancel_requested_at
     pump()
     if requested_at is None:
@@ -90,7 +90,7 @@ def start_due(deployment: Deployment, at: datetime, claim: Callable[[str], bool]
     for name in due(at, claim):
         app = deployment.bot_app if name in BOT_FUNCTIONS else deployment.stages_app
         function = cast(
-            "modal.Function[[], None, None]",  # the library declares no type for it
+            "modal.Function[[], None, None]",  # Modal's client does not declare the type
             modal.Function.from_name(app, name),
         )
         try:

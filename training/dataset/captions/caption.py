@@ -26,7 +26,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """The text of a caption file, and notes on what is wrong with it."""
+    """The text of a caption file, and notes on its faults."""
 
     text: str
     notes: tuple[Note, ...] = ()
@@ -35,7 +35,7 @@ class Caption:
 def read_captions(
     contents: Mapping[str, bytes], limit_bytes: int, trigger: str | None
 ) -> dict[str, Caption]:
-    """Decode all caption files of a dataset together; the keys stay the same.
+    """Decode all caption files of a dataset together; the result has the same keys.
 
     Files larger than `limit_bytes` are not decoded: they become empty captions with a note.
     """

@@ -9,7 +9,7 @@ from itertools import groupby, pairwise
 
 import chardet
 
-# Maps chardet's name of each encoding to its display name. ISO 8859-1 and -9 are missing,
+# Each encoding's name in chardet, and its display name. ISO 8859-1 and -9 are missing,
 # because Windows-1252 and -1254 contain them. The order of the Latin encodings matters for short
 # texts, on which statistics fail: the first that fits is chosen.
 _EAST_ASIAN = {
@@ -67,8 +67,8 @@ _SPOKEN = {
     **dict.fromkeys(("cp1254", "cp857", "mac-turkish"), _TURKEY),
     **dict.fromkeys(("cp1257", "iso8859-13"), _BALTIC),
 }
-# Added to chardet's confidence, so that the most common encodings win where chardet is unsure: its
-# confidence is about 0.1 for short texts with few accents.
+# These numbers are added to chardet's confidence, so that the most common encodings win where
+# chardet is unsure: its confidence is about 0.1 for short texts with few accents.
 _FAVOUR = {"cp1252": 0.1, "cp1250": 0.02, "cp1254": 0.02, "mac-roman": 0.02}
 _IN_WORDS, _BEHIND_WORDS = "’–—…®™©", "²³°"
 _AT_WORDS = "‘“”„‚«»‹›¿¡·°€£¥×"

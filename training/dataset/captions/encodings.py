@@ -56,7 +56,7 @@ def decode(content: bytes) -> Decoded:
 
 
 def decode_all(contents: Mapping[str, bytes]) -> dict[str, Decoded]:
-    """Decode the captions of a dataset together; the keys stay the same."""
+    """Decode the captions of a dataset together; the result has the same keys."""
     found = {key: _unicode(content) for key, content in contents.items()}
     if any(text is not None and text.encoding == UTF16 for text in found.values()):
         # If one caption of a dataset is UTF-16, try UTF-16 also for short captions, which alone
@@ -81,9 +81,9 @@ def decode_all(contents: Mapping[str, bytes]) -> dict[str, Decoded]:
 def _shared(plain: Sequence[bytes], unsure: Sequence[bytes]) -> str | None:
     """Return the legacy encoding that the captions of a dataset share; None if there is none.
 
-    `plain` holds the captions that are certainly not UTF-8. `unsure` adds those that look like
-    UTF-8 with a few damaged bytes. Text in two-byte characters may look like that by chance, but
-    Latin text does not. So only the captions in `plain` decide on a Latin encoding.
+    `plain` holds the captions that are certainly not UTF-8. `unsure` also holds those that look
+    like UTF-8 with a few damaged bytes. East Asian text may look like that by chance, but Latin
+    text does not. So only the captions in `plain` can show that the encoding is a Latin one.
     """
     common = code_page(unsure)
     if common in EAST_ASIAN or (plain and common is not None and common not in LATIN):

@@ -10,7 +10,8 @@ _FAULT = (
     r"not found$|unknown$|none$|null$|request|exceeded|object has no|NoneType)"
 )
 _DOING = r"(?:generat|process|load|open|read|caption|fetch|call|decod|gett|creat|describ|analy[sz]|pars|retriev|encod|comput)"
-# These must match at the start of a text, because a real caption may mention an error later.
+# These patterns must match at the start of a text, because a real caption may mention an error
+# later.
 _MESSAGES = tuple(
     re.compile(f"(?i){pattern}")
     for pattern in (
@@ -49,7 +50,7 @@ _MESSAGES = tuple(
     )
 )
 _PICTURE_FILE = r"[^\n]{1,200}\.(?:png|jpe?g|webp|gif|bmp|avif|heic|mp4|mov|webm|mkv|avi|txt)"
-# Placeholders; one of these must match the whole text.
+# Placeholders: this pattern must match the whole text.
 _NOTHING = re.compile(
     r"(?i)(?:none|null|nil|nan|undefined|n[./]?a\.?|\\N|empty|false|true|object object|"
     r"(?:error|caption error|failed|unknown|unlabell?ed|unanswerable|uncaptioned|placeholder|untitled|todo|fixme|tbd|lorem ipsum.*)|"
@@ -58,12 +59,12 @@ _NOTHING = re.compile(
     rf"https?://\S+|[^\s/\\]+\.(?:png|jpe?g|webp|gif|bmp|avif|heic|mp4|mov|webm|mkv|avi|txt)|"
     rf"(?:[a-z]:\\|\\\\|~?/|\.{{1,2}}/){_PICTURE_FILE})"
 )
-# Placeholders too, but only on their own: after another word they can be a short caption, such as
+# These are placeholders only on their own: after another word, they can be a short caption, such as
 # "ann1ka, photo 3".
 _NUMBERED = re.compile(r"(?i)(?:image|picture|photo|video|clip) ?\d+")
 _WRAPPING = " \t\n\"'\u201c\u201d\u2018\u2019`.!?()[]{}<>*_#$%。！"
-# A short text is an error message if it has only words of these two lists, and either a word of the
-# second list or a phrase that matches `_NOT_DONE`.
+# A short text is an error message if all its words are in these two lists, and if it has a word of
+# the second list or a phrase that matches `_NOT_DONE`.
 _MESSAGE_WORDS = """
 a access account after again an analyze analyzed and any api are at authentication authorization
 available bad be because been billing but by can caption captioning captions check clip code
@@ -100,7 +101,7 @@ _FEWEST_REPEATS, _MOST_IN_LOOP = 6, 2  # at most 2 different words, with at leas
 
 
 def is_failure(text: str) -> bool:
-    """Whether a text is an error message, a placeholder, or one or two words over and over."""
+    """Whether a text is an error message, a placeholder, or only repeats one or two words."""
     return (
         _NOTHING.fullmatch(_once(text).strip(_WRAPPING)) is not None
         or any(pattern.match(_unquoted(text)) for pattern in _MESSAGES)

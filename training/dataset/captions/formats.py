@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-# These must match at the start of a text, because a real caption may mention markup later.
+# These patterns must match at the start of a text, because a real caption may mention markup later.
 _FILES: Mapping[str, re.Pattern[str]] = {
     "RTF": re.compile(r"\{\\rtf"),
     "HTML": re.compile(r"(?i)<!doctype\s+html|<(?:html|meta|script|style|br|hr|img)(?=[\s/>])"),
@@ -19,7 +19,7 @@ _FILES: Mapping[str, re.Pattern[str]] = {
     "a merge conflict": re.compile(r"<<<<<<< "),
     "PDF": re.compile(r"%PDF-\d"),
     "a data address": re.compile(r"data:[\w.+-]+/[\w.+-]+[;,]"),
-    # INI and TOML: `desktop.ini`, Windows shortcuts, a dataset TOML.
+    # INI and TOML files, such as `desktop.ini`, Windows shortcuts and dataset TOMLs.
     "settings": re.compile(r"(?:[#;].*\n|\s)*\[{1,2}[\w. -]+\]{1,2}\s*\n\s*[\w. -]+\s*="),
     "YAML": re.compile(r"---\s*\n[\w-]+:"),
 }
@@ -30,13 +30,13 @@ _HTML_TAGS = {
     *("a", "b", "body", "center", "div", "em", "font", "head", "i", "li", "ol", "p", "pre"),
     *("span", "strong", "table", "u", "ul", "h1", "h2", "h3", "h4", "h5", "h6"),
 }
-# These may match anywhere in a text, because no real caption contains them.
+# These patterns may match anywhere in a text, because no real caption contains such text.
 _ANYWHERE: Mapping[str, re.Pattern[str]] = {
     "HTML": re.compile(
         r"(?i)<br\s*/?>|</?(?:a|img|span|div|p|font)\s+[a-z-]+=|"
         r"&(?:amp|quot|lt|gt|nbsp|apos|#\d{2,6}|#x[0-9a-f]{2,5});"
     ),
-    # AUTOMATIC1111's web UI saves such settings beside its images.
+    # AUTOMATIC1111's web UI saves these settings in text files beside its images.
     "generation settings": re.compile(
         r"(?m)^Negative prompt:|^Steps: \d+, \w|\bSteps: \d+, Sampler: "
     ),

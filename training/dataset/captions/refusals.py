@@ -31,7 +31,7 @@ _OPENING = re.compile(
 _ENGLISH = tuple(
     re.compile(f"(?i){pattern}")
     for pattern in (
-        # After words of regret, any verb makes it a refusal.
+        # After words of regret, any verb makes the text a refusal.
         r"(?:I['’ ]?a?m |we['’ ]?a?re )?(?:so |very |truly |really )?sorry\b[,.!]? *(?:but )?(?:(?:I|we) ?)?(?:can|could|am |are |['’]m |won['’]t|will |do(?:n['’]t| not)|unable|not )",
         r"I (?:do )?apologi[sz]e\b[^.]{0,60}(?:can|could|am |['’]m |won['’]t|will |do(?:n['’]t| not)|unable)",
         rf"[^\n]{{0,80}}?\b(?:I ?|we ){_CANNOT}{_ABOUT}",

@@ -18,12 +18,13 @@ from training.files.sizes import MIB
 from training.wording import listed_sentences
 
 HEADER = ("file", "caption")
-SOURCE = "uploaded as"  # a column only for the user to read, written if files were renamed
-TABLE_LIMIT_BYTES = 96 * MIB  # more than all captions and names of the largest dataset
+SOURCE = "uploaded as"  # title of a column for the user, added if files were renamed
+TABLE_LIMIT_BYTES = 96 * MIB  # more than the captions and names of the largest dataset take
 # In countries that write decimals with a comma, Excel separates cells with semicolons. Delimiters
 # that captions often contain come last.
 DELIMITERS = "\t;|,"
-# The titles may be in any of the first 20 rows, because some programs write the table's name first.
+# The header row may be preceded by up to 20 rows, because some programs write the table's name
+# first.
 _LINES_ABOVE = 20
 # A spreadsheet treats a cell that starts with one of these as a formula, unless an apostrophe
 # stands before it.
@@ -73,7 +74,7 @@ def write_table(report: Report) -> bytes:
 
 
 def read_table(content: bytes, report: Report) -> ReadTable:
-    """Return the captions that were changed; an empty cell is allowed where there was no caption.
+    """Return the changed captions; a cell may be empty if the sample had no caption before.
 
     Raises:
         TableRefusedError: The file is not a table of captions, or some rows are wrong.
@@ -114,7 +115,7 @@ def read_table(content: bytes, report: Report) -> ReadTable:
 
 
 def _ways_to_write(report: Report) -> Mapping[str, str]:
-    """Return the sample names, keyed by each spelling of a path that fits only one sample.
+    """Return the sample names, keyed by every way to write a path that fits only one sample.
 
     For `images/01.png`, these include `01.png` and `01`.
     """
@@ -188,7 +189,7 @@ def _decoded(content: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """The form of a CSV file; `above` is the number of rows above the row of titles."""
+    """The form of a CSV file; `above` is the number of rows above the header row."""
 
     delimiter: str = ","
     quote: str = '"'
@@ -196,7 +197,7 @@ class _Form:
 
 
 def _form(text: str) -> _Form:
-    """Find the delimiter and quote that make one of the first rows a row of titles."""
+    """Find the delimiter and quote that make one of the first rows a header row."""
     start = "\n".join(text.splitlines()[:_LINES_ABOVE])
     for delimiter, quote in product(DELIMITERS, "\"'"):
         form = _Form(delimiter, quote)

@@ -30,7 +30,7 @@ def bucket_of(
 
 
 def enlargement(size: Size, bucket: Size) -> float:
-    """Return the factor by which an image is scaled to fill its bucket; below 1 it shrinks."""
+    """Return the factor by which an image is scaled to fill its bucket; below 1 if it shrinks."""
     return max(bucket[0] / size[0], bucket[1] / size[1])
 
 

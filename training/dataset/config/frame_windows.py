@@ -84,7 +84,7 @@ def _starts(last: int, target: int, extract: Extract) -> list[int]:
         case "slide":
             return list(range(0, last + 1, extract.stride))
         case "uniform" if extract.sample > 1:
-            # Gives the same as `np.linspace(0, last, sample, dtype=int)`, which musubi-tuner calls.
+            # This equals `np.linspace(0, last, sample, dtype=int)`, which musubi-tuner calls.
             step = last / (extract.sample - 1)
             return [*(int(number * step) for number in range(extract.sample - 1)), last]
         case _:

@@ -108,10 +108,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class GroupPlan:
-    """What a run trains on: groups, each with at least one item.
+    """The groups that a run trains on, each with at least one item.
 
     Attributes:
-        left_out: Sentences that tell the user what is left out, and why.
+        left_out: Sentences that tell the user which items or clips are left out, and why.
         remarks: Sentences that tell the user about unusual items.
     """
 
@@ -139,7 +139,7 @@ def tokens(item: Item) -> int:
 
 
 def plan_of(groups: Sequence[Group], samples: Sequence[Sample]) -> GroupPlan:
-    """Return a plan for training these groups on these samples, with notes on what is left out."""
+    """Return the plan that these groups make of the samples, with notes on what is left out."""
     filled = [group.filled(samples) for group in groups]
     left_out = [sentence for group in filled for sentence in _gaps(group, samples)]
     used = tuple(group for group in filled if group.items)

@@ -95,7 +95,7 @@ def _without_single_frames(plan: GroupPlan, report: Report) -> GroupPlan:
 
 
 def image_folders(report: Report) -> list[str]:
-    """Return the folders of images, one for each repeat count; ["images"] if there are none."""
+    """Return the folders that hold images, one per repeat count; ["images"] if there are none."""
     return sorted({image.folder for image in report.images}) or [IMAGES.folder]
 
 

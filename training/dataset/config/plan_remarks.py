@@ -41,7 +41,7 @@ def different_sizes(groups: Sequence[Group]) -> Iterator[str]:
 
 
 def cap_remarks(free: GroupPlan, capped: GroupPlan, max_frames: int) -> Iterator[str]:
-    """Yield sentences about what `max_frames` changes; `free` is the plan without that limit."""
+    """Yield sentences about the effects of `max_frames`; `free` is the plan without that limit."""
     longest = max((item.frames for item in free.items), default=0)
     if max_frames >= longest:
         yield f"max-frames {max_frames} changes nothing: the longest item has {longest} frames."

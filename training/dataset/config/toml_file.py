@@ -31,8 +31,9 @@ def _dataset(group: Group, media: PurePosixPath, caches: PurePosixPath) -> dict[
         if getattr(group, key) != GENERAL[key]:
             entries[key] = getattr(group, key)
     if group.extract is not None:
-        # The training guide omits this key. But without it, the trainer treats every clip as
-        # 16 fps, so it learns slow motion from faster clips. It refuses values that are not floats.
+        # The training guide omits this key. But without it, the trainer treats every clip as 16
+        # fps, so it learns slow motion from faster clips. The trainer refuses values that are not
+        # floats.
         entries["source_fps"] = float(group.source_fps)
         entries.update(_extract(group.extract))
     return entries
@@ -67,8 +68,7 @@ def render_listed_toml(
     return tomli_w.dumps({"general": GENERAL, "datasets": datasets})
 
 
-# Settings that choose the frames and how often they are trained on. They do not change how an item
-# is encoded.
+# These settings choose the frames and their repeats. They do not change how an item is encoded.
 _CHOICES = {
     *("frame_extraction", "target_frames", "frame_stride", "frame_sample", "max_frames"),
     *("batch_size", "num_repeats"),

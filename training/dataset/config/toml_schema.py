@@ -102,7 +102,7 @@ class ImageKeys(_DatasetKeys):
     fp_1f_no_post: _Flag = False
     no_resize_control: _Flag = False
     control_resolution: _Size = [960, 544]
-    # Earlier names of the two keys above, which musubi-tuner still accepts.
+    # musubi-tuner still accepts these earlier names of the two keys above.
     flux_kontext_no_resize_control: _Flag = False
     qwen_image_edit_no_resize_control: _Flag = False
     qwen_image_edit_control_resolution: _Size = [960, 544]

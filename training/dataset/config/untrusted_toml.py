@@ -3,7 +3,7 @@
 import tomllib
 from typing import Any
 
-# Ample for a dataset TOML, which has a dozen keys for each of at most 32 datasets.
+# This is ample for a dataset TOML: it has a dozen keys for each of at most 32 datasets.
 _MOST_KEYS = 1_000
 # For a dotted key of n parts, the parser takes n * n steps. 64 KiB of "a.a.a" would take minutes.
 _MOST_DOTS = 128

@@ -1,4 +1,4 @@
-"""Places the frames of transparent clips on white."""
+"""Places the frames of transparent clips on a white background."""
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -21,7 +21,7 @@ def drops_alpha(stream: VideoStream) -> bool:
 
 
 class Flattener:
-    """Places the frames of one clip on white and converts them to sRGB."""
+    """Places the frames of one clip on a white background and converts them to sRGB."""
 
     def __init__(self, colours: ClipColours) -> None:
         self._opaque = Converter(colours.rgb_filters("rgb24"))
@@ -29,7 +29,7 @@ class Flattener:
         self._layered = Converter(colours.with_srgb_primaries().rgb_filters("rgba"))
 
     def flatten(self, frame: VideoFrame) -> tuple[VideoFrame, int]:
-        """Return the frame on white in 8-bit RGB, and its lowest opacity, from 0 to 255."""
+        """Return the frame on a white background in 8-bit RGB, and its lowest opacity, 0 to 255."""
         pixels = self._opaque.convert(frame).to_ndarray()
         alpha = self._layered.convert(frame).to_ndarray()[..., 3:].astype(np.uint16)
         paper = np.array(PAPER, np.uint16)

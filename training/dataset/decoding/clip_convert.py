@@ -58,7 +58,7 @@ def convert_clip(
     Args:
         source: The unpacked file.
         target: Path of the repaired clip.
-        frames: Number of frames to write, as the probe found; 4N+1.
+        frames: Number of frames to write, as determined by the probe; 4N+1.
         is_copied: Whether to copy the file unchanged, because the probe found nothing to change.
         is_interlaced: Whether the probe found interlaced frames, which are then deinterlaced.
     """
@@ -83,7 +83,7 @@ def _encode(output: OutputContainer, pictures: Iterator[VideoFrame]) -> None:
             stream.width, stream.height = picture.width, picture.height
             _tag(stream)
         picture.pts, picture.time_base = index, Fraction(1, FPS)
-        picture.pict_type = 0  # let the encoder choose key frames, whatever the source's are
+        picture.pict_type = 0  # the encoder chooses the key frames, not the source
         output.mux(stream.encode(picture))
     if stream is not None:
         output.mux(stream.encode(None))
@@ -147,8 +147,8 @@ def _conversion(
 ) -> Callable[[VideoFrame], VideoFrame]:
     if not has_alpha(first):
         return Converter([*shaping, *colours.bt601_filters()]).convert
-    # Place frames on white before scaling. Otherwise the colours of transparent pixels would bleed
-    # into the edges.
+    # Place frames on a white background before scaling. Otherwise the colours of transparent pixels
+    # would bleed into the edges.
     flattener, converter = Flattener(colours), Converter([*shaping, *SRGB.bt601_filters()])
     return lambda frame: converter.convert(flattener.flatten(frame)[0])
 

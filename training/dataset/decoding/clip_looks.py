@@ -26,9 +26,9 @@ from training.dataset.report import Note
 from training.wording import listed
 
 Levels = NDArray[np.float32]
-# Below both limits, a clip counts as still. They are for frames whose short side is 480 pixels.
-# Encoded clips of a still photograph with noise of 10 levels reach 0.15 pixels and 2.2 levels. A
-# photograph that moves by half a pixel reaches 0.48 pixels.
+# Below both limits, a clip counts as still. The limits are for frames whose short side is 480
+# pixels. Encoded clips of a still photograph with noise of 10 levels reach 0.15 pixels and 2.2
+# levels. A photograph that moves by half a pixel reaches 0.48 pixels.
 STILL_PIXELS = 0.25
 STILL_LEVELS = 3.0  # levels of 255; changing light counts as movement too
 MOST = 98  # percentile of the blocks: small movements count, but a few outliers do not
@@ -85,7 +85,7 @@ def _sums(levels: Levels, side: int) -> Levels:
 
 
 COARSE_SIDE = 96  # pixels of the short side; every frame is checked at this size
-KEPT_FRAMES = 8  # most frames to keep for closer checks
+KEPT_FRAMES = 8  # limit on the frames kept for closer checks
 FIRST_STRIDE = 8  # one frame in 8 is kept for these checks; in longer clips, one in 16, 32 ...
 # A clip is cut to 4N+1 frames, so the index of the last frame is a multiple of this.
 FRAMES_OF_GROUP = 4
@@ -138,7 +138,7 @@ class ClipWatch:
             self.ends.append((index, frame))
         if index % self.stride == 0:
             self.kept[index] = _reduced(frame)
-            # Keep one more than needed, because repair may cut off the newest.
+            # Keep one frame more than needed, because repair may cut off the newest one.
             self._thin_out(KEPT_FRAMES + 1)
         self.last = frame
 
@@ -243,7 +243,7 @@ def _cuts(changes: list[tuple[float, float]], empty: list[bool]) -> list[int]:
     """Return the indices of the frames before cuts, given the changes from frame to frame."""
     found: list[int] = []
     for index, (change, moved) in enumerate(changes):
-        # Near black or blank frames, a change is a flash or a fade, which has its own finding.
+        # A change near black or blank frames is a flash or a fade, which has its own finding.
         near = empty[max(0, index + 1 - FADE_FRAMES) : index + 1 + FADE_FRAMES]
         if change <= CUT_CHANGE or moved <= CUT_HISTOGRAM or any(near):
             continue
@@ -254,7 +254,8 @@ def _cuts(changes: list[tuple[float, float]], empty: list[bool]) -> list[int]:
         usual = max(1.0, median(moving)) if moving else 1.0
         if around and change > CUT_JUMP * usual:
             found.append(index)
-    return [cut for cut in found if cut - 1 not in found]  # a dissolve counts once
+    # A dissolve takes several frames, but counts as one cut.
+    return [cut for cut in found if cut - 1 not in found]
 
 
 def _coarse(frame: VideoFrame) -> Luma:

@@ -1,4 +1,4 @@
-"""Decodes an untrusted clip and reports its length, its flaws and what repair will change."""
+"""Decodes an untrusted clip and reports its length, its flaws, and the repairs that it needs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -67,7 +67,7 @@ class Tape:
     opacity: int | None = None  # the lowest opacity of any pixel, 0 to 255; None without alpha
     flattener: Flattener | None = None
     last: VideoFrame | None = None
-    # The last transparent frame, as decoded and on white.
+    # The last frame with transparency: as decoded, and on a white background.
     flat: tuple[VideoFrame, VideoFrame] | None = None
 
     def add(self, time_us: int, frame: VideoFrame, stream: VideoStream) -> None:
@@ -90,7 +90,7 @@ class Tape:
         return self.watch.look(count, self._plain(self.last))
 
     def _plain(self, frame: VideoFrame) -> VideoFrame:
-        """Return a frame with its transparent areas on white, as repair writes it."""
+        """Return a frame as repair writes it: on a white background if it is transparent."""
         if not has_alpha(frame):
             return frame
         if self.flat is None or self.flat[0] is not frame:

@@ -125,7 +125,7 @@ def stream_size(stream: VideoStream) -> tuple[int, int]:
 
 
 class Clock:
-    """Gives frames ascending times in microseconds, from 0, even if the stored times jump.
+    """Assigns ascending times to frames, in microseconds from 0, even if the stored times jump.
 
     The stored times jump back in recordings that were joined without re-encoding, because each part
     begins at 0. They jump ahead where a recorder stopped for a while or set its clock.
@@ -251,7 +251,7 @@ def promised_frames(stream: VideoStream) -> int:
 
 
 def _is_mirrored(frame: VideoFrame) -> bool:
-    found = cast(Iterable[SideData], frame.side_data)  # PyAV's stub declares a single item
+    found = cast(Iterable[SideData], frame.side_data)  # PyAV's type stub declares a single item
     matrix = next((item for item in found if item.type == SideDataType.DISPLAYMATRIX), None)
     if matrix is None:
         return False

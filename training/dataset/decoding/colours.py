@@ -32,7 +32,7 @@ _STRANGE_MATRICES = {
     17: "YCgCo-Ro",
 }
 _STRANGE_TRANSFERS = {8: "linear light", 9: "log", 10: "log", 17: "SMPTE ST 428"}
-# For each number, the name in ffmpeg's `colorspace` filter, and the display name. SD
+# The name of each number in ffmpeg's `colorspace` filter, and its display name. SD
 # primaries (5, 6, 7 and 22) are missing, because they are not converted: they are close to sRGB's,
 # and most programs write these tags although the pixels are in sRGB.
 _PRIMARIES = {
@@ -47,9 +47,9 @@ _PRIMARIES = {
 # clip's curve is undone before the conversion and applied again afterwards.
 _CURVES = {4: "gamma22", 5: "gamma28", 7: "smpte240m", 13: "iec61966-2-1"}
 _EXACT = "accurate_rnd+full_chroma_int"
-# Added to each 12-bit level. PyAV's `to_image()` rounds down, so that each channel would be about
-# one 8-bit level too dark. With this offset, it is a third of a level too dark in `to_image()`, and
-# two thirds of a level too bright in a reader that rounds correctly.
+# This offset is added to each 12-bit level. PyAV's `to_image()` rounds down, so each channel would
+# be about one 8-bit level too dark. With the offset, it is a third of a level too dark in
+# `to_image()`, and two thirds of a level too bright in a reader that rounds correctly.
 _HALF_A_LEVEL = 8
 # Players assume BT.709 for an untagged clip that is wider or taller than this (mpv, csputils.c).
 _SD_WIDTH, _SD_HEIGHT = 1279, 576
@@ -102,7 +102,7 @@ class ClipColours:
         return [*steps, ("scale", last), ("format", pixels)]
 
     def bt601_filters(self) -> Filters:
-        """Return the filters that convert frames to what repair writes: BT.601, limited, 4:2:0."""
+        """Return the filters that convert frames to the format of repaired clips: BT.601, 4:2:0."""
         steps, source = self._to_srgb_primaries()
         last = f"{source}:out_color_matrix=bt601:out_range=limited:flags=bicubic+{_EXACT}"
         return [
@@ -119,7 +119,7 @@ class ClipColours:
         return replace(self, primaries=BT709)
 
     def _to_srgb_primaries(self) -> tuple[Filters, str]:
-        """Return filters that convert to sRGB's primaries, and the next filter's input options."""
+        """Return filters that convert to sRGB's primaries, and input options for the next one."""
         source = self._source()
         if self.limited_grey_bits:
             return [_stretched(self.limited_grey_bits)], source
@@ -198,7 +198,7 @@ def colours_of(frame: VideoFrame, tags: Tags) -> ClipColours:
 
 def _tag(frame: VideoFrame, tags: Tags, name: str) -> int:
     """Return a colour tag of the frame, or else of the container; 0 if both lack it."""
-    for place in (frame, tags):  # in PyAV 14, frames lack some of the tags
+    for place in (frame, tags):  # frames in PyAV 14 lack some of the tags
         number = int(getattr(place, name, 0) or 0)
         if number and (name == "color_range" or number not in _UNTAGGED):
             return number

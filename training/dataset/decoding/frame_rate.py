@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from training.dataset.config.frame_windows import FPS
 
-STEP_US = 1_000_000 // FPS  # microseconds from frame to frame, without a remainder
+STEP_US = 1_000_000 // FPS  # microseconds from frame to frame; a whole number
 EARLIEST_US = 2 * STEP_US  # a picture after a pause is shown at most this much too early
 JITTER_US = 2_100  # microseconds; some containers round time stamps to milliseconds
 Item = TypeVar("Item")

@@ -1,4 +1,4 @@
-"""Decodes an untrusted image, reports what repair will change, and converts it."""
+"""Decodes an untrusted image, reports the repairs that it needs, and makes them."""
 
 import shutil
 import struct
@@ -117,7 +117,9 @@ def _deep_kind(image: Image.Image, form: str) -> str | None:
         return "floating-point pixels"
     # Netpbm and PNG may have mode I too, but their levels have only 16 bits.
     return (
-        "integers of more than 16 bits, or signed" if image.mode == "I" and form == "TIFF" else None
+        "integers that are signed or have more than 16 bits"
+        if image.mode == "I" and form == "TIFF"
+        else None
     )
 
 
@@ -156,7 +158,7 @@ def _tiff_kind(path: Path) -> str:
 
 
 def upright_rgb(opened: OpenedImage) -> tuple[Image.Image, list[Note]]:
-    """Return an image as viewers show it, in 8-bit sRGB, and notes on what was changed.
+    """Return an image as viewers show it, in 8-bit sRGB, and notes on the changes.
 
     Raises:
         UnreadableError: The image's colours cannot be converted.

@@ -20,15 +20,15 @@ LOOKED_AT_SIDE = 480  # pixels of the short side; larger pictures are scaled dow
 BLUR_WINDOW = 9  # pixels
 SMALLEST_EDGE = 3  # levels of 255 from pixel to pixel
 # Pairs of softness and steepness. A picture is blurred if, for one pair, its softness is higher and
-# its steepness is lower. Measured on 18 photographs as clips of 832 x 480: sharp ones have softness
-# 0.11 to 0.51 and steepness 0.13 to 0.5 (0.07 for a page with little text). Blurred with a radius
-# of 8 pixels, most have softness 0.6 to 0.8 and steepness 0.03 to 0.06. Strong compression lowers
-# softness, but not steepness. In the tests' clean set, which also has dark, slow and text clips,
-# steepness is at least 0.143.
+# its steepness is lower. Measured on 18 photographs as clips of 832 x 480: sharp photographs have
+# softness 0.11 to 0.51 and steepness 0.13 to 0.5 (0.07 for a page with little text). After a blur
+# with a radius of 8 pixels, most have softness 0.6 to 0.8 and steepness 0.03 to 0.06. Strong
+# compression lowers softness, but not steepness. In the tests' clean set, which also has dark, slow
+# and text clips, steepness is at least 0.143.
 BLURRED = ((0.6, 0.065), (0.33, 0.035))
 BLACK = 8  # levels of 255; a pixel counts as black up to this level
 BRIGHT_EDGE = 32  # levels of 255; pixels next to a bar are brighter than this
-BLANK = 4  # most levels from darkest to brightest pixel; encoding a single colour gives up to 2
+BLANK = 4  # largest range of levels; encoding a single colour gives a range of up to 2
 SMALLEST_BAR = 0.025  # share of the height or width
 
 
@@ -113,8 +113,8 @@ def _has_bars_above_and_below(luma: Luma) -> bool:
     least = max(4, round(SMALLEST_BAR * height))
     if min(above, below) < least or abs(above - below) > max(4, least // 2):
         return False
-    # Next to a bar, more than half of the row is bright. Next to the edge of a subject on a black
-    # background, it is not.
+    # More than half of the row next to a bar is bright. This distinguishes a bar from a black
+    # background around a subject.
     inside = luma[[min(above + 3, height - 1), max(height - 1 - below - 3, 0)]]
     return bool((np.mean(inside > BRIGHT_EDGE, axis=1) > 0.5).all())
 

@@ -27,7 +27,7 @@ from training.dataset.report import MediaFacts, UnreadableError
 
 
 def answer(request: DecoderRequest, limits: Limits) -> DecoderReply:
-    """Carry out a request; failures that a file can cause are not raised but put into the reply."""
+    """Carry out a request; failures that a file can cause are returned in the reply, not raised."""
     if isinstance(request, Probe):
         return DecoderReply(facts=_probe(request, limits))
     try:

@@ -1,6 +1,6 @@
 """The codes of findings on a dataset and its files, each with its severity and its texts.
 
-Findings on layouts and on dataset TOMLs are not listed here.
+Findings on layouts and on dataset TOMLs are defined elsewhere.
 """
 
 from collections.abc import Mapping
@@ -92,7 +92,7 @@ _CAPTIONS = {
         "Save captions as UTF-8, or write them in the caption table.",
     ),
     "caption-too-long": _warning(
-        "has a caption longer than Wan reads",
+        "has a caption that is longer than Wan can read",
         "Wan's text encoder reads 512 tokens, about 350 English words, and ignores the rest.",
         "Shorten these captions to what matters, trigger word first.",
     ),
@@ -175,7 +175,7 @@ _FILES = {
     "nested-folder": _repaired("encloses the whole dataset", "", "Unwrapped automatically."),
     "windows-separators": _repaired(
         "has backslashes between its folders",
-        "Many programs unpack this as one long file name.",
+        "Many programs unpack such a path as one long file name.",
         "Moved into its folder.",
     ),
     "name-encoding": _repaired(
@@ -348,18 +348,20 @@ _CLIPS = {
         "does not say how its colours are stored",
         "Like most players, the bot guesses from the size: BT.709 above 1279 pixels wide or "
         "576 high, otherwise BT.601.",
-        "Tagged accordingly. If colours look wrong, export it with its colours tagged.",
+        "Tagged accordingly. If the colours look wrong, export the clip with colour tags.",
     ),
     "several-streams": _repaired(
         "has several video tracks",
         "The trainer reads only one of them.",
-        "The largest moving one is used. Export it with one track if that is the wrong one.",
+        "The largest moving track is used. If that is the wrong one, export the clip with a single "
+        "track.",
         "warning",
     ),
     "joined": _repaired(
         "was joined from parts whose time stamps start over",
         "The trainer would see the parts as one shot.",
-        "Played one after the other. If the parts show different scenes, split it between them.",
+        "Played one after the other. If the parts show different scenes, split the clip between "
+        "them.",
         "warning",
     ),
     "time-gap": _repaired(

@@ -15,7 +15,8 @@ FEWEST_SAMPLES = 5
 FEWEST_TO_COMPARE = 3  # fewer equal captions are not reported
 NEAR_BITS = 3  # hashes of near duplicates differ in at most this many of 64 bits
 FEWEST_IMAGE_PIXELS = 480 * 480
-LARGEST_ENLARGEMENT = 1.25  # allows enlarging 832 x 480 to 960 x 544, the smallest size at 720p
+# 832 x 480 may be enlarged to 960 x 544, the smallest size at 720p.
+LARGEST_ENLARGEMENT = 1.25
 LARGEST_ASPECT = 2.5  # slightly more than CinemaScope's 2.39
 
 Pairs = Sequence[tuple[Sample, MediaFacts]]

@@ -39,13 +39,13 @@ _BESIDE = (
 # A number at the end of a file name, such as `_001` or ` (2)`.
 _COUNTER = re.compile(r"[-_. ]*\(?\d*\)?$")
 _FEWEST_WORDS = 3
-# Words with which cameras, phones and programs begin file names.
+# Words at the start of file names that cameras, phones and programs choose.
 _PROGRAM_NAME = re.compile(
     r"(?i)(?:img|dsc|dscn|dscf|pxl|mvi|vid|gopr|gx|screen ?shot|screen recording|screen|snapchat|"
     r"whatsapp|photo|image|video|clip|frame|signal|telegram|bildschirm|aufzeichnung|capture|"
     r"captura|snímek|снимок|スクリーン|截图|屏幕|comfyui|download|unbenannt|untitled|new )"
 )
-# A caption file that some tools write for `001.png`: `001_caption.txt`.
+# Some tools write the caption of `001.png` to `001_caption.txt`.
 _NAMED_CAPTION = re.compile(r"(?i)(.+)[-_. ](?:captions?|prompts?|descriptions?|text|tags)")
 
 
@@ -76,7 +76,7 @@ def _by_kind(member: Member) -> tuple[bool, str]:
 def _in_table(
     archive: Archive, member: Member, places: MediaPaths, missing: Collection[str]
 ) -> Reading | None:
-    """Return the captions that a table has for the files in `missing`; None if it has none.
+    """Read the captions that a table has for the files in `missing`; None if it has none.
 
     A single matching row counts only if it names its file with the extension: in ordinary text, a
     line may happen to begin with a word that is also a file's stem.

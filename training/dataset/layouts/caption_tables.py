@@ -164,7 +164,7 @@ def is_of_texts(value: object) -> bool:
 
 
 def _first(cells: Mapping[str, object], keys: tuple[str, ...]) -> str:
-    """Return the text of the first key in `keys` whose cell has one; "" if none has."""
+    """Return the first text in the cells of `keys`, in the order of `keys`; "" if there is none."""
     found = (_only_text(cells.get(key)) for key in keys)
     return next(filter(None, found), "")
 

@@ -1,4 +1,4 @@
-"""Recognizes from names of folders, such as `20_ann1ka`, `reg` or `masks`, what they contain."""
+"""Recognizes what folders contain by their names, such as `20_ann1ka`, `reg` or `masks`."""
 
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -7,14 +7,15 @@ from training.dataset.layouts.reading import Reading
 from training.dataset.zip.members import Medium
 
 # A folder name of kohya-ss/sd-scripts, such as `20_ann1ka woman`: 20 repeats, and "ann1ka woman" as
-# the caption of files without a caption file. A number such as 01 only numbers the folders, and
-# four digits are a year, so neither is a repeat count.
+# the caption of files without a caption file. A number such as 01 only counts folders, and four
+# digits are a year, so neither is a repeat count.
 _REPEATS = re.compile(r"([1-9]\d{0,2})_(\S.*)")
 _REGULARIZATION = re.compile(
     r"(?i)(regs?|regulari[sz]ation|priors?)([ _-]?(images?|imgs?|data|preservation))?"
     r"|class[ _-]?(images?|imgs?|data)"
 )
-# This folder means regularization images only if a repeat count follows: `class/1_woman`.
+# A folder of this name holds regularization images only if a folder with a repeat count follows, as
+# in `class/1_woman`.
 _CLASS = re.compile(r"(?i)class")
 _HELPER = (
     r"(?i)_?(?:{})"

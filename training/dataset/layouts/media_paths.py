@@ -14,7 +14,7 @@ from training.dataset.zip.members import Medium
 _ADDRESS = re.compile(r"(?i)[a-z][a-z0-9+.-]+://")
 _EXTENSION = re.compile(r"\.\w{2,5}")
 _QUERY = re.compile(r"[?#].*")
-_UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-")  # Label Studio puts this before file names
+_UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-")  # Label Studio's prefix of file names
 
 
 class MediaPaths:

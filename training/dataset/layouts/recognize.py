@@ -34,8 +34,8 @@ def recognize(archive: Archive, layout: Layout) -> tuple[Reading, ...]:
     captions = any(one.captions for one in (*folders, *found))
     if not own and not captions and (one := in_names(media)) is not None:
         found.append(one)
-    # Later readings win. Captions from folder names come first, so that they are used only where no
-    # other caption is found.
+    # Later readings override earlier ones. Captions from folder names come first, so that they are
+    # used only where no other caption is found.
     return (*folders, *found)
 
 

@@ -14,17 +14,17 @@ from typing import NamedTuple, cast
 from training.dataset.captions.table import DELIMITERS
 
 IsFile = Callable[[str], bool]  # returns whether a text names an image or clip in the zip
-# A row's cell in the column with the most text is also stored under this key, for tables whose
-# titles are all unknown.
+# Key of a copy of each row's cell in the column with the most text. It is used if no column title
+# is known.
 LONGEST = ""
 _DEEPEST = 3  # levels of JSON objects that may enclose the records
-_SHOWN_ROWS = 50  # rows that are read to find out what the columns hold
+_SHOWN_ROWS = 50  # number of rows from which the content of the columns is guessed
 _SEPARATOR_LINE = re.compile(r"(?i)\s*sep=.?\s*")
 _SEPARATOR = re.compile(r"\s*(?:[\t|:,;=]|\s->\s|\s-\s)\s*|\s+")
 _MOST_SEPARATORS = 12
 _HARD = re.compile(r"[\t|:,;=]")
 _YAML_ITEM = re.compile(r"(?P<first>- +)?(?P<key>[A-Za-z_]\w*): *(?P<value>.*)")
-_NUMBER_SIGN = re.compile(r"#\d+$")  # Flickr30k writes it after file names
+_NUMBER_SIGN = re.compile(r"#\d+$")  # Flickr30k adds such a number to file names
 
 
 class Record(NamedTuple):

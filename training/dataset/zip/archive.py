@@ -43,7 +43,7 @@ WHOLE_ZIPS = (
 )
 _ZIP_THEM = "Zip your images, clips and captions, and upload that zip."
 KNOWN_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
-_AES, _DEFLATE64 = 99, 9  # WinZip writes _AES in place of a compression method if it encrypts
+_AES, _DEFLATE64 = 99, 9  # WinZip writes _AES in place of a compression method into encrypted zips
 _METHODS = {
     _DEFLATE64: "Deflate64 (as Windows does for files of more than 2 GiB)",
     93: "Zstandard",
@@ -177,7 +177,8 @@ def _check_directory(file: BinaryIO, name: str, limits: Limits) -> None:
     found = read_directory(file, name)
     if not isinstance(found, Directory):
         raise _not_whole(found)
-    # In the list, a file takes 46 bytes plus its name; 512 leaves room for long names and extras.
+    # In the list, a file takes 46 bytes plus its name; 512 bytes leave room for long names and
+    # extra fields.
     if found.entries > limits.files or found.size_bytes > limits.files * 512:
         raise ArchiveRefusedError(
             f"The zip lists {found.entries:,} files; the limit is {limits.files:,}.",
@@ -203,7 +204,7 @@ def _not_whole(found: NotWhole) -> ArchiveRefusedError:
             )
         case OtherFormat():
             part = "one part of " if found.is_part else ""
-            fix = "Unpack it, from all its parts if it is split, and make a zip of its files."
+            fix = "Unpack it (all its parts, if it is split) and make a zip of its files."
             return ArchiveRefusedError(
                 f"The file is not a zip, but {part}an archive in the {found.name} format.",
                 f"{fix} {WHOLE_ZIPS}",
@@ -216,7 +217,7 @@ def _not_whole(found: NotWhole) -> ArchiveRefusedError:
         case Nothing():
             return ArchiveRefusedError(
                 "The file is empty.",
-                "Downloading or copying it was probably interrupted. Download it again, or zip the "
+                "The download or copy was probably interrupted. Download the zip again, or zip the "
                 "folder again.",
                 "not-a-zip",
             )
@@ -243,7 +244,7 @@ def _instead_of(found: OtherFile) -> str:
 def _other_method(method: int) -> str:
     if method == _DEFLATE64:
         return (
-            "Zip the folder with 7-Zip and its method Deflate, or make several smaller zips and "
+            "Zip the folder with 7-Zip, using the method Deflate, or make several smaller zips and "
             "upload them one after the other, all but the first with mode add."
         )
     return "Zip the folder with Deflate, or without compression (7-Zip: method Deflate or Copy)."
@@ -265,7 +266,7 @@ def _check_sizes(infos: list[zipfile.ZipInfo], files_end: int, limits: Limits) -
     """
     unpacked = sum(info.file_size for info in infos)
     packed = sum(info.compress_size for info in infos)
-    # A bomb may list the same data many times, so `packed` may exceed the data that it holds.
+    # A zip bomb may list the same data many times, so `packed` may exceed the size of the zip.
     ratio = unpacked / max(1, min(packed, files_end))
     if unpacked > limits.unpacked_bytes:
         raise ArchiveRefusedError(
@@ -331,7 +332,7 @@ def _members(entries: list[Entry]) -> tuple[tuple[Member, ...], tuple[str, ...]]
     doubled = sorted(str(path) for path in paths if counts[path] > 1)
     if doubled and "?" in doubled[0]:
         raise ArchiveRefusedError(
-            f"The zip contains {doubled[0]} more than once: the program that made it wrote "
+            f"The zip contains {doubled[0]} more than once: the program that made the zip wrote "
             "question marks in place of letters.",
             NAME_FIX,
             "unreadable-names",

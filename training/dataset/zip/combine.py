@@ -45,7 +45,7 @@ class _Name:
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """How many samples were new, and how many replaced an old sample of the same name."""
+    """The number of new samples, and of samples that replaced an old one of the same name."""
 
     added: int
     replaced: int
@@ -79,8 +79,8 @@ def _named(report: Report) -> dict[_Name, Sample]:
     found: dict[_Name, Sample] = {}
     for sample in report.samples:
         name = _name(sample, PurePosixPath(sample.source).stem)
-        # Files of two uploaded folders may share a stem. The later one is then written under its
-        # name in the report, which has a number added, such as `01-2`.
+        # Files of two uploaded folders may share a stem. The later file is then written under its
+        # name in the report, which ends with a number, such as `01-2`.
         found[name if name not in found else _name(sample, None)] = sample
     return found
 

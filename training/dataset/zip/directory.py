@@ -44,8 +44,9 @@ _FORMATS = (  # offset, magic bytes, name
 _HEAD_BYTES = 33_000
 _DISK_IMAGE, _DISK_IMAGE_END = b"koly", 512  # bytes from the end of Apple's disk images
 # Names of parts: .zip.001 by 7-Zip, .z01 by zip and WinZip, .part1.rar or .r00 by RAR, .zip.aa or
-# .zipaa by split, .part1.zip by hand. Zips with many parts have three or four digits. A single
-# digit does not mean a part: wget saves a second copy of a whole set.zip as set.zip.1.
+# .zipaa by split, .part1.zip by hand. If there are many parts, their numbers have three or four
+# digits. A single digit does not mean a part: wget saves a second copy of a whole set.zip as
+# set.zip.1.
 _NUMBER = r"\.(?:\d{2,4}|part\d+|a[a-z])"
 _PARTS = {
     "zip": rf"\.zipx?{_NUMBER}|\.zx?\d{{2,4}}|\.zip[ab][a-z]|\.part\d+(?=\.zip$)",
@@ -174,5 +175,5 @@ def _ended(
     if offset + size_bytes > end:
         return Part("the last") if is_headless else CutOff()
     if not is_headless and offset + size_bytes < directory_end:
-        return CutOff()  # the record belongs to a zip inside this one, whose own end is missing
+        return CutOff()  # this zip's end is missing; the record belongs to a zip inside it
     return Directory(entries, size_bytes)

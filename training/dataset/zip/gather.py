@@ -60,7 +60,7 @@ class _Writing:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        # Maps the path of each file to the upload that it came from, and to its hash.
+        # The upload that each file came from, and the file's hash, keyed by its path.
         self._written: dict[str, tuple[str, str]] = {}
         self._unpacked_bytes = 0
         self.clashes: list[str] = []

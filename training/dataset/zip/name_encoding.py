@@ -19,7 +19,7 @@ UTF8_NAME = 0x800  # bit of a zip entry's flags: the name is stored as UTF-8
 _UNICODE_PATH = 0x7075  # id of Info-ZIP's extra field, which holds the name as UTF-8
 _UNICODE_PATH_VERSION = 1
 
-# Maps chardet's name of each encoding to Python's codec and to its display name. In East
+# For each encoding, keyed by its name in chardet: Python's codec, and the display name. In East
 # Asian encodings, the second byte of a letter may be that of a backslash. So a path is split into
 # folders only after decoding.
 _EAST_ASIAN = MappingProxyType(
@@ -45,7 +45,7 @@ _ALPHABETS = MappingProxyType(
         "cp874": ("cp874", "cp874"),
     }
 )
-_LATIN = MappingProxyType(  # encodings that fit equally well are tried in this order
+_LATIN = MappingProxyType(  # the order in which encodings that fit equally well are tried
     {
         "cp1252": ("cp1252", "Windows-1252"),
         "cp850": ("cp850", "cp850"),
@@ -65,7 +65,7 @@ _LANGUAGES = (
     *("ăâîșțşţ", "čćđšž"),
 )
 _EAST_ASIAN_SCRIPTS = {"CJK", "HIRAGANA", "KATAKANA", "HALFWIDTH", "FULLWIDTH", "HANGUL"}
-# Splits undecoded names into words. None of these bytes is part of a two-byte letter.
+# This pattern splits undecoded names into words. None of these bytes is part of a two-byte letter.
 _BETWEEN_WORDS = re.compile(rb"[\x00-\x3f]+")
 _BOX_DRAWING = re.compile("[\u2500-\u259f]")
 _ONLY_AN_EXTENSION = re.compile(r"(?i)(^|[/\\])\.(png|jpe?g|webp|bmp|mp4|mov|mkv|txt|caption)$")

@@ -50,11 +50,11 @@ class StreamWriter:
         self._offset = start - self._begin  # file offset of the buffer's first byte
         size = most_bytes + 2 * _PAGE
         self._memory, self._other = (memoryview(mmap.mmap(-1, size)) for _ in range(2))
-        self._writing: Future[None] | None = None  # the write of the spare buffer, while it runs
+        self._writing: Future[None] | None = None  # the spare buffer's write, if one is running
 
     @property
     def descriptor(self) -> int:
-        """A descriptor with which the caller can read back what was flushed."""
+        """A descriptor with which the caller can read back flushed bytes."""
         return self._cached
 
     def __enter__(self) -> Self:

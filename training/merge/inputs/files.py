@@ -105,7 +105,7 @@ class BaseFiles:
 
     @property
     def tensors(self) -> Iterator[tuple[FileLayout, TensorEntry]]:
-        """Every tensor with the file that holds it, in the order of the files and their bytes."""
+        """Every tensor with its file, in the order of the files and of the tensors in each file."""
         return ((file, spec) for file in self.files for spec in file.tensors)
 
     @property
@@ -117,7 +117,8 @@ def read_base(path: Path) -> BaseFiles:
     """Return the files of a model; `path` is a weight file, an index JSON, or the index's folder.
 
     Raises:
-        MergeError: A file is missing or damaged, or the files do not hold what the index lists.
+        MergeError: A file is missing or damaged, or the files do not hold the tensors that the
+            index lists.
     """
     if path.is_dir():
         return read_base(_index_in(path))

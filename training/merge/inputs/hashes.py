@@ -62,8 +62,8 @@ class InputHashes:
 def combined_sha256(by_name: Mapping[str, str]) -> str:
     """Return one SHA-256 for all files of a model, given each file's SHA-256 by name.
 
-    A single file keeps its own hash. For several files, the result is the hash of what `sha256sum`
-    prints for them, sorted by name.
+    A single file keeps its own hash. For several files, the result is the hash of the lines that
+    `sha256sum` prints for them, sorted by name.
     """
     if len(by_name) == 1:
         return next(iter(by_name.values()))

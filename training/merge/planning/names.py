@@ -38,7 +38,7 @@ class ModuleNames:
             if known.setdefault(strip_prefix(stored), stored) != stored:
                 raise MergeError(
                     f"The base model has {strip_prefix(stored)} under two prefixes.",
-                    "Use a file that contains the diffusion model once.",
+                    "Use a file that contains the diffusion model only once.",
                 )
         flat: dict[str, tuple[str, ...]] = {}
         for module in known:

@@ -121,7 +121,7 @@ def _sort_keys(lora: FileLayout) -> dict[str, LoraKey]:
 
 
 def _images_without_modules(keys: Mapping[str, LoraKey], modules: ModuleNames) -> dict[str, str]:
-    """Return the reason to skip each of the LoRA's keys for image modules.
+    """Map each of the LoRA's keys for image modules to the reason why it is skipped.
 
     Return {} if the base has image modules, because then no key is skipped.
     """
@@ -157,7 +157,7 @@ def _declared_alpha(lora: FileLayout, used: Mapping[str, LoraKey]) -> float | No
 def _decisions(
     base: BaseFiles, lora: FileLayout, used: Mapping[str, LoraKey], skipped: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the receipt's text on each kind of key, and its warnings about expert and alpha."""
+    """Return the receipt's entry for each kind of key, and its warnings about expert and alpha."""
     counts = Counter(kind_of(split) for split in used.values())
     found = {kind.name: f"{count} keys: {kind.decision}" for kind, count in counts.items()}
     if skipped:
@@ -206,7 +206,7 @@ def _not_in_base(lora: FileLayout, found: Mapping[str, str | None], lost: list[s
         f"{len(absent)} of {count(len(found), 'layer')} of {lora.path.name} "
         f"{agreeing(len(absent), 'is not in the base')}: "
         f"{listed(sorted(absent))} (from keys such as {min(lost)})."
-        + (f" Layers of these names belong to {model}." if model else ""),
+        + (f" Layers with these names belong to {model}." if model else ""),
         "Use a complete base file: in Wan, each block and the head have a modulation."
         if all(name.endswith("_modulation") for name in absent)
         else "Use the LoRA that was made for this model (T2V or I2V, Wan 2.1 or 2.2).",
@@ -255,7 +255,7 @@ def _expected(
 
 
 def _covered(matrices: Mapping[str, TensorEntry], changed: frozenset[str]) -> frozenset[str]:
-    """Return the changed modules and their counterparts, such as `ffn.0`, in all other blocks."""
+    """Return the changed modules, and the same modules (such as `ffn.0`) in all other blocks."""
     kinds = {_kind(module) for module in changed} - {None}
     alike = {m for m, spec in matrices.items() if len(spec.shape) == 2 and _kind(m) in kinds}
     return changed | alike

@@ -46,8 +46,9 @@ def is_finite(values: Tensor) -> bool:
 # call releases Python's global lock and then waits to get it back, and smaller blocks need more
 # calls: with 16 threads, blocks of 32 rows took twice as long; with 2 threads, equally long.
 _BLOCK_ELEMENTS = 128 * 5_120
-# Smaller blocks make the matrix product slower. A block is never a single row, which torch computes
-# in a different way: its last bits would differ from those of the whole product.
+# Smaller blocks make the matrix product slower. A block is never a single row, because torch
+# computes a single row in a different way: its last bits would differ from those of the same row in
+# the whole product.
 _LEAST_ROWS = 16
 # The type to calculate in, keyed by the base's type. fp32 is exact enough for 16-bit weights. For
 # fp32 weights it is not: where weight and change nearly cancel, several last bits would be wrong.
@@ -57,7 +58,7 @@ _WIDE = {"BF16": torch.float32, "F16": torch.float32, "F32": torch.float64}
 class TensorMerge:
     """The merge of one tensor, block by block, with its LoRA matrices in memory.
 
-    The result is identical, bit by bit, to that of one operation on the whole matrices,
+    The result is identical, bit by bit, to the result of one operation on the whole matrices,
     `addmm(weight.float(), scale * up.float(), down.float()).to(dtype)`.
 
     Attributes:
@@ -134,7 +135,7 @@ def _blocks(rows: int, columns: int) -> Iterator[tuple[int, int]]:
 
 
 def unusable_tensors(lora: FileLayout, specs: Iterable[TensorEntry]) -> list[str]:
-    """Return the names of those LoRA tensors that hold NaN or infinite values."""
+    """Return the names of the LoRA tensors that hold NaN or infinite values."""
     return [spec.name for spec in specs if not all(map(is_finite, _pieces(lora, spec)))]
 
 

@@ -17,7 +17,7 @@ _FP32_SLACK = 2.0**-22
 
 
 def sample_errors(spec: TensorEntry, delta: Delta, before: int, after: int) -> tuple[float, int]:
-    """Recompute part of three rows in fp64 and compare it with what was written.
+    """Recompute some values of three rows in fp64 and compare them with the written values.
 
     The rows are the first, the last and one chosen by the tensor's name.
 

@@ -30,7 +30,7 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WrittenTensor:
-    """A written tensor; `change` is the root mean square of what the LoRA added (0 if copied)."""
+    """A written tensor; `change` is the root mean square of the LoRA's change (0 if copied)."""
 
     spec: TensorEntry
     sha256: str

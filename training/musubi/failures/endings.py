@@ -25,7 +25,7 @@ _STEP = re.compile(r"steps: [^\r\n]*?\| *(\d+)/(\d+) \[[^\r\n\]]*avr_loss=")
 
 @dataclass(frozen=True, slots=True)
 class LastWords:
-    """What ended a program: the text of an exception or signal, and the traceback's frames."""
+    """The end of a program: the text of an exception or signal, and the traceback's frames."""
 
     exception: str
     frames: str = ""

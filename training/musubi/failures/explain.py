@@ -17,8 +17,8 @@ from training.remedies import CacheAgain, Suggestion
 
 UNKNOWN = "unknown"
 _UNKNOWN_FIX = "Look for the cause in the log, fix it and resume the run."
-# This much of a log's end is enough: an exception that lists all keys of a model fills a tenth of
-# it.
+# Only this much of a log's end is searched. It is ten times as long as an exception that lists all
+# keys of a model.
 TAIL_BYTES = MIB
 # Exit codes that mean a signal: Popen reports -9 for SIGKILL, shells and containers 137.
 _SIGNALS: Mapping[int, str] = MappingProxyType(
@@ -34,7 +34,7 @@ _RESOLUTION = re.compile(r"resolution: \((\d+), (\d+)\)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """What went wrong and how to fix it.
+    """The cause of a failure, and how to fix it.
 
     Attributes:
         resumable: Whether the run can resume once the fix or the suggestion is applied.
@@ -56,13 +56,14 @@ def explain(log: str, exit_code: int | None = None, use: MemoryUse | None = None
     Args:
         log: The program's stdout and stderr in one text, or the last part of it.
         exit_code: The exit code, negative for a signal; None if unknown.
-        use: What the program needs GPU memory for; if None, it is read from the log or assumed.
+        use: The settings that decide how much GPU memory the program needs; if None, they are read
+            from the log or assumed.
     """
     text = plain_lines(log)
     words = _words(text, exit_code)
     if words is None:
         return None if exit_code in (None, 0) else _silent(text, exit_code)
-    # Also search the text with all lines joined: a console or a box may have broken long lines.
+    # Also search the text with its lines joined, because a console or box may wrap long lines.
     joined = " ".join(words.exception.split())
     for shown in (words.exception, joined):
         for entry in ENTRIES:
@@ -81,7 +82,7 @@ def _words(text: str, exit_code: int | None) -> LastWords | None:
     if exit_code == 0:
         return no_number(text)
     if exit_code is not None and (ended_by := _SIGNALS.get(exit_code)) is not None:
-        # A signal explains the end whatever the program printed before.
+        # A signal explains the end, whatever the program printed before it.
         return LastWords(f"died with <Signals.{ended_by}>")
     return last_words(text) or (by_exit_code(exit_code) if exit_code is not None else None)
 
@@ -123,7 +124,7 @@ def _silent(text: str, exit_code: int | None) -> Failure:
 
 
 def _use_in(log: str) -> MemoryUse:
-    """Return what the program needs GPU memory for, as read from its list of datasets in the log.
+    """Return the memory use of the program, as read from its list of datasets in the log.
 
     If the log has no such list, assume the shapes that a run trains on by default.
     """

@@ -1,4 +1,4 @@
-"""Finds in a program's output what ended it: an exception, a signal or the platform."""
+"""Finds the reason for a program's end in its output: an exception, a signal or the platform."""
 
 import re
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ _NO_NUMBER = re.compile(r"[+-]?(?:nan|inf)", re.IGNORECASE)
 
 
 def last_words(text: str) -> LastWords | None:
-    """Return what ended the program; None if nothing did. `text` is the result of `plain_lines`."""
+    """Return the reason for a program's end; None without one. `text` comes from `plain_lines`."""
     raised, ended, above = _raised(text)
     died_of = crash(ended) if ended is not None else None
     if raised is not None and died_of is None and not _INTERRUPT.match(raised.exception):
@@ -84,7 +84,7 @@ def no_number(text: str) -> LastWords | None:
 
 
 def _raised(text: str) -> tuple[LastWords | None, LastWords | None, str]:
-    """Return the program's exception, its launcher's exception, and the text above the latter."""
+    """Return the exceptions of the program and its launcher, and the text above the launcher's."""
     ended: LastWords | None = None
     for start, words in _tracebacks(text):
         if _LAUNCHER.match(words.exception) is None:
@@ -143,7 +143,7 @@ def _bare(text: str) -> LastWords | None:
 
 
 def _error_line(text: str) -> LastWords | None:
-    """Return the text from the last `error: ...` line on; None if none of the last lines is one."""
+    """Return the text from the last `error: ...` line on; None if no such line is near the end."""
     lines = [line for line in text.rstrip().split("\n") if line.strip()][-_ERROR_LINES:]
     for at in range(len(lines) - 1, -1, -1):
         after = "\n".join(lines[at:])

@@ -37,7 +37,7 @@ _PREFIX = re.compile(
     rf"|(?: - | \| )(?=\S)(?:[\w.]+(?: - | \| ))??(?P<level>{_LEVEL})(?: - | *\| |: )"
     r"(?:[\w.]+:[\w<>.]+:\d+ - )?)?(?: - | ?\| )?"
     rf"|\[(?P<tag>{_LEVEL})\](?= |$)"
-    r"|\[ *\+?\d+\.\d{3,}\]"  # the kernel's form of a time
+    r"|\[ *\+?\d+\.\d{3,}\]"  # a time, as the kernel writes it
     rf"|\[?{_STREAM}\]?(?: [FP](?= |$)|:| ?\|)?(?=[ \t]|$)"
     # prefixes of launchers such as torchrun and mpirun
     r"|\[(?:(?:default|rank|Rank )?\d+|\d+,\d+)\](?:(?:<std(?:err|out)>)?:|(?=[ \t]|$))"
@@ -65,7 +65,7 @@ def decode(data: bytes, first: bytes = b"") -> str:
 
 
 def _unmarked(data: bytes) -> str | None:
-    """Return which UTF-16 encoding a text has, judging by its zero bytes; None if it has neither.
+    """Guess the UTF-16 encoding of a text from its zero bytes; None if it is not UTF-16.
 
     Used for texts without a byte order mark.
     """
@@ -131,7 +131,7 @@ def _without_known(line: str) -> str:
 
 
 def _shape(line: str) -> str | None:
-    """Return a pattern for what precedes `File "x.py", line 1`; None if only spaces precede it.
+    """Return a pattern for the prefix of `File "x.py", line 1`; None if only spaces precede it.
 
     Lines of a traceback share such a prefix when an unknown log collector has added it.
     """

@@ -4,7 +4,7 @@ import re
 
 from training.musubi.failures.endings import LastWords, by_exit_code, died, signal_name, went_on
 
-# What shells print when a signal has ended a program, in the languages of their translations.
+# Messages that shells print when a signal has ended a program, in several languages.
 _VERDICTS = {
     "SIGKILL": (
         "Killed|Processus arrêté|Tué|Getötet|Terminado \\(killed\\)|Matado|Morto|Ucciso"
@@ -98,7 +98,7 @@ _DEATH = re.compile(
 
 
 def platform_end(text: str) -> LastWords | None:
-    """Return the last report of a shell, platform or kernel that the program ended; else None."""
+    """Return how a shell, platform or kernel last reported the program's end; None if none did."""
     last = text.rstrip().rpartition("\n")[2]
     shell = _by_shell(last)
     if shell is not None and shell.line.startswith("died with <Signals.SIGKILL"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 if not __package__:
     # Make only the package `training` importable. If its parent folder were in `sys.path`,
-    # musubi-tuner would also import the packages there, which are built for another interpreter.
+    # musubi-tuner could also import the packages there, which are built for another interpreter.
     _package = types.ModuleType("training")
     _package.__path__ = [str(Path(__file__).resolve().parents[2])]
     sys.modules["training"] = _package

@@ -14,7 +14,7 @@ ITEMS = "lorabot_items"  # key under which a batch holds the names of its cache 
 
 
 class BatchOrder:
-    """Draws the order of an epoch's batches as torch's `RandomSampler` does, and keeps its seed."""
+    """Draws the order of an epoch's batches as torch's `RandomSampler` does, and keeps the seed."""
 
     def __init__(self, count: int) -> None:
         self._count = count

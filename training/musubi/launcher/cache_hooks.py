@@ -44,7 +44,7 @@ class CacheHooks:
         SAVE_TEXT.replace(_atomic)
 
     def stop(self) -> int:
-        """Return the exit code; nothing is left to save, because cache files appear atomically."""
+        """Return the exit code. There is nothing to save: cache files appear atomically."""
         return EXIT_STOPPED
 
     def _encode(self, original: Function, position: int, kind: str) -> Function:

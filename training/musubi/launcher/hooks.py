@@ -1,4 +1,4 @@
-"""The places in musubi-tuner's code that hooks replace, each of which is checked first."""
+"""The places in musubi-tuner's code that hooks replace; each place is checked first."""
 
 import ast
 import importlib

@@ -31,21 +31,21 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Hooks(Protocol):
-    """What the launcher adds to one kind of script."""
+    """The launcher's additions to one kind of script."""
 
     def install(self) -> None:
         """Install every hook, or raise `HookError`."""
         ...
 
     def stop(self) -> int:
-        """Save what is needed to resume and return the exit code; called from another thread."""
+        """Save the state needed to resume, and return the exit code; called from another thread."""
         ...
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run the script that the first argument names, with the other arguments; return the exit code.
 
-    The arguments `bench-gpu MUSUBI …` measure the GPU instead.
+    With the arguments `bench-gpu MUSUBI …`, measure the GPU instead.
     """
     if arguments[:1] == [BENCH]:
         return _measure(Path(arguments[1]), arguments[2:])
@@ -116,7 +116,7 @@ def _hold_signals() -> None:
 
 
 def _on_stop_signal(stop: Callable[[], int]) -> None:
-    """Start a thread that waits for a stop signal, calls `stop`, and exits with its result."""
+    """Start a thread that waits for a stop signal, calls `stop`, and ends the process."""
 
     def wait() -> None:
         number = signal.sigwait(_STOP_SIGNALS)

@@ -9,7 +9,7 @@ import torch
 
 FILE = "random_states_0.pkl"
 
-# The keys are those of accelerate's own file, so that accelerate can read it too.
+# The keys are the same as in accelerate's own file, so that accelerate can read this file too.
 States = dict[str, Any]
 
 

@@ -55,8 +55,7 @@ class TrainingRun:
         parts: The objects of musubi-tuner's loop.
         progress: Where events are written.
         state_seconds: Seconds between training states.
-        fast: Returns what the training state records about compiled steps; returns None if they
-            were not requested.
+        fast: Returns the training state's entry on compiled steps; None if they were not requested.
         requests: The requests that the stage makes while training runs.
 
     Attributes:

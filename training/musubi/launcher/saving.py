@@ -43,8 +43,8 @@ class CheckpointSaver:
 
         Args:
             path: The directory of the state.
-            record: What to write to `training_state.json`.
-            states: States of the random generators to store; None stores the current ones.
+            record: The content of `training_state.json`.
+            states: States of the random generators to store; None for the current states.
         """
         with atomic_directory(path) as directory:
             self._save_state(str(directory))

@@ -191,7 +191,7 @@ class TrainHooks:
         _wrap(parts.optimizer, "step", lambda step: lambda *a: run.update(step, *a))
         _wrap(parts.network, "save_weights", lambda save: lambda *a: run.save_weights(save, *a))
         _wrap(parts.accelerator, "save_state", lambda _: run.save_state)
-        self._run = run  # before `announce`, because a stop may follow at once and needs it
+        self._run = run  # set before `announce`, because a stop may follow at once
         run.announce()
         return run
 

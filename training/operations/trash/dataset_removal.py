@@ -1,4 +1,4 @@
-"""Removes datasets and their versions, and shows beforehand what a removal would remove."""
+"""Removes datasets and their versions, and first shows what would be removed."""
 
 from dataclasses import dataclass
 

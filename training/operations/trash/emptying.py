@@ -38,7 +38,7 @@ class TrashBin:
         self._trash = Trash(runtime.store, runtime.clock)
 
     def held(self, guild: str) -> Freed:
-        """Return what deleting all of a guild's trash would free."""
+        """Return the files and bytes that deleting all of a guild's trash would free."""
         return sum((self._held(guild, kind) for kind in KINDS), Freed())
 
     def _held(self, guild: str, kind: TrashKind) -> Freed:
@@ -46,9 +46,9 @@ class TrashBin:
         return sum((self._size(guild, kind, item) for item in items), Freed())
 
     def empty(self, guild: str, *, is_all: bool = False) -> Freed:
-        """Delete what can no longer be restored, or all trash if `is_all`; return what was freed.
+        """Delete trash that can no longer be restored, or all trash if `is_all`.
 
-        Keep whatever an open run still reads.
+        Return the number and size of the deleted files. Keep whatever an open run still reads.
         """
         return sum((self._empty(guild, kind, is_all=is_all) for kind in KINDS), Freed())
 
@@ -82,7 +82,7 @@ class TrashBin:
                     yield spec.continues
                     spec = self._runtime.log(owner, spec.continues).spec()
             except TrainingError:
-                logger.warning("run %s: what it reads is unknown", name)
+                logger.warning("run %s: the items that it reads are unknown", name)
 
     def _delete(self, guild: str, kind: TrashKind, item: str) -> None:
         match kind:

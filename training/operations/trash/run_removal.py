@@ -37,7 +37,7 @@ class RunRemovals:
         """
         store, log = self._runtime.store, self._runtime.log(guild, name)
         # Hold both leases, so that nobody resumes the run meanwhile: the new run would continue a
-        # removed one.
+        # removed run.
         with trash_lease(self._runtime, guild, "runs"), continue_lease(self._runtime, guild, name):
             checkpoints = 0
             try:

@@ -81,7 +81,7 @@ class CacheFile:
 def cache_files(
     groups: GroupPlan, manifest: Manifest, encoders: Encoders, guild: str
 ) -> tuple[CacheFile, ...]:
-    """Return every cache file of a run; `manifest` is that of the repaired dataset."""
+    """Return every cache file of a run; `manifest` describes the repaired dataset."""
     samples = {sample.name: sample for sample in manifest.samples}
     media = {file.name: file.sha256 for file in manifest.files}
     found: dict[str, CacheFile] = {}

@@ -63,7 +63,8 @@ class CacheMaking:
     def store_finished(self) -> None:
         """Store the files that are complete, while the script works on the others.
 
-        Each is replaced by a link in the script's folder, because the script skips existing files.
+        Each stored file is replaced by a link in the script's folder, because the script skips
+        existing files.
         """
         self._staged += self._take_complete()
         self._store.upload(*self._staged)

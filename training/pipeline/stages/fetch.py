@@ -39,7 +39,7 @@ def run(context: StageContext) -> StageResult:
 
 
 class WeightReceipt(BaseModel):
-    """What is known about a fetched file; stored last, beside the file."""
+    """The record of a fetched file; it is stored last, beside the file."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -165,7 +165,7 @@ def _fetch(context: StageContext, weights: Sequence[WeightFile], progress: _Prog
 
 
 def _obtain(context: StageContext, weight: WeightFile, progress: _Progress) -> bytes:
-    """Download a file into its staging path and return its receipt."""
+    """Download a file to its staging path and return its receipt."""
     planner, target = context.planner, _target(context, weight)
     obtained = planner.engine.obtain(
         planner.model, weight, target, lambda here: progress.show(weight, here)

@@ -74,7 +74,7 @@ def _is_whole(context: StageContext, inputs: "_Inputs", receipt: Receipt) -> boo
 
 
 def _remove(context: StageContext, inputs: "_Inputs") -> None:
-    """Remove what is left of a merged base, its receipt first."""
+    """Remove the remaining files of a merged base, its receipt first."""
     folder = f"{store_keys.MERGED}/{inputs.address}"
     if context.runtime.store.exists(folder):
         receipt = store_keys.merged_receipt(inputs.address)

@@ -138,7 +138,7 @@ class Recorder:
         self._last = event
         metric = {"step": event.step, "loss": event.loss, "learning_rate": event.learning_rate}
         # `PatientFile` does not buffer, so if the stage is killed, every step reported so far is
-        # already in the file. Only while the disk is full are lines held in memory.
+        # already in the file. Lines are held in memory only while the disk is full.
         self._metrics.write(json.dumps(metric).encode() + b"\n")
         is_last = event.step == event.total_steps
         self._context.report_progress(asdict(event), is_last=is_last)

@@ -77,7 +77,7 @@ def _run_of(context: StageContext) -> tuple[str, str]:
 
 
 def _keep_compiled(context: StageContext) -> None:
-    """Store what the trainer compiled, replacing earlier files for the same GPU.
+    """Store the trainer's compiled graphs, replacing earlier files for the same GPU.
 
     If that fails, only log it, because training does not depend on these files.
     """
@@ -94,7 +94,7 @@ def _keep_compiled(context: StageContext) -> None:
         store.change(StoreChanges(kept=kept, deleted=[f"{key}/{name}" for name in old]))
     except OSError:
         logger.warning(
-            "run %s: what was compiled could not be stored", context.spec.name, exc_info=True
+            "run %s: the compiled graphs could not be stored", context.spec.name, exc_info=True
         )
 
 
@@ -238,7 +238,8 @@ def _origin(comment: str | None) -> tuple[object, object] | None:
 def _state_to_continue(context: StageContext, name: ExpertName) -> Path | None:
     """Return the newest training state of the run that this run continues.
 
-    If that run saved none, try the run that it continued itself, and so on; None if none is found.
+    If that run saved no state, look at the run that it continued in turn, and so on. Return None if
+    no state is found.
     """
     spec = context.spec
     while spec.continues is not None:

@@ -20,7 +20,7 @@ from training.files.sizes import MIB
 
 PART_BYTES = 64 * MIB
 _COPY_BYTES = MIB
-_MOST_BLOCKS = 512  # to write in one system call; Linux accepts up to 1,024
+_MOST_BLOCKS = 512  # blocks in one system call; Linux accepts up to 1,024
 
 
 class WrongOffsetError(ValueError):
@@ -28,7 +28,7 @@ class WrongOffsetError(ValueError):
 
 
 class FileFacts(BaseModel):
-    """What the sender says about a file.
+    """The facts that the sender states about a file.
 
     Attributes:
         path: Path inside the uploaded folder, with forward slashes.

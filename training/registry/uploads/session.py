@@ -192,7 +192,7 @@ class UploadState(_Record):
     Attributes:
         status: "open" while files may be sent, "complete" while all of them are being checked, and
             "done" after that.
-        is_bound: Whether a browser has opened the link. After that, other browsers are refused.
+        is_bound: Whether a browser has used the link. After that, other browsers are refused.
         result: The result of the last check; None until a check has ended.
         is_announced: Whether the result was announced in the channel.
     """

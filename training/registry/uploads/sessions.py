@@ -221,7 +221,10 @@ class UploadSessions:
 
     @contextmanager
     def _arrived(self) -> Generator[list[str]]:
-        """Yield the keys of what arrived since the last save; an `OSError` leaves them unsaved."""
+        """Yield the keys of the parts and files that arrived since the last save.
+
+        If the body raises `OSError`, they remain unsaved.
+        """
         with self._saving:
             taken = [(loaded, _changes(loaded)) for loaded in list(self._loaded.values())]
             try:
@@ -319,7 +322,7 @@ def _changes(loaded: _Loaded) -> set[str]:
 
 def no_room() -> NoRoomError:
     return NoRoomError(
-        "The bot's disk is full. What has arrived is kept.",
+        "The bot's disk is full. The data received so far is kept.",
         "Ask the bot's operator to free space, then resume.",
     )
 

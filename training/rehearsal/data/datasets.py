@@ -31,7 +31,7 @@ def read_datasets(path: Path) -> list[DatasetKeys]:
 
 
 def media_path(dataset: DatasetKeys) -> tuple[Path, bool]:
-    """Return the path of a dataset's media folder or JSONL file, and whether it is the latter."""
+    """Return the path of a dataset's media folder or JSONL file, and whether it is a JSONL file."""
     directory, listing = _sources(dataset)
     return Path(listing or directory or ""), listing is not None
 
@@ -42,7 +42,7 @@ def cache_directory(dataset: DatasetKeys) -> Path:
 
 
 def describe(dataset: DatasetKeys) -> dict[str, object]:
-    """Return what musubi stores about a dataset in the LoRA's metadata."""
+    """Return the entry that musubi writes into the LoRA's metadata for a dataset."""
     kind = "image" if isinstance(dataset, ImageKeys) else "video"
     described: dict[str, object] = {
         "resolution": list(dataset.size),

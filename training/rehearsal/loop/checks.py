@@ -81,7 +81,7 @@ def _check_precision(entries: _Entries, args: argparse.Namespace) -> None:
 
 
 def _check_base_model(entries: _Entries, path: Path, task: str) -> None:
-    """Check that names and shapes are those of the task's tiny model; fail as torch would."""
+    """Check the names and shapes against the task's tiny model; fail as torch would."""
     in_channels, clip = _TASKS[task]
     wanted = tensor_shapes(in_channels, clip=clip)
     found = {name: shape for name, (_, shape) in entries.items()}

@@ -34,8 +34,9 @@ _SIGNAL_WIDTH = PATCH_AREA * LATENT_CHANNELS
 # which keeps the tiny model almost linear.
 _ANCHOR = 3.0
 _STREAM_SCALE = float(np.sqrt((_SIGNAL_WIDTH + (WIDTH - _SIGNAL_WIDTH) * _ANCHOR**2) / WIDTH))
-# The base model's velocities are wrong by this much on purpose (root mean square; that of the noise
-# is 1), so that an adapter has something to learn: it can correct the error with any dataset.
+# The base model's velocities are wrong by this much on purpose (root mean square, compared with 1
+# for the noise), so that an adapter has something to learn: it can correct the error with any
+# dataset.
 BASE_ERROR = 1.5
 
 _DTYPES: dict[WeightDType, DType] = {"bf16": "BF16", "fp16": "F16", "fp32": "F32"}
@@ -54,14 +55,14 @@ def write_weights(
 
     Args:
         target: The file to write, in an existing directory.
-        role: What the file replaces. For `dit`, `vae` and `speed_lora` the format is safetensors,
-            whatever the suffix; for `t5` and `clip` it is that of `torch.save`.
+        role: The kind of file to replace. For `dit`, `vae` and `speed_lora` the format is
+            safetensors, whatever the suffix; for `t5` and `clip` it is that of `torch.save`.
         seed: Determines all values.
         in_channels: For a `dit`: 16 for text to video, 36 for image to video.
         clip: For a `dit` or `speed_lora`: whether the model reads CLIP tokens, as Wan 2.1 image to
             video does.
         dtype: For a `dit` or `vae`: the type of its tensors. A speed LoRA is float32, like the
-            published ones.
+            published speed LoRAs.
     """
     metadata = {"format": "pt", "rehearsal": role}
     match role:

@@ -38,7 +38,8 @@ export class Transfers {
 
   // Files that the server has from an earlier visit; adding the same file again continues it.
   know({ path, size, modified, received, url }) {
-    this.files.push({ path, size, modified, sent: received, url });
+    const others = this.files.filter((one) => one.path !== path); // the page may open twice
+    this.files = [...others, { path, size, modified, sent: received, url }];
   }
 
   // `look` judges a file before it is sent; see look.js.

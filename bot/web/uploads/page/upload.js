@@ -14,6 +14,8 @@ let limits = null;
 let judged = "";
 let shownResult = null;
 let isPolling = false;
+let opened; // called once the page shows what this link takes
+const isOpened = new Promise((done) => { opened = done; });
 
 function trouble(refusal) {
   const node = byId("trouble");
@@ -32,6 +34,7 @@ async function begin() {
     introduce(state);
     for (const file of state.files) transfers.know(file);
     await follow(state);
+    opened();
   } catch (error) {
     trouble(error);
     if (error.status === 0) setTimeout(() => { trouble(null); begin(); }, 2000);
@@ -113,7 +116,10 @@ function drawn(answer) {
   });
 }
 
-function take(files) {
+// Files may be dropped before the page has opened; they wait.
+async function take(files) {
+  await isOpened;
+  if (byId("sending").hidden) return;
   trouble(null);
   const kept = files.filter(({ path }) => !/(^|\/)(\.DS_Store|Thumbs\.db|desktop\.ini)$|(^|\/)__MACOSX\//i.test(path));
   kept.sort((one, other) => one.path.localeCompare(other.path, undefined, { numeric: true }));
@@ -215,7 +221,7 @@ byId("revoke").addEventListener("click", async () => {
   try {
     await call("DELETE");
     for (const id of ["sending", "revoke"]) byId(id).hidden = true;
-    trouble({ cause: "The link no longer works, and its files are deleted.", fix: "" });
+    trouble({ cause: "The link no longer works, and the files received so far are deleted.", fix: "" });
   } catch (error) { trouble(error); }
 });
 let depth = 0;
@@ -227,7 +233,7 @@ addEventListener("drop", async (event) => {
   event.preventDefault();
   depth = 0;
   dragging(0);
-  if (!byId("sending").hidden) take(await dropped(event.dataTransfer));
+  take(await dropped(event.dataTransfer));
 });
 // The browser asks for confirmation before a person leaves the page during an upload.
 addEventListener("beforeunload", (event) => { if (transfers.files.some((one) => one.upload)) event.preventDefault(); });

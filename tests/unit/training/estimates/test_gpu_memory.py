@@ -96,8 +96,8 @@ def test_a_group_too_large_is_named_with_its_need_and_what_fits() -> None:
     error = refusal("wan22-i2v-vanilla", own(129), "A100-80GB")
 
     assert error.cause == (
-        "The group 1-clips needs about 132 GiB at 129 frames of 1280 x 720, and an A100-80GB has "
-        "79 GiB (unmeasured, rough)."
+        "The group 1-clips needs about 132 GiB (unmeasured, rough) at 129 frames of 1280 x 720, "
+        "but an A100-80GB has 79 GiB."
     )
     assert error.fix == (
         "What fits: target_frames or max_frames of at most 69 or resolution = [832, 480]; "

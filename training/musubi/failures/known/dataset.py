@@ -88,8 +88,8 @@ DATASET_FAILURES = (
         "caption-extension",
         r"FileNotFoundError: \[Errno 2\] No such file or directory: ''",
         "The trainer was not given the extension of caption files.",
-        "Set caption_extension in the dataset's configuration. If this program wrote it, report "
-        "this as a bug.",
+        "Set caption_extension in the dataset's configuration. If this program wrote that "
+        "file, report this as a bug.",
         resumable=False,
     ),
     KnownFailure(
@@ -146,7 +146,7 @@ DATASET_FAILURES = (
         r"|(image|video)_directory or (image|video)_jsonl_file must be specified"
         r"|has no attribute 'datasource'|not supported config file format",
         "The trainer rejected the dataset's configuration file: {line}",
-        "Correct the file. If this program wrote it, report this as a bug, with the run's log.",
+        "Correct it. If this program wrote the file, report this as a bug, with the run's log.",
         resumable=False,
     ),
     KnownFailure(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-# What to suggest for a failure: settings that need less memory, or rebuilding the caches.
+# The change to suggest for a failure: settings that need less memory, or rebuilt caches.
 Relief = Literal["memory", "caches"]
 
 

@@ -59,8 +59,8 @@ INSTALLATION_FAILURES = (
         "compile-sizes",
         r"RecompileLimit|recompile_limit|cache_size_limit",
         "The model was compiled for too many different sizes of clips.",
-        "Train without compilation, raise the limit of sizes (--compile_cache_size_limit), or use "
-        "fewer sizes of clips.",
+        "Train without compilation, use clips of fewer sizes, or raise the limit "
+        "(--compile_cache_size_limit).",
         resumable=False,
     ),
     _COMPILER,
@@ -140,7 +140,7 @@ INSTALLATION_FAILURES = (
         r"|requires (torch|numpy|transformers)\S*[<>=]|'Namespace' object has no attribute"
         r"|detected CUDA version \(\S+\) mismatches"
         r"|(\.__init__|from_pretrained|dot_product_attention)\(\) got an unexpected keyword arg",
-        "The packages in musubi-tuner's environment do not fit together: {line}",
+        "The packages in musubi-tuner's environment are incompatible with each other: {line}",
         INSTALLATION,
     ),
     KnownFailure(
@@ -177,8 +177,7 @@ INSTALLATION_FAILURES = (
         r"|externally-managed-environment|Could not install packages|Failed building wheel"
         r"|metadata-generation-failed|subprocess-exited-with-error|ResolutionImpossible",
         "A package could not be installed: {line}",
-        "Use the Python and the package versions that musubi-tuner names, in an environment of its "
-        "own.",
+        "Use the Python and package versions that musubi-tuner names, in a separate environment.",
     ),
     KnownFailure(
         "command-path",
@@ -208,7 +207,7 @@ INSTALLATION_FAILURES = (
     KnownFailure(
         "trainer-bug",
         r"UnboundLocalError|NameError: name",
-        "The trainer's own code has a mistake: {line}",
+        "There is a bug in the trainer's own code: {line}",
         "Ask the operator to check out the musubi-tuner commit that this program supports, then "
         "resume the run.",
         within=r"musubi_tuner[/\\]",

@@ -135,7 +135,7 @@ MACHINE_FAILURES = (
         r"FunctionTimeoutError|SandboxTimeoutError|hit its timeout of"
         r"|DUE TO TIME LIMIT|DeadlineExceeded",
         "The program ran longer than its platform allows.",
-        f"{_GOES_ON} If the run stops before it has saved one, raise the platform's time limit.",
+        f"{_GOES_ON} If the run ends before it saves a state, raise the platform's time limit.",
         retry=True,
     ),
     KnownFailure(

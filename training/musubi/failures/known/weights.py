@@ -81,7 +81,7 @@ WEIGHT_FAILURES = (
         "weights-of-other-size",
         rf"{_STATE_DICT} WanModel.*patch_embedding\.weight: copying a param with shape "
         r"torch\.Size\(\[(?P<width>\d+), .*?current model is torch\.Size\(\[(?!(?P=width)\b)\d+",
-        "The base model's size (1.3B, 5B or 14B) is not that of the run's model.",
+        "The base model's size (1.3B, 5B or 14B) differs from the size of the run's model.",
         MODEL_FILE,
     ),
     KnownFailure(
@@ -172,7 +172,7 @@ WEIGHT_FAILURES = (
         "pickle-file",
         r"Weights only load failed|weights_only|Unsupported (global|class|operand)",
         "A weight file holds more than weights, so torch refuses to load it for safety.",
-        "Use the model's safetensors file, or its makers' original file; then resume the run.",
+        "Use a safetensors file, or the original file of the model's makers; then resume the run.",
     ),
     KnownFailure(
         "weights-missing",

@@ -1,4 +1,4 @@
-"""The attention kernels that a compiled block can use, and a test of which is fastest on this GPU.
+"""Offers the attention kernels of compiled blocks, and finds the fastest one on this GPU.
 
 `flash-attn-4` is not part of torch, so two custom operators make it usable by the compiler.
 """
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# The kernel that torch chooses itself (cuDNN on an H100), or that of flash-attn-4.
+# The kernel that torch chooses by itself (cuDNN on an H100), or flash-attn-4's kernel.
 Kernel = Literal["torch", "flash4"]
 
 HALF = (torch.float16, torch.bfloat16)

@@ -1,4 +1,4 @@
-"""Compares musubi-tuner's own training step with the compiled one, on random weights.
+"""Compares musubi-tuner's own training step with the compiled step, on random weights.
 
 It runs in musubi-tuner's environment on a machine with a GPU, and prints each result at once as a
 line of JSON.
@@ -102,12 +102,12 @@ class Bench:
         torch.manual_seed(0)
         self._model = model_of(family, options.layers, device)
         self.network = network_of(self._model, device)
-        # musubi-tuner scales the loss in fp16, whose range is small.
+        # For models in fp16, whose range is small, musubi-tuner scales the loss.
         self._scale = _LOSS_SCALE if family.dtype == torch.float16 else 1.0
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-5)
 
     def measure(self, tokens: int, modes: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Check one block in each mode, then time musubi-tuner's own step and that of each mode."""
+        """Check one block in each mode, then time musubi-tuner's own step and each mode's step."""
         batch = self.batch(_LATENTS[tokens])
         ways: dict[str, Way] = {_STOCK: Way(None)}
         for mode in modes:
@@ -271,7 +271,8 @@ class Bench:
             return output
 
         block.forward = record
-        # With one time embedding for all tokens, the stock block computes the same values.
+        # As in `FastModel`, embed the time once for all tokens. This does not change the results of
+        # musubi-tuner's block.
         self._model.set_time_embedding_v2_1(True)
         try:
             with torch.no_grad():

@@ -17,7 +17,7 @@ _TENTHS = 10
 
 
 def learn(bench: Any, ways: Mapping[str, Any], batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield, for each way of computing steps, its losses and how its adapters compare.
+    """Yield the losses of each way of computing steps, and the similarity of its adapters.
 
     Each loss is the mean over a tenth of the steps. For each adapter weight, the similarity is the
     cosine between its change in the first 50 steps computed this way and its change in the first

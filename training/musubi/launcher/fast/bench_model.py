@@ -67,7 +67,7 @@ def model_of(family: Family, layers: int, device: str) -> Any:
 
 def _random(name: str, like: Tensor, family: Family, device: str) -> dict[str, Tensor]:
     mean = 1.0 if "norm" in name and name.endswith("weight") else 0.0
-    # With this standard deviation, 1/sqrt(5120), layers keep the size of their input.
+    # With this standard deviation, 1/sqrt(5120), a layer's output is about as large as its input.
     value = torch.empty(like.shape, device=device, dtype=family.dtype).normal_(mean, 0.014)
     is_frozen_product = (
         name.startswith("blocks.")

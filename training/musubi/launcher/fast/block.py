@@ -47,7 +47,7 @@ def forward(
     """Return the block's output for tokens `x` [b, s, d].
 
     Args:
-        x: The tokens, in the dtype of the products.
+        x: The tokens, in the dtype that matrix products take.
         modulation: The time embedding [b, 6, d], one per sample.
         rotation: The rotation tables for the latent's shape.
         context: The encoded text [b, t, d]; in Wan 2.1 I2V, the first frame's 257 CLIP tokens
@@ -146,7 +146,7 @@ def _wide(x: Tensor) -> Tensor:
     """Return `x` in fp32.
 
     When torch 2.11 compiles for a GPU, it removes a cast to 16 bit that is followed by a cast to
-    fp32. That also removes a rounding that musubi-tuner does, and changed a quarter of the values
+    fp32. That also removes a rounding step of musubi-tuner, and changes a quarter of the values
     from `_modulated`. A view between the two casts makes torch keep both.
     """
     return x.unsqueeze(0).float().squeeze(0)

@@ -19,10 +19,10 @@ from training.musubi.launcher.fast.layers import Attention, Block, Layer, block_
 from training.musubi.launcher.fast.model import BlockCall, FastModel, map_layers, stock
 from training.musubi.launcher.fast.products import FP8, dequantized, unrounded
 
-# How far results may be from the expected ones. In 16 bit, these are musubi-tuner's, and the limit
-# is twice the distance that a different attention kernel causes. In fp8, they are the results with
-# 16-bit weights, and the limit is 1.5 times the distance that `--fp8_base` causes by rounding the
-# weights, but not the layers' inputs, to fp8.
+# How far results may be from the expected ones. In 16 bit, musubi-tuner's results are expected, and
+# the limit is twice the distance that a different attention kernel causes. In fp8, the results with
+# 16-bit weights are expected, and the limit is 1.5 times the distance that `--fp8_base` causes by
+# rounding the weights, but not the layers' inputs, to fp8.
 TIMES, FP8_TIMES = 2.0, 1.5
 _SMALLEST = 1e-4
 # Small, so that sums over all tokens stay in the range of fp16.
@@ -80,12 +80,12 @@ class Verdict:
 
     @property
     def share(self) -> float:
-        """The largest distance as a share of what is allowed; infinite if one is NaN."""
+        """The largest distance as a share of its limit; infinite if a distance is NaN."""
         return max(self._shares())
 
     @property
     def worst(self) -> str:
-        """The name of the result whose distance is the largest share of what is allowed."""
+        """The name of the result whose distance is the largest share of its limit."""
         names = ("output", "input gradient", *self.names)
         return max(zip(self._shares(), names, strict=True))[1]
 
@@ -101,7 +101,7 @@ class Verdict:
         return [share if not math.isnan(share) else float("inf") for share in shares]
 
     def __str__(self) -> str:
-        return f"{self.worst} at {self.share:.2f} of what is allowed"
+        return f"{self.worst} at {self.share:.2f} of its limit"
 
 
 def check(
@@ -115,7 +115,7 @@ def check(
         fast: The model.
         index: The block.
         call: The arguments of the forward pass.
-        kept: What the block keeps for the backward pass; None means what the plan says.
+        kept: What the block keeps for the backward pass; None to follow the plan.
         spoil: A relative error to add to the compiled output, to test the check.
     """
     adapters = trained(fast.tensors(fast.model.blocks[index]))
@@ -221,7 +221,7 @@ def _results(forward: Forward, x: Tensor, adapters: list[Tensor], gradient: Tens
     with torch.enable_grad():
         y = forward(given)
         found: Any = torch.autograd.grad(y, [given, *adapters], gradient)
-    # The residual passes unchanged; compare what the block adds to it.
+    # The residual stream passes through unchanged, so compare only the block's contribution.
     return [(y - given).detach(), *found]
 
 

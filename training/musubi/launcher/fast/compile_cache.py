@@ -18,7 +18,7 @@ STORED_VARIABLE = "LORABOT_COMPILED_STORED"
 
 
 class CompileCache:
-    """Compiled graphs and kernels, in a folder on this machine and in a file that outlives it.
+    """Compiled graphs and kernels: in a folder on this machine, and in a file that is kept longer.
 
     The file's name depends on the GPU, torch, Python and this code; the compilers check the rest.
 
@@ -38,7 +38,7 @@ class CompileCache:
         self._local = Path(tempfile.gettempdir()) / f"lorabot-compiled-{name}"
 
     def restore(self, environment: MutableMapping[str, str]) -> None:
-        """Unpack what earlier runs compiled, and make the compilers use it."""
+        """Unpack the results of earlier compilations, and make the compilers use them."""
         found = next((path for path in (self._file, self._stored) if path.exists()), None)
         if found is not None and not self._local.exists():
             try:
@@ -57,13 +57,13 @@ class CompileCache:
         )
 
     def save(self) -> None:
-        """Store what has been compiled so far; a failure does not end training."""
+        """Store all graphs and kernels compiled so far; a failure does not end training."""
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(self._file) as partial, tarfile.open(partial, "w") as archive:
                 archive.add(self._local, arcname=".", filter=_without_locks)
         except (OSError, tarfile.TarError) as error:
-            logger.warning("What was compiled could not be stored: %s", error)
+            logger.warning("The compiled graphs could not be stored: %s", error)
 
 
 def _without_locks(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
@@ -74,7 +74,7 @@ def _without_locks(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
 def cache_of(
     environment: MutableMapping[str, str], gpu: str, torch_version: str
 ) -> CompileCache | None:
-    """Return the cache that the environment names, ready for use; None if it names none."""
+    """Return the cache in the folder that the environment names, ready to use; None without one."""
     folder = environment.get(FOLDER_VARIABLE)
     if not folder:
         return None

@@ -1,4 +1,4 @@
-"""Compiles the forward pass of a block, and decides what it keeps for the backward pass."""
+"""Compiles a block's forward pass, and decides which results to keep for the backward pass."""
 
 # torch has no public name for the overload of a custom operator.
 # pyright: reportPrivateUsage=false
@@ -23,8 +23,8 @@ from training.musubi.launcher.fast.block import Heads, Rotation, forward
 from training.musubi.launcher.fast.layers import Block, weight_shapes
 from training.musubi.launcher.fast.products import linear_with_bias
 
-# What a block keeps for the backward pass: the outputs of attention, these and the first FFN
-# product, or everything.
+# The results that a block keeps for the backward pass: the outputs of attention, the outputs of
+# attention and the first FFN product, or everything.
 Kept = Literal["attention", "ffn", "everything"]
 
 Run = Callable[[Tensor, Tensor, Rotation, Tensor, Block, Heads], Tensor]
@@ -57,7 +57,7 @@ def compiled(kept: Kept, width: int, *, is_dynamic: bool = False) -> Run:
     """Return the compiled forward pass of a block whose FFN is `width` wide.
 
     Each number of tokens gets its own graph, unless the caller marks that dimension as dynamic.
-    Callers that do so set `is_dynamic`, to get a compiled function separate from that of others.
+    Callers that do so set `is_dynamic`, to get a compiled function of their own.
     """
     run: Any = partial(_run, kept, width, is_dynamic)
     return torch.compile(run, fullgraph=True, dynamic=False, options=_OPTIONS)
@@ -88,7 +88,7 @@ def _policy_of(kept: Kept, width: int, block: Block) -> Callable[..., Any]:
 
 
 def _few(width: int, _context: Any, operator: Any, *given: Any, **_named: Any) -> Any:
-    """Keep the output of attention and, unless `width` is 0, of the product of that width."""
+    """Keep the outputs of attention and, if `width` is not 0, of the product of that width."""
     if operator in _ATTENTION or (width and _is_product(operator, given, width)):
         return CheckpointPolicy.MUST_SAVE
     return CheckpointPolicy.PREFER_RECOMPUTE

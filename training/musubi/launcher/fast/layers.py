@@ -22,10 +22,10 @@ class UnsupportedError(Exception):
 class Layer(NamedTuple):
     """A linear layer: the frozen base and the adapter on it.
 
-    `weight` [out, in] is in 16 bit or fp8; `block_scale` [out, blocks, 1] is what `--fp8_scaled`
-    divided the weights by. `down` [rank, in] and `up` [out, rank] are the adapter, applied with
-    `strength`. With `is_fp8`, products are computed in fp8; if the weights were quantized again for
-    them, `row_scale` [out] is the scale of the new weights.
+    `weight` [out, in] is in 16 bit or fp8; `block_scale` [out, blocks, 1] holds the divisors that
+    `--fp8_scaled` applied to the weights. `down` [rank, in] and `up` [out, rank] are the adapter,
+    applied with `strength`. With `is_fp8`, products are computed in fp8; if the weights were
+    quantized again for them, `row_scale` [out] is the scale of the new weights.
     """
 
     weight: Tensor
@@ -92,7 +92,7 @@ def block_of(module: Any) -> Block:
     """Return the current tensors of a `WanAttentionBlock`.
 
     Raises:
-        UnsupportedError: One of its layers does not compute what `Layer` describes.
+        UnsupportedError: One of its layers computes something that `Layer` cannot describe.
     """
     affine = module.norm3 if module.cross_attn_norm else None
     return Block(

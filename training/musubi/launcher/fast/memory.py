@@ -1,4 +1,4 @@
-"""How much GPU memory a step takes, and how much it may take."""
+"""Plans and measures the GPU memory of training steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ class GpuMemory:
 
     @property
     def usable(self) -> int:
-        """The bytes that a step may take on top of what is in use now."""
+        """The bytes that a step may take in addition to the memory in use now."""
         if not self._is_gpu:
             return _UNLIMITED
         free, total = torch.cuda.mem_get_info(self.device)
@@ -120,7 +120,7 @@ class StepMemory:
         )
         working = max(0, self.gpu.peak - self._in_use - held)
         corrected = choose(self.sizes, self._usable, Seen(kept=self._seen, working_bytes=working))
-        # Keep the plan even if none seems to fit: the step has shown that this one does.
+        # Keep the current plan even if no plan seems to fit: the step has shown that it does.
         changed = corrected is not None and corrected != self.plan
         self.plan = corrected or self.plan
         return changed

@@ -18,7 +18,7 @@ from training.musubi.launcher.fast.graph import Kept, Run, compiled
 from training.musubi.launcher.fast.layers import Attention, Block, Layer, UnsupportedError, block_of
 from training.musubi.launcher.fast.products import FP8, dequantized, quantized
 
-# How many graphs torch may compile for one function: each number of tokens may have its own.
+# How many graphs torch may compile for one function; each number of tokens may need its own graph.
 _MOST_GRAPHS = 64
 _DYNAMO: Any = importlib.import_module("torch._dynamo")
 
@@ -80,7 +80,7 @@ class FastModel:
         for block in self.model.blocks:
             block_of(block)
         # Without this, Wan 2.2 repeats the time embedding for each token. At 21,600 tokens that
-        # takes 2.6 GB, for equal copies: a sample has only one timestep.
+        # takes 2.6 GB for identical copies, because a sample has only one timestep.
         if self.model.model_version != "2.1" and not self._embeds_once:
             self.model.set_time_embedding_v2_1(True)
         _DYNAMO.config.recompile_limit = _MOST_GRAPHS

@@ -16,11 +16,11 @@ GIB = 2**30
 _ATTENTION, _EACH_MORE = 6.2, 2.0
 _EVERYTHING, _EVERYTHING_FP8 = 40.0, 55.0
 _BYTES = 2
-# The working memory of a step, on top of what all blocks keep. The block whose backward pass runs
-# needs `_RECOMPUTING` times the memory of a block that keeps everything if its forward pass must be
-# recomputed, and `_KEEPING` times that memory if not. `_REST_BYTES` is for other layers and the
-# optimizer. Measured in all: 5.6 GiB at 21,600 tokens with 10 layers that are recomputed; 0.5 GiB
-# at 3,600 tokens with 20 layers that are not.
+# The working memory of a step, in addition to the memory that all blocks keep. The block whose
+# backward pass runs needs `_RECOMPUTING` times the memory of a block that keeps everything if its
+# forward pass must be recomputed, and `_KEEPING` times that memory if not. `_REST_BYTES` is for
+# other layers and the optimizer. Measured in all: 5.6 GiB at 21,600 tokens with 10 layers that are
+# recomputed; 0.5 GiB at 3,600 tokens with 20 layers that are not.
 _RECOMPUTING, _KEEPING, _REST_BYTES = 1.5, 0.8, 2 * GIB
 # How much of the free memory a plan may use; the rest is lost in gaps between allocations.
 _USABLE = 0.95
@@ -28,7 +28,7 @@ _USABLE = 0.95
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSizes:
-    """The sizes that decide how much memory a step takes; `attentions` is the number per block."""
+    """The sizes that decide a step's memory; `attentions` is the number of attentions per block."""
 
     tokens: int
     width: int
@@ -40,11 +40,12 @@ class StepSizes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """The memory that steps of one size were measured to take.
+    """The memory that steps of one size took when they were measured.
 
     Attributes:
         kept: Bytes that one block held for the backward pass, for each `Kept` level measured.
-        working_bytes: The step's peak memory minus what all blocks held; None if not measured.
+        working_bytes: The step's peak memory minus the bytes that all blocks held; None if not
+            measured.
     """
 
     kept: Mapping[Kept, int] = field(default_factory=dict[Kept, int])
@@ -56,7 +57,7 @@ NOTHING_SEEN = Seen()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What each block keeps: the last `more` blocks keep `most`, the others keep `least`.
+    """A plan for a step's memory: the last `more` blocks keep `most`, the others keep `least`.
 
     There are never more than two kinds of blocks, and so at most two graphs. The backward pass
     begins with the last blocks, while the memory of all others is still in use. The more a block
@@ -83,7 +84,7 @@ class Plan:
 
 
 def usable(free_bytes: int) -> int:
-    """Return how many of `free_bytes`, which are free or reserved by torch, a plan may use."""
+    """Return how many bytes a plan may use if `free_bytes` are free or reserved by torch."""
     return int(free_bytes * _USABLE)
 
 
@@ -104,7 +105,7 @@ def bytes_kept(kept: Kept, sizes: StepSizes, seen: Seen = NOTHING_SEEN) -> int:
 
 
 def choose(sizes: StepSizes, usable_bytes: int, seen: Seen = NOTHING_SEEN) -> Plan | None:
-    """Return the plan that recomputes least, or None if every plan needs more memory.
+    """Return the plan that recomputes least in `usable_bytes`; None if no plan fits.
 
     Per byte, keeping the first FFN product saves about twice as much time as keeping the rest of
     a block, so all blocks keep that product before any block keeps everything.
@@ -112,7 +113,7 @@ def choose(sizes: StepSizes, usable_bytes: int, seen: Seen = NOTHING_SEEN) -> Pl
     Args:
         sizes: The sizes of the step.
         usable_bytes: How much memory the step may take in addition to the weights.
-        seen: How much memory earlier steps of these sizes were measured to take.
+        seen: The measured memory of earlier steps of these sizes.
     """
     everywhere = _between("ffn", "everything", sizes, usable_bytes, seen)
     return everywhere or _between("attention", "ffn", sizes, usable_bytes, seen)

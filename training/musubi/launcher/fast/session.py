@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 Mode = Literal["16bit", "fp8"]
 Loss = tuple[Tensor, Any]
 
-# The first few sizes of a run get their own graphs. All later sizes share one, because each
+# The first few sizes of a run get their own graphs. All later sizes share one graph, because each
 # graph takes half a minute to compile.
 _OWN_GRAPHS = 4
 _FP8_PRODUCTS = (8, 9)
@@ -54,10 +54,10 @@ class _Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionHooks:
-    """How a session is connected to the training loop.
+    """The functions and data that connect a session to the training loop.
 
     Attributes:
-        pause_saving: While its context is open, no other thread reads the adapters to save them.
+        pause_saving: Returns a context in which no other thread reads the adapters to save them.
         on_refused: Called with the reason if the blocks run uncompiled.
         on_compiled: Called after new graphs were compiled.
         previous: The earlier session's `record`, as stored in the training state that this run
@@ -223,7 +223,7 @@ class FastSession:
         return stock(block, call)
 
     def _begun(self, call: BlockCall) -> _Size:
-        """Return what is known about steps of this size; choose a plan if there is none yet."""
+        """Return the plan and checks for steps of this size; choose a plan if there is none yet."""
         batch, tokens = call.x.shape[:2]
         size = self._sizes.get((batch, tokens)) or self._size_of(call)
         self._size = self._sizes[batch, tokens] = size
@@ -269,7 +269,7 @@ class FastSession:
         self._unchecked.discard(index)
 
     def _tell(self, size: _Size) -> None:
-        """After checks, log what was chosen for this number of tokens, and why."""
+        """After checks, log the choices for this number of tokens, with the reasons."""
         if not size.verdicts:
             return
         index, worst = max(size.verdicts.items(), key=lambda pair: pair[1].share)

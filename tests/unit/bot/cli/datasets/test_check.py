@@ -79,7 +79,7 @@ def test_a_set_that_cannot_be_used_is_not_repaired(here: Lorabot, tmp_path: Path
 
     assert result.returncode == 1
     assert "a.png has no caption" in result.stdout
-    assert "a.zip cannot be used yet: 1 finding marked [error] above." in result.stderr
+    assert "a.zip cannot be used yet: see the finding marked [error] above." in result.stderr
     assert not (tmp_path / "set").exists()
 
 

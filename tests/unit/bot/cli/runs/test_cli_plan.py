@@ -104,4 +104,4 @@ def test_the_reference_preset_is_planned_with_its_values(here: Lorabot, archive:
     assert "--force_v2_1_time_embedding" in high
     assert [argv[argv.index("--network_dim") + 1] for argv in (high, low)] == ["32", "16"]
     assert "Preset: reference." in text
-    assert "clips, without single frames" in text
+    assert "clips (no single frames)" in text

@@ -125,9 +125,7 @@ def test_the_price_list_marks_the_cheapest_and_the_fastest_of_those_measured() -
         estimated(7_500, 8.0, "H100"),
     )
 
-    lines = field(
-        asked(a_plan(a_spec(ONE), listed[2], price_list=listed)), "Price list of this run"
-    )
+    lines = field(asked(a_plan(a_spec(ONE), listed[2], price_list=listed)), "Cost on each GPU")
 
     assert lines.splitlines() == [
         "B200 · $5.00 · 33 min · unmeasured, rough",
@@ -140,7 +138,7 @@ def test_the_price_list_marks_the_cheapest_and_the_fastest_of_those_measured() -
 def test_a_single_measured_gpu_is_neither_cheapest_nor_fastest() -> None:
     listed = (estimated(7_500, 8.0, "H100"), estimated(9_000, 9.0, "A100-80GB"))
 
-    lines = field(asked(a_plan(a_spec(ONE), listed[0], price_list=listed)), "Price list")
+    lines = field(asked(a_plan(a_spec(ONE), listed[0], price_list=listed)), "Cost on each GPU")
 
     assert "cheapest" not in lines
     assert "fastest" not in lines
@@ -149,7 +147,7 @@ def test_a_single_measured_gpu_is_neither_cheapest_nor_fastest() -> None:
 def test_one_gpu_can_be_both() -> None:
     listed = (estimated(7_000, 8.0, "H200"), estimated(7_500, 9.0, "H100"))
 
-    lines = field(asked(a_plan(a_spec(ONE), listed[1], price_list=listed)), "Price list")
+    lines = field(asked(a_plan(a_spec(ONE), listed[1], price_list=listed)), "Cost on each GPU")
 
     assert "H200 · $8.00 · 1 h 57 min · cheapest and fastest of those measured" in lines
 
@@ -170,10 +168,10 @@ def test_it_names_the_price_of_a_fallback_the_worst_case_and_how_to_refuse() -> 
     chosen = asked(a_plan(a_spec(), usual, fallbacks=()))
 
     assert (
-        "If no H100 is free, it runs on an H200 (2 h 5 min, $15.00) or an A100-80GB (4 h 27 min, "
+        "If no H100 is free, the run uses an H200 (2 h 5 min, $15.00) or an A100-80GB (4 h 27 min, "
         "$20.50). With gpu:H100 it waits for an H100."
     ) in card.text
-    assert "it runs on" not in chosen.text
+    assert "the run uses" not in chosen.text
     # An interruption costs at most 15 minutes of steps and a start of 4 minutes.
     assert INTERRUPTIONS == 3
     assert "At worst, on an A100-80GB and with 3 interruptions of each expert: 5 h 24 min" in (
@@ -266,7 +264,7 @@ def test_the_plan_of_a_rehearsal_says_that_it_is_free() -> None:
     assert "This rehearsal is free." in card.text
     assert "Real training would take about 2 h 5 min and $5.00 on a B200" in card.text
     assert REHEARSAL in card.text
-    assert "Price list of real training" in names(card)
+    assert "Cost of real training on each GPU" in names(card)
     assert "Ends " not in card.text
 
 
@@ -277,7 +275,7 @@ def test_ones_own_machine_bills_nothing() -> None:
         "About 2 h 5 min on an H100 (measured steps). Nothing is billed here."
     )
     assert "$" not in card.text
-    assert "Price list" not in card.text
+    assert "on each GPU" not in card.text
 
 
 def test_the_plan_counts_items_and_explains_unusual_ones() -> None:
@@ -347,7 +345,7 @@ def test_the_plan_names_the_preset_and_limits_in_bold() -> None:
     text = started_card(a_plan(spec)).text
 
     assert "**Preset: reference.**" in text
-    assert "**Limited to clips, without single frames.**" in text
+    assert "**Limited to clips (no single frames).**" in text
     assert "Preset" not in started_card(a_plan(usual)).text
 
 
@@ -370,7 +368,7 @@ def test_the_plan_shows_remarks_on_a_start_and_a_lightning_file() -> None:
 
     assert "**starts from old/high-e5**" in text
     assert remark in text
-    assert "By its name, this Lightning file is for the low-noise expert." in text
+    assert "Judging by its name, this Lightning file is for the low-noise expert." in text
     assert "says" not in started_card(a_plan(usual)).text
 
 

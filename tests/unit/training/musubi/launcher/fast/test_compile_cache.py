@@ -86,7 +86,7 @@ def test_a_full_disk_does_not_end_the_training(
     with caplog.at_level(logging.WARNING):
         cache.save()
 
-    assert "What was compiled could not be stored" in caplog.text
+    assert "The compiled graphs could not be stored" in caplog.text
 
 
 def test_without_a_folder_there_is_no_cache() -> None:
