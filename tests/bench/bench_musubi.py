@@ -11,8 +11,10 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -33,7 +35,7 @@ _PATHS: dict[str, tuple[str, ExpertName]] = {
     "bf16": ("wan21-t2v-14b", "main"),
     "fp16": ("wan22-t2v-vanilla", "high"),
 }
-_PARTS = {"image": "image", "again": "image", "cores": "image", "video": "video"}
+_PARTS = {"image": "image", "again": "image", "video": "video"}
 _CHOSEN = ("Compiled steps (", "After measuring a step: ", "Steps now use ", "Memory ran out; ")
 _STOP_AFTER = 2
 _BASE_BYTES = 29e9
@@ -49,12 +51,13 @@ def again(training: Training, report: Report, items: int) -> None:
     _images(training, report, items, "again")
 
 
-def cores(training: Training, report: Report, items: int) -> None:
-    """Train on the same pictures with only two of the machine's cores."""
+@contextmanager
+def limited_to(cores: int | None) -> Generator[None]:
+    """Let the processes that are started in this context use only so many of the cores."""
     usual = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(usual)[:2])
+    os.sched_setaffinity(0, sorted(usual)[:cores])
     try:
-        _images(training, report, items, "cores")
+        yield
     finally:
         os.sched_setaffinity(0, usual)
 
@@ -66,8 +69,8 @@ def _images(training: Training, report: Report, items: int, part: str) -> None:
     report.row(part, "checkpoint", training.check(command))
 
 
-def video(training: Training, report: Report, items: int) -> None:
-    """Train on clips, stop in the middle of a step, and continue to the end."""
+def video(training: Training, report: Report, items: int, *, cores: int | None = None) -> None:
+    """Train on clips, stop in the middle of a step, and continue to the end on so many cores."""
     config = training.dataset("video", items)
     command = training.command(config)
 
@@ -84,7 +87,8 @@ def video(training: Training, report: Report, items: int) -> None:
         report.row("video", "SIGTERM to exit", f"{seconds:.1f} s", seconds)
     report.row("video", "steps, as the state says", read_state(Path(state.path)).fast or "off")
     command = training.command(config, Path(state.path))
-    resumed = _watch(training.start(command, "resumed"), lambda run, event: None, code=0)
+    with limited_to(cores):
+        resumed = _watch(training.start(command, "resumed"), lambda run, event: None, code=0)
     _describe(training, report, "resumed", resumed)
     first = next(e.step for _, e in resumed.events if isinstance(e, StepDone))
     if first != state.step + 1:
@@ -126,7 +130,7 @@ def measure(training: Training, report: Report, options: argparse.Namespace, unt
         *("base", f"{made['parameters'] / 1e9:.2f} billion in {made['tensors']} tensors"),
         *(f"{size:.1f} GB in {seconds:.1f} s", seconds),
     )
-    runs = {"image": image, "again": again, "cores": cores, "video": video}
+    runs = {"image": image, "again": again, "video": partial(video, cores=options.cores)}
     for name in options.parts:
         if time.monotonic() > until:
             report.row(name, "left out", "the time was over")
@@ -197,6 +201,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--compiled", type=Path, help="keep compiled graphs in this folder")
     parser.add_argument("--steps", type=int, default=6, help="with pictures")
     parser.add_argument("--video-steps", type=int, default=4, help="more than two")
+    parser.add_argument("--cores", type=int, help="of the resumed training; default: all")
     parser.add_argument("--budget-seconds", type=float, default=270, help="begin no part later")
     folders = [Path("/dev/shm"), Path(tempfile.gettempdir())]
     parser.add_argument("--folders", nargs="+", type=Path, default=folders, help="first with room")

@@ -60,6 +60,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     # The checkout's folders come first, so that no other installed musubi-tuner is imported.
     sys.path[:1] = [str(script.parent), str(script.parents[1])]
     fast, given = _fast(arguments[1:])
+    if fast != OFF:
+        _let_segments_grow()
     sys.argv = [str(script), *given]
     try:
         hooks = _hooks(script.name, environment, fast)
@@ -77,9 +79,18 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 def _measure(checkout: Path, arguments: Sequence[str]) -> int:
     sys.path[:1] = [str(checkout / "src/musubi_tuner"), str(checkout / "src")]
+    _let_segments_grow()
     from training.musubi.launcher.fast.bench import main as measure  # noqa: PLC0415
 
     return measure(arguments)
+
+
+def _let_segments_grow() -> None:
+    """Make torch use the GPU's memory without gaps; call this before torch is imported.
+
+    With torch's usual segments, a plan for all of the memory but 9 GiB ran out of memory.
+    """
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 
 def _fast(arguments: Sequence[str]) -> tuple[str, list[str]]:

@@ -104,7 +104,10 @@ class Bench:
         self.network = network_of(self._model, device)
         # For models in fp16, whose range is small, musubi-tuner scales the loss.
         self._scale = _LOSS_SCALE if family.dtype == torch.float16 else 1.0
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-5)
+        # As in musubi-tuner's default optimizer, one kernel updates many weights.
+        is_fused = torch.cuda.is_available()
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-5, fused=is_fused)
+        self._copies: FastModel | None = None
 
     def measure(self, tokens: int, modes: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Check one block in each mode, then time musubi-tuner's own step and each mode's step."""
@@ -168,8 +171,10 @@ class Bench:
         return {key[:90]: round(ms, 1) for ms, key in sorted(found, reverse=True)[:_KERNELS]}
 
     def _way(self, tokens: int, mode: str) -> Way:
+        self._make_copies(Way(None))
         _free()
         model, total = self._model, int(self.options.memory * GIB) or None
+        fast = FastModel(model, lambda index: kept(index), is_fp8=mode == "fp8")
         memory = StepMemory(
             StepSizes(
                 tokens=tokens,
@@ -178,6 +183,7 @@ class Bench:
                 blocks=len(model.blocks),
                 attentions=3 if hasattr(model.blocks[0].cross_attn, "k_img") else 2,
                 is_fp8=mode == "fp8",
+                weights_bytes=fast.bytes_of_copies(self._family.dtype),
             ),
             GpuMemory(torch.device(self._device), total),
         )
@@ -188,7 +194,6 @@ class Bench:
                 return only or "attention"
             return memory.plan.kept(index)
 
-        fast = FastModel(model, kept, is_fp8=mode == "fp8")
         fast.quantize()
         heads = (1, tokens, model.num_heads, model.dim // model.num_heads)
         fast.kernel = self.options.attention
@@ -224,20 +229,34 @@ class Bench:
 
     def step(self, way: Way, batch: dict[str, Any]) -> float:
         """Take one step; return how many seconds it took."""
+        self._make_copies(way)
         torch.cuda.synchronize()
         started = time.monotonic()
         self.learn(way, batch)
         torch.cuda.synchronize()
         return time.monotonic() - started
 
+    def _make_copies(self, way: Way) -> None:
+        """Make the 16-bit copies of the weights that a way's plan wants, and drop all others."""
+        if self._copies is not None and self._copies is not way.fast:
+            self._copies.widen(None)
+        self._copies = way.fast
+        if way.fast is not None and way.memory is not None:
+            make_copies(way.fast, way.memory, self._family.dtype)
+
     def learn(self, way: Way, batch: dict[str, Any]) -> Tensor:
         """Take one step; return its loss."""
-        with nullcontext() if way.fast is None else attached(way.fast, way.memory):
+        self._make_copies(way)
+        with (
+            nullcontext()
+            if way.fast is None
+            else attached(way.fast, way.memory, self._family.dtype)
+        ):
             loss = self._loss(batch)
             (loss * self._scale).backward()
-        for weight in self.network.parameters():
-            if self._scale > 1 and weight.grad is not None:
-                weight.grad /= self._scale
+        if self._scale > 1:
+            gradients = [w.grad for w in self.network.parameters() if w.grad is not None]
+            torch._foreach_div_(gradients, self._scale)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return loss.detach()
@@ -247,6 +266,7 @@ class Bench:
         if fast is None:
             return {}
         started = time.monotonic()
+        self._make_copies(way)
         call = self._call_of(index, batch)
         with torch.autocast(self._device, dtype=self._family.dtype):
             verdict = check(fast, index, call)
@@ -306,11 +326,15 @@ def _details(verdict: Verdict) -> dict[str, Any]:
 
 
 @contextmanager
-def attached(fast: FastModel, memory: StepMemory | None = None) -> Generator[None]:
+def attached(
+    fast: FastModel, memory: StepMemory | None = None, dtype: torch.dtype = torch.bfloat16
+) -> Generator[None]:
     """Make the blocks run compiled inside this context; after the first step, correct the plan."""
     fast.attach(None if memory is None else partial(run_block, fast, memory))
     if memory is not None and not memory.is_settled:
+        fast.widen(None)
         memory.begin(is_checked=False)
+        make_copies(fast, memory, dtype)
         memory.gpu.reset_peak()
     try:
         yield
@@ -318,6 +342,11 @@ def attached(fast: FastModel, memory: StepMemory | None = None) -> Generator[Non
         fast.detach()
     if memory is not None:
         memory.end()
+
+
+def make_copies(fast: FastModel, memory: StepMemory, dtype: torch.dtype) -> None:
+    """Make or drop the copies of the weights, as the plan says."""
+    fast.widen(dtype if memory.plan is not None and memory.plan.is_wide else None)
 
 
 def _free() -> None:

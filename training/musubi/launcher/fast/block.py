@@ -79,11 +79,12 @@ def _frozen(x: Tensor, layer: Layer) -> Tensor:
     if layer.is_fp8 and fits(x, layer.weight):
         y = fp8_product(x, layer.weight, layer.row_scale)
         return y if bias is None else y + bias
-    weight = _weight(layer, x.dtype)
+    weight = weight_in(layer, x.dtype)
     return F.linear(x, weight) if bias is None else linear_with_bias(x, weight, bias)
 
 
-def _weight(layer: Layer, dtype: torch.dtype) -> Tensor:
+def weight_in(layer: Layer, dtype: torch.dtype) -> Tensor:
+    """Return the layer's frozen weight in `dtype`, with its scale applied."""
     if layer.row_scale is not None:
         return (layer.weight.float() * layer.row_scale.unsqueeze(1)).to(dtype)
     if layer.block_scale is None:

@@ -118,6 +118,8 @@ class StepMemory:
             bytes_kept(self.plan.kept(index), self.sizes, kept)
             for index in range(self.sizes.blocks)
         )
+        if self.plan.is_wide:
+            held += self.sizes.weights_bytes
         working = max(0, self.gpu.peak - self._in_use - held)
         corrected = choose(self.sizes, self._usable, Seen(kept=self._seen, working_bytes=working))
         # Keep the current plan even if no plan seems to fit: the step has shown that it does.

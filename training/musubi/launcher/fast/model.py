@@ -13,9 +13,23 @@ import torch
 from torch import Tensor
 
 from training.musubi.launcher.fast.attention import Kernel
-from training.musubi.launcher.fast.block import EPSILON, Heads, Rotation, forward, rotation_of
+from training.musubi.launcher.fast.block import (
+    EPSILON,
+    Heads,
+    Rotation,
+    forward,
+    rotation_of,
+    weight_in,
+)
 from training.musubi.launcher.fast.graph import Kept, Run, compiled
-from training.musubi.launcher.fast.layers import Attention, Block, Layer, UnsupportedError, block_of
+from training.musubi.launcher.fast.layers import (
+    Attention,
+    Block,
+    Layer,
+    UnsupportedError,
+    block_of,
+    layers_of,
+)
 from training.musubi.launcher.fast.products import FP8, dequantized, quantized
 
 # How many graphs torch may compile for one function; each number of tokens may need its own graph.
@@ -64,6 +78,10 @@ class FastModel:
     _embeds_once: bool = False
     _rotations: dict[int, tuple[Tensor, Rotation]] = field(
         default_factory=dict[int, tuple[Tensor, Rotation]]
+    )
+    _copied: torch.dtype | None = None
+    _copies: dict[int, tuple[Tensor, Tensor]] = field(
+        default_factory=dict[int, tuple[Tensor, Tensor]]
     )
     _anew: dict[int, tuple[Tensor, Tensor]] = field(
         default_factory=dict[int, tuple[Tensor, Tensor]]
@@ -132,7 +150,27 @@ class FastModel:
 
     def tensors(self, block: Any) -> Block:
         """Return a block's weights and adapters; if `is_fp8`, its layers compute in fp8."""
-        return map_layers(block_of(block), self._fp8) if self.is_fp8 else block_of(block)
+        if self.is_fp8:
+            return map_layers(block_of(block), self._fp8)
+        return block_of(block) if self._copied is None else map_layers(block_of(block), self._wide)
+
+    def bytes_of_copies(self, dtype: torch.dtype) -> int:
+        """Return how much memory copies of the frozen weights in `dtype` take."""
+        if self.is_fp8:
+            return 0
+        layers = (layer for block in self.model.blocks for layer in layers_of(block_of(block)))
+        weights = (layer.weight for layer in layers if layer.weight.dtype != dtype)
+        return sum(weight.numel() * dtype.itemsize for weight in weights)
+
+    def widen(self, dtype: torch.dtype | None) -> None:
+        """Compute with copies of the frozen weights in `dtype` from now on; None to drop them."""
+        if dtype == self._copied:
+            return
+        self._copies.clear()
+        self._copied = dtype
+        if dtype is not None:
+            for block in self.model.blocks:
+                self.tensors(block)
 
     def _rotation(self, frequencies: list[Tensor]) -> Rotation:
         # musubi-tuner keeps one tensor per latent shape; all samples of a batch have one shape.
@@ -142,6 +180,14 @@ class FastModel:
         if id(first) not in self._rotations:
             self._rotations[id(first)] = (first, rotation_of(first))
         return self._rotations[id(first)][1]
+
+    def _wide(self, layer: Layer) -> Layer:
+        if self._copied is None or layer.weight.dtype == self._copied:
+            return layer
+        key = id(layer.weight)
+        if key not in self._copies:
+            self._copies[key] = layer.weight, weight_in(layer, self._copied)
+        return layer._replace(weight=self._copies[key][1], block_scale=None)
 
     def _fp8(self, layer: Layer) -> Layer:
         if layer.weight.dtype == FP8 and layer.block_scale is None:

@@ -1,7 +1,7 @@
 """Chooses what each block keeps for the backward pass, depending on the free memory."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from training.musubi.launcher.fast.graph import Kept
 
@@ -23,12 +23,16 @@ _BYTES = 2
 # recomputed; 0.5 GiB at 3,600 tokens with 20 layers that are not.
 _RECOMPUTING, _KEEPING, _REST_BYTES = 1.5, 0.8, 2 * GIB
 # How much of the free memory a plan may use; the rest is lost in gaps between allocations.
-_USABLE = 0.95
+_USABLE = 0.93
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSizes:
-    """The sizes that decide a step's memory; `attentions` is the number of attentions per block."""
+    """The sizes that decide a step's memory.
+
+    `attentions` is the number of attentions per block, and `weights_bytes` what 16-bit copies of
+    the frozen weights take; 0 if products do not use such copies.
+    """
 
     tokens: int
     width: int
@@ -36,6 +40,7 @@ class StepSizes:
     blocks: int
     attentions: int = 2
     is_fp8: bool = False
+    weights_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +67,9 @@ class Plan:
     There are never more than two kinds of blocks, and so at most two graphs. The backward pass
     begins with the last blocks, while the memory of all others is still in use. The more a block
     keeps, the less additional memory its backward pass needs, so the last blocks keep most.
+
+    If there is room for `is_wide`, copies of the frozen weights in 16 bit are kept from step to
+    step, so that no pass has to convert the weights.
     """
 
     least: Kept
@@ -69,6 +77,7 @@ class Plan:
     more: int
     blocks: int
     kept_bytes: int
+    is_wide: bool = False
 
     def kept(self, index: int) -> Kept:
         """Return what a block keeps."""
@@ -80,7 +89,8 @@ class Plan:
         else:
             rest = self.blocks - self.more
             kept = f"{rest} blocks keep {self.least}, {self.more} keep {self.most}"
-        return f"{kept} ({self.kept_bytes / GIB:.1f} GiB)"
+        wide = ", with 16-bit copies of the weights" if self.is_wide else ""
+        return f"{kept} ({self.kept_bytes / GIB:.1f} GiB){wide}"
 
 
 def usable(free_bytes: int) -> int:
@@ -116,11 +126,16 @@ def choose(sizes: StepSizes, usable_bytes: int, seen: Seen = NOTHING_SEEN) -> Pl
         seen: The measured memory of earlier steps of these sizes.
     """
     everywhere = _between("ffn", "everything", sizes, usable_bytes, seen)
+    if everywhere is not None and everywhere.more == sizes.blocks and sizes.weights_bytes:
+        fits = _peak(everywhere, sizes, seen) + sizes.weights_bytes <= usable_bytes
+        return replace(everywhere, is_wide=fits)
     return everywhere or _between("attention", "ffn", sizes, usable_bytes, seen)
 
 
 def less(plan: Plan, sizes: StepSizes, seen: Seen = NOTHING_SEEN) -> Plan | None:
     """Return a plan that keeps clearly less than `plan`, which did not fit; None if none exists."""
+    if plan.is_wide:
+        return replace(plan, is_wide=False)
     if plan.more:
         return _plan(plan.least, plan.most, plan.more // 2, sizes, seen)
     if plan.least == "ffn":

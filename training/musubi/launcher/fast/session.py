@@ -47,7 +47,7 @@ class _Size:
     memory: StepMemory
     choice: KernelChoice
     is_dynamic: bool
-    checked: set[Kept] = field(default_factory=set[Kept])
+    checked: set[tuple[Kept, bool]] = field(default_factory=set[tuple[Kept, bool]])
     verdicts: dict[int, Verdict] = field(default_factory=dict[int, Verdict])
     seconds: float = 0.0
 
@@ -125,6 +125,7 @@ class FastSession:
         """Fall back to musubi-tuner's own forward pass from now on, and report `reason`."""
         self.refused = reason
         self._fast.detach()
+        self._fast.widen(None)
         logger.warning("Steps now use musubi-tuner's own forward pass, uncompiled: %s", reason)
         self._hooks.on_refused(reason)
 
@@ -196,6 +197,7 @@ class FastSession:
 
     def _lower(self) -> None:
         """After memory ran out, let blocks keep less; if they cannot, run uncompiled."""
+        self._fast.widen(None)
         self._gpu.free_unused()
         randomness.restore(self._states)
         if self._size is None or not self._size.memory.lower():
@@ -228,8 +230,16 @@ class FastSession:
         size = self._sizes.get((batch, tokens)) or self._size_of(call)
         self._size = self._sizes[batch, tokens] = size
         self._fast.kernel, self._fast.is_dynamic = size.choice.kernel, size.is_dynamic
+        if not size.memory.is_settled:
+            self._fast.widen(None)  # so that the free memory is measured without the copies
         size.memory.begin(is_checked=bool(self._unchecked))
+        self._fast.widen(call.x.dtype if self._is_wide else None)
         return size
+
+    @property
+    def _is_wide(self) -> bool:
+        plan = None if self._size is None else self._size.memory.plan
+        return plan is not None and plan.is_wide
 
     def _size_of(self, call: BlockCall) -> _Size:
         block, (batch, tokens, width) = self._model.blocks[0], call.x.shape
@@ -240,6 +250,7 @@ class FastSession:
             blocks=len(self._model.blocks),
             attentions=3 if hasattr(block.cross_attn, "k_img") else 2,
             is_fp8=self._mode == "fp8",
+            weights_bytes=self._fast.bytes_of_copies(call.x.dtype),
         )
         heads = (batch, tokens, block.num_heads, width // block.num_heads)
         choice = fastest(heads, call.x.dtype) if call.x.is_cuda else KernelChoice("torch", {}, {})
@@ -256,7 +267,7 @@ class FastSession:
             due.add(self._kept(index))
         if index == 0:
             ends = set[Kept]((self._kept(0), self._kept(size.memory.sizes.blocks - 1)))
-            due |= ends - size.checked
+            due |= {kept for kept in ends if (kept, self._is_wide) not in size.checked}
         for kept in due:
             started = time.monotonic()
             with self._hooks.pause_saving():
@@ -265,7 +276,7 @@ class FastSession:
             size.verdicts[index] = verdict
             if not verdict.is_equal:
                 raise UnsupportedError(f"its check failed, {verdict}")
-        size.checked |= due
+        size.checked |= {(kept, self._is_wide) for kept in due}
         self._unchecked.discard(index)
 
     def _tell(self, size: _Size) -> None:
