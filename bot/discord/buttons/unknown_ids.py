@@ -7,14 +7,16 @@ from bot.discord.buttons.datasets import DatasetButton
 from bot.discord.buttons.downloads import EpochMenu, RevokeLinksButton
 from bot.discord.buttons.hub_token import HubTokenButton
 from bot.discord.buttons.named_button import NamedItem
-from bot.discord.buttons.plans import PlanButton
+from bot.discord.buttons.plans import ClipsButton, PlanButton
 from bot.discord.buttons.runs import RunButton
+from bot.discord.buttons.train import ModelMenu, TrainButton
 from bot.discord.buttons.trash import UndoButton
 from bot.discord.buttons.uploads import LargerButton, RevokeButton
 from training.errors import RequestError
 
 ITEMS: tuple[type[NamedItem], ...] = (
     *(RunButton, EpochMenu, RevokeLinksButton, DatasetButton, PlanButton),
+    *(ClipsButton, TrainButton, ModelMenu),
     *(RevokeButton, LargerButton, UndoButton, HubTokenButton),
 )
 _WITH_CUSTOM_ID = (discord.InteractionType.component, discord.InteractionType.modal_submit)
