@@ -236,7 +236,10 @@ class CardKeeper:
         return record
 
     async def _post(self, view: RunView, instead_of: CardRecord | None = None) -> discord.Message:
-        gone, note = (instead_of.message, instead_of.note) if instead_of else (0, "")
+        gone, note = 0, ""
+        if instead_of is not None:
+            gone = instead_of.message
+            note = instead_of.model_copy(update={"message": 0}).note  # the thread hangs elsewhere
         message = await self._channel(int(view.spec.channel or 0)).send(
             view=to_layout(run_card(view, now=self._now(), note=note), run_buttons(view)),
             silent=True,

@@ -51,7 +51,7 @@ _NO_ACCESS = 50001  # the bot cannot see the channel, which may pass
 _LASTING: tuple[ThreadObstacle, ...] = ("place", "deleted")
 _ARCHIVE_MINUTES = 24 * 60
 _MARK = "/thread"
-_LOOKED_AT = 30  # how many of a thread's newest messages are searched for one that was cut off
+_LOOKED_AT = 100  # how many of a thread's newest messages are searched for one that was cut off
 logger = logging.getLogger(__name__)
 
 

@@ -131,11 +131,12 @@ def saved_panel(view: RunView, batch: Sequence[Milestone], files: Mapping[str, S
     """Return a message about saved checkpoints; `files` maps each milestone's key to its file."""
     labels = [_label(one) for one in batch]
     is_right = all(files[one.key].is_right for one in batch)
-    fields = (Field(_label(one), _file_text(view, one, files[one.key])) for one in batch)
+    names = labels if len(batch) > 1 else ["File"]
+    texts = [_file_text(view, one, files[one.key]) for one in batch]
     return Panel(
         title=f"Saved: {listed(labels, _SHOWN_SAVED)}",
         colour=Colour.ACTIVE if is_right else Colour.WARNING,
-        fields=tuple(fields),
+        fields=tuple(map(Field, names, texts)),
         footer="Links expire; Download makes new ones. Anyone with a link can use it.",
     )
 
