@@ -129,13 +129,13 @@ async def cancel_a_second_run(newcomer: Newcomer) -> None:
 async def talk_in_a_thread(newcomer: Newcomer) -> None:
     page, log = newcomer.page, newcomer.log
     await newcomer.log.get_by_role("button", name=OPEN_THREAD).first.click()
-    await expect(page.get_by_role("heading", name=RUN)).to_be_visible()
+    await expect(page.get_by_role("heading", name=RUN, exact=True)).to_be_visible()
     for text in ("Merged, high-noise expert", "Saved: ", "Succeeded"):
         await expect(log.get_by_text(text).first).to_be_attached()
     await newcomer.write("Epoch 30 keeps the room best. @Ben, will you try it in **ComfyUI**?")
     await expect(log.get_by_text("@Ben", exact=True)).to_be_visible()
-    await status(newcomer)
     await newcomer.look("sandbox-thread")
+    await status(newcomer)
 
 
 async def status(newcomer: Newcomer) -> None:
@@ -199,5 +199,5 @@ async def look_in_the_dark_and_on_a_phone(newcomer: Newcomer) -> None:
     assert width <= 390
     await newcomer.look("sandbox-phone")
     await page.get_by_role("button", name="Show channels").click()
-    await page.get_by_role("button", name="How does it look?").first.click()
-    await expect(page.get_by_role("heading", name="How does it look?")).to_be_visible()
+    await page.get_by_role("button", name=RUN).first.click()
+    await expect(page.get_by_role("heading", name=RUN, exact=True)).to_be_visible()
