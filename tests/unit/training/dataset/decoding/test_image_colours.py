@@ -2,7 +2,7 @@
 
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -166,10 +166,11 @@ def test_an_unreadable_profile_is_reported(tmp_path: Path) -> None:
     assert any("a broken profile" in finding.cause for finding in report.findings)
 
 
-def tiff(pixels: NDArray[np.generic], **options: Any) -> bytes:
+def tiff(pixels: NDArray[np.generic], options: Mapping[str, Any] | None = None) -> bytes:
     buffer = io.BytesIO()
-    photometric = "rgb" if pixels.ndim == 3 else "minisblack"
-    tifffile.imwrite(buffer, pixels, **{"photometric": photometric, **options})
+    given: dict[str, Any] = {"photometric": "rgb" if pixels.ndim == 3 else "minisblack"}
+    given.update(options or {})
+    tifffile.imwrite(buffer, pixels, **given)
     return buffer.getvalue()
 
 
@@ -209,7 +210,7 @@ def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_sixteen_bits_of_channels_stored_apart_are_read_whole(order: str, tmp_path: Path) -> None:
     planes = np.moveaxis(chart(SCALE).astype(np.uint16) * 257, -1, 0)
-    content = tiff(planes, photometric="rgb", planarconfig="separate", byteorder=order)
+    content = tiff(planes, {"planarconfig": "separate", "byteorder": order})
 
     report = checked(tmp_path, content, "x.tif")
 
@@ -219,7 +220,7 @@ def test_sixteen_bits_of_channels_stored_apart_are_read_whole(order: str, tmp_pa
 def test_sixteen_bits_with_zero_for_white_are_inverted(tmp_path: Path) -> None:
     grey = np.full((128, 128), 40 * 257, np.uint16)
 
-    report = checked(tmp_path, tiff(grey, photometric="miniswhite"), "x.tif")
+    report = checked(tmp_path, tiff(grey, {"photometric": "miniswhite"}), "x.tif")
 
     assert np.abs(seen(tmp_path, report) - 215).max() <= 1
 
