@@ -102,6 +102,11 @@ def dollars(usd: float) -> str:
     return f"${usd:,.0f}" if usd >= 10 else f"${round(usd, 1):.2f}"
 
 
+def page_text(skipped: int, total: int, most: int) -> str:
+    """Return `Page 2 of 7. `, for a list of which a message shows `most`; "" for one page."""
+    return f"Page {skipped // most + 1} of {-(-total // most)}. " if total > most else ""
+
+
 def single_frames_share(found: SingleFrames) -> str:
     """Return how many steps of an I2V epoch are single frames, and why these teach nothing."""
     share = f"{100 * found.time_share:.0f}% of the time"

@@ -8,6 +8,7 @@ from bot.discord.buttons.downloads import EpochMenu, RevokeLinksButton
 from bot.discord.buttons.hub_token import HubTokenButton
 from bot.discord.buttons.named_button import NamedItem
 from bot.discord.buttons.plans import PlanButton
+from bot.discord.buttons.run_pages import RunPageButton
 from bot.discord.buttons.runs import RunButton
 from bot.discord.buttons.trash import UndoButton
 from bot.discord.buttons.uploads import LargerButton, RevokeButton
@@ -15,7 +16,7 @@ from training.errors import RequestError
 
 ITEMS: tuple[type[NamedItem], ...] = (
     *(RunButton, EpochMenu, RevokeLinksButton, DatasetButton, PlanButton),
-    *(RevokeButton, LargerButton, UndoButton, HubTokenButton),
+    *(RevokeButton, LargerButton, UndoButton, HubTokenButton, RunPageButton),
 )
 _WITH_CUSTOM_ID = (discord.InteractionType.component, discord.InteractionType.modal_submit)
 
