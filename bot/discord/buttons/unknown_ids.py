@@ -5,6 +5,7 @@ import discord
 from bot.discord.answers.answers import Interaction, answer_error
 from bot.discord.buttons.datasets import DatasetButton
 from bot.discord.buttons.downloads import EpochMenu, RevokeLinksButton
+from bot.discord.buttons.help import HelpButton
 from bot.discord.buttons.hub_token import HubTokenButton
 from bot.discord.buttons.named_button import NamedItem
 from bot.discord.buttons.plans import PlanButton
@@ -16,7 +17,7 @@ from training.errors import RequestError
 
 ITEMS: tuple[type[NamedItem], ...] = (
     *(RunButton, EpochMenu, RevokeLinksButton, DatasetButton, PlanButton),
-    *(RevokeButton, LargerButton, UndoButton, HubTokenButton, RunPageButton),
+    *(RevokeButton, LargerButton, UndoButton, HubTokenButton, RunPageButton, HelpButton),
 )
 _WITH_CUSTOM_ID = (discord.InteractionType.component, discord.InteractionType.modal_submit)
 

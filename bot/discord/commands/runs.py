@@ -1,4 +1,4 @@
-"""`/runs`, `/status`, `/cancel`, `/resume`, `/download` and `/models`."""
+"""`/help`, `/models`, `/runs`, `/status`, `/cancel`, `/resume` and `/download`."""
 
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -10,6 +10,7 @@ from bot.discord.answers.answers import Interaction, answer, guild_of
 from bot.discord.answers.layouts import chart_file, to_layout
 from bot.discord.answers.run_actions import ShowRun, cancel_run, log_files, resume_run
 from bot.discord.buttons.downloads import send_links
+from bot.discord.buttons.help import help_answer
 from bot.discord.buttons.run_pages import runs_page
 from bot.discord.buttons.runs import run_buttons
 from bot.discord.commands.completion import EVERY, OPEN, RESUMABLE, Complete, run_names, spelled
@@ -51,6 +52,13 @@ def add_run_commands(tree: app_commands.CommandTree, service: Service, show_run:
 
 
 def _add_lists(tree: app_commands.CommandTree, service: Service) -> None:
+    @tree.command(name="help", description="Show how to train your first LoRA")
+    @app_commands.guild_only()
+    async def show_help(interaction: Interaction) -> None:
+        await interaction.response.defer(ephemeral=True)
+        card, view = await help_answer(interaction, service, "start")
+        await answer(interaction, card, ephemeral=True, view=view)
+
     @tree.command(name="models", description="List the models you can train")
     async def models(interaction: Interaction) -> None:
         await interaction.response.defer(ephemeral=True)

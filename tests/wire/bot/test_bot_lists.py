@@ -1,11 +1,15 @@
-"""Lists in chat: runs by pages. Nothing trains here."""
+"""`/help` and lists in chat: runs by pages. Nothing trains here."""
+
+from dataclasses import replace
+from pathlib import Path
 
 from bot.hosting.local import LocalInstallation
 from bot.sandbox.server import SandboxServer
 from tests.many_runs import Crowd
-from tests.wire.bot.added_runs import place_of
+from tests.wire.bot.added_runs import add_trained_run, place_of
 from tests.wire.bot.chat import Chat
 from tests.wire.bot.stored import press
+from training.registry.dataset_draft import Upload
 
 
 async def test_runs_are_listed_by_pages_that_keep_their_filter(
@@ -36,3 +40,29 @@ async def test_runs_are_listed_by_pages_that_keep_their_filter(
     assert "Page 2 of 2" in rest.text
     assert "No run is failed." in none.text
     assert list(none.buttons) == []
+
+
+async def test_help_shows_a_first_run_to_members_without_rights(
+    ben: Chat, local: LocalInstallation, server: SandboxServer, archive: Path
+) -> None:
+    place = place_of(server)
+    upload = Upload(archive=archive, by=place.owner, file_name="berlin.zip")
+    local.datasets.add(place.guild, "berlin", upload)
+    ben_id = next(one["id"] for one in server.world.users.values() if one["global_name"] == "Ben")
+    add_trained_run(local, replace(place, owner=ben_id), "ben-1", b"weights")
+
+    start = await ben.ask("help")
+    uploading = await press(ben, start, "1. Upload a dataset")
+    training = await press(ben, uploading, "2. Train")
+    downloading = await press(ben, training, "3. Download")
+    links = await press(ben, downloading, "Download")
+    again = await press(ben, downloading, "Overview")
+
+    assert start.ephemeral
+    assert list(start.buttons) == ["1. Upload a dataset", "2. Train", "3. Download"]
+    assert "`/dataset add name:annika trigger:ann1ka zip:`" in uploading.text
+    assert "`/train model:wan21-t2v-1-3b dataset:berlin`" in training.text
+    assert "tiny stand-in model" in training.text
+    assert "`/download run-name:ben-1`" in downloading.text
+    assert again.text == start.text
+    assert "ben-1: 1 checkpoint" in links.text
