@@ -61,6 +61,9 @@ _COMMANDS = {
 
         They are copied into your Modal deployment, or to this machine with --backend local.
         Each dataset is checked like an upload. The Volumes are not changed.""",
+    "bot.cli.storage:storage": """List what takes up space and what it costs, or remove it.
+
+        What is removed can be restored for 7 days; caches and merged bases are deleted at once.""",
     "bot.cli.trash:trash": """List removed items that can be restored, or delete them now.
 
         Otherwise, they are deleted after 7 days.""",

@@ -11,6 +11,7 @@ from bot.discord.buttons.named_button import NamedItem
 from bot.discord.buttons.plans import PlanButton
 from bot.discord.buttons.run_pages import RunPageButton
 from bot.discord.buttons.runs import RunButton
+from bot.discord.buttons.storage import StorageButton, StorageMenu, StoragePageButton
 from bot.discord.buttons.trash import UndoButton
 from bot.discord.buttons.uploads import LargerButton, RevokeButton
 from training.errors import RequestError
@@ -18,6 +19,7 @@ from training.errors import RequestError
 ITEMS: tuple[type[NamedItem], ...] = (
     *(RunButton, EpochMenu, RevokeLinksButton, DatasetButton, PlanButton),
     *(RevokeButton, LargerButton, UndoButton, HubTokenButton, RunPageButton, HelpButton),
+    *(StoragePageButton, StorageMenu, StorageButton),
 )
 _WITH_CUSTOM_ID = (discord.InteractionType.component, discord.InteractionType.modal_submit)
 

@@ -1,4 +1,4 @@
-"""`/help`, `/models`, `/runs`, `/status`, `/cancel`, `/resume` and `/download`."""
+"""`/help`, `/models`, `/storage`, `/runs`, `/status`, `/cancel`, `/resume` and `/download`."""
 
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from bot.discord.buttons.downloads import send_links
 from bot.discord.buttons.help import help_answer
 from bot.discord.buttons.run_pages import runs_page
 from bot.discord.buttons.runs import run_buttons
+from bot.discord.buttons.storage import storage_page
 from bot.discord.commands.completion import EVERY, OPEN, RESUMABLE, Complete, run_names, spelled
 from bot.messages.models import models_card
 from bot.messages.runs.card import run_card
@@ -57,6 +58,13 @@ def _add_lists(tree: app_commands.CommandTree, service: Service) -> None:
     async def show_help(interaction: Interaction) -> None:
         await interaction.response.defer(ephemeral=True)
         card, view = await help_answer(interaction, service, "start")
+        await answer(interaction, card, ephemeral=True, view=view)
+
+    @tree.command(name="storage", description="Show what takes up space, and remove it")
+    @app_commands.guild_only()
+    async def storage(interaction: Interaction) -> None:
+        await interaction.response.defer(ephemeral=True)
+        card, view = await storage_page(service, guild_of(interaction), 1)
         await answer(interaction, card, ephemeral=True, view=view)
 
     @tree.command(name="models", description="List the models you can train")

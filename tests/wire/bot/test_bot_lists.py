@@ -1,15 +1,17 @@
-"""`/help` and lists in chat: runs by pages. Nothing trains here."""
+"""`/help` and lists in chat: runs, and what takes up space. Nothing trains here."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from bot.hosting.local import LocalInstallation
+from bot.sandbox.client import Message
 from bot.sandbox.server import SandboxServer
 from tests.many_runs import Crowd
-from tests.wire.bot.added_runs import add_trained_run, place_of
+from tests.wire.bot.added_runs import add_run, add_trained_run, place_of
 from tests.wire.bot.chat import Chat
 from tests.wire.bot.stored import press
 from training.registry.dataset_draft import Upload
+from training.store_keys import cached
 
 
 async def test_runs_are_listed_by_pages_that_keep_their_filter(
@@ -66,3 +68,47 @@ async def test_help_shows_a_first_run_to_members_without_rights(
     assert "`/download run-name:ben-1`" in downloading.text
     assert again.text == start.text
     assert "ben-1: 1 checkpoint" in links.text
+
+
+async def test_what_takes_up_space_is_removed_by_those_with_rights(
+    ada: Chat, ben: Chat, local: LocalInstallation, server: SandboxServer
+) -> None:
+    place = place_of(server)
+    for number in range(12):
+        Crowd(local.home, place.guild, place.owner).add_ended(number, place.channel)
+    add_run(local, place, "busy")
+    store = local.runtime.store
+    store.write(cached(place.guild, "latents", "c" * 64), bytes(1 << 20))
+
+    shown = await ben.ask("storage")
+    more = await press(ben, shown, "Next")
+    refused = [await choose(ben, shown, key) for key in ("run:ended-1", "caches:all")]
+    others = await choose(ada, await ada.ask("storage"), "run:ended-1")
+    removed = await press(ada, others, "Remove it")
+    busy = await choose(ada, await ada.ask("storage"), "caches:all")
+    ben_empties = await press(ben, await ben.ask("storage"), "Empty now")
+    asked = await press(ada, await ada.ask("storage"), "Empty now")
+    emptied = await press(ada, asked, "Delete for good")
+
+    assert "**Caches** · latents and texts\n1.0 MiB" in shown.text
+    assert "Page 2 of 2" in more.text
+    assert "run ended-1 belongs to somebody else" in refused[0].text
+    assert "can delete the caches" in refused[1].text
+    assert "Remove ended-1?" in others.text
+    assert "when it leaves the trash" in others.text
+    assert removed.id == others.id
+    assert "Removed ended-1" in removed.text
+    assert list(removed.buttons) == ["Undo"]
+    assert "The run busy is in progress" in busy.text
+    assert "can empty the trash" in ben_empties.text
+    assert "can no longer be restored" in asked.text
+    assert "freed." in emptied.text
+    assert "ended-1" not in local.runs.names(place.guild)
+    assert "In the trash" not in (await ada.ask("storage")).text
+    assert "No run called" in await ada.refused("run restore", run_name="ended-1")
+
+
+async def choose(chat: Chat, message: Message, key: str) -> Message:
+    """Choose an item in the menu of `/storage`."""
+    (menu,) = message.selects
+    return await chat.user.reply(await chat.user.select(message, menu, [key]))
