@@ -95,7 +95,9 @@ class Storage:
         kinds: tuple[store_keys.TrashKind, ...] = ("datasets", "checkpoints", "runs")
         untils = [one.until for kind in kinds for one in self._trash.removals(guild, kind)]
         return StorageUse(
-            items=tuple(sorted(filter(_is_there, found), key=lambda one: -one.size_bytes)),
+            items=tuple(
+                sorted(filter(_is_there, found), key=lambda one: (-one.size_bytes, one.key))
+            ),
             trash=TrashBin(self._runtime).held(guild),
             trash_until=max(untils, default=None),
         )

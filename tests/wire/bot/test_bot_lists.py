@@ -11,7 +11,7 @@ from tests.wire.bot.added_runs import add_run, add_trained_run, place_of
 from tests.wire.bot.chat import Chat
 from tests.wire.bot.stored import press
 from training.registry.dataset_draft import Upload
-from training.store_keys import cached
+from training.store_keys import RunKeys, cached
 
 
 async def test_runs_are_listed_by_pages_that_keep_their_filter(
@@ -79,10 +79,12 @@ async def test_what_takes_up_space_is_removed_by_those_with_rights(
     add_run(local, place, "busy")
     store = local.runtime.store
     store.write(cached(place.guild, "latents", "c" * 64), bytes(1 << 20))
+    store.write(f"{RunKeys(place.guild, 'ended-1').checkpoints('main')}/a", bytes(1 << 21))
 
     shown = await ben.ask("storage")
     more = await press(ben, shown, "Next")
-    refused = [await choose(ben, shown, key) for key in ("run:ended-1", "caches:all")]
+    first = await press(ben, more, "Previous")
+    refused = [await choose(ben, first, key) for key in ("run:ended-1", "caches:all")]
     others = await choose(ada, await ada.ask("storage"), "run:ended-1")
     removed = await press(ada, others, "Remove it")
     busy = await choose(ada, await ada.ask("storage"), "caches:all")
