@@ -19,13 +19,13 @@ UNTIL = datetime(2026, 8, 8, 12, 0, tzinfo=UTC)
 RUN = StoredItem(kind="run", name="annika-1", size_bytes=2 * GIB)
 CACHES = StoredItem(kind="caches", name="all", size_bytes=GIB)
 MERGED = StoredItem(kind="merged", name="f" * 64, size_bytes=28 * GIB, detail="base_1 with lora_2")
-USE = StorageUse(items=(MERGED, RUN, CACHES), trash=Freed(3, 512 * MIB), trash_until=UNTIL)
+USE = StorageUse(items=(MERGED, RUN, CACHES), trash=Freed(3, GIB), trash_until=UNTIL)
 
 
 def test_the_list_says_what_each_item_takes_and_costs_a_month() -> None:
     card = storage_card(USE, USE.items, 0, 10, LISTED)
 
-    assert card.title == "32 GiB, $2.84 a month in all"
+    assert card.title == "32 GiB, $2.88 a month in all"
     assert card.description.splitlines() == [
         "**Merged base** · base_1 with lora_2, shared by all servers",
         "28 GiB, $2.52 a month",
@@ -34,7 +34,7 @@ def test_the_list_says_what_each_item_takes_and_costs_a_month() -> None:
         "**Caches** · latents and texts",
         "1.0 GiB, $0.09 a month",
     ]
-    assert "512 MiB, $0.04 a month. All of it is deleted by 2026-08-08 12:00 UTC." in card.text
+    assert "1.0 GiB, $0.09 a month. All of it is deleted by 2026-08-08 12:00 UTC." in card.text
     assert card.footer == (
         "Modal charges $0.09 per GiB and month; the account's first 1,024 GiB are free."
     )
