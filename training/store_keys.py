@@ -162,7 +162,7 @@ class RunKeys:
 
     @property
     def unannounced(self) -> str:
-        """Return the key of the marker that says that the run's end is not announced yet."""
+        """Return the key of the marker that exists until the run's end is announced."""
         return f"{UNANNOUNCED}/{self.marker}"
 
     @property
@@ -222,7 +222,7 @@ class RunKeys:
 
 
 def import_card(session: str) -> str:
-    """Return the key of the record that says where a running import's message is."""
+    """Return the key of the record of the message that shows a running import."""
     return f"{IMPORT_CARDS}/{session}.json"
 
 
@@ -313,7 +313,7 @@ def removal(guild: str, kind: TrashKind, removal_id: str) -> str:
 
 
 def successor(guild: str, name: str) -> str:
-    """Return the key of the record that names the run that took over from the run `name`."""
+    """Return the key of the record that names the run's successor."""
     return f"guilds/{guild}/successors/{name}"
 
 

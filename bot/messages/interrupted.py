@@ -27,10 +27,10 @@ def interrupted(command: str) -> RequestError:
     """
     words = command.partition(":")[0]
     if words in _READING:
-        done, fix = " Nothing was changed.", "Send it again."
+        done, fix = " Nothing was changed.", "Try again."
     elif words in _REPEATABLE:
-        done, fix = "", "Send it again; doing it twice is harmless."
+        done, fix = "", "Try again; doing it twice is harmless."
     else:
         look = _LOOK.get(words.split(" ")[0], _RUNS)
-        done, fix = "", f"Check with {look} whether it was done; if not, send it again."
-    return RequestError(f"The bot was restarted while it worked on this.{done}", fix)
+        done, fix = "", f"Check with {look} whether it was done; if not, try again."
+    return RequestError(f"The bot was restarted while it handled your request.{done}", fix)

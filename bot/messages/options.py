@@ -5,7 +5,7 @@ from typing import Protocol
 from training.runs.hyperparameters import CONFIG_TEXTS, option
 from training.vocabulary import ExpertName
 
-# Settings with their own option in /train; all others are typed into its option `settings`.
+# Settings with their own option in /train; all others are typed into the option `settings`.
 TRAIN_OPTIONS = ("epochs", "save_every", "learning_rate", "rank", "seed")
 _OWN = (*TRAIN_OPTIONS, *CONFIG_TEXTS, "gpu", "expert", "resume_from")
 

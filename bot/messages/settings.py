@@ -4,7 +4,7 @@ from bot.messages.card import Card, Colour, Field
 
 # The options of /settings.
 TEAM_ROLE, FALLBACK_CHANNEL, ASK_ABOVE = "team-role", "fallback-channel", "ask-above"
-_NO_ROLE = "None. Members may change only their own items; those with Manage Server, all items."
+_NO_ROLE = "None. Only members with Manage Server may change other people's items."
 _ROLE = "Its members may change other people's items, and are pinged when a run ends."
 TOKEN_LABEL = "Hugging Face token"
 _NO_TOKEN = "None. Public datasets can be imported without one."

@@ -70,7 +70,7 @@ class FolderStore:
                 self.change(StoreChanges(written=others))
                 return self._create(target, data)
         finally:
-            # Everybody cleans up: those who come late may have made the lock file anew.
+            # Every caller deletes the lock file, because a late caller may have created it again.
             if target.is_file():
                 with suppress(PermissionError):  # on Windows: another process waits for the lock
                     lock.unlink(missing_ok=True)

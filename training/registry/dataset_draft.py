@@ -297,7 +297,7 @@ def _settled(draft: DatasetDraft, upload: Upload, limits: Limits | None) -> Data
 
 
 def read_layout(draft: DatasetDraft, *, by: str, limits: Limits | None = None) -> DatasetDraft:
-    """Return the draft with its zip read in the other tool's layout recognized in it.
+    """Return the draft with its zip read in the recognized layout of another tool.
 
     Edited captions are kept.
 

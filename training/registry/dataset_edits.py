@@ -145,7 +145,7 @@ class DatasetEdits:
         return self._datasets.store(guild, version.name, replace(draft, change=change))
 
     def read_layout(self, guild: str, reference: str, *, by: str) -> DatasetVersion:
-        """Store a new version that reads the zip in the other tool's layout recognized in it.
+        """Store a new version that reads the zip in the recognized layout of another tool.
 
         Raises:
             RequestError: No layout was recognized, or the zip is already read in it.

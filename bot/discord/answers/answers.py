@@ -37,12 +37,12 @@ logger = logging.getLogger(__name__)
 _NOT_OURS_TO_ANSWER = (40060, 10062)
 
 _LOST_CONNECTION = RequestError(
-    "The bot lost a connection while it worked on this.",
-    "Check with /runs or /dataset list whether it was done; if not, send it again.",
+    "The bot lost a connection while it handled your request.",
+    "Check with /runs or /dataset list whether it was done; if not, try again.",
 )
 _DISK_FULL = RequestError(
-    "The bot's disk is full, so this was not done.",
-    "Ask the bot's operator to free space, then send it again.",
+    "The bot's disk is full, so your request failed.",
+    "Ask the bot's operator to free space, then try again.",
 )
 # An interaction's token expires after 15 minutes; stop using it shortly before. Ordinary messages
 # need no token.

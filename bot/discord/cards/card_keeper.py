@@ -38,7 +38,7 @@ _OLD_EDIT_SECONDS = 2.2
 _EDIT_SECONDS = _SEND_SECONDS = 1.0
 # A card shows how long ago it was updated, so refresh it this often even if nothing has changed.
 _FRESH_SECONDS = 30.0
-# Discord allows 50 requests a second, not counting answers to interactions. This is half of that.
+# Half of the 50 requests a second that Discord allows, not counting answers to interactions.
 _PER_SECOND = 25
 _READS_AT_ONCE = 2
 # Discord archives a thread after an hour of silence at the earliest. If a thread is archived again

@@ -107,6 +107,6 @@ async def test_a_full_volume_says_so_and_keeps_what_arrived(
     size = (await in_thread(archive.stat)).st_size
 
     assert refused.status_code == 507
-    assert "What has arrived is kept" in refused.json()["cause"]
+    assert "The data received so far is kept" in refused.json()["cause"]
     assert await uploads.received(link) == size
     assert await finished(uploads, link) == "done"

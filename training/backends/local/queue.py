@@ -37,7 +37,8 @@ create table if not exists calls (
     pid integer
 )
 """,
-    # Numbers start at a random value, so that a handle from a replaced queue matches no call.
+    # Call numbers start at a random value, so that no call has the number of one in a replaced
+    # queue.
     """
 insert into sqlite_sequence (name, seq) select 'calls', random() & 281474976710655
     where not exists (select 1 from sqlite_sequence where name = 'calls')

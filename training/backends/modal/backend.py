@@ -130,7 +130,7 @@ class ModalBackend:
             _kill(call_id)
 
     def pump(self) -> dict[str, BackendError]:
-        """Start queued GPU calls up to the limit; return the errors of those that Modal refuses.
+        """Start queued GPU calls up to the limit; return the errors of calls that cannot start.
 
         Only one process does this at a time. If another process calls this method meanwhile, it
         returns at once, and the first process goes through the queue again.

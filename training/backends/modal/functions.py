@@ -90,7 +90,7 @@ def start_due(deployment: Deployment, at: datetime, claim: Callable[[str], bool]
     for name in due(at, claim):
         app = deployment.bot_app if name in BOT_FUNCTIONS else deployment.stages_app
         function = cast(
-            "modal.Function[[], None, None]",  # Modal's client declares no type
+            "modal.Function[[], None, None]",  # Modal's client does not declare the type
             modal.Function.from_name(app, name),
         )
         try:

@@ -1,6 +1,6 @@
 """The codes of findings on a dataset and its files, each with its severity and its texts.
 
-Findings on layouts and on dataset TOMLs are not listed here.
+Findings on layouts and on dataset TOMLs are defined elsewhere.
 """
 
 from collections.abc import Mapping
@@ -92,7 +92,7 @@ _CAPTIONS = {
         "Save captions as UTF-8, or write them in the caption table.",
     ),
     "caption-too-long": _warning(
-        "has a caption longer than Wan reads",
+        "has a caption that is longer than Wan can read",
         "Wan's text encoder reads 512 tokens, about 350 English words, and ignores the rest.",
         "Shorten these captions to what matters, trigger word first.",
     ),

@@ -84,7 +84,7 @@ def layout_findings(readings: Sequence[Reading], *, is_read: bool) -> Iterator[F
 
 def _fix(reading: Reading, *, is_read: bool) -> str:
     if not is_read:
-        return "Choose to use this layout; until then, it is ignored."
+        return "The layout is ignored unless you choose to use it."
     if reading.repeats:
         return "Repeats make an epoch longer: choose fewer epochs than usual."
     return "Check that this is what you intended."

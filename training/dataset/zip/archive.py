@@ -204,7 +204,7 @@ def _not_whole(found: NotWhole) -> ArchiveRefusedError:
             )
         case OtherFormat():
             part = "one part of " if found.is_part else ""
-            fix = "Unpack it, from all its parts if it is split, and make a zip of its files."
+            fix = "Unpack it (all its parts, if it is split) and make a zip of its files."
             return ArchiveRefusedError(
                 f"The file is not a zip, but {part}an archive in the {found.name} format.",
                 f"{fix} {WHOLE_ZIPS}",

@@ -175,5 +175,5 @@ def _ended(
     if offset + size_bytes > end:
         return Part("the last") if is_headless else CutOff()
     if not is_headless and offset + size_bytes < directory_end:
-        return CutOff()  # the record belongs to a zip inside this one, whose own end is missing
+        return CutOff()  # this zip's end is missing; the record belongs to a zip inside it
     return Directory(entries, size_bytes)

@@ -322,7 +322,7 @@ def _changes(loaded: _Loaded) -> set[str]:
 
 def no_room() -> NoRoomError:
     return NoRoomError(
-        "The bot's disk is full. What has arrived is kept.",
+        "The bot's disk is full. The data received so far is kept.",
         "Ask the bot's operator to free space, then resume.",
     )
 

@@ -10,7 +10,7 @@ def test_what_only_reads_has_changed_nothing(command: str) -> None:
     error = interrupted(command)
 
     assert error.cause.endswith("Nothing was changed.")
-    assert error.fix == "Send it again."
+    assert error.fix == "Try again."
 
 
 @pytest.mark.parametrize(
@@ -37,4 +37,4 @@ def test_what_can_be_repeated_is_to_be_sent_again() -> None:
     error = interrupted("revoke-links:annika")
 
     assert "Nothing was changed" not in error.cause
-    assert error.fix.startswith("Send it again;")
+    assert error.fix.startswith("Try again;")

@@ -63,7 +63,7 @@ async def test_a_full_disk_keeps_what_arrived_and_says_so(
     resumed = await uploads.send(link, place, DATA[1000:], 1000)
 
     assert refused.status_code == 507
-    assert "What has arrived is kept" in refused.json()["cause"]
+    assert "The data received so far is kept" in refused.json()["cause"]
     assert (after, resumed.status_code) == (1000, 204)
 
 

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+_LOOK_SECONDS = 0.5  # some changes, such as uses of Dict entries, are not announced
+
 
 class Changes:
     """Wakes whoever waits for a condition after each change of state."""
@@ -27,6 +29,6 @@ class Changes:
                 return False
             future: asyncio.Future[None] = loop.create_future()
             self._waiting.add(future)
-            await asyncio.wait({future}, timeout=left)
+            await asyncio.wait({future}, timeout=min(left, _LOOK_SECONDS))
             self._waiting.discard(future)
         return True

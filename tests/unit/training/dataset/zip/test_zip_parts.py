@@ -156,7 +156,7 @@ def test_an_archive_of_another_format_is_recognized_by_its_content(
 @pytest.mark.parametrize(
     ("content", "name", "cause", "fix"),
     [
-        (b"", "set.zip", "The file is empty.", "Download it"),
+        (b"", "set.zip", "The file is empty.", "Download the zip"),
         (b"<!DOCTYPE html>", "set.zip", "not a zip, but a web page", "asks you to log in"),
         (b'{"error": "quota"}', "set.zip", "not a zip, but a JSON file", "may be an error message"),
         (b"\x89PNG\r\n\x1a\n", "set.png", "not a zip, but a PNG image", "Zip your images"),
