@@ -110,7 +110,7 @@ class ServerHome(Home):
         return super().words if self.server == GUILD else f"{super().words} --server {self.server}"
 
     def bot_address(self) -> str:
-        """Return the address of the deployment's bot.
+        """Return the URL of the deployment's bot.
 
         Raises:
             NotFoundError: The bot is not deployed.

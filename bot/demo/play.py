@@ -47,7 +47,7 @@ _SHORT = {"model": "wan21-t2v-1-3b", "dataset": "annika", "epochs": "1", "name":
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """An installation with a running bot, and the address of its chat page."""
+    """An installation with a running bot, and the URL of its chat page."""
 
     installation: Installation
     page_url: str

@@ -110,7 +110,7 @@ class UploadService:
 
     @property
     def base_url(self) -> str:
-        """Return the public address of the web server."""
+        """Return the public URL of the web server."""
         return self._signer.base_url
 
     @property
