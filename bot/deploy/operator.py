@@ -17,7 +17,7 @@ from training.remedies import Deploy
 def open_deployment(settings: Settings) -> ModalInstallation:
     """Open the deployment that the settings name, with the engine it was deployed with.
 
-    Creates nothing on Modal.
+    Nothing is created on Modal.
 
     Raises:
         NotFoundError: Nothing is deployed under that name.

@@ -409,7 +409,7 @@ class UploadService:
                 await self._tell(session, state)
 
     async def stop_checks(self) -> None:
-        """Stop running checks and start no new ones; the next process repeats them."""
+        """End the checks in progress and start no new ones; the next process repeats them."""
         self._is_stopping = True
         await self._checks.cancel()
 
