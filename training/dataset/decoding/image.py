@@ -27,7 +27,7 @@ EXTENSIONS = {
 CONVERTIBLE = {"TIFF", "GIF", "PPM", "TGA", "JPEG2000"}
 # All errors that Pillow's decoders have been seen to raise on damaged files.
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, TypeError, struct.error)
-# MPO is left out, because Pillow recognizes it when it opens a file as JPEG.
+# MPO is left out: Pillow recognizes MPO files when it opens them as JPEG.
 OPENED = sorted((EXTENSIONS.keys() | CONVERTIBLE) - {"MPO"})
 COPIED = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg"}
 ALPHA_MODES = {"RGBA", "LA", "PA", "RGBa", "La"}
