@@ -81,9 +81,9 @@ class VolumeStore:
         self.write_seconds = write_seconds
         self._fetched = FetchedFiles(scratch / "fetched")
         self._known = KnownFiles()
-        # Keys of records that this container has written through a mount. It must keep using the
-        # mount for them: a failed commit may still take effect later, and would restore the
-        # mount's version.
+        # Keys of records that this container has written through a mount. The container must keep
+        # using the mount for these records: a failed commit may still take effect later, and would
+        # restore the mount's version.
         self._mounted_records: set[str] = set()
         self._read_mounts = {
             area: ReadMount(mounts.folders[area], partial(self._reload, area))
@@ -370,7 +370,7 @@ class _Part:
 
 
 def _unfinished(volume: Volume, before: datetime) -> tuple[list[str], int]:
-    """Return unfinished files of killed writers, older than `before`, and their size in bytes."""
+    """Return killed writers' unfinished files older than `before`, and their size in bytes."""
     found: dict[str, list[VolumeEntry]] = {}
     with suppress(FileNotFoundError):
         for entry in _listed(volume, TEMPORARY, recursive=True):

@@ -50,12 +50,12 @@ async def test_a_run_out_of_memory_is_started_again_with_fewer_frames_by_its_but
     card = await ada.card(second, lambda m: "succeeded" in m.text)
 
     retry = "Try again with at most 29 frames"
-    assert list(failed.buttons) == ["Details", "Log", "Resume", retry]
+    assert list(failed.buttons) == ["Details", "Log", "Resume", retry, "Train again"]
     assert "GPU ran out of memory" in failed.text
     assert "2.43 GiB" in failed.text
     assert "from the start" in answer.text
     assert "29 frames per training clip" in card.text
-    assert list(card.buttons) == ["Details", "Log", "Download"]
+    assert list(card.buttons) == ["Details", "Log", "Download", "Train again"]
     guild = local.guilds()[0]
     assert local.runs.view(guild, "mine").run.suggestion == FewerFrames(max_frames=29)
     spec = local.runs.view(guild, second).spec

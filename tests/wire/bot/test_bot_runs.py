@@ -62,7 +62,7 @@ async def test_a_team_trains_and_downloads(ada: Chat, ben: Chat, archive: Path) 
     assert ping.raw["mention_roles"]
     assert "Use it in ComfyUI" in card.text
     assert "Rehearsal" in card.text
-    assert list(card.buttons) == ["Details", "Log", "Download"]
+    assert list(card.buttons) == ["Details", "Log", "Download", "Train again"]
     details = await ben.user.reply(await ben.user.press(card, "Details"))
     assert "rank 16" in details.text
     assert f"Started by <@{ping.raw['mentions'][0]['id']}>" in details.text

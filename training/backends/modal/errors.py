@@ -146,7 +146,9 @@ def _as_file_errors(key: str, missing: str) -> Generator[None]:
 
 _SPEND_LIMIT = re.compile(r"spend limit|spending limit|billing cycle", re.IGNORECASE)
 SPEND_LIMIT_REACHED = "The spend limit of the workspace on Modal is reached."
-RAISE_SPEND_LIMIT = "Raise it at modal.com/settings/usage, or wait for the next billing cycle."
+RAISE_SPEND_LIMIT = (
+    "Raise the limit at modal.com/settings/usage, or wait for the next billing cycle."
+)
 
 
 def names_spend_limit(text: str) -> bool:
