@@ -53,7 +53,7 @@ class PlanService:
         engine: EngineName,
     ) -> None:
         self._installation, self._rights, self._settings = installation, rights, settings
-        self._engine: EngineName = engine
+        self.engine: EngineName = engine
         self._drafts = Drafts(installation.runtime.store)
 
     async def ask(self, request: TrainRequest, requester: Requester) -> ShownPlan:
@@ -193,7 +193,7 @@ class PlanService:
         return draft
 
     def _plan(self, request: TrainRequest, requester: Requester) -> RunPlan:
-        return self._installation.runs.plan(request, requester, self._engine)
+        return self._installation.runs.plan(request, requester, self.engine)
 
     def _changed(self, draft: Draft, request: TrainRequest) -> ShownPlan:
         plan = self._plan(request, draft.requester)

@@ -19,6 +19,7 @@ from bot.service.plans import PlanService
 from bot.service.rights import GuildMember, Rights
 from bot.service.run_lists import RunLists
 from bot.service.server_settings import ServerSettings, SettingsStore
+from bot.service.storage import StorageService
 from bot.service.threads import in_thread
 from bot.service.trash import TrashService
 from bot.service.uploads.uploads import UploadService
@@ -92,6 +93,7 @@ class Service:
         self.datasets = DatasetService(installation, self.rights)
         self.loras = LoraService(installation, self.rights)
         self.trash = TrashService(installation, self.rights)
+        self.storage = StorageService(installation, self.rights)
         self.uploads = UploadService(
             installation, self.datasets, self.loras, rights=self.rights, signer=signer
         )
@@ -222,7 +224,7 @@ class Service:
                 try:
                     self.installation.ensure_worker()
                 except OSError as error:
-                    # Cards can be shown without a worker, and the next call tries again.
+                    # Cards can be shown without a worker; the next call tries to start it again.
                     logger.warning("the worker service cannot be started: %s", error)
             return found
 
