@@ -119,9 +119,9 @@ def hold_runs(copy: Copy, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
     runs = copy.bot.client.service.installation.runs
     page = runs.page
 
-    def held(guild: str, most: int) -> RunPage:
+    def held(*args: Any, **options: Any) -> RunPage:
         gate.wait()
-        return page(guild, most)
+        return page(*args, **options)
 
     monkeypatch.setattr(runs, "page", held)
 
