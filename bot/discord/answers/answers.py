@@ -42,7 +42,7 @@ _LOST_CONNECTION = RequestError(
 )
 _DISK_FULL = RequestError(
     "The bot's disk is full, so your request failed.",
-    "Ask the bot's operator to free space, then try again.",
+    "Ask the bot's operator to free up space, then try again.",
 )
 # An interaction's token expires after 15 minutes; stop using it shortly before. Ordinary messages
 # need no token.
