@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 _NOT_OURS_TO_ANSWER = (40060, 10062)
 
 _LOST_CONNECTION = RequestError(
-    "The bot lost a connection while it handled your request.",
+    "The bot lost a connection while handling your request.",
     "Check with /runs or /dataset list whether it was done; if not, try again.",
 )
 _DISK_FULL = RequestError(
