@@ -14,6 +14,7 @@ from training.store_keys import GUILDS
 
 if TYPE_CHECKING:
     from training.operations.runs import Runs
+    from training.operations.storage import Storage
     from training.operations.trash.dataset_removal import DatasetRemovals
     from training.operations.trash.lora_removal import LoraRemovals
     from training.operations.trash.restoring import Restores
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from training.registry.datasets import Datasets
     from training.registry.loras import Loras
 
-_REMOVING = ("dataset_removals", "lora_removals", "run_removals", "restores")
+_REMOVING = ("dataset_removals", "lora_removals", "run_removals", "restores", "storage")
 _LINK_SECRET, _SECRET_BYTES = "bot/link-secret", 32
 _WEB_PORT = "bot/web-port"
 logger = logging.getLogger(__name__)
@@ -92,6 +93,13 @@ class Installation:
         from training.operations.trash.restoring import Restores
 
         return Restores(self.runtime, self.datasets, self.loras)
+
+    @cached_property
+    def storage(self) -> "Storage":
+        from training.operations.storage import Storage
+
+        removals = (self.dataset_removals, self.lora_removals, self.run_removals)
+        return Storage(self.runtime, self.datasets, removals)
 
     def load(self) -> None:
         """Import the modules that commands use, so that the first command starts at once."""

@@ -368,7 +368,7 @@ class Obtained:
 
 
 class BusyError(ConnectionError):
-    """A service kept asking callers to wait, through all retries; a later call should succeed."""
+    """A service still asked callers to wait after all retries; a later call should succeed."""
 
 
 class Engine(Protocol):
@@ -422,12 +422,27 @@ class EndedRun:
     name: str
     created_at: str
     summary: bytes
+    model: str = ""
+    state: str = ""
+    requested_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """Selects runs by model, state and who started them; None selects all."""
+
+    model: str | None = None
+    state: str | None = None
+    requested_by: str | None = None
+
+
+EVERY_RUN = RunFilter()
 
 
 class RunIndex(Protocol):
     """Summaries of ended runs on this machine; they can be rebuilt from the run folders."""
 
-    def names(self, guild: str) -> set[str]: ...
+    def names(self, guild: str, only: RunFilter = EVERY_RUN) -> set[str]: ...
 
     def newest(
         self, guild: str, most: int | None, is_wanted: Callable[[str], bool]

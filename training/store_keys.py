@@ -19,6 +19,7 @@ Area = Literal["models", "datasets", "runs"]
 OPEN_RUNS = "open"  # one marker per open run, so that one listing finds all of them
 GUILDS = "guilds"
 MERGED = "merged"
+MODELS = "models"
 NOTICES = "bot/notices"
 IMPORT_CARDS = "bot/imports"
 DEPLOYMENT = "bot/deployment.json"  # settings remembered between deploys
@@ -50,7 +51,7 @@ def area(key: str) -> Area:
         ValueError: Not a key of the store.
     """
     first, *rest = key.split("/")
-    if first in ("models", "merged"):
+    if first in (MODELS, MERGED):
         return "models"
     if first in ("bot", OPEN_RUNS):
         return "runs"
@@ -89,9 +90,13 @@ def upload(guild: str, session: str) -> str:
     return f"{uploads(guild)}/{session}"
 
 
+def all_prepared(guild: str) -> str:
+    return f"guilds/{guild}/prepared"
+
+
 def prepared(guild: str, version: str) -> str:
     """Return the folder of a repaired dataset, by content id."""
-    return f"guilds/{guild}/prepared/{version}"
+    return f"{all_prepared(guild)}/{version}"
 
 
 def caches(guild: str) -> str:
@@ -227,7 +232,7 @@ def notice(name: str) -> str:
 
 
 def models(engine: str) -> str:
-    return f"models/{engine}"
+    return f"{MODELS}/{engine}"
 
 
 def weight(engine: str, file: WeightFile) -> str:

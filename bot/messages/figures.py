@@ -44,7 +44,7 @@ def trend(values: Sequence[float]) -> str:
 
 
 def percent(done: int, total: int) -> str:
-    """Return a percentage, 100 % only when everything is done."""
+    """Return a percentage; it is 100 % only if everything is done."""
     return f"{_parts(100, done, total)} %"
 
 
@@ -100,6 +100,11 @@ def about(seconds: float) -> str:
 def dollars(usd: float) -> str:
     """Return an amount, rounded so that it does not change every second: `$0.40`, `$25`."""
     return f"${usd:,.0f}" if usd >= 10 else f"${round(usd, 1):.2f}"
+
+
+def page_text(skipped: int, total: int, most: int) -> str:
+    """Return `Page 2 of 7. `, for a list of which a message shows `most`; "" for one page."""
+    return f"Page {skipped // most + 1} of {-(-total // most)}. " if total > most else ""
 
 
 def single_frames_share(found: SingleFrames) -> str:

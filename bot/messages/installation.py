@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from bot.messages.card import Card, Colour
 from training.deployment.idle_cost import IdleCost
-from training.estimates.prices import MachinePrices
+from training.estimates.prices import FREE_GIB, MachinePrices
 from training.files.sizes import size
 from training.operations.clean_up import UNUSED_DAYS, CleanUpNotice
 from training.registry.trash import TRASH_DAYS
@@ -16,6 +16,7 @@ SCOPES = ("bot", "applications.commands")
 PERMISSIONS: Mapping[str, int] = {
     "View Channels": 1 << 10,
     "Send Messages": 1 << 11,
+    "Create Public Threads": 1 << 35,
     "Send Messages in Threads": 1 << 38,
     "Embed Links": 1 << 14,
     "Attach Files": 1 << 15,
@@ -23,7 +24,6 @@ PERMISSIONS: Mapping[str, int] = {
 }
 ALL_PERMISSIONS = sum(PERMISSIONS.values())
 _ADMINISTRATOR = 1 << 3
-_FREE_GIB = 1024
 
 
 def invite_link(application_id: str) -> str:
@@ -46,7 +46,7 @@ def idle_text(costs: Sequence[IdleCost], prices: MachinePrices) -> str:
     lines = [
         f"While idle, the bot costs about ${total:.2f} per 30 days at {which}; no GPU runs:",
         *(f"  {cost.what:<9} ${cost.usd:>5.2f}  {cost.why}" for cost in costs),
-        f"  Volumes   free up to {_FREE_GIB:,} GiB, then ${prices.gib_month:.2f} per GiB",
+        f"  Volumes   free up to {FREE_GIB:,} GiB, then ${prices.gib_month:.2f} per GiB",
     ]
     return "\n".join(lines)
 

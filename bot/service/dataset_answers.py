@@ -25,6 +25,7 @@ from bot.service.rights import GuildMember
 from bot.service.threads import in_thread
 from training.dataset.report import Media, Report
 from training.errors import RequestError
+from training.estimates.steps_per_model import suited
 from training.files.sizes import size
 from training.registry.dataset_draft import TriggerChange
 from training.registry.trash import Removal
@@ -41,6 +42,7 @@ class DatasetAnswer:
 
     Attributes:
         about: The version or checked upload that the buttons for `actions` act on.
+        trainable: The version that the Train button trains on; "" if there is no such button.
         undoes: The removal that the Undo button undoes; None if there is no such button.
     """
 
@@ -48,6 +50,7 @@ class DatasetAnswer:
     files: tuple[AnswerFile, ...] = ()
     about: str = ""
     actions: tuple[DatasetAction, ...] = ()
+    trainable: str = ""
     undoes: Removal | None = None
 
 
@@ -62,7 +65,8 @@ async def stored_answer(stored: StoredDataset, *, is_known: bool | None = None) 
         is_known=not stored.is_new if is_known is None else is_known,
     )
     reference = str(stored.version.ref)
-    return await _with_files(card, stored.inspection, reference, reference, _for_stored(stored))
+    shown = await _with_files(card, stored.inspection, reference, reference, _for_stored(stored))
+    return _with_training(shown, stored.inspection, reference)
 
 
 async def added_answer(added: StoredDataset | CheckedDataset) -> DatasetAnswer:
@@ -89,7 +93,8 @@ async def checked_answer(checked: CheckedDataset) -> DatasetAnswer:
             stored=stored,
         )
     about, name = stored or checked.token or "", stored or checked.name
-    return await _with_files(card, inspection, name, about, _for_checked(checked))
+    shown = await _with_files(card, inspection, name, about, _for_checked(checked))
+    return _with_training(shown, inspection, stored) if stored is not None else shown
 
 
 async def captions_answer(datasets: DatasetService, guild: str, reference: str) -> DatasetAnswer:
@@ -175,7 +180,7 @@ async def _settled(
 async def _stored(
     datasets: DatasetService, action: DatasetAction, person: GuildMember, about: str
 ) -> StoredDataset:
-    """Store a new version, made from the stored version or checked upload `about`."""
+    """Store a new version made from `about`, a stored version or a checked upload."""
     media: Media = "original" if action.endswith("original") else "repaired"
     by = person.id
     if action == "prefix":
@@ -209,6 +214,12 @@ async def _with_files(
         files.insert(0, AnswerFile(SHEET, sheet))
         card = replace(card, image=f"attachment://{SHEET}")
     return DatasetAnswer(card=card, files=tuple(files), about=about, actions=actions)
+
+
+def _with_training(shown: DatasetAnswer, inspection: Inspection, reference: str) -> DatasetAnswer:
+    """Offer to train on a stored version that suits at least one model."""
+    is_suited = None in suited(inspection.report).values()
+    return replace(shown, trainable=reference) if is_suited else shown
 
 
 def report_file(name: str, text: str) -> AnswerFile:

@@ -8,10 +8,14 @@ from bot.installation import Installation
 from bot.service.rights import GuildMember, Rights
 from bot.service.server_settings import SettingsStore
 from bot.service.threads import in_thread
+from training.catalogue.models import MODELS, Model
+from training.errors import RequestError
+from training.estimates.steps_per_model import suited
 from training.operations.drafts import Draft, Drafts
 from training.operations.run_drafts import Requester
 from training.operations.run_plans import RunPlan
 from training.pipeline.leases import hold_lease
+from training.runs.repeated_request import repeated_request
 from training.runs.settings_toml import read_settings, write_settings
 from training.runs.spec import RunSpec, TrainRequest
 from training.vocabulary import EngineName
@@ -49,7 +53,7 @@ class PlanService:
         engine: EngineName,
     ) -> None:
         self._installation, self._rights, self._settings = installation, rights, settings
-        self._engine: EngineName = engine
+        self.engine: EngineName = engine
         self._drafts = Drafts(installation.runtime.store)
 
     async def ask(self, request: TrainRequest, requester: Requester) -> ShownPlan:
@@ -65,9 +69,49 @@ class PlanService:
             limit_usd = self._settings.read(requester.guild).ask_above_usd
             if not plan.reasons_to_ask(limit_usd):
                 return self._start(plan, requester, is_name_given=request.name is not None)
-            return self._show(Draft.of(plan, request, requester), plan)
+            return self._first(plan, request, requester)
 
         return await in_thread(ask)
+
+    async def models_for(self, guild: str, dataset: str) -> tuple[Model, ...]:
+        """Return the models that a dataset suits, in the catalogue's order.
+
+        Raises:
+            NotFoundError: The guild has no such dataset.
+            RequestError: The dataset suits no model.
+        """
+
+        def find() -> tuple[Model, ...]:
+            datasets = self._installation.datasets
+            reasons = suited(datasets.report(guild, datasets.find(guild, dataset)))
+            models = tuple(model for model in MODELS if reasons[model.name] is None)
+            if not models:
+                reason = next(filter(None, reasons.values()))
+                raise RequestError(f"{dataset} suits no model: {reason}", "Add a new version.")
+            return models
+
+        return await in_thread(find)
+
+    async def show(self, request: TrainRequest, requester: Requester) -> ShownPlan:
+        """Store a draft and show its plan, even if the run would need no confirmation."""
+
+        def show() -> ShownPlan:
+            return self._first(self._plan(request, requester), request, requester)
+
+        return await in_thread(show)
+
+    async def show_again(self, run: str, requester: Requester) -> ShownPlan:
+        """Show the plan of a new run with the same dataset version, experts and settings.
+
+        Raises:
+            NotFoundError: The guild has no such run, or the dataset version was removed.
+            TrainingError: The settings no longer fit the dataset.
+        """
+
+        def read() -> TrainRequest:
+            return repeated_request(self._installation.runtime.log(requester.guild, run).spec())
+
+        return await self.show(await in_thread(read), requester)
 
     async def start(self, person: GuildMember, token: str, number: int) -> ShownPlan:
         """Start a run, or show its plan again if the shown plan is outdated.
@@ -149,11 +193,14 @@ class PlanService:
         return draft
 
     def _plan(self, request: TrainRequest, requester: Requester) -> RunPlan:
-        return self._installation.runs.plan(request, requester, self._engine)
+        return self._installation.runs.plan(request, requester, self.engine)
 
     def _changed(self, draft: Draft, request: TrainRequest) -> ShownPlan:
         plan = self._plan(request, draft.requester)
         return self._show(self._again(draft.model_copy(update={"request": request}), plan), plan)
+
+    def _first(self, plan: RunPlan, request: TrainRequest, requester: Requester) -> ShownPlan:
+        return self._show(Draft.of(plan, request, requester), plan)
 
     def _again(self, draft: Draft, plan: RunPlan) -> Draft:
         return Draft.of(plan, draft.request, draft.requester, number=draft.number + 1)

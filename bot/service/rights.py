@@ -42,16 +42,32 @@ class Rights:
         Raises:
             RequestError: The person is not the owner and lacks the team role and Manage Server.
         """
-        if person.id == owner or person.manages_server:
+        if person.id == owner or self._is_of_team(person):
             return
-        team_role = self._settings.read(person.guild).team_role
-        if team_role is not None and team_role in person.roles:
-            return
-        team = ", members with the team role" if team_role is not None else ""
+        team = ", members with the team role" if self._team_role(person) is not None else ""
         raise RequestError(
             f"{what} belongs to somebody else.",
             f"Only its owner{team} and members who manage the server can {act} it.",
         )
+
+    def require_team(self, person: GuildMember, *, act: str) -> None:
+        """Raise an error unless the person has the team role or manages the server.
+
+        Raises:
+            RequestError: The person has neither.
+        """
+        if self._is_of_team(person):
+            return
+        team = "with the team role and members " if self._team_role(person) is not None else ""
+        raise RequestError(
+            f"Only members {team}who manage the server can {act}.", "Ask one of them."
+        )
+
+    def _team_role(self, person: GuildMember) -> str | None:
+        return self._settings.read(person.guild).team_role
+
+    def _is_of_team(self, person: GuildMember) -> bool:
+        return person.manages_server or self._team_role(person) in person.roles
 
     def require_manager(self, person: GuildMember, *, act: str) -> None:
         """Raise an error unless the person manages the server.

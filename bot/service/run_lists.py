@@ -11,8 +11,9 @@ from bot.service.background import BackgroundTasks
 from bot.service.threads import in_pool
 from training.errors import TrainingError
 from training.operations.run_list import RunPage
+from training.ports import EVERY_RUN, RunFilter
 
-_PAGE = 60  # the most runs that fit into a message
+PAGE = 10  # runs in one message: few enough for a phone, and for Discord's limits
 # Discord requests completions at every keystroke, so the list of names is reused for this long.
 _NAMES_SECONDS = 2.0
 logger = logging.getLogger(__name__)
@@ -21,7 +22,8 @@ logger = logging.getLogger(__name__)
 class RunLists:
     """Lists runs, from the index of ended runs and from what is known about open runs.
 
-    Lists have their own threads, so that they and other work never wait for each other.
+    Lists are made in threads of their own, so that they and other work never wait for each
+    other.
     One more thread fills gaps in the index in the background.
     """
 
@@ -45,9 +47,15 @@ class RunLists:
             for pool in (self._threads, self._reader):
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    async def newest(self, guild: str, most: int = _PAGE) -> RunPage:
-        """Return the newest runs of a guild. The state of open runs may be a few moments old."""
-        page = await in_pool(self._threads, self._installation.runs.page, guild, most)
+    async def newest(
+        self, guild: str, most: int = PAGE, *, only: RunFilter = EVERY_RUN, skip: int = 0
+    ) -> RunPage:
+        """Return the newest runs of a guild, or those after the `skip` newest ones.
+
+        The state of open runs may be a few moments old.
+        """
+        find = self._installation.runs.page
+        page = await in_pool(self._threads, find, guild, most, only=only, skip=skip)
         if page.unread:
             self._read_later(guild)
         return page

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from bot.service.plans import PlanService
 from bot.service.rights import GuildMember, Rights
 from bot.service.run_lists import RunLists
 from bot.service.server_settings import ServerSettings, SettingsStore
+from bot.service.storage import StorageService
 from bot.service.threads import in_thread
 from bot.service.trash import TrashService
 from bot.service.uploads.uploads import UploadService
@@ -92,6 +93,7 @@ class Service:
         self.datasets = DatasetService(installation, self.rights)
         self.loras = LoraService(installation, self.rights)
         self.trash = TrashService(installation, self.rights)
+        self.storage = StorageService(installation, self.rights)
         self.uploads = UploadService(
             installation, self.datasets, self.loras, rights=self.rights, signer=signer
         )
@@ -222,7 +224,7 @@ class Service:
                 try:
                     self.installation.ensure_worker()
                 except OSError as error:
-                    # Cards can be shown without a worker, and the next call tries again.
+                    # Cards can be shown without a worker; the next call tries to start it again.
                     logger.warning("the worker service cannot be started: %s", error)
             return found
 
@@ -242,6 +244,12 @@ class Service:
         pairs = [one for one in epochs if len(one.files) == len(view.spec.experts)]
         newest = next(iter(pairs), epochs[0])
         return DownloadLinks(view, epochs, newest, archive, workflow_file(view.run))
+
+    async def checkpoint_links(self, view: RunView, files: Iterable[str]) -> dict[str, str]:
+        """Return a link to each of these checkpoints of a run, by file."""
+        guild, run = view.spec.guild, view.spec.name
+        revoked = await in_thread(self.downloads.revocations.count, guild, run)
+        return {file: self._signer.link(guild, run, file, revoked) for file in files}
 
     async def revoke_links(self, person: GuildMember, run: str) -> None:
         """Revoke all links made so far to a run's files."""

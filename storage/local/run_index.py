@@ -10,19 +10,22 @@ from pathlib import Path
 from typing import TypeVar
 
 from training.files.database import DamagedDatabaseError, Database
-from training.ports import EndedRun
+from training.ports import EVERY_RUN, EndedRun, RunFilter
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 _SCHEMA = (
     """
-create table if not exists ended_runs (
+create table if not exists listed_runs (
     guild text not null, run text not null, created_at text not null, summary blob not null,
+    model text not null, state text not null, requested_by text not null,
     primary key (guild, run)
 )
 """,
-    "create index if not exists newest on ended_runs (guild, created_at, run)",
-    "drop table if exists ended",  # from versions that did not record when runs were created
+    "create index if not exists newest_runs on listed_runs (guild, created_at, run)",
+    # From versions that did not record when runs were created, or what they can be filtered by.
+    "drop table if exists ended",
+    "drop table if exists ended_runs",
 )
 # Do not wait long for the index, because runs can be listed without it.
 _PATIENCE_SECONDS = 5.0
@@ -39,9 +42,14 @@ class SqliteRunIndex:
     def __init__(self, path: Path, *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
         self._database = Database(path, _SCHEMA, patience_seconds=patience_seconds)
 
-    def names(self, guild: str) -> set[str]:
+    def names(self, guild: str, only: RunFilter = EVERY_RUN) -> set[str]:
+        facts = {"model": only.model, "state": only.state, "requested_by": only.requested_by}
+        given = {name: value for name, value in facts.items() if value is not None}
+        statement = "select run from listed_runs where guild = ?"
+        statement += "".join(f" and {name} = ?" for name in given)
+
         def select(database: sqlite3.Connection) -> set[str]:
-            return set(_runs(database, "select run from ended_runs where guild = ?", guild))
+            return set(_runs(database, statement, guild, *given.values()))
 
         return self._read(select, default=set[str]())
 
@@ -49,13 +57,13 @@ class SqliteRunIndex:
         self, guild: str, most: int | None, is_wanted: Callable[[str], bool]
     ) -> list[tuple[str, bytes | None]]:
         def select(database: sqlite3.Connection) -> list[tuple[str, bytes | None]]:
-            ordered = "select run from ended_runs where guild = ? order by created_at desc"
+            ordered = "select run from listed_runs where guild = ? order by created_at desc"
             wanted = filter(is_wanted, _runs(database, ordered, guild))
             # Read only the summaries that are wanted, because they are much longer than names.
             return [(run, summary(database, run)) for run in islice(wanted, most)]
 
         def summary(database: sqlite3.Connection, run: str) -> bytes | None:
-            statement = "select summary from ended_runs where guild = ? and run = ?"
+            statement = "select summary from listed_runs where guild = ? and run = ?"
             found = database.execute(statement, (guild, run)).fetchone()
             return None if found is None else _opened(guild, run, found["summary"])
 
@@ -63,11 +71,15 @@ class SqliteRunIndex:
 
     def put(self, guild: str, runs: Iterable[EndedRun]) -> None:
         values = [
-            (guild, one.name, one.created_at, _sealed(guild, one.name, one.summary)) for one in runs
+            (
+                *(guild, one.name, one.created_at, _sealed(guild, one.name, one.summary)),
+                *(one.model, one.state, one.requested_by),
+            )
+            for one in runs
         ]
 
         def insert(database: sqlite3.Connection) -> None:
-            statement = "insert or replace into ended_runs values (?, ?, ?, ?)"
+            statement = "insert or replace into listed_runs values (?, ?, ?, ?, ?, ?, ?)"
             database.executemany(statement, values)
 
         self._healed(lambda: self._database.write(insert))
@@ -80,7 +92,7 @@ class SqliteRunIndex:
         """
 
         def delete(database: sqlite3.Connection) -> None:
-            database.execute("delete from ended_runs")
+            database.execute("delete from listed_runs")
 
         self._healed(lambda: self._database.write(delete))
 
@@ -105,10 +117,10 @@ class SqliteRunIndex:
             raise OSError(errno.EIO, damaged.reason, str(damaged.path)) from damaged
 
 
-def _runs(database: sqlite3.Connection, statement: str, guild: str) -> Iterator[str]:
+def _runs(database: sqlite3.Connection, statement: str, *values: str) -> Iterator[str]:
     cursor = database.cursor()
     cursor.row_factory = None  # plain tuples are faster, and there may be many runs
-    return (row[0] for row in cursor.execute(statement, (guild,)))
+    return (row[0] for row in cursor.execute(statement, values))
 
 
 def _sealed(guild: str, run: str, summary: bytes) -> bytes:

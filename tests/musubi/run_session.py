@@ -208,10 +208,8 @@ def dynamic() -> dict[str, Any]:
     return {"graphs": len(compare_blocks.GRAPHS)}
 
 
-def fp8() -> dict[str, Any]:
-    """Return the verdicts on a block with fp8 products, without and with a planted error."""
-    products._FEWEST_TOKENS = 16
-    products._scaled = scaled
+def cast_weights() -> None:
+    """Make torch cast weights to the type of their input, as autocast does on a GPU."""
     linear, norm = torch.nn.functional.linear, torch.nn.functional.layer_norm
     torch.nn.functional.linear = lambda x, weight, bias=None: linear(
         x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
@@ -219,20 +217,65 @@ def fp8() -> dict[str, Any]:
     torch.nn.functional.layer_norm = lambda x, shape, weight=None, bias=None, eps=1e-5: norm(
         x, shape, *(None if p is None else p.to(x.dtype) for p in (weight, bias)), eps
     )
+
+
+def fp8() -> dict[str, Any]:
+    """Return the verdicts on a block with fp8 products, without and with a planted error."""
+    products._FEWEST_TOKENS = 16
+    products._scaled = scaled
     model, _ = compare_blocks.model_of("2.1", "t2v")
     block = model.blocks[0]
     for name, weight in block.named_parameters():
         if name.endswith("weight") and "norm" not in name and "lora" not in name:
             # As large as Wan's own, where plain fp8 has only a few numbers.
             weight.data = torch.randn(weight.shape).mul(0.014).to(products.FP8)
-    calls: list[Any] = []
+    call = first_call(model)
+    fast = models.FastModel(model, lambda _: "attention", is_fp8=True)
+    verdicts = [check.check(fast, 0, call, spoil=spoil) for spoil in (0.0, 0.3)]
+    return {"shares": [verdict.share for verdict in verdicts], "times": verdicts[0].times}
+
+
+def first_call(model: Any) -> models.BlockCall:
+    """Return the arguments of the first block."""
+    calls: list[models.BlockCall] = []
+    block = model.blocks[0]
     block.forward = lambda *given, **named: calls.append(models.BlockCall(*given, **named))
     with suppress(AttributeError):  # the next block gets no tokens
         loss_of(model)()
     del block.forward
-    fast = models.FastModel(model, lambda _: "attention", is_fp8=True)
-    verdicts = [check.check(fast, 0, calls[0], spoil=spoil) for spoil in (0.0, 0.3)]
-    return {"shares": [verdict.share for verdict in verdicts], "times": verdicts[0].times}
+    return calls[0]
+
+
+def wide() -> dict[str, Any]:
+    """Return what a session with narrow weights tells, and whether copies of them go in the end."""
+    TOLD.clear()
+    model, network = compare_blocks.model_of("2.2", "t2v")
+    for name, weight in model.blocks.named_parameters():
+        if name.endswith("weight") and "norm" not in name:
+            weight.data = weight.data.bfloat16()
+    expected = steps(None, model, network)
+    session = FastSession("16bit", model, hooks())
+    session.start()
+    far = farthest(steps(session, model, network), expected)
+    sizes = next(iter(session._sizes.values())).memory
+    copies = len(session._fast._copies)
+    session.refuse("enough")
+    left = len(session._fast._copies)
+    return {"farthest": far, "told": TOLD[:-1], "plan": str(sizes.plan), "copies": [copies, left]}
+
+
+def verdicts_on_trained_adapters() -> list[float]:
+    """Return the shares of one block with new adapters, and with adapters of equal ranks."""
+    model, network = compare_blocks.model_of("2.1", "t2v")
+    call, fast = first_call(model), models.FastModel(model, lambda _: "attention")
+    shares: list[float] = []
+    for value in (0.0, 1e-4):
+        for adapter in network.unet_loras:
+            torch.nn.init.constant_(adapter.lora_up.weight, value)
+        shares.append(check.check(fast, 0, call).share)
+        if any(bool((a.lora_up.weight != value).any()) for a in network.unet_loras):
+            raise ValueError("the check changed an adapter")
+    return shares
 
 
 def scaled(x: Tensor, matrix: Tensor, columns: Tensor) -> Tensor:
@@ -258,6 +301,7 @@ def main() -> None:
         "full backward": told_of(full_backward),
         "fp8 session": fp8_session(),
         "resumed": resumed(),
+        "trained": verdicts_on_trained_adapters(),
     }
     graph.compiled.cache_clear()
     backend = aot_autograd(fw_compiler=compare_blocks.record, bw_compiler=compare_blocks.record)
@@ -267,7 +311,8 @@ def main() -> None:
     found |= {"flash4": flash4(), "dynamic": dynamic()}
     graph.compiled.cache_clear()
     torch.compile = lambda function, **_named: function
-    found["fp8"] = fp8()
+    cast_weights()
+    found |= {"wide": wide(), "fp8": fp8()}
     print(json.dumps(found))  # noqa: T201
 
 

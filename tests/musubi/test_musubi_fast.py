@@ -135,3 +135,18 @@ def test_fp8_products_are_compared_with_16_bit_weights(session: dict[str, Any]) 
 
     assert session["fp8"]["times"] == 1.5
     assert right < 3 < 10 < wrong
+
+
+def test_narrow_weights_are_converted_once_for_all_steps(session: dict[str, Any]) -> None:
+    wide = session["wide"]
+
+    assert wide["told"] == []
+    assert wide["plan"].endswith("with 16-bit copies of the weights")
+    assert wide["farthest"] < 2e-4
+    assert wide["copies"] == [20, 0]
+
+
+def test_a_check_does_not_depend_on_what_adapters_have_learned(session: dict[str, Any]) -> None:
+    new, trained = session["trained"]
+
+    assert trained == new

@@ -15,13 +15,14 @@ HOUR_SECONDS = 3600
 # Names of Modal's rates, in dollars per hour; the storage rate is in dollars per month.
 CPU_RATE, MEMORY_RATE = "cpu_hour_cost", "mem_gib_hour_cost"
 STORAGE_RATE = "volume_storage_gib_month_cost"
+FREE_GIB = 1024  # stored in a workspace's Volumes without charge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachinePrices:
     """Prices in dollars: per second for a core or a GiB of memory, per month for a GiB stored.
 
-    The first 1,024 GiB stored in Volumes are free.
+    The first `FREE_GIB` stored in Volumes are free.
     """
 
     core_second: float

@@ -58,7 +58,7 @@ def clean_up(runtime: Runtime) -> CleanUp:
             deleted=[
                 *(key for guild in guilds for key in _old_drafts(runtime, guild)),
                 *(file.key for files in caches.values() for file in files),
-                *(key for base in merged for key in base.keys),
+                *(key for base in merged for key in merged_keys(base.address)),
             ]
         )
     )
@@ -130,10 +130,10 @@ class _Merged:
     address: str
     files: list[StoredFile]
 
-    @property
-    def keys(self) -> tuple[str, str]:
-        """The keys to delete, receipt first: no run uses a merged base without a receipt."""
-        return store_keys.merged_receipt(self.address), f"{store_keys.MERGED}/{self.address}"
+
+def merged_keys(address: str) -> tuple[str, str]:
+    """Return a merged base's keys to delete: no run uses one whose receipt, the first, is gone."""
+    return store_keys.merged_receipt(address), f"{store_keys.MERGED}/{address}"
 
 
 def _unused_merged(runtime: Runtime, used: set[str]) -> list[_Merged]:
@@ -169,7 +169,7 @@ class CleanUpNotice(BaseModel):
 
 
 def announce(runtime: Runtime, found: CleanUp) -> None:
-    """Store a notice for each guild with a run, if the guild's own or shared files were deleted."""
+    """Store a notice for each guild that has a run, if its own or shared files were deleted."""
     shared_bytes = found.merged.size_bytes + found.unfinished_bytes
     for guild in runtime.store.names(store_keys.GUILDS):
         freed, trash = found.caches.get(guild, Freed()), found.trash.get(guild, Freed())

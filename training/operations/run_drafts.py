@@ -22,7 +22,7 @@ from training.runs.spec import (
     requested_preset,
     resolve_experts,
 )
-from training.runs.training_items import config_of_zip, cut_dataset
+from training.runs.training_items import config_of_zip, cut_dataset, without
 from training.vocabulary import EngineName
 
 Dataset = tuple[DatasetRef, Report]
@@ -64,7 +64,7 @@ def draft_spec(
         check_name("run", request.name)
     dataset_toml = _dataset_toml(request, report)
     items = requested_items(request, model, has_toml=dataset_toml is not None)
-    groups = cut_dataset(report, model, items, dataset_toml)
+    groups = cut_dataset(without(report, request.left_out), model, items, dataset_toml)
     _require_movement(model, groups, report)
     gpu = find_gpu(request.gpu).name if request.gpu is not None else None
     fitting = gpu if gpu is not None and engine == "musubi" else default_gpu
@@ -86,6 +86,7 @@ def draft_spec(
         preset=requested_preset(request),
         gpu=gpu,
         dataset_toml=dataset_toml,
+        left_out=request.left_out,
     )
 
 

@@ -14,7 +14,7 @@ from training.files.parallel import each
 from training.pipeline.outlook import gpu_place, starts_at
 from training.pipeline.run_view import RunSummary, RunView, view_of
 from training.pipeline.runtime import Runtime
-from training.ports import EndedRun, RunIndex
+from training.ports import EVERY_RUN, EndedRun, RunFilter, RunIndex
 from training.registry.trash import Trash
 from training.runs.event_log import DamagedRunError
 from training.runs.state import Run, RunStatus
@@ -32,19 +32,41 @@ _FRESH_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """The newest runs of a listing.
+    """One page of a listing.
 
     Attributes:
         total: Number of all runs that match.
-        runs: The newest of these runs, newest first.
+        runs: The page's part of these runs, newest first.
+        skipped: Number of newer runs that match, on the pages before.
         unread: How many ended runs are not in the index yet, and so not in the listing.
         obstacle: Why these unread runs cannot be added to the index; None if they can.
     """
 
     total: int
     runs: Sequence[RunSummary]
+    skipped: int = 0
     unread: int = 0
     obstacle: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """Which runs to list: at most `most` of those that match, after the `skip` newest ones."""
+
+    most: int | None = None
+    containing: str = ""
+    only: RunFilter = EVERY_RUN
+    skip: int = 0
+
+    @property
+    def end(self) -> int | None:
+        return None if self.most is None else self.skip + self.most
+
+    def start(self, total: int) -> int:
+        """Return where to start in `total` runs: at the last page if they end before `skip`."""
+        if self.most is None:
+            return 0
+        return min(self.skip, max(total - 1, 0) // self.most * self.most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +119,18 @@ class RunList:
         names = self._names(guild)
         return sorted([*names.open, *names.ended])
 
-    def summaries(self, guild: str) -> list[RunSummary]:
-        """Return all runs of a guild, newest first, reading whatever the index lacks."""
+    def summaries(self, guild: str, only: RunFilter = EVERY_RUN) -> list[RunSummary]:
+        """Return the runs of a guild, newest first, reading whatever the index lacks."""
 
         def read(keys: Sequence[RunKeys]) -> list[RunSummary]:
             return each(self._summary, keys)
 
-        return list(self._page(guild, self._names(guild), None, "", read).runs)
+        return list(self._page(guild, self._names(guild), _Query(only=only), read).runs)
 
-    def page(self, guild: str, most: int | None, *, containing: str = "") -> RunPage:
-        """Return the newest runs whose names contain `containing`."""
-        names = self._names(guild)
-        return self._page(guild, names, most, containing, self._live)
+    def page(self, guild: str, most: int, *, only: RunFilter = EVERY_RUN, skip: int = 0) -> RunPage:
+        """Return at most `most` runs, after the `skip` newest ones; at the end, the last page."""
+        query = _Query(most, only=only, skip=skip)
+        return self._page(guild, self._names(guild), query, self._live)
 
     def glance(self, guild: str, most: int, *, containing: str, age_seconds: float) -> RunPage:
         """Return a page quickly, from data that was read before.
@@ -119,7 +141,7 @@ class RunList:
         names = self._known_names.get(guild)
         if names is None or time.monotonic() - names.found_at > age_seconds:
             names = self._names(guild)
-        return self._page(guild, names, most, containing, self._last_seen)
+        return self._page(guild, names, _Query(most, containing), self._last_seen)
 
     def live_summary(self, guild: str, name: str) -> RunSummary:
         """Return the summary of an open run; the summary may be a few moments old."""
@@ -153,26 +175,45 @@ class RunList:
         self,
         guild: str,
         names: _Names,
-        most: int | None,
-        containing: str,
+        query: _Query,
         live: Callable[[Sequence[RunKeys]], list[RunSummary]],
     ) -> RunPage:
-        is_read = most is None or len(names.unread) <= _MOST_UNREAD
-        unread = names.unread if is_read else ()
-        wanted = names.ended_with(containing), [name for name in unread if containing in name]
-        ended = self._newest_ended(guild, *wanted, most)
-        opened = {name: at for name, at in names.open.items() if containing in name}
+        def read(opened: Iterable[str]) -> dict[str, RunSummary]:
+            shown = list(opened)
+            return dict(zip(shown, live([RunKeys(guild, name) for name in shown]), strict=True))
+
+        total, ended, left = self._ended_of(guild, names, query)
+        opened = {name: at for name, at in names.open.items() if query.containing in name}
+        states: dict[str, RunSummary] = {}
+        if query.only != EVERY_RUN:
+            states = {name: run for name, run in read(opened).items() if _fits(run, query.only)}
+            opened = {name: opened[name] for name in states}
+        total += len(opened)
         listed = [
             *((one.created_at, one.name, one) for one in ended),
-            *((at, name, None) for name, at in opened.items()),
+            *((at, name, states.get(name)) for name, at in opened.items()),
         ]
-        newest = sorted(listed, key=lambda one: one[:2], reverse=True)[:most]
-        shown = [name for _, name, one in newest if one is None]
-        states = dict(zip(shown, live([RunKeys(guild, name) for name in shown]), strict=True))
-        runs = [one or states[name] for _, name, one in newest]
-        total = len(opened) + sum(map(len, wanted))
-        left = len(names.unread) - len(unread)
-        return RunPage(total, runs, left, self._obstacle if left else None)
+        start = query.start(total)
+        end = None if query.most is None else start + query.most
+        page = sorted(listed, key=lambda one: one[:2], reverse=True)[start:end]
+        states |= read(name for _, name, one in page if one is None)
+        runs = [one or states[name] for _, name, one in page]
+        return RunPage(total, runs, start, left, self._obstacle if left else None)
+
+    def _ended_of(
+        self, guild: str, names: _Names, query: _Query
+    ) -> tuple[int, list[RunSummary], int]:
+        """Return how many ended runs match, the newest of them, and how many cannot be listed."""
+        is_read = query.most is None or len(names.unread) <= _MOST_UNREAD
+        unread = names.unread if is_read else ()
+        indexed = names.ended_with(query.containing)
+        if query.only != EVERY_RUN:
+            indexed &= self._index.names(guild, query.only)
+        added = [name for name in unread if query.containing in name]
+        found = self._newest_ended(guild, indexed, added, query.end)
+        ended = [run for run in found if _fits(run, query.only)]
+        total = len(indexed) + len({run.name for run in ended}.intersection(added))
+        return total, ended, len(names.unread) - len(unread)
 
     def _newest_ended(
         self, guild: str, indexed: frozenset[str], unread: Sequence[str], most: int | None
@@ -272,7 +313,14 @@ class RunList:
         Return False if the index cannot be written; listings then say why.
         """
         ended = [
-            EndedRun(one.name, one.created_at, one.model_dump_json().encode())
+            EndedRun(
+                name=one.name,
+                created_at=one.created_at,
+                summary=one.model_dump_json().encode(),
+                model=one.model,
+                state=one.state,
+                requested_by=one.requested_by,
+            )
             for one in read
             if one.state in _FINAL
         ]
@@ -310,10 +358,22 @@ _FINAL = frozenset(status.value for status in RunStatus if status.is_final)
 def _summary_in(data: bytes | None, name: str) -> RunSummary | None:
     """Return the summary in `data`.
 
-    Return None if there is no data, if it cannot be parsed, or if it is about another run.
+    Return None if there is no data, if it cannot be parsed, if it is about another run, or if an
+    earlier version stored it, without who started the run.
     """
     try:
         found = None if data is None else RunSummary.model_validate_json(data)
     except ValidationError:
         return None
-    return found if found is not None and found.name == name else None
+    if found is None or "requested_by" not in found.model_fields_set:
+        return None
+    return found if found.name == name else None
+
+
+def _fits(run: RunSummary, only: RunFilter) -> bool:
+    asked = (
+        (only.model, run.model),
+        (only.state, run.state),
+        (only.requested_by, run.requested_by),
+    )
+    return all(wanted in (None, value) for wanted, value in asked)

@@ -79,6 +79,7 @@ class RunSummary(BaseModel):
     error: str | None = None
     engine: str = "?"
     created_at: str = ""
+    requested_by: str = ""
     trouble: Trouble | None = None
 
 
@@ -152,6 +153,7 @@ class RunView:
             engine=self.spec.engine,
             trouble=self.run.trouble,
             created_at=self.spec.created_at.isoformat(timespec="microseconds"),
+            requested_by=self.spec.requested_by,
         )
 
 

@@ -60,7 +60,7 @@ class Removal:
     @property
     def until(self) -> datetime:
         """The time until which the items can be restored."""
-        return self.at + timedelta(days=TRASH_DAYS)
+        return restorable_until(self.at)
 
 
 class Trash:
@@ -126,6 +126,10 @@ class Trash:
             return
         for item in items:
             self._store.delete(f"{folder}/{item}")
+
+
+def restorable_until(removed: datetime) -> datetime:
+    return removed + timedelta(days=TRASH_DAYS)
 
 
 def removed_at(removal_id: str) -> datetime:

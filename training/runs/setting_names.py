@@ -15,6 +15,7 @@ from training.vocabulary import ExpertName
 from training.wording import did_you_mean
 
 NAMES = (PRESET_NAME, *SETTING_NAMES, *ITEM_NAMES, *LIGHTNING_NAMES)
+_SMALL = 1e-3  # smaller numbers are written with an exponent
 KEYS: Mapping[str, str] = MappingProxyType({option(name): name for name in NAMES})
 
 
@@ -29,6 +30,20 @@ def setting_of(key: str) -> str:
         fix = did_you_mean(option(key.lower()), KEYS) or f"Settings: {', '.join(KEYS)}."
         raise RequestError(f"There is no setting called {key[:60]!r}.", fix)
     return name
+
+
+def value_text(value: float | str) -> str:
+    """Return a value as users type it, such as `yes`, `50`, `0.01` or `1e-4`."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case str():
+            return value
+        case _ if 0 < abs(value) < _SMALL:
+            mantissa, exponent = f"{value:.11e}".split("e")
+            return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+        case _:
+            return f"{value:.12g}"
 
 
 def for_experts(values: Mapping[str, str], experts: Sequence[ExpertName]) -> str:

@@ -13,7 +13,7 @@ from training.runs.hyperparameters import (
     option,
     split_value,
 )
-from training.runs.setting_names import KEYS, for_experts, setting_of
+from training.runs.setting_names import KEYS, for_experts, setting_of, value_text
 from training.runs.spec import ExpertSpec, RunSpec, TrainRequest
 from training.vocabulary import ExpertName
 from training.wording import did_you_mean
@@ -25,12 +25,11 @@ _FOR_ALL = (PRESET_NAME, *ITEM_NAMES, *_OF_RUN)
 _TABLES: tuple[ExpertName, ...] = ("main", "high", "low")
 _SPLITS = frozenset(" \t\n,;")  # characters that separate the values of experts
 _FIX = 'Write one key = value per line, put words in "quotes", and use true or false for yes or no.'
-_SMALL = 1e-3  # smaller numbers are written with an exponent, such as 1e-4
 _LINE = 60  # the most characters in a line of the comment, because dialogs are narrow
 
 
 def write_settings(request: TrainRequest, spec: RunSpec) -> str:
-    """Return a drafted run's settings as TOML: the user's own, and settings that often change.
+    """Return a drafted run's settings as TOML: those the user set, and those often changed.
 
     Settings that all experts share come first, then a table for each expert.
     """
@@ -101,23 +100,9 @@ def _add(
 
 def _text(key: str, value: object) -> str:
     """Return a TOML value as users type it in a command."""
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case int() | float():
-            return _number(value)
-        case str():
-            return value
-        case _:
-            raise RequestError(f"{key[:60]} cannot be {str(value)[:60]}.", _FIX)
-
-
-def _number(value: float) -> str:
-    """Format a number as users type it, such as `50`, `0.01` or `1e-4`."""
-    if not 0 < abs(value) < _SMALL:
-        return f"{value:.12g}"
-    mantissa, exponent = f"{value:.11e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+    if isinstance(value, bool | int | float | str):
+        return value_text(value)
+    raise RequestError(f"{key[:60]} cannot be {str(value)[:60]}.", _FIX)
 
 
 def _is_untouched(name: str, text: str, request: TrainRequest, spec: RunSpec) -> bool:
@@ -150,7 +135,7 @@ def _toml(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case int() | float():
-            return _number(value)
+            return value_text(value)
         case _:
             escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
             return f'"{escaped}"'

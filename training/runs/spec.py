@@ -102,7 +102,7 @@ class Promise(BaseModel):
 
 
 def _is_missing(promised: Promise | None) -> bool:
-    """Return whether there is no promise; stored files then omit the field, as older files do."""
+    """Return whether nothing was promised; stored specs then omit the field, as older specs do."""
     return promised is None
 
 
@@ -164,6 +164,7 @@ class TrainRequest(BaseModel):
             that is not free.
         dataset_toml: The text of the user's dataset TOML.
         dataset_config: Whether to use the dataset TOML inside the dataset's zip.
+        left_out: Names of samples that are not trained on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -176,6 +177,7 @@ class TrainRequest(BaseModel):
     gpu: str | None = None
     dataset_toml: str | None = None
     dataset_config: Literal["from-zip"] | None = None
+    left_out: tuple[str, ...] = ()
     settings: Mapping[str, str] = Field(default_factory=dict[str, str])
 
 

@@ -1,5 +1,7 @@
 """Splits a run's dataset into training items, by the default rules or by the user's TOML."""
 
+from collections.abc import Collection
+
 from training.catalogue.models import Model
 from training.dataset.config.group import GroupPlan
 from training.dataset.config.guide_groups import plan_groups
@@ -40,10 +42,15 @@ def cut_dataset(
 
 
 def cut_run(report: Report, spec: RunSpec, model: Model) -> GroupPlan:
-    if spec.left_out:
-        samples = tuple(s for s in report.samples if s.name not in spec.left_out)
-        report = report.model_copy(update={"samples": samples})
-    return cut_dataset(report, model, spec.items, spec.dataset_toml)
+    return cut_dataset(without(report, spec.left_out), model, spec.items, spec.dataset_toml)
+
+
+def without(report: Report, left_out: Collection[str]) -> Report:
+    """Return the report without the samples of these names."""
+    if not left_out:
+        return report
+    samples = tuple(sample for sample in report.samples if sample.name not in left_out)
+    return report.model_copy(update={"samples": samples})
 
 
 def remarks(dataset_toml: str | None, report: Report) -> tuple[Finding, ...]:
@@ -62,12 +69,12 @@ def config_of_zip(report: Report) -> str:
     if not report.configs:
         raise RequestError(
             "There is no dataset TOML in the dataset's zip.",
-            "Leave the option out, or pass a file with dataset-toml.",
+            "Leave dataset-config out, or give a TOML file with dataset-toml.",
         )
     names = ", ".join(config.file for config in report.configs)
     raise RequestError(
         f"There is more than one dataset TOML in the dataset's zip: {names}.",
-        "Pass the one to use with dataset-toml.",
+        "Choose one, and give it with dataset-toml instead of dataset-config.",
     )
 
 

@@ -1,6 +1,5 @@
 """Messages about datasets: card, contact sheet, report file, and buttons."""
 
-import hashlib
 import io
 import re
 from typing import Self
@@ -10,18 +9,17 @@ import discord
 from bot.discord.answers.answers import Interaction, guild_of, person_of, to_embed
 from bot.discord.answers.long_answer import LongAnswer
 from bot.discord.buttons.named_button import NamedButton, ServiceClient
+from bot.discord.buttons.seals import SEALED, require_own, sealed
+from bot.discord.buttons.train import TrainButton
 from bot.discord.buttons.trash import UndoButton
 from bot.messages.datasets.actions import LABELS, PRIVATE, DatasetAction, action_named
 from bot.service.answer_files import AnswerFile
 from bot.service.dataset_answers import DatasetAnswer, perform
-from training.errors import RequestError
-
-_ABOUT = r"[a-z0-9_-]{1,64}(?:@\d{1,6})?"
 
 
 class DatasetButton(
     NamedButton,
-    template=rf"ds:(?P<action>{'|'.join(LABELS)}):(?P<about>{_ABOUT}):(?P<seal>\w{{8}})",
+    template=rf"ds:(?P<action>{'|'.join(LABELS)}):{SEALED}",
 ):
     """A button that acts on the dataset version or checked upload named in its id."""
 
@@ -41,18 +39,16 @@ class DatasetButton(
 
     async def act(self, interaction: Interaction, client: ServiceClient) -> None:
         person = person_of(interaction)
-        if self._seal != sealed(person.guild, self._about):
-            raise RequestError(
-                "This button belongs to a dataset on another server.",
-                "Use /dataset show for this server's datasets.",
-            )
+        require_own(person.guild, self._about, self._seal)
         done = await perform(client.service.datasets, self._action, person, self._about)
         await send_answer(LongAnswer(interaction), person.guild, done)
 
 
 def dataset_buttons(guild: str, shown: DatasetAnswer) -> discord.ui.View:
-    """Return a view with a button for each action of an answer, and an Undo button if needed."""
+    """Return a view with Train if possible, a button for each action, and Undo if needed."""
     view = discord.ui.View(timeout=None)
+    if shown.trainable:
+        view.add_item(TrainButton(shown.trainable, sealed(guild, shown.trainable)))
     for action in shown.actions:
         view.add_item(DatasetButton(action, shown.about, sealed(guild, shown.about)))
     if shown.undoes is not None:
@@ -79,8 +75,3 @@ async def send_privately(interaction: Interaction, shown: DatasetAnswer) -> None
         view=dataset_buttons(guild_of(interaction), shown),
         ephemeral=True,
     )
-
-
-def sealed(guild: str, about: str) -> str:
-    """Return a hash that ties a button to its guild, so that a forwarded copy does not work."""
-    return hashlib.sha256(f"{guild}/{about}".encode()).hexdigest()[:8]

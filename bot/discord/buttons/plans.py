@@ -5,9 +5,15 @@ from typing import Literal, Self
 
 import discord
 
-from bot.discord.answers.answers import Interaction, answer, answer_error, person_of, to_embed
+from bot.discord.answers.answers import (
+    Interaction,
+    answer,
+    answer_error,
+    person_of,
+    requester_of,
+    to_embed,
+)
 from bot.discord.buttons.named_button import NamedButton, ServiceClient
-from bot.discord.buttons.runs import RunButton
 from bot.discord.copies.interaction_claims import Claimed
 from bot.messages.card import Card
 from bot.messages.options import in_chat
@@ -78,7 +84,26 @@ class PlanButton(
                 shown = await plans.dismiss(person, self._token)
             case "change":
                 raise ValueError("this button opens a dialog")
-        await _replace(interaction, client, shown)
+        await replace_with_plan(interaction, client, shown)
+
+
+class ClipsButton(NamedButton, template=r"clips:(?P<run>[a-z0-9_-]{1,64})"):
+    """Replaces a newly started run with one that leaves out single frames."""
+
+    def __init__(self, run: str) -> None:
+        label, style = _LABELS["clips"]
+        super().__init__(label, style, f"clips:{run}")
+        self._run = run
+
+    @classmethod
+    def from_match(cls, match: re.Match[str]) -> Self:
+        return cls(match["run"])
+
+    async def act(self, interaction: Interaction, client: ServiceClient) -> None:
+        person = person_of(interaction)
+        plan = await client.service.train_on_clips(person, self._run, requester_of(interaction))
+        await answer(interaction, started_card(plan), ephemeral=True)
+        await client.show_run(person.guild, plan.spec.name)
 
 
 class _SettingsDialog(Claimed, discord.ui.Modal, title="Change the settings"):
@@ -109,7 +134,7 @@ class _SettingsDialog(Claimed, discord.ui.Modal, title="Change the settings"):
         await interaction.response.defer()
         change = self._client.service.plans.change
         shown = await change(person_of(interaction), self._token, self._input.value)
-        await _replace(interaction, self._client, shown)
+        await replace_with_plan(interaction, self._client, shown)
 
     async def on_error(self, interaction: discord.Interaction, error: Exception, /) -> None:
         if isinstance(error, TrainingError):
@@ -119,15 +144,15 @@ class _SettingsDialog(Claimed, discord.ui.Modal, title="Change the settings"):
 
 
 async def answer_plan(interaction: Interaction, shown: ShownPlan) -> None:
-    """Answer `/train` with the plan of a run that has started or needs confirmation."""
+    """Answer with the plan of a run that has started or needs confirmation."""
     card, view = _message(shown)
     await answer(interaction, card, ephemeral=True, view=view)
 
 
-async def _replace(
+async def replace_with_plan(
     interaction: Interaction, client: ServiceClient, shown: ShownPlan | Draft
 ) -> None:
-    """Replace the plan's message with the result of the button."""
+    """Replace the message of a button, menu or dialog with the resulting plan."""
     card, view = _message(shown)
     await interaction.edit_original_response(embed=to_embed(card), view=view)
     if isinstance(shown, ShownPlan) and shown.draft is None:
@@ -142,7 +167,7 @@ def _message(shown: ShownPlan | Draft) -> tuple[Card, discord.ui.View | None]:
     view = discord.ui.View(timeout=None)
     if draft is None:
         if has_single_frames:
-            view.add_item(RunButton("clips", plan.spec.name))
+            view.add_item(ClipsButton(plan.spec.name))
         return started_card(plan), view if view.children else None
     actions: tuple[Action, ...] = ("start", "change", "clips", "dismiss")
     for action in actions:

@@ -6,13 +6,7 @@ from typing import Literal, Self
 
 import discord
 
-from bot.discord.answers.answers import (
-    Interaction,
-    answer,
-    guild_of,
-    person_of,
-    requester_of,
-)
+from bot.discord.answers.answers import Interaction, answer, guild_of, requester_of
 from bot.discord.answers.run_actions import (
     cancel_run,
     finish_run,
@@ -23,9 +17,9 @@ from bot.discord.answers.run_actions import (
 )
 from bot.discord.buttons.downloads import send_links
 from bot.discord.buttons.named_button import NamedButton, ServiceClient
+from bot.discord.buttons.plans import answer_plan
 from bot.messages.remedies import retry_label
 from bot.messages.runs.details import details_card
-from bot.messages.runs.plan import started_card
 from bot.service.service import Service
 from bot.service.threads import in_thread
 from training.operations.asked_saves import can_finish, can_save
@@ -34,7 +28,7 @@ from training.pipeline.run_view import RunView
 from training.runs.state import RunStatus
 
 Action = Literal[
-    "details", "log", "save", "finish", "cancel", "download", "resume", "retry", "clips"
+    "details", "log", "save", "finish", "cancel", "download", "resume", "retry", "again"
 ]
 _LABELS: dict[Action, tuple[str, discord.ButtonStyle]] = {
     "details": ("Details", discord.ButtonStyle.secondary),
@@ -45,7 +39,7 @@ _LABELS: dict[Action, tuple[str, discord.ButtonStyle]] = {
     "download": ("Download", discord.ButtonStyle.primary),
     "resume": ("Resume", discord.ButtonStyle.secondary),
     "retry": ("Try again with a change", discord.ButtonStyle.success),
-    "clips": ("Train on clips only", discord.ButtonStyle.secondary),
+    "again": ("Train again", discord.ButtonStyle.secondary),
 }
 
 
@@ -73,8 +67,10 @@ class RunButton(
                 await resume_run(interaction, client.service, client.show_run, self._run)
             case "retry":
                 await try_again(interaction, client.service, client.show_run, self._run)
-            case "clips":
-                await _train_on_clips(interaction, client, self._run)
+            case "again":
+                requester = requester_of(interaction)
+                shown = await client.service.plans.show_again(self._run, requester)
+                await answer_plan(interaction, shown)
             case _:
                 await _ACTS[self._action](interaction, client.service, self._run)
 
@@ -94,14 +90,6 @@ _ACTS: Mapping[Action, Callable[[Interaction, Service, str], Awaitable[None]]] =
 }
 
 
-async def _train_on_clips(interaction: Interaction, client: ServiceClient, run: str) -> None:
-    """Replace a run that has just started with one that leaves out single frames."""
-    person = person_of(interaction)
-    plan = await client.service.train_on_clips(person, run, requester_of(interaction))
-    await answer(interaction, started_card(plan), ephemeral=True)
-    await client.show_run(person.guild, plan.spec.name)
-
-
 def run_buttons(view: RunView) -> list[RunButton]:
     """Return the buttons for the actions that the run's state allows."""
     run, name = view.run, view.spec.name
@@ -119,4 +107,6 @@ def run_buttons(view: RunView) -> list[RunButton]:
         buttons.append(RunButton("resume", name))
     if run.suggestion is not None:
         buttons.append(RunButton("retry", name, retry_label(run.suggestion)))
+    if run.status.is_final:
+        buttons.append(RunButton("again", name))
     return buttons

@@ -5,17 +5,23 @@ import discord
 from bot.discord.answers.answers import Interaction, answer_error
 from bot.discord.buttons.datasets import DatasetButton
 from bot.discord.buttons.downloads import EpochMenu, RevokeLinksButton
+from bot.discord.buttons.help import HelpButton
 from bot.discord.buttons.hub_token import HubTokenButton
 from bot.discord.buttons.named_button import NamedItem
-from bot.discord.buttons.plans import PlanButton
+from bot.discord.buttons.plans import ClipsButton, PlanButton
+from bot.discord.buttons.run_pages import RunPageButton
 from bot.discord.buttons.runs import RunButton
+from bot.discord.buttons.storage import StorageButton, StorageMenu, StoragePageButton
+from bot.discord.buttons.train import ModelMenu, TrainButton
 from bot.discord.buttons.trash import UndoButton
 from bot.discord.buttons.uploads import LargerButton, RevokeButton
 from training.errors import RequestError
 
 ITEMS: tuple[type[NamedItem], ...] = (
     *(RunButton, EpochMenu, RevokeLinksButton, DatasetButton, PlanButton),
-    *(RevokeButton, LargerButton, UndoButton, HubTokenButton),
+    *(RevokeButton, LargerButton, UndoButton, HubTokenButton, RunPageButton, HelpButton),
+    *(StoragePageButton, StorageMenu, StorageButton),
+    *(ClipsButton, TrainButton, ModelMenu),
 )
 _WITH_CUSTOM_ID = (discord.InteractionType.component, discord.InteractionType.modal_submit)
 

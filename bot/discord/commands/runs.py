@@ -1,4 +1,4 @@
-"""`/runs`, `/status`, `/cancel`, `/resume`, `/download` and `/models`."""
+"""`/help`, `/models`, `/storage`, `/runs`, `/status`, `/cancel`, `/resume` and `/download`."""
 
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -10,10 +10,12 @@ from bot.discord.answers.answers import Interaction, answer, guild_of
 from bot.discord.answers.layouts import chart_file, to_layout
 from bot.discord.answers.run_actions import ShowRun, cancel_run, log_files, resume_run
 from bot.discord.buttons.downloads import send_links
+from bot.discord.buttons.help import help_answer
+from bot.discord.buttons.run_pages import runs_page
 from bot.discord.buttons.runs import run_buttons
+from bot.discord.buttons.storage import storage_page
 from bot.discord.commands.completion import EVERY, OPEN, RESUMABLE, Complete, run_names, spelled
 from bot.messages.models import models_card
-from bot.messages.runs.answers import runs_card
 from bot.messages.runs.card import run_card
 from bot.messages.runs.details import with_settings
 from bot.service.run_charts import chart_of
@@ -22,6 +24,8 @@ from bot.service.threads import in_thread
 from training.catalogue.models import MODELS
 from training.errors import NotFoundError
 from training.pipeline.log_tail import log_tails
+from training.ports import RunFilter
+from training.runs.state import RunStatus
 
 _Act = Callable[[Interaction, str], Coroutine[Any, Any, None]]
 
@@ -49,6 +53,20 @@ def add_run_commands(tree: app_commands.CommandTree, service: Service, show_run:
 
 
 def _add_lists(tree: app_commands.CommandTree, service: Service) -> None:
+    @tree.command(name="help", description="Show how to train your first LoRA")
+    @app_commands.guild_only()
+    async def show_help(interaction: Interaction) -> None:
+        await interaction.response.defer(ephemeral=True)
+        card, view = await help_answer(interaction, service, "start")
+        await answer(interaction, card, ephemeral=True, view=view)
+
+    @tree.command(name="storage", description="Show what takes up space, and remove it")
+    @app_commands.guild_only()
+    async def storage(interaction: Interaction) -> None:
+        await interaction.response.defer(ephemeral=True)
+        card, view = await storage_page(service, guild_of(interaction), 1)
+        await answer(interaction, card, ephemeral=True, view=view)
+
     @tree.command(name="models", description="List the models you can train")
     async def models(interaction: Interaction) -> None:
         await interaction.response.defer(ephemeral=True)
@@ -56,12 +74,26 @@ def _add_lists(tree: app_commands.CommandTree, service: Service) -> None:
 
     @tree.command(name="runs", description="List this server's runs, newest first")
     @app_commands.guild_only()
-    async def runs(interaction: Interaction) -> None:
+    @app_commands.describe(
+        mine="Only runs that you started",
+        state="Only runs in this state",
+        model="Only runs of this model",
+    )
+    @app_commands.choices(
+        model=[app_commands.Choice(name=model.name, value=model.name) for model in MODELS],
+        state=[app_commands.Choice(name=state.value, value=state.value) for state in RunStatus],
+    )
+    async def runs(
+        interaction: Interaction,
+        mine: bool = False,
+        state: str | None = None,
+        model: str | None = None,
+    ) -> None:
         await interaction.response.defer(ephemeral=True)
-        guild = guild_of(interaction)
-        page = await service.run_lists.newest(guild)
-        removals = await in_thread(service.installation.restores.removals, guild, "runs")
-        await answer(interaction, runs_card(page, removals), ephemeral=True)
+        owner = str(interaction.user.id) if mine else None
+        only = RunFilter(model=model, state=state, requested_by=owner)
+        card, view = await runs_page(service, guild_of(interaction), only, number=1)
+        await answer(interaction, card, ephemeral=True, view=view)
 
 
 def _add_status(tree: app_commands.CommandTree, service: Service) -> None:

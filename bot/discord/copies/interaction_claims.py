@@ -52,7 +52,7 @@ class InteractionClaims:
             async with asyncio.timeout(_CLAIM_SECONDS):
                 is_ours = await in_pool(self._threads, self._claims.claim, str(interaction.id))
         except OSError:
-            # Handling it anyway is safe: every command first acknowledges the interaction, and
+            # Handling an unclaimed interaction is safe: every command first acknowledges it, and
             # Discord accepts only one acknowledgement.
             logger.warning("an interaction could not be claimed", exc_info=True)
             is_ours = self._leader.is_active or is_known_here_only
@@ -72,7 +72,7 @@ class InteractionClaims:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def finish(self) -> None:
-        """Wait for running commands; cancel those that take too long and tell their users."""
+        """Wait for the commands in progress; cancel slow ones and tell their users."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timing.grace):
                 while self._begun:

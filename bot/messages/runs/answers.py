@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from bot.messages.card import DESCRIPTION_LIMIT, Card, Colour
-from bot.messages.figures import ago, bar
+from bot.messages.figures import ago, bar, page_text
 from bot.messages.markdown import cut, escape, join_lines, length, one_line
 from bot.messages.remedies import suggestion_words
 from bot.messages.runs.stages import DONE, FAILED, FLAWED, STOPPED, WAITING, WORKING
@@ -13,6 +13,7 @@ from bot.messages.runs.wording import KEPT, flawed_end, state_text, with_checkpo
 from bot.messages.trash import trash_field
 from training.operations.run_list import RunPage
 from training.pipeline.run_view import RunSummary, RunView
+from training.ports import EVERY_RUN, RunFilter
 from training.registry.trash import Removal
 from training.remedies import Suggestion, keeps_items
 from training.runs.spec import RunSpec
@@ -27,23 +28,42 @@ _SYMBOLS: Mapping[str, str] = {
     RunStatus.CANCELLED.value: STOPPED,
 }
 _PING_CAUSE_LIMIT = 300
+_LONGEST_REASON = 150  # characters; with these, a whole page of runs fits into a message
 _FROM_STATE = "from its newest training state, or from the start if none was saved"
 _OLD_FILES = "Earlier checkpoints stay with that run."
 
 
-def runs_card(page: RunPage, removals: list[Removal] | None = None) -> Card:
-    """Return a card that lists the runs, one line each, then removed runs that can be restored."""
+def runs_card(
+    page: RunPage,
+    removals: list[Removal] | None = None,
+    *,
+    only: RunFilter = EVERY_RUN,
+    most: int = 10,
+) -> Card:
+    """Return a card with one page of the list of runs, then removed runs that can be restored.
+
+    `only` is the filter of the list, and `most` the number of runs on a page.
+    """
     trash = tuple(filter(None, [trash_field(removals or [])]))
     if not page.total and not page.unread:
         none = "No runs yet. Start one with `/train`."
+        if only != EVERY_RUN:
+            none = f"No run is {_filter_text(only)}. `/runs` lists all runs."
         return Card(title="Runs", description=none, fields=trash)
-    lines = [_line(summary) for summary in page.runs]
+    which = "" if only == EVERY_RUN else f": {_filter_text(only)}"
     return Card(
-        title=count(page.total, "run").capitalize(),
-        description=join_lines(lines, DESCRIPTION_LIMIT, of=page.total),
+        title=f"{count(page.total, 'run').capitalize()}{which}",
+        description=join_lines([_line(summary) for summary in page.runs], DESCRIPTION_LIMIT),
         fields=trash,
-        footer=f"{_unread(page)}/status shows one run, /download gets its files.",
+        footer=f"{page_text(page.skipped, page.total, most)}{_unread(page)}"
+        "/status shows one run; /download gets its files.",
     )
+
+
+def _filter_text(only: RunFilter) -> str:
+    yours = None if only.requested_by is None else "yours"
+    model = None if only.model is None else f"of {only.model}"
+    return ", ".join(filter(None, (only.state, model, yours)))
 
 
 def _unread(page: RunPage) -> str:
@@ -149,7 +169,7 @@ def _line(summary: RunSummary) -> str:
     facts = (summary.model, summary.dataset, state_text(summary))
     line = f"{symbol} **{summary.name}** · {' · '.join(facts)}"
     if summary.state in (RunStatus.QUEUED, RunStatus.RUNNING) and summary.error is not None:
-        line += f"\n{FLAWED} Waiting: {escape(summary.error)}"
+        line += f"\n{FLAWED} Waiting: {cut(escape(summary.error), _LONGEST_REASON)}"
     if summary.state != RunStatus.RUNNING:
         return line
     done = sum(expert.step for expert in summary.experts)

@@ -54,6 +54,12 @@ def asked_card(
     return _card(plan, f"Plan: {plan.spec.name}", lines)
 
 
+def model_question(dataset: str) -> Card:
+    """Ask which model to train on a dataset."""
+    text = "Choose a model to see the plan of a run. Nothing starts until you confirm the plan."
+    return Card(title=f"Train on {dataset}", description=text)
+
+
 def dismissed_card(draft: Draft) -> Card:
     """Confirm that a plan was dismissed."""
     text = f"{draft.shown.name} was not started, and its plan is deleted."

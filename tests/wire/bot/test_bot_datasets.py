@@ -50,6 +50,7 @@ async def test_an_added_set_is_shown_with_its_pictures_and_what_can_be_done(
         assert len(sheet) < 1_000_000
         assert "[warning] trigger-missing" in (await ada.user.download(report)).decode()
         assert list(message.buttons) == [
+            "Train",
             "Prefix the trigger word",
             "Keep original",
             "Captions",

@@ -130,3 +130,35 @@ async def test_the_plan_of_an_i2v_run_can_leave_out_single_frames(ada: Chat, arc
 
     assert "**Limited to clips (no single frames).**" in clips.text
     assert list(clips.buttons) == ["Start", "Change", "Dismiss"]
+
+
+async def test_the_train_button_of_a_dataset_asks_for_the_model_and_shows_the_plan(
+    ada: Chat, ben: Chat, archive: Path, local: LocalInstallation
+) -> None:
+    added = await ada.ask("dataset add", name="annika", zip=archive)
+
+    menu = await ben.user.reply(await ben.user.press(added, "Train"))
+    assert menu.ephemeral
+    assert "Train on annika@1" in menu.text
+    plan = await ben.user.reply(await ben.user.select(menu, "train-model:annika@1", [I2V]))
+
+    assert plan.id == menu.id
+    assert f"Plan: annika-{I2V}" in plan.text
+    assert list(plan.buttons) == ["Start", "Change", "Train on clips only", "Dismiss"]
+    assert runs(local) == []
+
+
+async def test_train_again_shows_the_plan_of_an_ended_run(
+    ada: Chat, ben: Chat, archive: Path, local: LocalInstallation
+) -> None:
+    await press(ada, await plan_of(ada, archive), "Start")
+    card = await ada.card("mine", lambda m: "Train again" in m.buttons)
+
+    plan = await ben.user.reply(await ben.user.press(card, "Train again"))
+
+    assert plan.ephemeral
+    assert f"Plan: annika-{T2V}" in plan.text
+    assert "**learning rate 0.1**" in plan.text
+    assert runs(local) == ["mine"]
+    await press(ben, plan, "Start")
+    assert set(runs(local)) == {"mine", f"annika-{T2V}"}

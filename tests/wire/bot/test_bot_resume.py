@@ -77,7 +77,7 @@ async def test_a_cancelled_run_is_resumed_once_by_its_button(
         await ada.refused("resume", run_name="mine"),
     ]
 
-    assert list(cancelled.buttons) == ["Details", "Log", "Download", "Resume"]
+    assert list(cancelled.buttons) == ["Details", "Log", "Download", "Resume", "Train again"]
     assert names == ["mine"]
     assert ping.mentions == ["Ben"]
     for text in too_late:
@@ -85,7 +85,7 @@ async def test_a_cancelled_run_is_resumed_once_by_its_button(
         assert f"`/download run-name:{second}`" in text
     card = await ada.card(second, lambda m: "succeeded" in m.text)
     assert "Resumes run **mine**" in card.text
-    assert list(card.buttons) == ["Details", "Log", "Download"]
+    assert list(card.buttons) == ["Details", "Log", "Download", "Train again"]
     assert "final, epoch 6" in card.text
     assert "cancelled" in (await ada.ask("status", run_name="mine")).text
     assert "Download" in (await ada.card("mine")).buttons
@@ -162,7 +162,7 @@ async def test_a_deleted_card_is_posted_again_and_a_deleted_channel_stops_no_run
     await asyncio.to_thread(held.unlink)
 
     second = await ada.card("mine", lambda m: m.id != first.id and "succeeded" in m.text)
-    assert list(second.buttons) == ["Details", "Log", "Download"]
+    assert list(second.buttons) == ["Details", "Log", "Download", "Train again"]
     await ada.ping("mine")
     ends = [await asyncio.to_thread(wait_for_end, local, g, "mine") for g in local.guilds()]
     assert ends == [RunStatus.SUCCEEDED, RunStatus.SUCCEEDED]

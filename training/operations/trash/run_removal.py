@@ -1,5 +1,6 @@
 """Removes ended runs with everything that they saved."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from training.errors import RequestError
@@ -50,6 +51,11 @@ class RunRemovals:
             size_bytes = sum(file.size_bytes for file in store.walk(log.keys.folder))
             removal = self._trash.put(guild, "runs", [name], by=by)
         return RemovedRun(removal, name, checkpoints, size_bytes)
+
+    def require_ended(self, guild: str, name: str) -> None:
+        """Raise `RequestError` if the run has not ended; a damaged run may be removed."""
+        with suppress(DamagedRunError):
+            _require_ended(name, is_final=self._runs.find(guild, name).status.is_final)
 
 
 def _require_ended(name: str, *, is_final: bool) -> None:

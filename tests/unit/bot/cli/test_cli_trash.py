@@ -50,7 +50,18 @@ def test_a_dataset_and_its_versions_are_removed_and_restored(here: Lorabot, arch
 
 def test_emptying_the_trash_deletes_it_at_once(here: Lorabot, archive: Path) -> None:
     here.run("add", archive, "--name", "annika")
-    here.run("dataset", "remove", "annika")
+    key = "dataset:annika@1"
+    listed, known = here.run("storage").stdout, here.json("storage")["items"]
+    refusal = here.refused("storage", "--remove", key)
+    removed = here.run("storage", "--remove", key, "--yes").stdout
+
+    assert "dataset, all versions" in listed
+    assert [item["key"] for item in known] == [key]
+    assert known[0]["size_bytes"] > 0
+    assert "Nothing was removed yet. This frees" in refusal
+    assert "Removed annika@1." in removed
+    assert here.json("storage")["items"] == []
+    assert "lorabot trash --empty" in here.run("storage").stdout
 
     emptied = here.run("trash", "--empty").stdout
 

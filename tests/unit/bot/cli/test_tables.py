@@ -9,6 +9,7 @@ from bot.cli.output import print_table
 from tests.lorabot import Lorabot
 from training.operations.run_list import RunList
 from training.pipeline.run_view import RunSummary
+from training.ports import RunFilter
 
 NAMES = ("annika-with-a-long-name-wan22-i2v-lightning", "wan22-i2v-lightning", "annika@12")
 
@@ -41,7 +42,7 @@ def test_runs_show_models_in_full_and_mark_rehearsals(
         one.model_copy(update={"trouble": "loss_diverged"}),
     ]
 
-    def summaries(_list: RunList, _guild: str) -> list[RunSummary]:
+    def summaries(_list: RunList, _guild: str, _only: RunFilter) -> list[RunSummary]:
         return found
 
     monkeypatch.setattr(RunList, "summaries", summaries)

@@ -11,7 +11,7 @@ import pytest
 
 from storage.local.run_index import SqliteRunIndex
 from tests.at_once import at_once
-from training.ports import EndedRun
+from training.ports import EndedRun, RunFilter
 
 
 @pytest.fixture
@@ -104,6 +104,15 @@ def test_the_newest_wanted_runs_of_a_guild_come_first(index: SqliteRunIndex) -> 
 
     assert found == [("b", b"b"), ("c", b"c")]
     assert index.names("1") == {"a", "b", "c", "d"}
+
+
+def test_names_are_filtered_by_what_is_known_of_the_runs(index: SqliteRunIndex) -> None:
+    facts = {"model": "m", "state": "failed"}
+    index.put("1", [EndedRun(run, "2026", b"", **facts, requested_by=run) for run in "bc"])
+
+    assert index.names("1", RunFilter(model="m")) == {"b", "c"}
+    assert index.names("1", RunFilter(model="m", state="failed", requested_by="c")) == {"c"}
+    assert index.names("1", RunFilter(state="succeeded")) == set()
 
 
 def test_an_index_of_an_earlier_version_is_empty_until_it_is_written(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Lists of runs: the newest first, from the index, without reading more than is shown."""
 
 import errno
+import json
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from storage.local.store import FolderStore
 from tests.many_runs import Crowd
 from training.errors import NotFoundError
 from training.operations.run_list import RunList
-from training.ports import EndedRun
+from training.ports import EndedRun, RunFilter
 from training.registry.trash import Trash
 
 GUILD, CHANNEL = "1", "5"
@@ -73,6 +74,60 @@ def test_runs_of_the_same_second_are_listed_in_order_of_their_creation(
     named = [[run.name for run in runs.summaries(GUILD)] for _ in range(2)]
 
     assert named == [["ended-11", "ended-10", "ended-9"]] * 2
+
+
+def test_runs_are_filtered_by_state_model_and_who_started_them(
+    crowd: Crowd, runs: RunList, tmp_path: Path
+) -> None:
+    for number in range(3):
+        crowd.add_ended(number, CHANNEL)
+    runs.read_ended(GUILD)
+    Crowd(tmp_path, GUILD, owner="8").add_ended(3, CHANNEL)
+    crowd.add_live(0, CHANNEL)
+    his, running = RunFilter(requested_by="8"), RunFilter(state="running")
+
+    def found(only: RunFilter) -> tuple[int, list[str]]:
+        page = runs.page(GUILD, 2, only=only)
+        return page.total, [run.name for run in page.runs]
+
+    first = found(his), found(RunFilter(requested_by="7", state="succeeded")), found(running)
+    again = found(his)
+
+    assert first == ((1, ["ended-3"]), (3, ["ended-2", "ended-1"]), (1, ["live-0"]))
+    assert again == first[0]
+    assert found(RunFilter(model="wan21-t2v-1-3b"))[0] == 5
+    assert found(RunFilter(model="wan21-t2v-14b")) == (0, [])
+    assert [run.name for run in runs.summaries(GUILD, his)] == ["ended-3"]
+
+
+def test_pages_follow_each_other_and_the_last_one_is_shown_for_any_later_one(
+    crowd: Crowd, runs: RunList
+) -> None:
+    for number in range(5):
+        crowd.add_ended(number, CHANNEL)
+
+    pages = [runs.page(GUILD, 2, skip=skip) for skip in (0, 2, 4, 40)]
+
+    assert [[run.name for run in page.runs] for page in pages] == [
+        ["ended-4", "ended-3"],
+        ["ended-2", "ended-1"],
+        ["ended-0"],
+        ["ended-0"],
+    ]
+    assert [page.skipped for page in pages] == [0, 2, 4, 4]
+
+
+def test_a_summary_of_an_earlier_version_is_read_again(
+    crowd: Crowd, runs: RunList, tmp_path: Path
+) -> None:
+    stored = tmp_path / crowd.add_ended(1, CHANNEL).keys.ended
+    earlier = json.loads(stored.read_bytes())
+    del earlier["requested_by"]
+    stored.write_text(json.dumps(earlier))
+
+    page = runs.page(GUILD, 2, only=RunFilter(requested_by="7"))
+
+    assert [run.name for run in page.runs] == ["ended-1"]
 
 
 def test_a_run_that_is_not_there_is_answered_with_the_nearest_names(

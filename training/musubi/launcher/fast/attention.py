@@ -25,7 +25,10 @@ _FLASH4 = "flash_attn.cute.interface"
 _HOPPER = (9, 0)
 # The kernels' outputs differ by 0.3%, measured on an H100 in bf16.
 _MOST_DISTANCE = 0.01
-_ROUNDS = 3
+_ROUNDS = 10
+# Prefer flash-attn-4 even if it takes this much longer by itself. On an H200, both kernels took 1.8
+# ms at 3,600 tokens, but whole steps took 0.405 s with flash-attn-4 and 0.438 s with torch's kernel.
+_CLOSE = 1.1
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, kernel: Kernel) -> Tensor:
@@ -141,7 +144,8 @@ def fastest(shape: tuple[int, int, int, int], dtype: torch.dtype) -> KernelChoic
         if reason:
             taken.pop(kernel, None)
             refused[kernel] = reason
-    best = min(taken, key=lambda kernel: taken[kernel])
+    is_close = taken.get("flash4", math.inf) <= taken["torch"] * _CLOSE
+    best: Kernel = "flash4" if is_close else "torch"
     return KernelChoice(best, taken, refused)
 
 

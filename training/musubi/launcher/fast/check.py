@@ -90,8 +90,8 @@ class Verdict:
         return max(zip(self._shares(), names, strict=True))[1]
 
     def _shares(self) -> list[float]:
-        # A different attention kernel hardly changes the gradients of some adapters. For these, the
-        # typical change sets the limit.
+        # The gradients of some adapters hardly change with the attention kernel. For these
+        # adapters, the median change over all adapters sets the limit.
         typical = statistics.median([far for far in self.stock.adapters if far] or [0.0])
         floors = (0.0, 0.0, *(typical for _ in self.stock.adapters))
         triples = zip(self.fast.values, self.stock.values, floors, strict=True)
@@ -109,7 +109,7 @@ def check(
 ) -> Verdict:
     """Compare a block's forward and backward pass with musubi-tuner's, on the arguments of `call`.
 
-    The adapters' second halves have random values during the comparison.
+    The second matrices of the adapters get random values during the comparison.
 
     Args:
         fast: The model.
@@ -174,11 +174,11 @@ def _cast(layer: Layer) -> Layer:
 
 @contextmanager
 def _awake(adapters: dict[str, Tensor]) -> Generator[None]:
-    """Give the adapters' second halves random values for a while.
+    """Give the second matrices of all adapters random values inside this context.
 
-    New ones are zero, and so would be many gradients. After a few steps, an adapter's ranks are
-    still so alike that a gradient's error comes down to one random number. Then comparing two
-    errors says little: one of 40 blocks failed, with 1.02 of what is allowed instead of 0.57.
+    New ones are zero, which makes many gradients zero. After a few steps, their ranks still differ
+    so little that a gradient's error is close to a single random number, and two such errors cannot
+    be compared: after two steps, one of 40 blocks had 1.02 of its limit instead of at most 0.57.
     """
     ups = [weight for name, weight in adapters.items() if name.endswith(".up")]
     before = [weight.detach().clone() for weight in ups]

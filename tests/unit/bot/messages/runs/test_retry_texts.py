@@ -47,7 +47,7 @@ async def test_a_failed_run_offers_the_suggested_change_beside_resume(
 ) -> None:
     labels = labels_of(a_view(a_spec(), failure(suggestion)))
 
-    assert labels == ["Details", "Resume", retry_label(suggestion)]
+    assert labels == ["Details", "Resume", retry_label(suggestion), "Train again"]
     assert all(len(label) <= 80 for label in labels)
 
 
@@ -61,7 +61,7 @@ def test_a_long_file_name_keeps_its_start_and_end_on_the_button() -> None:
 
 
 async def test_without_a_suggestion_there_is_only_resume() -> None:
-    assert labels_of(a_view(a_spec(), failure(None))) == ["Details", "Resume"]
+    assert labels_of(a_view(a_spec(), failure(None))) == ["Details", "Resume", "Train again"]
 
 
 @pytest.mark.parametrize("suggestion", ALL, ids=lambda s: s.kind)

@@ -26,6 +26,8 @@ from training.catalogue.models import MODELS
 from training.catalogue.presets import REFERENCE
 from training.errors import RequestError
 from training.operations.run_list import RunPage
+from training.pipeline.run_view import RunSummary
+from training.ports import RunFilter
 from training.runs import events as ev
 from training.vocabulary import ExpertName, StageKey
 
@@ -86,17 +88,46 @@ def test_an_empty_list_says_how_to_start_a_run() -> None:
 
 def test_a_page_of_runs_says_how_many_there_are_and_are_still_read() -> None:
     done = a_spec("wan21-t2v-14b", "rehearsal")
-    page = RunPage(10_500, [a_view(done, *trained(done), ended()).summary()], unread=9_000)
+    page = RunPage(105, [a_view(done, *trained(done), ended()).summary()], 100, unread=9_000)
 
     card = runs_card(page)
 
-    assert card.title == "10,500 runs"
-    assert card.description.splitlines()[-1] == "and 10499 more"
-    assert card.footer.startswith("Still reading 9,000 older runs. ")
+    assert card.title == "105 runs"
+    assert card.footer.startswith("Page 11 of 11. Still reading 9,000 older runs. ")
+
+
+def test_a_filtered_list_says_what_it_is_limited_to() -> None:
+    done = a_spec("wan21-t2v-14b", "rehearsal")
+    summary = a_view(done, *trained(done), ended()).summary()
+    only = RunFilter(state="succeeded", model="wan21-t2v-14b", requested_by="7")
+
+    some, none = (runs_card(RunPage(n, [summary] * n), only=only) for n in (1, 0))
+
+    assert some.title == "1 run: succeeded, of wan21-t2v-14b, yours"
+    assert "Page" not in some.footer
+    assert none.description == (
+        "No run is succeeded, of wan21-t2v-14b, yours. `/runs` lists all runs."
+    )
+
+
+def test_a_page_of_runs_that_wait_with_long_names_and_reasons_fits_into_a_message() -> None:
+    long = RunSummary(
+        name="n" * 64,
+        model="wan22-i2v-lightning",
+        dataset=f"{'d' * 64}@100000",
+        state="running",
+        stage="publish",
+        engine="rehearsal",
+        error="* " * 400,
+    )
+
+    shown = runs_card(RunPage(10, [long] * 10)).description
+
+    assert shown.count("n" * 64) == 10
 
 
 def test_a_page_of_runs_says_why_old_ones_cannot_be_listed() -> None:
-    card = runs_card(RunPage(9_001, [], unread=9_000, obstacle="No space left on device"))
+    card = runs_card(RunPage(1, [], unread=9_000, obstacle="No space left on device"))
 
     assert card.footer.startswith(
         "9,000 older runs cannot be listed: the bot cannot write the index of runs (No space "

@@ -87,3 +87,23 @@ def test_too_little_memory_has_no_plan() -> None:
 
 def test_the_log_line_says_what_is_kept() -> None:
     assert str(choose(FRAME, 62 * GIB)) == "all 40 blocks keep everything (27.5 GiB)"
+
+
+def test_copies_of_the_weights_are_kept_only_beside_everything_else() -> None:
+    sizes = replace(FRAME, weights_bytes=26 * GIB)
+    plans = [choose(sizes, gib * GIB) for gib in range(30, 100)]
+
+    wide = [plan for plan in plans if plan is not None and plan.is_wide]
+    assert 0 < len(wide) < len(plans)
+    assert all((plan.kept(0), plan.more) == ("everything", 40) for plan in wide)
+    assert wide == plans[-len(wide) :]
+    assert not any(plan is not None and plan.is_wide for plan in [choose(FRAME, 100 * GIB)])
+
+
+def test_copies_of_the_weights_are_given_up_first() -> None:
+    plan = choose(replace(FRAME, weights_bytes=26 * GIB), 100 * GIB)
+    assert plan is not None
+
+    lower = less(plan, FRAME)
+
+    assert str(plan) == f"{lower}, with 16-bit copies of the weights"
