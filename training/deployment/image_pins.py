@@ -141,6 +141,18 @@ MUSUBI_PACKAGES = (
     "urllib3==2.8.0",
     "wcwidth==0.9.4",
     "zipp==4.1.2",
+    # The faster attention kernel of compiled steps; its version is a beta. It needs the CUDA 12
+    # libraries of nvidia-cutlass-dsl too, although torch uses CUDA 13.
+    "flash-attn-4==4.0.0b36",
+    "apache-tvm-ffi==0.1.15.post2",
+    "nvidia-cutlass-dsl==4.8.1",
+    "nvidia-cutlass-dsl-libs-base==4.8.1",
+    "nvidia-cutlass-dsl-libs-core==4.8.1",
+    "nvidia-cutlass-dsl-libs-cu12==4.8.1",
+    "nvidia-cutlass-dsl-libs-cu13==4.8.1",
+    "protobuf==7.36.2",
+    "quack-kernels==0.6.5",
+    "torch-c-dlpack-ext==0.1.5",
 )
 # Build dependencies of musubi-tuner itself.
 MUSUBI_BUILD = (

