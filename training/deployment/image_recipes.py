@@ -76,6 +76,7 @@ _CUDA = (
     "library = Path(bitsandbytes.__file__).with_name(f'libbitsandbytes_cuda{build}.so')",
     "assert library.exists(), f'bitsandbytes has no {library.name}'",
     "assert torch.backends.cudnn.version() >= 91500, 'cuDNN is older than 9.15'",
+    "import flash_attn.cute.interface",
 )
 
 

@@ -126,6 +126,15 @@ def test_steps_that_cannot_be_compiled_are_musubis_own_to_the_byte_and_said(
     assert "fast" not in (whole[0] / "lora-000002-state/training_state.json").read_text()
 
 
+def test_only_compiled_training_uses_the_gpus_memory_without_gaps(
+    whole: tuple[Path, Ended], tmp_path: Path
+) -> None:
+    ended = run(TRAIN, ["--fast", "16bit", *line(tmp_path)])
+
+    assert "memory of the GPU: expandable_segments:True" in ended.output
+    assert "memory of the GPU: as usual" in whole[1].output
+
+
 def test_gradients_of_several_batches_are_not_compiled(tmp_path: Path) -> None:
     ended = run(TRAIN, line(tmp_path, "--gradient_accumulation_steps", "2", "--fast", "fp8"))
 

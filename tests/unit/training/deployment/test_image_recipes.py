@@ -64,6 +64,11 @@ def test_the_trainers_environment_imports_its_scripts_and_what_the_launcher_hook
     assert {"cv2", "bitsandbytes", "musubi_tuner.networks.lora_wan"} <= {*MUSUBI_MODULES}
 
 
+def test_a_build_step_imports_the_faster_attention_kernel_where_torch_has_cuda() -> None:
+    assert "import flash_attn.cute.interface" in MUSUBI_CUDA_CHECK
+    assert "flash_attn" not in MUSUBI_CHECK
+
+
 def test_the_trainers_image_has_what_opencv_links_to() -> None:
     assert {"libgl1", "libglib2.0-0"} <= set(MUSUBI_SYSTEM) & set(RECIPES["gpu"].system)
 

@@ -2,6 +2,7 @@
 
 import argparse
 import multiprocessing
+import os
 import sys
 import threading
 
@@ -37,6 +38,8 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
+    segments = os.environ.get("PYTORCH_CUDA_ALLOC_CONF", "as usual")
+    sys.stdout.write(f"memory of the GPU: {segments}\n")
 
     def rate_at(done: float) -> float:
         return 0.0 if done >= args.zero_after else 1.0 - done
