@@ -35,7 +35,8 @@ _COMMANDS = {
     "bot.cli.datasets.dataset:dataset": "List, remove and restore datasets.",
     "bot.cli.runs.plan:plan": """Show what a run would do, how long it takes and what it costs.
 
-        Lists the stages, the exact commands and the number of steps. Starts nothing.""",
+        The plan lists the stages, the exact commands and the number of steps. Nothing is
+        started.""",
     "bot.cli.runs.train:train": """Train a LoRA and follow the run until it ends.
 
         Ctrl-C stops following; the run continues.""",
@@ -47,10 +48,10 @@ _COMMANDS = {
     "bot.cli.runs.run:run": "Remove and restore runs, and revoke links to their files.",
     "bot.cli.runs.download:download": """Copy the checkpoints of a run into a folder.
 
-        Includes a ComfyUI workflow that loads them.""",
+        The folder also gets a ComfyUI workflow that loads them.""",
     "bot.cli.runs.explain:explain": """Explain from a log why training or caching failed.
 
-        Exit code 1 if the log shows no failure.""",
+        The exit code is 1 if the log shows no failure.""",
     "bot.cli.loras.checkpoint:checkpoint": "Manage the LoRA files that runs can start from.",
     "bot.cli.loras.merge:merge": """Merge a LoRA into a base model, or verify an earlier merge.
 
@@ -69,18 +70,19 @@ _COMMANDS = {
         Otherwise, they are deleted after 7 days.""",
     "bot.cli.hosting.deploy:deploy": """Deploy the bot to Modal, or update a deployment.
 
-        Checks the Modal token and the secrets first, then deploys the stages, then the bot.
-        Modal's own output goes to stderr.""",
+        This command first checks the Modal token and the secrets, then deploys the stages, then
+        the bot. Modal's own output goes to stderr.""",
     "bot.cli.hosting.bench_gpu:bench_gpu": """Measure a training step on this machine's GPU.
 
-        Times musubi-tuner's own step and this project's compiled step, one after the other,
-        with random weights of the model's real shapes. Needs LORABOT_MUSUBI_DIR and a GPU.""",
+        This command times musubi-tuner's own step and this project's compiled step, one after
+        the other, with random weights of the model's real shapes. It needs LORABOT_MUSUBI_DIR and
+        a GPU.""",
     "bot.cli.hosting.doctor:doctor": """Check this machine, Modal and Discord.
 
-        Changes nothing and prints no token. --backend local skips Modal; --probe also starts a
-        few short-lived containers on Modal and measures how it behaves.
+        This command changes nothing and prints no token. --backend local skips Modal; --probe
+        also starts a few short-lived containers on Modal and measures how it behaves.
 
-        Exit code 1 if a check fails.""",
+        The exit code is 1 if a check fails.""",
 }
 
 

@@ -1,4 +1,4 @@
-"""The bot as a server on Modal: image, secret and resources; the functions only delegate."""
+"""The bot as a server on Modal: image, secret and resources. `bot.hosting` does the actual work."""
 
 import os
 from typing import TYPE_CHECKING
@@ -63,7 +63,7 @@ class Bot:
 
     @modal.exit()
     async def stop(self) -> None:
-        """Hand over to the next copy, finish running commands, and disconnect."""
+        """Hand over to the next copy, finish the commands in progress, and disconnect."""
         await self.bot.stop()
 
 

@@ -36,7 +36,7 @@ class Settings(StageSettings):
     ] = None
     web_host: str = "127.0.0.1"
     web_port: Annotated[int, Field(ge=0, le=65535)] = 0
-    web_url: Annotated[str | None, Field(description="public address of the web server")] = None
+    web_url: Annotated[str | None, Field(description="public URL of the web server")] = None
     link_hours: Annotated[float, Field(gt=0, le=24 * 30)] = 24.0
     hub_repos: Annotated[
         str,
@@ -44,7 +44,7 @@ class Settings(StageSettings):
     ] = ""
     hf_token: Annotated[SecretStr | None, Field(validation_alias="HF_TOKEN")] = None
     discord_url: Annotated[
-        str | None, Field(description="address of a Discord-compatible server, such as a sandbox")
+        str | None, Field(description="URL of a Discord-compatible server, such as a sandbox")
     ] = None
     edit_seconds: Annotated[float, Field(gt=0, description="seconds between edits of a card")] = 5.0
     upload_limit_mib: Annotated[int, Field(ge=1)] = 500

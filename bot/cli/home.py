@@ -110,7 +110,7 @@ class ServerHome(Home):
         return super().words if self.server == GUILD else f"{super().words} --server {self.server}"
 
     def bot_address(self) -> str:
-        """Return the address of the deployment's bot.
+        """Return the URL of the deployment's bot.
 
         Raises:
             NotFoundError: The bot is not deployed.
@@ -135,6 +135,6 @@ class ServerHome(Home):
         if self.server != GUILD and re.fullmatch(r"\d{1,20}", self.server) is None:
             raise RequestError(
                 f"{self.server[:40]!r} is not the id of a chat server.",
-                "Copy it from the answer to /checkpoint list in that server.",
+                "Copy the id from the answer to /checkpoint list in the server.",
             )
         return self.server

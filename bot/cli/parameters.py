@@ -23,7 +23,7 @@ ReadLayout = Annotated[
 IgnoreLayout = Annotated[
     bool,
     Parameter(
-        help="Ignore the layout of another tool that was found in the zip, and add only the files.",
+        help="Ignore another tool's layout that was found in the zip, and add only the files.",
         negative=(),
     ),
 ]

@@ -46,5 +46,5 @@ def _shown(error: OSError) -> str:
     if error.filename is None or isinstance(error.filename, int):
         return "the file"
     path = Path(os.fsdecode(error.filename))
-    # A file has a temporary name until it is complete, so name its folder instead.
+    # A file has a temporary name until it is complete, so show its folder instead.
     return str(path.parent if PARTIAL in path.name else path)

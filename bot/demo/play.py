@@ -47,7 +47,7 @@ _SHORT = {"model": "wan21-t2v-1-3b", "dataset": "annika", "epochs": "1", "name":
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """An installation with a running bot, and the address of its chat page."""
+    """An installation with a running bot, and the URL of its chat page."""
 
     installation: Installation
     page_url: str
@@ -133,7 +133,7 @@ class _Demo:
             await self._keep(ada, guild, name)
 
     async def _compare_seeds(self, ada: Person, cleo: Person) -> None:
-        """Train with one seed on two servers and with another on the first; compare the files."""
+        """Train with one seed on two servers and with another seed on one; compare the files."""
         await cleo.type("dataset add", name="annika", zip=self._out / "annika.zip")
         await ada.type("train", **_SHORT, seed="7")
         await cleo.type("train", **_SHORT, seed="7")

@@ -104,7 +104,7 @@ class ModalAccount:
 
     @as_operator_errors()
     def server_url(self, app: str, name: str) -> str | None:
-        """Return the public address of a deployed server."""
+        """Return the public URL of a deployed server."""
         with suppress(NotFoundError):
             return modal.Server.from_name(app, name).get_url()
         return None

@@ -202,7 +202,7 @@ class DeploymentChecks:
         deployment = self.deployment
         url = self.account.server_url(deployment.bot_app, "Bot")
         if url is None:
-            return self._redeploy(HEALTH, "The bot has no address.")
+            return self._redeploy(HEALTH, "The bot's web server has no URL.")
         newest = (self.account.labels(deployment.bot_app) or {}).get(DEPLOY_LABEL, "")
         report = replace(self, deployment=replace(deployment, deploy=newest)).startup_report()
         why = why_unwell(url)

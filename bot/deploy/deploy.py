@@ -41,7 +41,7 @@ _POLL_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """A finished deploy, the workspace it went to, and the bot's address."""
+    """A finished deploy, the workspace it went to, and the bot's URL."""
 
     deployment: Deployment
     workspace: str
@@ -106,7 +106,7 @@ def deploy(name: str, environment: Mapping[str, str], tell: Callable[[str], None
     url = ModalAccount().server_url(deployment.bot_app, "Bot")
     if url is None:
         raise BackendError(
-            "The deployed bot has no address.",
+            "The deployed bot has no URL.",
             f"See lorabot doctor --backend modal --app {name}.",
         )
     tell(f"Waiting for the bot to answer at {url}")

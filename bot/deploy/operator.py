@@ -17,7 +17,7 @@ from training.remedies import Deploy
 def open_deployment(settings: Settings) -> ModalInstallation:
     """Open the deployment that the settings name, with the engine it was deployed with.
 
-    Creates nothing on Modal.
+    Nothing is created on Modal.
 
     Raises:
         NotFoundError: Nothing is deployed under that name.
@@ -37,7 +37,7 @@ def open_deployment(settings: Settings) -> ModalInstallation:
 
 
 def bot_address(settings: Settings) -> str:
-    """Return the address of the bot's web server in the deployment that the settings name.
+    """Return the URL of the bot's web server in the deployment that the settings name.
 
     Raises:
         NotFoundError: The bot is not deployed.

@@ -77,7 +77,7 @@ def _packages() -> CheckResult:
 
 
 def _requirements() -> list[Requirement]:
-    """Return the packages required on every system, as listed in pyproject.toml or the metadata."""
+    """Return the packages that every system needs, from pyproject.toml or the package metadata."""
     source = CODE_ROOT / "pyproject.toml"
     if source.is_file():
         listed: list[str] = tomllib.loads(source.read_text("utf-8"))["project"]["dependencies"]

@@ -77,7 +77,7 @@ class HostedBot:
             logger.warning("the startup report could not be stored", exc_info=True)
 
     async def stop(self) -> None:
-        """Hand over, finish running commands, and leave."""
+        """Hand over, finish the commands in progress, and disconnect."""
         if self._watch is not None:
             self._watch.cancel()
         await self._stack.aclose()

@@ -174,7 +174,7 @@ def _require_usable(home: Path) -> None:
         if there == home:
             os.scandir(home).close()
         else:
-            # Try to write: on some file systems, permissions do not say whether that works.
+            # Try to write: on some file systems, permissions do not tell whether writing works.
             Path(tempfile.mkdtemp(dir=there)).rmdir()
     except NotADirectoryError as error:
         raise _unusable(home, f"{there} is not a folder") from error
@@ -194,8 +194,8 @@ def musubi_checkout(settings: Settings) -> tuple[Path, Path]:
     """Return the paths of this machine's musubi-tuner checkout and of its Python interpreter.
 
     Raises:
-        RequestError: The checkout is not configured, is missing, or is at another commit, or this
-            is not Linux.
+        RequestError: The checkout is not configured, is missing or is at another commit, or this
+            machine does not run Linux.
     """
     require_linux("musubi-tuner on this machine")
     if settings.musubi_dir is None:

@@ -30,7 +30,7 @@ class ModalInstallation(Installation):
 def open_hosted(
     deployment: Deployment, environment: Mapping[str, str], url: str | None
 ) -> ModalInstallation:
-    """Open the deployment from inside the bot's container; `url` is the bot's public address."""
+    """Open the deployment from inside the bot's container; `url` is the bot's public URL."""
     port = environment.get(SERVER_PORT_VARIABLE, BOT.port)
     read = Settings.read(scratch_folder())
     hosted = {"web_host": "0.0.0.0", "web_port": int(port), "web_url": read.web_url or url}
@@ -48,6 +48,6 @@ def require_health(url: str | None) -> None:
     """
     fix = "Modal restarts it automatically. If this persists, run `lorabot doctor`."
     if url is None:
-        raise BackendError("The bot has no address: it is not deployed.", "Run `lorabot deploy`.")
+        raise BackendError("The bot has no URL: it is not deployed.", "Run `lorabot deploy`.")
     if why := why_unwell(url):
         raise BackendError(f"The bot {why}.", fix)

@@ -44,7 +44,7 @@ def trend(values: Sequence[float]) -> str:
 
 
 def percent(done: int, total: int) -> str:
-    """Return a percentage, 100 % only when everything is done."""
+    """Return a percentage; it is 100 % only if everything is done."""
     return f"{_parts(100, done, total)} %"
 
 

@@ -53,7 +53,7 @@ def _same_kind(model: Model) -> str:
 def _speed_lora(model: Model) -> tuple[str, ...]:
     if model.speed_lora is not None:
         return (
-            "Also load the Lightning LoRA, high and low: this LoRA was trained to be used with it.",
+            "Also load the Lightning LoRA, high and low: your LoRA was trained to be used with it.",
         )
     if len(model.experts) > 1:
         return (

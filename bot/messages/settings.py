@@ -9,7 +9,9 @@ _ROLE = "Its members may change other people's items, and are pinged when a run 
 TOKEN_LABEL = "Hugging Face token"
 _NO_TOKEN = "None. Public datasets can be imported without one."
 _TOKEN = "Set. Imports from huggingface.co use it. It is never shown."
-_NO_CHANNEL = "None. If a run's channel is gone, its owner gets a direct message when it ends."
+_NO_CHANNEL = (
+    "None. If a run's channel is gone, the run's owner gets a direct message when the run ends."
+)
 _CHANNEL = "Announces the end of a run if the run's own channel is gone."
 
 

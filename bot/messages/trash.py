@@ -27,7 +27,7 @@ def removed_name(removal: Removal) -> str:
 
 
 def removed_card(removal: Removal) -> Card:
-    """Return a card that says what was removed and until when Undo brings it back."""
+    """Return a card that says what was removed and until when Undo can bring it back."""
     name = removed_name(removal)
     if len(removal.items) > 1:
         title = f"Removed {name}, {count(len(removal.items), 'version')}"
@@ -40,7 +40,7 @@ def removed_card(removal: Removal) -> Card:
 
 
 def removed_run_card(removed: RemovedRun) -> Card:
-    """Return a card that says what was removed with a run and until when Undo brings it back."""
+    """Return a card that says what was removed with a run and until when Undo can bring it back."""
     card = removed_card(removed.removal)
     went = (
         f"Removed with the run: {count(removed.checkpoints, 'checkpoint')} and everything else it "
@@ -52,7 +52,7 @@ def removed_run_card(removed: RemovedRun) -> Card:
 def way_back(removal: Removal) -> str:
     """Return a sentence that says how a removal can be undone in chat, and until when."""
     command = chat_command(Restore(what=removal.kind, name=removed_name(removal)))
-    return f"Undo or `{command}` brings it back until {day(removal.until)}."
+    return f"Until {day(removal.until)}, Undo or `{command}` brings it back."
 
 
 def restored_text(restored: Restorable) -> str:

@@ -187,7 +187,7 @@ class SandboxUser:
     Names are resolved on first use.
 
     Args:
-        page_url: The chat page's address, secret included.
+        page_url: The chat page's URL, secret included.
         user: Name or id.
         guild: Name or id.
         channel: Name or id of a channel or thread.

@@ -13,7 +13,7 @@ from discord.http import Route
 def point_discord_at(base_url: str) -> Generator[None]:
     """Redirect discord.py to `base_url` ("http://127.0.0.1:PORT") inside the block.
 
-    discord.py keeps Discord's addresses in global variables. Send every request inside the block,
+    discord.py keeps Discord's URLs in global variables. Send every request inside the block,
     including the ones that close the client.
     """
     parts = urlsplit(base_url)

@@ -45,7 +45,7 @@ class Faults:
     refusals: dict[str, ApiError] = field(default_factory=dict[str, ApiError])
 
     def fall_silent(self, *, is_on: bool) -> None:
-        """Stop or resume answering heartbeats, like a half-open connection."""
+        """Stop answering heartbeats, like a half-open connection, or answer them again."""
         self.gateway.acknowledges = not is_on
 
     def fail_next(self, count: int, status: int = 500) -> None:
@@ -115,7 +115,7 @@ class Faults:
         self.threads.changes.publish("guild_create", self.world.guild(guild_id))
 
     def remove_bot(self, guild_id: str) -> None:
-        """Remove the bot from a guild, as one of its managers does."""
+        """Remove the bot from a guild, as a manager of the guild could."""
         guild = self.world.guild(guild_id)
         del guild["members"][self.world.bot["id"]]
         self.world.save_guild(guild)

@@ -44,22 +44,22 @@ class SandboxServer(Sandbox):
 
     @property
     def base_url(self) -> str:
-        """The server's address, without a path."""
+        """The server's URL, without a path."""
         return f"http://{_HOST}:{self.port}"
 
     @property
     def api_base(self) -> str:
-        """The REST address to use instead of https://discord.com/api/v10."""
+        """The REST URL to use instead of https://discord.com/api/v10."""
         return self.base_url + PREFIX
 
     @property
     def gateway_url(self) -> str:
-        """The gateway address to use instead of wss://gateway.discord.gg/."""
+        """The gateway URL to use instead of wss://gateway.discord.gg/."""
         return f"ws://{_HOST}:{self.port}/gateway"
 
     @property
     def page_url(self) -> str:
-        """The chat page's address, with the secret in the fragment."""
+        """The chat page's URL, with the secret in the fragment."""
         return f"{self.base_url}/sandbox/#{self.secret}"
 
     async def start(self, port: int = 0) -> None:

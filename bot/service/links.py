@@ -86,7 +86,7 @@ class LinkSigner:
     """Makes and verifies links.
 
     Attributes:
-        base_url: The public address of the web server.
+        base_url: The public URL of the web server.
         hours: How long a link works.
     """
 
@@ -190,7 +190,7 @@ class LinkSigner:
 
     def _base(self) -> str:
         if not self.base_url:
-            raise ValueError("links need the address of the web server: set base_url")
+            raise ValueError("links need the URL of the web server: set base_url")
         return self.base_url.rstrip("/")
 
 

@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 class RunLists:
     """Lists runs, from the index of ended runs and from what is known about open runs.
 
-    Lists have their own threads, so that they and other work never wait for each other.
+    Lists are made in threads of their own, so that they and other work never wait for each
+    other.
     One more thread fills gaps in the index in the background.
     """
 

@@ -224,7 +224,7 @@ class Service:
                 try:
                     self.installation.ensure_worker()
                 except OSError as error:
-                    # Cards can be shown without a worker, and the next call tries again.
+                    # Cards can be shown without a worker; the next call tries to start it again.
                     logger.warning("the worker service cannot be started: %s", error)
             return found
 

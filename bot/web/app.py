@@ -77,7 +77,7 @@ async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse
         busy = TrainingError(cause, "Try again in a minute.")
         return _refusal(request, busy, HTTPStatus.SERVICE_UNAVAILABLE)
     except web.HTTPNotFound:
-        text = "There is nothing at this address.\nUse /download in Discord to get a link.\n"
+        text = "There is nothing at this URL.\nUse /download in Discord to get a link.\n"
         return web.Response(status=404, text=text)
 
 

@@ -83,7 +83,7 @@ def _cut(request: web.Request, error: Exception) -> None:
     if isinstance(error, TimeoutError):
         transport.abort()
     else:
-        # Browsers resume by themselves if a connection is closed in order, but not if it is reset.
+        # Browsers resume by themselves if a connection is closed normally, but not if it is reset.
         transport.close()
 
 

@@ -23,9 +23,10 @@ class Bounds:
     Attributes:
         connections: Open connections. Each takes up to two file descriptors, and a process often
             has no more than 1,024.
-        requests: Requests handled at once. The other connections serve to refuse further requests.
+        requests: Requests handled at once, fewer than `connections`, so that further requests can
+            be answered with a refusal.
         idle_seconds: How long a connection may stay open without a complete request.
-        shutdown_seconds: How long running requests may continue when the server stops.
+        shutdown_seconds: How long requests in progress may continue when the server stops.
     """
 
     connections: int = 320
@@ -41,7 +42,7 @@ class WebServer:
         self._app = app
         self._bounds = bounds or Bounds()
         self._busy = set[asyncio.Transport]()
-        # When a connection was opened, or its last request ended.
+        # The time at which a connection was opened or its last request ended.
         self._idle_since: WeakKeyDictionary[asyncio.Transport, float] = WeakKeyDictionary()
         self._runner: web.AppRunner | None = None
         self._reaping: asyncio.Task[None] | None = None
@@ -88,7 +89,7 @@ class WebServer:
         return self.base_url
 
     async def stop(self) -> None:
-        """Stop listening; running requests get a few seconds to finish."""
+        """Stop listening; requests in progress get a few seconds to finish."""
         if self._reaping is not None:
             self._reaping.cancel()
         if self._runner is not None:
@@ -111,7 +112,7 @@ class WebServer:
             self._idle_since[transport] = asyncio.get_running_loop().time()
 
     def _make_room(self) -> bool:
-        """Return whether one more connection fits, closing the one idle longest if necessary."""
+        """Return whether one more connection fits; if necessary, close the one idle for longest."""
         # Look up every connection: a new one counts as idle from the first time it is looked up.
         ages = {transport: self._since(transport) for transport in self._connections()}
         if len(ages) < self._bounds.connections:

@@ -37,7 +37,7 @@ def find_lightning_file(text: str, default: WeightFile) -> WeightFile:
     raise RequestError(
         f"lightning-file cannot be {shown!r}.",
         f"Give a Lightning file that ends in .safetensors as a path in {default.repo}, as "
-        "owner/repo:path/file.safetensors, or as an address such as "
+        "owner/repo:path/file.safetensors, or as a URL such as "
         "https://huggingface.co/owner/repo/blob/main/path/file.safetensors. Give one for all "
         "experts, or high=… low=….",
     )

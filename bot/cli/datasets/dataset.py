@@ -35,7 +35,7 @@ def list_(*, json: Json = False, home: ServerHome | None = None) -> None:
 
 @dataset.command
 def remove(name: StoredName, /, *, home: ServerHome | None = None) -> None:
-    """Remove a dataset or a version of it; `restore` brings it back for 7 days.
+    """Remove a dataset or a version of it; for 7 days, `restore` can bring it back.
 
     Runs trained on it keep their checkpoints.
     """

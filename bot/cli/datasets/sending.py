@@ -145,7 +145,8 @@ class Sender:
         Other files that an earlier command sent through this link are deleted.
 
         Raises:
-            BackendError: The bot cannot be reached for a minute; the same call continues later.
+            BackendError: The bot could not be reached for a minute; a later call with the same
+                files continues.
             RequestError: The bot refuses a file.
         """
         state = self._state()

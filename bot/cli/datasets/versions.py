@@ -152,7 +152,8 @@ def captions(  # noqa: PLR0913  # options
         return
     if file is not None and change.edits_captions:
         raise RequestError(
-            "--file cannot be combined with --prefix or --replaces.", "Use one after the other."
+            "--file cannot be combined with --prefix or --replaces.",
+            "Run the command once with --file and once with the other options.",
         )
     before = local.datasets.find(guild, dataset)
     known = local.datasets.versions(guild, before.name)

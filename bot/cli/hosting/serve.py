@@ -49,7 +49,7 @@ async def _sandbox(local: LocalInstallation, port: int, opens_browser: bool) -> 
             ) as bot:
                 console.print("The chat page is at", markup=False)
                 console.print(f"  {server.page_url}", markup=False)
-                console.print("Anyone with this address can use it. Stop with Ctrl-C.")
+                console.print("Anyone with this URL can use the page. Stop with Ctrl-C.")
                 if opens_browser:
                     await in_thread(webbrowser.open, server.page_url)
                 await _until_stopped(bot)

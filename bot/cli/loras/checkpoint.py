@@ -84,7 +84,7 @@ def list_(*, json: Json = False, home: ServerHome | None = None) -> None:
 
 @checkpoint.command
 def remove(name: Name, /, *, home: ServerHome | None = None) -> None:
-    """Remove a LoRA file; `restore` brings it back for 7 days.
+    """Remove a LoRA file; for 7 days, `restore` can bring it back.
 
     Runs that started from it keep their own copy.
     """

@@ -17,7 +17,7 @@ run = App(name="run")
 
 @run.command
 def remove(name: RunName, /, *, home: ServerHome | None = None) -> None:
-    """Remove an ended run with its checkpoints; `restore` brings it back for 7 days."""
+    """Remove an ended run with its checkpoints; for 7 days, `restore` can bring it back."""
     home = home or ServerHome()
     removed = home.open().run_removals.remove(home.guild, name, by=OPERATOR)
     print_removal(removed.removal, home)

@@ -62,7 +62,7 @@ def _checks() -> Iterator[tuple[str, Callable[[], facts.Fact]]]:
     yield facts.DISK, _disk
     for name in IMAGES:
         yield facts.image_check(name), partial(_import, name)
-    # This check is last: after so many writes, Modal may refuse others for a while.
+    # This check comes last: after so many writes, Modal may refuse further writes for a while.
     yield facts.WRITES, _put_and_remove
 
 

@@ -60,7 +60,7 @@ class MountAndListing(_Fact):
 
 
 class PutIfAbsent(_Fact):
-    """How many keys two containers both got, or neither, when they put the same keys at once."""
+    """Two containers put the same keys at once: how many keys both got, and how many neither."""
 
     kind: Literal["put"] = "put"
     keys: int

@@ -20,7 +20,7 @@ START = "probe: containers"
 _MODULE = "bot.deploy.probe"
 _REPORT = "Do not train yet: report this line as an issue."
 _AGAIN = "Try again in a few minutes; see status.modal.com."
-_REBUILD = "Run lorabot deploy with this version. If it fails there too, report this line."
+_REBUILD = "Run lorabot deploy with this version. If the deploy fails too, report this line."
 
 
 def probe_findings(deployment: Deployment) -> Iterator[CheckResult]:
@@ -141,7 +141,7 @@ def _listing(fact: facts.MountAndListing) -> CheckResult:
     if fact.other_times:
         return fine(
             facts.LISTING,
-            f"{same}, but {fact.other_times} have a different time; the bot reloads its mount once "
+            f"{same}, but {fact.other_times} have different times; the bot reloads its mount once "
             "for each file that is downloaded",
         )
     return fine(facts.LISTING, f"{same}, and the same time; a mount is only reloaded for new files")

@@ -1,4 +1,4 @@
-"""Buttons and menus that still work after a restart, because their id names what they act on."""
+"""Buttons and menus that still work after a restart, because their ids name what they act on."""
 
 import re
 from typing import Any, Self

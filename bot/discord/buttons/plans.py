@@ -88,7 +88,7 @@ class PlanButton(
 
 
 class ClipsButton(NamedButton, template=r"clips:(?P<run>[a-z0-9_-]{1,64})"):
-    """Replaces a run that has just started with one that leaves out single frames."""
+    """Replaces a newly started run with one that leaves out single frames."""
 
     def __init__(self, run: str) -> None:
         label, style = _LABELS["clips"]

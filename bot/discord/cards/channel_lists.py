@@ -24,7 +24,7 @@ from training.ports import Store
 _LISTS = "bot/lists"
 # At the rate that Discord allows, this many cards can each be updated once a minute.
 _MOST_CARDS = 25
-# The list stays until only this many runs are left, so that it does not appear and disappear often.
+# A list stays until at most this many runs are left, so that it does not keep coming and going.
 _FEWEST_LISTED = 20
 # While more runs than this wait in a channel, they are only listed; each gets its card when it
 # starts. This list, too, stays a little longer.

@@ -28,8 +28,8 @@ def lora_options(command: Command) -> Command:
     """Describe `model`, `expert` and `name` of a command that adds a LoRA file."""
     describe = app_commands.describe(
         model="Model it was trained for",
-        expert="Wan 2.2: expert it was trained for; read from the file if you leave it out",
-        name="Name to store it as; the file's name if you leave it out",
+        expert="Wan 2.2: expert it was trained for; if left out, it is read from the file",
+        name="Name to store it as; if left out, the file's name",
     )
     choose = app_commands.choices(
         model=[app_commands.Choice(name=model.name, value=model.name) for model in MODELS],

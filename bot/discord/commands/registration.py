@@ -17,7 +17,7 @@ _KEY = "bot/commands-sent"
 
 
 class CommandRegistration:
-    """Registers a command tree's commands if they changed, as Discord limits registrations per day.
+    """Registers a command tree's commands only if they changed, because of Discord's daily limit.
 
     Attributes:
         has_tried: Set after the first attempt, whether or not it succeeded.

@@ -100,7 +100,7 @@ def _limit(usd: float | None, clear: Option | None) -> float:
 
 
 def _both(option: Option) -> RequestError:
-    return RequestError(f"{option} is both set and cleared.", "Do only one of the two.")
+    return RequestError(f"{option} is both set and cleared.", "Either set it or clear it.")
 
 
 def _gone(guild: discord.Guild | None, settings: ServerSettings) -> frozenset[str]:

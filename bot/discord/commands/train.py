@@ -25,7 +25,7 @@ from training.vocabulary import ExpertName
 
 _Callback = Callable[..., Coroutine[Any, Any, None]]
 _DESCRIPTION_LIMIT = 100
-# With these two, `/train` has 14 options; Discord allows 25.
+# The options for a dataset TOML. With them, `/train` has 14 options; Discord allows 25.
 _CONFIG: Mapping[str, tuple[object, object]] = {
     "dataset_toml": (discord.Attachment, None),
     "dataset_config": (Literal["from-zip"], ""),
@@ -33,7 +33,7 @@ _CONFIG: Mapping[str, tuple[object, object]] = {
 _TEXTS = {
     "model": "Model to train; /models describes them",
     "dataset": "Name of a dataset, or name@version",
-    "name": "Name of the run; made from dataset and model if you leave it out",
+    "name": "Name of the run; if left out, it is made from dataset and model",
     "expert": "Wan 2.2 only: train both experts, or one",
     "resume_from": "LoRA to start from: a /checkpoint, run-name/high-e20, or high=… low=…",
     "gpu": "Train on this GPU only, such as H200; leave it out for the model's default",

@@ -52,7 +52,7 @@ class InteractionClaims:
             async with asyncio.timeout(_CLAIM_SECONDS):
                 is_ours = await in_pool(self._threads, self._claims.claim, str(interaction.id))
         except OSError:
-            # Handling it anyway is safe: every command first acknowledges the interaction, and
+            # Handling an unclaimed interaction is safe: every command first acknowledges it, and
             # Discord accepts only one acknowledgement.
             logger.warning("an interaction could not be claimed", exc_info=True)
             is_ours = self._leader.is_active or is_known_here_only

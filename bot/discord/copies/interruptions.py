@@ -141,7 +141,7 @@ class Interruptions:
                 allowed = discord.AllowedMentions(users=[user])
                 await channel.send(f"<@{user.id}>", embed=embed, allowed_mentions=allowed)
                 return
-            # If the answer was deferred, this becomes the answer; otherwise it is a new message.
+            # This becomes the deferred answer if there is one, and a new message otherwise.
             hook = discord.Webhook.partial(begun.application, begun.token, client=self._client)
             hook.type = discord.WebhookType.application
             await hook.send(embed=embed, ephemeral=True)

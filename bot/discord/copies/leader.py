@@ -96,7 +96,7 @@ class Leader:
             self._is_active = found is not None
         except OSError:
             if not self._is_unreachable:
-                logger.warning("the lease of the bot cannot be reached", exc_info=True)
+                logger.warning("the store of the bot's lease cannot be reached", exc_info=True)
             self._is_unreachable = True
         else:
             self._is_unreachable = False

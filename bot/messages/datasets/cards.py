@@ -172,7 +172,7 @@ def _suits(report: Report) -> str:
     if not good:
         return f"no model: {escape(against[0])}"
     names = ", ".join(model.name for model in good)
-    return f"{names}\nDoes not suit the others: {escape(against[0])}"
+    return f"{names}\nThe dataset does not suit the other models: {escape(against[0])}"
 
 
 def finding_fields(report: Report) -> list[Field]:

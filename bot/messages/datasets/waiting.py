@@ -76,8 +76,8 @@ def trigger_only_card(name: str, trigger: str | None, missing: int) -> Card:
     """Return a card that explains what a LoRA learns from the trigger word alone."""
     teaches = (
         "Without a description, the LoRA cannot tell the subject from the rest: the clothes, place "
-        "and light in these files come back whenever the trigger word is used. That works "
-        "only for one person or object shown in many different settings."
+        "and light in these files come back whenever the trigger word is used. The "
+        "trigger word alone works only for one person or object shown in many different settings."
     )
     if trigger is None:
         ask = (

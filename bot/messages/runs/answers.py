@@ -56,7 +56,7 @@ def runs_card(
         description=join_lines([_line(summary) for summary in page.runs], DESCRIPTION_LIMIT),
         fields=trash,
         footer=f"{page_text(page.skipped, page.total, most)}{_unread(page)}"
-        "/status shows one run, /download gets its files.",
+        "/status shows one run; /download gets its files.",
     )
 
 

@@ -32,7 +32,7 @@ def verdict(course: LossCourse) -> str:
 
 
 def verdicts(view: RunView) -> str:
-    """Return a sentence, with a leading space, on every expert's loss; "" if unknown."""
+    """Return one sentence, with a leading space, on the losses of all experts; "" if unknown."""
     found = {one.name: course_of(view.run.expert(one.name).losses) for one in view.spec.experts}
     told = [
         verdict(course) if name == "main" else f"{verdict(course)} ({name})"

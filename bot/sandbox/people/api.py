@@ -185,7 +185,7 @@ class PersonApi:
         found = self._messages.seen_by(place.user["id"], {place.channel["id"]})
         shown = found[-200:]
         if form.fields.get("starter") and place.channel["id"] in self._messages:
-            # Clients show the message on which a thread was started above the thread.
+            # Above a thread's messages, clients show the message from which the thread was started.
             shown = [self._messages.find(place.channel["id"]), *shown]
         return {"messages": [self._views.message(message) for message in shown]}
 
@@ -261,7 +261,7 @@ def _refused(error: TrainingError | ApiError) -> web.StreamResponse:
     if isinstance(error, TrainingError):
         status = 404 if isinstance(error, NotFoundError) else 400
         return web.json_response({"cause": error.cause, "fix": error.fix}, status=status)
-    body = {"cause": f"{error.message} ({error.code}).", "fix": "Change it and try again."}
+    body = {"cause": f"{error.message} ({error.code}).", "fix": "Correct your input and try again."}
     return web.json_response(body, status=400)
 
 

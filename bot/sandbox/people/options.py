@@ -90,8 +90,8 @@ def _check_range(spec: Json, size: float, low_key: str, high_key: str, unit: str
     if (low is not None and size < low) or (high is not None and size > high):
         raise RequestError(
             f"'{spec['name']}' is out of range.",
-            f"Give between {'any' if low is None else low} and "
-            f"{'any' if high is None else high} {unit}".rstrip()
+            f"Minimum: {'none' if low is None else low}; "
+            f"maximum: {'none' if high is None else high} {unit}".rstrip()
             + ".",
         )
 

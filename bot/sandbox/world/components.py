@@ -13,7 +13,7 @@ _MAX_ROWS, _MAX_COMPONENTS, _MAX_V2_TEXT = 5, 40, 4000
 
 
 def walk(components: list[Json], path: str) -> Iterator[tuple[str, Json]]:
-    """Yield every component, nested ones included, and its path as error messages name it."""
+    """Yield every component, nested ones included, with its path as written in error messages."""
     for index, component in enumerate(components):
         here = f"{path}.{index}"
         yield here, component

@@ -82,7 +82,7 @@ class World:
 
     @property
     def application_id(self) -> str:
-        """The application's id, equal to its bot user's id as in newer Discord applications."""
+        """The application's id; as in newer Discord applications, it equals the bot user's id."""
         return str(self.bot["id"])
 
     def now(self) -> str:

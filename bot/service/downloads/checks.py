@@ -46,7 +46,7 @@ class Checks:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     def begin(self, reader: FileReader, check: Callable[[], None]) -> "asyncio.Task[None]":
-        """Return a task that runs `check`, which raises on damage, or the file's running check."""
+        """Return the file's running check, or else start `check`, which raises on damage."""
         running = self._running.get(reader.state)
         if running is None:
             running = asyncio.create_task(self._run(check), name="check of a download")

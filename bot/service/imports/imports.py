@@ -45,7 +45,7 @@ async def no_guild_token(_guild: str, _repo: str) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportOptions:
-    """Which addresses imports may reach, and how long they retry; tests change both."""
+    """Which URLs imports may reach, and how long imports retry; tests change both."""
 
     rules: WebRules = field(default_factory=WebRules)
     services: Services = field(default_factory=Services)

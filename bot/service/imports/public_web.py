@@ -24,7 +24,7 @@ _TRY_LATER = frozenset({408, 425, 429})
 
 
 class AddressRefusedError(RequestError):
-    """Files cannot be imported from this address."""
+    """Files cannot be imported from this URL."""
 
 
 class ConnectionLostError(TrainingError):
@@ -52,20 +52,20 @@ def is_public(address: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class WebRules:
-    """Which addresses may be requested; tests also allow those of this machine."""
+    """Which URLs and IP addresses may be requested; tests also allow those of this machine."""
 
     schemes: tuple[str, ...] = ("https",)
     is_allowed: Callable[[str], bool] = is_public
 
 
 class PublicWeb:
-    """An HTTP client for addresses given by users."""
+    """An HTTP client for URLs given by users."""
 
     def __init__(self, rules: WebRules | None = None) -> None:
         self._rules = rules or WebRules()
 
-        # Check the address of the actual connection. A separate DNS lookup before it could return
-        # a different address.
+        # Check the IP address that the connection really uses: a separate DNS lookup before it
+        # could return another one.
         def connect(info: Any) -> socket.socket:  # aiohttp leaves the address untyped
             family, kind, protocol, _name, address = info
             if not self._rules.is_allowed(str(address[0])):
@@ -92,7 +92,7 @@ class PublicWeb:
     async def get(
         self, address: str, headers: Mapping[str, str] | None = None
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        """Yield the successful response from `address`, after any redirects.
+        """Yield the successful response from the URL `address`, after any redirects.
 
         An Authorization header is sent to the first host only.
 
@@ -114,7 +114,7 @@ class PublicWeb:
         raise AddressRefusedError(f"{url.host} redirects too often.", "Check the link.")
 
     async def json(self, address: str, headers: Mapping[str, str]) -> tuple[Any, str | None]:
-        """Return the JSON document at `address`, and the address of its next page, if any."""
+        """Return the JSON document at the URL `address`, and the URL of its next page, if any."""
         async with self.get(address, headers) as answer:
             body = b""
             async for block in self.blocks(answer):
@@ -164,7 +164,7 @@ class PublicWeb:
             answer.close()
 
     def _checked(self, address: str) -> URL:
-        """Parse an address; raise `AddressRefusedError` if the bot may not request it."""
+        """Parse a URL; raise `AddressRefusedError` if the bot may not request it."""
         try:
             url = URL(address)
             is_usable = url.scheme in self._rules.schemes and bool(url.host) and not url.user
@@ -194,7 +194,7 @@ def _require_success(answer: aiohttp.ClientResponse) -> None:
 
 def _no_address() -> AddressRefusedError:
     return AddressRefusedError(
-        "The bot cannot import from this address.",
+        "The bot cannot import from this link.",
         "Give an https link to a zip, a Google Drive or Dropbox share, or a dataset on "
         "huggingface.co.",
     )

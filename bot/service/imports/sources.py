@@ -1,4 +1,4 @@
-"""Finds the files that a user's link leads to: their addresses, names and sizes."""
+"""Finds the files that a user's link leads to: their URLs, names and sizes."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -29,7 +29,7 @@ Token = Callable[[str], Awaitable[str | None]]
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The addresses of file services; tests replace them with local servers."""
+    """The URLs and host names of file services; tests replace them with local servers."""
 
     drive: str = "https://drive.usercontent.google.com"
     drive_pages: frozenset[str] = frozenset({"drive.google.com", "drive.usercontent.google.com"})
@@ -83,7 +83,7 @@ class Sources:
         return {hdrs.AUTHORIZATION: f"Bearer {token}"} if token else {}
 
     def direct(self, link: str) -> str:
-        """Return the address of the file if the link leads to a file's page, or else the link."""
+        """Return the file's URL if the link leads to a file's page, or else the link itself."""
         url = self._parsed(link)
         services = self._services
         if url.host in services.drive_pages:
@@ -186,7 +186,7 @@ def _hub_file(root: str, entry: Mapping[str, Any]) -> RemoteFile:
 
 
 def _name(answer: aiohttp.ClientResponse) -> str:
-    """Return the file name that the server gives, or else the last part of the address."""
+    """Return the file name that the server gives, or else the last part of the URL."""
     told = answer.content_disposition
     name = (told.filename if told is not None else None) or answer.url.name or "import.zip"
     name = name.replace("\\", "/").rpartition("/")[2][-_MOST_NAME:]

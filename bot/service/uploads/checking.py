@@ -56,7 +56,7 @@ class UploadChecker:
         except TrainingError as error:
             return RefusedUpload.of(error)
         except Exception:
-            # Report even a bug as a result: nobody would see an exception of a background task.
+            # Report even a bug as a result: nobody would see an exception in a background task.
             error_id = uuid.uuid4().hex[:8]
             logger.exception("error %s in an upload", error_id)
             return RefusedUpload(cause=unexpected_text(error_id), fix="")

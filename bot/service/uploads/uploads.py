@@ -110,7 +110,7 @@ class UploadService:
 
     @property
     def base_url(self) -> str:
-        """Return the public address of the web server."""
+        """Return the public URL of the web server."""
         return self._signer.base_url
 
     @property
@@ -409,7 +409,7 @@ class UploadService:
                 await self._tell(session, state)
 
     async def stop_checks(self) -> None:
-        """Stop running checks and start no new ones; the next process repeats them."""
+        """End the checks in progress and start no new ones; the next process repeats them."""
         self._is_stopping = True
         await self._checks.cancel()
 

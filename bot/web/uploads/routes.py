@@ -65,7 +65,7 @@ class UploadRoutes:
         session, proof = await self._service.bind(token, proof)
         if session.id != request.match_info["session"]:
             raise ForeignPageError(
-                "This address and the link do not match.", "Open the link again."
+                "This page and the link belong to different uploads.", "Open the link again."
             )
         response = web.Response(status=HTTPStatus.NO_CONTENT)
         response.set_cookie(

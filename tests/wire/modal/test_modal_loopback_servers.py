@@ -1,4 +1,4 @@
-"""Server classes: readiness, the public address, hand-over, replacement."""
+"""Server classes: readiness, the public URL, hand-over, replacement."""
 
 import threading
 from collections.abc import Iterator

@@ -19,7 +19,7 @@ class Site:
 
     Attributes:
         installation: What the bot works on, seen from this process.
-        url: The address of its web server.
+        url: The URL of its web server.
         restart: Ends the bot as its host does, and starts it again.
         options: What a command line takes to work on it.
     """

@@ -151,7 +151,7 @@ async def test_folders_are_not_listed(web: Web, path: str) -> None:
     answer = await web.client.get(f"{web.links.base_url}{path}")
 
     assert answer.status_code == 404
-    assert "There is nothing at this address" in answer.text
+    assert "There is nothing at this URL" in answer.text
 
 
 async def test_other_methods_are_refused(web: Web) -> None:

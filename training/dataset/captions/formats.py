@@ -18,7 +18,7 @@ _FILES: Mapping[str, re.Pattern[str]] = {
     "a Git LFS pointer": re.compile(r"version https://git-lfs\.github\.com/"),
     "a merge conflict": re.compile(r"<<<<<<< "),
     "PDF": re.compile(r"%PDF-\d"),
-    "a data address": re.compile(r"data:[\w.+-]+/[\w.+-]+[;,]"),
+    "a data URL": re.compile(r"data:[\w.+-]+/[\w.+-]+[;,]"),
     # INI and TOML files, such as `desktop.ini`, Windows shortcuts and dataset TOMLs.
     "settings": re.compile(r"(?:[#;].*\n|\s)*\[{1,2}[\w. -]+\]{1,2}\s*\n\s*[\w. -]+\s*="),
     "YAML": re.compile(r"---\s*\n[\w-]+:"),

@@ -72,7 +72,7 @@ class RemoteFile(_Record):
     Attributes:
         etag: The server's ETag for this content; "" if it sends none.
         modified_ms: As in `FileFacts`.
-        is_immutable: Whether the content at the address never changes.
+        is_immutable: Whether the content at the URL never changes.
     """
 
     url: str

@@ -72,7 +72,7 @@ def test_a_removal_says_what_is_freed_later_or_now() -> None:
     later, now = item_removed_card(RUN, removal), item_removed_card(CACHES, None)
 
     assert later.title == "Removed annika-1"
-    assert "brings it back until" in later.description
+    assert "brings it back." in later.description
     assert "Then its 2.0 GiB are freed; **Empty now** in `/storage`" in later.description
     assert (now.title, now.description) == ("Deleted the caches", "1.0 GiB are free now.")
 

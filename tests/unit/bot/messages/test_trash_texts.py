@@ -31,7 +31,7 @@ def test_a_removal_names_what_is_gone_and_the_way_back() -> None:
     assert whole.title == "Removed annika, 2 versions"
     assert "**annika@1**\n**annika@2**" in whole.description
     assert "keep their checkpoints" in whole.description
-    assert f"Undo or `/dataset restore name:annika` brings it back until {UNTIL}." in whole.text
+    assert f"Until {UNTIL}, Undo or `/dataset restore name:annika` brings it back." in whole.text
     assert one.title == "Removed annika@2"
     assert "`/dataset restore name:annika@2`" in one.text
     assert lora.title == "Removed checkpoint old"

@@ -196,7 +196,7 @@ async def test_this_machine_and_its_network_cannot_be_reached(address: str) -> N
 )
 async def test_only_plain_https_addresses_are_taken(address: str) -> None:
     async with PublicWeb() as found:
-        with pytest.raises(AddressRefusedError, match="cannot import from this address"):
+        with pytest.raises(AddressRefusedError, match="cannot import from this link"):
             async with found.get(address):
                 pytest.fail("it was reached")
 
@@ -205,8 +205,8 @@ async def test_only_plain_https_addresses_are_taken(address: str) -> None:
     ("target", "why"),
     [
         ("http://127.0.0.2/a.zip", "not on the public internet"),
-        ("file:///etc/passwd", "cannot import from this address"),
-        ("https://example.org/a.zip", "cannot import from this address"),
+        ("file:///etc/passwd", "cannot import from this link"),
+        ("https://example.org/a.zip", "cannot import from this link"),
         ("{here}/again", "redirects too often"),
     ],
 )

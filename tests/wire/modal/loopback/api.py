@@ -213,7 +213,7 @@ class Loopback:
         return self.call(lambda: self._volume(name).refused)
 
     def public_url(self, server: str) -> str:
-        """Return the public address of a deployed server class, by its tag."""
+        """Return the public URL of a deployed server class, by its tag."""
         return self.call(lambda: self.plane.servers.url_of(self._record(server)))
 
     def image_steps(self, function: str) -> list[Layer]:

@@ -19,7 +19,7 @@ class Functions:
     """All functions and classes by id.
 
     Attributes:
-        url_of: Returns the public address of a server, empty for other functions.
+        url_of: Returns the public URL of a server, empty for other functions.
     """
 
     def __init__(self, state: State, apps: Apps, names: Names) -> None:

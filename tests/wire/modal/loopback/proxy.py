@@ -1,4 +1,4 @@
-"""The public address of a server: passes requests on to the container that serves now."""
+"""The public URL of a server: passes requests on to the container that serves now."""
 
 import socket
 from collections.abc import Callable, Iterable

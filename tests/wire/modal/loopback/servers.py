@@ -24,7 +24,7 @@ MAX_BACKOFF_SECONDS = 5.0
 
 
 class Servers:
-    """The servers of all apps, each with its public address.
+    """The servers of all apps, each with its public URL.
 
     Attributes:
         launch: Starts a container that listens on a port of its own.
@@ -47,7 +47,7 @@ class Servers:
         self.launch: Callable[[FunctionRecord], Container | None] = lambda _record: None
 
     def url_of(self, record: FunctionRecord) -> str:
-        """Return the public address of a server, empty for other functions."""
+        """Return the public URL of a server, empty for other functions."""
         definition = record.newest
         if definition is None or not definition.data.is_server:
             return ""

@@ -65,7 +65,7 @@ def test_other_times_of_files_do_no_harm() -> None:
     found = but(LISTED, other_times=22)
 
     assert found.status == "fine"
-    assert "22 have a different time; the bot reloads its mount once for each file" in found.text
+    assert "22 have different times; the bot reloads its mount once for each file" in found.text
 
 
 def test_back_pressure_is_reported_with_the_number_of_writes() -> None:
