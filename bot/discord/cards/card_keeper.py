@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -144,6 +145,17 @@ class CardKeeper:
         self._pauses.end("list", "listing the runs")
         still_open, watched = set(open_runs), dict.fromkeys([*untold, *open_runs])
         asked = [await self._asked(run, is_end=run not in still_open) for run in watched]
+        await self._look_at_channels(open_runs)
+        for update in filter(None, asked):
+            self._queue(update)
+        for update in self._lists.pending():
+            self._edits.add(update)
+        for known in (self._channels, self._shown, self._locks):
+            for run in [run for run in known if run not in watched]:
+                del known[run]
+
+    async def _look_at_channels(self, open_runs: Sequence[RunKey]) -> None:
+        """Let the lists know which runs are live in which channel."""
         live: dict[int, list[RunKey]] = {}
         for run in open_runs:
             live.setdefault(self._channels.get(run, 0), []).append(run)
@@ -154,13 +166,6 @@ class CardKeeper:
             self._pauses.begin("lists", "it is unknown which runs wait", error)
         else:
             self._pauses.end("lists", "finding out which runs wait")
-        for update in filter(None, asked):
-            self._queue(update)
-        for update in self._lists.pending():
-            self._edits.add(update)
-        for known in (self._channels, self._shown, self._locks):
-            for run in [run for run in known if run not in watched]:
-                del known[run]
 
     async def _asked(self, run: RunKey, *, is_end: bool) -> PendingUpdate | None:
         if self._pauses.left(run):
