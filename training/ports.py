@@ -368,7 +368,7 @@ class Obtained:
 
 
 class BusyError(ConnectionError):
-    """A service kept asking callers to wait, through all retries; a later call should succeed."""
+    """A service still asked callers to wait after all retries; a later call should succeed."""
 
 
 class Engine(Protocol):

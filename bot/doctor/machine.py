@@ -120,7 +120,7 @@ def _room(settings: Settings) -> CheckResult:
         return failed(
             "disk",
             f"{size(free_bytes)} free, but {what} need {size(need_bytes)}.{trash}",
-            f"Free space on the disk of {home}, or choose another with --home or LORABOT_HOME.",
+            f"Free up space on the disk of {home}, or choose another with --home or LORABOT_HOME.",
         )
     return fine("disk", f"{size(free_bytes)} free; {what} need {size(need_bytes)}.{trash}")
 

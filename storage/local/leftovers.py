@@ -43,7 +43,7 @@ class Leftovers:
         return self._sweep(tops, before.timestamp())
 
     def sweep_often(self) -> int:
-        """Delete what dead owners left where searching is quick; return the bytes deleted."""
+        """Delete dead owners' files in folders that are quick to search; return their size."""
         guilds = _children(self._root / store_keys.GUILDS)
         rooms = [guild / ".incoming" for guild in guilds]
         scratch = [path for guild in guilds for path in (guild / "prepared").glob(f"{SCRATCH}*")]
@@ -121,7 +121,7 @@ def _unlock(lock: Path) -> int:
     size_bytes = 0
     with suppress(FileNotFoundError), lock.open("r+b") as file:
         if sys.platform != "win32" and hold(file):
-            # Delete the lock while holding it, so that a process that waits for it notices and
+            # Delete the lock while holding it: a process that waits for the lock then notices, and
             # creates a new one.
             size_bytes = _remove(lock.with_name(lock.name.removesuffix(_LOCK) + PARTIAL))
             lock.unlink(missing_ok=True)

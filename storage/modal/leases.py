@@ -18,7 +18,7 @@ from training.ports import Grant
 
 LEASE_SECONDS = 20.0
 # Keep old generations for longer than any call takes. A slow client may still try to create a
-# generation that others have created since; it must find the key, so that it fails.
+# generation that others have created since; the key must still exist then, so the attempt fails.
 KEPT_SECONDS = 600.0
 _SWEPT_AT_ONCE = 16
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class _Newest:
 
 
 class ModalLeases:
-    """Leases that all clients share; their clocks may differ by a tenth of `seconds`."""
+    """Leases shared by all clients; the clients' clocks may differ by a tenth of `seconds`."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class ModalLeases:
     def _newest(self, name: str) -> _Newest:
         """Return the newest generation; if none exists, return one that nobody holds.
 
-        `seen_at` is the time before the lease is read. A lease that had expired at `seen_at` had
+        `seen_at` is a time just before the lease is read: if the lease had expired by then, it had
         also expired when it was read.
         """
         seen_at = self._clock()
@@ -127,7 +127,8 @@ class ModalLeases:
         generation = max(hinted, 1)
         entry = self._read(name, generation)
         if entry is None and hinted:
-            # The hint names a deleted generation: it is old, or the lease was unused for 7 days.
+            # The hint names a deleted generation: the hint is old, or nobody used the lease for
+            # 7 days.
             generation = max(self._generations(name), default=hinted)
             entry = self._read(name, generation)
         if entry is None:
@@ -150,7 +151,7 @@ class ModalLeases:
 
         A client that takes over a lease reads it after it expired, so it sees every extension
         written before that. It may miss an extension written later. Then the holder must add a new
-        generation, which only one of the two can create.
+        generation, which either the holder or that client can create, but not both.
         """
         safe_until = newest.entry.until - self._seconds * SKEW
         if newest.seen_at >= safe_until or not newest.is_running(self._seconds):

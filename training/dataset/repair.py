@@ -49,8 +49,8 @@ def repair(
     if (done := _already_there(target, report)) is not None:
         return done
     # Files are first written to this folder. It is beside the target, so that the final rename is
-    # atomic. Its name has the content id, so that the next repair of the same dataset finds the
-    # files of an interrupted one.
+    # atomic. Its name contains the content id, so that the next repair of the same dataset finds
+    # the files of an interrupted one.
     partial = target.with_name(f".{target.name}.{report.version}.partial")
     for folder in sorted({*MEDIA_FOLDERS, *(sample.folder for sample in report.samples)}):
         (partial / folder).mkdir(parents=True, exist_ok=True)

@@ -183,7 +183,7 @@ class Report(BaseModel):
 
     @property
     def bad_files(self) -> tuple[str, ...]:
-        """Zip paths of files that cannot be used, whatever their caption, such as damaged ones."""
+        """Zip paths of files that cannot be used whatever their caption, such as damaged files."""
         bad = (error for error in self.errors if error.code not in NO_CAPTION)
         return tuple(dict.fromkeys(file for error in bad for file in error.files))
 

@@ -188,7 +188,7 @@ def _larger_gpu(large: Sequence[Need]) -> str:
 
 
 def _most_frames(footprint: _Footprint, group: Group, gpu: str, size: Size) -> int:
-    """Return the most frames of this size that fit the GPU; 0 if not even one frame fits."""
+    """Return how many frames of this size fit in the GPU's memory; 0 if not even one does."""
     room_bytes = GPUS[gpu].memory_gib * GIB - footprint.resident
     room_tokens = room_bytes / (footprint.per_token * group.batch_size)
     latent_frames = int(room_tokens // token_count(size, frames=1))
@@ -196,7 +196,7 @@ def _most_frames(footprint: _Footprint, group: Group, gpu: str, size: Size) -> i
 
 
 def _smaller(footprint: _Footprint, large: Sequence[Need], gpu: str) -> Resolution | None:
-    """Return the smallest resolution if the groups in `large` then fit uncut; None otherwise."""
+    """Return the smallest resolution if all of `large` then fits with all frames, else None."""
     size = SIZES[_SMALLEST].long
     for need in large:
         largest = _largest(need.group)

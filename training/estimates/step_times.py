@@ -88,7 +88,7 @@ MEASURED: Mapping[StepKind, Points] = MappingProxyType(
         StepKind(family="wan22", gpu="H100"): _points(t3600=1.39, t21600=9.23),
         StepKind(family="wan21", gpu="H200"): _points(t3600=1.04, t21600=7.79),
         StepKind(family="wan22", gpu="H200"): _points(t3600=1.20, t21600=8.43),
-        # With torch's attention, as in the images on Modal.
+        # Measured with torch's attention, which the images on Modal use.
         StepKind(family="wan21", gpu="H200", fast="16bit"): _points(t3600=0.46, t21600=4.70),
     }
 )

@@ -18,7 +18,7 @@ from training.estimates.step_times import StepKind, StepTimes, step_kind
 from training.runs.hyperparameters import ExpertSettings
 from training.runs.spec import ExpertSpec
 
-START_SECONDS = 240.0  # container start and loading 14B weights from a Volume
+START_SECONDS = 240.0  # starting a container and loading 14B weights from a Volume
 _CACHE_SECONDS_AN_ITEM = 6.0
 _MERGE_SECONDS = 285.0  # reading and writing a 14B base on a Volume
 # An estimate counts as measured if unmeasured steps take at most this share of its training time.

@@ -167,7 +167,7 @@ def sync_directory(folder: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not all network disks can sync it
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not all network disks sync folders
             raise
     finally:
         os.close(descriptor)

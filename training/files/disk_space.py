@@ -99,6 +99,6 @@ def disk_full(folder: Path, what: str) -> StageError:
 def _no_room(folder: Path, cause: str) -> StageError:
     return StageError(
         cause,
-        f"Free space on the disk of {folder}, then resume the run. {NOTHING_LOST}",
+        f"Free up space on the disk of {folder}, then resume the run. {NOTHING_LOST}",
         ResumeRun(),
     )

@@ -84,8 +84,7 @@ _ENDINGS: tuple[tuple[re.Pattern[str], KeyPart], ...] = tuple(
     )
 )
 _MODULATION = ".diff_m"
-# Diffusers' names, with `_` for each dot, and Wan's names for them. The first pair is applied
-# first.
+# Diffusers' names, with `_` for each dot, and Wan's names for them, applied in this order.
 _DIFFUSERS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), name)
     for pattern, name in (
@@ -216,7 +215,7 @@ def strip_prefix(name: str) -> str:
 
 
 def kind_of(key: LoraKey) -> KeyKind:
-    """Return a key's kind, but never `IMAGES`: to recognize that, a caller must know the base."""
+    """Return a key's kind, but never `IMAGES`: only the base shows which keys are of that kind."""
     if key.part is KeyPart.DIFF:
         return MODULATIONS if key.module.endswith("modulation") else DIFFS
     return BIASES if key.part in (KeyPart.BIAS_DIFF, KeyPart.UP_BIAS) else PAIRS
@@ -233,7 +232,7 @@ def other_adapter(key: str) -> str | None:
 
 
 def other_model(modules: Iterable[str]) -> str | None:
-    """Return an unsupported model whose LoRAs have such modules, such as "Wan VACE"; else None."""
+    """Return the unsupported model, like "Wan VACE", whose LoRAs have these modules; else None."""
     names = [name for name in modules if _BLOCK.match(name) is None]
     found = (
         model for model, mark in _OTHER_MODELS.items() if any(mark.search(name) for name in names)

@@ -74,8 +74,8 @@ def _make(
     workers: int,
     on_progress: OnProgress,
 ) -> Receipt:
-    # Imported here because planning and verifying need no torch. Loading torch takes a second or
-    # two, during which the inputs are hashed.
+    # Import this only here, because planning and verifying need no torch. Loading torch takes a
+    # second or two, during which the inputs are hashed.
     from training.merge.tensors.writing import write_tensors  # noqa: PLC0415
 
     started = time.monotonic()
@@ -101,7 +101,7 @@ def _made_before(request: MergeRequest, plan: MergePlan, hashes: InputHashes) ->
         _check_inputs(receipt, request, plan, hashes)
     except MergeError as error:
         raise MergeError(
-            f"{request.output} already exists and is a different merge: {error.cause}",
+            f"{request.output} already exists and comes from a different merge: {error.cause}",
             "Delete it, or choose another output.",
         ) from error
     logger.info("%s already exists; the merge is not repeated", request.output)
@@ -183,7 +183,7 @@ def _disk_error(request: MergeRequest, plan: MergePlan, error: OSError) -> Merge
         need = size(plan.base.data_bytes)
         return MergeError(
             f"There is not enough space for {request.output}, which needs {need}.",
-            "Free space on that disk or choose an output on another one, then merge again.",
+            "Free up space on that disk or choose an output on another one, then merge again.",
         )
     return MergeError(
         f"The merge into {request.output} failed: {error}.",

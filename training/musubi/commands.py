@@ -176,8 +176,8 @@ class TrainNetwork:
         arguments += ["--lr_scheduler_power", _number(settings.scheduler_power)]
         arguments += ["--lr_scheduler_min_lr_ratio", _number(settings.min_lr_ratio)]
         if settings.scheduler == "polynomial":
-            # musubi does not pass min_lr_ratio to the polynomial schedule. Without this argument
-            # the schedule would end at a rate of 1e-7.
+            # musubi does not pass min_lr_ratio to the polynomial schedule. Without `lr_end`, the
+            # schedule would end at a rate of 1e-7.
             last = settings.learning_rate * settings.min_lr_ratio
             arguments += ["--lr_scheduler_args", f"lr_end={last:.12g}"]
         arguments += ["--max_train_epochs", str(settings.epochs)]

@@ -46,7 +46,7 @@ class MusubiEngine:
 
     @cached_property
     def _hub(self) -> "Hub":
-        # Imported on first use: only one stage downloads, and importing the Hub's client takes
+        # Import this on first use: only one stage downloads, and importing the Hub's client takes
         # longer than all other imports.
         from training.musubi.hub import Hub  # noqa: PLC0415
 

@@ -239,8 +239,8 @@ def _refused(error: HfHubHTTPError, weight: WeightFile, endpoint: str) -> StageE
         case RepositoryNotFoundError():
             return StageError(
                 f"The repository {weight.repo} does not exist or is private.",
-                f"Check the name on {page}. If it is private, set HF_TOKEN to a token with read "
-                f"access ({_TOKENS_PAGE}).",
+                f"Check the name on {page}. If the repository is private, set HF_TOKEN to a token "
+                f"with read access ({_TOKENS_PAGE}).",
             )
         case _ if status in (401, 403):
             return StageError(

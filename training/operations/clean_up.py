@@ -169,7 +169,7 @@ class CleanUpNotice(BaseModel):
 
 
 def announce(runtime: Runtime, found: CleanUp) -> None:
-    """Store a notice for each guild with a run, if the guild's own or shared files were deleted."""
+    """Store a notice for each guild that has a run, if its own or shared files were deleted."""
     shared_bytes = found.merged.size_bytes + found.unfinished_bytes
     for guild in runtime.store.names(store_keys.GUILDS):
         freed, trash = found.caches.get(guild, Freed()), found.trash.get(guild, Freed())

@@ -22,8 +22,8 @@ class Draft(BaseModel):
     """A request, and its plan as it was last shown.
 
     Attributes:
-        number: How many times the plan has been shown. Each time, the buttons below it carry the
-            number reached so far.
+        number: How many times the plan has been shown. The buttons below the plan carry this number
+            as it was when they were shown.
         shown_at: When the plan was last shown.
         shown: The run as it was shown.
         shown_usd: The cost that was shown.

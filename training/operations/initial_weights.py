@@ -199,7 +199,8 @@ class InitialWeights:
     def _source(self, spec: RunSpec, expert: ExpertName, start: StartingPoint) -> Path:
         """Return a file with the weights: an earlier run's copy, if any, or the original."""
         if start.kept_by is not None:
-            # The run that is continued or repeated has a copy. The original may have been removed.
+            # The run that is continued or repeated has a copy of the weights. The original file may
+            # have been removed.
             kept = RunKeys(spec.guild, start.kept_by).initial_weights(expert, start.sha256)
             with suppress(FileNotFoundError):
                 found = self._runtime.store.fetch(kept)

@@ -29,7 +29,7 @@ from training.runs.unusual_settings import doubts
 INTERRUPTIONS = FRUITLESS_ATTEMPTS - 1
 # A price counts as changed if it differs by more than this fraction.
 _SAME_PRICE = 0.01
-_MOST_LISTED = 4  # the most changed settings that are listed by name
+_MOST_LISTED = 4  # at most this many changed settings are listed by name
 
 ReasonToAsk = Literal["unusual settings", "open findings", "unknown cost", "high cost"]
 

@@ -178,7 +178,7 @@ class Runs(RunList):
         if has_toml or single_frames(model, cut_run(report, old.spec, model)) is None:
             raise RequestError(
                 f"{name} has no single frames to leave out.",
-                "Change the dataset TOML itself." if has_toml else "Let it train as it is.",
+                "Change the dataset TOML itself." if has_toml else "Let the run train as it is.",
             )
         if old.status.is_final or old.is_cancelling:
             raise RequestError(f"{name} has ended.", "Start another run.", StartRun())
@@ -327,7 +327,8 @@ class Runs(RunList):
         data = records.pop(key)
         others: dict[str, bytes] = {}
         if not store.exists(key):
-            # The marker is stored with the spec, because a run without one is never advanced.
+            # Store the marker of an open run with the spec, because a run without the marker is
+            # never advanced.
             others[spec.keys.open] = b""
             if spec.channel:
                 others[spec.keys.unannounced] = b""

@@ -93,7 +93,7 @@ def run_command(
 class _Output:
     """Copies a program's output to its log, and keeps the end of the output in memory.
 
-    If the program wrote to the log itself, it would fail as soon as the disk is full.
+    If the program wrote to the log itself, it would fail as soon as the disk was full.
     """
 
     def __init__(self, log: Path) -> None:

@@ -12,7 +12,7 @@ _TIMEOUT_SECONDS = 60.0  # the first call after the machine starts may have to l
 
 
 def no_found_gpu(_engine: EngineName) -> None:
-    """Return None. Used on machines whose stages run on a CPU."""
+    """Return None, for machines whose stages run on a CPU."""
 
 
 def found_gpu() -> str | None:

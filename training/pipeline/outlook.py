@@ -33,7 +33,7 @@ def seconds_left(view: RunView, name: ExpertName) -> float | None:
 
 
 def ends_at(view: RunView, now: datetime) -> datetime | None:
-    """Return when the last expert will be trained; None if that is unknown."""
+    """Return when the training of the last expert will end; None if that is unknown."""
     left = [seconds_left(view, expert.name) for expert in view.spec.experts]
     known = [seconds for seconds in left if seconds is not None]
     return now + timedelta(seconds=max(known)) if len(known) == len(left) else None
@@ -79,7 +79,7 @@ def gpu_place(view: RunView) -> int | None:
 def starts_at(
     view: RunView, everyone: Iterable[RunView], slots: int, now: datetime
 ) -> datetime | None:
-    """Return when a waiting run should get a GPU; None if it does not wait or that is unknown.
+    """Return when a waiting run should get a GPU; None if it is not waiting or the time is unknown.
 
     Args:
         view: The run.

@@ -42,8 +42,8 @@ def publish_requests(runtime: Runtime, run: Run) -> None:
 def passing_on(runtime: Runtime, run: Run) -> Generator[Mapping[str, str]]:
     """Pass requests on to a trainer while the body runs it.
 
-    Yields the environment variables that the trainer needs for this. A request for a checkpoint
-    that was made before the body starts is not passed on again.
+    Yields the environment variables that the trainer needs for this. A request for a checkpoint is
+    not passed on again if it was made before the body started.
     """
     with scratch_folder("requests") as folder:
         over = threading.Event()
@@ -72,5 +72,5 @@ def _pass_on(
                 ask_to_finish(folder)
             known = found
         except (OSError, ValidationError) as error:
-            # Try again at the next look.
+            # The next pass of the loop tries again.
             logger.warning("run %s: its requests cannot be read: %s", keys.name, error)

@@ -32,11 +32,11 @@ def now() -> datetime:
 
 
 def no_shortage() -> None:
-    """Return None. Used if the store is not on this machine's disk."""
+    """Return None, for a store that is not on this machine's disk."""
 
 
 def no_gpu(_model: Model, _engine: EngineName) -> None:
-    """Return None. Used if stages run on a CPU or on an unknown GPU."""
+    """Return None, for stages that run on a CPU or on an unknown GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +52,8 @@ class Runtime:
         only_engine: The only engine that stages can use; None if they can use any.
         prices: Returns the GPU prices; by default, the prices of Modal's public list.
         cache_seconds: How many seconds apart the cache stage stores finished files.
-        shortage: Returns what the store's disk has run out of, such as space; None if it has room
-            or is unknown.
+        shortage: Returns what the store's disk has run out of, such as space; None if the disk has
+            room, or if nothing is known about it.
         room_seconds: How long small writes wait for room if the store is full; 0 on Modal, where
             a waiting container costs money.
         remote_advance: Asks another process to advance a run; if None, this process does it.
@@ -100,8 +100,10 @@ class Runtime:
         """Return the report on a run's dataset: the run's own copy, else the dataset's.
 
         Raises:
-            FileNotFoundError: The copy is missing, and the dataset has no report of this version.
-            ValidationError: The copy is damaged, and the dataset has no report of this version.
+            FileNotFoundError: The copy is missing, and the dataset has no valid report of the
+                version that the run uses.
+            ValidationError: The copy is damaged, and the dataset has no valid report of the version
+                that the run uses.
         """
         try:
             return Report.model_validate_json(self.store.read(spec.keys.report))

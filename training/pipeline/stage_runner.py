@@ -52,7 +52,8 @@ _FAULTS_OF_DRIVES = (
     *(errno.EIO, errno.ESTALE, errno.ENOTCONN),
     *(errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH),
 )
-_TRIES_TO_END = 3  # tries to store the final event; in each, the store itself retries for a while
+# How many times to try to store the final event. Each time, the store itself retries for a while.
+_TRIES_TO_END = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +270,7 @@ def _end_by(error: OSError) -> ev.StageStopped | ev.StageFailed:
     cause = f"The machine reported: {_refusal(error)}."
     if error.errno in _FAULTS_OF_DRIVES:
         return ev.StageStopped(reason=cause)
-    fix = "Free disk space or fix what the message names, then start the run again."
+    fix = "Free up disk space or correct the reported problem, then start the run again."
     return ev.StageFailed(cause=cause, fix=fix)
 
 

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class StageInterruptedError(Exception):
-    """The attempt was ended from outside, such as by a stop request; the next one may succeed."""
+    """Something outside ended the attempt, such as a stop request; the next one may succeed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,8 @@ class CheckedUpload(BaseModel):
     """The record of a checked upload, stored beside its files.
 
     Attributes:
-        is_waiting: Whether captions are missing. The user can write them, or leave out the
-            samples without one.
+        is_waiting: Whether captions are missing. The user can write them, or leave out the samples
+            without a caption.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

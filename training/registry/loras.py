@@ -91,7 +91,7 @@ class Loras:
             NotFoundError: The file, the model or the expert does not exist.
             RequestError: The name is taken or invalid, or no expert is given and the file's header
                 names none.
-            AdapterError: The file is damaged, not a LoRA, or for a different model or expert.
+            AdapterError: The file is damaged, is not a LoRA, or is for a different model or expert.
         """
         found = find_model(model)
         name = check_name("checkpoint", name or name_from_file(file.name, "checkpoint"))
@@ -257,7 +257,7 @@ def open_adapter(file: Path) -> Contents:
 
     Raises:
         NotFoundError: There is no such file.
-        AdapterError: The file is a pickle, damaged or not a LoRA.
+        AdapterError: The file is a pickle, is damaged or is not a LoRA.
     """
     if not file.is_file():
         raise NotFoundError(f"There is no file {file}.", "Check the path of the LoRA.")
@@ -347,6 +347,6 @@ def _copy(contents: Contents, target: Path) -> Path:
 def _taken(name: str) -> RequestError:
     return RequestError(
         f"There is already a checkpoint called {name!r}.",
-        "Choose another name, or remove that one first.",
+        "Choose another name, or remove the existing checkpoint first.",
         RemoveLora(name=name),
     )

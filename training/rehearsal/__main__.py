@@ -42,7 +42,7 @@ def _run(script: str, arguments: Sequence[str], environment: Mapping[str, str]) 
     console.say(console.BANNER)
     logger.info("%s", console.BANNER)
     progress = ProgressWriter.from_environment(environment)
-    # Imported only here, because training does not need the media decoders.
+    # Import only what the script needs: training does not need the media decoders.
     if script == options.TRAIN:
         from training.rehearsal.loop.train import train  # noqa: PLC0415
 

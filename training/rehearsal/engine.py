@@ -24,7 +24,7 @@ _EPOCH_SECONDS = "1767225600"  # 2026-01-01
 
 
 class RehearsalEngine:
-    """Runs `training.rehearsal` with this interpreter, on weights that it generates.
+    """Runs `training.rehearsal` with this interpreter, on generated weights.
 
     Args:
         hub: Used only to check that files outside the catalogue exist; nothing is downloaded.
@@ -38,7 +38,7 @@ class RehearsalEngine:
 
     @cached_property
     def _hub(self) -> "Hub":
-        # Imported on first use: few runs need the Hub's client, and its import takes longer than
+        # Import this on first use: few runs need the Hub's client, and its import takes longer than
         # everything else.
         from training.musubi.hub import Hub  # noqa: PLC0415
 

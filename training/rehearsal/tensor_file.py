@@ -77,7 +77,7 @@ def read_header(path: Path) -> TensorHeader:
         raise MusubiError(
             "safetensors_rust.SafetensorError: Error while deserializing header: "
             "MetadataIncompleteBuffer",
-            f"{path} is truncated or not a safetensors file: download or cache it again.",
+            f"{path} is truncated or is not a safetensors file: download or cache it again.",
         ) from error
 
 

@@ -119,7 +119,7 @@ class RunLog:
     def _damaged(self) -> DamagedRunError:
         return DamagedRunError(
             f"The record of the run {self.run_name} is damaged and cannot be read.",
-            f"Its files are still in {self.keys.folder}. Remove the run when you do not need them.",
+            f"Its files are still in {self.keys.folder}. Remove the run if you do not need them.",
             RemoveRun(run=self.run_name),
         )
 

@@ -57,8 +57,8 @@ class StageFailed:
 class StageStopped:
     """The attempt was interrupted, for example by a signal; the next attempt continues.
 
-    `is_passing` means that a service asked to be called later. Such attempts do not count towards
-    the limit on fruitless attempts.
+    `is_passing` means that a service asked the stage to try again later. Such attempts do not count
+    towards the limit on fruitless attempts.
     """
 
     reason: str

@@ -29,7 +29,7 @@ _LINE = 60  # the most characters in a line of the comment, because dialogs are 
 
 
 def write_settings(request: TrainRequest, spec: RunSpec) -> str:
-    """Return a drafted run's settings as TOML: the user's own, and settings that often change.
+    """Return a drafted run's settings as TOML: those the user set, and those often changed.
 
     Settings that all experts share come first, then a table for each expert.
     """

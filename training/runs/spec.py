@@ -102,7 +102,7 @@ class Promise(BaseModel):
 
 
 def _is_missing(promised: Promise | None) -> bool:
-    """Return whether there is no promise; stored files then omit the field, as older files do."""
+    """Return whether nothing was promised; stored specs then omit the field, as older specs do."""
     return promised is None
 
 

@@ -92,7 +92,7 @@ class CheckpointSaved:
 class StateSaved:
     """A training state is complete; a later attempt can continue from `step`.
 
-    In a run's log `path` is relative to the run's folder.
+    In a run's log, `path` is relative to the run's folder.
     """
 
     path: str

@@ -69,12 +69,12 @@ def config_of_zip(report: Report) -> str:
     if not report.configs:
         raise RequestError(
             "There is no dataset TOML in the dataset's zip.",
-            "Leave the option out, or pass a file with dataset-toml.",
+            "Leave dataset-config out, or give a TOML file with dataset-toml.",
         )
     names = ", ".join(config.file for config in report.configs)
     raise RequestError(
         f"There is more than one dataset TOML in the dataset's zip: {names}.",
-        "Pass the one to use with dataset-toml.",
+        "Choose one, and give it with dataset-toml instead of dataset-config.",
     )
 
 

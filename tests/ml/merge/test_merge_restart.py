@@ -158,7 +158,7 @@ def test_a_file_of_unknown_origin_is_not_taken_for_the_merge(tmp_path: Path) -> 
     merge(request)
     receipt_path(request.output).unlink()
 
-    with pytest.raises(MergeError, match="is a different merge"):
+    with pytest.raises(MergeError, match="comes from a different merge"):
         merge(request)
 
 

@@ -10,7 +10,7 @@ from tests.wire.bot.chat import Chat
 from training.backends.local.queue import LocalBackend
 from training.files.locks import hold
 
-REACHED = "The spend limit of the workspace on Modal is reached. Raise it at modal.com."
+REACHED = "The spend limit of the workspace on Modal is reached. Raise the limit at modal.com."
 
 
 @pytest.fixture

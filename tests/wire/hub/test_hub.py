@@ -255,7 +255,7 @@ def test_a_full_disk_is_reported_before_anything_is_fetched(
         error = refusal(hub, WEIGHT, tmp_path / "disk" / "base")
 
     assert "left, and split_files/base.safetensors needs 24 MiB" in error.cause
-    assert "Free space" in error.fix
+    assert "Free up space" in error.fix
     assert not server.gets()
 
 

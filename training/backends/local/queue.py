@@ -37,7 +37,7 @@ create table if not exists calls (
     pid integer
 )
 """,
-    # Call numbers start at a random value, so that no call has the number of one in a replaced
+    # Call numbers start at a random value, so that no call has the number of a call in a replaced
     # queue.
     """
 insert into sqlite_sequence (name, seq) select 'calls', random() & 281474976710655
@@ -85,8 +85,8 @@ class LocalBackend:
     def submit(self, call: Call, *, since: datetime | None = None) -> str:  # noqa: ARG002
         """Add a call to the end of the queue.
 
-        `since` is ignored: if the queue is damaged, all waiting calls lose their places, never only
-        one of them.
+        `since` is ignored: the queue does not lose calls one by one. If it is damaged, all waiting
+        calls lose their places.
         """
         key = call.key
 

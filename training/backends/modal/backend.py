@@ -118,7 +118,7 @@ class ModalBackend:
 
         If this is called again once `STOP_SECONDS` have passed, it kills the function.
         """
-        # Cancel even without a record of the call: it may have expired while the call waits.
+        # Cancel even without a record: the call's record may have expired while the call waited.
         if self._records.register(name, NEVER):
             self._records.leave(name)
             self.pump()

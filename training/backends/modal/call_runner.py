@@ -43,7 +43,7 @@ class CallRegister(Protocol):
     """The part of `CallRecords` that a running function needs."""
 
     def register(self, name: str, call_id: str) -> bool:
-        """Claim a call for this Modal function call; return False if another one has claimed it."""
+        """Claim a call for a Modal function call; return False if another function call has it."""
         ...
 
     def stop_requested(self, name: str) -> bool: ...

@@ -47,8 +47,8 @@ def advance_one(
     in time, because this may be the last call that advances the run.
     """
     found = advance(runtime, guild, run, waits=True)
-    # Most stages were asked to stop when the cancellation was requested. Those that were submitted
-    # at that moment were asked only by the call above. Each stage has `STOP_SECONDS` to stop.
+    # Most stages were asked to stop when the cancellation was requested. Stages being submitted at
+    # that moment were asked only by `advance` above. Each stage has `STOP_SECONDS` to stop.
     asked_at, requested_at = runtime.clock(), found.cancel_requested_at
     pump()
     if requested_at is None:

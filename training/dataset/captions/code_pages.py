@@ -208,7 +208,7 @@ def _likely(text: str, encoding: str) -> tuple[int, int]:
     if encoding in _EAST_ASIAN:
         return sum(is_common(letter, encoding) for letter in wide), len(wide)
     script = "CYRILLIC" if encoding in _CYRILLIC else _SCRIPTS[encoding]
-    # Single letters do not count: misread as Greek, the £ of a price such as £5 is one letter.
+    # Single letters do not count: the £ in £5, misread as Greek, is a single letter.
     runs = ([*run] for is_own, run in groupby(text, lambda one: _script(one) == script) if is_own)
     own = sum(len(run) for run in runs if len(run) > 1)
     # A text in the wrong encoding has words of two scripts, and words with capitals after

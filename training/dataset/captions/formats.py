@@ -44,12 +44,13 @@ _ANYWHERE: Mapping[str, re.Pattern[str]] = {
 # Special tokens that language models write around their answers, such as `<|im_end|>`.
 _TOKENS = re.compile(
     r"<\|[\w ./-]{1,40}\|>|</?s>|</?(?:pad|unk|bos|eos|sep|cls|image|video|loc_\d+)>"
+    r"|</?(?:[A-Z]+_)*(?:CAPTION|OD|OCR|PROPOSAL|TAGS)>"  # Florence-2's tasks
     r"|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|\[(?:CLS|SEP|PAD|UNK|BOS|EOS)\]"
 )
 _DIALOGUE = re.compile(
     r"(?s)(?:USER|Human|User|user|### ?(?:Human|User|Instruction))\s*[:\n].*"
     r"(?:ASSISTANT|Assistant|\nassistant|### ?(?:Assistant|Response))\s*[:\n]"
-    r"|(?:ASSISTANT|Assistant|### ?(?:Assistant|Response)):\s|assistant\s*\n"
+    r"|(?:ASSISTANT|Assistant|### ?(?:Assistant|Response)):\s|assistant\s*[:\n]"
 )
 # A list as Python or JSON prints it, such as `['a woman']`; a tuple such as `('a woman',)`; bytes.
 _LIST = re.compile(r"""(?s)\[\s*(['"]).*\1\s*\]|\(\s*(['"]).*\2,\s*\)|b(['"]).*\3""")

@@ -60,7 +60,7 @@ _ENGLISH = tuple(
         # Thoughts that reasoning models write before their answer.
         r"(?:okay|ok|alright|got it|so|hmm+|first|well)?,? ?(?:so )?(?:the user (?:wants|asks|needs|asked|(?:is|has been) asking|has asked|requested) (?:me|for|us|to)\b"
         r"|the user (?:has )?(?:provided|uploaded|shared|sent|attached|given)\b|let(?:['’]s| me) (?:see|look|start|analy[sz]e|break|describe|tackle|think|examine)\b[^.]{0,60}(?:image|picture|photo|video|caption|user|scene|description|[.]))",
-        # The user's instruction to the model, repeated.
+        # The user's instruction, which the model repeats.
         rf"(?:please )?(?:write|describe|generate|provide|create|caption) (?:me )?(?:an?|the|this|these|some)\b (?:\w+[ -]){{0,6}}?(?:caption|description|prompt|tags|{_OBJECT})\b(?! (?:of|game|call))",
     )
 )

@@ -168,7 +168,8 @@ def _problem(name: str, caption: str, known: dict[str, str], given: dict[str, st
 def _refused(problems: list[str]) -> TableRefusedError:
     return TableRefusedError(
         listed_sentences(problems, _SHOWN_PROBLEMS),
-        "Keep one row per file, as in the original table, and send it again. Nothing was changed.",
+        "Keep one row per file, as in the original table, and send the table again. "
+        "Nothing was changed.",
     )
 
 

@@ -143,7 +143,7 @@ def plan_of(groups: Sequence[Group], samples: Sequence[Sample]) -> GroupPlan:
     filled = [group.filled(samples) for group in groups]
     left_out = [sentence for group in filled for sentence in _gaps(group, samples)]
     used = tuple(group for group in filled if group.items)
-    # Two groups may give the same sentence.
+    # The notes on two groups may be the same sentence; keep it once.
     return GroupPlan(used, tuple(dict.fromkeys(left_out)))
 
 

@@ -118,20 +118,20 @@ def _note_buckets(at: str, group: Group, remarks: Remarks) -> None:
     if not group.enable_bucket and (width % 16 or height % 16):
         remarks.error(
             "toml-size-not-16",
-            f"{at}: without buckets images become {width} x {height}, but the model only takes "
+            f"{at}: without buckets, images become {width} x {height}, but the model only takes "
             "multiples of 16.",
             "Set enable_bucket = true, or a resolution in multiples of 16.",
         )
     elif not group.enable_bucket:
         remarks.warning(
             "toml-no-buckets",
-            f"{at}: without enable_bucket every image is cropped to {width} x {height}.",
+            f"{at}: without enable_bucket, every image is cropped to {width} x {height}.",
             "Set enable_bucket = true to keep the aspect ratio of each image.",
         )
     elif not group.bucket_no_upscale:
         remarks.warning(
             "toml-upscales",
-            f"{at}: without bucket_no_upscale small images are enlarged, and the LoRA learns the "
+            f"{at}: without bucket_no_upscale, small images are enlarged, and the LoRA learns the "
             "resulting blur.",
             "Set bucket_no_upscale = true.",
         )
@@ -141,7 +141,7 @@ def _note_rate(at: str, given: float | None, stored: float, remarks: Remarks) ->
     if given == stored:
         return
     if given is None:
-        cause = f"{at} has no source_fps; without it the trainer ignores frame rates."
+        cause = f"{at} has no source_fps; without it, the trainer ignores frame rates."
     else:
         cause = f"{at} says source_fps = {given:g}, but the stored clips have {stored:g}."
     remarks.changed("toml-source-fps", cause, f"Set to {stored:g}, the clips' own rate.")

@@ -76,7 +76,7 @@ class Remarks:
     def wrong_value(
         self, where: str, key: str, given: Any, takes: Takes, *, is_range: bool
     ) -> None:
-        """Report a value that is out of range if `is_range`, and of the wrong type otherwise."""
+        """Report that a value is out of range if `is_range`, else that it has the wrong type."""
         shown = repr(given)
         if len(shown) > _SHOWN_CHARACTERS:
             shown = f"{shown[:_SHOWN_CHARACTERS]}…"

@@ -46,7 +46,7 @@ def is_still(pictures: Sequence[Luma]) -> bool:
 
 
 def change(first: Luma, other: Luma) -> float:
-    """Return the difference in brightness of the most changed blocks, in levels of 255."""
+    """Return how much the brightness of the most changed blocks differs, in levels (0 to 255)."""
     side = _LIGHT_BLOCK
     levels = (_sums(luma.astype(np.float32), side) / side**2 for luma in (first, other))
     return float(np.percentile(np.abs(next(levels) - next(levels)), MOST))

@@ -90,7 +90,7 @@ def open_clip(path: Path, threads: int = 2) -> Generator[tuple[InputContainer, V
 
 
 def main_stream(container: InputContainer, path: Path) -> VideoStream | None:
-    """Return the largest video stream; if several are equally large, the default, else the first.
+    """Return the largest video stream; of equally large ones, the default one or else the first.
 
     A stream with a single picture is returned only if there is no other stream.
     """

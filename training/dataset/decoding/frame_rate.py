@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 def at_16fps(timed: Iterable[tuple[int, Item]], count: int | None = None) -> Iterator[Item]:
     """Yield `count` items: for each 1/16 s, the item that is nearest in time.
 
-    During a pause, the item before it is repeated, as players do.
+    In a long gap between two items, the earlier item is repeated, as in players.
 
     Args:
         timed: Items with ascending times in microseconds, starting at 0.

@@ -23,14 +23,14 @@ _PAUSE_SECONDS = 0.05
 
 
 def limit_this_process(limits: Limits) -> None:
-    """Limit the memory of this process, if the system can."""
+    """Limit the memory of this process, if the system supports that."""
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (limits.worker_bytes, limits.worker_bytes))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 class Guard:
-    """Kills a process that takes too long, or too much memory if the system does not limit it.
+    """Kills a process that runs too long, or that uses too much memory if the system sets no limit.
 
     Attributes:
         why: Why the process was killed; None if it was not.

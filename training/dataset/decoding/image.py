@@ -27,12 +27,15 @@ EXTENSIONS = {
 CONVERTIBLE = {"TIFF", "GIF", "PPM", "TGA", "JPEG2000"}
 # All errors that Pillow's decoders have been seen to raise on damaged files.
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, TypeError, struct.error)
-# MPO is left out, because Pillow recognizes it when it opens a file as JPEG.
+# MPO is left out: Pillow recognizes MPO files when it opens them as JPEG.
 OPENED = sorted((EXTENSIONS.keys() | CONVERTIBLE) - {"MPO"})
 COPIED = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg"}
 ALPHA_MODES = {"RGBA", "LA", "PA", "RGBa", "La"}
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 FLOATING_POINT = 3  # value of TIFF's tag SampleFormat
+WHITE_IS_ZERO = 0  # value of TIFF's tag PhotometricInterpretation
+PLANES = ("R", "G", "B")
+SIXTEEN_BITS = 16
 ORIENTATION_TAG = 0x0112
 HEAD_BYTES = 64 * 1024
 SMALLEST_SIDE = 64  # pixels
@@ -103,6 +106,8 @@ def open_image(path: Path, limits: Limits) -> OpenedImage:
             raise UnreadableError("hdr", name)
         if kind := _deep_kind(image, form):
             raise UnreadableError("deep-image", kind)
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            _read_planes_whole(image)
         image.load()
     except UnidentifiedImageError as error:
         raise _unidentified(path, head) from error
@@ -121,6 +126,29 @@ def _deep_kind(image: Image.Image, form: str) -> str | None:
         if image.mode == "I" and form == "TIFF"
         else None
     )
+
+
+def _read_planes_whole(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Make Pillow read both bytes of each level if the channels follow one another uncompressed.
+
+    Pillow 13 takes such 16-bit levels for 8-bit ones.
+    """
+    if image.mode != "RGB" or _bits(image) != SIXTEEN_BITS:
+        return
+    order = "B" if image.tag_v2.prefix == b"MM" else "L"
+    image.tile = [
+        tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:]))
+        if isinstance(tile.args, tuple) and tile.args[0] in PLANES
+        else tile
+        for tile in image.tile
+    ]
+
+
+def _bits(image: Image.Image) -> int:
+    """Return the number of bits in which an image with 16-bit levels stores them."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (SIXTEEN_BITS,)))
+    return SIXTEEN_BITS
 
 
 def _head(path: Path) -> bytes:
@@ -170,7 +198,7 @@ def upright_rgb(opened: OpenedImage) -> tuple[Image.Image, list[Note]]:
         notes.append(Note(code="rotated"))
     if image.mode.startswith("I"):  # 16-bit levels, which convert() would clip to 255
         notes.append(Note(code="sixteen-bit"))
-        image = _eight_bits(image)
+        image = _eight_bits(image, opened.image)
     image, alpha = _layers(image)
     rgb, colour_notes = to_srgb(image, opened.head, opened.form)
     rgb = rgb.convert("RGB")
@@ -181,10 +209,18 @@ def upright_rgb(opened: OpenedImage) -> tuple[Image.Image, list[Note]]:
     return rgb, notes + colour_notes
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    narrow = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+def _eight_bits(image: Image.Image, stored: Image.Image) -> Image.Image:
+    """Scale the levels as `stored` declares them: a TIFF may use 12 bits, or have 0 for white."""
+    levels = (np.asarray(image).astype(np.uint32) >> (_bits(stored) - 8)).astype(np.uint8)
+    if isinstance(stored, TiffImagePlugin.TiffImageFile) and _is_negative(stored):
+        levels = 255 - levels
+    narrow = Image.fromarray(levels)
     narrow.info = image.info
     return narrow
+
+
+def _is_negative(image: TiffImagePlugin.TiffImageFile) -> bool:
+    return image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO
 
 
 def _layers(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:

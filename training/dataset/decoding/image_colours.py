@@ -116,7 +116,7 @@ def _by_chunks(image: Image.Image) -> _Colours | None:
     if is_usual and points == SRGB:
         return None
     return _Colours(
-        f"gamma {1 / gamma:.2g}" if points == SRGB else "primaries of its own",
+        f"gamma {1 / gamma:.2g}" if points == SRGB else "unusual primary colours",
         points,
         _srgb_to_linear if is_usual else lambda levels: levels ** (1 / gamma),
     )

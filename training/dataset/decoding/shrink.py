@@ -34,8 +34,8 @@ def _image(path: Path, limits: Limits) -> Image.Image:
 def _frame(path: Path) -> Image.Image:
     with open_clip(path) as (container, stream):
         tags = tags_of(stream.codec_context)
-        # Decode a single key frame. Decoding all frames up to the middle would take half the time
-        # of an inspection.
+        # Decode a single key frame. Decoding all frames up to the middle would take half as long as
+        # a whole inspection.
         stream.codec_context.skip_frame = "NONKEY"
         if container.duration:
             container.seek((container.start_time or 0) + container.duration // 2)

@@ -81,7 +81,7 @@ _CAPTIONS = {
     "caption-chat": Rule(
         "warning",
         False,
-        "has a caption with a captioning model's remarks around it",
+        "has a caption surrounded by a captioning model's remarks",
         "The LoRA would learn these words too.",
         "Keep the description only. The caption table shows these texts.",
         is_shown=True,
@@ -117,11 +117,11 @@ _CAPTIONS = {
     "trigger-missing": _warning(
         "does not have the trigger word in its caption",
         "The LoRA only learns the trigger from captions that contain it.",
-        "Add it to the start of these captions (the prefix option or button does this), or write "
-        "it in yourself.",
+        "Add the trigger word to the start of these captions (the prefix option or button does "
+        "this), or write it into them yourself.",
     ),
     "second-caption": _warning(
-        "belongs to an image or clip with another caption file",
+        "belongs to an image or clip that has another caption file",
         "Only one caption is read: the .txt named after the image or clip, if there is one.",
         "Keep the better caption, and remove the other file.",
     ),
@@ -166,7 +166,7 @@ _FILES = {
     ),
     "same-stem": _repaired(
         "has the same name as another file, apart from the extension",
-        "The trainer would give both the same caption and cache.",
+        "The trainer would use the same caption and the same cache for both files.",
         "Renamed.",
         "warning",
     ),
@@ -210,7 +210,7 @@ _FILES = {
         "Remove the copies.",
     ),
     "near-duplicate": _warning(
-        "looks almost like another sample",
+        "looks almost the same as another sample",
         "The LoRA memorizes pictures that it sees more often.",
         "Of similar samples, keep only the best, unless the similarity is intended.",
     ),
@@ -240,8 +240,8 @@ _IMAGES = {
     ),
     "alpha-channel": _repaired(
         "has transparent areas",
-        "The trainer ignores transparency and would learn what it hides.",
-        "Placed on white. Use a background of your own if that matters.",
+        "The trainer ignores transparency and would learn the hidden parts of the picture.",
+        "Placed on white. If the background matters, use your own.",
         "warning",
     ),
     "opaque-alpha": _repaired(
@@ -304,12 +304,13 @@ _CLIPS = {
     ),
     "fps-not-16": _repaired(
         "does not run at 16 frames per second",
-        "Wan is trained at 16 fps; the LoRA would learn other clips as slow motion.",
+        "Wan is trained at 16 fps; the LoRA would learn clips with a higher frame rate as slow "
+        "motion.",
         "Converted to 16 fps; length and speed do not change.",
     ),
     "low-fps": _repaired(
         "has fewer than 16 frames per second",
-        "Frames are repeated to keep the speed, and the LoRA may learn that as stutter.",
+        "Frames are repeated to keep the speed, and the LoRA may learn the repeats as stutter.",
         "Converted to 16 fps. Use footage with at least 16 fps if you can.",
         "warning",
     ),
@@ -346,8 +347,8 @@ _CLIPS = {
     ),
     "untagged-colours": _repaired(
         "does not say how its colours are stored",
-        "Like most players, the bot guesses from the size: BT.709 above 1279 pixels wide or "
-        "576 high, otherwise BT.601.",
+        "Like most players, the bot guesses from the size: BT.709 if the clip is wider than 1279 "
+        "or higher than 576 pixels, otherwise BT.601.",
         "Tagged accordingly. If the colours look wrong, export the clip with colour tags.",
     ),
     "several-streams": _repaired(
@@ -360,8 +361,8 @@ _CLIPS = {
     "joined": _repaired(
         "was joined from parts whose time stamps start over",
         "The trainer would see the parts as one shot.",
-        "Played one after the other. If the parts show different scenes, split the clip between "
-        "them.",
+        "The parts are played one after the other. If they show different scenes, split the clip "
+        "between them.",
         "warning",
     ),
     "time-gap": _repaired(
@@ -373,7 +374,7 @@ _CLIPS = {
     "dropped-alpha": _repaired(
         "has transparency in a form that cannot be read",
         "What lies behind transparent areas becomes visible.",
-        "Transparency ignored. If the picture looks wrong, export it on a solid background.",
+        "Transparency is ignored. If the picture looks wrong, export it on a solid background.",
         "warning",
     ),
     "interlaced": _repaired(

@@ -39,7 +39,7 @@ _BESIDE = (
 # A number at the end of a file name, such as `_001` or ` (2)`.
 _COUNTER = re.compile(r"[-_. ]*\(?\d*\)?$")
 _FEWEST_WORDS = 3
-# Words at the start of file names that cameras, phones and programs choose.
+# Words with which cameras, phones and programs begin file names.
 _PROGRAM_NAME = re.compile(
     r"(?i)(?:img|dsc|dscn|dscf|pxl|mvi|vid|gopr|gx|screen ?shot|screen recording|screen|snapchat|"
     r"whatsapp|photo|image|video|clip|frame|signal|telegram|bildschirm|aufzeichnung|capture|"
@@ -213,7 +213,7 @@ def for_all(archive: Archive, texts: Sequence[Member], media: Sequence[Medium]) 
     """Read captions that apply to all files of a folder and of the folders in it.
 
     Such a caption is in `caption.txt` in the folder, or in `ann1ka.txt` beside the folder `ann1ka`.
-    If several apply to a file, that of the innermost folder wins.
+    If several apply to a file, the caption of the innermost folder wins.
     """
     captions: dict[str, str] = {}
     sources: list[Member] = []

@@ -100,8 +100,9 @@ def _rank(
     """Return a sort key for how well a path's folders match the wanted ones.
 
     The key has three counts. The first is how many of the path's folders match those of `wanted`,
-    compared one by one from the innermost; the second compares them with `folder / wanted`. The
-    third is how many folder names the path shares with `folder / wanted`, in any order.
+    from the innermost outwards until two differ. The second is the same count for
+    `folder / wanted`. The third is how many folder names the path shares with `folder / wanted`,
+    in any order.
     """
     theirs = [_folded(part) for part in reversed(wanted.parent.parts)]
     places = [_folded(part) for part in reversed(folder.parts)] if folder else []

@@ -153,7 +153,7 @@ def _ended(
 ) -> Directory | Part | CutOff:
     """Return the directory that an end record describes, or what the file is instead.
 
-    The record starts at offset `at` of `tail`, which is offset `end` of `file`. `is_headless` means
+    The record starts at offset `at` in `tail`, and at offset `end` in `file`. `is_headless` means
     that the file does not begin like a zip.
     """
     _, disk, first_disk, here, entries, size_bytes, offset, _ = END.unpack_from(tail, at)

@@ -42,9 +42,9 @@ class StreamWriter:
         self._cached = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         # The merge reads back only a few rows to check them, so read-ahead would be useless.
         os.posix_fadvise(self._cached, 0, 0, os.POSIX_FADV_RANDOM)
-        # A direct write needs the data at the same offset within a page in memory as in the file.
-        # If numbers are unaligned in the file, they would be unaligned in memory too, so such a
-        # range is written through the page cache.
+        # In a direct write, the data must have the same offset within a page in memory as in the
+        # file. Numbers that are unaligned in the file would therefore be unaligned in memory too,
+        # so such a range is written through the page cache instead.
         self._direct = _open_directly(path) if start % _MOST_ALIGNED == 0 else None
         self._begin = self._end = start % _PAGE if self._direct is not None else 0
         self._offset = start - self._begin  # file offset of the buffer's first byte
@@ -62,7 +62,7 @@ class StreamWriter:
 
     def __exit__(self, *_: object) -> None:
         if self._writing is not None:
-            wait([self._writing])  # pending only if the merge failed, so ignore its result
+            wait([self._writing])  # a write is left only after a failed merge; ignore its result
         os.close(self._cached)
         if self._direct is not None:
             os.close(self._direct)

@@ -51,7 +51,7 @@ def read_layout(path: Path) -> FileLayout:
     """Return the layout of the safetensors file at `path`.
 
     Raises:
-        MergeError: The file is missing, incomplete or not a safetensors file.
+        MergeError: The file is missing, is incomplete or is not a safetensors file.
     """
     fix = f"Download {path.name} again and check its size and SHA-256."
     try:
@@ -147,7 +147,7 @@ def _index_in(folder: Path) -> Path:
     found = sorted(folder.glob("*.index.json"))
     if len(found) != 1:
         raise MergeError(
-            f"{folder} has {len(found)} index files; a sharded model has one.",
+            f"{folder} has {len(found)} index files; a sharded model has exactly one.",
             "Give the path of the safetensors file or of the index JSON.",
         )
     return found[0]

@@ -51,7 +51,7 @@ _BLOCK_ELEMENTS = 128 * 5_120
 # the whole product.
 _LEAST_ROWS = 16
 # The type to calculate in, keyed by the base's type. fp32 is exact enough for 16-bit weights. For
-# fp32 weights it is not: where weight and change nearly cancel, several last bits would be wrong.
+# fp32 weights it is not: where weight and change nearly cancel, the last few bits would be wrong.
 _WIDE = {"BF16": torch.float32, "F16": torch.float32, "F32": torch.float64}
 
 
@@ -79,7 +79,7 @@ class TensorMerge:
         return self._most_rows * self._columns * self._dtype.itemsize
 
     def chunks(self, descriptor: int, room: Room) -> Iterator[memoryview]:
-        """Yield the merged tensor's bytes in order, in memory from `room`.
+        """Yield the merged tensor's bytes in order, in buffers that `room` provides.
 
         Raises:
             MergeError: A merged value is NaN or infinite; raised after the last chunk.
@@ -109,7 +109,7 @@ class FiniteCopy:
     spec: TensorEntry
 
     def chunks(self, descriptor: int, room: Room) -> Iterator[memoryview]:
-        """Yield the tensor's bytes in order, in memory from `room`.
+        """Yield the tensor's bytes in order, in buffers that `room` provides.
 
         Raises:
             MergeError: A value is NaN or infinite.

@@ -74,9 +74,10 @@ def signal_name(number: int) -> str | None:
 def went_on(before: str, after: str) -> bool:
     """Return whether training went on in `after`: it took more steps than in `before`, or finished.
 
-    If so, an error between the two texts did not end the program.
+    If so, an error between `before` and `after` did not end the program.
     """
     earlier = last_step(before) or (0, 0)
     later = {int(bar[1]) for bar in _STEP.finditer(after)}
-    # On exit the progress bar is drawn once more, so a single further step proves nothing.
+    # On exit the progress bar is drawn once more, so a single further step does not prove that
+    # training went on.
     return _FINISHED in after or len([step for step in later if step > earlier[0]]) > 1

@@ -55,7 +55,7 @@ _NO_NUMBER = re.compile(r"[+-]?(?:nan|inf)", re.IGNORECASE)
 
 
 def last_words(text: str) -> LastWords | None:
-    """Return the reason for a program's end; None without one. `text` comes from `plain_lines`."""
+    """Return why a program ended; None if `text` (from `plain_lines`) does not say."""
     raised, ended, above = _raised(text)
     died_of = crash(ended) if ended is not None else None
     if raised is not None and died_of is None and not _INTERRUPT.match(raised.exception):

@@ -8,7 +8,7 @@ _ESCAPES = re.compile(
     r"(?:\x1b|\^\[|␛)(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])"
 )
 _LINE_ENDS = re.compile(r"\r*\n|\r")
-# Text in UTF-16 inside a file of another encoding; PowerShell appends such text to files.
+# UTF-16 text inside a file in another encoding; PowerShell appends such text to files.
 _WIDE = re.compile(rb"(?:[\t\n\r -~]\0){8,}")
 _WIDE_BIG = re.compile(rb"(?:\0[\t\n\r -~]){8,}")
 _MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
@@ -67,7 +67,7 @@ def decode(data: bytes, first: bytes = b"") -> str:
 def _unmarked(data: bytes) -> str | None:
     """Guess the UTF-16 encoding of a text from its zero bytes; None if it is not UTF-16.
 
-    Used for texts without a byte order mark.
+    This function is for texts without a byte order mark.
     """
     for sample in (data[:_SAMPLE], data[-_SAMPLE - len(data) % 2 :]):
         half = len(sample) // 2

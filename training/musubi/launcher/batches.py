@@ -112,8 +112,8 @@ class Batches:
     def _from_the_beginning(self, start: TrainingState) -> Iterator[Any]:
         randomness.restore(self._states)
         if self._loader.persistent_workers and start.epoch > 0:
-            # Starting the workers draws a random number. An uninterrupted run did that in its first
-            # epoch; here it happens now. So restore the states before the order is drawn.
+            # Starting the workers draws a random number. An uninterrupted run draws it in its first
+            # epoch, but a resumed run only now. So restore the states before the order is drawn.
             self._order.rewind(self._states)
         yield from self._loader
 

@@ -83,7 +83,7 @@ def _measure(checkout: Path, arguments: Sequence[str]) -> int:
 
 
 def _fast(arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the value of `--fast`, the launcher's own option, and the other arguments."""
+    """Return the value of `--fast` (the launcher's own option) and the other arguments."""
     given = list(arguments)
     if FAST_OPTION not in given:
         return OFF, given
@@ -93,7 +93,7 @@ def _fast(arguments: Sequence[str]) -> tuple[str, list[str]]:
 
 def _hooks(script: str, environment: Mapping[str, str], fast: str) -> Hooks:
     progress = ProgressWriter.from_environment(environment)
-    # Imported here: the training hooks import torch, and the cache scripts should not wait for it.
+    # Import the training hooks only here: they import torch, which would delay the cache scripts.
     if script == _TRAIN:
         from training.musubi.launcher.train_hooks import TrainHooks  # noqa: PLC0415
 

@@ -37,7 +37,7 @@ def restore(states: States) -> None:
 
 def read(directory: Path) -> States:
     """Read the generator states from the folder of a training state."""
-    # Not with `weights_only`, because the file also holds states of Python and NumPy. Unpickling
+    # `weights_only` must be off, because the file also holds states of Python and NumPy. Unpickling
     # them is safe: this launcher wrote the file.
     return torch.load(directory / FILE, weights_only=False)
 

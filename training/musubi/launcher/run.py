@@ -290,7 +290,7 @@ class TrainingRun:
     def stop(self) -> int:
         """Save a state after the last finished step and return the exit code.
 
-        Called from a second thread. The lock is kept, so that the main thread takes no more steps.
+        A second thread calls this and keeps the lock, so that the main thread takes no more steps.
         """
         self._lock.acquire()
         if self._at.step > self._saver.saved_step and not self._is_spoiled:
@@ -315,8 +315,8 @@ class TrainingRun:
     def _reached(self) -> Position:
         """Return the position to report for the checkpoint being saved; count an unfinished epoch.
 
-        musubi-tuner saves a checkpoint before it records the loss of the step, so that step, which
-        has not been counted yet, is added here.
+        musubi-tuner saves a checkpoint before it records the loss of the step. At that time, the
+        step has not been counted yet, so it is added here.
         """
         at = self._at
         if self._is_updating:

@@ -149,7 +149,7 @@ class TrainHooks:
     def _fast_loop(self, original: Function) -> Function:
         """Wrap the already hooked loop, so that its model's blocks run compiled."""
         signature = inspect.signature(original)
-        # Imported here, because only compiled training needs these Python modules.
+        # Import this only here, because only compiled training needs these Python modules.
         from training.musubi.launcher.fast.start import started  # noqa: PLC0415
 
         def loop(*positional: Any, **named: Any) -> None:
@@ -291,7 +291,7 @@ def _resume_schedule(original: Function) -> Function:
 def _stretch(schedule: Any, fresh: dict[str, Any]) -> None:
     """After a state has been loaded, make the schedule end at this run's last step again.
 
-    Loading overwrote its number of steps; `fresh` holds its attributes from before loading.
+    Loading overwrote the schedule's number of steps; `fresh` has its attributes from before that.
     """
     if type(schedule) is not LambdaLR and type(schedule).__name__ not in _CLOSED_FORM:
         return

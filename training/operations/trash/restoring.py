@@ -110,7 +110,7 @@ class Restores:
             if len(named.get(name, ())) > and_others:
                 raise RequestError(
                     f"There is another checkpoint called {name!r} now. Nothing was restored.",
-                    "Remove that one first; it can be restored too.",
+                    "Remove that checkpoint first; you can restore it later.",
                     RemoveLora(name=name),
                 )
 

@@ -114,7 +114,7 @@ def _complete(
 ) -> Path:
     """Return a checkpoint's file with `facts` in its metadata.
 
-    This is the stored file if it has them already, and otherwise a staged copy.
+    The result is the stored file if it already has `facts`, and otherwise a staged copy.
     """
     path: Path = contents.header.path
     metadata = {**contents.header.metadata, **facts}

@@ -35,7 +35,7 @@ class Recorder:
 
     To save writes, a checkpoint and its events are stored together with the next training state.
     The last checkpoint is stored at the end of the stage. If the machine dies earlier, the next
-    attempt continues from the last stored state, and saves later checkpoints again.
+    attempt continues from the last stored state, and makes the checkpoints after that state again.
 
     `checkpoints` is the key of the folder of checkpoints and training states. Their file names
     begin with `output_name`.
@@ -67,7 +67,7 @@ class Recorder:
             self._context.writes.when_room(self._metrics.flush)
         self._metrics.close()
         if kind is not None:
-            # Safe even if a newer attempt has taken over, as only this attempt writes these files.
+            # This is safe even if a newer attempt runs: only this attempt writes these files.
             self._context.runtime.store.keep(*self.written)
 
     def take(self, event: ProgressEvent) -> None:

@@ -183,8 +183,7 @@ def _require_start(context: StageContext, expert: ExpertSpec) -> None:
     path = context.path(context.spec.keys.initial_weights(expert.name, expert.start.sha256))
     if not path.is_file() or file_sha256(path) != expert.start.sha256:
         raise StageError(
-            f"The run's copy of {expert.start.source}, from which it starts, is missing or "
-            "damaged.",
+            f"The run's copy of {expert.start.source}, its starting LoRA, is missing or damaged.",
             "Resume the run; it is copied again.",
             ResumeRun(),
         )

@@ -209,7 +209,7 @@ class UploadSessions:
                 self._store.keep(*keys)
 
     def complete(self, session: UploadSession) -> None:
-        """Save, and in the same write mark a session as complete: all its files have arrived.
+        """Mark a session whose files have all arrived as complete, and `save` in the same write.
 
         Raises:
             OSError: The store is full or cannot be reached, so the session is not marked.
@@ -323,7 +323,7 @@ def _changes(loaded: _Loaded) -> set[str]:
 def no_room() -> NoRoomError:
     return NoRoomError(
         "The bot's disk is full. The data received so far is kept.",
-        "Ask the bot's operator to free space, then resume.",
+        "Ask the bot's operator to free up space, then resume.",
     )
 
 

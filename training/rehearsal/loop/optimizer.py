@@ -71,7 +71,7 @@ class AdamW:
 
     def step(self, gradient: Floats, rate: float) -> None:
         """Take a step; `rate` is the given learning rate, before it is scaled by `RATE_SCALE`."""
-        # Not a dot product, which would add in an order that depends on the number of threads.
+        # No dot product is used: it would add in an order that depends on the number of threads.
         norm = math.sqrt(float(np.sum(gradient * gradient)))
         gradient = gradient * min(1.0, _MAX_NORM / (norm + 1e-6))
         self._steps += 1

@@ -155,7 +155,7 @@ MACHINE_FAILURES = (
         r"SIGHUP|got signal: 1\b|^BrokenPipeError|^client_loop|^packet_write_wait"
         r"|^Connection to \S+ closed|^Timeout, server",
         "The terminal or the connection in which the program ran was closed.",
-        "Run it in tmux or as a service, and resume the run.",
+        "Run the program in tmux or as a service, and resume the run.",
         within=r"\A(?!(?s:.*)(multiprocessing|torch[/\\]utils[/\\]data|http|socket|ssl|urllib))",
     ),
     KnownFailure(

@@ -24,8 +24,8 @@ _SERVER = (
 _LIMIT = KnownFailure(
     "hub-limit",
     r"429 Client Error|Too Many Requests|rate[- ]limit|status code 429",
-    "Hugging Face got too many requests from this machine's address.",
-    f"{_LATER} With a token in HF_TOKEN the limit is higher.",
+    "Hugging Face got too many requests from this machine's IP address.",
+    f"{_LATER} With a token in HF_TOKEN, the limit is higher.",
     retry=True,
 )
 _CERTIFICATE = KnownFailure(
@@ -73,7 +73,7 @@ NETWORK_FAILURES = (
         "gated",
         r"GatedRepoError|401 Client Error|403 (Client Error|Forbidden)|401 Unauthorized"
         r"|Access to model .* is restricted",
-        "Hugging Face denies access to a file: its licence is not accepted or the token is "
+        "Hugging Face denies access to a file: its licence has not been accepted or the token is "
         "missing.",
         "Accept the licence on the model's page and set HF_TOKEN, then resume the run.",
     ),

@@ -43,7 +43,7 @@ OPTION_FAILURES = (
         "adapter-precision",
         r"Attempting to unscale FP16 gradients",
         "The trained weights are in fp16, so their gradients cannot be scaled.",
-        "Train them in full precision (without full_fp16), or use the mixed precision bf16.",
+        "Train in full precision (without full_fp16), or use the mixed precision bf16.",
         resumable=False,
     ),
     KnownFailure(

@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kept", default="", choices=["", "attention", "ffn", "everything"])
     parser.add_argument("--attention", default="", choices=["", "torch", "flash4"])
     parser.add_argument("--unchecked", action="store_true")
-    parser.add_argument("--steps", type=int, default=0, help="train this many steps in each way")
+    parser.add_argument("--steps", type=int, default=0, help="train this many steps in each mode")
     parser.add_argument("--details", action="store_true", help="print each adapter's distances")
     parser.add_argument("--profile", action="store_true")
     return parser

@@ -1,4 +1,4 @@
-"""A `WanModel` of the real shapes with random weights, and adapters on it."""
+"""A `WanModel` with the real shapes and random weights, and adapters on it."""
 
 # torch and musubi-tuner leave parts of their API untyped.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false

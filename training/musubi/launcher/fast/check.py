@@ -90,8 +90,8 @@ class Verdict:
         return max(zip(self._shares(), names, strict=True))[1]
 
     def _shares(self) -> list[float]:
-        # A different attention kernel hardly changes the gradients of some adapters. For these, the
-        # typical change sets the limit.
+        # The gradients of some adapters hardly change with the attention kernel. For these
+        # adapters, the median change over all adapters sets the limit.
         typical = statistics.median([far for far in self.stock.adapters if far] or [0.0])
         floors = (0.0, 0.0, *(typical for _ in self.stock.adapters))
         triples = zip(self.fast.values, self.stock.values, floors, strict=True)
@@ -174,7 +174,7 @@ def _cast(layer: Layer) -> Layer:
 
 @contextmanager
 def _awake(adapters: dict[str, Tensor]) -> Generator[None]:
-    """Give adapters that are still zero random values, so that no gradient is zero."""
+    """Give random values to adapters that are still zero, so that no gradient is zero."""
     ups = [weight for name, weight in adapters.items() if name.endswith(".up")]
     asleep = [weight for weight in ups if not weight.any()]
     with torch.no_grad():

@@ -56,8 +56,8 @@ _OPTIONS: Any = {"emulate_precision_casts": True}
 def compiled(kept: Kept, width: int, *, is_dynamic: bool = False) -> Run:
     """Return the compiled forward pass of a block whose FFN is `width` wide.
 
-    Each number of tokens gets its own graph, unless the caller marks that dimension as dynamic.
-    Callers that do so set `is_dynamic`, to get a compiled function of their own.
+    Each number of tokens gets its own graph, unless the caller marks the token dimension as
+    dynamic. Such callers set `is_dynamic`, to get a compiled function of their own.
     """
     run: Any = partial(_run, kept, width, is_dynamic)
     return torch.compile(run, fullgraph=True, dynamic=False, options=_OPTIONS)
@@ -110,7 +110,7 @@ def _all_but_weights(
 
 
 def _is_product(operator: Any, given: tuple[Any, ...], width: int) -> bool:
-    """Return whether this is the product with frozen weights whose output is `width` wide."""
+    """Return whether an operation multiplies by frozen weights, with an output `width` wide."""
     if operator is linear_with_bias._opoverload:
         return given[1].shape[0] == width
     return operator is _ATEN._scaled_mm.default and given[1].shape[-1] == width

@@ -120,7 +120,7 @@ class StepMemory:
         )
         working = max(0, self.gpu.peak - self._in_use - held)
         corrected = choose(self.sizes, self._usable, Seen(kept=self._seen, working_bytes=working))
-        # Keep the current plan even if no plan seems to fit: the step has shown that it does.
+        # If no plan seems to fit, keep the current one: the step has shown that it fits.
         changed = corrected is not None and corrected != self.plan
         self.plan = corrected or self.plan
         return changed

@@ -1,4 +1,4 @@
-"""Makes the blocks of a loaded model run the compiled forward pass, and undoes that."""
+"""Switches the blocks of a loaded model to the compiled forward pass, and back."""
 
 # torch and musubi-tuner leave parts of their API untyped.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -121,7 +121,7 @@ class FastModel:
         if self.is_dynamic:
             _mark(x, rotation)
         # The graph does its own casts, so autocast is off. The text is cast because it is in fp32
-        # when the first frame's embedding precedes it. Its gradient is not needed.
+        # if the first frame's embedding precedes it; it is detached because it needs no gradient.
         with torch.autocast(x.device.type, enabled=False):
             return run(x, e, rotation, call.context.detach().to(x.dtype), tensors, heads)
 
@@ -135,7 +135,7 @@ class FastModel:
         return map_layers(block_of(block), self._fp8) if self.is_fp8 else block_of(block)
 
     def _rotation(self, frequencies: list[Tensor]) -> Rotation:
-        # musubi-tuner keeps one tensor per latent shape; all samples of a batch have one shape.
+        # musubi-tuner keeps one tensor per latent shape; all samples of a batch share one shape.
         first = frequencies[0]
         if any(other is not first for other in frequencies):
             raise UnsupportedError("the samples of a batch differ in shape")
@@ -170,7 +170,7 @@ def _mark(x: Tensor, rotation: Rotation) -> None:
 
 
 def map_layers(block: Block, change: Callable[[Layer], Layer]) -> Block:
-    """Return the block with every layer changed."""
+    """Return the block with `change` applied to every layer."""
 
     def attention(part: Attention) -> Attention:
         layers: dict[str, Any] = part._asdict()

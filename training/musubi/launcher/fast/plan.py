@@ -9,10 +9,10 @@ GIB = 2**30
 
 # Bytes that a block of a 14B model keeps, per token and unit of width. `_ATTENTION` is for its
 # input and two attention outputs, `_EACH_MORE` for each further attention output. `_EVERYTHING` is
-# for everything with products in 16 bit, `_EVERYTHING_FP8` with products in fp8. Measured on an
-# H200 with torch 2.11: 6.06 for attention at 21,600 tokens (0.624 GiB per block of width 5,120);
-# 36.5 (16 bit) and 52.6 (fp8) for everything at 3,600 tokens, without the 16-bit weights, which are
-# no longer kept.
+# for a block that keeps everything, with products in 16 bit; `_EVERYTHING_FP8` is for the same with
+# products in fp8. Measured on an H200 with torch 2.11: 6.06 for attention at 21,600 tokens (0.624
+# GiB per block of width 5,120); 36.5 (16 bit) and 52.6 (fp8) for everything at 3,600 tokens,
+# without the 16-bit weights, which are no longer kept.
 _ATTENTION, _EACH_MORE = 6.2, 2.0
 _EVERYTHING, _EVERYTHING_FP8 = 40.0, 55.0
 _BYTES = 2
@@ -61,7 +61,7 @@ class Plan:
 
     There are never more than two kinds of blocks, and so at most two graphs. The backward pass
     begins with the last blocks, while the memory of all others is still in use. The more a block
-    keeps, the less additional memory its backward pass needs, so the last blocks keep most.
+    keeps, the less additional memory its backward pass needs, so the last blocks keep `most`.
     """
 
     least: Kept
@@ -105,7 +105,7 @@ def bytes_kept(kept: Kept, sizes: StepSizes, seen: Seen = NOTHING_SEEN) -> int:
 
 
 def choose(sizes: StepSizes, usable_bytes: int, seen: Seen = NOTHING_SEEN) -> Plan | None:
-    """Return the plan that recomputes least in `usable_bytes`; None if no plan fits.
+    """Return the plan that fits in `usable_bytes` and recomputes least; None if no plan fits.
 
     Per byte, keeping the first FFN product saves about twice as much time as keeping the rest of
     a block, so all blocks keep that product before any block keeps everything.
@@ -131,7 +131,7 @@ def less(plan: Plan, sizes: StepSizes, seen: Seen = NOTHING_SEEN) -> Plan | None
 def _between(
     least: Kept, most: Kept, sizes: StepSizes, usable_bytes: int, seen: Seen
 ) -> Plan | None:
-    """Return the plan that fits and lets the most blocks keep `most`; None if no plan fits."""
+    """Return the fitting plan in which the most blocks keep `most`; None if no plan fits."""
     for more in range(sizes.blocks, -1, -1):
         plan = _plan(least, most, more, sizes, seen)
         if _peak(plan, sizes, seen) <= usable_bytes:
@@ -146,12 +146,12 @@ def _plan(least: Kept, most: Kept, more: int, sizes: StepSizes, seen: Seen) -> P
 
 
 def _peak(plan: Plan, sizes: StepSizes, seen: Seen) -> int:
-    """Return the most bytes in use during a step, not counting the weights."""
+    """Return the peak number of bytes in use during a step, not counting the weights."""
     if seen.working_bytes is not None:
         return plan.kept_bytes + seen.working_bytes
     block = bytes_kept("everything", sizes, seen)
-    # The backward pass begins with the last block. By the time it has to recompute, it has freed
-    # the memory of all blocks that keep most.
+    # The backward pass begins with the last block. When it reaches the blocks that keep `least`,
+    # the memory of all blocks that keep `most` is free again.
     first = _KEEPING if plan.kept(plan.blocks - 1) == "everything" else _RECOMPUTING
     at_first = plan.kept_bytes + first * block
     recomputing = (plan.blocks - plan.more) * bytes_kept(plan.least, sizes, seen)

@@ -175,7 +175,7 @@ class FastSession:
         found: list[Loss] = []
         again = self._again
         if again is None:
-            raise ValueError("no loss was computed before")
+            raise ValueError("there is no loss to compute again")
         while not self._went(lambda: found.append(again())):
             self._lower()
         self._loss = found[0][0]

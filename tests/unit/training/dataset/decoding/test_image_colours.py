@@ -2,8 +2,9 @@
 
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,9 +166,11 @@ def test_an_unreadable_profile_is_reported(tmp_path: Path) -> None:
     assert any("a broken profile" in finding.cause for finding in report.findings)
 
 
-def tiff(pixels: NDArray[np.generic]) -> bytes:
+def tiff(pixels: NDArray[np.generic], options: Mapping[str, Any] | None = None) -> bytes:
     buffer = io.BytesIO()
-    tifffile.imwrite(buffer, pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack")
+    given: dict[str, Any] = {"photometric": "rgb" if pixels.ndim == 3 else "minisblack"}
+    given.update(options or {})
+    tifffile.imwrite(buffer, pixels, **given)
     return buffer.getvalue()
 
 
@@ -199,6 +202,41 @@ def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
     grey = np.full((128, 128), 128 * 257, np.uint16)
 
     report = checked(tmp_path, tiff(grey), "x.tif")
+
+    assert "sixteen-bit" in report.codes()
+    assert np.abs(seen(tmp_path, report) - 128).max() <= 1
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_sixteen_bits_of_channels_stored_apart_are_read_whole(order: str, tmp_path: Path) -> None:
+    planes = np.moveaxis(chart(SCALE).astype(np.uint16) * 257, -1, 0)
+    content = tiff(planes, {"planarconfig": "separate", "byteorder": order})
+
+    report = checked(tmp_path, content, "x.tif")
+
+    assert np.abs(seen(tmp_path, report) - np.array(PATCHES)).max() <= 1
+
+
+def test_sixteen_bits_with_zero_for_white_are_inverted(tmp_path: Path) -> None:
+    grey = np.full((128, 128), 40 * 257, np.uint16)
+
+    report = checked(tmp_path, tiff(grey, {"photometric": "miniswhite"}), "x.tif")
+
+    assert np.abs(seen(tmp_path, report) - 215).max() <= 1
+
+
+def twelve_bits(side: int, level: int) -> bytes:
+    """Return a grey TIFF that packs two levels of 12 bits into three bytes."""
+    pixels = ((level << 12 | level).to_bytes(3, "big")) * (side * side // 2)
+    tags = ((256, side), (257, side), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1))
+    entries = [*tags, (278, side), (279, len(pixels))]
+    folder = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    header = struct.pack("<2sHI", b"II", 42, 8 + len(pixels))
+    return header + pixels + struct.pack("<H", len(entries)) + folder + bytes(4)
+
+
+def test_twelve_bits_are_scaled(tmp_path: Path) -> None:
+    report = checked(tmp_path, twelve_bits(128, 128 * 16 + 8), "x.tif")
 
     assert "sixteen-bit" in report.codes()
     assert np.abs(seen(tmp_path, report) - 128).max() <= 1
