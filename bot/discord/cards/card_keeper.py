@@ -191,8 +191,8 @@ class CardKeeper:
             self._posts.add(update)
         if update.message:
             self._edits.add(update)
-            record = self._records.known(run)
-            if is_end and record is not None and not record.is_thread_done:
+            record = self._records.known(update.run)
+            if update.is_end and record is not None and not record.is_thread_done:
                 self._posts.add(self._run_threads.update(record, is_end=True))
 
     async def _pending(self, run: RunKey, *, is_end: bool) -> PendingUpdate:
