@@ -64,7 +64,7 @@ async def running_bot(  # noqa: PLR0913  # options
     timing: Timing | None = None,
     imports: ImportOptions | None = None,
 ) -> AsyncGenerator[RunningBot]:
-    """Serve while the body runs, then hand over, finish running commands, and leave.
+    """Serve while the body runs, then hand over, finish the commands in progress, and leave.
 
     Several copies of the bot may serve one installation; each command is answered by one of them.
     Only tests set `timing` and `imports`.

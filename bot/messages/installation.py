@@ -16,6 +16,7 @@ SCOPES = ("bot", "applications.commands")
 PERMISSIONS: Mapping[str, int] = {
     "View Channels": 1 << 10,
     "Send Messages": 1 << 11,
+    "Create Public Threads": 1 << 35,
     "Send Messages in Threads": 1 << 38,
     "Embed Links": 1 << 14,
     "Attach Files": 1 << 15,

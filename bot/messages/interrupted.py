@@ -33,4 +33,4 @@ def interrupted(command: str) -> RequestError:
     else:
         look = _LOOK.get(words.split(" ")[0], _RUNS)
         done, fix = "", f"Check with {look} whether it was done; if not, try again."
-    return RequestError(f"The bot was restarted while it handled your request.{done}", fix)
+    return RequestError(f"The bot was restarted while handling your request.{done}", fix)

@@ -1,8 +1,13 @@
 """Draws the chart of a run from its stored metrics."""
 
+import logging
+
 from bot.messages.runs.chart import Chart, Series, draw_chart
+from training.errors import TrainingError
 from training.pipeline.run_view import RunView, metrics
 from training.pipeline.runtime import Runtime
+
+logger = logging.getLogger(__name__)
 
 
 def chart_of(runtime: Runtime, view: RunView) -> Chart | None:
@@ -18,3 +23,12 @@ def chart_of(runtime: Runtime, view: RunView) -> Chart | None:
         for expert in spec.experts
     ]
     return draw_chart(series)
+
+
+def chart_if_possible(runtime: Runtime, view: RunView) -> Chart | None:
+    """Return the chart of a run; None if it cannot be drawn, which is logged."""
+    try:
+        return chart_of(runtime, view)
+    except (OSError, TrainingError):
+        logger.warning("run %s: its chart cannot be drawn", view.spec.name, exc_info=True)
+        return None

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -244,6 +244,12 @@ class Service:
         pairs = [one for one in epochs if len(one.files) == len(view.spec.experts)]
         newest = next(iter(pairs), epochs[0])
         return DownloadLinks(view, epochs, newest, archive, workflow_file(view.run))
+
+    async def checkpoint_links(self, view: RunView, files: Iterable[str]) -> dict[str, str]:
+        """Return a link to each of these checkpoints of a run, by file."""
+        guild, run = view.spec.guild, view.spec.name
+        revoked = await in_thread(self.downloads.revocations.count, guild, run)
+        return {file: self._signer.link(guild, run, file, revoked) for file in files}
 
     async def revoke_links(self, person: GuildMember, run: str) -> None:
         """Revoke all links made so far to a run's files."""

@@ -147,7 +147,7 @@ class _Sender:
         """Read a slice and write it to the connection."""
         data = await in_thread(reader.read, start, count)
         if len(data) != count:
-            raise FileChangedError(f"{key} became shorter while it was sent")
+            raise FileChangedError(f"{key} became shorter while it was being sent")
         await self._write(data)
 
     async def _write(self, data: bytes) -> None:
@@ -164,7 +164,7 @@ class _Sender:
         os.posix_fadvise(file.fileno(), start, 2 * _SLICE_BYTES, os.POSIX_FADV_WILLNEED)
         async with asyncio.timeout(_SLICE_SECONDS):
             if await loop.sendfile(transport, file, start, count) != count:
-                raise FileChangedError(f"{key} became shorter while it was sent")
+                raise FileChangedError(f"{key} became shorter while it was being sent")
 
 
 def _slices(piece: FileRange, most_bytes: int) -> Iterator[tuple[int, int]]:

@@ -26,7 +26,7 @@ from storage.modal.mounts import TEMPORARY, Mounts, remove
 from storage.modal.read_mount import ReadMount
 from storage.modal.volume_api import EntryType, Volume, VolumeEntry, counting
 from training import store_keys
-from training.backends.modal.errors import ask
+from training.backends.modal.errors import BUSY_SECONDS, ask
 from training.pipeline.leases import hold_lease
 from training.ports import (
     NOTHING,
@@ -41,6 +41,8 @@ from training.store_keys import Area
 _READERS = 8  # concurrent requests
 # Modal's client retries requests for about a second, except for listings, which are streams.
 _LIST_SECONDS = 5.0
+# How long a busy Modal is asked for a record by the bot, which alone has read-only mounts.
+_ANSWER_SECONDS = 10.0
 _OPEN_FILES = "open files"  # part of Modal's message when a mount cannot be reloaded
 logger = logging.getLogger(__name__)
 
@@ -75,6 +77,7 @@ class VolumeStore:
         self._mounts = mounts
         self._staging_path = scratch / "staging"
         self._jitter_seconds = jitter_seconds
+        self._read_seconds = _ANSWER_SECONDS if mounts.read_only else BUSY_SECONDS
         self.write_seconds = write_seconds
         self._fetched = FetchedFiles(scratch / "fetched")
         self._known = KnownFiles()
@@ -91,7 +94,11 @@ class VolumeStore:
         is_written_once = store_keys.is_written_once(key)
         if is_written_once and (known := self._known.get(key)) is not None:
             return known
-        data = ask(key, lambda: b"".join(self._volume(key).read_file(key)))
+        data = ask(
+            key,
+            lambda: b"".join(self._volume(key).read_file(key)),
+            busy_seconds=self._read_seconds,
+        )
         if is_written_once:
             self._known.put(key, data)
         return data

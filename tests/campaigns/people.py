@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from bot.messages.card import Colour
 from bot.sandbox.client import Message, NoResponseError, Option, SandboxUser
 
-INTERRUPTED = "The bot was restarted while it handled your request."
+INTERRUPTED = "The bot was restarted while handling your request."
 BUG = "Something went wrong"
 # A restarted bot tells within 30 s whose command was cut off; it may be killed once more meanwhile.
 ANSWER_SECONDS = 100.0

@@ -44,18 +44,18 @@ def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewSto
         return
     request.getfixturevalue("loopback")
     name = uuid.uuid4().hex
+    yield lambda: on_modal(name, tmp_path / uuid.uuid4().hex)
 
-    def volume() -> Store:
-        volumes: dict[Area, Volume] = {
-            area: cast("Volume", modal.Volume.from_name(f"{name}-{area}", create_if_missing=True))
-            for area in AREAS
-        }
-        leases = ModalLeases(ModalDict(modal.Dict.from_name(name, create_if_missing=True)))
-        mounts = Mounts({area: Path("/nonexistent") for area in AREAS})
-        scratch = tmp_path / uuid.uuid4().hex
-        return VolumeStore(volumes, leases, mounts=mounts, scratch=scratch)
 
-    yield volume
+def on_modal(name: str, scratch: Path) -> Store:
+    """Return a store in Volumes whose names begin with `name`, as the bot has it."""
+    volumes: dict[Area, Volume] = {
+        area: cast("Volume", modal.Volume.from_name(f"{name}-{area}", create_if_missing=True))
+        for area in AREAS
+    }
+    leases = ModalLeases(ModalDict(modal.Dict.from_name(name, create_if_missing=True)))
+    mounts = Mounts({area: Path("/nonexistent") for area in AREAS})
+    return VolumeStore(volumes, leases, mounts=mounts, scratch=scratch)
 
 
 def session(
@@ -230,18 +230,24 @@ def test_a_number_at_the_end_of_a_name_is_no_part(tmp_path: Path, path: str) -> 
     assert sessions.add(created(sessions), facts(path)).facts.path == path
 
 
-def test_a_save_stores_all_changes_with_one_commit(
-    loopback: Loopback, request: pytest.FixtureRequest, tmp_path: Path
+def test_an_upload_takes_four_writes_from_its_link_to_its_end(
+    loopback: Loopback, tmp_path: Path
 ) -> None:
-    name = uuid.uuid4().hex
-    volumes: dict[Area, Volume] = {
-        area: cast("Volume", modal.Volume.from_name(f"{name}-{area}", create_if_missing=True))
-        for area in AREAS
-    }
-    leases = ModalLeases(ModalDict(modal.Dict.from_name(name, create_if_missing=True)))
-    mounts = Mounts({area: Path("/nonexistent") for area in AREAS})
-    store = VolumeStore(volumes, leases, mounts=mounts, scratch=tmp_path)
-    sessions = UploadSessions(store)
+    sessions = UploadSessions(on_modal(uuid.uuid4().hex, tmp_path))
+
+    with counted(loopback) as found:
+        one = created(sessions)
+        for number in range(20):
+            send(sessions.add(one, facts(f"{number}.mp4")), DATA)
+        sessions.complete(one)
+        sessions.end(one, is_announced=True)
+
+    assert found["bot"]["VolumePutFiles"] == 3
+    assert found["bot"]["VolumeRemoveFile"] == 1  # of all received files
+
+
+def test_a_save_stores_all_changes_with_one_commit(loopback: Loopback, tmp_path: Path) -> None:
+    sessions = UploadSessions(on_modal(uuid.uuid4().hex, tmp_path))
     several = [created(sessions, session(f"set-{number}")) for number in range(3)]
     files = [sessions.add(one, facts(f"{n}.mp4")) for one in several for n in range(20)]
 

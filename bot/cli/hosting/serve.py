@@ -95,4 +95,4 @@ async def _until_stopped(bot: RunningBot) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.remove_signal_handler(number)
     if bot.client.claims.is_busy:
-        console.print("Finishing running commands. Press Ctrl-C again to stop immediately.")
+        console.print("Finishing the commands in progress. Press Ctrl-C again to stop immediately.")

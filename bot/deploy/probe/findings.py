@@ -15,9 +15,12 @@ from training.deployment.image_recipes import images_of
 from training.deployment.names import DISCORD_KEYS, Deployment
 from training.files.code_path import python_path
 from training.files.sizes import size
+from training.pipeline.settings import DEFAULT_WRITE_SECONDS
 
 START = "probe: containers"
 _MODULE = "bot.deploy.probe"
+# A stage collects its events for this long, and then stores them with one write.
+_STAGE_WRITES = round(60 / DEFAULT_WRITE_SECONDS)
 _REPORT = "Do not train yet: report this line as an issue."
 _AGAIN = "Try again in a few minutes; see status.modal.com."
 _REBUILD = "Run lorabot deploy with this version. If the deploy fails too, report this line."
@@ -108,10 +111,16 @@ def _rename(fact: facts.FolderRename) -> CheckResult:
 def _writes(fact: facts.PutsAndRemoves) -> CheckResult:
     done = f"{fact.puts} puts and {fact.removes} removes in {fact.seconds:.0f} s"
     if not fact.refusal:
-        return fine(facts.WRITES, f"{done}, none refused; runs need fewer")
+        return fine(
+            facts.WRITES, f"{done}, none refused; a stage makes about {_STAGE_WRITES} a minute"
+        )
+    refused = f"refused after {done}: {fact.refusal.rstrip('.')}"
+    if fact.puts + fact.removes < _STAGE_WRITES:
+        return failed(facts.WRITES, f"{refused}. A stage makes {_STAGE_WRITES} a minute.", _AGAIN)
     return fine(
         facts.WRITES,
-        f"refused after {done}: {fact.refusal.rstrip('.')}. Runs wait and try again",
+        f"{refused}. A stage makes about {_STAGE_WRITES} a minute; if one is refused, it waits and "
+        "tries again",
     )
 
 

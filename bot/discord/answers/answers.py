@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 _NOT_OURS_TO_ANSWER = (40060, 10062)
 
 _LOST_CONNECTION = RequestError(
-    "The bot lost a connection while it handled your request.",
+    "The bot lost a connection while handling your request.",
     "Check with /runs or /dataset list whether it was done; if not, try again.",
 )
 _DISK_FULL = RequestError(
@@ -124,6 +124,14 @@ def _require_membership(interaction: Interaction) -> None:
     )
 
 
+def _channel_of_runs(interaction: Interaction) -> int | None:
+    """Return the channel for the card of a new run: not the thread of another run."""
+    channel, me = interaction.channel, interaction.client.user
+    if isinstance(channel, discord.Thread) and me is not None and channel.owner_id == me.id:
+        return channel.parent_id
+    return interaction.channel_id
+
+
 def requester_of(interaction: Interaction) -> Requester:
     """Return who made the request, and where.
 
@@ -134,7 +142,7 @@ def requester_of(interaction: Interaction) -> Requester:
     return Requester(
         guild=guild_of(interaction),
         by=str(interaction.user.id),
-        channel=str(interaction.channel_id),
+        channel=str(_channel_of_runs(interaction)),
         token=str(interaction.id),
     )
 

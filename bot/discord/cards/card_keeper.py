@@ -19,12 +19,13 @@ from bot.discord.cards.end_teller import EndTeller, nonce
 from bot.discord.cards.import_cards import ImportCards
 from bot.discord.cards.pauses import Pauses
 from bot.discord.cards.refusals import is_archived, is_lasting, is_message_gone
+from bot.discord.cards.run_threads import RunThreads
 from bot.messages.runs.card import run_card
 from bot.messages.runs.chart import Chart
-from bot.service.run_charts import chart_of
+from bot.service.run_charts import chart_if_possible
 from bot.service.service import Service
 from bot.service.threads import in_pool
-from training.errors import NotFoundError, RequestError, TrainingError
+from training.errors import NotFoundError, RequestError
 from training.pipeline.run_view import RunView
 from training.ports import Store
 
@@ -54,7 +55,7 @@ class _Shown:
 
 
 class CardKeeper:
-    """Posts and edits the cards of runs and imports, and announces each run's end.
+    """Posts and edits the cards of runs and imports, and announces each run's end and milestones.
 
     Its state is kept in the store, so that it survives a restart.
     """
@@ -76,13 +77,16 @@ class CardKeeper:
         self._lists = ChannelLists(client, service, store, self._threads)
         self._imports = ImportCards(client, service, store, self._threads)
         self._ends = EndTeller(client, service)
+        self._run_threads = RunThreads(
+            client, service, self._records, self._threads, self._ends.ended_for
+        )
         self._channels: dict[RunKey, int] = {}
         self._shown: dict[RunKey, _Shown] = {}
         self._reopened_at: dict[int, float] = {}
         self._locks: dict[RunKey, asyncio.Lock] = {}
         self._pauses = Pauses()
         pace = Pace(1 / _PER_SECOND)
-        self._posts = ChannelQueues("posting", self._announce, distance=_send_pause, pace=pace)
+        self._posts = ChannelQueues("posting", self._send, distance=_send_pause, pace=pace)
         self._edits = ChannelQueues("editing", self._edit, distance=self._edit_pause, pace=pace)
 
     async def keep(self) -> None:
@@ -123,7 +127,10 @@ class CardKeeper:
 
     def look_again(self, guild: int) -> None:
         """End the pauses of a server's channels, because the server or its permissions changed."""
-        channels = {at for (owner, _), at in self._channels.items() if owner == str(guild)}
+        runs = [run for run in self._channels if run[0] == str(guild)]
+        records = (self._records.known(run) for run in runs)
+        channels = {self._channels[run] for run in runs}
+        channels |= {record.thread_id for record in records if record is not None}
         self._posts.look_again(channels)
         self._edits.look_again(channels)
 
@@ -165,6 +172,9 @@ class CardKeeper:
             self._posts.add(update)
         if update.message:
             self._edits.add(update)
+            record = self._records.known(run)
+            if is_end and record is not None and not record.is_thread_done:
+                self._posts.add(self._run_threads.update(record, is_end=True))
 
     async def _pending(self, run: RunKey, *, is_end: bool) -> PendingUpdate:
         """Return an update of a run's card; `channel` is 0 if the run did not start in chat."""
@@ -175,6 +185,12 @@ class CardKeeper:
             self._channels[run] = int(spec.channel or 0)
         message = 0 if record is None else record.message
         return PendingUpdate(self._channels[run], run, message, is_end)
+
+    async def _send(self, update: PendingUpdate) -> bool:
+        """Send what is missing in a channel or thread; return whether a request was sent."""
+        if update.about == "thread":
+            return await self._run_threads.tell(update)
+        return await self._announce(update)
 
     async def _announce(self, update: PendingUpdate) -> bool:
         """Post the run's card if it has none; if the run has ended, announce that once.
@@ -214,15 +230,20 @@ class CardKeeper:
             channel=message.channel.id if message else 0,
             message=message.id if message else 0,
             shows_end=is_end,
+            is_thread_done=message is None,
         )
         await self._records.save(record)
         return record
 
-    async def _post(self, view: RunView, *, instead_of: int = 0) -> discord.Message:
+    async def _post(self, view: RunView, instead_of: CardRecord | None = None) -> discord.Message:
+        gone, note = 0, ""
+        if instead_of is not None:
+            gone = instead_of.message
+            note = instead_of.model_copy(update={"message": 0}).note  # the thread hangs elsewhere
         message = await self._channel(int(view.spec.channel or 0)).send(
-            view=self._layout(view),
+            view=to_layout(run_card(view, now=self._now(), note=note), run_buttons(view)),
             silent=True,
-            nonce=nonce(view, f"card {instead_of}"),
+            nonce=nonce(view, f"card {gone}"),
         )
         self._note_shown(view)
         return message
@@ -236,6 +257,8 @@ class CardKeeper:
                 return await self._imports.show(update)
             case "run":
                 return await self._edit_card(update)
+            case "thread":
+                raise ValueError("messages in threads are not edited")
 
     async def _edit_card(self, update: PendingUpdate) -> bool:
         """Update a run's card if needed; return whether a request was sent to Discord."""
@@ -244,28 +267,33 @@ class CardKeeper:
             return False
         view = await self._view(update.run)
         is_end = view.run.status.is_final
+        if not is_end and self._run_threads.is_behind(view, record):
+            self._posts.add(self._run_threads.update(record))
         if not is_end and not self._is_due(view):
             return False
         try:
             await self._edit_message(record, view)
         except discord.HTTPException as error:
             if is_message_gone(error):
-                new = await self._post(view, instead_of=record.message)
+                new = await self._post(view, record)
                 await self._records.change(update.run, message=new.id, shows_end=is_end)
                 return True
             if not is_end or not is_lasting(error, self._ends.ended_for(view)):
                 raise
         self._note_shown(view)
-        if is_end:
+        newest = await self._records.of(update.run)
+        if is_end and newest is not None and newest.note == record.note:
             await self._records.change(update.run, shows_end=True)
         return True
 
     async def _edit_message(self, record: CardRecord, view: RunView) -> None:
         message = self._channel(record.channel).get_partial_message(record.message)
         is_end = view.run.status.is_final
-        chart = await self._chart(view) if is_end else None
+        runtime, chart = self._service.installation.runtime, None
+        if is_end:
+            chart = await in_pool(self._threads, chart_if_possible, runtime, view)
         try:
-            await self._draw(message, view, chart)
+            await self._draw(message, view, record.note, chart)
         except discord.HTTPException as error:
             if is_archived(error):
                 if not await self._reopen(record.channel, is_end=is_end):
@@ -275,13 +303,14 @@ class CardKeeper:
                 chart = None
             else:
                 raise
-            await self._draw(message, view, chart)
+            await self._draw(message, view, record.note, chart)
 
     async def _draw(
-        self, message: discord.PartialMessage, view: RunView, chart: Chart | None
+        self, message: discord.PartialMessage, view: RunView, note: str, chart: Chart | None
     ) -> None:
         # Earlier versions of the bot drew the card as an embed; components cannot coexist with it.
-        layout = to_layout(run_card(view, now=self._now()), run_buttons(view), chart=chart)
+        card = run_card(view, now=self._now(), note=note)
+        layout = to_layout(card, run_buttons(view), chart=chart)
         await message.edit(
             embed=None,
             view=layout,
@@ -289,14 +318,6 @@ class CardKeeper:
             # Without this, an edit would ping the people that the card names.
             allowed_mentions=discord.AllowedMentions.none(),
         )
-
-    async def _chart(self, view: RunView) -> Chart | None:
-        """Return the chart of an ended run; None if it cannot be drawn, which is logged."""
-        try:
-            return await in_pool(self._threads, chart_of, self._service.installation.runtime, view)
-        except (OSError, TrainingError):
-            logger.warning("run %s: its chart cannot be drawn", view.spec.name, exc_info=True)
-            return None
 
     async def _reopen(self, channel: int, *, is_end: bool) -> bool:
         """Unarchive a thread; return whether that worked.
@@ -334,9 +355,6 @@ class CardKeeper:
 
     async def _view(self, run: RunKey) -> RunView:
         return await in_pool(self._threads, self._service.installation.runs.view, *run)
-
-    def _layout(self, view: RunView) -> discord.ui.LayoutView:
-        return to_layout(run_card(view, now=self._now()), run_buttons(view))
 
     def _now(self) -> datetime:
         return self._service.installation.runtime.clock()

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from bot.messages.runs.milestones import ThreadObstacle, thread_note
 from bot.service.threads import in_pool
 from training import store_keys
 from training.ports import Store, StoreChanges
@@ -25,6 +26,12 @@ class CardRecord(BaseModel):
         message: Id of the card's message; 0 if there is no card.
         is_told: Whether the run's end was announced.
         shows_end: Whether the card needs no more edits: it shows the end, or cannot be edited.
+        thread: Id of the run's thread; 0 if it was not opened.
+        milestones: The milestones that the thread has told.
+        posting: The milestones of the message that was last sent to the thread, until it is known
+            that it arrived.
+        obstacle: Why the thread cannot be used; "" if it can, or was not needed yet.
+        is_thread_done: Whether the thread needs no more messages.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -35,10 +42,26 @@ class CardRecord(BaseModel):
     message: int
     is_told: bool = False
     shows_end: bool = False
+    thread: int = 0
+    milestones: tuple[str, ...] = ()
+    posting: tuple[str, ...] = ()
+    obstacle: ThreadObstacle = ""
+    is_thread_done: bool = False
 
     @property
     def is_done(self) -> bool:
-        return self.is_told and self.shows_end
+        return self.is_told and self.shows_end and self.is_thread_done
+
+    @property
+    def thread_id(self) -> int:
+        """Id of the run's thread; before it is opened, the id that it will have."""
+        return self.thread or self.message
+
+    @property
+    def note(self) -> str:
+        """The card's line about the thread; "" if the thread hangs below the card."""
+        is_elsewhere = self.thread != self.message
+        return thread_note(self.obstacle, self.thread if is_elsewhere else None)
 
 
 class CardRecords:
@@ -59,6 +82,10 @@ class CardRecords:
             and (found := await in_pool(self._threads, self._read, key)) is not None
         ):
             self._known.setdefault(key, found)
+        return self._known.get(key)
+
+    def known(self, key: RunKey) -> CardRecord | None:
+        """Return a record if it is in the cache."""
         return self._known.get(key)
 
     async def save(self, record: CardRecord) -> None:

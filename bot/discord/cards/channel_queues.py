@@ -19,14 +19,14 @@ from bot.discord.cards.refusals import is_about_channel
 class PendingUpdate:
     """A message to send or edit; `message` is its id, or 0 if it has not been sent yet.
 
-    For a channel's list of runs or an import, `run` is a key that no run has.
+    For a channel's list of runs, an import or a thread, `run` is a key that no run has.
     """
 
     channel: int
     run: RunKey
     message: int = 0
     is_end: bool = False
-    about: Literal["run", "list", "import"] = "run"
+    about: Literal["run", "list", "import", "thread"] = "run"
 
 
 Act = Callable[[PendingUpdate], Awaitable[bool]]
@@ -124,6 +124,8 @@ class ChannelQueues:
                 await self._apply(queue, queue.take())
         finally:
             queue.worker = None
+            if not (queue.updates or queue.served_at):  # a thread whose run has ended
+                self._queues.pop(channel, None)
 
     async def _wait(self, channel: int, queue: _Queue) -> None:
         """Wait for the channel's next turn and for the end of its pause."""

@@ -29,7 +29,7 @@ from training.remedies import DownloadRun, ResumeRun
 from training.runs.state import RunStatus, StageStatus
 from training.vocabulary import StageKey
 
-_COLOURS: Mapping[RunStatus, Colour] = {
+COLOURS: Mapping[RunStatus, Colour] = {
     RunStatus.QUEUED: Colour.NEUTRAL,
     RunStatus.RUNNING: Colour.ACTIVE,
     RunStatus.SUCCEEDED: Colour.GOOD,
@@ -39,23 +39,24 @@ _COLOURS: Mapping[RunStatus, Colour] = {
 _CAUSE_LIMIT = 1500
 
 
-def run_card(view: RunView, *, now: datetime) -> Panel:
-    """Return the card of a run at the time `now`."""
+def run_card(view: RunView, *, now: datetime, note: str = "") -> Panel:
+    """Return the card of a run at the time `now`; `note` is a line on its thread, if needed."""
     status = view.run.status
-    colour = _COLOURS[status]
+    colour = COLOURS[status]
     is_doubtful = view.run.trouble is not None or silence(view, now) is not None
     if is_doubtful and colour in (Colour.ACTIVE, Colour.GOOD):
         colour = Colour.WARNING
     return Panel(
-        title=f"{view.spec.name}: {_status(view)}",
-        description="\n".join(_description(view, now)),
+        title=f"{view.spec.name}: {status_text(view)}",
+        description="\n".join(filter(None, ("\n".join(_description(view, now)), note))),
         colour=colour,
         fields=_final_fields(view) if status.is_final else _live_fields(view, now),
         footer=_footer(view, now),
     )
 
 
-def _status(view: RunView) -> str:
+def status_text(view: RunView) -> str:
+    """Return a run's state in a word or two, such as `succeeded` or `cancelling`."""
     if view.run.is_cancelling:
         return "cancelling"
     if view.run.is_finishing:
@@ -81,7 +82,7 @@ def _description(view: RunView, now: datetime) -> list[str]:
     ]
     if spec.engine == "rehearsal":
         lines.append(f"*{REHEARSAL}*")
-    lines += _outcome(view)
+    lines += outcome(view)
     lines += _outlook(view, now)
     if not view.run.status.is_final:
         # Discord keeps this "2 minutes ago" current, so readers notice if updates stop.
@@ -96,7 +97,8 @@ def _experts(view: RunView) -> str:
     return f", {and_list(names)} expert{'s' if len(names) > 1 else ''}"
 
 
-def _outcome(view: RunView) -> list[str]:
+def outcome(view: RunView) -> list[str]:
+    """Return lines that say what came of a run so far, and what to do; the first may be empty."""
     run = view.run
     download = f"`{chat_command(DownloadRun(run=run.spec.name))}`"
     match run.status:
@@ -197,8 +199,7 @@ def _advice(view: RunView) -> Field:
 
 def _footer(view: RunView, now: datetime) -> str:
     run = view.run
-    until = run.ended_at or now
-    seconds = max((until - run.spec.created_at).total_seconds(), 0.0)
+    seconds = max((now - run.spec.created_at).total_seconds(), 0.0)
     match run.status:
         case RunStatus.QUEUED:
             parts = [f"Waiting for {about(seconds)}", _cost(view, now)]
@@ -207,7 +208,16 @@ def _footer(view: RunView, now: datetime) -> str:
             alive = f"last sign of life {ago(sign)}" if sign is not None else ""
             parts = [f"Started {about(seconds)} ago", _cost(view, now), alive]
         case _:
-            parts = [f"Took {duration(seconds)}", _paid(view, until), promise_text(view.spec)]
+            return ended_footer(view)
+    return " · ".join(filter(None, parts))
+
+
+def ended_footer(view: RunView) -> str:
+    """Return how long an ended run took and what it cost, beside what its plan said."""
+    run = view.run
+    until = run.ended_at or run.spec.created_at
+    seconds = max((until - run.spec.created_at).total_seconds(), 0.0)
+    parts = (f"Took {duration(seconds)}", _paid(view, until), promise_text(view.spec))
     return " · ".join(filter(None, parts))
 
 

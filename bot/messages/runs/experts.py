@@ -70,10 +70,18 @@ def files_field(view: RunView, name: ExpertName) -> Field:
 
 def _warnings(view: RunView, name: ExpertName) -> list[str]:
     expert = view.run.expert(name)
-    lines = [f"⚠ {_TROUBLES[trouble]}" for trouble in expert.troubles]
-    if expert.slow_reason:
-        lines.append(f"⚠ Trains with musubi-tuner's own, slower step: {escape(expert.slow_reason)}")
-    return lines
+    lines = [f"⚠ {trouble_text(trouble)}" for trouble in expert.troubles]
+    return [*lines, f"⚠ {slow_text(expert.slow_reason)}"] if expert.slow_reason else lines
+
+
+def trouble_text(trouble: Trouble) -> str:
+    """Return what a trouble in training means, and what to do."""
+    return _TROUBLES[trouble]
+
+
+def slow_text(reason: str) -> str:
+    """Return why an expert trains without the compiled steps that were asked for."""
+    return f"Trains with musubi-tuner's own, slower step: {escape(reason)}"
 
 
 def _loss(view: RunView, name: ExpertName) -> str:

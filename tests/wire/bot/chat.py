@@ -47,6 +47,10 @@ class Chat:
             timeout=120,
         )
 
+    async def told(self, card: Message, title: str) -> Message:
+        """Wait until the thread below a run's card has a message with this title."""
+        return await self.user.wait_for(lambda m: m.channel_id == card.id and m.title == title)
+
 
 def give_role(server: SandboxServer, name: str, *, renamed: str = ROLE) -> None:
     """Give somebody the team role in every server, under another name."""

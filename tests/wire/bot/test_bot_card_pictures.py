@@ -1,16 +1,24 @@
 """Cards of runs in every state, drawn by the chat page: wide, on a phone, and in the dark."""
 
+import io
 import os
 from pathlib import Path
 
 import discord
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, expect
 
 from bot.discord.answers.layouts import chart_file, to_layout
 from bot.discord.buttons.runs import run_buttons
 from bot.messages.runs.card import run_card
 from bot.messages.runs.chart import Chart, Series, draw_chart
+from bot.messages.runs.milestones import (
+    SavedFile,
+    end_panel,
+    merged_panel,
+    milestones,
+    saved_panel,
+)
 from bot.sandbox.connect import point_discord_at
 from bot.sandbox.server import SandboxServer
 from tests.unit.bot.messages.card_states import NOW, STATES
@@ -48,13 +56,47 @@ async def post(server: SandboxServer, view: RunView) -> None:
             await place.send(view=layout, files=chart_file(chart))
 
 
-async def look(page: Page, folder: Path, name: str) -> None:
+async def look(card: Locator, folder: Path, name: str) -> None:
+    page = card.page
     for width, scheme in ((1180, "light"), (1180, "dark"), (PHONE, "light"), (PHONE, "dark")):
         await page.set_viewport_size({"width": width, "height": 1900})  # a whole card
         await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
-        card = page.get_by_role("log").get_by_role("article").last
         await card.screenshot(path=folder / f"card-{name}-{width}-{scheme}.png")
+
+
+async def post_thread(server: SandboxServer, view: RunView) -> None:
+    """Tell a run's milestones in the channel, as the bot does in the run's thread."""
+    channel = next(c["id"] for c in server.world.channels.values() if c["type"] == 0)
+    shown = milestones(view)
+    files = {one.key: SavedFile("http://localhost/d", "400/400 modules load") for one in shown}
+    saved = [one for one in shown if one.kind == "saved"]
+    panels = [merged_panel(view, "high", None), saved_panel(view, saved[:1], files)]
+    logs = [discord.File(io.BytesIO(b"log"), f"train-{name}-1.txt") for name in ("high", "low")]
+    with point_discord_at(server.base_url):
+        async with discord.Client(intents=discord.Intents.none()) as client:
+            await client.login(server.bot_token)
+            place = client.get_partial_messageable(int(channel))
+            chart = a_chart()
+            for panel in panels:
+                drawn = None if panel is panels[0] else chart
+                layout = to_layout(panel, chart=drawn)
+                await place.send(view=layout, files=chart_file(drawn))
+            layout = to_layout(end_panel(view), run_buttons(view), chart=chart, files=logs)
+            await place.send(view=layout, files=[*chart_file(chart), *logs])
+
+
+async def test_the_messages_of_a_run_thread_fit_the_page_and_a_phone(
+    server: SandboxServer, tmp_path: Path
+) -> None:
+    await post_thread(server, STATES["failed"]())
+
+    async with open_page(server.page_url, is_quiet=True) as page:
+        articles = page.get_by_role("log").get_by_role("article")
+        await expect(articles).to_have_count(3)
+        folder = Path(os.environ.get("LORABOT_PICTURES", tmp_path))
+        for number in range(3):
+            await look(articles.nth(number), folder, f"thread-{number}")
 
 
 @pytest.mark.parametrize("name", STATES)
@@ -72,4 +114,5 @@ async def test_a_card_fits_the_page_and_a_phone(
         if view.run.status.is_final:
             picture = log.get_by_role("img", name="moothed loss")
             await expect(picture).to_be_visible()
-        await look(page, Path(os.environ.get("LORABOT_PICTURES", tmp_path)), name)
+        folder = Path(os.environ.get("LORABOT_PICTURES", tmp_path))
+        await look(log.get_by_role("article").last, folder, name)

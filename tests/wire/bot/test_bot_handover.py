@@ -119,9 +119,9 @@ def hold_runs(copy: Copy, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
     runs = copy.bot.client.service.installation.runs
     page = runs.page
 
-    def held(guild: str, most: int) -> RunPage:
+    def held(*args: Any, **options: Any) -> RunPage:
         gate.wait()
-        return page(guild, most)
+        return page(*args, **options)
 
     monkeypatch.setattr(runs, "page", held)
 
@@ -166,9 +166,7 @@ async def test_a_command_that_takes_too_long_is_cancelled_and_its_user_told(
     await copy.leave()
 
     answer = await people[0].user.reply(begun)
-    assert (
-        "The bot was restarted while it handled your request. Nothing was changed." in answer.text
-    )
+    assert "The bot was restarted while handling your request. Nothing was changed." in answer.text
     assert "Try again." in answer.text
 
 
@@ -193,9 +191,7 @@ async def test_the_next_copy_tells_whose_command_a_killed_one_left_unfinished(
     await until(lambda: standby.claims.notes() == [])
 
     assert [note.command for note in notes] == ["runs"]
-    assert (
-        "The bot was restarted while it handled your request. Nothing was changed." in answer.text
-    )
+    assert "The bot was restarted while handling your request. Nothing was changed." in answer.text
 
 
 async def test_a_command_is_noted_before_its_user_sees_that_it_was_accepted(
@@ -228,7 +224,7 @@ async def test_the_user_of_a_killed_bot_is_told_soon_after_the_restart(
     async with bot_process(server, copies.home), asyncio.timeout(120):
         answer = await people[0].user.reply(begun)
 
-    assert "The bot was restarted while it handled your request." in answer.text
+    assert "The bot was restarted while handling your request." in answer.text
     assert "/dataset list" in answer.text
 
 

@@ -17,6 +17,7 @@ from training.files.safetensors_header import read_header
 
 RUN = "annika-wan22-i2v-lightning"
 SECOND = "second-try"
+OPEN_THREAD = re.compile(rf"{RUN}\s*Open thread")
 Restart = Callable[[], Awaitable[SandboxServer]]
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
 
@@ -127,14 +128,14 @@ async def cancel_a_second_run(newcomer: Newcomer) -> None:
 
 async def talk_in_a_thread(newcomer: Newcomer) -> None:
     page, log = newcomer.page, newcomer.log
-    await newcomer.choose(newcomer.card(RUN), "Start a thread")
-    await page.get_by_label("Name").fill("How does it look?")
-    await page.get_by_role("button", name="Start", exact=True).click()
-    await expect(page.get_by_role("heading", name="How does it look?")).to_be_visible()
+    await newcomer.log.get_by_role("button", name=OPEN_THREAD).first.click()
+    await expect(page.get_by_role("heading", name=RUN, exact=True)).to_be_visible()
+    for text in ("Merged, high-noise expert", "Saved: ", "Succeeded"):
+        await expect(log.get_by_text(text).first).to_be_attached()
     await newcomer.write("Epoch 30 keeps the room best. @Ben, will you try it in **ComfyUI**?")
     await expect(log.get_by_text("@Ben", exact=True)).to_be_visible()
-    await status(newcomer)
     await newcomer.look("sandbox-thread")
+    await status(newcomer)
 
 
 async def status(newcomer: Newcomer) -> None:
@@ -153,7 +154,7 @@ async def reload(newcomer: Newcomer) -> None:
 async def expect_all_is_there(newcomer: Newcomer) -> None:
     for text in ("annika@1", f"{RUN}: succeeded", f"{SECOND}: cancelled", "succeeded: "):
         await expect(newcomer.log.get_by_text(text).first).to_be_attached()
-    await expect(newcomer.log.get_by_role("button", name="How does it look?")).to_be_attached()
+    await expect(newcomer.log.get_by_role("button", name=OPEN_THREAD).first).to_be_attached()
 
 
 async def go_on_after_the_restart(newcomer: Newcomer) -> None:
@@ -178,7 +179,7 @@ async def look_as_somebody_else(newcomer: Newcomer) -> None:
     await page.get_by_label("You are").select_option("Ben")
     await expect(page.get_by_placeholder("as Ben")).to_be_visible()
     await expect(log.get_by_text("Only you can see this")).to_have_count(0)
-    await page.get_by_role("button", name="How does it look?").first.click()
+    await log.get_by_role("button", name=OPEN_THREAD).first.click()
     await expect(log.locator(".for-me").get_by_text("@Ben")).to_be_visible()
     await newcomer.write("On it.")
     await expect(log.get_by_text("On it.")).to_be_visible()
@@ -198,5 +199,5 @@ async def look_in_the_dark_and_on_a_phone(newcomer: Newcomer) -> None:
     assert width <= 390
     await newcomer.look("sandbox-phone")
     await page.get_by_role("button", name="Show channels").click()
-    await page.get_by_role("button", name="How does it look?").first.click()
-    await expect(page.get_by_role("heading", name="How does it look?")).to_be_visible()
+    await page.get_by_role("button", name=RUN).first.click()
+    await expect(page.get_by_role("heading", name=RUN, exact=True)).to_be_visible()

@@ -45,7 +45,8 @@ async def test_a_run_out_of_memory_is_started_again_with_fewer_frames_by_its_but
     # The stage is shown as failed before the run is.
     failed = await ada.card("mine", lambda m: "Resume" in m.buttons)
 
-    answer = await ada.user.reply(await ada.user.press(failed, "Try again with at most 29 frames"))
+    told = await ada.told(failed, "Failed")
+    answer = await ada.user.reply(await ada.user.press(told, "Try again with at most 29 frames"))
     second = str(answer.embeds[0]["title"])
     card = await ada.card(second, lambda m: "succeeded" in m.text)
 
@@ -53,6 +54,10 @@ async def test_a_run_out_of_memory_is_started_again_with_fewer_frames_by_its_but
     assert list(failed.buttons) == ["Details", "Log", "Resume", retry, "Train again"]
     assert "GPU ran out of memory" in failed.text
     assert "2.43 GiB" in failed.text
+    assert "GPU ran out of memory" in told.text
+    assert [a.filename for a in told.attachments] == ["train-main-1.txt"]
+    # The new run's card is in the channel, not in the old run's thread.
+    assert (told.channel_id, card.channel_id) == (failed.id, failed.channel_id)
     assert "from the start" in answer.text
     assert "29 frames per training clip" in card.text
     assert list(card.buttons) == ["Details", "Log", "Download", "Train again"]

@@ -50,6 +50,27 @@ async def pick(chat: Chat, message: Message, epoch: str) -> Message:
     return await chat.user.reply(await chat.user.select(message, menu, [epoch]))
 
 
+async def expect_one_card_and_ping(chat: Chat) -> None:
+    public = [m for m in await chat.user.messages() if is_card(m, "mine")]
+    assert len(public) == 1
+    pings = [m for m in await chat.user.messages() if m.mentions and " mine " in m.content]
+    assert len(pings) == 1
+
+
+async def expect_thread(chat: Chat, card: Message) -> None:
+    """Expect the milestones of a run with two epochs in the thread below its card."""
+    end = await chat.told(card, "Succeeded")
+    thread = await chat.user.messages(thread=card.id)
+    told = [m for m in thread if m.title.startswith("Saved: ")]
+    saved = [link for m in told for link in links(m)]
+    assert len({file_name(link) for link in saved}) == len(saved) == 2
+    assert sum(m.text.count(" modules load") for m in told) == 2
+    assert list(end.buttons) == list(card.buttons)
+    (drawn,) = [c for _, c in walk(end.components, "") if c["type"] == MEDIA_GALLERY]
+    assert "moothed loss" in drawn["items"][0]["description"]
+    assert not any(m.mentions for m in thread)
+
+
 async def test_a_team_trains_and_downloads(ada: Chat, ben: Chat, archive: Path) -> None:
     await ada.ask("dataset add", name="annika", zip=archive)
 
@@ -85,10 +106,8 @@ async def test_a_team_trains_and_downloads(ada: Chat, ben: Chat, archive: Path) 
     (chart,) = [c for _, c in walk(card.components, "") if c["type"] == MEDIA_GALLERY]
     picture = await ada.user.download(str(chart["items"][0]["media"]["url"]))
     assert picture.startswith(b"\x89PNG")
-    public = [m for m in await ada.user.messages() if is_card(m, "mine")]
-    assert len(public) == 1
-    pings = [m for m in await ada.user.messages() if m.mentions and " mine " in m.content]
-    assert len(pings) == 1
+    await expect_one_card_and_ping(ada)
+    await expect_thread(ben, card)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import modal
@@ -25,6 +26,7 @@ from tests.wire.modal.invariants import call_of, check
 from tests.wire.modal.loopback.api import Loopback
 from tests.wire.modal.loopback.container import Container
 from tests.wire.modal.loopback.rpc import Caller
+from tests.wire.modal.loopback.settings import never
 from training.files.hashing import file_sha256
 from training.runs.spec import ExpertChoice
 from training.runs.state import RunStatus
@@ -162,9 +164,14 @@ def _layers(limit: int | None) -> Callable[[Installation], None]:
     return set_limit
 
 
+def _slow_down(_method: str) -> int:
+    return HTTPStatus.SERVICE_UNAVAILABLE
+
+
 Change = Callable[[Installation], None]
 _FOR_A_WHILE: Mapping[str, tuple[Change, Change]] = {
     "too many layers": (_layers(0), _layers(None)),
+    "transfers refused": (_set("refuse_transfer", _slow_down), _set("refuse_transfer", never)),
     "dicts busy": (_set("are_dicts_busy", True), _set("are_dicts_busy", False)),
     "spend limit": (_set("is_spend_limit_reached", True), _set("is_spend_limit_reached", False)),
     "no H100": (_set("unavailable_gpus", {"H100"}), _set("unavailable_gpus", set[str]())),

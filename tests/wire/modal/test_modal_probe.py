@@ -112,9 +112,9 @@ def test_a_service_that_refuses_each_container_is_reported_line_by_line(
     }
     assert all("modal.com/settings/usage" in line.fix for line in lines.values())
     assert commit.text == f"It fails on Modal: {BUSY}"
-    assert writes.status == "fine"
+    assert writes.status == "failed"
     assert writes.text.startswith("refused after 0 puts and 0 removes in ")
-    assert writes.text.endswith(f": {BUSY} Runs wait and try again")
+    assert writes.text.endswith(f": {BUSY} A stage makes 3 a minute.")
 
 
 def test_without_a_container_the_start_is_reported_as_failed(

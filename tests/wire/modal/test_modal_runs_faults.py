@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
@@ -37,6 +38,20 @@ def too_many_layers(installation: Installation) -> Generator[None]:
         for name in names:
             loopback.set_volume_layers(name, None)
     assert sum(map(loopback.refused_writes, names)) > before
+
+
+@contextmanager
+def refused_transfers(installation: Installation) -> Generator[None]:
+    """Refuse eight transfers in a row of every 20, which is more than the client tries."""
+    asked = Counter[str]()
+
+    def refuse(method: str) -> int | None:
+        asked[method] += 1
+        return 503 if asked.total() % 20 in range(8) else None
+
+    with _set(installation, refuse_transfer=refuse):
+        yield
+    assert asked["GET"] >= 40
 
 
 @contextmanager
@@ -165,6 +180,7 @@ def tensors(installation: Installation, run: str) -> dict[str, str]:
     "fault",
     [
         too_many_layers,
+        refused_transfers,
         busy_dicts,
         open_files,
         slow_first_pull_of_another_builders_images,

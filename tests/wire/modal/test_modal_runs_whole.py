@@ -1,10 +1,15 @@
 """Whole runs on Modal, undisturbed: to the end, and what they ask of Modal."""
 
+from pathlib import Path
+
 import pytest
 
+from tests.media import guide_files, write_zip
 from tests.wire.modal.counting import BOT, counted, total
-from tests.wire.modal.installation import PATIENT, Installation
+from tests.wire.modal.installation import GUILD, PATIENT, Installation
 from tests.wire.modal.invariants import check, executions, started_attempts
+from training.registry.dataset_draft import Upload
+from training.registry.datasets import Datasets
 from training.runs.state import RunStatus, StageStatus
 from training.vocabulary import StageKey
 
@@ -43,6 +48,20 @@ def test_a_run_goes_from_a_dataset_to_published_checkpoints_and_asks_little_of_m
     writes = {rpc: sum(its[rpc] for its in asked.values()) for rpc in WRITES_OF_A_RUN}
     assert all(writes[rpc] <= most for rpc, most in WRITES_OF_A_RUN.items()), asked
     assert layers_of(installation) - layers <= LAYERS_OF_A_RUN
+
+
+def test_a_dataset_is_added_with_one_write(installation: Installation, tmp_path: Path) -> None:
+    archive = write_zip(tmp_path / "ben.zip", guide_files(images=2, clips=1, frames=49))
+    upload = Upload(archive=archive, by="7", file_name="ben.zip")
+
+    with counted(installation.loopback) as asked:
+        Datasets(installation.parts.runtime.store).add(GUILD, "ben", upload)
+
+    assert {rpc: asked[BOT][rpc] for rpc in WRITES_OF_A_RUN} == {
+        "VolumePutFiles": 1,
+        "VolumeCommit": 0,
+        "VolumeRemoveFile": 0,
+    }
 
 
 def layers_of(installation: Installation) -> int:

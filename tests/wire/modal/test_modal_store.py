@@ -1,6 +1,7 @@
 """A store in a container of Modal: what its mounts show, and when."""
 
 import io
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -202,6 +203,27 @@ def test_a_file_is_read_no_newer_than_others_were_listed(
     monkeypatch.setattr(outside, "read", read_later)
 
     assert outside.read_all(events) == {"advance-1.jsonl": b"started\n"}
+
+
+def test_transfers_that_are_refused_for_a_while_are_made_later(
+    shared: Loopback, outside: VolumeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "large"
+    source.mkdir()
+    large = bytes(5 << 20)  # larger than what an RPC carries
+    (source / "a.bin").write_bytes(large)
+    asked = Counter[str]()
+
+    def refuse(method: str) -> int | None:
+        asked[method] += 1
+        return 503 if asked[method] <= 6 else None  # more than the client tries
+
+    monkeypatch.setattr(shared.settings, "refuse_transfer", refuse)
+
+    outside.put_tree("guilds/1/datasets/large", source)
+
+    assert outside.read("guilds/1/datasets/large/a.bin") == large
+    assert asked == {"PUT": 7, "GET": 7}
 
 
 def test_a_run_that_was_removed_is_not_remembered(outside: VolumeStore) -> None:

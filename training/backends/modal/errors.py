@@ -46,6 +46,8 @@ _REFUSED = (modal.exception.AuthError, modal.exception.PermissionDeniedError)
 # says so.
 BUSY_SECONDS = 300.0
 _FULL = re.compile(r"\bfull\b|no space|storage limit|inode", re.IGNORECASE)
+# The storage behind a Volume may ask callers to slow down too: HTTP statuses 429 and 503.
+_SLOW_DOWN = re.compile(r"\bfailed with status (429|503)\b|^Service temporarily unavailable:")
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 4.0
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 30.0
 T = TypeVar("T")
@@ -137,6 +139,8 @@ def _as_file_errors(key: str, missing: str) -> Generator[None]:
             " Make a new one with `modal token new`."
         ) from error
     except UNREACHABLE as error:
+        if _SLOW_DOWN.search(str(error)):
+            raise BusyError(f"Modal is busy and does not transfer {key} yet: {error}") from error
         raise ConnectionError(f"Modal did not answer about {key}: {error!r}") from error
 
 

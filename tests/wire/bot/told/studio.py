@@ -22,6 +22,7 @@ from training.pipeline.run_view import Progress
 from training.runs import events as ev
 from training.runs.event_log import ADVANCE, REQUEST
 from training.runs.spec import RunSpec
+from training.runs.training_events import CheckpointSaved, EpochEnded
 from training.vocabulary import StageKey
 
 HOUR = 60 * 60
@@ -134,6 +135,18 @@ class Studio:
         value = Progress(step=step, total_steps=500, attempt=1)
         self.local.runtime.live.publish(spec.keys.progress(TRAIN), value.model_dump_json().encode())
 
+    def save(self, spec: RunSpec, epoch: int) -> None:
+        """Let a run save the checkpoint of an epoch; no file is stored."""
+        at, file = self.clock.now(), f"checkpoints/main/{spec.name}-{epoch:06d}.safetensors"
+        step = epoch * spec.steps_per_epoch
+        bodies = (
+            EpochEnded(epoch=epoch, step=step, loss=0.5 / epoch),
+            CheckpointSaved(path=file, epoch=epoch, step=step, is_final=False, size_bytes=9),
+        )
+        log = self.local.runtime.log(spec.guild, spec.name)
+        for body in bodies:
+            log.append_alone(str(TRAIN), ev.StageEvent(at=at, key=TRAIN, attempt=1, body=body))
+
     def end_run(self, spec: RunSpec) -> None:
         log = self.local.runtime.log(spec.guild, spec.name)
         log.append_alone(ADVANCE, ev.RunSucceeded(at=self.clock.now()))
@@ -174,6 +187,19 @@ class Studio:
     def lists(self) -> list[Json]:
         """Return the lists of live runs in the channel."""
         return [one for one in self.messages() if _title(one).endswith(" live runs")]
+
+    def thread(self, name: str) -> str:
+        """Return the id of the thread that the bot opened for a run; an empty text if none."""
+        found = [one for one in self.server.world.threads_of(self.guild) if one["name"] == name]
+        assert len(found) < 2
+        return str(found[0]["id"]) if found else ""
+
+    def told(self, name: str) -> list[str]:
+        """Return the titles of the messages in a run's thread, oldest first."""
+        thread = self.thread(name)
+        messages = self.messages(thread) if thread else []
+        assert not [one for one in messages if one["mentions"] or one["mention_roles"]]
+        return [_title(one) for one in messages]
 
     def pings(self, name: str, channel: str | None = None) -> list[Json]:
         """Return the messages that mention somebody and tell of the run's end."""

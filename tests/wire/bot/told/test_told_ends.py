@@ -219,7 +219,7 @@ async def test_a_refused_channel_is_tried_in_growing_pauses_and_logged_once(
     studio.server.faults.deny(studio.channel)
     await studio.clock.advance(10)
 
-    assert len(refused) == 2  # one for the card, one for the ping
+    assert len(refused) == 3  # one each for the card, the ping and the thread
     assert all(one.exc_info is None for one in refused)
     assert studio.state("mine") == ENDED
     assert len(studio.pings("mine")) == 1

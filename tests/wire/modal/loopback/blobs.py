@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -11,9 +12,11 @@ from modal_proto import api_pb2
 
 from tests.wire.modal.loopback.names import new_id
 from tests.wire.modal.loopback.rpc import Caller, rpc
+from tests.wire.modal.loopback.settings import Settings
 from tests.wire.modal.loopback.state import State
 
 CHUNK_BYTES = 1 << 20
+SLOW = "SlowDown: Please reduce your request rate."
 
 
 class Blobs:
@@ -24,10 +27,11 @@ class Blobs:
         app: The HTTP side; others add their routes before it starts.
     """
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, settings: Settings) -> None:
+        self._settings = settings
         self._blobs, self._contents = state.folder("blobs"), state.folder("contents")
         self.url = ""
-        self.app = web.Application(client_max_size=1 << 40)
+        self.app = web.Application(client_max_size=1 << 40, middlewares=[self._pass])
         self.app.router.add_put("/blob/{blob}", self._put)
         self.app.router.add_get("/blob/{blob}", self._get)
         self._runner = web.AppRunner(self.app, access_log=None)
@@ -85,6 +89,14 @@ class Blobs:
 
     def _blob(self, blob_id: str) -> Path:
         return self._blobs / Path(blob_id).name
+
+    @web.middleware
+    async def _pass(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Serve a transfer, unless the settings refuse it."""
+        status = self._settings.refuse_transfer(request.method)
+        return await handler(request) if status is None else web.Response(status=status, text=SLOW)
 
     async def _put(self, request: web.Request) -> web.Response:
         digest = hashlib.md5(usedforsecurity=False)

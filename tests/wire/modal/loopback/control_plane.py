@@ -44,7 +44,7 @@ class ControlPlane:
         self.tasks = Tasks()
         self.state = State(root.resolve())
         self.names = Names(self.state)
-        self.blobs = Blobs(self.state)
+        self.blobs = Blobs(self.state, settings)
         self.apps = Apps(self.state, self.clock)
         self.functions = Functions(self.state, self.apps, self.names)
         self.images = Images(self.state)

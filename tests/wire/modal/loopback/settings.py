@@ -5,6 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 
+def never(_method: str) -> int | None:
+    """Refuse no transfer."""
+    return None
+
+
 @dataclass(kw_only=True)
 class Settings:
     """How the control plane behaves; a test may change it while it runs.
@@ -28,6 +33,8 @@ class Settings:
             the token has no access to billing.
         is_spend_limit_reached: Whether nothing is started, as the workspace has spent its limit.
         are_dicts_busy: Whether every request to a Dict is asked to wait.
+        refuse_transfer: Returns the HTTP status with which a transfer beside the RPCs is
+            refused, by its method, or None to serve it.
         container_env: Variables that every container gets.
         changed: Called after each change, from whichever thread made it.
     """
@@ -47,6 +54,7 @@ class Settings:
     rates: Mapping[str, str] | None = None
     is_spend_limit_reached: bool = False
     are_dicts_busy: bool = False
+    refuse_transfer: Callable[[str], int | None] = field(default=never, repr=False)
     container_env: Mapping[str, str] = field(default_factory=dict[str, str])
     changed: Callable[[], object] | None = field(default=None, repr=False)
 

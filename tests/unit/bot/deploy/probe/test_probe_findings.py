@@ -73,7 +73,15 @@ def test_back_pressure_is_reported_with_the_number_of_writes() -> None:
 
     assert found.status == "fine"
     assert "refused after 47 puts and 46 removes in 31 s: too many layers in volume." in found.text
-    assert "Runs wait and try again" in found.text
+    assert "A stage makes about 3 a minute; if one is refused, it waits" in found.text
+
+
+def test_a_volume_that_takes_fewer_writes_than_one_stage_makes_fails() -> None:
+    found = but(WRITTEN, puts=1, removes=1, refusal="too many layers in volume.")
+
+    assert found.status == "failed"
+    assert "A stage makes 3 a minute." in found.text
+    assert "Try again in a few minutes" in found.fix
 
 
 def test_a_check_that_modal_refuses_fails_under_its_name() -> None:

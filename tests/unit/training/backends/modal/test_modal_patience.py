@@ -41,6 +41,20 @@ def test_busy_answers_are_retried(text: str) -> None:
     assert service.calls == 21
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [
+        modal.exception.ServiceError("Service temporarily unavailable: SlowDown"),
+        modal.exception.ExecutionError("Put to url https://a/b failed with status 503: SlowDown"),
+        modal.exception.ExecutionError("Request failed with status 429 Too Many Requests: wait"),
+    ],
+)
+def test_transfers_that_storage_refuses_for_a_while_are_retried(failure: Exception) -> None:
+    assert ask("a/b", Service(failure, 20)) == "done"
+    with pytest.raises(BusyError, match="does not transfer a/b yet"):
+        ask("a/b", Service(failure, 1), busy_seconds=0.0)
+
+
 def test_retries_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     ask("a/b", Service(modal.exception.ResourceExhaustedError(LAYERS), 1))
 
