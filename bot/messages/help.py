@@ -53,7 +53,10 @@ def _overview() -> Card:
         colour=Colour.ACTIVE,
         fields=(
             Field(LABELS["upload"], "A zip of images and clips, each with a caption."),
-            Field(LABELS["train"], "You see the time and the cost before anything starts."),
+            Field(
+                LABELS["train"],
+                "The bot shows the time and the cost, and asks before an expensive run.",
+            ),
             Field(LABELS["download"], "The LoRA, and a ComfyUI workflow that loads it."),
         ),
         footer="What you make is yours: only you, members with the team role and members who "
@@ -87,7 +90,7 @@ def _upload() -> Card:
 
 def _train(known: Known) -> Card:
     dataset = known.dataset or _EXAMPLE
-    cost = "The plan shows the time and the cost. Press Start if they suit you."
+    cost = "Shows the time and the cost. A run that may be expensive waits until you press Start."
     if known.is_rehearsal:
         cost = "This bot has no GPU: it trains a tiny stand-in model, for free, as a dry run."
     return Card(

@@ -78,7 +78,7 @@ def storage_card(
         for item in page
     ]
     return Card(
-        title=f"{_figures(use.size_bytes, prices)} in all" if use.size_bytes else "Storage",
+        title=f"In all {_figures(use.size_bytes, prices)}" if use.size_bytes else "Storage",
         description=join_lines(lines, DESCRIPTION_LIMIT) if lines else "Nothing is stored yet.",
         fields=tuple(fields),
         footer=f"{page_text(skipped, len(use.items), most)}{_price_text(prices)}".strip(),
@@ -105,7 +105,7 @@ def removal_text(item: StoredItem, until: datetime) -> str:
 def ask_removal_card(item: StoredItem, until: datetime) -> Card:
     """Return a card that asks whether to remove an item; see `removal_text`."""
     return Card(
-        title=f"Remove {item_name(item)}?",
+        title=f"Remove {_what(item)}?",
         description=f"{escape(item_kind(item)).capitalize()}.\n{removal_text(item, until)}\n"
         "Dismiss this message to keep it.",
         colour=Colour.WARNING,
@@ -116,7 +116,7 @@ def item_removed_card(item: StoredItem, removal: Removal | None) -> Card:
     """Return a card that says what was removed, and when that frees its space."""
     freed = size(item.size_bytes)
     if removal is None:
-        return Card(title=f"Deleted: {item_name(item)}", description=f"{freed} are free now.")
+        return Card(title=f"Deleted {_what(item)}", description=f"{freed} are free now.")
     card = removed_card(removal)
     then = f"Then its {freed} are freed; **Empty now** in `/storage` frees them at once."
     return Card(title=card.title, description=f"{card.description}\n{then}")
@@ -138,6 +138,11 @@ def emptied_card(freed: Freed, left: Freed) -> Card:
     if left.files:
         stays = f" {size(left.size_bytes)} stay until the runs that read them have ended."
     return Card(title="Emptied the trash", description=f"{size(freed.size_bytes)} freed.{stays}")
+
+
+def _what(item: StoredItem) -> str:
+    """Return an item's name as it fits into a sentence."""
+    return f"the {item_name(item).lower()}" if item.kind in ("caches", "merged") else item.name
 
 
 def _figures(size_bytes: int, prices: MachinePrices | None) -> str:

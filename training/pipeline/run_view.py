@@ -107,6 +107,17 @@ class RunView:
     def spec(self) -> RunSpec:
         return self.run.spec
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing runs at the moment and the run has not begun to train."""
+        if self.run.status.is_final:
+            return False
+        stages = {key: self.run.stage(key) for key in self.keys}
+        return not any(
+            stage.status is StageStatus.RUNNING or (key.stage == "train" and stage.started_at)
+            for key, stage in stages.items()
+        )
+
     def current(self) -> tuple[StageKey, ...]:
         """Return the stages that are running, queued or interrupted, in display order."""
         alive = (StageStatus.RUNNING, StageStatus.SUBMITTED, StageStatus.INTERRUPTED)

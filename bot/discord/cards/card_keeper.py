@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -110,11 +111,15 @@ class CardKeeper:
     async def show(self, guild: str, run: str) -> None:
         """Post the run's card if it has none; if the run has already ended, announce that too.
 
+        If many runs wait in the channel, the card is posted later, and a list shows the run.
+
         Raises:
             RequestError: The bot has no permission to post in the channel.
         """
         try:
-            await self._announce(await self._pending((guild, run), is_end=False))
+            update = await self._pending((guild, run), is_end=False)
+            if not self._lists.holds(update.channel):
+                await self._announce(update)
         except discord.Forbidden as error:
             raise RequestError(
                 f"{run} started, but the bot has no permission to post its card here.",
@@ -146,34 +151,48 @@ class CardKeeper:
             return
         self._pauses.end("list", "listing the runs")
         still_open, watched = set(open_runs), dict.fromkeys([*untold, *open_runs])
-        for run in watched:
-            await self._ask_for(run, is_end=run not in still_open)
-        live: dict[int, list[RunKey]] = {}
-        for run in open_runs:
-            live.setdefault(self._channels.get(run, 0), []).append(run)
-        live.pop(0, None)
-        for update in self._lists.pending(live):
+        asked = [await self._asked(run, is_end=run not in still_open) for run in watched]
+        await self._look_at_channels(open_runs)
+        for update in filter(None, asked):
+            self._queue(update)
+        for update in self._lists.pending():
             self._edits.add(update)
         for known in (self._channels, self._shown, self._locks):
             for run in [run for run in known if run not in watched]:
                 del known[run]
 
-    async def _ask_for(self, run: RunKey, *, is_end: bool) -> None:
-        if self._pauses.left(run):
-            return
+    async def _look_at_channels(self, open_runs: Sequence[RunKey]) -> None:
+        """Let the lists know which runs are live in which channel."""
+        live: dict[int, list[RunKey]] = {}
+        for run in open_runs:
+            live.setdefault(self._channels.get(run, 0), []).append(run)
+        live.pop(0, None)
         try:
-            update = await self._pending(run, is_end=is_end)
+            await self._lists.look(live)
+        except Exception as error:  # noqa: BLE001  # cards must not depend on the lists
+            self._pauses.begin("lists", "it is unknown which runs wait", error)
+        else:
+            self._pauses.end("lists", "finding out which runs wait")
+
+    async def _asked(self, run: RunKey, *, is_end: bool) -> PendingUpdate | None:
+        if self._pauses.left(run):
+            return None
+        try:
+            return await self._pending(run, is_end=is_end)
         except NotFoundError:
-            return  # the run is not stored yet
+            return None  # the run is not stored yet
         except Exception as error:  # noqa: BLE001  # one run must not stop the others
             self._pauses.begin(run, f"run {run[1]}: its card", error)
-            return
-        if update.channel and (is_end or not update.message):
+            return None
+
+    def _queue(self, update: PendingUpdate) -> None:
+        is_held = self._lists.holds(update.channel, update.run)
+        if update.channel and (update.is_end or not (update.message or is_held)):
             self._posts.add(update)
         if update.message:
             self._edits.add(update)
-            record = self._records.known(run)
-            if is_end and record is not None and not record.is_thread_done:
+            record = self._records.known(update.run)
+            if update.is_end and record is not None and not record.is_thread_done:
                 self._posts.add(self._run_threads.update(record, is_end=True))
 
     async def _pending(self, run: RunKey, *, is_end: bool) -> PendingUpdate:

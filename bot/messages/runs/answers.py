@@ -75,15 +75,23 @@ def _unread(page: RunPage) -> str:
     return f"{older} cannot be listed: the bot cannot write the index of runs ({page.obstacle}). "
 
 
-def live_runs_card(summaries: Sequence[RunSummary], *, now: datetime) -> Card:
-    """Return a card that lists live runs, for a channel with too many to keep all cards current."""
+def live_runs_card(
+    summaries: Sequence[RunSummary], *, now: datetime, are_held: bool = False
+) -> Card:
+    """Return a card that lists live runs, for a channel with too many to keep all cards current.
+
+    `are_held` says whether runs that wait have no card yet.
+    """
+    footer = "With so many runs in one channel, their cards are updated less often."
+    if are_held:
+        footer = "Runs that wait get their card when they start. /cancel stops one."
     updated = f"-# Updated {ago(now)}"
     lines = join_lines([_line(run) for run in summaries], DESCRIPTION_LIMIT - length(updated) - 1)
     return Card(
         title=count(len(summaries), "live run").capitalize(),
         description=f"{lines}\n{updated}",
         colour=Colour.ACTIVE,
-        footer="With so many runs in one channel, their cards are updated less often.",
+        footer=footer,
     )
 
 

@@ -33,7 +33,7 @@ _NOTE_LIMIT = 300
 def started_card(plan: RunPlan) -> Card:
     """Return a card with the plan of a run that has started."""
     show = chat_command(ShowRuns(run=plan.spec.name))
-    return _card(plan, plan.spec.name, [f"Queued. Follow the card below, or use `{show}`."])
+    return _card(plan, plan.spec.name, [f"Queued. Follow it below, or use `{show}`."])
 
 
 def asked_card(

@@ -151,11 +151,10 @@ async def test_a_deleted_card_is_posted_again_and_a_deleted_channel_stops_no_run
     archive: Path,
     held: Path,
 ) -> None:
-    for chat in (ada, cleo_elsewhere):
+    for chat, name in ((ada, "mine"), (cleo_elsewhere, "theirs")):
         await chat.ask("dataset add", name="annika", zip=archive)
-        await chat.ask("train", model=T2V, dataset="annika", epochs="1", name="mine")
-    first = await ada.card("mine")
-    other = await cleo_elsewhere.card("mine", lambda m: m.id != first.id)  # Cleo sees both
+        await chat.ask("train", model=T2V, dataset="annika", epochs="1", name=name)
+    first, other = await ada.card("mine"), await cleo_elsewhere.card("theirs")
 
     server.faults.delete_message(first.id)
     server.faults.delete_channel(other.channel_id)
@@ -164,8 +163,9 @@ async def test_a_deleted_card_is_posted_again_and_a_deleted_channel_stops_no_run
     second = await ada.card("mine", lambda m: m.id != first.id and "succeeded" in m.text)
     assert list(second.buttons) == ["Details", "Log", "Download", "Train again"]
     await ada.ping("mine")
-    ends = [await asyncio.to_thread(wait_for_end, local, g, "mine") for g in local.guilds()]
-    assert ends == [RunStatus.SUCCEEDED, RunStatus.SUCCEEDED]
+    for guild, run in zip(local.guilds(), ("mine", "theirs"), strict=True):
+        end = await asyncio.to_thread(wait_for_end, local, guild, run)
+        assert end is RunStatus.SUCCEEDED
 
 
 async def test_a_resumed_run_keeps_the_gpu_of_the_old_one(

@@ -25,7 +25,7 @@ USE = StorageUse(items=(MERGED, RUN, CACHES), trash=Freed(3, GIB), trash_until=U
 def test_the_list_says_what_each_item_takes_and_costs_a_month() -> None:
     card = storage_card(USE, USE.items, 0, 10, LISTED)
 
-    assert card.title == "32 GiB, $2.88 a month in all"
+    assert card.title == "In all 32 GiB, $2.88 a month"
     assert card.description.splitlines() == [
         "**Merged base** · base_1 with lora_2, shared by all servers",
         "28 GiB, $2.52 a month",
@@ -74,7 +74,7 @@ def test_a_removal_says_what_is_freed_later_or_now() -> None:
     assert later.title == "Removed annika-1"
     assert "brings it back." in later.description
     assert "Then its 2.0 GiB are freed; **Empty now** in `/storage`" in later.description
-    assert now.description == "1.0 GiB are free now."
+    assert (now.title, now.description) == ("Deleted the caches", "1.0 GiB are free now.")
 
 
 def test_what_open_runs_read_stays_in_the_trash() -> None:

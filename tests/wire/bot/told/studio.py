@@ -119,6 +119,19 @@ class Studio:
 
     def store_run(self, name: str, channel: str | None = None, owner: str = "Ada") -> RunSpec:
         """Store a run that trains."""
+        spec = self.store_waiting_run(name, channel, owner)
+        self.begin_run(spec)
+        return spec
+
+    def begin_run(self, spec: RunSpec) -> None:
+        """Let a waiting run train."""
+        started = ev.StageEvent(at=self.clock.now(), key=TRAIN, attempt=1, body=ev.StageStarted())
+        self.local.runtime.log(spec.guild, spec.name).append_alone(str(TRAIN), started)
+
+    def store_waiting_run(
+        self, name: str, channel: str | None = None, owner: str = "Ada"
+    ) -> RunSpec:
+        """Store a run of which nothing has started."""
         asked = {"name": name, "guild": self.guild, "channel": channel or self.channel}
         asked |= {"requested_by": self.owner(owner), "created_at": self.clock.now()}
         spec = specs.spec("wan21-t2v-1-3b").model_copy(update=asked)
@@ -127,8 +140,6 @@ class Studio:
         store.create(keys.unannounced, b"")
         store.write(keys.report, specs.report().model_dump_json().encode())
         store.write(keys.spec, spec.model_dump_json().encode())
-        started = ev.StageEvent(at=self.clock.now(), key=TRAIN, attempt=1, body=ev.StageStarted())
-        self.local.runtime.log(spec.guild, name).append_alone(str(TRAIN), started)
         return spec
 
     def progress(self, spec: RunSpec, step: int) -> None:

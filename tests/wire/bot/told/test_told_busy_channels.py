@@ -181,3 +181,34 @@ async def test_a_channel_with_too_many_live_runs_shows_one_list(studio: Studio) 
     await studio.clock.advance(30)
     assert studio.lists() == []
     assert {studio.state(run.name) for run in runs[:10]} == {"succeeded"}
+
+
+async def test_more_than_five_waiting_runs_are_one_list_and_get_cards_when_they_start(
+    studio: Studio,
+) -> None:
+    first = [studio.store_waiting_run(f"run-{number}") for number in range(3)]
+    bot = await studio.start_bot()
+    await studio.clock.advance(10)
+    later = [studio.store_waiting_run(f"run-{number}") for number in range(3, 8)]
+    await studio.clock.advance(10)
+    late = studio.store_waiting_run("run-8")
+    await bot.client.show_run(late.guild, late.name)
+    await studio.clock.advance(60)
+    with_cards = [run.name for run in (*first, *later, late) if studio.card(run.name)]
+    (shown,) = studio.lists()
+    text = str(shown["embeds"])
+
+    studio.begin_run(later[4])
+    await studio.clock.advance(60)
+    started = studio.state("run-7"), studio.card("run-8")
+    for run in (*first, *later[:3]):
+        studio.end_run(run)
+    await studio.clock.advance(60)
+
+    assert with_cards == ["run-0", "run-1", "run-2"]
+    assert all(f"**run-{number}**" in text for number in range(9))
+    assert "get their card when they start" in text
+    assert started == ("running", None)
+    assert studio.lists() == []
+    assert studio.state("run-8") == "queued"
+    assert studio.state("run-3") == "succeeded"

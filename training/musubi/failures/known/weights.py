@@ -117,6 +117,13 @@ WEIGHT_FAILURES = (
         within=_RESUMING,
     ),
     KnownFailure(
+        "resume-state-other",
+        r"loaded state dict .*parameter group"
+        r"|No such file .*(optimizer|scheduler|random_states_\d+)\.(bin|pkl)\b",
+        "The training state is incomplete or belongs to other settings: {line}",
+        "Move the state's folder away and resume the run: it continues from the previous state.",
+    ),
+    KnownFailure(
         "wrong-weights",
         rf"{_STATE_DICT} (?P<part>\w+)",
         "A weight file does not match the model ({part}).",

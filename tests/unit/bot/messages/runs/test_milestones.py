@@ -16,6 +16,7 @@ from bot.messages.runs.milestones import (
 )
 from tests.unit.bot.messages.card_states import HIGH, READY, SPEC, STATES, epochs, whole
 from tests.unit.bot.messages.run_examples import a_view, saved, started, succeeded
+from training.merge.receipt import Receipt, fold_digests
 from training.pipeline.run_view import RunView
 from training.runs import events as ev
 from training.runs.training_events import FastRefused
@@ -72,6 +73,42 @@ def test_a_merge_is_told_with_what_is_known_of_it() -> None:
     assert [one.key for one in milestones(view)] == [str(merge)]
     assert panel.title == "Merged, high-noise expert"
     assert panel.description == "✓ Lightning 400/400 layers, merged for an earlier run"
+
+
+def test_a_merge_shows_its_receipt() -> None:
+    digest = "0" * 64
+    receipt = Receipt(
+        base_name="base.safetensors",
+        lora_name="lightning.safetensors",
+        base_sha256=digest,
+        lora_sha256=digest,
+        strength=1.0,
+        output_digest=fold_digests([digest]),
+        header_sha256=digest,
+        tensor_sha256={"a": digest},
+        layers_merged=400,
+        layers_expected=400,
+        layers_extra=0,
+        tensors_changed=400,
+        keys_skipped={},
+        largest_change=0.01,
+        largest_change_layer="a",
+        sampled_max_error=0.00012,
+        sampled_values=12_800,
+        seconds=60,
+        bytes=1,
+        versions={},
+    )
+    view = a_view(SPEC, succeeded(StageKey("merge", "high"), "Lightning 400/400 layers"))
+
+    lines = merged_panel(view, "high", receipt).description.splitlines()
+
+    assert lines == [
+        "✓ Lightning 400/400 layers",
+        "lightning.safetensors at strength 1 into base.safetensors",
+        "12,800 values were recalculated: off by at most 0.00012",
+        f"-# Receipt `{receipt.merge_sha256[:12]}`",
+    ]
 
 
 def test_each_warning_is_told_for_its_expert() -> None:
