@@ -132,7 +132,7 @@ class Installation:
         store = self.runtime.store
         store.create(_LINK_SECRET, secrets.token_bytes(_SECRET_BYTES))
         secret = store.read(_LINK_SECRET)
-        if len(secret) != _SECRET_BYTES:  # a shorter one could be guessed
+        if len(secret) != _SECRET_BYTES:  # a shorter secret could be guessed
             logger.warning("the link secret was damaged; all links made so far no longer work")
             store.write(_LINK_SECRET, secrets.token_bytes(_SECRET_BYTES))
             secret = store.read(_LINK_SECRET)

@@ -89,7 +89,7 @@ def print_table(table: Table, *, wrapped: Container[str] = ()) -> None:
             column.min_width = max(cell_len(line) for c in cells for line in str(c).split("\n"))
     wants = Measurement.get(console, console.options.update(max_width=_WIDEST), table)
     width = max(console.width, wants.minimum) if console.is_terminal else wants.maximum
-    # A new console, because `console` never prints anything wider than its own width.
+    # Use a new console, because `console` never prints anything wider than its own width.
     Console(highlight=False, soft_wrap=True, width=width).print(table)
 
 

@@ -74,7 +74,7 @@ def modal_findings(
         name = account.workspace()
         own = engine_of(account.labels(deployment.stages_app))
     except TrainingError as error:
-        # Report a network failure even if nobody asked for Modal.
+        # Report a network failure as a failed check even if the operator did not ask for Modal.
         if is_wanted or isinstance(error, BackendError):
             yield refused(TOKEN, error)
         else:
@@ -237,7 +237,7 @@ class DeploymentChecks:
 
 
 def _listed() -> dict[str, float]:
-    """Return the built-in prices by Modal's names, in dollars an hour (for storage, a month)."""
+    """Return the built-in prices by Modal's names, in dollars per hour (storage: per month)."""
     prices = listed_prices()
     return {
         **{name: prices.usd_per_hour(gpu) for gpu, name in RATES.items()},

@@ -98,7 +98,7 @@ def deploy(name: str, environment: Mapping[str, str], tell: Callable[[str], None
         for line in settings.lines():
             tell(line)
         if not before:
-            # Saved before the deploy, so that an interrupted first deploy remembers its settings.
+            # Save the settings first, so that an interrupted deploy does not lose them.
             settings.save(runtime.store)
         for module in MODULES:
             _deploy_app(module, _environment(deployment, settings), tell)

@@ -84,7 +84,7 @@ class LoraBot(ServiceClient):
         )
         self._notices = NoticeTeller(self, store)
         service.uploads.announce = UploadTeller(self).tell
-        # Allow all commands in servers only; by default, Discord allows direct messages too.
+        # Allow commands only in servers; by default, Discord also allows them in direct messages.
         self.tree = ClaimedTree(
             self,
             allowed_contexts=app_commands.AppCommandContext(guild=True),
@@ -163,7 +163,7 @@ class LoraBot(ServiceClient):
         self.keeper.look_again(payload.guild_id)
 
     async def _keep_team_role(self, guild: discord.Guild) -> None:
-        """Store the id of the role that the operator named, so that the role may be renamed."""
+        """Store the id of the role that the operator named, because its name may change later."""
         named = [role for role in guild.roles if role.name == self._options.team_role]
         if named:
             keep = self.service.settings.begin_with_role

@@ -107,7 +107,7 @@ async def _start(web: WebServer, local: Installation) -> None:
     try:
         await web.start(host, await in_thread(local.last_web_port))
     except RequestError:
-        await web.start(host, 0)  # another process has taken the last port
+        await web.start(host, 0)  # another process uses the previous port
     await in_thread(local.remember_web_port, web.port)
 
 

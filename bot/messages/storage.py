@@ -92,7 +92,7 @@ def can_be_removed(item: StoredItem) -> bool:
 def removal_text(item: StoredItem, until: datetime) -> str:
     """Return what the removal of an item frees and when, and how it can be undone.
 
-    `until` is the time until which it could be restored.
+    `until` is the time at which the item would leave the trash.
     """
     frees = f"This frees {size(item.size_bytes)}"
     if item.can_be_restored:
@@ -113,7 +113,7 @@ def ask_removal_card(item: StoredItem, until: datetime) -> Card:
 
 
 def item_removed_card(item: StoredItem, removal: Removal | None) -> Card:
-    """Return a card that says what was removed, and when that frees its space."""
+    """Return a card that says what was removed, and when its space is freed."""
     freed = size(item.size_bytes)
     if removal is None:
         return Card(title=f"Deleted {_what(item)}", description=f"{freed} are free now.")

@@ -25,8 +25,8 @@ class ImportProgress:
     """The progress of an import.
 
     Attributes:
-        status: "waiting" until other imports have ended, or "lost" while the other server cannot be
-            reached.
+        status: "waiting" until other imports have ended, "lost" while the other server cannot be
+            reached, else "fetching" or "checking".
         bytes_per_second: 0 if unknown.
         checked: The number of checked files and of all files; (0, 0) if unknown.
     """

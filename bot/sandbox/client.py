@@ -349,7 +349,7 @@ class SandboxUser:
 
     async def download(self, attachment: Attachment | str) -> bytes:
         url = attachment if isinstance(attachment, str) else attachment.url
-        # Do not send the page's secret: a signed link must work for anyone who has it.
+        # Do not send the page's secret: a signed link must work for anyone who has the link.
         async with httpx.AsyncClient(timeout=30.0) as http:
             response = await http.get(url)
         if response.is_error:

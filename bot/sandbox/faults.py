@@ -45,7 +45,7 @@ class Faults:
     refusals: dict[str, ApiError] = field(default_factory=dict[str, ApiError])
 
     def fall_silent(self, *, is_on: bool) -> None:
-        """Stop answering heartbeats, like a half-open connection, or answer them again."""
+        """Stop answering heartbeats, like a half-open connection; answer again if not `is_on`."""
         self.gateway.acknowledges = not is_on
 
     def fail_next(self, count: int, status: int = 500) -> None:

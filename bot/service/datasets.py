@@ -85,7 +85,7 @@ class StoredDataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedDataset:
-    """The result of checking an upload, or a stored version again. No new version is stored.
+    """The result of checking an upload or rechecking a stored version; no new version is stored.
 
     Attributes:
         token: Identifies the upload and is valid for one day; None for a stored version.

@@ -138,7 +138,7 @@ class Service:
         return started
 
     async def cancel(self, person: GuildMember, run: str) -> RunView:
-        """Request that a run stops, and return its state."""
+        """Ask a run to stop, and return its state."""
 
         def cancel() -> RunView:
             self._require_owner(person, run, act="cancel")

@@ -113,7 +113,7 @@ class WebServer:
 
     def _make_room(self) -> bool:
         """Return whether one more connection fits; if necessary, close the one idle for longest."""
-        # Look up every connection: a new one counts as idle from the first time it is looked up.
+        # Look up every connection, because a new one counts as idle from its first look-up on.
         ages = {transport: self._since(transport) for transport in self._connections()}
         if len(ages) < self._bounds.connections:
             return True

@@ -14,7 +14,7 @@ class _Fact(BaseModel):
 class FolderRename(_Fact):
     """What happened when a folder on a mount was written, synced and renamed.
 
-    An error is "" if there was none.
+    `fsync_error` and `rename_error` are "" if there was no error.
     """
 
     kind: Literal["rename"] = "rename"
@@ -25,9 +25,9 @@ class FolderRename(_Fact):
 
 
 class PutsAndRemoves(_Fact):
-    """How many puts into a Volume, and removes from it, succeeded.
+    """How many puts into a Volume and removals from it succeeded.
 
-    They were tried for about a minute, or until Modal refused one.
+    The probe repeated them for about a minute, or until Modal refused one.
     """
 
     kind: Literal["writes"] = "writes"
@@ -40,7 +40,7 @@ class PutsAndRemoves(_Fact):
 class CommitWhileReading(_Fact):
     """What happened when a Volume was committed while another container had one of its files open.
 
-    An error is "" if there was none.
+    `commit_error` and `open_reload_error` are "" if there was no error.
     """
 
     kind: Literal["commit"] = "commit"
@@ -60,7 +60,7 @@ class MountAndListing(_Fact):
 
 
 class PutIfAbsent(_Fact):
-    """Two containers put the same keys at once: how many keys both got, and how many neither."""
+    """Two containers put the same keys at once: how many both got, and how many neither got."""
 
     kind: Literal["put"] = "put"
     keys: int

@@ -29,19 +29,19 @@ ShowRun = Callable[[str, str], Awaitable[None]]
 
 
 async def cancel_run(interaction: Interaction, service: Service, run: str) -> None:
-    """Cancel a run and confirm it to the user."""
+    """Cancel a run, and confirm the request to the user."""
     view = await service.cancel(person_of(interaction), run)
     await answer(interaction, cancelled_card(view), ephemeral=True)
 
 
 async def save_run(interaction: Interaction, service: Service, run: str) -> None:
-    """Ask a run to save checkpoints now, and confirm it to the user."""
+    """Ask a run to save checkpoints now, and confirm the request to the user."""
     await service.save_now(person_of(interaction), run)
     await answer(interaction, saving_card(run), ephemeral=True)
 
 
 async def finish_run(interaction: Interaction, service: Service, run: str) -> None:
-    """Ask a run to stop training as if it had finished, and confirm it to the user."""
+    """Ask a run to finish early, and confirm the request to the user."""
     await service.finish_here(person_of(interaction), run)
     await answer(interaction, finishing_card(run), ephemeral=True)
 

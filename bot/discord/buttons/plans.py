@@ -107,7 +107,7 @@ class ClipsButton(NamedButton, template=r"clips:(?P<run>[a-z0-9_-]{1,64})"):
 
 
 class _SettingsDialog(Claimed, discord.ui.Modal, title="Change the settings"):
-    """A dialog for settings as TOML. If they are refused, the next one shows the same text."""
+    """A dialog for settings as TOML. If they are refused, the next dialog shows the same text."""
 
     text: discord.ui.Label[Self] = discord.ui.Label(
         text="Settings (TOML)",

@@ -1,4 +1,4 @@
-"""The list of runs by pages, and the buttons that turn them."""
+"""The list of runs, one page at a time, and the buttons that turn the pages."""
 
 import re
 from typing import Self

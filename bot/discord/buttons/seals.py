@@ -17,7 +17,7 @@ def require_own(guild: str, about: str, seal: str) -> None:
     """Raise an error if a button was made in another guild.
 
     Raises:
-        RequestError: The button belongs to a dataset on another server.
+        RequestError: The button was made in another guild.
     """
     if seal != sealed(guild, about):
         raise RequestError(

@@ -72,7 +72,7 @@ class CardKeeper:
         self._client = client
         self._service = service
         self._edit_seconds = edit_seconds
-        # Separate threads, so that cards and commands never wait for each other.
+        # Use separate threads, so that cards and commands never wait for each other.
         self._threads = ThreadPoolExecutor(_READS_AT_ONCE, thread_name_prefix="cards")
         self._records = CardRecords(store, self._threads)
         self._lists = ChannelLists(client, service, store, self._threads)
@@ -258,7 +258,8 @@ class CardKeeper:
         gone, note = 0, ""
         if instead_of is not None:
             gone = instead_of.message
-            note = instead_of.model_copy(update={"message": 0}).note  # the thread hangs elsewhere
+            # The thread is not attached to the new card, so the card must link to it.
+            note = instead_of.model_copy(update={"message": 0}).note
         message = await self._channel(int(view.spec.channel or 0)).send(
             view=to_layout(run_card(view, now=self._now(), note=note), run_buttons(view)),
             silent=True,

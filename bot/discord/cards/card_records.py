@@ -27,9 +27,9 @@ class CardRecord(BaseModel):
         is_told: Whether the run's end was announced.
         shows_end: Whether the card needs no more edits: it shows the end, or cannot be edited.
         thread: Id of the run's thread; 0 if it was not opened.
-        milestones: The milestones that the thread has told.
-        posting: The milestones of the message that was last sent to the thread, until it is known
-            that it arrived.
+        milestones: The milestones that have been posted in the thread.
+        posting: The milestones of the last message sent to the thread, as long as it is unknown
+            whether this message arrived.
         obstacle: Why the thread cannot be used; "" if it can, or was not needed yet.
         is_thread_done: Whether the thread needs no more messages.
     """

@@ -134,7 +134,7 @@ class ChannelLists:
 
     async def _remove(self, channel: int, message: int) -> bool:
         place = self._client.get_partial_messageable(channel)
-        with suppress(discord.NotFound):  # a person deleted it, or the whole channel
+        with suppress(discord.NotFound):  # a person deleted the list or its channel
             await place.get_partial_message(message).delete()
         await in_pool(self._threads, self._store.delete, _key(channel))
         self._messages.pop(channel, None)

@@ -1,4 +1,4 @@
-"""Tells a run's owner once that the run has ended, in its channel or, if need be, elsewhere."""
+"""Announces a run's end to its owner, only once: in the run's channel or, if need be, elsewhere."""
 
 import hashlib
 import logging

@@ -51,7 +51,7 @@ _NO_ACCESS = 50001  # the bot cannot see the channel, which may pass
 _LASTING: tuple[ThreadObstacle, ...] = ("place", "deleted")
 _ARCHIVE_MINUTES = 24 * 60
 _MARK = "/thread"
-_LOOKED_AT = 100  # how many of a thread's newest messages are searched for one that was cut off
+_LOOKED_AT = 100  # this many of the newest messages are searched for one that may have been sent
 logger = logging.getLogger(__name__)
 
 
@@ -75,7 +75,7 @@ class RunThreads:
         self._ended_for = ended_for
 
     def update(self, record: CardRecord, *, is_end: bool = False) -> PendingUpdate:
-        """Return the update that tells a run's next milestones."""
+        """Return the update that posts a run's next milestones."""
         run = (f"{record.guild}{_MARK}", record.run)
         return PendingUpdate(record.thread_id, run, is_end=is_end, about="thread")
 
@@ -114,11 +114,11 @@ class RunThreads:
         await self._records.change(run, **changes, **_shown(record, ""))
 
     async def _give_up(self, view: RunView, run: RunKey, error: discord.HTTPException) -> bool:
-        """Note on the card why there is no thread; return whether it is not tried again."""
+        """Note on the card why there is no thread; return whether to stop trying."""
         record = await self._records.of(run)
         if record is None:
             return True
-        if is_message_gone(error) and record.shows_end:  # a card that shows the end stays deleted
+        if is_message_gone(error) and record.shows_end:  # the deleted card is not posted again
             await self._records.change(run, is_thread_done=True)
             return True
         obstacle = _obstacle(error, is_open=bool(record.thread))
@@ -144,7 +144,7 @@ class RunThreads:
 
     async def _open(self, record: CardRecord) -> int:
         try:
-            # By id, because discord.py's cache lacks the servers that Discord announces late.
+            # Use ids, because discord.py's cache lacks the servers that Discord announces late.
             await self._client.http.start_thread_with_message(
                 record.channel,
                 record.message,
@@ -251,7 +251,7 @@ def _shown(record: CardRecord, obstacle: ThreadObstacle) -> dict[str, object]:
 
 
 def _obstacle(error: discord.HTTPException, *, is_open: bool) -> ThreadObstacle:
-    """Return why a thread cannot be used; "" if the bot cannot tell, or only for now."""
+    """Return why a thread cannot be used; "" if the reason is unknown or may pass."""
     if is_channel_gone(error):
         return "deleted"
     if error.code == _NO_THREADS:

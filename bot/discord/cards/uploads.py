@@ -35,5 +35,5 @@ class UploadTeller:
                 silent=True,
             )
         except (discord.DiscordException, aiohttp.ClientError, OSError):
-            # No files are lost, and the page of an upload shows its result too.
+            # Only log this: no files are lost, and the upload page shows the result too.
             logger.warning("the result of an upload could not be posted", exc_info=True)

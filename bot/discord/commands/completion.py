@@ -36,7 +36,7 @@ def dataset_names(service: Service) -> Complete:
 
 
 def spelled(name: str) -> str:
-    """Return a run's name, as typed, in its stored form: lower case, no spaces around it."""
+    """Convert a run's name as typed to its stored form: lower case, no spaces around it."""
     return name.strip().lower()
 
 

@@ -181,7 +181,10 @@ async def _received(
     attachment: discord.Attachment,
     target: DatasetTarget,
 ) -> AsyncGenerator[tuple[Upload, LongAnswer]]:
-    """Download a zip; yield the upload and its answer. If the files are refused, send a report."""
+    """Download a zip; yield it as an upload, with the answer that shows its progress.
+
+    If the files are refused, send a report.
+    """
     await require_chat_size(interaction, intake.service, attachment, intake.limit_mib, target)
     with scratch_folder("upload") as folder:
         # Keep the extensions: they distinguish the parts of a split archive.

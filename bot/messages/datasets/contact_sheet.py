@@ -172,8 +172,8 @@ def _fitting(text: str, font: ImageFont.FreeTypeFont) -> int:
 
 @lru_cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    # The same dataset must give the same bytes. Other text layouts need a library that some
-    # builds of Pillow lack.
+    # Use the basic text layout, so that the same dataset gives the same bytes everywhere: the other
+    # layout needs a library that some builds of Pillow lack.
     return ImageFont.truetype(str(_FONT), size, layout_engine=ImageFont.Layout.BASIC)
 
 

@@ -28,7 +28,7 @@ _SYMBOLS: Mapping[str, str] = {
     RunStatus.CANCELLED.value: STOPPED,
 }
 _PING_CAUSE_LIMIT = 300
-_LONGEST_REASON = 150  # characters; with these, a whole page of runs fits into a message
+_LONGEST_REASON = 150  # characters; short enough that a page of runs fits into a message
 _FROM_STATE = "from its newest training state, or from the start if none was saved"
 _OLD_FILES = "Earlier checkpoints stay with that run."
 

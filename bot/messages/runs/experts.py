@@ -75,7 +75,7 @@ def _warnings(view: RunView, name: ExpertName) -> list[str]:
 
 
 def trouble_text(trouble: Trouble) -> str:
-    """Return what a trouble in training means, and what to do."""
+    """Return what this kind of trouble in training means, and what to do about it."""
     return _TROUBLES[trouble]
 
 

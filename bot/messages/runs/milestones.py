@@ -20,7 +20,7 @@ from training.runs.state import Checkpoint, StageStatus
 from training.vocabulary import ExpertName, StageKey
 from training.wording import listed
 
-MOST_SAVED = 6  # how many checkpoints one message tells of
+MOST_SAVED = 6  # the most checkpoints that one message announces
 _SHOWN_SAVED = 3
 _HASH = 12  # how many characters of a hash are shown
 
@@ -37,13 +37,13 @@ _REASONS: Mapping[ThreadObstacle, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Milestone:
-    """Something that a run's thread tells once.
+    """An event that is announced once in a run's thread.
 
     Attributes:
         key: Identifies the milestone among those of its run.
         expert: None for the end of the run.
-        saved: The checkpoint, for `saved`.
-        text: The warning, for `warning`.
+        saved: The checkpoint; only for the kind "saved".
+        text: The warning; only for the kind "warning".
     """
 
     key: str
@@ -68,7 +68,7 @@ class SavedFile:
 
 
 def milestones(view: RunView) -> list[Milestone]:
-    """Return what has happened in a run so far that its thread tells."""
+    """Return everything in a run so far that its thread should tell."""
     found = [*_merged(view), *_saved(view), *_warnings(view)]
     if view.run.status.is_final:
         found.append(Milestone(key="end", kind="end"))

@@ -20,7 +20,7 @@ class WorldArchive:
     """Records by kind and id; each write is committed before the call returns."""
 
     def __init__(self, home: Path) -> None:
-        # The folder holds the bot's token.
+        # Only the owner may read the folder, because it holds the bot's token.
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.files = home / "attachments"
         self.files.mkdir(exist_ok=True)

@@ -179,7 +179,7 @@ class UploadService:
         return await self._create(person, target, channel=channel, source=source)
 
     async def open_imports(self) -> list[tuple[UploadSession, UploadState]]:
-        """Return the unfinished imports of all guilds. Those that failed have a result."""
+        """Return all guilds' imports that are not done; those that have failed have a result."""
         found = await in_thread(lambda: list(self._sessions.all()))
         return [one for one in found if one[0].source is not None and one[1].status != "done"]
 
@@ -205,8 +205,9 @@ class UploadService:
     async def bind(self, token: str, proof: str) -> tuple[UploadSession, str]:
         """Open a link in a browser; return its session and a cookie value for this browser.
 
-        Only the browser that uses its cookie first can use the link. A browser that never received
-        the answer, because its connection broke or the page was reloaded, can therefore ask again.
+        The link is bound once a browser sends the cookie back; from then on, only browsers with the
+        cookie can use the link. Until then, a browser that never received the answer, because its
+        connection broke or the page was reloaded, can ask again.
 
         Args:
             token: The token in the link.
