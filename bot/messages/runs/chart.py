@@ -150,7 +150,7 @@ class _Drawing:
                 right -= 106
 
     def _label(self, text: str, right: float, colour: tuple[int, ...]) -> float:
-        """Write a text that ends at `right`; return its left edge."""
+        """Draw text that ends at `right`; return its left edge."""
         left = right - self._pen.textlength(text, self._font)
         self._pen.text((left, _HEAD - _TEXT / 2), text, colour, self._font)
         return left
