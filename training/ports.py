@@ -255,7 +255,7 @@ class Claims(Protocol):
         ...
 
     def note(self, name: str, data: bytes) -> None:
-        """Note that a task has begun; `data` describes the task, in case it is interrupted."""
+        """Record that a task has begun; `data` describes the task, in case it is interrupted."""
         ...
 
     def forget(self, name: str) -> None:

@@ -130,7 +130,7 @@ class WriteCaptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaveOutFiles:
-    """Leave out the files of an upload that cannot be used, and samples without a caption."""
+    """Leave out an upload's unusable files, and its samples without a caption."""
 
     kind: Literal["leave_out_files"] = "leave_out_files"
 

@@ -1,4 +1,4 @@
-"""`LiveValues` in a store, for stores where writing a small file is cheap."""
+"""Keeps `LiveValues` in a store; meant for stores where writing a small file is cheap."""
 
 import logging
 

@@ -23,7 +23,8 @@ create table if not exists listed_runs (
 )
 """,
     "create index if not exists newest_runs on listed_runs (guild, created_at, run)",
-    # From versions that did not record when runs were created, or what they can be filtered by.
+    # Tables of earlier versions, which did not record when runs were created, or the values by
+    # which listings are filtered.
     "drop table if exists ended",
     "drop table if exists ended_runs",
 )

@@ -17,8 +17,9 @@ from training.backends.modal.dict_port import SharedDict
 from training.ports import Grant
 
 LEASE_SECONDS = 20.0
-# Keep old generations for longer than any call takes. A slow client may still try to create a
-# generation that others have created since; the key must still exist then, so the attempt fails.
+# Keep old generations for longer than any call can take. A slow client may try to create a
+# generation that another client has created in the meantime. Its key must still exist at that
+# point, so that the attempt fails.
 KEPT_SECONDS = 600.0
 _SWEPT_AT_ONCE = 16
 logger = logging.getLogger(__name__)
@@ -149,9 +150,10 @@ class ModalLeases:
     def _extend(self, newest: _Newest) -> bool:
         """Extend the expiry of a held lease in place; return False if that may be too late.
 
-        A client that takes over a lease reads it after it expired, so it sees every extension
-        written before that. It may miss an extension written later. Then the holder must add a new
-        generation, which either the holder or that client can create, but not both.
+        A client that takes over a lease reads the entry after it has expired. So the client sees
+        every extension written before the expiry, but may miss one written later. In that case, the
+        holder must add a new generation instead: the holder or the client can create it, but not
+        both.
         """
         safe_until = newest.entry.until - self._seconds * SKEW
         if newest.seen_at >= safe_until or not newest.is_running(self._seconds):
@@ -209,7 +211,7 @@ class ModalLeases:
             }:
                 return _Entry(holder, attempt, until, since)
             case _:
-                # Treat an unreadable lease as free; its holder notices that when it renews.
+                # Treat an unreadable lease as free; the holder's next renewal fails.
                 logger.warning("generation %d of the lease %s cannot be read", generation, name)
                 return _NOBODY
 

@@ -27,8 +27,8 @@ class ReadMount:
         self._folder, self._reload = folder, reload
         self._gate = _Gate()
         self._reloading = threading.Lock()
-        # File versions for which the mount was already reloaded once. Modal does not document that
-        # a mount shows the same times as a listing, so a second reload might not help either.
+        # File versions for which the mount was already reloaded once. A second reload might not
+        # help: Modal does not promise that a mount ever shows the same times as a listing.
         self._looked_for: LRUCache[str, None] = LRUCache(_KNOWN_VERSIONS)
 
     def reader(self, key: str, entry: VolumeEntry) -> "MountReader":

@@ -41,7 +41,8 @@ from training.store_keys import Area
 _READERS = 8  # concurrent requests
 # Modal's client retries requests for about a second, except for listings, which are streams.
 _LIST_SECONDS = 5.0
-# How long a busy Modal is asked for a record by the bot, which alone has read-only mounts.
+# How long the bot keeps trying to read a record while Modal is busy. Only the bot has read-only
+# mounts.
 _ANSWER_SECONDS = 10.0
 _OPEN_FILES = "open files"  # part of Modal's message when a mount cannot be reloaded
 logger = logging.getLogger(__name__)
@@ -292,7 +293,7 @@ class VolumeStore:
             ask(next(iter([*part.files, *part.records])), put)
 
     def _remove(self, area: Area, keys: Sequence[str], *, is_changed: bool = False) -> None:
-        """Remove keys from the mount and commit once; remove the others through the API.
+        """Remove keys from the mount and commit once; use the API for keys that the mount lacks.
 
         Each removal through the API counts as a write, and a Volume accepts only a few writes a
         minute. `is_changed` means that the mount has other changes to commit.

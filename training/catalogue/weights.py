@@ -12,8 +12,8 @@ WAN_AI_480P = "Wan-AI/Wan2.1-I2V-14B-480P"
 WAN_AI_720P = "Wan-AI/Wan2.1-I2V-14B-720P"
 LIGHTNING = "lightx2v/Wan2.2-Lightning"
 
-# For each repository, the newest commit that public projects pin. Other repositories are read at
-# `main`; the fetch receipt records the commit.
+# For each of these repositories, the newest commit that public projects pin. Other repositories are
+# read at `main`; the fetch receipt records the commit.
 COMMITS: Mapping[str, str] = MappingProxyType(
     {
         WAN_21: "06e001fc51048fb03433a6fb25334de7836704a5",

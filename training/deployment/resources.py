@@ -53,8 +53,8 @@ class Resources:
         timeout_seconds: The longest that one call may take.
         retries: How many times Modal repeats a failed call; 0 for a stage, because `advance` starts
             its next attempt.
-        idle_seconds: How long a container waits for another call, while it is billed; 0 ends it
-            after one call.
+        idle_seconds: How long a container waits for another call, billed all the while; 0 ends
+            it after one call.
         cron: Schedule in UTC.
         areas: The Volumes that are mounted.
     """
@@ -79,7 +79,7 @@ class ServerResources:
         port: Port of its web server.
         startup_seconds: The longest time until it is connected to Discord.
         grace_seconds: How long it may keep serving after another copy has taken over.
-        areas: The Volumes that are mounted, read-only.
+        areas: The Volumes that are mounted read-only.
     """
 
     cpu: float
@@ -118,8 +118,8 @@ def _for(
 
 FUNCTIONS: Mapping[FunctionName, Resources] = MappingProxyType(
     {
-        # This container waits 20 s for another call: stages of a run may end within seconds of each
-        # other.
+        # This container waits 20 s for another call, because several stages of a run may end within
+        # seconds of each other.
         "advance": Resources(
             cpu=0.25, memory_gib=0.5, timeout_seconds=5 * MINUTES, idle_seconds=20
         ),
@@ -153,7 +153,7 @@ BOT_FUNCTIONS: frozenset[FunctionName] = frozenset({"watch"})
 
 
 def function_of(stage: StageName, model: Model, *, is_chosen: bool = False) -> FunctionName:
-    """Return the Function that runs a stage; `is_chosen` if the call sets its own GPU or memory."""
+    """Return a stage's Function; `is_chosen` says whether the call sets its own GPU or memory."""
     is_large = model.gpu in LARGE_GPUS
     match stage:
         case "cache":

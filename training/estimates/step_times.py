@@ -103,7 +103,7 @@ MEASURED: Mapping[StepKind, Points] = MappingProxyType(
 
 
 class StepTimes:
-    """Predicts how long a step takes; the prediction is rough if no such step was measured."""
+    """Predicts how long a step takes, but only roughly if no step of its kind was measured."""
 
     def __init__(self, measured: Mapping[StepKind, Points] = MEASURED) -> None:
         self._measured = measured

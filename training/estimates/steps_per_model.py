@@ -65,8 +65,8 @@ def predictions(report: Report) -> Mapping[str, Prediction]:
 def predicted_single_frames(report: Report) -> Mapping[str, SingleFrames]:
     """Return the part of an epoch that trains on single frames, keyed by the model's name.
 
-    Leave out T2V models, models that the dataset does not suit, and those where no item or every
-    item is a single frame.
+    Leave out T2V models, models that the dataset does not suit, and models for which none or all
+    of the items are single frames.
     """
     suits_it = suited(report)
     found = {

@@ -134,7 +134,8 @@ def training_usd_per_second(
 def fallbacks(model: Model, experts: Sequence[ExpertSpec], *, gpu: str | None) -> tuple[str, ...]:
     """Return the GPUs that Modal may give instead of the model's own.
 
-    There are none if the run chose its GPU, or needs more memory than usual (see `placement_of`).
+    There are none if the user chose a GPU, or if the run needs more memory than usual (see
+    `placement_of`).
     """
     has_own = any(training_request(model, e.settings) != TRAIN_REQUEST for e in experts)
     return () if gpu is not None or has_own else FALLBACKS[model.gpu]

@@ -147,7 +147,8 @@ class Database:
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
-    # Text with flipped bits may not be UTF-8. Python reports that itself, without an error code.
+    # Text with flipped bits may not be valid UTF-8. Python's error about that has no SQLite error
+    # code.
     return _code(error) in _DAMAGE or "Could not decode to UTF-8" in str(error)
 
 

@@ -111,7 +111,7 @@ _DIFFUSERS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"^condition_embedder_image_embedder_pos_embed$", "img_emb_emb_pos"),
     )
 )
-# The contents of keys in adapters other than plain LoRAs, and how to recognize such keys.
+# Kinds of weights that a plain LoRA does not have, each with the pattern of its keys.
 _OTHER_ADAPTERS: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
         "DoRA scales": re.compile(r"\.(?:dora_scale|lora_magnitude_vector)\b"),

@@ -16,7 +16,7 @@ _CONFIG = "adapter_config.json"  # written by PEFT's save_pretrained
 
 
 def is_from_peft(keys: Iterable[str]) -> bool:
-    """Return whether PEFT saved the file: its keys then begin with `base_model.model.`."""
+    """Return whether PEFT saved the file. Keys from PEFT begin with `base_model.model.`."""
     return any(key.startswith(_PREFIX) for key in keys)
 
 

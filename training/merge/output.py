@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 class Staging:
     """The hidden path where an output is written before it is published.
 
-    Every attempt uses the same path, so the next attempt removes a killed attempt's files. Only
+    Every attempt uses the same path, so an attempt can remove the files of a killed one. Only
     the holder of the lock `exclusive(output_root(...))` may use the path.
     """
 

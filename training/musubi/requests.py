@@ -1,4 +1,4 @@
-"""Requests that a trainer carries out after its current step: save, or end training as finished.
+"""Requests that a trainer carries out after its current step: save, or finish training early.
 
 A stage makes a request by creating a file in a folder whose path it passes to its program. This
 module imports only the standard library, because it also runs in musubi-tuner's environment.
@@ -29,7 +29,7 @@ class TrainerRequests:
         return True
 
     def wants_end(self) -> bool:
-        """Return whether training should end after this step, as finished."""
+        """Return whether training should finish early, after this step."""
         return self._folder is not None and (self._folder / _FINISH).exists()
 
 

@@ -15,8 +15,8 @@ def save_now(runtime: Runtime, view: RunView, *, by: str) -> None:
     """Ask every expert in training to save a checkpoint and its state after its current step.
 
     Raises:
-        RequestError: No expert that has taken a step is training now, or the run has ended or is
-            about to end.
+        RequestError: The run has ended or is about to, or no expert that is training now has taken
+            a step.
     """
     name = view.spec.name
     if view.run.status.is_final or view.run.is_ending or not can_save(view):

@@ -71,7 +71,7 @@ def clean_up(runtime: Runtime) -> CleanUp:
 
 
 def clean_up_daily(runtime: Runtime, claims: Claims) -> None:
-    """Clean up and store notices, at most once a day; for machines that have no scheduler."""
+    """Clean up at most once a day, and store notices about it; for machines without a scheduler."""
     if claims.claim(f"clean-up/{runtime.clock():%Y-%m-%d}"):
         announce(runtime, clean_up(runtime))
 
@@ -125,14 +125,14 @@ def _unused(runtime: Runtime, prefix: str, used: set[str]) -> list[StoredFile]:
 
 @dataclass(frozen=True, slots=True)
 class _Merged:
-    """A merged base: its address and files."""
+    """A merged base: the hash that names its folder, and its files."""
 
     address: str
     files: list[StoredFile]
 
 
 def merged_keys(address: str) -> tuple[str, str]:
-    """Return a merged base's keys to delete: no run uses one whose receipt, the first, is gone."""
+    """Return a merged base's keys to delete: first its receipt, without which no run uses it."""
     return store_keys.merged_receipt(address), f"{store_keys.MERGED}/{address}"
 
 
@@ -169,7 +169,7 @@ class CleanUpNotice(BaseModel):
 
 
 def announce(runtime: Runtime, found: CleanUp) -> None:
-    """Store a notice for each guild that has a run, if its own or shared files were deleted."""
+    """Store a notice for each guild that has a run, if the guild's or shared files were deleted."""
     shared_bytes = found.merged.size_bytes + found.unfinished_bytes
     for guild in runtime.store.names(store_keys.GUILDS):
         freed, trash = found.caches.get(guild, Freed()), found.trash.get(guild, Freed())

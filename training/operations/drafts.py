@@ -88,8 +88,8 @@ class Drafts:
         """Return a draft.
 
         Raises:
-            NotFoundError: The draft was dismissed or deleted, or is stored in another version's
-                format.
+            NotFoundError: The draft was dismissed or deleted, or another version of the bot stored
+                it in a different format.
         """
         try:
             return Draft.model_validate_json(self._store.read(_key(guild, token)))

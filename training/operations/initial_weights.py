@@ -25,7 +25,7 @@ from training.vocabulary import ExpertName
 
 # Largest relative error of an alpha that was stored as bf16, which has eight significant bits.
 _ALPHA_TOLERANCE = 2.0**-8
-_ENOUGH = 25  # suggestions; more would not make choosing easier
+_ENOUGH = 25  # stop collecting suggestions at this many; more would not help the user
 _OF_RUN = re.compile(r"(?P<run>[^/]+)/(?:(?P<expert>main|high|low)-)?e(?P<epoch>\d{1,6})")
 
 

@@ -23,7 +23,7 @@ def check_keys(store: Store, spec: RunSpec, expert: ExpertName, saved: Checkpoin
     Only the header is read, so damaged values are not noticed. The publish stage checks them.
 
     Raises:
-        AdapterError: The file is cut off, or a module, width or the rank is wrong.
+        AdapterError: The file is cut off, or its modules, widths or rank are wrong.
         FileNotFoundError: The file is not stored.
     """
     model = find_model(spec.model)

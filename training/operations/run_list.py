@@ -128,7 +128,7 @@ class RunList:
         return list(self._page(guild, self._names(guild), _Query(only=only), read).runs)
 
     def page(self, guild: str, most: int, *, only: RunFilter = EVERY_RUN, skip: int = 0) -> RunPage:
-        """Return at most `most` runs, after the `skip` newest ones; at the end, the last page."""
+        """Return up to `most` runs after the `skip` newest; if none are left, the last page."""
         query = _Query(most, only=only, skip=skip)
         return self._page(guild, self._names(guild), query, self._live)
 
@@ -222,7 +222,7 @@ class RunList:
         found = self._index.newest(guild, most, indexed.__contains__) if indexed else []
         known = {name: _summary_in(data, name) for name, data in found}
         damaged = [name for name, summary in known.items() if summary is None]
-        # These are listed even if the index cannot be written.
+        # List the runs that are read here even if the index cannot be written.
         read = each(lambda name: self._ended(guild, name), [*unread, *damaged])
         self._put(guild, read)
         return [*filter(None, known.values()), *read]
@@ -250,7 +250,7 @@ class RunList:
     def _forget_ended(self, guild: str, still_open: Iterable[str]) -> None:
         kept = set(still_open)
         for known in (self._created, self._seen, self._views):
-            # Copied, because other threads add runs meanwhile.
+            # Loop over a copy, because other threads add runs meanwhile.
             for key in list(known):
                 if key.guild == guild and key.name not in kept:
                     known.pop(key, None)
@@ -281,7 +281,7 @@ class RunList:
         if gpu_place(view) is None:
             return None
         slots = self._runtime.backend.gpu_line().slots
-        # Copied, because other threads add runs meanwhile.
+        # Pass a copy, because other threads add runs meanwhile.
         found = starts_at(view, list(self._views.values()), slots, self._runtime.clock())
         return None if found is None else found.replace(second=0, microsecond=0)
 
@@ -304,7 +304,7 @@ class RunList:
         ]
 
     def _ended(self, guild: str, name: str) -> RunSummary:
-        """Return the summary of a run that is not marked as open, so has probably ended."""
+        """Return the summary of a run that has probably ended, because it is not marked as open."""
         return self._stored_summary(guild, name) or self._summary(RunKeys(guild, name))
 
     def _put(self, guild: str, read: Sequence[RunSummary]) -> bool:
@@ -359,7 +359,7 @@ def _summary_in(data: bytes | None, name: str) -> RunSummary | None:
     """Return the summary in `data`.
 
     Return None if there is no data, if it cannot be parsed, if it is about another run, or if an
-    earlier version stored it, without who started the run.
+    earlier version stored it without recording who started the run.
     """
     try:
         found = None if data is None else RunSummary.model_validate_json(data)

@@ -25,7 +25,8 @@ from training.runs.spec import Promise, RunSpec
 from training.runs.training_items import cut_run, remarks
 from training.runs.unusual_settings import doubts
 
-# A stage is tried again after at most this many interruptions in a row without progress.
+# A stage may be interrupted this many times in a row without progress; the next interruption makes
+# the run fail.
 INTERRUPTIONS = FRUITLESS_ATTEMPTS - 1
 # A price counts as changed if it differs by more than this fraction.
 _SAME_PRICE = 0.01

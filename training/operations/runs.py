@@ -233,7 +233,7 @@ class Runs(RunList):
 
     @contextmanager
     def _undone_if_full(self, spec: RunSpec, requester: Requester) -> Generator[None]:
-        """Withdraw a request if the body finds the disk full, so that it cannot start later."""
+        """Withdraw a request if the body finds the disk full: its run must not start later."""
         try:
             yield
         except OSError as error:

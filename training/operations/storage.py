@@ -49,7 +49,7 @@ class StoredItem:
 
     @property
     def can_be_restored(self) -> bool:
-        """Whether a removal moves it to the trash; otherwise it is deleted at once."""
+        """Whether the item goes to the trash when removed; otherwise, it is deleted at once."""
         return self.kind in ("dataset", "checkpoint", "run")
 
 
@@ -171,7 +171,7 @@ class Storage:
         yield StoredItem(kind="caches", name="all", size_bytes=caches)
 
     def _datasets_of(self, guild: str) -> Iterator[StoredItem]:
-        """Yield the datasets with their repaired files; files that several share count once."""
+        """Yield the datasets with their repaired files; shared files count only once."""
         prepared = self._sizes(store_keys.all_prepared(guild))
         for name in self._datasets.names(guild):
             versions = self._datasets.versions(guild, name)

@@ -155,7 +155,7 @@ def start_command(
 def _watch(
     process: subprocess.Popen[bytes], stopping: threading.Event, show_log: Callable[[], None]
 ) -> None:
-    """Show the log regularly; stop the program on request; kill the rest of its group."""
+    """Show the log regularly, stop the program on request, and finally kill its process group."""
     shown_at = time.monotonic()
     while process.poll() is None:
         if not stopping.wait(0.2):

@@ -13,7 +13,7 @@ from training.ports import Grant, Leases
 
 logger = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 4.0
-# A lease expires 20 s after a renewal, so in the first 5 s its holder need not check it.
+# A lease expires 20 s after its last renewal, so the holder need not check it during the first 5 s.
 SURE_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 

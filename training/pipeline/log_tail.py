@@ -33,7 +33,7 @@ def end_of(log: Path) -> bytes:
 
 
 def log_tail(runtime: Runtime, run: Run) -> LogTail | None:
-    """Return the end of a running stage's log, or else a failed stage's, or else the newest log.
+    """Return the end of one log: a running stage's, else a failed stage's, else the newest.
 
     Only `cache` and `train` have a log; return None if neither has written anything.
     """

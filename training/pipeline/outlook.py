@@ -40,7 +40,7 @@ def ends_at(view: RunView, now: datetime) -> datetime | None:
 
 
 def expected_usd(view: RunView, now: datetime) -> float | None:
-    """Return the run's total cost in dollars, at its measured speed or else as promised.
+    """Return the run's total cost in dollars at its measured speed, or else the promised cost.
 
     Return None if neither is known, or if GPUs cost nothing.
     """
@@ -123,8 +123,8 @@ def _free_after(busy: Sequence[float], ahead: Sequence[float], slots: int) -> fl
 
     Args:
         busy: How long each stage in progress will still hold its GPU, in seconds.
-        ahead: How many seconds each stage in front of it will hold a GPU, in the order of the
-            queue.
+        ahead: For how many seconds each stage ahead of that stage will hold a GPU, in the order of
+            the queue.
         slots: How many stages may hold a GPU at once.
     """
     ends = sorted(busy)[:slots]

@@ -20,7 +20,12 @@ _LOOK_SECONDS = 2.0
 
 
 class RunRequests(BaseModel):
-    """When users last asked for a checkpoint, and when they asked the run to end as finished."""
+    """The times of the users' newest requests to a run; None for requests not made.
+
+    Attributes:
+        save_at: When they last asked for a checkpoint.
+        finish_at: When they asked the run to stop early and count as finished.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -33,7 +38,7 @@ class RunRequests(BaseModel):
 
 
 def publish_requests(runtime: Runtime, run: Run) -> None:
-    """Publish the requests in a run's log to its trainers; the published value may get lost."""
+    """Publish the requests in a run's log to its trainers; an update may be lost."""
     data = RunRequests.of(run).model_dump_json().encode()
     runtime.live.publish(run.spec.keys.requests, data)
 

@@ -119,7 +119,7 @@ class StageWrites:
     def later(self, made: Made, share: float = 1.0) -> None:
         """Store `made` with the next write, at the latest after `share * Store.write_seconds`.
 
-        If the store is full, return at once and store it as soon as possible.
+        If the store is full, return at once and store `made` as soon as there is room.
         """
         seconds = self._runtime.store.write_seconds * share
         if seconds <= 0:

@@ -113,8 +113,8 @@ class Datasets:
         """Inspect an upload to a dataset; if the upload has no trigger word, use the dataset's.
 
         Raises:
-            RequestError: The reference or the trigger word is malformed, or there is no trigger
-                word to prefix or to use as a caption.
+            RequestError: The reference is malformed, the trigger word is malformed, or a trigger
+                word is needed but missing.
         """
         is_needed = upload.is_prefixed or upload.uses_trigger_only
         word = self.trigger_for(guild, reference, upload.trigger, is_needed=is_needed)
@@ -128,7 +128,8 @@ class Datasets:
         """Return the trigger word of an upload to a dataset: the given one, or else the dataset's.
 
         Raises:
-            RequestError: The word is malformed, or neither has a word and `is_needed` is True.
+            RequestError: The word is malformed; or `is_needed` is True, but neither the upload nor
+                the dataset has a word.
         """
         word = check_trigger(given) if given is not None else self._trigger(guild, reference)
         if word is None and is_needed:
@@ -310,7 +311,7 @@ class Datasets:
         self._store.delete(store_keys.dataset(guild, name, number))
 
     def _contents(self, guild: str) -> dict[tuple[str, int], str]:
-        """Return the content ids of all versions, even in the trash, keyed by name and number."""
+        """Return the content ids of all versions, removed ones too, keyed by name and number."""
         found = self._complete(store_keys.datasets(guild)).items()
         pairs = [(name, number) for name, numbers in found for number in numbers]
         versions = each(lambda pair: self._readable(guild, *pair), pairs)

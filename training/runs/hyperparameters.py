@@ -1,7 +1,7 @@
 """The hyperparameters that a user may set, in one syntax for chat and command line.
 
-A setting is one value for all experts (`1e-4`) or one for each (`high=1e-4 low=8e-5`; `:` and `,`
-also work). Defaults come from the catalogue.
+A setting is one value for all experts (`1e-4`) or one for each (`high=1e-4 low=8e-5` or
+`high:1e-4, low:8e-5`). Defaults come from the catalogue.
 """
 
 import re
@@ -53,7 +53,7 @@ _SEPARATORS = re.compile(r"[\s,;]*")
 def _is_off(fast: Fast) -> bool:
     """Return whether the setting is off.
 
-    Stored files omit it then, as do files from versions that lacked the setting.
+    If it is off, stored files omit it. Files from versions without this setting lack it too.
     """
     return fast == "off"
 

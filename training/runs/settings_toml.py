@@ -53,8 +53,8 @@ def write_settings(request: TrainRequest, spec: RunSpec) -> str:
 def read_settings(text: str, request: TrainRequest, spec: RunSpec) -> TrainRequest:
     """Return the request with the settings in `text`; settings not in the text are unset.
 
-    `write_settings` also shows some defaults. They count as set by the user only if the user
-    changed them; otherwise a preset in the text could not replace them.
+    `write_settings` also shows some defaults. A default that the user left unchanged does not count
+    as set, so a preset in the text can replace it.
 
     Raises:
         RequestError: The text is not TOML, or has an unknown key or a value of the wrong kind.

@@ -102,7 +102,7 @@ class Promise(BaseModel):
 
 
 def _is_missing(promised: Promise | None) -> bool:
-    """Return whether nothing was promised; stored specs then omit the field, as older specs do."""
+    """Return whether there is no promise. Stored specs then omit the field, like older specs."""
     return promised is None
 
 

@@ -137,7 +137,7 @@ class Run:
 
     @property
     def is_trained(self) -> bool:
-        """Whether every expert is fully trained, so that only its files remain to be checked."""
+        """Whether every expert is fully trained; at most, files remain to be checked."""
         keys = (StageKey("train", expert.name) for expert in self.spec.experts)
         return all(self.stage(key).status is StageStatus.SUCCEEDED for key in keys)
 
@@ -155,7 +155,7 @@ class Run:
 
     @property
     def is_ending(self) -> bool:
-        """Whether the run was cancelled or asked to end as finished, or only checks its files."""
+        """Whether the run is being cancelled or finished early, or only has files left to check."""
         return self.is_cancelling or self.is_finishing or self.is_trained
 
     @property

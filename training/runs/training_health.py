@@ -15,8 +15,8 @@ from training.vocabulary import Trouble
 STEPS_IN_A_ROW = 3
 # The loss has diverged if an epoch's mean is above this multiple of the lowest earlier mean.
 DIVERGED = 3.0
-# The loss counts as flat since an epoch if at least `_FLAT_EPOCHS` epochs have followed it, and the
-# lowest mean has fallen by at most the fraction `_FLAT_SHARE` since then.
+# The loss counts as flat after an epoch if at least `_FLAT_EPOCHS` epochs have followed it, and the
+# lowest mean of all epochs is at most the fraction `_FLAT_SHARE` below the mean of that epoch.
 _FLAT_EPOCHS = 5
 _FLAT_SHARE = 0.02
 # Ordered from the worst trouble to the mildest.
@@ -79,8 +79,8 @@ class TroubleWatch:
             step: The step, counted from 1.
             loss: Its loss.
             rate: Its learning rate.
-            is_unchanged: Returns whether every up-weight is still zero; None if the optimizer
-                skipped the step, as it does while searching for a loss scale.
+            is_unchanged: A function that returns whether every up-weight is still zero. Pass None
+                if the optimizer skipped the step, as it does while searching for a loss scale.
         """
         if not math.isfinite(loss):
             yield from self._report("loss_not_finite")

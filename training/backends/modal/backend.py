@@ -125,7 +125,8 @@ class ModalBackend:
             return
         asked_at = self._records.ask_to_stop(name, self._clock())
         call_id = self._records.spawned(name)
-        # `abs`: if the time is in the future, the clock was set back, and the request may be old.
+        # Use `abs`, because the clock may have been set back: then a request with a time in the
+        # future may be old.
         if call_id is not None and abs(self._clock() - asked_at) >= STOP_SECONDS:
             _kill(call_id)
 

@@ -2,9 +2,9 @@
 
 `calls` holds three entries per call: the call itself (`call/`), the id of the spawned function that
 works on it (`spawned/`), and the time at which it was asked to stop (`stop/`). Modal deletes an
-entry 7 days after its last access. If the call is still waiting then, `advance` submits it again,
-because the run's folder records it, too. `line` is the queue. It holds only the GPU calls that wait
-or run, so that listing them does not read all calls.
+entry 7 days after its last access. If the call is still waiting then, `advance` finds it in the
+run's folder and submits it again. `line` is the queue. It holds only the GPU calls that wait or
+run, so that listing them does not read all calls.
 """
 
 import logging
@@ -91,7 +91,7 @@ class CallRecords:
         self._calls.put(f"call/{call.name}", value, skip_if_exists=True)
 
     def find(self, name: str) -> PlacedCall | None:
-        """Return a call; None if it is unknown, or if its record is in another version's format."""
+        """Return a call; None if it is unknown, or stored in the format of another version."""
         value = self._calls.get(f"call/{name}")
         if value is None:
             return None

@@ -33,8 +33,8 @@ UNREACHABLE = (
     modal.exception.ServiceError,
     modal.exception.TimeoutError,
     StreamTerminatedError,
-    # The contents of files travel over HTTP. The client tries each transfer for 2 s. Then it raises
-    # an `ExecutionError` for an answer such as 500, or the error of its HTTP library.
+    # The contents of files travel over HTTP. If a transfer keeps failing for 2 s, the client
+    # raises an `ExecutionError` (for an answer such as 500) or the error of its HTTP library.
     modal.exception.ExecutionError,
     aiohttp.ClientError,
     TimeoutError,

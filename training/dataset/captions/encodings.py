@@ -82,8 +82,9 @@ def _shared(plain: Sequence[bytes], unsure: Sequence[bytes]) -> str | None:
     """Return the legacy encoding that the captions of a dataset share; None if there is none.
 
     `plain` holds the captions that are certainly not UTF-8. `unsure` also holds those that look
-    like UTF-8 with a few damaged bytes. East Asian text may look like that by chance, but Latin
-    text does not. So only the captions in `plain` can show that the encoding is a Latin one.
+    like UTF-8 with a few damaged bytes. Text in an East Asian encoding may look like that by
+    chance, but text in a Latin one does not. So a Latin encoding is recognized by the captions in
+    `plain` alone.
     """
     common = code_page(unsure)
     if common in EAST_ASIAN or (plain and common is not None and common not in LATIN):

@@ -56,7 +56,7 @@ def cap_remarks(free: GroupPlan, capped: GroupPlan, max_frames: int) -> Iterator
 
 
 def _lengths(plan: GroupPlan, mode: Literal["uniform", "others"]) -> Counter[int]:
-    """Count the items of each length, in the "uniform" groups or in all other groups."""
+    """Count the items of each length, either in the "uniform" groups or in all others."""
     return Counter(
         item.frames
         for group in plan.groups

@@ -18,7 +18,7 @@ _SHARE = 0.1
 
 @dataclass(slots=True)
 class FieldWatch:
-    """Judges the frames of a clip, from the first frame that is marked as interlaced."""
+    """Judges a clip's frames, starting with the first one that is marked as interlaced."""
 
     graph: Graph | None = None
     verdicts: list[str] = field(default_factory=list[str])

@@ -117,7 +117,7 @@ def open_image(path: Path, limits: Limits) -> OpenedImage:
 
 
 def _deep_kind(image: Image.Image, form: str) -> str | None:
-    """Describe pixels whose white level is unknown, such as floating-point ones; else None."""
+    """Return a description of pixels whose white level is unknown; None for other pixels."""
     if image.mode == "F":
         return "floating-point pixels"
     # Netpbm and PNG may have mode I too, but their levels have only 16 bits.
@@ -145,7 +145,7 @@ def _read_planes_whole(image: TiffImagePlugin.TiffImageFile) -> None:
 
 
 def _bits(image: Image.Image) -> int:
-    """Return the number of bits in which an image with 16-bit levels stores them."""
+    """Return how many bits of an image's 16-bit levels are in use, such as 12."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (SIXTEEN_BITS,)))
     return SIXTEEN_BITS

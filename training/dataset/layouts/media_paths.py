@@ -100,7 +100,7 @@ def _rank(
     """Return a sort key for how well a path's folders match the wanted ones.
 
     The key has three counts. The first is how many of the path's folders match those of `wanted`,
-    from the innermost outwards until two differ. The second is the same count for
+    counted from the innermost folder up to the first difference. The second is the same count for
     `folder / wanted`. The third is how many folder names the path shares with `folder / wanted`,
     in any order.
     """

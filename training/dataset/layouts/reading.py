@@ -67,7 +67,7 @@ def found_layout(readings: Sequence[Reading], *, is_read: bool) -> FoundLayout |
 
 
 def layout_findings(readings: Sequence[Reading], *, is_read: bool) -> Iterator[Finding]:
-    """Yield a finding for each reading, which says how the zip was or could be read."""
+    """For each reading, yield a finding that says how the zip was or could be read."""
     for one in readings:
         details = "; ".join(_details(one))
         read_as = "Read as" if is_read else "This can be read as"

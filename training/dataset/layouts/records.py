@@ -113,7 +113,7 @@ def _by_name(entries: Mapping[str, object]) -> Iterator[Record]:
 
 
 def _coco(entries: Mapping[str, object]) -> list[Record] | None:
-    """Return a record for each annotation, with its image's file name; None if it is not COCO."""
+    """Return a record for each COCO annotation, with its image's file name; None if not COCO."""
     images, notes = entries.get("images"), entries.get("annotations")
     if not isinstance(images, list) or not isinstance(notes, list):
         return None

@@ -112,7 +112,7 @@ def is_part_name(name: str) -> bool:
 
 
 def read_directory(file: BinaryIO, name: str) -> Directory | NotWhole:
-    """Return the directory of a complete zip, or what the file is instead.
+    """Return the directory of a complete zip; for any other file, return what it is.
 
     The file's `name` is needed because some parts of a split zip look like a zip whose end is
     missing.
@@ -151,7 +151,7 @@ def _unknown(head: bytes, name: str) -> Part | OtherFormat | OtherFile | Nothing
 def _ended(
     file: BinaryIO, tail: bytes, at: int, end: int, *, is_headless: bool
 ) -> Directory | Part | CutOff:
-    """Return the directory that an end record describes, or what the file is instead.
+    """Return the directory that an end record describes; else `Part` or `CutOff`.
 
     The record starts at offset `at` in `tail`, and at offset `end` in `file`. `is_headless` means
     that the file does not begin like a zip.

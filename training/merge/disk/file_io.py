@@ -1,8 +1,8 @@
 """Reads and writes at file offsets, and two Linux calls that Python lacks.
 
-A memory map would avoid copying from the page cache, which takes a twentieth of a merge's time. But
-with a map, a shrinking file or a failing disk kills the process, whereas a read raises an error;
-and a map makes many small requests to a network volume.
+A memory map would avoid copying from the page cache; the copying takes a twentieth of a merge's
+time. But with a map, a shrinking file or a failing disk kills the process, whereas a read raises an
+error; and a map makes many small requests to a network volume.
 """
 
 import ctypes

@@ -78,7 +78,7 @@ class StreamWriter:
         return self._memory[self._end : self._end + size_bytes]
 
     def commit(self, size_bytes: int) -> None:
-        """Append the first `size_bytes` of the memory from `room`."""
+        """Append the first `size_bytes` of the memory that `room` returned."""
         self._end += size_bytes
 
     def flush(self) -> None:

@@ -58,7 +58,7 @@ def read_layout(path: Path) -> FileLayout:
         stat = path.stat()
         if not S_ISREG(stat.st_mode):
             raise MergeError(f"{path} is not a regular file.", "Check the path.")
-        with safe_open(path, framework="np"):  # the library checks sizes, gaps and overlaps
+        with safe_open(path, framework="np"):  # opening checks sizes, gaps and overlaps
             pass
         header = read_header(path)
     except FileNotFoundError as error:

@@ -44,7 +44,7 @@ def is_finite(values: Tensor) -> bool:
 
 # 128 rows of a matrix of width 5,120. Blocks of 32 rows would fit a core's L2 cache. But each torch
 # call releases Python's global lock and then waits to get it back, and smaller blocks need more
-# calls: with 16 threads, blocks of 32 rows took twice as long; with 2 threads, equally long.
+# calls: with 16 threads, blocks of 32 rows took twice as long; with 2 threads, just as long.
 _BLOCK_ELEMENTS = 128 * 5_120
 # Smaller blocks make the matrix product slower. A block is never a single row, because torch
 # computes a single row in a different way: its last bits would differ from those of the same row in

@@ -52,9 +52,9 @@ class LowRankDelta:
     """The change that a pair of LoRA matrices makes, `scale * up @ down`."""
 
     def __init__(self, up: Tensor, down: Tensor, scale: float) -> None:
-        # Scaled here and not by `addmm(alpha=scale)`, which scales before or after the product,
-        # depending on the processor and the number of rows. A block of rows would then round
-        # differently from the whole matrix.
+        # Scale `up` here, because `addmm(alpha=scale)` scales before or after the product,
+        # depending on the processor and the number of rows: a block of rows would round differently
+        # from the whole matrix.
         self._up, self._down = up.flatten(1) * scale, down.flatten(1)
         self.columns = self._down.shape[1]
 

@@ -9,7 +9,8 @@ _STATUS = re.compile(
     r"(?:exit\s+status|exitcode\s*:|with (?:return |exit )?(?:code|status))\s*(-?\d+)"
 )
 _FINISHED = "model saved."
-# The signals of Linux, where the programs run; a log may be explained on another system.
+# Linux's signals, because the programs run on Linux. Their logs may be explained on another system,
+# whose signals have other numbers.
 _SIGNALS = dict(
     enumerate(
         (

@@ -124,7 +124,7 @@ def _silent(text: str, exit_code: int | None) -> Failure:
 
 
 def _use_in(log: str) -> MemoryUse:
-    """Return the memory use of the program, as read from its list of datasets in the log.
+    """Return what decides the program's memory use, read from the list of datasets in its log.
 
     If the log has no such list, assume the shapes that a run trains on by default.
     """

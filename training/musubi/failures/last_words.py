@@ -18,7 +18,7 @@ _EXCEPTION = re.compile(
     re.MULTILINE,
 )
 _ANY_EXCEPTION = re.compile(r"^(?P<text>[A-Za-z_][\w.]*(?:: .*)?)$", re.MULTILINE)
-# A line like these ends the text of a multi-line exception.
+# The text of a multi-line exception ends before a line that begins like this.
 _NEXT_RECORD = re.compile(
     r"^(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)[: ]|.*\d%\||\d\d:\d\d:\d\d"
     r"|\[?[IWEF]\d{3,4} \d\d:\d\d:\d\d)",  # printed by torchrun and torch's C++ code

@@ -60,7 +60,7 @@ class Batches:
         items: Names of the latent cache files in the newest batch.
     """
 
-    # Any, because accelerate is not installed where this is type-checked.
+    # `loader` is `Any`, because accelerate is not installed where this is type-checked.
     def __init__(self, loader: Any, total_steps: int, on_epoch: Callable[[], None]) -> None:
         self._loader, self._total_steps, self._on_epoch = loader, total_steps, on_epoch
         self._order = BatchOrder(len(loader.batch_sampler.sampler))
@@ -112,8 +112,9 @@ class Batches:
     def _from_the_beginning(self, start: TrainingState) -> Iterator[Any]:
         randomness.restore(self._states)
         if self._loader.persistent_workers and start.epoch > 0:
-            # Starting the workers draws a random number. An uninterrupted run draws it in its first
-            # epoch, but a resumed run only now. So restore the states before the order is drawn.
+            # Starting the workers draws a random number: in the first epoch of an uninterrupted
+            # run, but only now in a resumed run. So restore the random states again, just before
+            # the order is drawn.
             self._order.rewind(self._states)
         yield from self._loader
 

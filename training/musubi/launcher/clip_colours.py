@@ -11,7 +11,7 @@ from training.dataset.decoding.colours import Converter, colours_of, tags_of
 
 
 class TaggedAv:
-    """A stand-in for the module `av`; its clips use their own colour tags to convert frames."""
+    """A stand-in for the module `av`; each clip converts its frames by its own colour tags."""
 
     def __init__(self, av: Any) -> None:
         self._av = av

@@ -12,8 +12,8 @@ from training.musubi.progress import ProgressWriter
 from training.musubi.state import Position, TrainingState, write_state
 from training.runs.training_events import CheckpointSaved, CheckpointStarted, StateSaved
 
-# Methods of accelerate and musubi-tuner. Any, because neither is installed where this is
-# type-checked.
+# Methods of accelerate and musubi-tuner. They return `Any`, because neither is installed where this
+# is type-checked.
 SaveState = Callable[..., Any]
 SaveWeights = Callable[..., Any]
 

@@ -291,7 +291,8 @@ def _resume_schedule(original: Function) -> Function:
 def _stretch(schedule: Any, fresh: dict[str, Any]) -> None:
     """After a state has been loaded, make the schedule end at this run's last step again.
 
-    Loading overwrote the schedule's number of steps; `fresh` has its attributes from before that.
+    Loading overwrote the schedule's number of steps; `fresh` holds the schedule's attributes from
+    before the loading.
     """
     if type(schedule) is not LambdaLR and type(schedule).__name__ not in _CLOSED_FORM:
         return

@@ -37,8 +37,8 @@ class RunRemovals:
             RequestError: The run has not ended.
         """
         store, log = self._runtime.store, self._runtime.log(guild, name)
-        # Hold both leases, so that nobody resumes the run meanwhile: the new run would continue a
-        # removed run.
+        # Hold both leases, so that nobody resumes the run meanwhile. Otherwise the new run would
+        # continue a removed run.
         with trash_lease(self._runtime, guild, "runs"), continue_lease(self._runtime, guild, name):
             checkpoints = 0
             try:
@@ -53,7 +53,7 @@ class RunRemovals:
         return RemovedRun(removal, name, checkpoints, size_bytes)
 
     def require_ended(self, guild: str, name: str) -> None:
-        """Raise `RequestError` if the run has not ended; a damaged run may be removed."""
+        """Raise `RequestError` if the run has not ended; a damaged run counts as ended."""
         with suppress(DamagedRunError):
             _require_ended(name, is_final=self._runs.find(guild, name).status.is_final)
 

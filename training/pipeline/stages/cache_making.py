@@ -166,7 +166,7 @@ class CacheMaking:
 
 
 def _take(path: Path, target: Path) -> bool:
-    """Move a file to `target`, leave a link, and return True; return False if it is incomplete."""
+    """If a file is complete, move it to `target`, leave a link and return True; else False."""
     if not is_complete(path):
         return False
     sync_file(path)

@@ -35,7 +35,7 @@ _COMMENT: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])
 
 
 def run(context: StageContext) -> StageResult:
-    """Train this stage's expert to its last epoch, or until it is asked to end."""
+    """Train this stage's expert to its last epoch, or until a user ends its training early."""
     name, planner = context.expert, context.planner
     checkpoints = context.spec.keys.checkpoints(name)
     output_name = context.spec.output_name(name)
@@ -106,7 +106,8 @@ def _gpu_of(name: str) -> str:
 def _loss_broke(context: StageContext, broken: LossBroke) -> StageError:
     """Return the error for a NaN or infinite loss.
 
-    It suggests leaving out the sample whose cache file is bad, or else a lower learning rate.
+    The error suggests leaving out the sample whose cache file is bad. If none is bad, it suggests a
+    lower learning rate.
     """
     spec = context.spec
     folder = context.staging_path(spec.keys.caches)
@@ -130,7 +131,7 @@ def _loss_broke(context: StageContext, broken: LossBroke) -> StageError:
 
 
 def _spoiled(context: StageContext, name: str) -> StageError:
-    """Return the error for a final checkpoint that was removed because of its values."""
+    """Return the error for a final checkpoint removed because it has NaN or infinite values."""
     return _with_a_lower_rate(
         context,
         f"Training finished, but its last checkpoint, {name}, contains NaN or infinite values, so "
@@ -171,7 +172,8 @@ def _make_ready(context: StageContext, name: ExpertName, checkpoints: str) -> No
         require_weight(context, context.planner.model.expert(name).dit)
     link_merged(context, name)
     _require_start(context, expert)
-    # Write the file again: it may be damaged, or missing because another machine prepared it.
+    # Write the file again: the copy here may be damaged, or missing because the prepare stage ran
+    # on another machine.
     config = context.staging_path(context.spec.keys.dataset_config)
     atomic_write(config, context.planner.dataset_toml().encode())
 

@@ -33,7 +33,7 @@ from training.registry.uploads.session import (
 )
 
 logger = logging.getLogger(__name__)
-MOST_OPEN = 10  # open links per person and guild
+MOST_OPEN = 10  # upload links that one person may have open in a guild
 _SPARE_BYTES = GIB // 2
 _SESSION, _STATE, _FILES = "session.json", "state.json", "files"
 

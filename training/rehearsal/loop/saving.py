@@ -68,7 +68,7 @@ class RehearsalSaver:
             self._save_state(f"{name}-state", state)
 
     def save_step(self, state: TrainingState, run: Mapping[str, str]) -> None:
-        """Save the adapter and the state; the adapter's metadata counts an unfinished epoch."""
+        """Save the adapter and state; the adapter's metadata counts an unfinished epoch as done."""
         name = f"{self._name}-step{state.step:08d}"
         self._save_adapter(name, _in_its_epoch(state), run)
         self.save_between(state)

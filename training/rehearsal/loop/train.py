@@ -154,7 +154,7 @@ class _Training:
         console.say(f"resume training from epoch {state.epoch}, step {state.step}")
 
     def run(self, stop: Event) -> int:
-        """Train to the end, or until `stop` is set or an end is requested; return the exit code."""
+        """Train until the end, a set `stop`, or a request to finish early; return the exit code."""
         self._announce()
         self._bar = console.StepBar(self._total_steps, self._at.step)
         self._saved_at = time.monotonic()

@@ -95,6 +95,6 @@ def network_of(model: Any, device: str) -> Any:
     return network
 
 
-# Any, because musubi-tuner is not installed where this is type-checked.
+# The result is `Any`, because musubi-tuner is not installed where this is type-checked.
 def _imported(name: str) -> Any:
     return importlib.import_module(name)

@@ -23,7 +23,7 @@ _CLIP_TOKENS = 257
 
 
 class Rotation(NamedTuple):
-    """Cosines and sines [s, 1, c], one for each pair of a head's channels."""
+    """A cosine and a sine for each pair of a head's channels; both tensors are [s, 1, c]."""
 
     cos: Tensor
     sin: Tensor

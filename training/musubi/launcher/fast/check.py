@@ -25,11 +25,11 @@ from training.musubi.launcher.fast.products import FP8, dequantized, unrounded
 # rounding the weights, but not the layers' inputs, to fp8.
 TIMES, FP8_TIMES = 2.0, 1.5
 _SMALLEST = 1e-4
-# Small, so that sums over all tokens stay in the range of fp16.
+# Random gradients are multiplied by this, so that sums over all tokens stay in the range of fp16.
 _GRADIENT = 1 / 16
 _AWAKE = 0.01
 # The attention kernels to compare with torch's default, which is cuDNN on an H100 and
-# FlashAttention-2 on an A100. The first that gives different results is used.
+# FlashAttention-2 on an A100. The first that gives different results sets the limit.
 _OTHERS = (
     [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH],
     [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH],

@@ -74,7 +74,7 @@ def _without_locks(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
 def cache_of(
     environment: MutableMapping[str, str], gpu: str, torch_version: str
 ) -> CompileCache | None:
-    """Return the cache in the folder that the environment names, ready to use; None without one."""
+    """Return a restored cache in the folder that the environment names; None if it names none."""
     folder = environment.get(FOLDER_VARIABLE)
     if not folder:
         return None

@@ -88,7 +88,7 @@ def _policy_of(kept: Kept, width: int, block: Block) -> Callable[..., Any]:
 
 
 def _few(width: int, _context: Any, operator: Any, *given: Any, **_named: Any) -> Any:
-    """Keep the outputs of attention and, if `width` is not 0, of the product of that width."""
+    """Keep the outputs of attention and, if `width` is not 0, of products `width` wide."""
     if operator in _ATTENTION or (width and _is_product(operator, given, width)):
         return CheckpointPolicy.MUST_SAVE
     return CheckpointPolicy.PREFER_RECOMPUTE

@@ -138,8 +138,8 @@ class FastModel:
         rotation = self._rotation(call.freqs)
         if self.is_dynamic:
             _mark(x, rotation)
-        # The graph does its own casts, so autocast is off. The text is cast because it is in fp32
-        # if the first frame's embedding precedes it; it is detached because it needs no gradient.
+        # The graph does its own casts, so autocast is off. If the first frame's embedding precedes
+        # the text, the text is in fp32, so it is cast. It is detached because it needs no gradient.
         with torch.autocast(x.device.type, enabled=False):
             return run(x, e, rotation, call.context.detach().to(x.dtype), tensors, heads)
 

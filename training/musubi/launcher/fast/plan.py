@@ -19,8 +19,8 @@ _BYTES = 2
 # The working memory of a step, in addition to the memory that all blocks keep. The block whose
 # backward pass runs needs `_RECOMPUTING` times the memory of a block that keeps everything if its
 # forward pass must be recomputed, and `_KEEPING` times that memory if not. `_REST_BYTES` is for
-# other layers and the optimizer. Measured in all: 5.6 GiB at 21,600 tokens with 10 layers that are
-# recomputed; 0.5 GiB at 3,600 tokens with 20 layers that are not.
+# other layers and the optimizer. The measured total was 5.6 GiB at 21,600 tokens with 10 layers
+# that are recomputed, and 0.5 GiB at 3,600 tokens with 20 layers that are not.
 _RECOMPUTING, _KEEPING, _REST_BYTES = 1.5, 0.8, 2 * GIB
 # How much of the free memory a plan may use; the rest is lost in gaps between allocations.
 _USABLE = 0.93

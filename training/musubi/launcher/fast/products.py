@@ -33,10 +33,11 @@ _FEWEST_TOKENS = 1024
 def linear_with_bias(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return `x @ weight.T + bias`, rounded once.
 
-    This is a custom operator because the compiler would split off the bias and round twice. This
-    matters for the gradients of the query and key adapters: the terms summed there nearly cancel,
-    so small errors weigh heavily. In bf16 at 21,600 tokens, rounding twice moves these gradients
-    3.7 times as far from musubi-tuner's as switching to another attention kernel does.
+    This is a custom operator because the compiler would split off the bias and round twice. The
+    second rounding matters for the gradients of the query and key adapters: the terms summed there
+    nearly cancel, so small errors weigh heavily. In bf16 at 21,600 tokens, rounding twice moves
+    these gradients 3.7 times as far from musubi-tuner's as switching to another attention kernel
+    does.
     """
     return F.linear(x, weight, bias)
 

@@ -96,7 +96,10 @@ class FastSession:
         self.refused = ""
 
     def start(self) -> None:
-        """Make the blocks run compiled, unless that fails or failed before the run was resumed."""
+        """Make the blocks run compiled.
+
+        Call `refuse` instead if this fails, or if they ran uncompiled before the run was resumed.
+        """
         previous = self._hooks.previous or ""
         if previous.startswith(_OFF):
             self.refuse(previous.removeprefix(_OFF))
@@ -149,8 +152,8 @@ class FastSession:
         Args:
             backward: Runs the backward pass of the loss that it is given.
             network: The adapters. They must have no gradients of other losses.
-            given: The loss that `compute` returned. It is used only if steps were uncompiled at
-                that time; otherwise the session itself has the loss with its graph.
+            given: The loss that `compute` returned. It is used only if `compute` ran uncompiled;
+                otherwise the session itself keeps the loss with its graph.
         """
         if self._loss is None:
             backward(given)

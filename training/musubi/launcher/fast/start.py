@@ -20,7 +20,7 @@ def started(
     on_refused: Callable[[str], None],
     previous: str | None,
 ) -> FastSession:
-    """Return a session whose blocks are compiled, or which says why they are not.
+    """Return a session; its blocks are compiled, or it says why they are not.
 
     Args:
         wanted: `16bit` or `fp8`.
