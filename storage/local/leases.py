@@ -74,7 +74,7 @@ class FileLeases:
                 self._expire(file, entry)
 
     def remove_old(self) -> None:
-        """Delete leases not held for 7 days; by then, every older attempt has ended."""
+        """Delete leases that nobody has held in the last 7 days: no attempt runs that long."""
         oldest = self._clock() - _KEPT_SECONDS
         for path in self._folder.iterdir() if self._folder.is_dir() else ():
             with suppress(FileNotFoundError):

@@ -222,7 +222,7 @@ class RunList:
         found = self._index.newest(guild, most, indexed.__contains__) if indexed else []
         known = {name: _summary_in(data, name) for name, data in found}
         damaged = [name for name, summary in known.items() if summary is None]
-        # List the runs that are read here even if the index cannot be written.
+        # If the index cannot be written, still list the runs that were just read.
         read = each(lambda name: self._ended(guild, name), [*unread, *damaged])
         self._put(guild, read)
         return [*filter(None, known.values()), *read]

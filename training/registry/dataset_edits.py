@@ -145,10 +145,10 @@ class DatasetEdits:
         return self._datasets.store(guild, version.name, replace(draft, change=change))
 
     def read_layout(self, guild: str, reference: str, *, by: str) -> DatasetVersion:
-        """Store a new version that reads the zip in the recognized layout of another tool.
+        """Store a new version in which the zip is read in another tool's layout.
 
         Raises:
-            RequestError: No layout was recognized, or the zip is already read in it.
+            RequestError: No such layout was recognized, or the version already uses it.
             DatasetRefusedError: The dataset cannot be used in that layout.
         """
         version = self._datasets.find(guild, reference)

@@ -212,7 +212,7 @@ class RunThreads:
 
     def _file(self, view: RunView, one: Milestone, url: str) -> SavedFile:
         if one.saved is None or one.expert is None:
-            raise ValueError(f"{one.key} is no checkpoint")
+            raise ValueError(f"{one.key} is not a checkpoint")
         store = self._service.installation.runtime.store
         try:
             return SavedFile(url, check_keys(store, view.spec, one.expert, one.saved))

@@ -80,7 +80,7 @@ def live_runs_card(
 ) -> Card:
     """Return a card that lists live runs, for a channel with too many to keep all cards current.
 
-    `are_held` says whether runs that wait have no card yet.
+    Pass `are_held=True` if the waiting runs have no cards yet.
     """
     footer = "With so many runs in one channel, their cards are updated less often."
     if are_held:

@@ -68,7 +68,7 @@ class SavedFile:
 
 
 def milestones(view: RunView) -> list[Milestone]:
-    """Return everything in a run so far that its thread should tell."""
+    """Return everything that has happened in a run so far and belongs in its thread."""
     found = [*_merged(view), *_saved(view), *_warnings(view)]
     if view.run.status.is_final:
         found.append(Milestone(key="end", kind="end"))
@@ -143,7 +143,7 @@ def saved_panel(view: RunView, batch: Sequence[Milestone], files: Mapping[str, S
 
 def _label(one: Milestone) -> str:
     if one.saved is None:
-        raise ValueError(f"{one.key} is no checkpoint")
+        raise ValueError(f"{one.key} is not a checkpoint")
     what = "final" if one.saved.is_final else f"epoch {one.saved.epoch}"
     expert = "" if one.expert == "main" else f"{one.expert} "
     return f"{expert}{what} (step {one.saved.step:,})"
@@ -151,7 +151,7 @@ def _label(one: Milestone) -> str:
 
 def _file_text(view: RunView, one: Milestone, file: SavedFile) -> str:
     if one.saved is None or one.expert is None:
-        raise ValueError(f"{one.key} is no checkpoint")
+        raise ValueError(f"{one.key} is not a checkpoint")
     mean = view.run.expert(one.expert).losses.get(one.saved.epoch)
     facts = [size(one.saved.size_bytes)]
     if mean is not None:

@@ -287,7 +287,7 @@ def _deployed(app: str, function: str) -> modal.Function[..., object, object]:
 
 def _kill(call_id: str) -> None:
     if _status(call_id) is CallStatus.RUNNING:
-        logger.warning("%s did not stop and is killed", call_id)
+        logger.warning("%s did not stop; killing it", call_id)
         with as_connection_errors(), suppress(modal.exception.NotFoundError):
             _found(call_id).cancel(terminate_containers=True)
 

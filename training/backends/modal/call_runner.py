@@ -63,7 +63,7 @@ def run_call(
     to save its state and end. `function_call` is Modal's id of this function call.
     """
     if not register.register(call.name, function_call):
-        logger.warning("run %s: another function call works on %s", call.run, call.key)
+        logger.warning("run %s: another function call is already working on %s", call.run, call.key)
         return "taken by another"
     running = _Work(work, f"stage {call.key}")
     try:

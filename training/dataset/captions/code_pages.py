@@ -81,7 +81,7 @@ _LONGEST_RUN = 3
 
 
 def code_page(contents: Sequence[bytes]) -> str | None:
-    """Return Python's name of the encoding that fits all contents; None if none does."""
+    """Return Python's name for the encoding that fits all contents; None if none does."""
     if not contents:
         return None
     guesses = chardet.detect_all(

@@ -173,7 +173,7 @@ def merged(general: Mapping[str, Any], table: Mapping[str, Any]) -> DatasetKeys:
 
 
 def invalid_keys(section: Section, table: Mapping[str, Any]) -> dict[str, bool]:
-    """Return the keys with wrong values: True means out of range, False means the wrong type."""
+    """Map each key with an invalid value to whether its type is right."""
     found: dict[str, bool] = {}
     try:
         _SECTIONS[section].model_validate(table)

@@ -69,7 +69,7 @@ class _Colours:
 
 
 def to_srgb(image: Image.Image, head: bytes, form: str) -> tuple[Image.Image, list[Note]]:
-    """Return an opaque image converted to sRGB, with a note if it had other colours.
+    """Return the image converted to sRGB, with a note if it was in another colour space.
 
     Args:
         image: An image with 8 bits per channel, in any mode without alpha.
@@ -77,7 +77,7 @@ def to_srgb(image: Image.Image, head: bytes, form: str) -> tuple[Image.Image, li
         form: Pillow's name for the format.
 
     Raises:
-        UnreadableError: The image declares colours that cannot be converted.
+        UnreadableError: The image declares a colour space that cannot be converted.
     """
     if image.mode == "LAB":
         converted = ImageCms.profileToProfile(

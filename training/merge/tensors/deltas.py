@@ -105,7 +105,7 @@ class FullDelta:
 
 
 def load_delta(change: Change, lora: FileLayout, dtype: torch.dtype) -> Delta:
-    """Prepare a change for adding rows: load the down and up matrices and cast them to `dtype`."""
+    """Return a change whose rows can be added one by one; convert its factors to `dtype`."""
     if isinstance(change, PairChange):
         down, up = (
             load_part(lora.path, part, 0, part.elements).view(part.shape).to(dtype)

@@ -91,7 +91,7 @@ class IncomingFile:
             WrongOffsetError: The next missing byte is not at `offset`.
         """
         if offset != self.received_bytes:
-            raise WrongOffsetError(f"{self.received_bytes} bytes are here, not {offset}")
+            raise WrongOffsetError(f"The next byte is {self.received_bytes}, not {offset}")
         return PartWriter(self, offset)
 
     def copy_to(self, target: Path) -> None:
