@@ -129,7 +129,7 @@ async def cancel_a_second_run(newcomer: Newcomer) -> None:
 async def talk_in_a_thread(newcomer: Newcomer) -> None:
     page, log = newcomer.page, newcomer.log
     await newcomer.log.get_by_role("button", name=OPEN_THREAD).first.click()
-    await expect(page.get_by_role("heading", name=RUN, exact=True)).to_be_visible()
+    await expect(page.get_by_role("heading", name=RUN, exact=True, level=1)).to_be_visible()
     for text in ("Merged, high-noise expert", "Saved: ", "Succeeded"):
         await expect(log.get_by_text(text).first).to_be_attached()
     await newcomer.write("Epoch 30 keeps the room best. @Ben, will you try it in **ComfyUI**?")
@@ -200,4 +200,4 @@ async def look_in_the_dark_and_on_a_phone(newcomer: Newcomer) -> None:
     await newcomer.look("sandbox-phone")
     await page.get_by_role("button", name="Show channels").click()
     await page.get_by_role("button", name=RUN).first.click()
-    await expect(page.get_by_role("heading", name=RUN, exact=True)).to_be_visible()
+    await expect(page.get_by_role("heading", name=RUN, exact=True, level=1)).to_be_visible()
