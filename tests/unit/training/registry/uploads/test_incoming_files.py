@@ -105,7 +105,7 @@ def test_bytes_at_a_wrong_offset_are_refused(tmp_path: Path) -> None:
     send(file, DATA, 0, 10)
 
     for offset in (0, 9, 11, 300):
-        with pytest.raises(WrongOffsetError, match="10 bytes are here"):
+        with pytest.raises(WrongOffsetError, match="The next byte is 10"):
             file.writer(offset)
 
 
