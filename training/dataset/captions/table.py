@@ -181,6 +181,8 @@ def _decoded(content: bytes) -> str:
     # Excel's plain "CSV" format uses the encoding of the user's Windows, not UTF-8.
     decoded = decode(content)
     if not decoded.is_legible:
+        with suppress(UnicodeDecodeError):  # valid UTF-8 that reads like a wrong encoding
+            return content.decode("utf-8-sig")
         raise TableRefusedError(
             "The encoding of the table cannot be recognized, so letters would be lost.",
             _SAVE_AS,

@@ -55,6 +55,7 @@ WRITABLE = st.characters(exclude_categories=("Cc", "Cs")) | st.sampled_from("\n\
 @settings(deadline=None)
 @example(["", "", "¡¡¢º"])  # whose bytes are also Thai
 @example(["", "Ã©", "Ã¡ Ã©"])  # which looks like UTF-8 that was encoded twice
+@example(["", "", "¡£Û¶"])  # which looks like an encoding that nobody can recognize
 @given(st.lists(st.text(WRITABLE, max_size=80), min_size=3, max_size=3))
 def test_a_table_sent_back_unchanged_changes_nothing(captions: list[str]) -> None:
     tidy = [" ".join(c.split()) or "x" for c in captions]
