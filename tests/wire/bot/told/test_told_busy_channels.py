@@ -117,12 +117,12 @@ async def test_a_live_card_is_updated_every_minute_even_if_nothing_has_changed(
     await studio.start_bot()
     await studio.clock.advance(60)
     studio.clock.set_ahead(2 * HOUR)
+    begun = studio.clock.now().timestamp()
     await studio.clock.advance(60)
 
-    oldest = studio.clock.now().timestamp() - 60
-    ages = [studio.updated_at(run.name) - oldest for run in runs]
-
-    assert all(age >= 0 for age in ages), ages
+    # The time that this machine needs for the cards passes on the clock, too, beside the minute.
+    updated = [studio.updated_at(run.name) - begun for run in runs]
+    assert all(seconds >= 0 for seconds in updated), updated
 
 
 async def test_an_outage_is_survived_and_every_card_catches_up(
