@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import PurePosixPath
 
 from training.dataset.captions.caption import holds_controls, tidy
-from training.dataset.captions.encodings import decode
+from training.dataset.captions.encodings import Decoded, decode
 from training.dataset.report import Report
 from training.errors import DatasetError
 from training.files.sizes import MIB
@@ -79,9 +79,9 @@ def read_table(content: bytes, report: Report) -> ReadTable:
     Raises:
         TableRefusedError: The file is not a table of captions, or some rows are wrong.
     """
-    text = _decoded(content)
-    form = _form(text)
-    rows = _rows(text, form)
+    decoded = _decoded(content)
+    form = _form(decoded.text)
+    rows = _rows(decoded.text, form)
     exact = _rows_as_utf8(content, form)
     columns = _columns(next((row for number, row in rows if number > form.above), list[str]()))
     known = {sample.name: sample.caption for sample in report.samples}
@@ -111,6 +111,8 @@ def read_table(content: bytes, report: Report) -> ReadTable:
     captions = {
         name: caption for name, caption in given.items() if caption and caption != known[name]
     }
+    if not (decoded.is_legible or all(decode(c.encode()).is_legible for c in captions.values())):
+        raise _illegible()
     return ReadTable(captions, columns.others)
 
 
@@ -173,21 +175,25 @@ def _refused(problems: list[str]) -> TableRefusedError:
     )
 
 
-def _decoded(content: bytes) -> str:
+def _decoded(content: bytes) -> Decoded:
     if len(content) > TABLE_LIMIT_BYTES:
         raise TableRefusedError("The file is too long for a table of captions.", _SAVE_AS)
     if content.startswith((_ZIP_MAGIC, _OLD_EXCEL_MAGIC)):
         raise TableRefusedError("That is a workbook (such as .xlsx), not a CSV file.", _SAVE_AS)
     # Excel's plain "CSV" format uses the encoding of the user's Windows, not UTF-8.
     decoded = decode(content)
-    if not decoded.is_legible:
-        with suppress(UnicodeDecodeError):  # valid UTF-8 that reads like a wrong encoding
-            return content.decode("utf-8-sig")
-        raise TableRefusedError(
-            "The encoding of the table cannot be recognized, so letters would be lost.",
-            _SAVE_AS,
-        )
-    return decoded.text
+    if decoded.is_legible:
+        return decoded
+    try:  # only captions that were changed must be legible
+        return Decoded(content.decode("utf-8-sig"), is_legible=False)
+    except UnicodeDecodeError:
+        raise _illegible() from None
+
+
+def _illegible() -> TableRefusedError:
+    return TableRefusedError(
+        "The encoding of the table cannot be recognized, so letters would be lost.", _SAVE_AS
+    )
 
 
 @dataclass(frozen=True, slots=True)

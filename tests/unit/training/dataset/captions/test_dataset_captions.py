@@ -65,6 +65,17 @@ def test_a_table_sent_back_unchanged_changes_nothing(captions: list[str]) -> Non
         assert read_table(write_table(report), report).captions == {}
 
 
+def test_beside_an_illegible_caption_others_can_be_changed_but_not_to_nonsense() -> None:
+    report = a_report("one", "two", "¡£Û¶")
+    table = write_table(report).decode("utf-8-sig")
+
+    for old, new in (("one", "uno"), ("two", "dos")):
+        edited = table.replace(old, new).encode("utf-8-sig")
+        assert list(read_table(edited, report).captions.values()) == [new]
+    with pytest.raises(TableRefusedError, match="encoding of the table"):
+        read_table(table.replace("one", "¡£Û¶").encode("utf-8-sig"), report)
+
+
 def test_a_table_shows_the_original_names_of_renamed_files() -> None:
     first, second = a_report("one", "two").samples
     renamed = first.model_copy(update={"name": "images/sample.png", "source": "=\u56fe/\u4e00.png"})
