@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, 
 
 # A file begins with the length of its header, a little-endian integer of 8 bytes. The header is
 # padded to a multiple of 8 bytes.
-_LENGTH_BYTES = 8
+LENGTH_BYTES = 8
 _MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 _METADATA = "__metadata__"
 _NUMPY = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4"}
@@ -86,6 +86,14 @@ class TensorHeader:
         return next((name for name in readable if not np.isfinite(self.read(name)).all()), None)
 
 
+def header_end(prefix: bytes) -> int | None:
+    """Return where a file's header ends; None if its first `LENGTH_BYTES` announce no header."""
+    length = int.from_bytes(prefix, "little")
+    if len(prefix) != LENGTH_BYTES or length > _MAX_HEADER_BYTES:
+        return None
+    return LENGTH_BYTES + length
+
+
 def read_header(path: Path) -> TensorHeader:
     """Return the header of the safetensors file at `path`.
 
@@ -94,13 +102,13 @@ def read_header(path: Path) -> TensorHeader:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        prefix = file.read(_LENGTH_BYTES)
-        length = int.from_bytes(prefix, "little") if len(prefix) == _LENGTH_BYTES else size
-        if _LENGTH_BYTES + length > size or length > _MAX_HEADER_BYTES:
+        end = header_end(file.read(LENGTH_BYTES))
+        if end is None or end > size:
             raise ValueError(f"{path.name} is cut off or is not a safetensors file")
-        raw = prefix + file.read(length)
+        file.seek(0)
+        raw = file.read(end)
     try:
-        header = json.loads(raw[_LENGTH_BYTES:], object_pairs_hook=_without_repeats)
+        header = json.loads(raw[LENGTH_BYTES:], object_pairs_hook=_without_repeats)
         metadata = _METADATA_OF_FILE.validate_python(header.pop(_METADATA, None)) or {}
         stored = _TENSORS_OF_FILE.validate_python(header)
     except (AttributeError, TypeError, RecursionError, ValidationError) as error:
@@ -125,8 +133,8 @@ def header_bytes(
         header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
         start = end
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % _LENGTH_BYTES)
-    return len(text).to_bytes(_LENGTH_BYTES, "little") + text
+    text += b" " * (-len(text) % LENGTH_BYTES)
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text
 
 
 def _entry(name: str, stored: _StoredTensor, base: int) -> TensorEntry:

@@ -4,6 +4,7 @@ from pathlib import PurePosixPath
 
 from training.catalogue.models import find_model
 from training.errors import AdapterError
+from training.files.safetensors_header import LENGTH_BYTES, header_end
 from training.files.temporary import scratch_folder
 from training.lora.contents import read_contents
 from training.lora.fit import require_fit
@@ -12,9 +13,6 @@ from training.registry.loras import engine_modules
 from training.runs.spec import RunSpec
 from training.runs.state import Checkpoint
 from training.vocabulary import ExpertName
-
-_LENGTH_BYTES = 8  # a safetensors file begins with the length of its header
-_MOST_HEADER_BYTES = 16_000_000
 
 
 def check_keys(store: Store, spec: RunSpec, expert: ExpertName, saved: Checkpoint) -> str:
@@ -29,13 +27,13 @@ def check_keys(store: Store, spec: RunSpec, expert: ExpertName, saved: Checkpoin
     model = find_model(spec.model)
     reader = store.reader(f"{spec.keys.folder}/{saved.file}")
     name = PurePosixPath(saved.file).name
-    length = int.from_bytes(reader.read(0, _LENGTH_BYTES), "little")
-    if length > _MOST_HEADER_BYTES:
+    end = header_end(reader.read(0, LENGTH_BYTES))
+    if end is None:
         raise AdapterError(f"{name} has no readable header.", "Use another checkpoint.")
     with scratch_folder("keys") as folder:
         path = folder / name
         with path.open("wb") as file:
-            file.write(reader.read(0, _LENGTH_BYTES + length))
+            file.write(reader.read(0, end))
             file.truncate(reader.size_bytes)  # the values become a hole, which takes no space
         contents = read_contents(path)
         return require_fit(
