@@ -9,6 +9,7 @@ from tests.adapters import tensors, widths, write_adapter
 from tests.media import guide_files
 from tests.pipeline.home import GUILD
 from tests.pipeline.stages import Stages
+from tests.receipts import a_receipt
 from training import store_keys
 from training.errors import NotFoundError, RequestError
 from training.operations.storage import StoredItem
@@ -68,6 +69,19 @@ def test_everything_that_takes_up_space_is_listed_largest_first(stages: Stages) 
     assert list(found.values()) == sorted(found.values(), reverse=True)
     assert use.trash.files == 0
     assert items(stages, OTHER).keys() == {f"merged:{ADDRESS}", "weights:all"}
+
+
+@pytest.mark.parametrize(
+    ("lora", "shown"),
+    [("high_noise_model.safetensors",) * 2, ("secret-project.safetensors", "a custom LoRA")],
+)
+def test_a_merge_names_only_published_loras_because_all_servers_see_it(
+    stages: Stages, lora: str, shown: str
+) -> None:
+    receipt = a_receipt(lora=lora).to_json().encode()
+    stages.local.runtime.store.write(store_keys.merged_receipt(ADDRESS), receipt)
+
+    assert items(stages, OTHER)[f"merged:{ADDRESS}"].detail == f"base.safetensors with {shown}"
 
 
 def test_what_an_open_run_needs_is_refused(stages: Stages) -> None:

@@ -4,11 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Literal
 
 from pydantic import ValidationError
 
 from training import store_keys
+from training.catalogue.models import MODELS
 from training.errors import NotFoundError, RequestError
 from training.merge.receipt import Receipt
 from training.operations.clean_up import merged_keys
@@ -26,6 +28,12 @@ from training.wording import did_you_mean
 
 ItemKind = Literal["dataset", "checkpoint", "run", "caches", "merged", "weights"]
 SHARED: tuple[ItemKind, ...] = ("merged", "weights")  # by all servers of the installation
+_PUBLISHED = {
+    PurePosixPath(file.file).name
+    for model in MODELS
+    if model.speed_lora is not None
+    for file in model.speed_lora.files.values()
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +195,7 @@ class Storage:
             try:
                 data = self._runtime.store.read(store_keys.merged_receipt(address))
                 receipt = Receipt.model_validate_json(data)
-                detail = f"{receipt.base_name} with {receipt.lora_name}"
+                detail = f"{receipt.base_name} with {_shown(receipt.lora_name)}"
             except (FileNotFoundError, ValidationError):
                 detail = "unfinished"
             yield StoredItem(kind="merged", name=address, size_bytes=size_bytes, detail=detail)
@@ -210,6 +218,11 @@ class Storage:
                 f"{what} is in progress and may need this, so it cannot be removed now.",
                 "Wait until the run has ended, or cancel it first.",
             )
+
+
+def _shown(lora: str) -> str:
+    """Return a merged LoRA's name as all servers may see it; files of one's own stay unnamed."""
+    return lora if lora in _PUBLISHED else "a custom LoRA"
 
 
 def _is_there(item: StoredItem) -> bool:

@@ -14,9 +14,9 @@ from bot.messages.runs.milestones import (
     thread_note,
     warning_panel,
 )
+from tests.receipts import a_receipt
 from tests.unit.bot.messages.card_states import HIGH, READY, SPEC, STATES, epochs, whole
 from tests.unit.bot.messages.run_examples import a_view, saved, started, succeeded
-from training.merge.receipt import Receipt, fold_digests
 from training.pipeline.run_view import RunView
 from training.runs import events as ev
 from training.runs.training_events import FastRefused
@@ -76,29 +76,7 @@ def test_a_merge_is_told_with_what_is_known_of_it() -> None:
 
 
 def test_a_merge_shows_its_receipt() -> None:
-    digest = "0" * 64
-    receipt = Receipt(
-        base_name="base.safetensors",
-        lora_name="lightning.safetensors",
-        base_sha256=digest,
-        lora_sha256=digest,
-        strength=1.0,
-        output_digest=fold_digests([digest]),
-        header_sha256=digest,
-        tensor_sha256={"a": digest},
-        layers_merged=400,
-        layers_expected=400,
-        layers_extra=0,
-        tensors_changed=400,
-        keys_skipped={},
-        largest_change=0.01,
-        largest_change_layer="a",
-        sampled_max_error=0.00012,
-        sampled_values=12_800,
-        seconds=60,
-        bytes=1,
-        versions={},
-    )
+    receipt = a_receipt(lora="lightning.safetensors")
     view = a_view(SPEC, succeeded(StageKey("merge", "high"), "Lightning 400/400 layers"))
 
     lines = merged_panel(view, "high", receipt).description.splitlines()
