@@ -1,7 +1,7 @@
 """The real bot in a sandbox, and people who type to it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from bot.settings import Settings
 from tests.media import guide_files, write_zip
 from tests.wire.bot.chat import ROLE, Chat
 from tests.wire.bot.copies import Copies
+from training.files.locks import hold
 
 
 @pytest.fixture
@@ -94,6 +95,15 @@ async def ben(server: SandboxServer, bot: RunningBot) -> AsyncIterator[Chat]:
 async def cleo_elsewhere(server: SandboxServer, bot: RunningBot) -> AsyncIterator[Chat]:
     async with SandboxUser(server.page_url, user="Cleo", guild="Studio B") as user:
         yield Chat(user)
+
+
+@pytest.fixture
+def no_worker(local: LocalInstallation) -> Iterator[None]:
+    """Hold the worker's lock as a running worker does, so that runs stay in the queue."""
+    local.worker_lock.parent.mkdir(parents=True, exist_ok=True)
+    with local.worker_lock.open("ab") as lock:
+        assert hold(lock)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from bot.hosting.local import LocalInstallation
 from bot.sandbox.client import Message
 from bot.sandbox.server import SandboxServer
@@ -70,6 +72,7 @@ async def test_help_shows_a_first_run_to_members_without_rights(
     assert "ben-1: 1 checkpoint" in links.text
 
 
+@pytest.mark.usefixtures("no_worker")
 async def test_what_takes_up_space_is_removed_by_those_with_rights(
     ada: Chat, ben: Chat, local: LocalInstallation, server: SandboxServer
 ) -> None:

@@ -1,25 +1,13 @@
 """What chat says of a run that cannot start, such as when Modal's spend limit is reached."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bot.hosting.local import LocalInstallation
 from tests.wire.bot.chat import Chat
 from training.backends.local.queue import LocalBackend
-from training.files.locks import hold
 
 REACHED = "The spend limit of the workspace on Modal is reached. Raise the limit at modal.com."
-
-
-@pytest.fixture
-def no_worker(local: LocalInstallation) -> Iterator[None]:
-    """Hold the worker's lock as a running worker does, so that runs stay in the queue."""
-    local.worker_lock.parent.mkdir(parents=True, exist_ok=True)
-    with local.worker_lock.open("ab") as lock:
-        assert hold(lock)
-        yield
 
 
 def is_reached(_backend: LocalBackend) -> str:
