@@ -146,7 +146,8 @@ class DeploymentChecks:
             return failed(
                 VOLUMES,
                 f"{', '.join(wrong)}: version 2, which is not supported.",
-                "Back up their files, delete them with `modal volume delete`, and deploy again.",
+                "Back up the Volumes' files, delete the Volumes with `modal volume delete`, and "
+                "deploy again.",
             )
         return fine(VOLUMES, f"{', '.join(versions)}, version 1")
 

@@ -156,7 +156,7 @@ class LocalInstallation(Installation):
                     (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
                     (os.POSIX_SPAWN_DUP2, lock, 3),
                 ],
-                # In its own session, the service survives the end of the bot.
+                # In its own session, the service keeps running when the bot ends.
                 setsid=True,
             )
 
@@ -186,7 +186,7 @@ def _require_usable(home: Path) -> None:
 def _unusable(home: Path, reason: str) -> RequestError:
     return RequestError(
         f"Cannot use the home folder {home}: {reason}.",
-        "Choose another one with --home or LORABOT_HOME.",
+        "Choose another folder with --home or LORABOT_HOME.",
     )
 
 

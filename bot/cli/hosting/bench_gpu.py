@@ -1,4 +1,4 @@
-"""`lorabot bench-gpu`: time musubi-tuner's own and the compiled training step on this GPU."""
+"""`lorabot bench-gpu`: compare musubi-tuner's training step with the compiled one on this GPU."""
 
 import json as jsons
 import subprocess
