@@ -19,7 +19,7 @@ from training.pipeline.settings import DEFAULT_WRITE_SECONDS
 
 START = "probe: containers"
 _MODULE = "bot.deploy.probe"
-# A stage collects its events for this long, and then stores them with one write.
+# A stage stores its new events every DEFAULT_WRITE_SECONDS, with one write.
 _STAGE_WRITES = round(60 / DEFAULT_WRITE_SECONDS)
 _REPORT = "Do not train yet: report this line as an issue."
 _AGAIN = "Try again in a few minutes; see status.modal.com."
