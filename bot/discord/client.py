@@ -170,7 +170,7 @@ class LoraBot(ServiceClient):
             await in_thread(keep, str(guild.id), named[0].name, str(named[0].id))
 
     async def take_part(self) -> None:
-        """Become the active copy, or stand by if another is. Call this once the bot is ready."""
+        """Become the active copy, or stand by if there is one. Call this once the bot is ready."""
         # One lease per Discord application: two bots may share a home folder, each with its own
         # cards and commands.
         await self._interruptions.begin()

@@ -141,7 +141,7 @@ def emptied_card(freed: Freed, left: Freed) -> Card:
 
 
 def _what(item: StoredItem) -> str:
-    """Return an item's name as it fits into a sentence."""
+    """Return an item's name in a form that fits into a sentence."""
     return f"the {item_name(item).lower()}" if item.kind in ("caches", "merged") else item.name
 
 

@@ -140,7 +140,7 @@ class CardKeeper:
         self._edits.look_again(channels)
 
     async def _refresh(self) -> None:
-        """Queue a post or an edit of every message that may need one, even after a failure."""
+        """Queue every message that may have to be posted or edited, even after a failure."""
         for update in self._imports.pending():
             self._edits.add(update)
         try:
@@ -162,7 +162,7 @@ class CardKeeper:
                 del known[run]
 
     async def _look_at_channels(self, open_runs: Sequence[RunKey]) -> None:
-        """Let the lists know which runs are live in which channel."""
+        """Tell the channel lists which runs are live in which channel."""
         live: dict[int, list[RunKey]] = {}
         for run in open_runs:
             live.setdefault(self._channels.get(run, 0), []).append(run)
@@ -206,7 +206,7 @@ class CardKeeper:
         return PendingUpdate(self._channels[run], run, message, is_end)
 
     async def _send(self, update: PendingUpdate) -> bool:
-        """Send what is missing in a channel or thread; return whether a request was sent."""
+        """Post a run's missing messages; return whether a request was sent to Discord."""
         if update.about == "thread":
             return await self._run_threads.tell(update)
         return await self._announce(update)
@@ -328,7 +328,7 @@ class CardKeeper:
     async def _draw(
         self, message: discord.PartialMessage, view: RunView, note: str, chart: Chart | None
     ) -> None:
-        # Earlier versions of the bot drew the card as an embed; components cannot coexist with it.
+        # Earlier versions of the bot drew the card as an embed; components cannot coexist with one.
         card = run_card(view, now=self._now(), note=note)
         layout = to_layout(card, run_buttons(view), chart=chart)
         await message.edit(

@@ -26,8 +26,8 @@ _LISTS = "bot/lists"
 _MOST_CARDS = 25
 # A list stays until at most this many runs are left, so that it does not keep coming and going.
 _FEWEST_LISTED = 20
-# While more runs than this wait in a channel, they are only listed; each gets its card when it
-# starts. This list, too, stays a little longer.
+# While more runs than the first number wait in a channel, they are only listed; each gets its card
+# when it starts. The list stays until at most as many runs as the second number wait.
 _MOST_WAITING, _FEWEST_WAITING = 5, 3
 _PAUSE_SECONDS = 10.0
 _FRESH_SECONDS = 30.0

@@ -39,6 +39,6 @@ def lora_options(command: Command) -> Command:
 
 
 def lora_target(model: str, expert: str, name: str) -> LoraTarget:
-    """Return how to store a LoRA file; `expert` and `name` are "" if they were left out."""
+    """Return the target for a LoRA file; `expert` and `name` are "" if they were left out."""
     trained = expert_named(expert) if expert else None
     return LoraTarget(model=model, expert=trained, name=name or None)

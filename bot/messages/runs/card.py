@@ -40,7 +40,7 @@ _CAUSE_LIMIT = 1500
 
 
 def run_card(view: RunView, *, now: datetime, note: str = "") -> Panel:
-    """Return the card of a run at the time `now`; `note` is a line on its thread, if needed."""
+    """Return the card of a run at the time `now`; `note` is a line about its thread, if any."""
     status = view.run.status
     colour = COLOURS[status]
     is_doubtful = view.run.trouble is not None or silence(view, now) is not None

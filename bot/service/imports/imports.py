@@ -120,7 +120,8 @@ class Imports:
         """End an import or an upload link, and delete the files received so far.
 
         Raises:
-            RequestError: It belongs to somebody else, or its files are being checked.
+            RequestError: The import or link belongs to somebody else, or its files are being
+                checked.
         """
         session = await self._uploads.find_revocable(person, session_id)
         await self._running.cancel(session.id)

@@ -179,7 +179,7 @@ class UploadService:
         return await self._create(person, target, channel=channel, source=source)
 
     async def open_imports(self) -> list[tuple[UploadSession, UploadState]]:
-        """Return all guilds' imports that are not done; those that have failed have a result."""
+        """Return the unfinished imports of all guilds; those that have failed have a result."""
         found = await in_thread(lambda: list(self._sessions.all()))
         return [one for one in found if one[0].source is not None and one[1].status != "done"]
 
@@ -339,7 +339,7 @@ class UploadService:
         """Return a session, if the person may end it now.
 
         Raises:
-            RequestError: It belongs to somebody else, or its files are being checked.
+            RequestError: The session belongs to somebody else, or its files are being checked.
         """
         session, state = await in_thread(self._sessions.find, person.guild, session_id)
         await in_thread(
