@@ -181,7 +181,7 @@ class LoraBot(ServiceClient):
                     await self._registration.has_tried.wait()
 
     async def leave(self) -> None:
-        """Hand over, and let the commands in progress finish; the connection stays open."""
+        """Hand over to another copy, and let the commands in progress finish; stay connected."""
         self.claims.stop()
         await self.service.imports.stop()
         await self.service.uploads.stop_checks()

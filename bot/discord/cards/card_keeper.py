@@ -43,8 +43,8 @@ _FRESH_SECONDS = 30.0
 # Half of the 50 requests a second that Discord allows, not counting answers to interactions.
 _PER_SECOND = 25
 _READS_AT_ONCE = 2
-# Discord archives a thread after an hour of silence at the earliest. If a thread is archived again
-# sooner than that after the bot reopened it, a person has closed it.
+# Discord archives a thread after an hour of silence at the earliest. If a thread is archived within
+# an hour after the bot reopened it, a person has closed it.
 _REOPEN_SECONDS = 60 * 60
 logger = logging.getLogger(__name__)
 
@@ -235,7 +235,7 @@ class CardKeeper:
     async def _first_card(self, view: RunView) -> CardRecord:
         """Post and record the run's card.
 
-        If the channel of an ended run refuses the card for good, record that the run has no card.
+        If the run has ended and its channel refuses the card for good, record that it has no card.
         """
         spec, is_end, message = view.spec, view.run.status.is_final, None
         try:

@@ -79,7 +79,10 @@ class ChannelLists:
         self._live = live
 
     def holds(self, channel: int, run: RunKey | None = None) -> bool:
-        """Return whether a run, or any new run, is only listed for now and so gets no card yet."""
+        """Return whether a run is only listed for now, so that it gets no card yet.
+
+        If `run` is None, return this for a new run.
+        """
         waiting = self._waiting.get(channel, frozenset[RunKey]())
         return self._are_held(channel) and (run is None or run in waiting)
 
@@ -142,7 +145,7 @@ class ChannelLists:
         return True
 
     def _look_at(self, runs: Sequence[RunKey], now: float) -> Mapping[RunKey, _Look]:
-        """Return which of the runs wait; once one has started, it is not read again."""
+        """Return which of the runs wait. A run that has started is not read again."""
         return {run: self._new_look(run, self._looks.get(run), now) for run in runs}
 
     def _new_look(self, run: RunKey, last: _Look | None, now: float) -> _Look:

@@ -113,7 +113,7 @@ class Imports:
         self.has_resumed = True
 
     async def stop(self) -> None:
-        """Stop all imports here; the next process continues them."""
+        """Stop all imports in this process; the next process continues them."""
         await self._running.cancel()
 
     async def revoke(self, person: GuildMember, session_id: str) -> None:

@@ -392,7 +392,7 @@ class UploadService:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Store received data once a minute while the body runs, and once at the end."""
+        """Store received data once a minute inside the `async with` block, and once at its end."""
         saving = asyncio.create_task(self._keep_saving(), name="store uploads")
         try:
             yield
@@ -469,10 +469,10 @@ class UploadService:
 
     @asynccontextmanager
     async def _alone(self, upload: OpenUpload, file: IncomingFile) -> AsyncGenerator[None]:
-        """Keep other requests from changing the file while the body runs.
+        """Keep other requests from changing the file inside the `async with` block.
 
         Raises:
-            UploadBusyError: Another request is changing it.
+            UploadBusyError: Another request is changing the file.
         """
         name = f"{upload.session.id}/{file.facts.id}"
         if name in self._busy:
