@@ -95,7 +95,7 @@ class Content:
     """The content that one link leads to.
 
     Attributes:
-        etag: A hash of the name and content, which is therefore the same in every process.
+        etag: A hash of the name and content, so that it is the same in every process.
     """
 
     name: str

@@ -164,7 +164,7 @@ class UploadService:
         *,
         channel: str | None,
     ) -> UploadSession:
-        """Return the person's open import of the same files, or a new one.
+        """Return the person's unfinished import of the same files, or begin a new import.
 
         Raises:
             TrainingError: `target` is not allowed, for example because its name is taken.
