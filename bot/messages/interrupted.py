@@ -32,5 +32,5 @@ def interrupted(command: str) -> RequestError:
         done, fix = "", "Try again; doing it twice is harmless."
     else:
         look = _LOOK.get(words.split(" ")[0], _RUNS)
-        done, fix = "", f"Check with {look} whether it was done; if not, try again."
+        done, fix = "", f"Check with {look} whether it succeeded; if not, try again."
     return RequestError(f"The bot was restarted while handling your request.{done}", fix)

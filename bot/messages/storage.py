@@ -97,7 +97,7 @@ def removal_text(item: StoredItem, until: datetime) -> str:
     frees = f"This frees {size(item.size_bytes)}"
     if item.can_be_restored:
         return f"{frees} on {day(until)}, when it leaves the trash. Until then, it can be restored."
-    again = "The next run makes what it needs again, which takes time."
+    again = "The next run recreates what it needs, which takes time."
     others = " Other servers use it too." if item.kind in SHARED else ""
     return f"{frees} at once and cannot be undone. {again}{others}"
 
@@ -127,7 +127,7 @@ def ask_to_empty_card(held: Freed) -> Card:
     return Card(
         title="Empty the trash?",
         description=f"This deletes {count(held.files, 'file')}, {size(held.size_bytes)}, for good: "
-        "what is in the trash can no longer be restored. Dismiss this message to keep it.",
+        "they can no longer be restored. Dismiss this message to keep them.",
         colour=Colour.WARNING,
     )
 
@@ -141,7 +141,7 @@ def emptied_card(freed: Freed, left: Freed) -> Card:
 
 
 def _what(item: StoredItem) -> str:
-    """Return an item's name as it fits into a sentence."""
+    """Return an item's name in a form that fits into a sentence."""
     return f"the {item_name(item).lower()}" if item.kind in ("caches", "merged") else item.name
 
 

@@ -183,7 +183,7 @@ class PlanService:
 
     @contextmanager
     def _alone(self, guild: str, token: str) -> Generator[None]:
-        """Hold the plan's lease, so that all copies of the bot handle one answer at a time."""
+        """Hold the plan's lease, so that the copies of the bot handle its answers one at a time."""
         with hold_lease(self._installation.runtime.leases, f"plan/{guild}/{token}"):
             yield
 

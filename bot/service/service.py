@@ -176,7 +176,7 @@ class Service:
         self.rights.require_owner(person, owner, what=f"The run {run}", act=act)
 
     async def remove_run(self, person: GuildMember, run: str) -> RemovedRun:
-        """Remove an ended run with everything it saved."""
+        """Remove a run that has ended, with everything it saved."""
 
         def remove() -> RemovedRun:
             self._require_owner(person, run, act="remove")
@@ -216,7 +216,7 @@ class Service:
             await asyncio.sleep(_CLEAN_UP_SECONDS)
 
     async def open_runs(self) -> list[tuple[str, str]]:
-        """Return all open runs as (guild, run), and make sure that a worker advances them."""
+        """Return all unfinished runs as (guild, run), and make sure that a worker advances them."""
 
         def tend() -> list[tuple[str, str]]:
             found = open_runs(self.installation.runtime)

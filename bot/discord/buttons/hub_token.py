@@ -25,7 +25,7 @@ class HubTokenButton(NamedButton, template=r"hub-token"):
     async def callback(self, interaction: discord.Interaction) -> None:
         client = interaction.client
         if not isinstance(client, ServiceClient):
-            raise TypeError("the button belongs to a ServiceClient")
+            raise TypeError("the button needs a ServiceClient")
         try:
             client.service.rights.require_manager(
                 person_of(interaction), act="set the server's Hugging Face token"

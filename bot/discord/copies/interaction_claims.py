@@ -134,7 +134,7 @@ class ClaimingClient(discord.Client):
 
 
 class Claimed:
-    """Mixin for everything that handles interactions; list it before discord.py's class."""
+    """Mixin for everything that handles interactions. Name it before discord.py's base class."""
 
     async def interaction_check(self, interaction: discord.Interaction[Any], /) -> bool:
         """Return whether this copy claimed the interaction; called by discord.py."""

@@ -73,7 +73,7 @@ class FileRange:
         return reader
 
     def is_known_to_be_altered(self) -> bool:
-        """Return whether an earlier check found the file damaged and a new check still does."""
+        """Return whether the file has failed an earlier check and fails a new one too."""
         if (self.key, self.crc32) not in _altered:
             return False
         try:

@@ -353,7 +353,7 @@ def test_the_plan_shows_remarks_on_a_start_and_a_lightning_file() -> None:
     usual = a_spec(PAIR)
     high = usual.expert("high")
     assert high.speed_lora is not None
-    remark = "It was trained without a speed LoRA; wan22-i2v-lightning merges one in."
+    remark = "The LoRA was trained without a speed LoRA; wan22-i2v-lightning merges one in."
     changed = high.model_copy(
         update={
             "start": StartingPoint(source="old/high-e5", sha256="0" * 64, remarks=(remark,)),
