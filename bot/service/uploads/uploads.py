@@ -432,7 +432,7 @@ class UploadService:
 
     async def _check(self, session: UploadSession) -> None:
         session, state = await in_thread(self._sessions.find, session.guild, session.id)
-        if state.status != "complete":  # another process has already checked it
+        if state.status != "complete":  # another process has checked the upload
             return
         files = await in_thread(self._sessions.files, session)
 
