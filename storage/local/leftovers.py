@@ -60,7 +60,7 @@ class Leftovers:
         return sum(_unlock(path) if path.name.endswith(_LOCK) else _remove(path) for path in left)
 
     def _temporary(self, path: Path) -> Iterator[Path]:
-        """Yield temporary files and folders at or below `path`, but nothing inside such a folder."""
+        """Yield temporary files and folders at or below `path`; do not search inside them."""
         if self._is_temporary(path):
             yield path
         elif path.is_dir() and not path.is_symlink():

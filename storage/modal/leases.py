@@ -177,7 +177,7 @@ class ModalLeases:
         return True
 
     def _create(self, key: str, value: dict[str, object]) -> bool:
-        # If Modal's reply is lost, the client repeats the request and finds its own key in the Dict.
+        # If Modal's reply is lost, the client repeats the request and finds its own key stored.
         return self._entries.put(key, value, skip_if_exists=True) or self._entries.get(key) == value
 
     def _sweep(self, newest: _Newest) -> int:

@@ -190,7 +190,7 @@ def _require_trainable(file: str, known: Mapping[str, LoraKey]) -> None:
     for kind, keys in lost.items():
         raise AdapterError(
             f"{file} has {count(len(keys), 'key')} of the kind {kind.name}, which training "
-            f"cannot keep: {listed(sorted(keys), _SHOWN)}. Some published speed LoRAs have such "
+            f"would lose: {listed(sorted(keys), _SHOWN)}. Some published speed LoRAs have such "
             f"keys, for example {kind.published}.",
             f"{_PLAIN_LORA} A speed LoRA is merged into the base model instead.",
         )
@@ -198,7 +198,7 @@ def _require_trainable(file: str, known: Mapping[str, LoraKey]) -> None:
     if outside:
         raise AdapterError(
             f"{file} also adapts {count(len(outside), 'module')} outside the blocks, which "
-            f"training cannot keep: {listed(outside, _SHOWN)}.",
+            f"training would lose: {listed(outside, _SHOWN)}.",
             _PLAIN_LORA,
         )
 

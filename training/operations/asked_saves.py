@@ -38,7 +38,9 @@ def finish_here(runtime: Runtime, view: RunView, *, by: str) -> None:
     name = view.spec.name
     if view.run.status.is_final or view.run.is_ending:
         raise RequestError(
-            f"{name} has already ended or is about to.", "Look at its card.", ShowRuns(run=name)
+            f"{name} has already ended or is about to.",
+            "Look at the run's card.",
+            ShowRuns(run=name),
         )
     if not can_finish(view):
         raise RequestError(

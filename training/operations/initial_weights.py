@@ -257,6 +257,6 @@ def _require_settings(contents: Contents, name: str, expert: ExpertSpec) -> None
     if abs(alpha - settings.alpha) > _ALPHA_TOLERANCE * settings.alpha:
         raise RequestError(
             f"{name} has alpha {alpha:g}, but the {expert.name} expert is set to alpha "
-            f"{settings.alpha:g}, which would change its strength.",
+            f"{settings.alpha:g}, which would change the LoRA's strength.",
             f"Set the alpha{whose} to {alpha:g}.",
         )

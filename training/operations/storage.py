@@ -118,7 +118,7 @@ class Storage:
         """
         items = {item.key: item for item in self.use(guild).items}
         if key not in items:
-            fix = did_you_mean(key, items) or "List what takes up space again."
+            fix = did_you_mean(key, items) or "List the storage again and choose an item there."
             raise NotFoundError(f"Nothing called {key[:100]!r} is stored here.", fix)
         return items[key]
 
@@ -221,7 +221,7 @@ class Storage:
 
 
 def _shown(lora: str) -> str:
-    """Return a merged LoRA's name as all servers may see it; files of one's own stay unnamed."""
+    """Return the name of a published LoRA; hide that of a user's own file from other servers."""
     return lora if lora in _PUBLISHED else "a custom LoRA"
 
 

@@ -15,7 +15,7 @@ from training.runs.state import Run, RunStatus
 
 
 def successor_record(spec: RunSpec) -> dict[str, bytes]:
-    """Return the record of which run this run follows, by store key; {} if it follows none."""
+    """Return the successor record of the run that this run follows, by store key; {} if none."""
     if spec.follows is None:
         return {}
     return {store_keys.successor(spec.guild, spec.follows): spec.name.encode()}

@@ -31,7 +31,7 @@ from training.vocabulary import ExpertName, StageKey
 
 
 class ProgressReporter:
-    """Publishes a stage's progress, and drops updates that follow too soon after another."""
+    """Publishes a stage's progress, and drops updates that come too soon after the last one."""
 
     def __init__(self, live: LiveValues, key: str) -> None:
         self._live, self._key = live, key

@@ -274,7 +274,7 @@ def with_trigger_only(draft: DatasetDraft, *, by: str) -> DatasetDraft:
     if draft.trigger is None:
         raise no_trigger()
     captions = {sample.name: draft.trigger for sample in draft.report.without_caption}
-    change = f"{draft.change}, with the trigger word as {count(len(captions), 'caption')}"
+    change = f"{draft.change}, {count(len(captions), 'sample')} captioned with the trigger word"
     return replace(draft.with_captions(captions, draft.trigger), by=by, change=change)
 
 

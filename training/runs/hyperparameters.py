@@ -51,9 +51,9 @@ _SEPARATORS = re.compile(r"[\s,;]*")
 
 
 def _is_off(fast: Fast) -> bool:
-    """Return whether the setting is off.
+    """Return whether `fast` is off.
 
-    If it is off, stored files omit it. Files from versions without this setting lack it too.
+    If so, stored settings omit `fast`, like those of versions that did not have it.
     """
     return fast == "off"
 

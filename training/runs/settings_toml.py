@@ -114,7 +114,7 @@ def _is_untouched(name: str, text: str, request: TrainRequest, spec: RunSpec) ->
 
 
 def _values(request: TrainRequest, expert: ExpertSpec) -> Mapping[str, object]:
-    """Return those of an expert's settings that the dialog shows, keyed by name."""
+    """Return the values of an expert's settings that the dialog shows, keyed by name."""
     names = [name for name in SETTING_NAMES if name in (*_OFTEN_CHANGED, *request.settings)]
     found: dict[str, object] = {name: getattr(expert.settings, name) for name in names}
     for name in LIGHTNING_NAMES:

@@ -153,7 +153,7 @@ class CallRecords:
         self._calls.put(_OBSTACLE, text)
 
     def clear_obstacle(self) -> None:
-        """Record that calls can be started again; usually this takes a single read."""
+        """Record that calls can be started again. If no obstacle is recorded, write nothing."""
         if self._calls.get(_OBSTACLE) is not None:
             self._calls.pop(_OBSTACLE)
 

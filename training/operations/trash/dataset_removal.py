@@ -93,7 +93,7 @@ class DatasetRemovals:
                 raise RequestError(
                     f"{name} has changed since you were asked: its newest version is now "
                     f"{there.ref}. Nothing was removed.",
-                    "Repeat the removal to see what it would remove now.",
+                    "Start the removal again, and check what it would remove.",
                     RemoveDataset(name=name),
                 )
             return self._remove(guild, self._datasets.versions(guild, name), by)

@@ -57,7 +57,7 @@ class Restores:
         LoRA files with this name were removed, the one removed last is meant.
 
         Raises:
-            NotFoundError: Nothing with that name can be restored, or it was restored already.
+            NotFoundError: Nothing with that name can be restored, or it has already been restored.
         """
         removals = self.removals(guild, kind)
         wanted = wanted.strip()
@@ -124,7 +124,7 @@ class Restores:
                     "It cannot be restored any more.",
                 )
             return NotFoundError(
-                "There is nothing left to restore here.", f"The {what} was restored already."
+                "There is nothing left to restore here.", f"The {what} has already been restored."
             )
         names = dict.fromkeys(
             name_of(item) for found in self.removals(guild, kind) for item in found.items

@@ -131,7 +131,7 @@ def test_a_name_that_contradicts_the_expert_is_remarked_on(loras: Loras, tmp_pat
 
     assert "The file's name says high." in unsaid.value.fix
     text = lora_card(record).text
-    assert "Its name says high noise, but it is used for the low expert." in text
+    assert "The file's name says high noise, but the low expert uses the file." in text
     assert loras.find(GUILD, record.name).remarks == record.remarks
 
 
