@@ -90,7 +90,7 @@ class MountReader:
 
 
 class _Gate:
-    """A read-write lock: many threads read at once, or one thread is alone and has priority."""
+    """A read-write lock: many threads may read at once, but a call of `alone` goes first."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
