@@ -343,7 +343,7 @@ class Runs(RunList):
         return self._dataset(spec.guild, str(spec.dataset))[1]
 
     def _dataset(self, guild: str, reference: str) -> Dataset:
-        version = self._datasets.find(guild, reference)
+        version = self._datasets.find_complete(guild, reference)
         return version.ref, self._datasets.report(guild, version)
 
 
