@@ -215,8 +215,8 @@ class Storage:
         if found:
             what = "A run" if guild is None else f"The run {found[0][1]}"
             raise RequestError(
-                f"{what} is in progress and may need this, so it cannot be removed now.",
-                "Wait until the run has ended, or cancel it first.",
+                f"{what} is in progress and may need these files, so they cannot be removed now.",
+                "Wait until the run has ended, or cancel the run first.",
             )
 
 

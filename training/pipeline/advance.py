@@ -311,8 +311,8 @@ def _damaged(runtime: Runtime, error: Exception) -> ev.RunFailed:
 def _record_damaged(runtime: Runtime, run: Run) -> ev.RunFailed:
     return ev.RunFailed(
         at=runtime.clock(),
-        cause=f"Part of the run's record is damaged ({', '.join(run.damaged)}), so its "
-        "progress is uncertain, and it was stopped.",
+        cause=f"Part of the run's record is damaged ({', '.join(run.damaged)}), so the run was "
+        "stopped: its progress is uncertain.",
         fix="Resume the run; it continues from its newest training state.",
         remedy=ResumeRun(),
     )

@@ -58,7 +58,7 @@ def require_checkpoints(view: RunView) -> None:
         if view.run.status.is_final:
             raise NotFoundError(
                 f"{view.spec.name} has no checkpoint: it ended before one was saved.",
-                "Resume it, or start another run.",
+                "Resume the run, or start another one.",
                 ResumeRun(run=view.spec.name),
             )
         raise NotFoundError(

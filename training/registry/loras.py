@@ -179,7 +179,7 @@ class Loras:
         folders = [one for one in self._folders(guild) if name_of(one) == name]
         self._trash.refuse_removed(guild, "checkpoints", folders, name=name)
         have = ", ".join(sorted(named))
-        choice = f"Choose one of: {have}." if have else "None is stored yet; add one."
+        choice = f"Choose one of: {have}." if have else "No checkpoint is stored yet; add one."
         raise NotFoundError(
             f"There is no checkpoint called {name[:80]!r} here.",
             f"{choice} A checkpoint of a run is named like run-name/high-e20.",
@@ -266,7 +266,7 @@ def open_adapter(file: Path) -> Contents:
     if file.suffix.lower() in _PICKLES or start.startswith(_PICKLE_STARTS):
         raise AdapterError(
             f"{file.name} is a pickle file, which can run code when it is opened.",
-            "If you trust it, convert it to .safetensors and add that file.",
+            "If you trust the file, convert it to .safetensors and add the result.",
         )
     try:
         with safe_open(file, framework="numpy"):

@@ -120,8 +120,8 @@ class Restores:
             removal = Removal(id=match[0], guild=guild, kind=kind, items=())
             if removal.until < self._runtime.clock():
                 return NotFoundError(
-                    f"This could be restored until {day(removal.until)}.",
-                    "It cannot be restored any more.",
+                    f"The {what} could be restored until {day(removal.until)}.",
+                    f"The {what} cannot be restored any more.",
                 )
             return NotFoundError(
                 "There is nothing left to restore here.", f"The {what} has already been restored."

@@ -236,7 +236,7 @@ def test_a_guild_sees_only_its_own_files(loras: Loras, high: Path) -> None:
     with pytest.raises(NotFoundError, match="no checkpoint called 'mine'"):
         loras.find(OTHER, "mine")
     loras.delete(GUILD, "mine")
-    with pytest.raises(NotFoundError, match="None is stored yet"):
+    with pytest.raises(NotFoundError, match="No checkpoint is stored yet"):
         loras.find(GUILD, "mine")
 
 
