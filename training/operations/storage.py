@@ -221,7 +221,7 @@ class Storage:
 
 
 def _shown(lora: str) -> str:
-    """Return the name of a published LoRA; hide that of a user's own file from other servers."""
+    """Return a published LoRA's name, or else "a custom LoRA", because all servers see the text."""
     return lora if lora in _PUBLISHED else "a custom LoRA"
 
 

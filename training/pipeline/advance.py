@@ -195,7 +195,7 @@ class _Advance:
         return self._end(run, end)
 
     def _cancel_unrecorded(self, run: Run) -> None:
-        """Cancel calls that a process may have submitted, but not recorded because it died."""
+        """Cancel calls that a process may have submitted without recording them before it died."""
         try:
             stages = self.runtime.planner(run.spec).stages()
         except (FileNotFoundError, ValidationError):

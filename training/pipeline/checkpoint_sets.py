@@ -25,7 +25,7 @@ class CheckpointSet:
 def sets(run: Run) -> list[CheckpointSet]:
     """Return a set of checkpoints for each epoch, newest first.
 
-    A set is incomplete if one of the experts saved nothing at its epoch.
+    A set is incomplete if one of the experts saved nothing at that epoch.
     """
     by_epoch: dict[int, dict[ExpertName, Checkpoint]] = {}
     for expert in run.spec.experts:

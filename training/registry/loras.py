@@ -182,7 +182,7 @@ class Loras:
         choice = f"Choose one of: {have}." if have else "No checkpoint is stored yet; add one."
         raise NotFoundError(
             f"There is no checkpoint called {name[:80]!r} here.",
-            f"{choice} A checkpoint of a run is named like run-name/high-e20.",
+            f"{choice} A checkpoint of a run has a name such as run-name/high-e20.",
             None if have else AddLora(),
         )
 
@@ -311,7 +311,7 @@ def _expert(contents: Contents, model: Model, given: ExpertName | None) -> Exper
     if proven is None:
         names = " or ".join(expert.name for expert in model.experts)
         raise RequestError(
-            f"The header of {contents.name} does not say which expert it was trained for.",
+            f"The header of {contents.name} does not say which expert the LoRA was trained for.",
             f"Choose the expert: {names}."
             + (f" The file's name says {named}." if (named := named_expert(contents.name)) else ""),
         )
@@ -322,8 +322,8 @@ def _assumed(contents: Contents) -> tuple[str, ...]:
     if not contents.is_alpha_assumed:
         return ()
     return (
-        f"which alpha it was trained with (assumed: {contents.rank}, its rank; PEFT keeps alpha in "
-        "adapter_config.json)",
+        f"which alpha the file was trained with (assumed: {contents.rank}, its rank; PEFT keeps "
+        "alpha in adapter_config.json)",
     )
 
 

@@ -92,7 +92,7 @@ class ExpertSettings(BaseModel):
     fast: Annotated[
         Fast,
         Field(
-            description="compiled training steps, tested first: off, 16bit, fp8 (faster, coarser)",
+            description="compiled steps, tested before use: off, 16bit or fp8 (faster, coarser)",
             exclude_if=_is_off,
         ),
     ] = "off"

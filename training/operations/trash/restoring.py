@@ -164,7 +164,7 @@ def _of_name(
 
 
 def _names_of(item: str) -> tuple[str, ...]:
-    """Return the names by which users may call an item; a version is `annika@2` or `annika`."""
+    """Return the names that users may type for an item: `annika@2` or `annika` for a version."""
     return item, item.partition("@")[0], name_of(item)
 
 
