@@ -67,7 +67,7 @@ def renamed(report: Report, old: str, new: str) -> dict[str, str]:
     }
     if not found:
         raise RequestError(
-            f"No caption contains the word {old!r}.", "Check the word against the captions."
+            f"No caption contains the word {old!r}.", "Write the word as the captions do."
         )
     return found
 

@@ -152,7 +152,7 @@ class RunThreads:
                 auto_archive_duration=_ARCHIVE_MINUTES,
             )
         except discord.HTTPException as error:
-            # The thread exists if a person opened it, or if the bot was killed just after doing so.
+            # The thread exists if a person opened it, or if the bot was killed after opening it.
             if error.code != _EXISTS:
                 raise
         return record.message

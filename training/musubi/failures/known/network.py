@@ -67,7 +67,7 @@ NETWORK_FAILURES = (
         r"|RevisionNotFoundError|404 Client Error|HFValidationError"
         r"|is not a local folder and is not a valid model identifier",
         "Hugging Face has no such repository or file, or the token has no access to it: {line}",
-        "Correct the name, or set HF_TOKEN to a token that can read it; then resume the run.",
+        "Correct the name, or set HF_TOKEN to a token with access; then resume the run.",
     ),
     KnownFailure(
         "gated",

@@ -138,8 +138,8 @@ class FastModel:
         rotation = self._rotation(call.freqs)
         if self.is_dynamic:
             _mark(x, rotation)
-        # The graph does its own casts, so autocast is off. If the first frame's embedding precedes
-        # the text, the text is in fp32, so it is cast. It is detached because it needs no gradient.
+        # The graph does its own casts, so autocast is off. The context is in fp32 if it begins with
+        # the first frame's embedding, so cast it. Detach it, because it needs no gradient.
         with torch.autocast(x.device.type, enabled=False):
             return run(x, e, rotation, call.context.detach().to(x.dtype), tensors, heads)
 
