@@ -55,7 +55,7 @@ def _repaired(what: str, because: str, fix: str, severity: Severity = "info") ->
 _CAPTIONS = {
     "missing-caption": _error(
         "has no caption",
-        "Every image and clip needs one.",
+        "Every image and clip needs a caption.",
         "Add a .txt file with the same name next to each: 001.txt for 001.mp4.",
     ),
     "empty-caption": _error(
@@ -82,7 +82,7 @@ _CAPTIONS = {
         "warning",
         False,
         "has a caption surrounded by a captioning model's remarks",
-        "The LoRA would learn these words too.",
+        "The LoRA would learn the remarks too.",
         "Keep the description only. The caption table shows these texts.",
         is_shown=True,
     ),
@@ -94,7 +94,7 @@ _CAPTIONS = {
     "caption-too-long": _warning(
         "has a caption that is longer than Wan can read",
         "Wan's text encoder reads 512 tokens, about 350 English words, and ignores the rest.",
-        "Shorten these captions to what matters, trigger word first.",
+        "Shorten these captions to what matters, with the trigger word first.",
     ),
     "caption-encoding": Rule(
         "warning",
