@@ -86,7 +86,7 @@ class StartRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowRuns:
-    """Show the run called `run`, or all runs if that is empty."""
+    """Show the run called `run`, or all runs if `run` is empty."""
 
     run: str = ""
     kind: Literal["show_runs"] = "show_runs"

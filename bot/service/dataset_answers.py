@@ -194,7 +194,7 @@ async def _stored(
 
 
 async def _trigger_question(datasets: DatasetService, guild: str, token: str) -> DatasetAnswer:
-    """Explain what training on the trigger word alone teaches; offer a button if a word is set."""
+    """Explain training on the trigger word alone; offer a button if there is a trigger word."""
     waiting = await datasets.kept(guild, token)
     trigger, missing = waiting.inspection.trigger, len(waiting.inspection.report.without_caption)
     return DatasetAnswer(

@@ -27,7 +27,7 @@ def chart_of(runtime: Runtime, view: RunView) -> Picture | None:
 
 
 def chart_if_possible(runtime: Runtime, view: RunView) -> Picture | None:
-    """Return the chart of a run; None if it cannot be drawn, which is logged."""
+    """Return the chart of a run; if it cannot be drawn, log this and return None."""
     try:
         return chart_of(runtime, view)
     except (OSError, TrainingError):

@@ -44,8 +44,8 @@ _FRESH_SECONDS = 30.0
 # Half of the 50 requests a second that Discord allows, not counting answers to interactions.
 _PER_SECOND = 25
 _READS_AT_ONCE = 2
-# Discord archives a thread after an hour of silence at the earliest. If a thread is archived again
-# sooner than that after the bot reopened it, a person has closed it.
+# Discord archives a thread after an hour of silence at the earliest. If a thread is archived within
+# an hour after the bot reopened it, a person has closed it.
 _REOPEN_SECONDS = 60 * 60
 logger = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ class CardKeeper:
         self._edits.look_again(channels)
 
     async def _refresh(self) -> None:
-        """Queue a post or an edit of every message that may need one, even after a failure."""
+        """Queue every message that may have to be posted or edited, even after a failure."""
         for update in self._imports.pending():
             self._edits.add(update)
         try:
@@ -163,7 +163,7 @@ class CardKeeper:
                 del known[run]
 
     async def _look_at_channels(self, open_runs: Sequence[RunKey]) -> None:
-        """Let the lists know which runs are live in which channel."""
+        """Tell the channel lists which runs are live in which channel."""
         live: dict[int, list[RunKey]] = {}
         for run in open_runs:
             live.setdefault(self._channels.get(run, 0), []).append(run)
@@ -207,7 +207,7 @@ class CardKeeper:
         return PendingUpdate(self._channels[run], run, message, is_end)
 
     async def _send(self, update: PendingUpdate) -> bool:
-        """Send what is missing in a channel or thread; return whether a request was sent."""
+        """Post a run's missing messages; return whether a request was sent to Discord."""
         if update.about == "thread":
             return await self._run_threads.tell(update)
         return await self._announce(update)
@@ -236,7 +236,7 @@ class CardKeeper:
     async def _first_card(self, view: RunView) -> CardRecord:
         """Post and record the run's card.
 
-        If the channel of an ended run refuses the card for good, record that the run has no card.
+        If the run has ended and its channel refuses the card for good, record that it has no card.
         """
         spec, is_end, message = view.spec, view.run.status.is_final, None
         try:

@@ -52,7 +52,7 @@ class EndTeller:
             await self._tell_elsewhere(view)
 
     def ended_for(self, view: RunView) -> timedelta:
-        """Return how long ago a run ended; zero while it is open."""
+        """Return how long ago a run ended; zero if it has not ended."""
         now = self._service.installation.runtime.clock()
         return now - (view.run.ended_at or now)
 

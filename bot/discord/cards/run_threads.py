@@ -1,4 +1,4 @@
-"""Tells a run's milestones in a thread below its card, each of them once."""
+"""Posts a run's milestones in a thread below its card, each of them once."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -83,7 +83,7 @@ class RunThreads:
         return PendingUpdate(record.thread_id, run, is_end=is_end, about="thread")
 
     def is_behind(self, view: RunView, record: CardRecord) -> bool:
-        """Return whether a run has milestones that its thread has not told."""
+        """Return whether a run has milestones that are not posted in its thread yet."""
         return not record.is_thread_done and bool(next_milestones(view, record.milestones))
 
     async def tell(self, update: PendingUpdate) -> bool:
@@ -155,7 +155,8 @@ class RunThreads:
                 auto_archive_duration=_ARCHIVE_MINUTES,
             )
         except discord.HTTPException as error:
-            if error.code != _EXISTS:  # a person opened it, or the bot was killed meanwhile
+            # The thread exists if a person opened it, or if the bot was killed after opening it.
+            if error.code != _EXISTS:
                 raise
         return record.message
 
@@ -179,7 +180,7 @@ class RunThreads:
         except discord.Forbidden as error:
             if picture is None and not tails:
                 raise
-            logger.warning("run %s: no files in its thread: %s", view.spec.name, error)
+            logger.warning("run %s: its thread does not accept files: %s", view.spec.name, error)
             await channel.send(**_message(view, panel, batch, None, ()))
 
     async def _picture(self, view: RunView, first: Milestone) -> Picture | None:
@@ -267,7 +268,7 @@ def _cut_off(view: RunView, record: CardRecord) -> list[Milestone]:
 
 
 def _shown(record: CardRecord, obstacle: ThreadObstacle) -> dict[str, object]:
-    """Return the changes that let the card show the obstacle, even if the run has ended."""
+    """Return the changes to the record that make the card show a new obstacle."""
     return {} if record.obstacle == obstacle else {"obstacle": obstacle, "shows_end": False}
 
 

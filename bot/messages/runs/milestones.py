@@ -1,4 +1,4 @@
-"""The milestones of a run, and the messages that tell of them in the run's thread."""
+"""The milestones of a run, and the messages that announce them in the run's thread."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ MOST_SAVED = 6  # the most checkpoints that one message announces
 _SHOWN_SAVED = 3
 _HASH = 12  # how many characters of a hash are shown
 
-# Why a run's milestones are only on its card.
+# Why a run's milestones cannot be posted in a thread; "" if they can.
 ThreadObstacle = Literal["", "create", "send", "place", "deleted", "locked"]
 _REASONS: Mapping[ThreadObstacle, str] = {
     "create": "the bot lacks the Create Public Threads permission here",
@@ -61,7 +61,7 @@ class SavedFile:
     """A link to a checkpoint, and the result of checking its keys.
 
     Attributes:
-        check: Such as "400/400 modules load", or what is wrong; "" if it was not checked.
+        check: The result, such as "400/400 modules load", or what is wrong; "" without a check.
         is_right: Whether all keys load.
     """
 
@@ -83,7 +83,7 @@ def milestones(view: RunView) -> list[Milestone]:
 
 
 def next_milestones(view: RunView, told: Collection[str]) -> list[Milestone]:
-    """Return what the next message tells: one milestone, or several checkpoints; [] if nothing."""
+    """Return the milestones for the next message: one, or several checkpoints; or else []."""
     new = [one for one in milestones(view) if one.key not in told]
     if told:  # a thread that an earlier version of the bot opened has no picture of the dataset
         new = [one for one in new if one.kind != "dataset"]

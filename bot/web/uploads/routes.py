@@ -56,7 +56,7 @@ class UploadRoutes:
         app.on_shutdown.append(self._stop)
 
     async def bind(self, request: web.Request) -> web.StreamResponse:
-        """Make this the only browser that the link works in.
+        """Make the browser that sends this request the only one in which the link works.
 
         Fetching the page does not do this, because chat programs fetch links to show a preview.
         """

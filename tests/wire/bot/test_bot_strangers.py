@@ -239,7 +239,7 @@ async def test_what_is_removed_comes_back_for_whoever_has_the_right(
     assert "mine was removed on" in status
     assert "mine, until" in listed
     assert "mine is back." in undone.text
-    assert "restored already" in again.text
+    assert "already been restored" in again.text
     assert ["old is back." in back[0], "annika@1 is back." in back[1]] == [True, True]
     assert local.runs.names(guild) == ["mine"]
     assert local.loras.find(guild, "old").rank == 4
