@@ -2,14 +2,14 @@
 
 from training.errors import RequestError
 
-# These commands, and their menus and buttons, change nothing.
+# Commands that change nothing, with their menus and buttons.
 _READING = frozenset(
     {"models", "runs", "status", "download", "epochs", "dataset list", "dataset show"}
     | {"dataset check", "captions diff", "dataset diff", "checkpoint list"}
 )
-# These can be repeated without harm, and no command shows whether they were carried out.
+# Actions that can be repeated without harm; no command shows whether they were carried out.
 _REPEATABLE = frozenset({"revoke-links"})
-# First word of a command or button id -> the command that shows whether it was carried out.
+# First word of a command or button id -> the command that shows the outcome.
 _LOOK = {
     "dataset": "/dataset list",
     "Use": "/dataset list",

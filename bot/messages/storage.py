@@ -118,7 +118,7 @@ def item_removed_card(item: StoredItem, removal: Removal | None) -> Card:
     if removal is None:
         return Card(title=f"Deleted {_what(item)}", description=f"{freed} are free now.")
     card = removed_card(removal)
-    then = f"Then its {freed} are freed; **Empty now** in `/storage` frees them at once."
+    then = f"Then {freed} are freed; **Empty now** in `/storage` frees them at once."
     return Card(title=card.title, description=f"{card.description}\n{then}")
 
 
@@ -153,5 +153,5 @@ def _figures(size_bytes: int, prices: MachinePrices | None) -> str:
 def _price_text(prices: MachinePrices | None) -> str:
     if prices is None:
         return "On the bot's own disk, so it costs nothing."
-    rate = f"${prices.gib_month:.2f} per GiB and month"
+    rate = f"${prices.gib_month:.2f} per GiB per month"
     return f"Modal charges {rate}; the account's first {FREE_GIB:,} GiB are free."

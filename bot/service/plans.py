@@ -57,7 +57,7 @@ class PlanService:
         self._drafts = Drafts(installation.runtime.store)
 
     async def ask(self, request: TrainRequest, requester: Requester) -> ShownPlan:
-        """Start a run at once if it needs no confirmation; otherwise store a draft of it.
+        """Start a run at once if it needs no confirmation; otherwise store a draft of the run.
 
         If the same interaction arrives twice, only one run is started.
         """

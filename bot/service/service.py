@@ -246,7 +246,7 @@ class Service:
         return DownloadLinks(view, epochs, newest, archive, workflow_file(view.run))
 
     async def checkpoint_links(self, view: RunView, files: Iterable[str]) -> dict[str, str]:
-        """Return a link to each of these checkpoints of a run, by file."""
+        """Return links to the given checkpoints of a run, by file."""
         guild, run = view.spec.guild, view.spec.name
         revoked = await in_thread(self.downloads.revocations.count, guild, run)
         return {file: self._signer.link(guild, run, file, revoked) for file in files}

@@ -272,7 +272,7 @@ def _leave_out(
 
 def no_trigger() -> RequestError:
     """Return the error for a request that needs a trigger word although there is none."""
-    return RequestError("There is no trigger word.", "Give one, such as ann1ka.")
+    return RequestError("There is no trigger word.", "Give a trigger word, such as ann1ka.")
 
 
 def trigger_kept(word: str | None, before: str | None) -> str:
@@ -382,7 +382,7 @@ def refuse_unusable(report: Report) -> None:
 def other_way(report: Report) -> str:
     """Return a sentence on how to use the files without changing them; "" if there is no way."""
     if report.layout is not None and report.has_unread_layout:
-        return f" Or read it as {listed(report.layout.names)}."
+        return f" Or read the zip as {listed(report.layout.names)}."
     if not report.bad_files or not report.can_be_settled:
         return ""
     others = ", with the samples that lack a caption" if report.without_caption else ""

@@ -254,7 +254,7 @@ class Datasets:
             choose = did_you_mean(name, names) or f"Choose one of: {', '.join(names)}."
             raise NotFoundError(
                 f"There is no dataset called {name!r} here.",
-                choose if names else "There are none yet; add one.",
+                choose if names else "There are no datasets yet; add one.",
                 None if names else AddDataset(name=name),
             )
         if number is not None and number not in numbers:
@@ -427,7 +427,7 @@ class Datasets:
         except (FileNotFoundError, ValueError) as error:
             raise DatasetError(
                 f"The record of the dataset {name}@{number} is damaged.",
-                "Add its zip again; the other versions can be used as before.",
+                "Add the version's zip again; the other versions can be used as before.",
                 AddDataset(name=name),
             ) from error
 

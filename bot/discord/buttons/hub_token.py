@@ -36,7 +36,7 @@ class HubTokenButton(NamedButton, template=r"hub-token"):
 
 
 class _TokenDialog(Claimed, discord.ui.Modal, title=TOKEN_LABEL):
-    """A dialog for the token. A command option would not be safe: others can see options."""
+    """A dialog for the token. A command option would not be safe: other members can see it."""
 
     token: discord.ui.TextInput[Self] = discord.ui.TextInput(
         label="Token with read access; leave empty to remove",

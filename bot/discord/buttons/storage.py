@@ -1,4 +1,4 @@
-"""The list of what takes up space, page by page, and its menu and buttons that remove items."""
+"""The list of what takes up space, page by page, with a menu and buttons that remove items."""
 
 import re
 from collections.abc import Sequence

@@ -81,7 +81,7 @@ class ChannelLists:
     def holds(self, channel: int, run: RunKey | None = None) -> bool:
         """Return whether a run is only listed for now, so that it gets no card yet.
 
-        If `run` is None, return this for a new run.
+        If `run` is None, answer for a new run.
         """
         waiting = self._waiting.get(channel, frozenset[RunKey]())
         return self._are_held(channel) and (run is None or run in waiting)

@@ -72,7 +72,7 @@ class InteractionClaims:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def finish(self) -> None:
-        """Wait for the commands in progress; cancel slow ones and tell their users."""
+        """Wait for the commands in progress; cancel slow ones and notify their users."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timing.grace):
                 while self._begun:

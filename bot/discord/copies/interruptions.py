@@ -95,7 +95,7 @@ class Interruptions:
                 await in_thread(self._leases.release, grant)
 
     async def keep(self) -> None:
-        """Look for dead copies and tell their users, until cancelled. The active copy does this."""
+        """Find dead copies and notify their users, until cancelled. The active copy does this."""
         while True:
             try:
                 is_sure = await self._look()

@@ -98,7 +98,7 @@ def _experts(view: RunView) -> str:
 
 
 def outcome(view: RunView) -> list[str]:
-    """Return lines on a run's outcome and what to do next, after an empty line; [] if none."""
+    """Return an empty line, then a run's outcome and what to do next; [] if there is none yet."""
     run = view.run
     download = f"`{chat_command(DownloadRun(run=run.spec.name))}`"
     match run.status:

@@ -43,7 +43,7 @@ class FileRange:
 
         Raises:
             NotFoundError: The file is gone, or its size is not the recorded one.
-            OSError: It cannot be read at the moment.
+            OSError: The file cannot be read at the moment.
         """
         try:
             reader = self.store.reader(self.key)
@@ -66,7 +66,7 @@ class FileRange:
 
         Raises:
             NotFoundError: The file is gone or damaged.
-            OSError: It cannot be read at the moment.
+            OSError: The file cannot be read at the moment.
         """
         reader = self.open()
         self.check(reader)
@@ -95,7 +95,7 @@ class Content:
     """The content that one link leads to.
 
     Attributes:
-        etag: A hash of the name and content, which is therefore the same in every process.
+        etag: A hash of the name and content, so that it is the same in every process.
     """
 
     name: str

@@ -164,7 +164,7 @@ class UploadService:
         *,
         channel: str | None,
     ) -> UploadSession:
-        """Return the person's open import of the same files, or a new one.
+        """Return the person's unfinished import of the same files, or begin a new import.
 
         Raises:
             TrainingError: `target` is not allowed, for example because its name is taken.
@@ -432,7 +432,7 @@ class UploadService:
 
     async def _check(self, session: UploadSession) -> None:
         session, state = await in_thread(self._sessions.find, session.guild, session.id)
-        if state.status != "complete":  # another process has already checked it
+        if state.status != "complete":  # another process has checked the upload
             return
         files = await in_thread(self._sessions.files, session)
 

@@ -272,7 +272,7 @@ def test_ones_own_machine_bills_nothing() -> None:
     card = started_card(a_plan(a_spec(ONE), estimated(7500, 5, "H100"), is_billed=False))
 
     assert field(card, "Time and cost").startswith(
-        "About 2 h 5 min on an H100 (measured steps). Nothing is billed here."
+        "About 2 h 5 min on an H100 (measured steps). Runs on this machine are not billed."
     )
     assert "$" not in card.text
     assert "on each GPU" not in card.text
