@@ -69,4 +69,6 @@ def _remove(local: Installation, home: ServerHome, key: str, *, is_confirmed: bo
         console.print(f"Freed {size(item.size_bytes)}.")
         return
     print_removal(removal, home)
-    console.print(f"Then its {size(item.size_bytes)} are freed; lorabot trash --empty does it now.")
+    console.print(
+        f"Its {size(item.size_bytes)} are freed after that; lorabot trash --empty frees them now."
+    )

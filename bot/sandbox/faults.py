@@ -137,7 +137,7 @@ class Faults:
         return self.downloads.pop(0) if self.downloads else None
 
     def take_reset(self, operation: str) -> ResetMoment | None:
-        """Return the moment at which the current request loses its connection, if it does."""
+        """Return when the current request loses its connection; None if it does not."""
         moments = self.resets.get(operation)
         return moments.pop(0) if moments else None
 

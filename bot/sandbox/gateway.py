@@ -296,7 +296,7 @@ class Gateway:
             connection.send({"op": RECONNECT, "d": None})
 
     async def close(self) -> None:
-        """Close every socket with code 1001, going away."""
+        """Close every socket with code 1001 ("going away")."""
         for connection in list(self._connections):
             await connection.socket.close(code=1001, message=b"going away")
 

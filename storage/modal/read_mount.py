@@ -48,7 +48,7 @@ class ReadMount:
                     self._looked_for[version] = None
                     facts = self._facts(path)
         if facts is None or facts.st_size != entry.size:
-            raise ConnectionError(f"{key}: the mount does not show its newest version yet")
+            raise ConnectionError(f"the mount does not show the newest version of {key} yet")
         return MountReader(self._gate, path, facts.st_size, facts.st_mtime_ns)
 
     def _facts(self, path: Path) -> os.stat_result | None:

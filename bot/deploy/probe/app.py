@@ -64,7 +64,7 @@ def read_during_commit() -> tuple[str, bool]:
     """Hold a file open until the other container has committed.
 
     Returns:
-        Why Modal refuses a reload while the file is open ("" if it allows it), and whether a reload
+        Why Modal refuses a reload while the file is open ("" if it does not), and whether a reload
         after closing the file shows the commit.
     """
     refusal = ""

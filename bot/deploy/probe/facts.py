@@ -60,7 +60,7 @@ class MountAndListing(_Fact):
 
 
 class PutIfAbsent(_Fact):
-    """Two containers put the same keys at once: how many both got, and how many neither got."""
+    """How many keys both or neither of two containers got, when they put the same keys at once."""
 
     kind: Literal["put"] = "put"
     keys: int

@@ -70,7 +70,7 @@ def command_of(interaction: Interaction) -> str:
 
 
 class Interruptions:
-    """Finds copies of the bot that have died, and tells the users whose commands they cut off."""
+    """Finds copies of the bot that have died, and tells users that their commands were cut off."""
 
     def __init__(self, client: discord.Client, claims: Claims, leases: Leases) -> None:
         self._client, self._claims, self._leases = client, claims, leases
@@ -97,7 +97,7 @@ class Interruptions:
                 await in_thread(self._leases.release, grant)
 
     async def keep(self) -> None:
-        """Look for dead copies and tell their users, until cancelled. The active copy does this."""
+        """Find dead copies and notify their users, until cancelled. The active copy does this."""
         while True:
             try:
                 is_sure = await self._look()
@@ -161,4 +161,4 @@ def _read(data: bytes) -> Begun | None:
     try:
         return Begun.model_validate_json(data)
     except ValidationError:
-        return None  # a damaged note; it expires with its claim
+        return None  # the note is damaged; it expires together with its claim

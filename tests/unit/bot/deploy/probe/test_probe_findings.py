@@ -37,7 +37,7 @@ def test_good_measurements_pass(fact: facts.Fact) -> None:
         (but(RENAMED, files_seen=19), "19 of the 20 files are visible"),
         (but(COMMITTED, commit_error="volume busy"), "fails while another container reads: volume"),
         (but(COMMITTED, is_seen=False), "does not see what was committed"),
-        (but(LISTED, other_sizes=1), "shows 1 of 22 files with a different size"),
+        (but(LISTED, other_sizes=1), "shows 1 of 22 files with sizes that differ"),
         (but(LISTED, files=0), "0 of 0 files"),
         (
             but(PUT, taken_twice=3),
