@@ -409,8 +409,8 @@ class Engine(Protocol):
     ) -> Obtained:
         """Write the complete, verified weight file to `target`.
 
-        Resume an earlier download. `watch` is called with the number of bytes downloaded so far;
-        an exception that it raises aborts the call.
+        Resume an earlier download, if any. `watch` is called with the number of bytes downloaded so
+        far; an exception that it raises aborts the call.
         """
         ...
 

@@ -125,7 +125,7 @@ def _settle(
     if failure := reply.result().failure:
         raise DatasetError(
             f"{sample.source} could not be repaired ({failure}).",
-            "Export it again from your editor, or remove it from the zip.",
+            "Export the file again from your editor, or remove it from the zip.",
         )
     target = partial / sample.name
     # Copy the file, because a move would not be atomic if the scratch folder is on another disk.

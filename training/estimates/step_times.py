@@ -2,8 +2,8 @@
 
 The time per token grows linearly with the number of tokens: matrix products cost the same for each
 token, and attention costs the same for each pair of tokens. That is why the time per token is
-interpolated, not the time. Of the three points measured for Wan 2.1 T2V 14B on an H100, the middle
-one is predicted from the other two with an error of less than 1%.
+interpolated, not the time of a step. Of the three points measured for Wan 2.1 T2V 14B on an H100,
+the middle one is predicted from the other two with an error of less than 1%.
 """
 
 import statistics
@@ -48,7 +48,7 @@ class StepKind:
 
 
 def step_kind(model: Model, gpu: str, settings: ExpertSettings | None = None) -> StepKind:
-    """Return the kind of step that an expert takes; by default, with the model's settings."""
+    """Return the kind of step that an expert takes; without `settings`, use the model's."""
     if settings is None:
         return StepKind(family=_family(model), gpu=gpu, is_fp8=bool(model.fp8))
     return StepKind(

@@ -218,7 +218,7 @@ def _module(header: TensorHeader, name: str, keys: Mapping[KeyPart, str]) -> Mod
     if len(down) != 2 or len(up) != 2 or down[0] != up[1] or 0 in (*down, *up):
         raise AdapterError(
             f"{file}: the matrices of {name} have mismatched shapes, {list(down)} and {list(up)}.",
-            "The file is damaged or is not a LoRA; use another one.",
+            "The file is damaged or is not a LoRA; use another file.",
         )
     if KeyPart.ALPHA in keys and header.tensors[keys[KeyPart.ALPHA]].shape not in ((), (1,)):
         raise AdapterError(f"{file}: the alpha of {name} is not a number.", "Use another copy.")

@@ -81,19 +81,19 @@ def require_same_origin(file: str, origin: Origin, model: Model, expert: Expert)
     if said is not None:
         raise AdapterError(
             f"{file} was not trained for {target}: {said}.",
-            "Choose the model and expert that it was trained for, or use another file.",
+            "Choose the model and expert that the file was trained for, or use another file.",
         )
 
 
 def unproven(origin: Origin, model: Model) -> tuple[str, ...]:
-    """Return what the metadata leaves open, such as "which expert it was trained for"."""
+    """Return what the metadata leaves open, such as "which expert the file was trained for"."""
     open_questions: list[str] = []
     of_base = _owners(origin.base)
     if origin.task is None and not of_base and len(_same_shape(model)) > 1:
-        open_questions.append(f"which model it was trained for (assumed: {model.family})")
+        open_questions.append(f"which model the file was trained for (assumed: {model.family})")
     knows_expert = origin.expert or origin.timesteps or of_base
     if len(model.experts) > 1 and not knows_expert:
-        open_questions.append("which expert it was trained for")
+        open_questions.append("which expert the file was trained for")
     return tuple(open_questions)
 
 

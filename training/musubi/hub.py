@@ -120,7 +120,7 @@ class Hub:
     def _download(self, found: HubFile, partial: Path, watch: Callable[[int], None]) -> None:
         headers = build_hf_headers()
         if urlsplit(found.url).netloc != urlsplit(self._endpoint).netloc:
-            # The URL leads to the storage behind the Hub. It is signed and needs no token.
+            # The URL leads to the storage behind the Hub. The URL is signed, so it needs no token.
             headers.pop("authorization", None)
         with _WatchedFile(partial, watch) as file:
             watch(file.tell())

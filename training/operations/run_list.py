@@ -63,7 +63,7 @@ class _Query:
         return None if self.most is None else self.skip + self.most
 
     def start(self, total: int) -> int:
-        """Return how many of `total` runs to skip: `skip`, but no run of the last page."""
+        """Return how many of `total` runs to skip: `skip`, but never a run of the last page."""
         if self.most is None:
             return 0
         return min(self.skip, max(total - 1, 0) // self.most * self.most)
@@ -128,7 +128,7 @@ class RunList:
         return list(self._page(guild, self._names(guild), _Query(only=only), read).runs)
 
     def page(self, guild: str, most: int, *, only: RunFilter = EVERY_RUN, skip: int = 0) -> RunPage:
-        """Return up to `most` runs after the `skip` newest; if none are left, the last page."""
+        """Return up to `most` runs after the `skip` newest; if there are none, the last page."""
         query = _Query(most, only=only, skip=skip)
         return self._page(guild, self._names(guild), query, self._live)
 

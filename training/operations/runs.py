@@ -155,7 +155,7 @@ class Runs(RunList):
             if old.suggestion is None:
                 raise RequestError(
                     f"No change of settings is known to help {name} ({old.status.value}).",
-                    "Resume it unchanged, or start another run.",
+                    "Resume the run unchanged, or start another one.",
                     ResumeRun(run=name),
                 )
             rest, report = self._rest_of(old, requester), self._runtime.report(old.spec)
@@ -264,7 +264,7 @@ class Runs(RunList):
             cause = f"There is already a run called {name!r}."
         else:
             cause = f"There was a run called {name!r}, and links and messages still refer to it."
-        return RequestError(cause, "Choose another name, or leave it out.")
+        return RequestError(cause, "Choose another name, or leave the name out.")
 
     def cancel(self, guild: str, name: str, *, by: str) -> Run:
         """Ask a run to stop, and return the run; its checkpoints are kept.
@@ -278,7 +278,7 @@ class Runs(RunList):
         if run.status.is_final:
             raise RequestError(
                 f"{name} has already ended ({run.status.value}), so there is nothing to cancel.",
-                "Download what it saved.",
+                "Download what the run saved.",
                 DownloadRun(run=name),
             )
         if run.is_trained:
@@ -343,7 +343,7 @@ class Runs(RunList):
         return self._dataset(spec.guild, str(spec.dataset))[1]
 
     def _dataset(self, guild: str, reference: str) -> Dataset:
-        version = self._datasets.find(guild, reference)
+        version = self._datasets.find_complete(guild, reference)
         return version.ref, self._datasets.report(guild, version)
 
 

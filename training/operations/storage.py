@@ -215,13 +215,13 @@ class Storage:
         if found:
             what = "A run" if guild is None else f"The run {found[0][1]}"
             raise RequestError(
-                f"{what} is in progress and may need this, so it cannot be removed now.",
-                "Wait until the run has ended, or cancel it first.",
+                f"{what} is in progress and may need these files, so they cannot be removed now.",
+                "Wait until the run has ended, or cancel the run first.",
             )
 
 
 def _shown(lora: str) -> str:
-    """Return the name of a published LoRA; hide that of a user's own file from other servers."""
+    """Return a published LoRA's name, or else "a custom LoRA", because all servers see the text."""
     return lora if lora in _PUBLISHED else "a custom LoRA"
 
 

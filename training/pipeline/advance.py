@@ -195,7 +195,7 @@ class _Advance:
         return self._end(run, end)
 
     def _cancel_unrecorded(self, run: Run) -> None:
-        """Cancel calls that a process may have submitted, but not recorded because it died."""
+        """Cancel calls that a process may have submitted without recording them before it died."""
         try:
             stages = self.runtime.planner(run.spec).stages()
         except (FileNotFoundError, ValidationError):
@@ -311,8 +311,8 @@ def _damaged(runtime: Runtime, error: Exception) -> ev.RunFailed:
 def _record_damaged(runtime: Runtime, run: Run) -> ev.RunFailed:
     return ev.RunFailed(
         at=runtime.clock(),
-        cause=f"Part of the run's record is damaged ({', '.join(run.damaged)}), so its "
-        "progress is uncertain, and it was stopped.",
+        cause=f"Part of the run's record is damaged ({', '.join(run.damaged)}), so the run was "
+        "stopped: its progress is uncertain.",
         fix="Resume the run; it continues from its newest training state.",
         remedy=ResumeRun(),
     )

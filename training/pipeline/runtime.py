@@ -84,7 +84,7 @@ class Runtime:
             raise RequestError(
                 f"{spec.name} was started with {spec.engine}, but this installation now trains "
                 f"with {self.only_engine}.",
-                "Start another run; the checkpoints of this one are kept.",
+                "Start another run; the checkpoints of this run are kept.",
                 StartRun(),
             )
 

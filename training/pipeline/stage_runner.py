@@ -208,7 +208,7 @@ def _was_cut_off(runtime: Runtime, log: RunLog, run: Run, call: Call) -> bool:
         at=runtime.clock(),
         key=call.key,
         attempt=call.attempt,
-        body=ev.StageStopped(reason="its machine was taken away"),
+        body=ev.StageStopped(reason="the stage's machine was taken away"),
     )
     runtime.store.change(StoreChanges(appended=stage_lines(log, [stopped])))
     return True

@@ -91,7 +91,7 @@ def _add(
     if expert is not None and name in _FOR_ALL:
         raise RequestError(
             f"{option(name)} applies to all experts, but is under [{expert}].",
-            "Write it above the tables.",
+            "Write the setting above the tables.",
         )
     if expert is not None and _SPLITS & set(value):
         raise RequestError(f"{option(name)} cannot be {value[:60]!r}.", "Leave out the spaces.")

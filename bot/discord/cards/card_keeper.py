@@ -10,7 +10,7 @@ from datetime import datetime
 import aiohttp
 import discord
 
-from bot.discord.answers.layouts import chart_file, to_layout
+from bot.discord.answers.layouts import picture_file, to_layout
 from bot.discord.answers.lost_connections import is_outage
 from bot.discord.buttons.runs import run_buttons
 from bot.discord.cards.card_records import CardRecord, CardRecords, RunKey
@@ -19,10 +19,11 @@ from bot.discord.cards.channel_queues import ChannelQueues, Pace, PendingUpdate
 from bot.discord.cards.end_teller import EndTeller, nonce
 from bot.discord.cards.import_cards import ImportCards
 from bot.discord.cards.pauses import Pauses
+from bot.discord.cards.pictures import with_picture
 from bot.discord.cards.refusals import is_archived, is_lasting, is_message_gone
 from bot.discord.cards.run_threads import RunThreads
+from bot.messages.picture import Picture
 from bot.messages.runs.card import run_card
-from bot.messages.runs.chart import Chart
 from bot.service.run_charts import chart_if_possible
 from bot.service.service import Service
 from bot.service.threads import in_pool
@@ -260,13 +261,27 @@ class CardKeeper:
             gone = instead_of.message
             # The thread is not attached to the new card, so the card must link to it.
             note = instead_of.model_copy(update={"message": 0}).note
-        message = await self._channel(int(view.spec.channel or 0)).send(
-            view=to_layout(run_card(view, now=self._now(), note=note), run_buttons(view)),
-            silent=True,
-            nonce=nonce(view, f"card {gone}"),
-        )
+        card, buttons = run_card(view, now=self._now(), note=note), run_buttons(view)
+        channel = self._channel(int(view.spec.channel or 0))
+
+        async def send(chart: Picture | None) -> discord.Message:
+            return await channel.send(
+                view=to_layout(card, buttons, picture=chart),
+                files=picture_file(chart),
+                silent=True,
+                nonce=nonce(view, f"card {gone}"),
+            )
+
+        message = await with_picture(view.spec.name, await self._chart(view), send)
         self._note_shown(view)
         return message
+
+    async def _chart(self, view: RunView) -> Picture | None:
+        """Return the chart of an ended run, if it has one."""
+        if not view.run.status.is_final:
+            return None
+        runtime = self._service.installation.runtime
+        return await in_pool(self._threads, chart_if_possible, runtime, view)
 
     async def _edit(self, update: PendingUpdate) -> bool:
         """Update a message if needed; return whether a request was sent to Discord."""
@@ -308,36 +323,31 @@ class CardKeeper:
 
     async def _edit_message(self, record: CardRecord, view: RunView) -> None:
         message = self._channel(record.channel).get_partial_message(record.message)
-        is_end = view.run.status.is_final
-        runtime, chart = self._service.installation.runtime, None
-        if is_end:
-            chart = await in_pool(self._threads, chart_if_possible, runtime, view)
+        chart = await self._chart(view)
         try:
             await self._draw(message, view, record.note, chart)
         except discord.HTTPException as error:
-            if is_archived(error):
-                if not await self._reopen(record.channel, is_end=is_end):
-                    raise
-            elif chart is not None and isinstance(error, discord.Forbidden):
-                logger.warning("run %s: the bot cannot attach its chart: %s", view.spec.name, error)
-                chart = None
-            else:
+            is_end = view.run.status.is_final
+            if not is_archived(error) or not await self._reopen(record.channel, is_end=is_end):
                 raise
             await self._draw(message, view, record.note, chart)
 
     async def _draw(
-        self, message: discord.PartialMessage, view: RunView, note: str, chart: Chart | None
+        self, message: discord.PartialMessage, view: RunView, note: str, chart: Picture | None
     ) -> None:
-        # Earlier versions of the bot drew the card as an embed; components cannot coexist with one.
-        card = run_card(view, now=self._now(), note=note)
-        layout = to_layout(card, run_buttons(view), chart=chart)
-        await message.edit(
-            embed=None,
-            view=layout,
-            attachments=chart_file(chart),
-            # Without this, an edit would ping the people that the card names.
-            allowed_mentions=discord.AllowedMentions.none(),
-        )
+        card, buttons = run_card(view, now=self._now(), note=note), run_buttons(view)
+
+        async def edit(picture: Picture | None) -> None:
+            await message.edit(
+                # Earlier versions of the bot drew the card as an embed, which components replace.
+                embed=None,
+                view=to_layout(card, buttons, picture=picture),
+                attachments=picture_file(picture),
+                # Without this, an edit would ping the people that the card names.
+                allowed_mentions=discord.AllowedMentions.none(),
+            )
+
+        await with_picture(view.spec.name, chart, edit)
 
     async def _reopen(self, channel: int, *, is_end: bool) -> bool:
         """Unarchive a thread; return whether that worked.

@@ -18,7 +18,8 @@ from training.backends.modal.dict_port import SharedDict
 from training.ports import Call
 
 logger = logging.getLogger(__name__)
-# To cancel a call, `NEVER` is registered in place of a function's id, so no function can register.
+# To cancel a call, `NEVER` is registered in place of a function's id, so that no function can
+# register.
 NEVER = "never"
 _WANTED, _OBSTACLE = "pump/wanted", "obstacle"
 

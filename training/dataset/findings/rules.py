@@ -55,7 +55,7 @@ def _repaired(what: str, because: str, fix: str, severity: Severity = "info") ->
 _CAPTIONS = {
     "missing-caption": _error(
         "has no caption",
-        "Every image and clip needs one.",
+        "Every image and clip needs a caption.",
         "Add a .txt file with the same name next to each: 001.txt for 001.mp4.",
     ),
     "empty-caption": _error(
@@ -82,7 +82,7 @@ _CAPTIONS = {
         "warning",
         False,
         "has a caption surrounded by a captioning model's remarks",
-        "The LoRA would learn these words too.",
+        "The LoRA would learn the remarks too.",
         "Keep the description only. The caption table shows these texts.",
         is_shown=True,
     ),
@@ -94,13 +94,13 @@ _CAPTIONS = {
     "caption-too-long": _warning(
         "has a caption that is longer than Wan can read",
         "Wan's text encoder reads 512 tokens, about 350 English words, and ignores the rest.",
-        "Shorten these captions to what matters, trigger word first.",
+        "Shorten these captions to what matters, with the trigger word first.",
     ),
     "caption-encoding": Rule(
         "warning",
         True,
         "has a caption that is not saved as UTF-8",
-        "The trainer fails on any other encoding.",
+        "The trainer reads only UTF-8.",
         "Converted. Check that accents and special characters look right.",
         is_shown=True,
     ),
@@ -352,7 +352,7 @@ _CLIPS = {
     ),
     "several-streams": _repaired(
         "has several video tracks",
-        "The trainer reads only one of them.",
+        "The trainer reads only one video track.",
         "The largest moving track is used. If that is the wrong one, export the clip with a single "
         "track.",
         "warning",
@@ -366,7 +366,7 @@ _CLIPS = {
     ),
     "time-gap": _repaired(
         "has a long gap in its time stamps",
-        "No picture is stored for that time, and the trainer would see a still picture.",
+        "No picture is stored for the gap, so the trainer would see a still picture.",
         "The gap is closed. If what follows is another scene, split the clip there.",
         "warning",
     ),
@@ -402,16 +402,16 @@ _LOOKS = {
     "static-clip": _warning(
         "does not move",
         "A clip without movement teaches a video model to stand still.",
-        "Use a single picture as an image, or choose a clip with movement.",
+        "Use a still image instead, or choose a clip with movement.",
     ),
     "long-pause": _warning(
         "stands still for some time",
-        "Training on that part teaches a video model to stand still.",
+        "Training on such a pause teaches a video model to stand still.",
         "Cut the pause out, or split the clip there, unless it belongs to the scene.",
     ),
     "black-frames": _warning(
         "has black frames",
-        "The LoRA learns them as part of the scene.",
+        "The LoRA learns black frames as part of the scene.",
         "Cut out fades and black frames.",
     ),
     "black-image": _warning(

@@ -53,7 +53,7 @@ class Batches:
 
     Args:
         loader: The loader that accelerate prepared.
-        total_steps: Optimizer steps of the whole training.
+        total_steps: The number of optimizer steps in the whole run.
         on_epoch: Called as each epoch begins.
 
     Attributes:

@@ -108,8 +108,8 @@ class DatasetRemovals:
             used = self._runtime.log(found_guild, run).spec().dataset
             if _is_of(used, name, numbers):
                 raise RequestError(
-                    f"The run {run} is reading {used}, so it cannot be removed now.",
-                    "Wait until the run has ended, or cancel it first.",
+                    f"The run {run} is reading {used}, so {used} cannot be removed now.",
+                    "Wait until the run has ended, or cancel the run first.",
                 )
 
     def _runs(self, guild: str, name: str, numbers: set[int]) -> list[str]:

@@ -60,7 +60,7 @@ class RunRemovals:
 def _require_ended(name: str, *, is_final: bool) -> None:
     if not is_final:
         raise RequestError(
-            f"{name} has not ended, so it cannot be removed.",
-            "Cancel it first, and remove it when it has stopped.",
+            f"The run {name} has not ended, so it cannot be removed.",
+            "Cancel the run first, and remove it when it has stopped.",
             ShowRuns(run=name),
         )

@@ -111,8 +111,8 @@ DATASET_FAILURES = (
         "image-too-large",
         r"DecompressionBomb",
         "An image of the dataset has more pixels than the trainer accepts: {line}",
-        "Scale the image down (below 178 million pixels), upload the dataset as a new version and "
-        "start a run with it.",
+        "Make the image smaller (below 178 million pixels), upload the dataset as a new version "
+        "and start a run with it.",
         resumable=False,
     ),
     KnownFailure(

@@ -110,7 +110,7 @@ MACHINE_FAILURES = (
         r"PermissionError|Permission denied|\[Errno 1\] Operation not permitted|WinError 5\]"
         r"|Access is denied|PermissionDenied|WinError 1314",
         "The trainer is not allowed to read or write a file: {line}",
-        "Give the trainer's user access to it, then resume the run.",
+        "Give the trainer's user access to that file, then resume the run.",
     ),
     KnownFailure(
         "drive",

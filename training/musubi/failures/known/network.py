@@ -95,7 +95,8 @@ NETWORK_FAILURES = (
         r"|OfflineModeIsEnabled|offline mode is enabled|No address associated with hostname"
         r"|outgoing traffic has been disabled|dns error",
         "A file such as the tokenizer is not on this machine, and Hugging Face cannot be reached.",
-        "Connect the machine, or ask the operator to download that file once; then resume the run.",
+        "Connect the machine to the internet, or ask the operator to download that file once; then "
+        "resume the run.",
     ),
     _BROKEN,
     replace(

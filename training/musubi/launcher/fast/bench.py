@@ -32,8 +32,8 @@ from training.musubi.launcher.fast.plan import GIB, StepSizes
 
 _LAYERS = 40
 _KERNELS = 25
-# Latent frames, height and width, keyed by number of tokens. 60 x 104 is 480x832, 90 x 160 is
-# 720x1280, 68 x 120 is 544x960.
+# Latent frames, height and width, keyed by number of tokens. A latent of 60 x 104 is 480x832
+# pixels, 90 x 160 is 720x1280, and 68 x 120 is 544x960.
 _LATENTS = {
     1560: (1, 60, 104),
     3600: (1, 90, 160),
@@ -315,7 +315,8 @@ def useful_flops(model: Any, tokens: int) -> int:
     # Self-attention has four layers; cross-attention has two on tokens and two on the text.
     products = 2 * width * (tokens * (6 * width + 2 * model.ffn_dim) + text * 2 * width)
     attention = 4 * tokens * (tokens + text) * width
-    # The backward pass costs as much as the forward pass for products, and 2.5 times for attention.
+    # For products, the backward pass costs as much as the forward pass; for attention, 2.5 times
+    # as much.
     return int(len(model.blocks) * (2 * products + 3.5 * attention))
 
 
