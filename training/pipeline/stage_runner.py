@@ -31,7 +31,7 @@ from training.vocabulary import ExpertName, StageKey
 
 
 class ProgressReporter:
-    """Publishes a stage's progress, and drops updates that follow too soon after another."""
+    """Publishes a stage's progress, and drops updates that come too soon after the last one."""
 
     def __init__(self, live: LiveValues, key: str) -> None:
         self._live, self._key = live, key
@@ -208,7 +208,7 @@ def _was_cut_off(runtime: Runtime, log: RunLog, run: Run, call: Call) -> bool:
         at=runtime.clock(),
         key=call.key,
         attempt=call.attempt,
-        body=ev.StageStopped(reason="its machine was taken away"),
+        body=ev.StageStopped(reason="the stage's machine was taken away"),
     )
     runtime.store.change(StoreChanges(appended=stage_lines(log, [stopped])))
     return True
