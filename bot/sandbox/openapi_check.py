@@ -1,13 +1,15 @@
 """Validates requests and responses against Discord's official OpenAPI document."""
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, cast
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
 
 from bot.sandbox.wire import ApiError, Json
 
@@ -104,7 +106,31 @@ def _schema_of(described: Json) -> Json | None:
 def _validator(schema: Json | None, schemas: Json) -> Draft202012Validator | None:
     if schema is None:
         return None
-    return Draft202012Validator({**schema, "components": {"schemas": schemas}})
+    return _Validator({**schema, "components": {"schemas": schemas}})
+
+
+def _one_of(validator: Any, variants: Sequence[Json], instance: Any, schema: Json) -> Iterator[Any]:
+    """Check a union. If `type` tells which variant is meant, try that one first.
+
+    Otherwise, checking a card takes ten times as long: unions are nested, and all variants of each
+    would be tried.
+    """
+    meant = [one for one in variants if _may_be(one, instance)]
+    if len(meant) != 1 or not validator.evolve(schema=meant[0]).is_valid(instance):
+        yield from _ANY_ONE_OF(validator, variants, instance, schema)
+
+
+def _may_be(variant: Json, instance: Any) -> bool:
+    """Return False if the instance has a `type` that the variant does not allow."""
+    if not isinstance(instance, dict) or "$ref" not in variant:
+        return True
+    described = _schemas()[variant["$ref"].rsplit("/", 1)[-1]]
+    types = described.get("properties", {}).get("type", {}).get("enum")
+    return types is None or cast("Json", instance).get("type") in types
+
+
+_ANY_ONE_OF: Any = Draft202012Validator.VALIDATORS["oneOf"]
+_Validator = cast("type[Draft202012Validator]", extend(Draft202012Validator, {"oneOf": _one_of}))
 
 
 def emptiest(name: str) -> Json:
