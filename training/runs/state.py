@@ -142,6 +142,14 @@ class Run:
         return all(self.stage(key).status is StageStatus.SUCCEEDED for key in keys)
 
     @property
+    def is_record_incomplete(self) -> bool:
+        """Whether events are missing: lines are unreadable, or a stage of a success has no end."""
+        is_done = self.status is RunStatus.SUCCEEDED
+        unended = (StageStatus.SUBMITTED, StageStatus.RUNNING, StageStatus.INTERRUPTED)
+        is_unended = any(stage.status in unended for stage in self.stages.values())
+        return bool(self.damaged) or (is_done and is_unended)
+
+    @property
     def is_cancelling(self) -> bool:
         """Whether the run was cancelled before it was fully trained, and has not ended yet."""
         is_asked = self.cancel_requested_at is not None
