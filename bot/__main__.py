@@ -57,8 +57,8 @@ _COMMANDS = {
 
         A receipt records every merged layer. If any part of the LoRA does not fit, nothing is
         written.""",
-    "bot.cli.loras.import_volume:import_volume": """Import datasets and LoRA files from Modal
-        Volumes that were filled by the guide's scripts (see README.md).
+    "bot.cli.loras.import_volume:import_volume": """Import datasets and LoRA files from the
+        Modal Volumes that the guide's scripts filled. README.md says what the guide is.
 
         They are copied into your Modal deployment, or to this machine with --backend local.
         Each dataset is checked like an upload. The Volumes are not changed.""",
@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _in_order(arguments: list[str]) -> list[str]:
-    """Move installation options, such as `--home`, from before the command to the end."""
+    """Move installation options, such as `--home`, from before the command to the line's end."""
     count = 0
     while count < len(arguments) and arguments[count].split("=")[0] in _INSTALLATION:
         count += 1 if "=" in arguments[count] else 2

@@ -124,7 +124,7 @@ class Installation:
         """Delete old trash and unused files, once a day. On Modal, a schedule does this instead."""
 
     def guilds(self) -> list[str]:
-        """Return the guilds that have anything stored."""
+        """Return the guilds for which something is stored."""
         return self.runtime.store.names(GUILDS)
 
     def link_secret(self) -> bytes:

@@ -39,7 +39,7 @@ app = modal.App(
     volumes={**VOLUMES},
     port=BOT.port,
     min_containers=1,
-    unauthenticated=True,  # the links are signed, and no page lists them
+    unauthenticated=True,  # the bot signs its links, and no page lists them
     startup_timeout=BOT.startup_seconds,
     exit_grace_period=BOT.grace_seconds,
 )

@@ -17,7 +17,10 @@ _URL: TypeAdapter[HttpUrl] = TypeAdapter(HttpUrl)
 
 
 class Settings(StageSettings):
-    """Settings of the bot and its installation; all variables but HF_TOKEN start with LORABOT_."""
+    """Settings of the bot and its installation.
+
+    All their environment variables except HF_TOKEN start with LORABOT_.
+    """
 
     home: Path = Path("~/.lorabot")
     backend: Annotated[
@@ -40,7 +43,7 @@ class Settings(StageSettings):
     link_hours: Annotated[float, Field(gt=0, le=24 * 30)] = 24.0
     hub_repos: Annotated[
         str,
-        Field(description="datasets on the Hub that HF_TOKEN may import, such as ann/*, ben/set"),
+        Field(description="Hub datasets that may be read with HF_TOKEN, such as ann/*, ben/set"),
     ] = ""
     hf_token: Annotated[SecretStr | None, Field(validation_alias="HF_TOKEN")] = None
     discord_url: Annotated[

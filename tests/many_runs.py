@@ -105,6 +105,11 @@ class Crowd:
         self._write(f"{key}.new", value.model_dump_json().encode())
         aside.replace(self.root / key)
 
+    def begin(self, spec: RunSpec) -> None:
+        """Let the first stage of a run that somebody started begin."""
+        key = StageKey("prepare")
+        self._write_events(spec, f"{key}-1", self._event(spec, key, ev.StageStarted()))
+
     def end(self, spec: RunSpec) -> None:
         """End a live run."""
         self._write_events(spec, f"{ADVANCE}-9", ev.RunSucceeded(at=datetime.now(UTC)))

@@ -133,7 +133,7 @@ class Store(Protocol):
     def put_tree(self, key: str, source: Path) -> bool:
         """Store the folder at `source` under `key` atomically, unless `key` exists already.
 
-        Returns whether this call stored the folder. The store may move `source` instead of
+        Return whether this call stored the folder. The store may move `source` instead of
         copying it.
         """
         ...
@@ -196,7 +196,7 @@ class Store(Protocol):
         ...
 
     def change(self, changes: StoreChanges) -> None:
-        """Make changes in order, with as few writes as possible; a crash may lose the last ones."""
+        """Make changes in order, in few writes; a crash may lose the last changes."""
         ...
 
 
@@ -409,15 +409,15 @@ class Engine(Protocol):
     ) -> Obtained:
         """Write the complete, verified weight file to `target`.
 
-        Resumes an earlier download. `watch` is called with the number of bytes downloaded so far;
-        an exception that it raises aborts the call.
+        Resume an earlier download, if any. `watch` is called with the number of bytes downloaded so
+        far; an exception that it raises aborts the call.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class EndedRun:
-    """An ended run in an index; sorting by `created_at` as text sorts by time."""
+    """A finished run in an index; its `created_at` has a format that sorts by time."""
 
     name: str
     created_at: str
@@ -440,7 +440,7 @@ EVERY_RUN = RunFilter()
 
 
 class RunIndex(Protocol):
-    """Summaries of ended runs on this machine; they can be rebuilt from the run folders."""
+    """Summaries of finished runs on this machine; they can be rebuilt from the run folders."""
 
     def names(self, guild: str, only: RunFilter = EVERY_RUN) -> set[str]: ...
 
@@ -449,8 +449,8 @@ class RunIndex(Protocol):
     ) -> list[tuple[str, bytes | None]]:
         """Return the names and summaries of the newest runs that `is_wanted` accepts, newest first.
 
-        At most `most` runs are returned, or all if that is None. A run's summary is None if it is
-        damaged.
+        Return at most `most` runs, or all if `most` is None. The summary is None for a run whose
+        stored summary is damaged.
         """
         ...
 

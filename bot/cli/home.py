@@ -21,7 +21,7 @@ OPERATOR = "operator"
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Home:
-    """Selects an installation; the code for it is imported only when a command opens it."""
+    """Selects an installation, whose code is imported only when a command opens it."""
 
     home: Annotated[
         Path | None,
@@ -101,7 +101,7 @@ class ServerHome(Home):
     """An installation, and one of the chat servers that it serves."""
 
     server: Annotated[
-        str, Parameter(help="Id of a chat server, shown there by /checkpoint list.")
+        str, Parameter(help="Id of a chat server; /checkpoint list shows it on that server.")
     ] = GUILD
 
     @property

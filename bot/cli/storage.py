@@ -15,7 +15,7 @@ from training.errors import RequestError
 from training.files.sizes import size
 from training.registry.trash import day, restorable_until
 
-Remove = Annotated[str | None, Parameter(help="Key of the item to remove, from the list.")]
+Remove = Annotated[str | None, Parameter(help="Key of the item to remove, as listed.")]
 Yes = Annotated[bool, Parameter(help="Remove without asking.", negative=())]
 
 
@@ -69,4 +69,6 @@ def _remove(local: Installation, home: ServerHome, key: str, *, is_confirmed: bo
         console.print(f"Freed {size(item.size_bytes)}.")
         return
     print_removal(removal, home)
-    console.print(f"Then its {size(item.size_bytes)} are freed; lorabot trash --empty does it now.")
+    console.print(
+        f"Its {size(item.size_bytes)} are freed after that; lorabot trash --empty frees them now."
+    )

@@ -80,7 +80,7 @@ def modal_findings(
         else:
             yield unchecked(TOKEN, f"{error.cause} To host the bot on Modal: {error.fix}")
         checks = DeploymentChecks(deployment, account).by_name()
-        yield from (unchecked(check, "it needs a Modal token") for check in checks)
+        yield from (unchecked(check, "this check needs a Modal token") for check in checks)
         return
     yield fine(TOKEN, f"workspace {name}")
     deployed = replace(deployment, engine=own or deployment.engine)
@@ -140,13 +140,14 @@ class DeploymentChecks:
         versions = {name: self.account.volume_version(name) for name in names}
         if missing := [name for name, version in versions.items() if version is None]:
             return self._redeploy(
-                VOLUMES, f"{', '.join(missing)}: missing; deploying creates them."
+                VOLUMES, f"missing: {', '.join(missing)}; deploying creates them."
             )
         if wrong := [name for name, version in versions.items() if version != 1]:
             return failed(
                 VOLUMES,
                 f"{', '.join(wrong)}: version 2, which is not supported.",
-                "Back up their files, delete them with `modal volume delete`, and deploy again.",
+                "Back up the Volumes' files, delete the Volumes with `modal volume delete`, and "
+                "deploy again.",
             )
         return fine(VOLUMES, f"{', '.join(versions)}, version 1")
 

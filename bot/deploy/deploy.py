@@ -107,7 +107,7 @@ def deploy(name: str, environment: Mapping[str, str], tell: Callable[[str], None
     if url is None:
         raise BackendError(
             "The deployed bot has no URL.",
-            f"See lorabot doctor --backend modal --app {name}.",
+            f"Run lorabot doctor --backend modal --app {name}.",
         )
     tell(f"Waiting for the bot to answer at {url}")
     _wait_for(url, deployment, tell)

@@ -29,7 +29,7 @@ def open_deployment(settings: Settings) -> ModalInstallation:
     if found is None:
         raise NotFoundError(
             f"There is no Modal deployment called {deployment.name}.",
-            f"Run lorabot deploy --app {deployment.name}, or choose another one with --app.",
+            f"Run lorabot deploy --app {deployment.name}, or choose another deployment with --app.",
         )
     own = engine_of(found) or deployment.engine
     known = settings.model_copy(update={"engine": own})

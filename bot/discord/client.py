@@ -170,7 +170,7 @@ class LoraBot(ServiceClient):
             await in_thread(keep, str(guild.id), named[0].name, str(named[0].id))
 
     async def take_part(self) -> None:
-        """Become the active copy, or stand by if another is. Call this once the bot is ready."""
+        """Become the active copy, or stand by if there is one. Call this once the bot is ready."""
         # One lease per Discord application: two bots may share a home folder, each with its own
         # cards and commands.
         await self._interruptions.begin()
@@ -181,7 +181,7 @@ class LoraBot(ServiceClient):
                     await self._registration.has_tried.wait()
 
     async def leave(self) -> None:
-        """Hand over, and let the commands in progress finish; the connection stays open."""
+        """Hand over to another copy, and let the commands in progress finish; stay connected."""
         self.claims.stop()
         await self.service.imports.stop()
         await self.service.uploads.stop_checks()

@@ -114,7 +114,7 @@ def _unknown_token(settings: Settings) -> CheckResult:
     return failed(
         TOKEN,
         "Discord does not accept the token in LORABOT_DISCORD_TOKEN.",
-        f"Reset it on your application's Bot page at {_PORTAL}, and set the new one. For a "
+        f"Reset the token on your application's Bot page at {_PORTAL}, and set the new one. For a "
         f"deployed bot: modal secret create {secret} LORABOT_DISCORD_TOKEN=... --force",
     )
 
@@ -123,13 +123,15 @@ def _application(application: dict[str, Any]) -> CheckResult:
     if application.get("interactions_endpoint_url"):
         return failed(
             APPLICATION,
-            "It has an interactions endpoint URL, so Discord sends commands there, not to the bot.",
-            f"Clear it on your application's General Information page at {_PORTAL}.",
+            "The application has an interactions endpoint URL, so Discord sends commands there, "
+            "not to the bot.",
+            f"Clear that URL on your application's General Information page at {_PORTAL}.",
         )
     if application.get("bot_require_code_grant"):
         return failed(
             APPLICATION,
-            "It requires a code grant, so the invite link cannot add the bot to a server.",
+            "The application requires a code grant, so the invite link cannot add the bot to a "
+            "server.",
             f"Turn off Requires OAuth2 Code Grant on your application's Bot page at {_PORTAL}.",
         )
     return fine(APPLICATION, f"{application['name']}, id {application['id']}")

@@ -103,7 +103,7 @@ def _home(home: Path) -> CheckResult:
         return failed(
             "home folder",
             f"{home} is not writable: {error.strerror}.",
-            "Choose another one with --home or LORABOT_HOME.",
+            "Choose another folder with --home or LORABOT_HOME.",
         )
     return fine("home folder", str(home) if folder == home else f"{home}, created on first use")
 
@@ -120,13 +120,14 @@ def _room(settings: Settings) -> CheckResult:
         return failed(
             "disk",
             f"{size(free_bytes)} free, but {what} need {size(need_bytes)}.{trash}",
-            f"Free up space on the disk of {home}, or choose another with --home or LORABOT_HOME.",
+            f"Free up space on the disk of {home}, or choose another folder with --home or "
+            "LORABOT_HOME.",
         )
     return fine("disk", f"{size(free_bytes)} free; {what} need {size(need_bytes)}.{trash}")
 
 
 def _trash(settings: Settings) -> str:
-    """Return a sentence about the size of the trash and how to empty it; "" if it is empty."""
+    """Return a sentence with the trash's size and how to empty it; "" if there is no trash."""
     local = LocalInstallation(settings)
     trash = TrashBin(local.runtime)
     held = {guild: found for guild in local.guilds() if (found := trash.held(guild)).size_bytes}

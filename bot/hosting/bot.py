@@ -128,8 +128,7 @@ async def _connected(client: LoraBot, token: str) -> AsyncGenerator[asyncio.Task
 
 async def _close(client: LoraBot, ended: asyncio.Task[None]) -> None:
     """Close the connection with code 1000, so that Discord ends the session."""
-    # Stop discord.py first: while it is still reading, it closes with code 4000, which keeps the
-    # session.
+    # Stop discord.py before closing: otherwise it uses code 4000, which keeps the session.
     ended.cancel()
     await asyncio.wait({ended})
     await client.close()
@@ -138,7 +137,7 @@ async def _close(client: LoraBot, ended: asyncio.Task[None]) -> None:
 
 
 async def _ready(client: LoraBot, ended: asyncio.Task[None]) -> None:
-    """Wait until the bot knows its servers; raise the error if the connection is refused."""
+    """Wait until the bot knows its servers; if the connection fails, raise its error."""
     ready = asyncio.create_task(client.wait_until_ready(), name="ready")
     await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
     if not ready.done():

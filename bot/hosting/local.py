@@ -112,7 +112,7 @@ class LocalInstallation(Installation):
         return self.home / "local" / "worker.lock"
 
     def ensure_worker(self) -> None:
-        """Start the worker service unless it is running. It exits when it has nothing to do."""
+        """Start the worker service unless it is running. The service exits when it has no work."""
         self.require_training()
         self._reap_worker()
         self.worker_lock.parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ class LocalInstallation(Installation):
             self._worker = None
 
     def _start_worker(self, lock: int) -> int:
-        """Start the service and return its process id. It holds the lock until it exits.
+        """Start the service, which holds the lock until it exits; return its process id.
 
         Args:
             lock: Descriptor of the locked file, which the service inherits.
@@ -156,7 +156,7 @@ class LocalInstallation(Installation):
                     (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
                     (os.POSIX_SPAWN_DUP2, lock, 3),
                 ],
-                # In its own session, the service survives the end of the bot.
+                # In its own session, the service keeps running when the bot ends.
                 setsid=True,
             )
 
@@ -186,7 +186,7 @@ def _require_usable(home: Path) -> None:
 def _unusable(home: Path, reason: str) -> RequestError:
     return RequestError(
         f"Cannot use the home folder {home}: {reason}.",
-        "Choose another one with --home or LORABOT_HOME.",
+        "Choose another folder with --home or LORABOT_HOME.",
     )
 
 
@@ -201,7 +201,7 @@ def musubi_checkout(settings: Settings) -> tuple[Path, Path]:
     if settings.musubi_dir is None:
         raise RequestError(
             "The musubi engine needs a musubi-tuner checkout and a GPU.",
-            "Set LORABOT_MUSUBI_DIR to its folder, or use --engine rehearsal.",
+            "Set LORABOT_MUSUBI_DIR to the checkout's folder, or use --engine rehearsal.",
         )
     checkout = settings.musubi_dir.resolve()
     if not (checkout / "src/musubi_tuner/wan_train_network.py").is_file():

@@ -104,7 +104,7 @@ def dollars(usd: float) -> str:
 
 
 def page_text(skipped: int, total: int, most: int) -> str:
-    """Return `Page 2 of 7. `, for a list of which a message shows `most`; "" for one page."""
+    """Return `Page 2 of 7. `, for a list of which one page shows `most` items; "" for one page."""
     return f"Page {skipped // most + 1} of {-(-total // most)}. " if total > most else ""
 
 

@@ -22,7 +22,7 @@ _CHEAPEST = "wan21-t2v-1-3b"  # the model that costs the least to try
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What the commands can name: this server's newest dataset, and the user's newest run.
+    """The names that the commands show: this server's newest dataset, and the user's newest run.
 
     Attributes:
         is_rehearsal: Whether the bot only rehearses, because it has no musubi-tuner.

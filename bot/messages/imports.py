@@ -47,5 +47,5 @@ def import_record(item: ImportedItem) -> dict[str, str]:
         case TrainingError() as error:
             status, text, fix = "not imported", error.cause, error.fix
         case OSError() as error:
-            status, text, fix = "not imported", f"{error}.", "Fix this, then import it again."
+            status, text, fix = "not imported", f"{error}.", "Fix the cause, then import it again."
     return {"kind": item.kind, "name": item.name, "status": status, "text": text, "fix": fix}

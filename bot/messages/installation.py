@@ -92,5 +92,5 @@ def clean_up_card(notice: CleanUpNotice) -> Card:
             f"{UNUSED_DAYS} days, and leftovers of interrupted writes"
         )
     freed = "\n".join(f"- {line}" for line in lines)
-    rest = "Datasets and runs are kept until somebody removes them. Caches are rebuilt."
+    rest = "Datasets and runs are kept until somebody removes them. Caches are rebuilt when needed."
     return Card(title="Cleaned up", description=f"{freed}\n\n{rest}", colour=Colour.NEUTRAL)

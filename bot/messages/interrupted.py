@@ -2,14 +2,14 @@
 
 from training.errors import RequestError
 
-# These commands, and their menus and buttons, change nothing.
+# Commands that change nothing, with their menus and buttons.
 _READING = frozenset(
     {"models", "runs", "status", "download", "epochs", "dataset list", "dataset show"}
     | {"dataset check", "captions diff", "dataset diff", "checkpoint list"}
 )
-# These can be repeated without harm, and no command shows whether they were carried out.
+# Actions that can be repeated without harm; no command shows whether they were carried out.
 _REPEATABLE = frozenset({"revoke-links"})
-# First word of a command or button id -> the command that shows whether it was carried out.
+# First word of a command or button id -> the command that shows the outcome.
 _LOOK = {
     "dataset": "/dataset list",
     "Use": "/dataset list",
@@ -32,5 +32,5 @@ def interrupted(command: str) -> RequestError:
         done, fix = "", "Try again; doing it twice is harmless."
     else:
         look = _LOOK.get(words.split(" ")[0], _RUNS)
-        done, fix = "", f"Check with {look} whether it was done; if not, try again."
+        done, fix = "", f"Check with {look} whether it succeeded; if not, try again."
     return RequestError(f"The bot was restarted while handling your request.{done}", fix)

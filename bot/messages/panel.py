@@ -1,4 +1,4 @@
-"""Cards made of Discord's newer components, whose texts together must stay under one limit."""
+"""Cards drawn with Discord's newer components. All texts of a card share one length limit."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,7 +6,7 @@ from typing import ClassVar
 from bot.messages.card import Card
 
 TEXTS_LIMIT = 4000
-# Part of the limit: characters reserved for the markup of title, footer and up to 25 fields.
+# How much of the limit is reserved for the markup of title, footer and up to 25 fields.
 _MARKUP = 160
 
 

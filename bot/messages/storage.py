@@ -97,7 +97,7 @@ def removal_text(item: StoredItem, until: datetime) -> str:
     frees = f"This frees {size(item.size_bytes)}"
     if item.can_be_restored:
         return f"{frees} on {day(until)}, when it leaves the trash. Until then, it can be restored."
-    again = "The next run makes what it needs again, which takes time."
+    again = "The next run recreates what it needs, which takes time."
     others = " Other servers use it too." if item.kind in SHARED else ""
     return f"{frees} at once and cannot be undone. {again}{others}"
 
@@ -118,7 +118,7 @@ def item_removed_card(item: StoredItem, removal: Removal | None) -> Card:
     if removal is None:
         return Card(title=f"Deleted {_what(item)}", description=f"{freed} are free now.")
     card = removed_card(removal)
-    then = f"Then its {freed} are freed; **Empty now** in `/storage` frees them at once."
+    then = f"Then {freed} are freed; **Empty now** in `/storage` frees them at once."
     return Card(title=card.title, description=f"{card.description}\n{then}")
 
 
@@ -127,7 +127,7 @@ def ask_to_empty_card(held: Freed) -> Card:
     return Card(
         title="Empty the trash?",
         description=f"This deletes {count(held.files, 'file')}, {size(held.size_bytes)}, for good: "
-        "what is in the trash can no longer be restored. Dismiss this message to keep it.",
+        "they can no longer be restored. Dismiss this message to keep them.",
         colour=Colour.WARNING,
     )
 
@@ -141,7 +141,7 @@ def emptied_card(freed: Freed, left: Freed) -> Card:
 
 
 def _what(item: StoredItem) -> str:
-    """Return an item's name as it fits into a sentence."""
+    """Return an item's name in a form that fits into a sentence."""
     return f"the {item_name(item).lower()}" if item.kind in ("caches", "merged") else item.name
 
 
@@ -153,5 +153,5 @@ def _figures(size_bytes: int, prices: MachinePrices | None) -> str:
 def _price_text(prices: MachinePrices | None) -> str:
     if prices is None:
         return "On the bot's own disk, so it costs nothing."
-    rate = f"${prices.gib_month:.2f} per GiB and month"
+    rate = f"${prices.gib_month:.2f} per GiB per month"
     return f"Modal charges {rate}; the account's first {FREE_GIB:,} GiB are free."

@@ -45,7 +45,7 @@ class Faults:
     refusals: dict[str, ApiError] = field(default_factory=dict[str, ApiError])
 
     def fall_silent(self, *, is_on: bool) -> None:
-        """Stop answering heartbeats, like a half-open connection; answer again if not `is_on`."""
+        """Stop answering heartbeats, as on a half-open connection; resume if `is_on` is False."""
         self.gateway.acknowledges = not is_on
 
     def fail_next(self, count: int, status: int = 500) -> None:
@@ -137,7 +137,7 @@ class Faults:
         return self.downloads.pop(0) if self.downloads else None
 
     def take_reset(self, operation: str) -> ResetMoment | None:
-        """Return the moment at which the current request loses its connection, if it does."""
+        """Return when the current request loses its connection; None if it does not."""
         moments = self.resets.get(operation)
         return moments.pop(0) if moments else None
 

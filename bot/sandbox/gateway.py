@@ -267,7 +267,7 @@ class Gateway:
         self._identifies.append(self._world.clock())
 
     def dispatch(self, event: Event) -> None:
-        """Send an event to all sessions with its intents.
+        """Send an event to all sessions that have the event's intents.
 
         Disconnected sessions get it when they resume, unless it is `live_only`.
         """
@@ -296,7 +296,7 @@ class Gateway:
             connection.send({"op": RECONNECT, "d": None})
 
     async def close(self) -> None:
-        """Close every socket with code 1001, going away."""
+        """Close every socket with code 1001 ("going away")."""
         for connection in list(self._connections):
             await connection.socket.close(code=1001, message=b"going away")
 

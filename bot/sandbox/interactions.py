@@ -200,7 +200,7 @@ class Interactions:
         return {"interaction": body}
 
     def by_token(self, application_id: str, token: str) -> Interaction:
-        """Return the acknowledged interaction for a webhook token; raise the API's errors."""
+        """Return a token's acknowledged interaction; raise the API's error if there is none."""
         interaction = self._by_token.get(token)
         if interaction is None or application_id != self._world.application_id:
             raise ApiError(401, 50027, "Invalid Webhook Token")

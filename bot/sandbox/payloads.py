@@ -191,7 +191,13 @@ class _Links:
 
     def embed(self, embed: Json) -> Json:
         pictures = {key: embed[key] for key in ("image", "thumbnail") if key in embed}
-        return embed | {key: self.resolved(media) for key, media in pictures.items()}
+        return embed | {key: self._picture(media) for key, media in pictures.items()}
+
+    def _picture(self, media: Json) -> Json:
+        """Return an embed's picture, described as its file is."""
+        file = self._file(media) or {}
+        described = {key: file[key] for key in ("description",) if key in file}
+        return self.resolved(media) | described
 
     def component(self, component: Json) -> Json:
         """Return a component with signed media links, nested ones included."""

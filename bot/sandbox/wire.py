@@ -61,7 +61,7 @@ _UNKNOWN = {
 
 
 def unknown(what: str) -> ApiError:
-    """Return the 404 error about an unknown `what`, such as "Channel"."""
+    """Return the 404 error for an unknown object; `what` is its kind, such as "Channel"."""
     return ApiError(404, _UNKNOWN[what], f"Unknown {what}")
 
 

@@ -12,10 +12,11 @@ FILE_LIMIT_BYTES = 10 * MIB  # Discord's limit for a file from a bot on a server
 
 @dataclass(frozen=True, slots=True)
 class AnswerFile:
-    """A small file attached to an answer."""
+    """A small file attached to an answer; `alt` says in words what a picture shows."""
 
     name: str
     data: bytes
+    alt: str = ""
 
     @property
     def is_zip(self) -> bool:

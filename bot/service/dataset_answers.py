@@ -30,7 +30,6 @@ from training.files.sizes import size
 from training.registry.dataset_draft import TriggerChange
 from training.registry.trash import Removal
 
-SHEET = "contact-sheet.jpg"
 # What the user can do about missing captions. "leave-out" is possible only if other samples remain.
 _WAYS_ON: tuple[DatasetAction, ...] = ("table", "leave-out", "ask-trigger")
 _WITHOUT_OTHERS: tuple[DatasetAction, ...] = ("table", "ask-trigger")
@@ -195,7 +194,7 @@ async def _stored(
 
 
 async def _trigger_question(datasets: DatasetService, guild: str, token: str) -> DatasetAnswer:
-    """Explain what training on the trigger word alone teaches; offer a button if a word is set."""
+    """Explain training on the trigger word alone; offer a button if there is a trigger word."""
     waiting = await datasets.kept(guild, token)
     trigger, missing = waiting.inspection.trigger, len(waiting.inspection.report.without_caption)
     return DatasetAnswer(
@@ -211,8 +210,8 @@ async def _with_files(
     files = [report_file(name, await in_thread(report_text, inspection.report, in_chat))]
     sheet = await in_thread(draw_sheet, inspection.report, inspection.thumbnails.images())
     if sheet is not None:
-        files.insert(0, AnswerFile(SHEET, sheet))
-        card = replace(card, image=f"attachment://{SHEET}")
+        files.insert(0, AnswerFile(sheet.name, sheet.data, sheet.alt))
+        card = replace(card, image=f"attachment://{sheet.name}")
     return DatasetAnswer(card=card, files=tuple(files), about=about, actions=actions)
 
 

@@ -197,7 +197,7 @@ class DatasetService:
 
         Raises:
             NotFoundError: The upload has expired.
-            DatasetRefusedError: It is unusable with this layout too.
+            DatasetRefusedError: The upload is unusable with this layout too.
         """
 
         def read() -> CheckedDataset:
@@ -378,7 +378,7 @@ class DatasetService:
         """Return the name and the draft of a checked upload.
 
         Raises:
-            RequestError: The person may not use it.
+            RequestError: The person may not use the upload.
         """
         name, draft = self._checked.find(person.guild, token)
         self._rights.require_owner(person, draft.by, what=f"The upload {name}", act="use")

@@ -47,7 +47,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """The model and expert that the user named; where None, the file's header decides."""
+    """The model and expert that the user named; the file's header gives those that are None."""
 
     model: str | None = None
     expert: ExpertName | None = None

@@ -195,7 +195,7 @@ class LinkSigner:
 
 
 class _Signer(TimestampSigner):
-    """Signs values together with the current time. A stamp is valid for one purpose only."""
+    """Makes stamps: signatures of a value and the current time, each valid for one purpose only."""
 
     def __init__(
         self, secret: bytes, purpose: str, clock: Callable[[], float], renewal: str = _RENEWAL

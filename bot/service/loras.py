@@ -39,7 +39,7 @@ class LoraService:
     def require_may_add(self, person: GuildMember, name: str | None) -> None:
         """Raise `TrainingError` unless the person may store a file under this name.
 
-        While a removed file can be restored, only those who may change it can reuse its name.
+        While a removed file can be restored, only people who may change it can reuse its name.
         """
         if name is None:
             return

@@ -57,7 +57,7 @@ class PlanService:
         self._drafts = Drafts(installation.runtime.store)
 
     async def ask(self, request: TrainRequest, requester: Requester) -> ShownPlan:
-        """Start a run at once if it needs no confirmation; otherwise store a draft of it.
+        """Start a run at once if it needs no confirmation; otherwise store a draft of the run.
 
         If the same interaction arrives twice, only one run is started.
         """
@@ -83,7 +83,8 @@ class PlanService:
 
         def find() -> tuple[Model, ...]:
             datasets = self._installation.datasets
-            reasons = suited(datasets.report(guild, datasets.find(guild, dataset)))
+            version = datasets.find_complete(guild, dataset)
+            reasons = suited(datasets.report(guild, version))
             models = tuple(model for model in MODELS if reasons[model.name] is None)
             if not models:
                 reason = next(filter(None, reasons.values()))
@@ -183,7 +184,7 @@ class PlanService:
 
     @contextmanager
     def _alone(self, guild: str, token: str) -> Generator[None]:
-        """Hold the plan's lease, so that all copies of the bot handle one answer at a time."""
+        """Hold the plan's lease, so that the copies of the bot handle its answers one at a time."""
         with hold_lease(self._installation.runtime.leases, f"plan/{guild}/{token}"):
             yield
 

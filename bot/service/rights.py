@@ -51,11 +51,7 @@ class Rights:
         )
 
     def require_team(self, person: GuildMember, *, act: str) -> None:
-        """Raise an error unless the person has the team role or manages the server.
-
-        Raises:
-            RequestError: The person has neither.
-        """
+        """Raise `RequestError` unless the person has the team role or manages the server."""
         if self._is_of_team(person):
             return
         team = "with the team role and members " if self._team_role(person) is not None else ""
@@ -70,11 +66,7 @@ class Rights:
         return person.manages_server or self._team_role(person) in person.roles
 
     def require_manager(self, person: GuildMember, *, act: str) -> None:
-        """Raise an error unless the person manages the server.
-
-        Raises:
-            RequestError: The person does not manage the server.
-        """
+        """Raise `RequestError` unless the person manages the server."""
         if not person.manages_server:
             raise RequestError(
                 f"Only members who manage the server can {act}.",

@@ -2,7 +2,8 @@
 
 import logging
 
-from bot.messages.runs.chart import Chart, Series, draw_chart
+from bot.messages.picture import Picture
+from bot.messages.runs.chart import Series, draw_chart
 from training.errors import TrainingError
 from training.pipeline.run_view import RunView, metrics
 from training.pipeline.runtime import Runtime
@@ -10,7 +11,7 @@ from training.pipeline.runtime import Runtime
 logger = logging.getLogger(__name__)
 
 
-def chart_of(runtime: Runtime, view: RunView) -> Chart | None:
+def chart_of(runtime: Runtime, view: RunView) -> Picture | None:
     """Return the chart of a run; None if no expert has two steps with a finite loss."""
     spec = view.spec
     series = [
@@ -25,8 +26,8 @@ def chart_of(runtime: Runtime, view: RunView) -> Chart | None:
     return draw_chart(series)
 
 
-def chart_if_possible(runtime: Runtime, view: RunView) -> Chart | None:
-    """Return the chart of a run; None if it cannot be drawn, which is logged."""
+def chart_if_possible(runtime: Runtime, view: RunView) -> Picture | None:
+    """Return the chart of a run; if it cannot be drawn, log this and return None."""
     try:
         return chart_of(runtime, view)
     except (OSError, TrainingError):

@@ -20,11 +20,10 @@ logger = logging.getLogger(__name__)
 
 
 class RunLists:
-    """Lists runs, from the index of ended runs and from what is known about open runs.
+    """Lists runs: those that have ended from an index, the others from their current state.
 
     Lists are made in threads of their own, so that they and other work never wait for each
-    other.
-    One more thread fills gaps in the index in the background.
+    other. One more thread fills gaps in the index in the background.
     """
 
     def __init__(self, installation: Installation) -> None:
@@ -36,7 +35,7 @@ class RunLists:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Fill gaps in the index in the background while the body runs."""
+        """Fill gaps in the index in the background until the `async with` block ends."""
         for guild in await in_pool(self._threads, self._installation.guilds):
             self._read_later(guild)
         try:
@@ -52,7 +51,7 @@ class RunLists:
     ) -> RunPage:
         """Return the newest runs of a guild, or those after the `skip` newest ones.
 
-        The state of open runs may be a few moments old.
+        The state of a run that has not ended may be a few moments old.
         """
         find = self._installation.runs.page
         page = await in_pool(self._threads, find, guild, most, only=only, skip=skip)
@@ -73,7 +72,7 @@ class RunLists:
 
     def _read_later(self, guild: str) -> None:
         if not self._is_stopped.is_set():
-            self._reading.start(guild, lambda: self._read(guild), name=f"ended runs of {guild}")
+            self._reading.start(guild, lambda: self._read(guild), name=f"index runs of {guild}")
 
     async def _read(self, guild: str) -> None:
         read = self._installation.runs.read_ended
@@ -81,4 +80,4 @@ class RunLists:
             await in_pool(self._reader, read, guild, self._is_stopped.is_set)
         except (OSError, TrainingError):
             # The next listing tries again.
-            logger.warning("the ended runs of a server could not be read", exc_info=True)
+            logger.warning("the index of a server's runs could not be completed", exc_info=True)

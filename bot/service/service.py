@@ -176,7 +176,7 @@ class Service:
         self.rights.require_owner(person, owner, what=f"The run {run}", act=act)
 
     async def remove_run(self, person: GuildMember, run: str) -> RemovedRun:
-        """Remove an ended run with everything it saved."""
+        """Remove a run that has ended, with everything it saved."""
 
         def remove() -> RemovedRun:
             self._require_owner(person, run, act="remove")
@@ -216,7 +216,7 @@ class Service:
             await asyncio.sleep(_CLEAN_UP_SECONDS)
 
     async def open_runs(self) -> list[tuple[str, str]]:
-        """Return all open runs as (guild, run), and make sure that a worker advances them."""
+        """Return all unfinished runs as (guild, run), and make sure that a worker advances them."""
 
         def tend() -> list[tuple[str, str]]:
             found = open_runs(self.installation.runtime)
@@ -246,7 +246,7 @@ class Service:
         return DownloadLinks(view, epochs, newest, archive, workflow_file(view.run))
 
     async def checkpoint_links(self, view: RunView, files: Iterable[str]) -> dict[str, str]:
-        """Return a link to each of these checkpoints of a run, by file."""
+        """Return links to the given checkpoints of a run, by file."""
         guild, run = view.spec.guild, view.spec.name
         revoked = await in_thread(self.downloads.revocations.count, guild, run)
         return {file: self._signer.link(guild, run, file, revoked) for file in files}

@@ -22,7 +22,7 @@ class StorageService:
         return await in_thread(self._installation.storage.use, guild)
 
     async def ask_to_remove(self, person: GuildMember, key: str) -> StoredItem:
-        """Return the item to remove, if it exists and no open run needs it."""
+        """Return the item to remove, if it exists and no unfinished run needs it."""
 
         def ask() -> StoredItem:
             item = self._find(person, key)
@@ -32,7 +32,7 @@ class StorageService:
         return await in_thread(ask)
 
     async def remove(self, person: GuildMember, key: str) -> tuple[StoredItem, Removal | None]:
-        """Remove an item; return it, and its removal if it can be restored."""
+        """Remove an item; return it and its `Removal`, which is None if it cannot be restored."""
 
         def remove() -> tuple[StoredItem, Removal | None]:
             item = self._find(person, key)
@@ -50,7 +50,7 @@ class StorageService:
         return await in_thread(ask)
 
     async def empty(self, person: GuildMember) -> Freed:
-        """Delete everything in the trash for good, except what open runs read."""
+        """Delete everything in the trash for good, except what unfinished runs read."""
 
         def empty() -> Freed:
             self._require_may_empty(person)

@@ -18,7 +18,7 @@ class TrashService:
 
         Raises:
             NotFoundError: There is no such removed item.
-            RequestError: It belongs to somebody else, or its name is taken.
+            RequestError: The item belongs to somebody else, or its name is taken.
         """
 
         def restore() -> Restorable:

@@ -22,7 +22,7 @@ SHARED = files("bot.web") / "page"
 
 
 def asset(name: str, *folders: Traversable) -> web.Response | None:
-    """Return a file of a page, from the page's folders or the shared one; None if not found."""
+    """Return a file of a page, from the page's folders or the shared folder; None if not found."""
     kind = _TYPES.get(PurePosixPath(name).suffix)
     if kind is None or "/" in name:
         return None

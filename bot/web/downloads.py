@@ -158,7 +158,7 @@ class _Sender:
         """Let the operating system copy a slice of an open file to the connection."""
         loop, transport = asyncio.get_running_loop(), self._request.transport
         if transport is None or transport.is_closing():
-            raise ConnectionResetError("the receiver has left")
+            raise ConnectionResetError("the receiver has disconnected")
         # Read the following slice from disk while this one is sent, so that the event loop never
         # waits for the disk.
         os.posix_fadvise(file.fileno(), start, 2 * _SLICE_BYTES, os.POSIX_FADV_WILLNEED)

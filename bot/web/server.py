@@ -96,7 +96,7 @@ class WebServer:
             await self._runner.cleanup()
 
     async def _bound(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Record which connections are busy, and refuse requests beyond the bound."""
+        """Record which connections are busy, and refuse requests beyond the limit."""
         transport = request.transport
         if len(self._busy) >= self._bounds.requests or transport is None:
             return web.Response(
@@ -113,7 +113,7 @@ class WebServer:
 
     def _make_room(self) -> bool:
         """Return whether one more connection fits; if necessary, close the one idle for longest."""
-        # Look up every connection, because a new one counts as idle from its first look-up on.
+        # Look at all connections, so that the idle time of new ones starts to count.
         ages = {transport: self._since(transport) for transport in self._connections()}
         if len(ages) < self._bounds.connections:
             return True
@@ -143,7 +143,7 @@ class WebServer:
 
 
 class _BoundedSite(web.BaseSite):
-    """A listening socket that refuses connections when there is no room."""
+    """A listening socket that refuses new connections while too many are open."""
 
     def __init__(
         self, runner: web.AppRunner, host: str, port: int, make_room: Callable[[], bool]

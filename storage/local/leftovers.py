@@ -1,7 +1,7 @@
 """Deletes files that killed processes left in a home folder, once the files' owners are gone.
 
-The owner is the process in a leftover's name, the holder of its lock file, or the run in whose
-folder it is. Leftovers of unknown owners are deleted once they are old.
+A file's owner is the process named in its file name, the holder of its lock file, or the run whose
+folder contains it. Files of unknown owners are deleted once they are old.
 """
 
 import os
@@ -34,7 +34,7 @@ class Leftovers:
         self._root = root
 
     def sweep(self, before: datetime) -> int:
-        """Delete what dead owners left, and what unknown owners left if it is older than `before`.
+        """Delete the files of dead owners, and files of unknown owners older than `before`.
 
         Returns:
             The number of bytes deleted.
@@ -43,7 +43,7 @@ class Leftovers:
         return self._sweep(tops, before.timestamp())
 
     def sweep_often(self) -> int:
-        """Delete dead owners' files in folders that are quick to search; return their size."""
+        """Like `sweep`, but only in folders that are quick to search, and only for dead owners."""
         guilds = _children(self._root / store_keys.GUILDS)
         rooms = [guild / ".incoming" for guild in guilds]
         scratch = [path for guild in guilds for path in (guild / "prepared").glob(f"{SCRATCH}*")]
@@ -51,7 +51,7 @@ class Leftovers:
         return self._sweep([*small, *rooms, *scratch], float("-inf"))
 
     def sweep_run(self, guild: str, name: str) -> int:
-        """Delete what the stages of an ended run left in its folder; return the bytes deleted."""
+        """Delete what a finished run's stages left in its folder; return the bytes deleted."""
         return self._sweep([self._root / RunKeys(guild, name).folder], float("-inf"))
 
     def _sweep(self, tops: Iterable[Path], before: float) -> int:
@@ -60,7 +60,7 @@ class Leftovers:
         return sum(_unlock(path) if path.name.endswith(_LOCK) else _remove(path) for path in left)
 
     def _temporary(self, path: Path) -> Iterator[Path]:
-        """Yield everything with a temporary name at or below `path`, without looking inside it."""
+        """Yield temporary files and folders at or below `path`; do not search inside them."""
         if self._is_temporary(path):
             yield path
         elif path.is_dir() and not path.is_symlink():
@@ -90,7 +90,7 @@ class Leftovers:
         if (run := self._run_of(path)) is not None:
             return not (self._root / run.open).exists()
         if _lock_of(path).exists():
-            return False  # it is deleted together with its lock
+            return False  # `_unlock` deletes a partial output together with its lock
         return all(_written_at(file) < before for file in (path, *path.rglob("*")))
 
     def _run_of(self, path: Path) -> RunKeys | None:

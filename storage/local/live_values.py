@@ -22,7 +22,7 @@ class StoreLiveValues:
         try:
             self._store.write(key, data)
         except OSError as error:
-            logger.debug("the progress %s was not updated: %s", key, error)
+            logger.debug("the progress record %s was not updated: %s", key, error)
 
     def read(self, key: str) -> bytes | None:
         try:

@@ -1,4 +1,4 @@
-"""Keeps summaries of ended runs in SQLite, as a cache that can be rebuilt from the runs."""
+"""Keeps summaries of finished runs in SQLite, as a cache that can be rebuilt from the runs."""
 
 import errno
 import logging

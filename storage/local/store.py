@@ -64,7 +64,7 @@ class FolderStore:
             return self._create(target, data)
         lock = target.with_name(f".{target.name}.lock")
         try:
-            with open_alone(lock):  # a second caller must not replace the first caller's `others`
+            with open_alone(lock):  # only the caller that creates `key` may write `others`
                 if target.is_file():
                     return False
                 self.change(StoreChanges(written=others))

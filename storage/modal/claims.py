@@ -8,7 +8,7 @@ _NOTE = "note/"
 
 
 class ModalClaims:
-    """One key per claim; it expires 7 days after the last attempt to claim it."""
+    """Keeps one key per claim; a key expires 7 days after the last attempt to claim it."""
 
     def __init__(self, entries: SharedDict) -> None:
         self._entries = entries

@@ -20,7 +20,7 @@ KNOWN_BYTES = 32 * MIB
 class FetchedFiles:
     """Fetches each file once and keeps it on disk; the least recently used files are deleted.
 
-    A reader that has opened a file can read it to its end even if it is deleted meanwhile.
+    A reader that has opened a file can read it to its end even if the file is deleted meanwhile.
     """
 
     def __init__(self, folder: Path, kept_bytes: int = FETCHED_BYTES) -> None:

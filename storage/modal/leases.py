@@ -18,8 +18,8 @@ from training.ports import Grant
 
 LEASE_SECONDS = 20.0
 # Keep old generations for longer than any call can take. A slow client may try to create a
-# generation that another client has created in the meantime. Its key must still exist at that
-# point, so that the attempt fails.
+# generation that another client has already created. The attempt fails only if that generation's
+# key still exists.
 KEPT_SECONDS = 600.0
 _SWEPT_AT_ONCE = 16
 logger = logging.getLogger(__name__)
@@ -177,7 +177,7 @@ class ModalLeases:
         return True
 
     def _create(self, key: str, value: dict[str, object]) -> bool:
-        # If Modal's reply is lost, the client repeats the request and finds its own key there.
+        # If Modal's reply is lost, the client repeats the request and finds its own key stored.
         return self._entries.put(key, value, skip_if_exists=True) or self._entries.get(key) == value
 
     def _sweep(self, newest: _Newest) -> int:
@@ -225,9 +225,9 @@ def _hint_key(name: str) -> str:
 
 
 def _hint(value: object) -> tuple[int, int]:
-    """Return a hint's two numbers: a generation that was the newest, and the oldest that may exist.
+    """Return the newest and the oldest generation that a hint names; (0, 1) if it is unreadable.
 
-    Without a readable hint, return (0, 1).
+    Newer generations may have been added since the hint was written.
     """
     match value:
         case {"newest": int(newest), "oldest": int(oldest)}:

@@ -21,7 +21,7 @@ class ModalLiveValues:
         try:
             self._entries.put(key, data.decode())
         except ConnectionError:
-            logger.warning("the progress %s was not updated", key, exc_info=True)
+            logger.warning("the progress record %s was not updated", key, exc_info=True)
 
     def read(self, key: str) -> bytes | None:
         value = self._entries.get(key)

@@ -102,7 +102,7 @@ def _content(path: Path) -> bytes | None:
 
 
 def _replace_folder(copy: Path, target: Path) -> None:
-    """Move all files below `copy` to `target`; delete all other files there."""
+    """Move all files below `copy` to `target`; delete all other files in `target`."""
     fresh = sorted(copy.rglob("*"), key=lambda path: (_is_record(path, copy), path))
     names = {path.relative_to(copy) for path in fresh}
     old = sorted(target.rglob("*"), key=lambda path: (not _is_record(path, target), path))

@@ -48,7 +48,7 @@ class ReadMount:
                     self._looked_for[version] = None
                     facts = self._facts(path)
         if facts is None or facts.st_size != entry.size:
-            raise ConnectionError(f"{key}: the mount does not show its newest version yet")
+            raise ConnectionError(f"the mount does not show the newest version of {key} yet")
         return MountReader(self._gate, path, facts.st_size, facts.st_mtime_ns)
 
     def _facts(self, path: Path) -> os.stat_result | None:
@@ -80,9 +80,9 @@ class MountReader:
                     file.seek(start)
                     data = file.read(size_bytes)
             except FileNotFoundError as error:
-                raise FileChangedError(f"{self.path.name} was removed meanwhile") from error
+                raise FileChangedError(f"{self.path.name} was removed while being read") from error
         if (facts.st_size, facts.st_mtime_ns) != (self.size_bytes, self.modified_ns):
-            raise FileChangedError(f"{self.path.name} was replaced meanwhile")
+            raise FileChangedError(f"{self.path.name} was replaced while being read")
         return data
 
     def open(self) -> None:
@@ -90,7 +90,7 @@ class MountReader:
 
 
 class _Gate:
-    """A read-write lock: many threads read at once, or one thread is alone and has priority."""
+    """A read-write lock: many threads may read at once, but a call of `alone` goes first."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

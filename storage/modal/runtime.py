@@ -119,7 +119,7 @@ def scratch_folder() -> Path:
 def placement_of(call: Call, spec: RunSpec) -> Placement:
     """Return the Function that runs a call, and the GPU and memory to use instead of its defaults.
 
-    If the user chose a GPU, the call waits until one is free; no other GPU replaces it.
+    If the user chose a GPU, the call waits for one of that type; no other type replaces it.
     """
     model = find_model(spec.model)
     memory_gib = _own_memory(call, spec, model)
@@ -129,7 +129,7 @@ def placement_of(call: Call, spec: RunSpec) -> Placement:
 
 
 def _own_memory(call: Call, spec: RunSpec, model: Model) -> int | None:
-    """Return the main memory in GiB that a call needs, if its Function has less, else None."""
+    """Return the GiB of main memory that a call needs; None if its Function has enough."""
     if call.key.stage != "train" or call.key.expert is None:
         return None
     settings = spec.expert(call.key.expert).settings
@@ -181,7 +181,7 @@ def _gpu(model: Model, engine: EngineName) -> str | None:
 
 def _advance(deployment: Deployment, records: CallRecords, guild: str, run: str) -> None:
     advance = cast(
-        "modal.Function[[str, str], None, None]",  # the library declares no type for it
+        "modal.Function[[str, str], None, None]",  # the library declares no type
         modal.Function.from_name(deployment.stages_app, "advance"),
     )
     try:
@@ -196,7 +196,7 @@ def _advance(deployment: Deployment, records: CallRecords, guild: str, run: str)
         delayed = start_delayed(error)
         if delayed is not None:
             records.set_obstacle(str(delayed))
-        logger.warning("run %s: the next tick advances it: %s", run, delayed or error)
+        logger.warning("run %s: not advanced; the next tick tries again: %s", run, delayed or error)
     except UNREACHABLE:
         logger.warning(
             "run %s: Modal cannot be reached; the next tick advances it", run, exc_info=True

@@ -62,8 +62,8 @@ def test_remarks_about_a_starting_point_are_in_the_spec(home: Home, tmp_path: Pa
 
     assert start is not None
     assert start.remarks == (
-        "Its name says high noise, but it is used for the low expert.",
-        "It was trained with a speed LoRA merged in; wan22-t2v-vanilla has none.",
+        "The file's name says high noise, but the low expert uses the file.",
+        "The LoRA was trained with a speed LoRA merged in; wan22-t2v-vanilla has none.",
     )
 
 

@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-_VERSION = 0.4  # of the web page's format
+_VERSION = 0.4  # version of the web page's format
 _COLUMN, _ROW = 380, 60  # pixels
 _INPUT_HEIGHT, _TEXT_HEIGHT = 26, 150  # pixels
 _WIDGET_TYPES = frozenset({"COMBO", "INT", "FLOAT", "STRING"})

@@ -57,7 +57,7 @@ _BY_BRAND = {
     **dict.fromkeys((b"avif", b"avis"), _AVIF),
     b"crx ": FileKind("a Canon raw photo"),
 }
-_LONGEST_PROLOGUE = 1000  # limit on the bytes before a page's first element, such as comments
+_LONGEST_PROLOGUE = 1000  # limit on the bytes (such as comments) before a page's first element
 _JSON_START = re.compile(rb'\{\s*"|\[\s*[{"]')
 
 

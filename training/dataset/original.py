@@ -99,10 +99,10 @@ def _rate(clip: Sample) -> float:
 
 
 def _not_repaired(finding: Finding) -> Finding:
-    """Return the finding without its promise of a repair: its fix becomes "Left as it is"."""
+    """Return the finding without its promise of a repair: its fix becomes "Left unchanged"."""
     if not finding.repaired or finding.code in _STILL_DONE:
         return finding
-    return finding.model_copy(update={"repaired": False, "fix": "Left as it is, as requested."})
+    return finding.model_copy(update={"repaired": False, "fix": "Left unchanged, as requested."})
 
 
 # Findings about names, captions and unused files, and about wide colours, which are converted while

@@ -67,7 +67,7 @@ def renamed(report: Report, old: str, new: str) -> dict[str, str]:
     }
     if not found:
         raise RequestError(
-            f"No caption contains the word {old!r}.", "Check the word against the captions."
+            f"No caption contains the word {old!r}.", "Write the word as in the captions."
         )
     return found
 
@@ -94,7 +94,8 @@ def _about(
 ) -> Iterator[Noted]:
     """Yield the notes on a caption's text that are new or still apply.
 
-    `left` holds the (code, file) pairs of earlier notes. A note that is yielded is removed from it.
+    `left` holds the (code, file) pairs of earlier notes. The pair of each yielded note is
+    removed from `left`.
     """
     for note in text_notes(sample.caption, trigger):
         key = (note.code, sample.source)

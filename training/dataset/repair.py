@@ -58,7 +58,7 @@ def repair(
         _write_all(opened, report, partial, on_progress)
     manifest = _finish(partial, report)
     if target.exists():
-        target.rmdir()  # `_already_there` has checked that it is empty
+        target.rmdir()  # empty, as `_already_there` has checked
     sync_tree(partial)
     publish(partial, target)
     return manifest
@@ -69,7 +69,7 @@ def _already_there(target: Path, report: Report) -> Manifest | None:
         return None
     if not (target / MANIFEST).is_file() or read_manifest(target).version != report.version:
         raise DatasetError(
-            f"{target.name} already contains something else.",
+            f"{target.name} already contains other files.",
             "Choose a folder that does not exist yet, or empty this one.",
         )
     return verify_manifest(target)
@@ -125,7 +125,7 @@ def _settle(
     if failure := reply.result().failure:
         raise DatasetError(
             f"{sample.source} could not be repaired ({failure}).",
-            "Export it again from your editor, or remove it from the zip.",
+            "Export the file again from your editor, or remove it from the zip.",
         )
     target = partial / sample.name
     # Copy the file, because a move would not be atomic if the scratch folder is on another disk.
@@ -139,7 +139,7 @@ def _finish(partial: Path, report: Report) -> Manifest:
     for sample in report.samples:
         caption = partial / Path(sample.name).with_suffix(".txt")
         atomic_write(caption, f"{sample.caption}\n".encode())
-    for stray in partial.glob("*/.*.partial"):  # an interrupted repair left it behind
+    for stray in partial.glob("*/.*.partial"):  # left by an interrupted repair
         stray.unlink()
     names = sorted(
         name

@@ -143,8 +143,8 @@ FUNCTIONS: Mapping[FunctionName, Resources] = MappingProxyType(
         "cache_small": _for(CACHE_REQUEST, SMALL_GPUS, areas=INPUTS, timeout_seconds=12 * HOURS),
         "train_small": _for(TRAIN_REQUEST, SMALL_GPUS, timeout_seconds=LONGEST_TIMEOUT),
         # These Functions are for runs that choose a GPU or need more memory than usual. Each call
-        # overrides their GPU or memory; Modal documents such an override for a single GPU, not for
-        # a list of GPUs.
+        # overrides their GPU or memory. They have a single GPU, because Modal does not document how
+        # to override a list of GPUs.
         "cache_chosen": _for(CACHE_REQUEST, EXACTLY_H100, areas=INPUTS, timeout_seconds=12 * HOURS),
         "train_chosen": _for(TRAIN_REQUEST, EXACTLY_H100, timeout_seconds=LONGEST_TIMEOUT),
     }

@@ -13,7 +13,7 @@ PERIODS: Mapping[FunctionName, tuple[timedelta, timedelta]] = MappingProxyType(
         "clean_up": (timedelta(days=1), timedelta(hours=3, minutes=17)),
     }
 )
-# If no tick comes this soon after a period begins, the Function is skipped until the next period.
+# If no tick comes within this time after a period begins, the Function waits for the next period.
 _LATEST = timedelta(minutes=30)
 
 

@@ -196,7 +196,7 @@ def _most_frames(footprint: _Footprint, group: Group, gpu: str, size: Size) -> i
 
 
 def _smaller(footprint: _Footprint, large: Sequence[Need], gpu: str) -> Resolution | None:
-    """Return the smallest resolution if it lets all of `large` fit with all frames, else None."""
+    """Return the smallest resolution if it makes all of `large` fit, with all frames; else None."""
     size = SIZES[_SMALLEST].long
     for need in large:
         largest = _largest(need.group)

@@ -15,7 +15,7 @@ from training.vocabulary import StageKey
 # loader. A busy data loader takes 0.8 GiB more, and at most half a core (`bot/deploy/README.md`).
 # The rest of the request serves as page cache for the weights.
 _BASE_CORES, _BASE_GIB = 2.0, 16.0
-# `models_t5_umt5-xxl-enc-bf16.pth`; torch reads a `.pth` file whole into main memory.
+# The size of `models_t5_umt5-xxl-enc-bf16.pth`; torch reads the whole file into main memory.
 _TEXT_ENCODER_BYTES = 11_361_920_418
 
 
@@ -42,7 +42,7 @@ TRAIN_REQUEST = _request()
 
 
 def training_request(model: Model, settings: ExpertSettings) -> MachineRequest:
-    """Return the request for training an expert; blocks swapped to main memory increase it."""
+    """Return the machine to request for training an expert; swapped blocks need more memory."""
     return _request(settings.blocks_to_swap * _block_bytes(model, fp8=settings.fp8))
 
 

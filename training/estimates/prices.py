@@ -15,7 +15,7 @@ HOUR_SECONDS = 3600
 # Names of Modal's rates, in dollars per hour; the storage rate is in dollars per month.
 CPU_RATE, MEMORY_RATE = "cpu_hour_cost", "mem_gib_hour_cost"
 STORAGE_RATE = "volume_storage_gib_month_cost"
-FREE_GIB = 1024  # stored in a workspace's Volumes without charge
+FREE_GIB = 1024  # free storage in a workspace's Volumes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

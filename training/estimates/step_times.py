@@ -2,8 +2,8 @@
 
 The time per token grows linearly with the number of tokens: matrix products cost the same for each
 token, and attention costs the same for each pair of tokens. That is why the time per token is
-interpolated, not the time. Of the three points measured for Wan 2.1 T2V 14B on an H100, the middle
-one is predicted from the other two with an error of less than 1%.
+interpolated, not the time of a step. Of the three points measured for Wan 2.1 T2V 14B on an H100,
+the middle one is predicted from the other two with an error of less than 1%.
 """
 
 import statistics
@@ -17,8 +17,8 @@ from training.catalogue.gpus import GPUS
 from training.catalogue.models import Model
 from training.runs.hyperparameters import ExpertSettings, Fast
 
-# "wan21-clip" reads CLIP image tokens, as Wan 2.1 image to video does. Wan 2.2 has the blocks of
-# Wan 2.1, but embeds the timestep for each token.
+# "wan21-clip" reads CLIP image tokens, as Wan 2.1 image to video does. Wan 2.2 has the same
+# blocks as Wan 2.1, but embeds the timestep for each token.
 Family = Literal["wan21-1.3b", "wan21", "wan21-clip", "wan22"]
 Points = Mapping[int, float]  # seconds of a step, keyed by its number of tokens
 
@@ -48,7 +48,7 @@ class StepKind:
 
 
 def step_kind(model: Model, gpu: str, settings: ExpertSettings | None = None) -> StepKind:
-    """Return the kind of step that an expert takes; by default, with the model's settings."""
+    """Return the kind of step that an expert takes; without `settings`, use the model's."""
     if settings is None:
         return StepKind(family=_family(model), gpu=gpu, is_fp8=bool(model.fp8))
     return StepKind(
@@ -75,7 +75,7 @@ def _points(**seconds: float) -> Points:
 # Measured with one sample per step, a rank-24 LoRA and random weights of the real shapes; dates,
 # software and programs are in training/musubi/README.md. The default item sizes give 3,600 tokens
 # (1 frame of 720x1280), 21,600 (21 frames of 1280x720) and 24,480 (45 frames of 960x544). Wan 2.2
-# I2V has the blocks of Wan 2.2 T2V, and took as long at 3,600 tokens.
+# I2V has the same blocks as Wan 2.2 T2V, and its steps took as long at 3,600 tokens.
 MEASURED: Mapping[StepKind, Points] = MappingProxyType(
     {
         StepKind(family="wan21", gpu="H100"): _points(t3600=1.20, t21600=8.46, t24480=9.82),

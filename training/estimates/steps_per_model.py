@@ -78,7 +78,7 @@ def predicted_single_frames(report: Report) -> Mapping[str, SingleFrames]:
 
 
 def suited(report: Report) -> Mapping[str, str | None]:
-    """Map each model's name to the reason why the dataset does not suit it; None if it does."""
+    """Return, by model name, why the dataset does not suit the model; None if it suits it."""
     if report.errors:
         return dict.fromkeys((model.name for model in MODELS), report.errors[0].cause)
     return {model.name: suits(report, needs_video=model.i2v) for model in MODELS}

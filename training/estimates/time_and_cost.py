@@ -18,9 +18,9 @@ from training.estimates.step_times import StepKind, StepTimes, step_kind
 from training.runs.hyperparameters import ExpertSettings
 from training.runs.spec import ExpertSpec
 
-START_SECONDS = 240.0  # starting a container and loading 14B weights from a Volume
+START_SECONDS = 240.0  # to start a container and load 14B weights from a Volume
 _CACHE_SECONDS_AN_ITEM = 6.0
-_MERGE_SECONDS = 285.0  # reading and writing a 14B base on a Volume
+_MERGE_SECONDS = 285.0  # to read and write a 14B base on a Volume
 # An estimate counts as measured if unmeasured steps take at most this share of its training time.
 _UNMEASURED_SHARE = 0.1
 
@@ -127,7 +127,7 @@ class _Run:
 def training_usd_per_second(
     model: Model, settings: ExpertSettings, gpu: str, prices: PriceList
 ) -> float:
-    """Return the dollars per second of training an expert, with cores and memory."""
+    """Return the dollars per second of training an expert, including cores and memory."""
     return prices.container_usd_per_second(gpu, training_request(model, settings))
 
 

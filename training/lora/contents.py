@@ -190,7 +190,7 @@ def _require_trainable(file: str, known: Mapping[str, LoraKey]) -> None:
     for kind, keys in lost.items():
         raise AdapterError(
             f"{file} has {count(len(keys), 'key')} of the kind {kind.name}, which training "
-            f"cannot keep: {listed(sorted(keys), _SHOWN)}. Some published speed LoRAs have such "
+            f"would lose: {listed(sorted(keys), _SHOWN)}. Some published speed LoRAs have such "
             f"keys, for example {kind.published}.",
             f"{_PLAIN_LORA} A speed LoRA is merged into the base model instead.",
         )
@@ -198,7 +198,7 @@ def _require_trainable(file: str, known: Mapping[str, LoraKey]) -> None:
     if outside:
         raise AdapterError(
             f"{file} also adapts {count(len(outside), 'module')} outside the blocks, which "
-            f"training cannot keep: {listed(outside, _SHOWN)}.",
+            f"training would lose: {listed(outside, _SHOWN)}.",
             _PLAIN_LORA,
         )
 
@@ -218,7 +218,7 @@ def _module(header: TensorHeader, name: str, keys: Mapping[KeyPart, str]) -> Mod
     if len(down) != 2 or len(up) != 2 or down[0] != up[1] or 0 in (*down, *up):
         raise AdapterError(
             f"{file}: the matrices of {name} have mismatched shapes, {list(down)} and {list(up)}.",
-            "The file is damaged or is not a LoRA; use another one.",
+            "The file is damaged or is not a LoRA; use another file.",
         )
     if KeyPart.ALPHA in keys and header.tensors[keys[KeyPart.ALPHA]].shape not in ((), (1,)):
         raise AdapterError(f"{file}: the alpha of {name} is not a number.", "Use another copy.")

@@ -92,7 +92,7 @@ def require_values(contents: Contents) -> None:
             if not math.isfinite(largest):
                 raise AdapterError(
                     f"{contents.name} contains NaN or infinite values, first in {name}.",
-                    "Its training failed; train again with a lower learning rate.",
+                    "The LoRA's training failed; train again with a lower learning rate.",
                 )
             if part is KeyPart.ALPHA and values.min() <= 0:
                 raise AdapterError(
@@ -103,7 +103,7 @@ def require_values(contents: Contents) -> None:
             has_effect = has_effect or (part is KeyPart.UP and largest > 0)
     if not has_effect:
         raise AdapterError(
-            f"All lora_up matrices of {contents.name} are zero, so it has no effect.",
+            f"All lora_up matrices of {contents.name} are zero, so the LoRA has no effect.",
             "Train again with a higher learning rate or more epochs.",
         )
 

@@ -215,7 +215,7 @@ def strip_prefix(name: str) -> str:
 
 
 def kind_of(key: LoraKey) -> KeyKind:
-    """Return a key's kind, but never `IMAGES`: only the base shows which keys are of that kind."""
+    """Return a key's kind, but not `IMAGES`, because that depends on the base model."""
     if key.part is KeyPart.DIFF:
         return MODULATIONS if key.module.endswith("modulation") else DIFFS
     return BIASES if key.part in (KeyPart.BIAS_DIFF, KeyPart.UP_BIAS) else PAIRS

@@ -81,22 +81,19 @@ def require_same_origin(file: str, origin: Origin, model: Model, expert: Expert)
     if said is not None:
         raise AdapterError(
             f"{file} was not trained for {target}: {said}.",
-            "Choose the model and expert that it was trained for, or use another file.",
+            "Choose the model and expert that the file was trained for, or use another file.",
         )
 
 
 def unproven(origin: Origin, model: Model) -> tuple[str, ...]:
-    """Return questions that the metadata leaves open, such as "which expert it was trained for".
-
-    For these, the user's choice is trusted.
-    """
+    """Return what the metadata leaves open, such as "which expert the file was trained for"."""
     open_questions: list[str] = []
     of_base = _owners(origin.base)
     if origin.task is None and not of_base and len(_same_shape(model)) > 1:
-        open_questions.append(f"which model it was trained for (assumed: {model.family})")
+        open_questions.append(f"which model the file was trained for (assumed: {model.family})")
     knows_expert = origin.expert or origin.timesteps or of_base
     if len(model.experts) > 1 and not knows_expert:
-        open_questions.append("which expert it was trained for")
+        open_questions.append("which expert the file was trained for")
     return tuple(open_questions)
 
 
@@ -108,21 +105,23 @@ def remarks(file: str, origin: Origin, model: Model, expert: Expert) -> tuple[st
     """
     found: list[str] = []
     if len(model.experts) > 1 and (named := named_expert(file)) not in (None, expert.name):
-        found.append(f"Its name says {named} noise, but it is used for the {expert.name} expert.")
+        found.append(
+            f"The file's name says {named} noise, but the {expert.name} expert uses the file."
+        )
     kinds = {kind for kind in ("I2V", "T2V") if kind.lower() in _plain(file)}
     if kinds == {"T2V" if model.i2v else "I2V"}:
-        found.append(f"Its name says {kinds.pop()}, but {model.family} is used.")
+        found.append(f"The file's name says {kinds.pop()}, but the model is {model.family}.")
     versions = {f"Wan 2.{minor}" for minor in _VERSION.findall(file)}
     if len(versions) == 1 and not model.family.startswith(tuple(versions)):
-        found.append(f"Its name says {versions.pop()}, but {model.family} is used.")
+        found.append(f"The file's name says {versions.pop()}, but the model is {model.family}.")
     is_fast, speed = model.speed_lora is not None, _speed_name(file)
     if origin.variant == "lightning" and not is_fast:
-        found.append(f"It was trained with a speed LoRA merged in; {model.name} has none.")
+        found.append(f"The LoRA was trained with a speed LoRA merged in; {model.name} has none.")
     elif origin.variant == "vanilla" and is_fast:
-        found.append(f"It was trained without a speed LoRA; {model.name} merges one in.")
+        found.append(f"The LoRA was trained without a speed LoRA; {model.name} merges one in.")
     elif origin.variant is None and speed and not is_fast:
         found.append(
-            f"Its name says {speed}, which suggests a speed LoRA or training with one; "
+            f"The file's name says {speed}, which suggests a speed LoRA or training with one; "
             f"{model.name} has none."
         )
     return tuple(found)

@@ -1,4 +1,4 @@
-"""Reads which commit is checked out from the files in `.git`, because git may not be installed."""
+"""Finds the checked-out commit by reading the files in `.git`; git may not be installed."""
 
 from pathlib import Path
 

@@ -21,7 +21,7 @@ Script = Literal[
 ]
 
 
-# For each task, the prefix of the file names of the base models that it can train.
+# For each task, a pattern for the beginning of its base models' file names.
 _BASES = {
     "t2v-14B": "wan2.1_t2v_14B_",
     "t2v-1.3B": "wan2.1_t2v_1.3B_",
@@ -168,16 +168,16 @@ class TrainNetwork:
         arguments = ["--optimizer_type", settings.optimizer]
         arguments += ["--optimizer_args", "weight_decay=0.01"]
         if settings.optimizer == "adafactor":
-            # Without these options, Adafactor chooses its own learning rates, and musubi ignores
-            # the learning rate and schedule given below.
+            # Without these options, Adafactor chooses its own learning rates, and musubi-tuner
+            # ignores the learning rate and schedule given below.
             arguments += ["relative_step=False", "scale_parameter=False", "warmup_init=False"]
         arguments += ["--learning_rate", _number(settings.learning_rate)]
         arguments += ["--lr_scheduler", settings.scheduler]
         arguments += ["--lr_scheduler_power", _number(settings.scheduler_power)]
         arguments += ["--lr_scheduler_min_lr_ratio", _number(settings.min_lr_ratio)]
         if settings.scheduler == "polynomial":
-            # musubi does not pass min_lr_ratio to the polynomial schedule. Without `lr_end`, the
-            # schedule would end at a rate of 1e-7.
+            # musubi-tuner does not pass min_lr_ratio to the polynomial schedule. Without `lr_end`,
+            # the schedule would end at a rate of 1e-7.
             last = settings.learning_rate * settings.min_lr_ratio
             arguments += ["--lr_scheduler_args", f"lr_end={last:.12g}"]
         arguments += ["--max_train_epochs", str(settings.epochs)]
@@ -202,5 +202,5 @@ def _clip(model: Model, weights: Weights) -> list[str]:
 
 
 def _number(value: float) -> str:
-    # Whole numbers below a million keep their ".0"; others are short: 5.0, 8e-05.
+    # Whole numbers below a million keep their ".0", as in 5.0. Others are short, as in 8e-05.
     return f"{value:g}" if value != int(value) or value >= 1e6 else str(value)

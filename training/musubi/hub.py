@@ -120,7 +120,7 @@ class Hub:
     def _download(self, found: HubFile, partial: Path, watch: Callable[[int], None]) -> None:
         headers = build_hf_headers()
         if urlsplit(found.url).netloc != urlsplit(self._endpoint).netloc:
-            # The URL leads to the storage behind the Hub. It is signed and needs no token.
+            # The URL leads to the storage behind the Hub. The URL is signed, so it needs no token.
             headers.pop("authorization", None)
         with _WatchedFile(partial, watch) as file:
             watch(file.tell())
@@ -223,8 +223,8 @@ def _refused(error: HfHubHTTPError, weight: WeightFile, endpoint: str) -> StageE
         case GatedRepoError():
             return StageError(
                 f"Downloading {weight.file} requires accepting the licence of {weight.repo}.",
-                f"Accept it on {page}, and set HF_TOKEN to a token of the account that accepted it "
-                f"({_TOKENS_PAGE}).",
+                f"Accept the licence on {page}, and set HF_TOKEN to a token of the account that "
+                f"accepted it ({_TOKENS_PAGE}).",
             )
         case RevisionNotFoundError():
             return StageError(
@@ -245,7 +245,7 @@ def _refused(error: HfHubHTTPError, weight: WeightFile, endpoint: str) -> StageE
         case _ if status in (401, 403):
             return StageError(
                 f"The Hub rejected the HF_TOKEN for {weight.repo} (HTTP {status}).",
-                f"Set it to a valid token with read access to {page} ({_TOKENS_PAGE}).",
+                f"Set HF_TOKEN to a valid token with read access to {page} ({_TOKENS_PAGE}).",
             )
         case _:
             return StageError(
@@ -259,7 +259,8 @@ def _damaged(weight: WeightFile) -> StageError:
     """Return the error for a download that does not match the Hub's hash."""
     return StageError(
         f"{weight.file} was damaged in transit: its hash differs from the Hub's.",
-        "Resume the run to download it again. If that fails too, check for an interfering proxy.",
+        "Resume the run to download it again. If that fails too, check whether a proxy changes "
+        "downloads.",
         ResumeRun(),
     )
 

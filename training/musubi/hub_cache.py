@@ -1,4 +1,4 @@
-"""Links downloaded files into the Hugging Face cache, where the trainer's libraries look.
+"""Links downloaded files into the Hugging Face cache, where the trainer's libraries look for them.
 
 Stages that download nothing import this module, so, unlike `hub`, it does not import the Hub's
 client.

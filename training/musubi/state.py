@@ -109,9 +109,9 @@ def read_state(directory: Path) -> TrainingState:
 def superseded_states(states: Iterable[Path]) -> list[Path]:
     """Return the states to delete: all but the newest two of each kind.
 
-    One kind is saved between epochs: when some time has passed, on request, or on a stop. The other
-    kind is all other states, such as those saved at the end of epochs. The stage deletes these
-    states itself, because it may still be copying a state that the trainer would delete.
+    One kind is saved during an epoch: when some time has passed, on request, or on a stop. The
+    other kind is all other states, such as those saved at the end of an epoch. The stage deletes
+    these states itself, because it may still be copying a state that the trainer would delete.
     """
     found: list[tuple[Path, TrainingState]] = []
     for path in sorted(states):

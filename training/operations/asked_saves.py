@@ -15,8 +15,8 @@ def save_now(runtime: Runtime, view: RunView, *, by: str) -> None:
     """Ask every expert in training to save a checkpoint and its state after its current step.
 
     Raises:
-        RequestError: The run has ended or is about to, or no expert that is training now has taken
-            a step.
+        RequestError: The run has ended or is about to end, or no expert that is training now has
+            taken a step.
     """
     name = view.spec.name
     if view.run.status.is_final or view.run.is_ending or not can_save(view):
@@ -32,13 +32,15 @@ def finish_here(runtime: Runtime, view: RunView, *, by: str) -> None:
     """Ask every expert to end after its current step, as if it had taken all of its steps.
 
     Raises:
-        RequestError: The run has ended or is about to, no expert is training now, or some expert
-            has not taken its first step yet.
+        RequestError: The run has ended or is about to end, no expert is training now, or some
+            expert has not taken its first step yet.
     """
     name = view.spec.name
     if view.run.status.is_final or view.run.is_ending:
         raise RequestError(
-            f"{name} has already ended or is about to.", "Look at its card.", ShowRuns(run=name)
+            f"{name} has already ended or is about to end.",
+            "Look at the run's card.",
+            ShowRuns(run=name),
         )
     if not can_finish(view):
         raise RequestError(

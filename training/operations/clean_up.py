@@ -132,7 +132,7 @@ class _Merged:
 
 
 def merged_keys(address: str) -> tuple[str, str]:
-    """Return a merged base's keys to delete: first its receipt, without which no run uses it."""
+    """Return a merged base's keys to delete: the receipt first, so that no run uses the base."""
     return store_keys.merged_receipt(address), f"{store_keys.MERGED}/{address}"
 
 
@@ -169,7 +169,10 @@ class CleanUpNotice(BaseModel):
 
 
 def announce(runtime: Runtime, found: CleanUp) -> None:
-    """Store a notice for each guild that has a run, if the guild's or shared files were deleted."""
+    """If files of a guild or shared files were deleted, store a notice for the guild.
+
+    Guilds without a run get no notice.
+    """
     shared_bytes = found.merged.size_bytes + found.unfinished_bytes
     for guild in runtime.store.names(store_keys.GUILDS):
         freed, trash = found.caches.get(guild, Freed()), found.trash.get(guild, Freed())

@@ -157,7 +157,7 @@ class InitialWeights:
         raise RequestError(
             f"{name} is for {which}; training {model.name}, expert {expert.name}, cannot start "
             "from it.",
-            f"Use it for its own expert only: {record.expert}={name}. Or choose another."
+            f"Use {name} for its own expert only: {record.expert}={name}. Or choose another file."
             if family == model.family
             else f"Train {record.model}, or choose another checkpoint.",
         )
@@ -214,7 +214,7 @@ class InitialWeights:
             pass
         raise RequestError(
             f"{start.source}, from which the {expert} expert starts, has changed or is damaged.",
-            "Add the file again, or start from another one.",
+            "Add the file again, or start from another file.",
         )
 
 
@@ -223,7 +223,7 @@ def _own_expert(of: str, name: str, of_each: str, trained: ExpertName) -> str:
     if trained == "main":
         return "The model has a single expert: choose a checkpoint of a run of that model."
     return (
-        f"Use it for its own expert only: {of}={name}. "
+        f"Use {name} for its own expert only: {of}={name}. "
         f"With {of_each}, each expert starts from its own checkpoint."
     )
 
@@ -235,7 +235,7 @@ def _require_engine(contents: Contents, name: str, model: Model, spec: RunSpec) 
     kinds = {"rehearsal": "a rehearsal's tiny model", "musubi": "the real model"}
     raise RequestError(
         f"{name} is a LoRA for {kinds[engine]}; this run trains {kinds[spec.engine]}.",
-        "Leave resume-from out, or choose one for the same engine.",
+        "Leave resume-from out, or choose a LoRA for the same engine.",
     )
 
 
@@ -257,6 +257,6 @@ def _require_settings(contents: Contents, name: str, expert: ExpertSpec) -> None
     if abs(alpha - settings.alpha) > _ALPHA_TOLERANCE * settings.alpha:
         raise RequestError(
             f"{name} has alpha {alpha:g}, but the {expert.name} expert is set to alpha "
-            f"{settings.alpha:g}, which would change its strength.",
+            f"{settings.alpha:g}, which would change the LoRA's strength.",
             f"Set the alpha{whose} to {alpha:g}.",
         )

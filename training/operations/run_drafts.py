@@ -94,7 +94,7 @@ def _require_suited(model: Model, ref: DatasetRef, report: Report) -> None:
     if (reason := suits(report, needs_video=model.i2v)) is not None:
         raise RequestError(
             f"{ref} does not suit {model.name}: {reason}",
-            "Add clips to it, or choose a text-to-video model.",
+            "Add clips to the dataset, or choose a text-to-video model.",
             AddDataset(name=ref.name, keeps_files=True),
         )
 
@@ -121,6 +121,6 @@ def _dataset_toml(request: TrainRequest, report: Report) -> str | None:
         return request.dataset_toml
     if request.dataset_toml is not None:
         raise RequestError(
-            "dataset-config and dataset-toml cannot both be used.", "Leave one of them out."
+            "dataset-config and dataset-toml cannot both be used.", "Leave one of the two out."
         )
     return config_of_zip(report)

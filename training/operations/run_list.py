@@ -21,8 +21,8 @@ from training.runs.state import Run, RunStatus
 from training.store_keys import RunKeys
 
 logger = logging.getLogger(__name__)
-# When a page of the list is built, ended runs that are missing from the index are read on the spot
-# if there are at most this many; if there are more, they are left to the background thread.
+# When a page of the list is built, finished runs that are missing from the index are read at
+# once if there are at most this many; if there are more, they are left to the background thread.
 _MOST_UNREAD = 64
 _BATCH = 20  # runs that the background thread reads between two pauses
 _TRANSACTION = 1000  # runs that are added to the index in one transaction
@@ -38,7 +38,7 @@ class RunPage:
         total: Number of all runs that match.
         runs: The page's part of these runs, newest first.
         skipped: Number of newer runs that match, on the pages before.
-        unread: How many ended runs are not in the index yet, and so not in the listing.
+        unread: How many finished runs are not in the index yet, and so not in the listing.
         obstacle: Why these unread runs cannot be added to the index; None if they can.
     """
 
@@ -63,7 +63,7 @@ class _Query:
         return None if self.most is None else self.skip + self.most
 
     def start(self, total: int) -> int:
-        """Return where to start in `total` runs: at the last page if they end before `skip`."""
+        """Return how many of `total` runs to skip: `skip`, but never a run of the last page."""
         if self.most is None:
             return 0
         return min(self.skip, max(total - 1, 0) // self.most * self.most)
@@ -79,13 +79,13 @@ class _Names:
     found_at: float = field(default_factory=time.monotonic)
 
     def ended_with(self, text: str) -> frozenset[str]:
-        """Return the ended runs in the index whose names contain `text`."""
+        """Return the finished runs in the index whose names contain `text`."""
         listed = self.ended.difference(self.unread)
         return frozenset(name for name in listed if text in name) if text else listed
 
 
 class RunList:
-    """The runs of all guilds; summaries of ended runs come from the index."""
+    """The runs of all guilds; summaries of finished runs come from the index."""
 
     def __init__(self, runtime: Runtime, index: RunIndex) -> None:
         self._runtime, self._index = runtime, index
@@ -103,7 +103,7 @@ class RunList:
             NotFoundError: The guild has no such run, or it was removed.
         """
         run = self._runtime.log(guild, name).load()
-        if run.status.is_final:  # only ended runs can be removed
+        if run.status.is_final:  # only finished runs can be removed
             self.require_not_removed(guild, name)
         return run
 
@@ -128,7 +128,7 @@ class RunList:
         return list(self._page(guild, self._names(guild), _Query(only=only), read).runs)
 
     def page(self, guild: str, most: int, *, only: RunFilter = EVERY_RUN, skip: int = 0) -> RunPage:
-        """Return up to `most` runs after the `skip` newest; if none are left, the last page."""
+        """Return up to `most` runs after the `skip` newest; if there are none, the last page."""
         query = _Query(most, only=only, skip=skip)
         return self._page(guild, self._names(guild), query, self._live)
 
@@ -203,7 +203,7 @@ class RunList:
     def _ended_of(
         self, guild: str, names: _Names, query: _Query
     ) -> tuple[int, list[RunSummary], int]:
-        """Return how many ended runs match, the newest of them, and how many cannot be listed."""
+        """Return how many finished runs match, the newest ones, and how many cannot be listed."""
         is_read = query.most is None or len(names.unread) <= _MOST_UNREAD
         unread = names.unread if is_read else ()
         indexed = names.ended_with(query.containing)
@@ -330,7 +330,7 @@ class RunList:
             self._index.put(guild, ended)
         except OSError as error:
             if self._obstacle is None:
-                logger.info("the index of ended runs cannot be written: %s", error)
+                logger.info("the index of finished runs cannot be written: %s", error)
             self._obstacle = error.strerror or str(error)
         else:
             self._obstacle = None

@@ -46,7 +46,7 @@ class WorstCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """The plan of a run, with its time and cost if it started at `at`.
+    """The plan of a run, with the time and cost to expect if the run starts at the time `at`.
 
     Attributes:
         report: The report on the run's dataset.

@@ -155,7 +155,7 @@ class Runs(RunList):
             if old.suggestion is None:
                 raise RequestError(
                     f"No change of settings is known to help {name} ({old.status.value}).",
-                    "Resume it unchanged, or start another run.",
+                    "Resume the run unchanged, or start another one.",
                     ResumeRun(run=name),
                 )
             rest, report = self._rest_of(old, requester), self._runtime.report(old.spec)
@@ -233,7 +233,7 @@ class Runs(RunList):
 
     @contextmanager
     def _undone_if_full(self, spec: RunSpec, requester: Requester) -> Generator[None]:
-        """Withdraw a request if the body finds the disk full: its run must not start later."""
+        """If the body finds the disk full, withdraw the request, or the run would start later."""
         try:
             yield
         except OSError as error:
@@ -263,10 +263,8 @@ class Runs(RunList):
         if name in self.names(guild):
             cause = f"There is already a run called {name!r}."
         else:
-            cause = (
-                f"There was a run called {name!r}, and its links and messages still refer to it."
-            )
-        return RequestError(cause, "Choose another name, or leave it out.")
+            cause = f"There was a run called {name!r}, and links and messages still refer to it."
+        return RequestError(cause, "Choose another name, or leave the name out.")
 
     def cancel(self, guild: str, name: str, *, by: str) -> Run:
         """Ask a run to stop, and return the run; its checkpoints are kept.
@@ -280,13 +278,13 @@ class Runs(RunList):
         if run.status.is_final:
             raise RequestError(
                 f"{name} has already ended ({run.status.value}), so there is nothing to cancel.",
-                "Download what it saved.",
+                "Download what the run saved.",
                 DownloadRun(run=name),
             )
         if run.is_trained:
             raise RequestError(
                 f"{name} is trained to the end, so there is nothing left to stop.",
-                "Wait a moment: its files are being checked.",
+                "Wait a moment: the run's files are being checked.",
                 ShowRuns(run=name),
             )
         log.append_alone(REQUEST, ev.CancelRequested(at=self._runtime.clock(), by=by))
@@ -345,7 +343,7 @@ class Runs(RunList):
         return self._dataset(spec.guild, str(spec.dataset))[1]
 
     def _dataset(self, guild: str, reference: str) -> Dataset:
-        version = self._datasets.find(guild, reference)
+        version = self._datasets.find_complete(guild, reference)
         return version.ref, self._datasets.report(guild, version)
 
 

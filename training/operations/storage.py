@@ -118,7 +118,7 @@ class Storage:
         """
         items = {item.key: item for item in self.use(guild).items}
         if key not in items:
-            fix = did_you_mean(key, items) or "List what takes up space again."
+            fix = did_you_mean(key, items) or "List the storage again and choose an item there."
             raise NotFoundError(f"Nothing called {key[:100]!r} is stored here.", fix)
         return items[key]
 
@@ -215,13 +215,13 @@ class Storage:
         if found:
             what = "A run" if guild is None else f"The run {found[0][1]}"
             raise RequestError(
-                f"{what} is in progress and may need this, so it cannot be removed now.",
-                "Wait until the run has ended, or cancel it first.",
+                f"{what} is in progress and may need these files, so they cannot be removed now.",
+                "Wait until the run has ended, or cancel the run first.",
             )
 
 
 def _shown(lora: str) -> str:
-    """Return a merged LoRA's name as all servers may see it; files of one's own stay unnamed."""
+    """Return a published LoRA's name, or else "a custom LoRA", because all servers see the text."""
     return lora if lora in _PUBLISHED else "a custom LoRA"
 
 

@@ -15,7 +15,7 @@ from training.runs.state import Run, RunStatus
 
 
 def successor_record(spec: RunSpec) -> dict[str, bytes]:
-    """Return the record of which run this run follows, by store key; {} if it follows none."""
+    """Return the successor record of the run that this run follows, by store key; {} if none."""
     if spec.follows is None:
         return {}
     return {store_keys.successor(spec.guild, spec.follows): spec.name.encode()}
@@ -58,10 +58,10 @@ def _refusal(old: str, newest: Run) -> RequestError:
     remedy: Remedy
     match newest.status:
         case RunStatus.QUEUED | RunStatus.RUNNING:
-            ended, fix, remedy = "", "Wait until it has ended.", ShowRuns(run=name)
+            ended, fix, remedy = "", f"Wait until {name} has ended.", ShowRuns(run=name)
         case RunStatus.SUCCEEDED:
             ended, remedy = " and has succeeded", DownloadRun(run=name)
-            fix = "Download what it saved, or start another run."
+            fix = f"Download what {name} saved, or start another run."
         case RunStatus.FAILED | RunStatus.CANCELLED:
             how = "has failed" if newest.status is RunStatus.FAILED else "was cancelled"
             ended, remedy = f" and {how}", ResumeRun(run=name)

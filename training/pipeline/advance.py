@@ -58,8 +58,8 @@ def advance(runtime: Runtime, guild: str, name: str, *, waits: bool = False) -> 
     """Advance a run as far as it can go now and return it.
 
     Concurrent calls are safe: a call that finds the run's lease taken returns the run as it stands.
-    But the lease's holder may have read the log before this caller wrote its newest events. So a
-    caller that has written events must pass `waits=True`, unless another call follows soon.
+    But the lease's holder may have read the log before this caller wrote to it. So a caller that
+    has written events must pass `waits=True`, unless another call follows soon.
     """
     log = runtime.log(guild, name)
     run = log.load()
@@ -121,7 +121,7 @@ class _Advance:
             return self._end(run, _damaged(self.runtime, error))
         run = self._give_up_fruitless(run)
         if run.is_finishing:
-            # Publish them again, because an earlier value may have been lost.
+            # Publish the requests again, because an earlier value may have been lost.
             publish_requests(self.runtime, run)
         for stage in stages:
             if _can_start(run, stage):
@@ -198,7 +198,7 @@ class _Advance:
         return self._end(run, end)
 
     def _cancel_unrecorded(self, run: Run) -> None:
-        """Cancel calls that a process may have submitted, but not recorded because it died."""
+        """Cancel calls that a process may have submitted without recording them before it died."""
         try:
             stages = self.runtime.planner(run.spec).stages()
         except (FileNotFoundError, ValidationError):
@@ -213,7 +213,7 @@ class _Advance:
             if stage.status is StageStatus.INTERRUPTED and fruitless >= FRUITLESS_ATTEMPTS:
                 failed = ev.StageFailed(
                     cause=f"{key} was interrupted {fruitless} times without making progress.",
-                    fix="Find the reason in its log, then start the run again.",
+                    fix="Find the reason in the stage's log, then start the run again.",
                 )
                 run = self._append(run, self._stage_event(key, stage.attempt, failed))
         return run
@@ -268,7 +268,7 @@ class _Advance:
 
     def _end(self, run: Run, event: Event) -> Run:
         run = self._append(run, event)
-        # Lists of runs read this one file of an ended run instead of all its events.
+        # Lists of runs read this one file of a finished run instead of all its events.
         summary = view_of(self.runtime, run).summary(event.at).model_dump_json().encode()
         self.summary = {run.spec.keys.ended: summary}
         logger.info("run %s: %s", run.spec.name, run.status)
@@ -306,7 +306,7 @@ def _damaged(runtime: Runtime, error: Exception) -> ev.RunFailed:
     return ev.RunFailed(
         at=runtime.clock(),
         cause="The run's files were removed or damaged, so it cannot continue.",
-        fix="Start another run; remaining checkpoints are kept.",
+        fix="Start another run; this run's remaining checkpoints are kept.",
         remedy=StartRun(),
     )
 
@@ -314,8 +314,8 @@ def _damaged(runtime: Runtime, error: Exception) -> ev.RunFailed:
 def _record_damaged(runtime: Runtime, run: Run) -> ev.RunFailed:
     return ev.RunFailed(
         at=runtime.clock(),
-        cause=f"Part of the run's record is damaged ({', '.join(run.damaged)}), so its "
-        "progress is uncertain, and it was stopped.",
+        cause=f"Part of the run's record is damaged ({', '.join(run.damaged)}), so the run was "
+        "stopped: its progress is uncertain.",
         fix="Resume the run; it continues from its newest training state.",
         remedy=ResumeRun(),
     )

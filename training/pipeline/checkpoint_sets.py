@@ -25,7 +25,7 @@ class CheckpointSet:
 def sets(run: Run) -> list[CheckpointSet]:
     """Return a set of checkpoints for each epoch, newest first.
 
-    A set is incomplete if one of the experts saved nothing at its epoch.
+    A set is incomplete if one of the experts saved nothing at that epoch.
     """
     by_epoch: dict[int, dict[ExpertName, Checkpoint]] = {}
     for expert in run.spec.experts:
@@ -58,7 +58,7 @@ def require_checkpoints(view: RunView) -> None:
         if view.run.status.is_final:
             raise NotFoundError(
                 f"{view.spec.name} has no checkpoint: it ended before one was saved.",
-                "Resume it, or start another run.",
+                "Resume the run, or start another one.",
                 ResumeRun(run=view.spec.name),
             )
         raise NotFoundError(

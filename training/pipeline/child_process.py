@@ -24,8 +24,8 @@ from training.runs.training_events import ProgressEvent
 
 # A stage on Modal has 30 s to stop: 20 s for its program to end, and 10 s to store its files.
 STOP_SECONDS = 20.0
-LOG_SECONDS = 10.0  # how often the listener is shown the log
-_LAST_SECONDS = 5.0  # how long to wait for the end of a program's output
+LOG_SECONDS = 10.0  # time between two calls of `Listener.show_log`
+_LAST_SECONDS = 5.0  # longest wait for the end of a program's output
 _COPY_BYTES = 64 * 1024
 _WAITING_BYTES = 1024 * 1024  # the most output that is kept in memory while the disk is full
 _PR_SET_PDEATHSIG = 1

@@ -15,7 +15,7 @@ _SILENCE = timedelta(minutes=3)
 
 
 def seconds_left(view: RunView, name: ExpertName) -> float | None:
-    """Return for how many more seconds an expert will train, at its measured speed.
+    """Return how many more seconds an expert will train, at its measured speed.
 
     Return 0 once it is trained, and None if it is not training or its speed is unknown.
     """

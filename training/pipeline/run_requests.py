@@ -47,7 +47,7 @@ def publish_requests(runtime: Runtime, run: Run) -> None:
 def passing_on(runtime: Runtime, run: Run) -> Generator[Mapping[str, str]]:
     """Pass requests on to a trainer while the body runs it.
 
-    Yields the environment variables that the trainer needs for this. A request for a checkpoint is
+    Yield the environment variables that the trainer needs for this. A request for a checkpoint is
     not passed on again if it was made before the body started.
     """
     with scratch_folder("requests") as folder:

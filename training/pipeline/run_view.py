@@ -96,7 +96,7 @@ class RunView:
         positions: Places in the backend's queue, for queued stages.
         obstacle: The problem that keeps its waiting stages from starting, or its running stages
             from storing their results; None if there is none.
-        starts_at: When the run should get a GPU; None if it waits for no GPU or the time is
+        starts_at: When the run should get a GPU; None if it is not waiting for one or the time is
             unknown.
         prices: The prices; None if no stage has started or stages cost nothing.
     """

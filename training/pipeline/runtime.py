@@ -51,7 +51,7 @@ class Runtime:
         falls_back: Whether a run that chose no GPU may get one other than the model's default.
         only_engine: The only engine that stages can use; None if they can use any.
         prices: Returns the GPU prices; by default, the prices of Modal's public list.
-        cache_seconds: How many seconds apart the cache stage stores finished files.
+        cache_seconds: How long the cache stage waits between two writes of finished files.
         shortage: Returns what the store's disk has run out of, such as space; None if the disk has
             room, or if nothing is known about it.
         room_seconds: How long small writes wait for room if the store is full; 0 on Modal, where
@@ -84,7 +84,7 @@ class Runtime:
             raise RequestError(
                 f"{spec.name} was started with {spec.engine}, but this installation now trains "
                 f"with {self.only_engine}.",
-                "Start another run; the checkpoints of this one are kept.",
+                "Start another run; the checkpoints of this run are kept.",
                 StartRun(),
             )
 

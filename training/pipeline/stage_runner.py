@@ -32,7 +32,7 @@ from training.vocabulary import ExpertName, StageKey, device_of
 
 
 class ProgressReporter:
-    """Publishes a stage's progress, and drops updates that follow too soon after another."""
+    """Publishes a stage's progress, and drops updates that come too soon after the last one."""
 
     def __init__(self, live: LiveValues, key: str) -> None:
         self._live, self._key = live, key
@@ -206,7 +206,7 @@ def _was_cut_off(runtime: Runtime, log: RunLog, run: Run, call: Call) -> bool:
         return False
     logger.warning("run %s: %s attempt %d was cut off", call.run, call.key, call.attempt)
     at, key, attempt = runtime.clock(), call.key, call.attempt
-    stopped = ev.StageStopped(reason="its machine was taken away")
+    stopped = ev.StageStopped(reason="the stage's machine was taken away")
     events = [
         StageEvent(at=at, key=key, attempt=attempt, body=body)
         for body in (cost_of_lost(runtime, run.spec, key, stage), stopped)

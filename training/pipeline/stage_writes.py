@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class StageInterruptedError(Exception):
-    """Something outside ended the attempt, such as a stop request; the next one may succeed."""
+    """Something outside ended the attempt, such as a stop request; the next attempt may succeed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class StageWrites:
 
     Results passed to `later` are stored together with the next events, at the latest after
     `Store.write_seconds`; if that is 0, they are stored at once. If the store is full, a write
-    waits for room for up to `Runtime.room_seconds`.
+    waits for room, for `Runtime.room_seconds` at most.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class StageWrites:
                 self._change(made, [])
 
     def _told(self, made: Made) -> list[StageEvent]:
-        """Return the events of `made`, stamped with the current time and this attempt."""
+        """Return `made.events` with the current time and this attempt's stage and number."""
         at, key, attempt = self._runtime.clock(), self._key, self._attempt
         return [StageEvent(at=at, key=key, attempt=attempt, body=body) for body in made.events]
 

@@ -179,10 +179,10 @@ class Loras:
         folders = [one for one in self._folders(guild) if name_of(one) == name]
         self._trash.refuse_removed(guild, "checkpoints", folders, name=name)
         have = ", ".join(sorted(named))
-        choice = f"Choose one of: {have}." if have else "None is stored yet; add one."
+        choice = f"Choose one of: {have}." if have else "No checkpoint is stored yet; add one."
         raise NotFoundError(
             f"There is no checkpoint called {name[:80]!r} here.",
-            f"{choice} A checkpoint of a run is named like run-name/high-e20.",
+            f"{choice} A checkpoint of a run has a name such as run-name/high-e20.",
             None if have else AddLora(),
         )
 
@@ -266,7 +266,7 @@ def open_adapter(file: Path) -> Contents:
     if file.suffix.lower() in _PICKLES or start.startswith(_PICKLE_STARTS):
         raise AdapterError(
             f"{file.name} is a pickle file, which can run code when it is opened.",
-            "If you trust it, convert it to .safetensors and add that file.",
+            "If you trust the file, convert it to .safetensors and add the result.",
         )
     try:
         with safe_open(file, framework="numpy"):
@@ -311,7 +311,7 @@ def _expert(contents: Contents, model: Model, given: ExpertName | None) -> Exper
     if proven is None:
         names = " or ".join(expert.name for expert in model.experts)
         raise RequestError(
-            f"The header of {contents.name} does not say which expert it was trained for.",
+            f"The header of {contents.name} does not say which expert the LoRA was trained for.",
             f"Choose the expert: {names}."
             + (f" The file's name says {named}." if (named := named_expert(contents.name)) else ""),
         )
@@ -322,8 +322,8 @@ def _assumed(contents: Contents) -> tuple[str, ...]:
     if not contents.is_alpha_assumed:
         return ()
     return (
-        f"which alpha it was trained with (assumed: {contents.rank}, its rank; PEFT keeps alpha in "
-        "adapter_config.json)",
+        f"which alpha the file was trained with (assumed: {contents.rank}, its rank; PEFT keeps "
+        "alpha in adapter_config.json)",
     )
 
 

@@ -119,7 +119,7 @@ class Trash:
             return ""
 
     def take_out(self, removal: Removal, items: Collection[str]) -> None:
-        """Take items out of the trash, which restores those that have not been deleted."""
+        """Take items out of the trash; this restores the items that have not been deleted."""
         folder = store_keys.removal(removal.guild, removal.kind, removal.id)
         if set(removal.items) <= set(items):
             self._store.delete(folder)

@@ -112,14 +112,15 @@ class RunLog:
         near = did_you_mean(self.run_name, self._store.names(store_keys.runs(self.guild)))
         return NotFoundError(
             f"There is no run called {self.run_name[:80]!r} here.",
-            near or "Look up its name in the list of runs.",
+            near or "Look up the name in the list of runs.",
             ShowRuns(),
         )
 
     def _damaged(self) -> DamagedRunError:
         return DamagedRunError(
             f"The record of the run {self.run_name} is damaged and cannot be read.",
-            f"Its files are still in {self.keys.folder}. Remove the run if you do not need them.",
+            f"The run's files are still in {self.keys.folder}. If you do not need them, remove the "
+            "run.",
             RemoveRun(run=self.run_name),
         )
 

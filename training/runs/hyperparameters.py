@@ -51,9 +51,9 @@ _SEPARATORS = re.compile(r"[\s,;]*")
 
 
 def _is_off(fast: Fast) -> bool:
-    """Return whether the setting is off.
+    """Return whether `fast` is off.
 
-    If it is off, stored files omit it. Files from versions without this setting lack it too.
+    If so, stored settings omit `fast`, like those of versions that did not have it.
     """
     return fast == "off"
 
@@ -92,7 +92,7 @@ class ExpertSettings(BaseModel):
     fast: Annotated[
         Fast,
         Field(
-            description="compiled training steps, tested first: off, 16bit, fp8 (faster, coarser)",
+            description="compiled steps, tested before use: off, 16bit or fp8 (faster, coarser)",
             exclude_if=_is_off,
         ),
     ] = "off"
@@ -246,7 +246,7 @@ def resolve_expert(
     if settings.force_v2_1_time_embedding and len(model.experts) == 1:
         raise RequestError(
             f"force-v2-1-time-embedding has no effect on {model.name}, a Wan 2.1 model.",
-            "Leave it out; it is for the Wan 2.2 models.",
+            "Leave the setting out; it is for the Wan 2.2 models.",
         )
     if settings.blocks_to_swap > model.swappable:
         raise RequestError(
@@ -267,7 +267,7 @@ def _require_effect(scheduler: Scheduler, given: Mapping[str, str], min_lr_ratio
         if name in given and scheduler not in schedulers:
             raise RequestError(
                 f"{option(name)} has no effect with scheduler {scheduler}.",
-                f"Leave it out, or use scheduler {' or '.join(schedulers)}.",
+                f"Leave the setting out, or use scheduler {' or '.join(schedulers)}.",
             )
     if scheduler == "polynomial" and min_lr_ratio >= 1:
         raise RequestError(
@@ -303,7 +303,7 @@ def resolve_speed_lora(
             raise RequestError(
                 f"{model.name} trains without a speed LoRA, so {option(next(iter(given)))} has no "
                 "effect.",
-                "Leave it out, or choose one of the lightning models.",
+                "Leave the setting out, or choose one of the lightning models.",
             )
         return None
     file = model.speed_lora.files[expert]

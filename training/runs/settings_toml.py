@@ -91,7 +91,7 @@ def _add(
     if expert is not None and name in _FOR_ALL:
         raise RequestError(
             f"{option(name)} applies to all experts, but is under [{expert}].",
-            "Write it above the tables.",
+            "Write the setting above the tables.",
         )
     if expert is not None and _SPLITS & set(value):
         raise RequestError(f"{option(name)} cannot be {value[:60]!r}.", "Leave out the spaces.")
@@ -114,7 +114,7 @@ def _is_untouched(name: str, text: str, request: TrainRequest, spec: RunSpec) ->
 
 
 def _values(request: TrainRequest, expert: ExpertSpec) -> Mapping[str, object]:
-    """Return those of an expert's settings that the dialog shows, keyed by name."""
+    """Return the values of an expert's settings that the dialog shows, keyed by name."""
     names = [name for name in SETTING_NAMES if name in (*_OFTEN_CHANGED, *request.settings)]
     found: dict[str, object] = {name: getattr(expert.settings, name) for name in names}
     for name in LIGHTNING_NAMES:

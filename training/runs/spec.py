@@ -102,7 +102,7 @@ class Promise(BaseModel):
 
 
 def _is_missing(promised: Promise | None) -> bool:
-    """Return whether there is no promise. Stored specs then omit the field, like older specs."""
+    """Return whether the run has no promise; its stored spec then omits the field."""
     return promised is None
 
 

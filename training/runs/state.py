@@ -154,7 +154,7 @@ class Run:
 
     @property
     def is_trained(self) -> bool:
-        """Whether every expert is fully trained; at most, files remain to be checked."""
+        """Whether every expert is fully trained, even if files still have to be checked."""
         keys = (StageKey("train", expert.name) for expert in self.spec.experts)
         return all(self.stage(key).status is StageStatus.SUCCEEDED for key in keys)
 

@@ -15,8 +15,8 @@ from training.vocabulary import Trouble
 STEPS_IN_A_ROW = 3
 # The loss has diverged if an epoch's mean is above this multiple of the lowest earlier mean.
 DIVERGED = 3.0
-# The loss counts as flat after an epoch if at least `_FLAT_EPOCHS` epochs have followed it, and the
-# lowest mean of all epochs is at most the fraction `_FLAT_SHARE` below the mean of that epoch.
+# The loss is flat after an epoch if at least `_FLAT_EPOCHS` more epochs have lowered the mean by no
+# more than the fraction `_FLAT_SHARE`.
 _FLAT_EPOCHS = 5
 _FLAT_SHARE = 0.02
 # Ordered from the worst trouble to the mildest.

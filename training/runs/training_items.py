@@ -32,7 +32,7 @@ def cut_dataset(
         if value is not None:
             raise RequestError(
                 f"{option(name)} cannot be combined with your own dataset TOML.",
-                "Leave one of them out; the TOML itself sets frames and resolution.",
+                "Leave one of the two out; the TOML itself sets frames and resolution.",
             )
     own = plan_user_toml(dataset_toml, report)
     if own.errors:
@@ -74,7 +74,7 @@ def config_of_zip(report: Report) -> str:
     names = ", ".join(config.file for config in report.configs)
     raise RequestError(
         f"There is more than one dataset TOML in the dataset's zip: {names}.",
-        "Choose one, and give it with dataset-toml instead of dataset-config.",
+        "Choose one of the files, and give it with dataset-toml instead of dataset-config.",
     )
 
 
@@ -98,5 +98,5 @@ def read_config(file: str, content: bytes) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RequestError(
-            f"{file} is not plain text.", "Save it as plain text (UTF-8)."
+            f"{file} is not plain text.", "Save the file as plain text (UTF-8)."
         ) from error

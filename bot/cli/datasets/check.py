@@ -63,7 +63,7 @@ def check(  # noqa: PLR0913  # options
     )
     draft = _inspected(upload, limits, as_json_too=json)
     if sheet is not None and (drawn := draw_sheet(draft.report, draft.thumbnails.images())):
-        sheet.write_bytes(drawn)
+        sheet.write_bytes(drawn.data)
     if table is not None:
         table.write_bytes(write_table(draft.report))
         if not json:

@@ -41,7 +41,10 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class TerminalLink:
-    """An upload link that this program made for itself; `proof` is the browser cookie's value."""
+    """An upload link that this program made for itself.
+
+    `proof` is sent as the cookie that a browser would send.
+    """
 
     session: UploadSession
     token: str
@@ -140,7 +143,7 @@ class Sender:
         self._client.close()
 
     def send(self, files: Sequence[Path], on_progress: Progress = unwatched) -> None:
-        """Send the parts of `files` that the bot lacks; report how many bytes it has so far.
+        """Send the parts of `files` that the bot lacks; report how many bytes the bot has.
 
         Other files that an earlier command sent through this link are deleted.
 
@@ -239,10 +242,10 @@ class Sender:
         raise _refusal(answer)
 
     def _pause(self, failures: int, error: Exception) -> int:
-        """Wait before the next try; return how many requests in a row have failed by then.
+        """Wait before the next try; return the new number of failures in a row.
 
         Raises:
-            BackendError: The request after the last pause has failed too.
+            BackendError: No pause is left.
         """
         if failures == len(self._pauses):
             raise BackendError(

@@ -27,7 +27,8 @@ class TrainedFor:
 
     model: ModelName
     expert: Annotated[
-        ExpertName | None, Parameter(help="Wan 2.2: high or low. Default: as the file says.")
+        ExpertName | None,
+        Parameter(help="Wan 2.2: high or low. Default: the expert that the file names."),
     ] = None
     name: Annotated[
         str | None, Parameter(help="Name to store it as. Default: the file's name.")

@@ -41,13 +41,15 @@ class What:
     checkpoints: Annotated[str, Parameter(help="The Volume with LoRA files.")] = "kohya-volume"
     model: Annotated[
         str | None,
-        Parameter(help="The model that LoRA files were trained for, if their headers do not say."),
+        Parameter(
+            help="The model that LoRA files were trained for, if their headers do not name it."
+        ),
     ] = None
     expert: Annotated[
         ExpertName | None,
         Parameter(
             help="Wan 2.2: the expert that LoRA files were trained for, if their headers do not "
-            "say."
+            "name it."
         ),
     ] = None
 

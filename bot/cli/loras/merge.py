@@ -27,7 +27,7 @@ class MergeOptions:
     base: Annotated[
         Path | None, Parameter(help="Base model: a .safetensors file, or a sharded model's index.")
     ] = None
-    lora: Annotated[Path | None, Parameter(help="The LoRA to merge into it.")] = None
+    lora: Annotated[Path | None, Parameter(help="LoRA to merge into the base model.")] = None
     out: Annotated[Path | None, Parameter(help="Path of the merged model.")] = None
     strength: Annotated[float, Parameter(help="Strength of the LoRA.")] = 1.0
     expect: Annotated[

@@ -1,4 +1,4 @@
-"""`lorabot run`: removing and restoring runs, and revoking links to their files."""
+"""`lorabot run`: remove and restore runs, and revoke links to their files."""
 
 from cyclopts import App
 
@@ -17,7 +17,7 @@ run = App(name="run")
 
 @run.command
 def remove(name: RunName, /, *, home: ServerHome | None = None) -> None:
-    """Remove an ended run with its checkpoints; for 7 days, `restore` can bring it back."""
+    """Remove a finished run with its checkpoints; for 7 days, `restore` can bring it back."""
     home = home or ServerHome()
     removed = home.open().run_removals.remove(home.guild, name, by=OPERATOR)
     print_removal(removed.removal, home)
@@ -39,7 +39,7 @@ def revoke_links(name: RunName, /, *, home: ServerHome | None = None) -> None:
     if home.guild == GUILD:
         raise RequestError(
             "Only runs of a chat server have links to their files.",
-            "Add --server with the server's id, shown there by /checkpoint list.",
+            "Add --server with the server's id, which /checkpoint list shows on that server.",
         )
     local = home.open()
     local.runs.find(home.guild, name)

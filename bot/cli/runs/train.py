@@ -61,7 +61,7 @@ def _require_yes(local: Installation, plan: RunPlan, *, can_ask: bool) -> None:
     """If there is a reason to ask, ask on the terminal whether to start the run.
 
     Raises:
-        RequestError: There is a reason but nobody to ask, or the answer is no.
+        RequestError: There is a reason, but nobody can be asked, or the answer is no.
     """
     limit_usd = SettingsStore(local.runtime).read(GUILD).ask_above_usd
     reasons = plan.reasons_to_ask(limit_usd)
@@ -85,7 +85,7 @@ def resume(
         bool,
         Parameter(
             help="Make the change that the failed run suggests, such as a lower learning rate or "
-            "a sample left out.",
+            "leaving out a sample.",
             negative=(),
         ),
     ] = False,
@@ -102,7 +102,7 @@ def resume(
 def _follow_to_end(local: Installation, spec: RunSpec, place: Home, *, json: bool) -> None:
     name = spec.name
     if not json:
-        console.print(f"{name} started{', a rehearsal' if spec.engine == 'rehearsal' else ''}.")
+        console.print(f"{name} started{' as a rehearsal' if spec.engine == 'rehearsal' else ''}.")
     try:
         view = _follow(local, name, quiet=json)
     except KeyboardInterrupt:

@@ -64,7 +64,7 @@ def read_during_commit() -> tuple[str, bool]:
     """Hold a file open until the other container has committed.
 
     Returns:
-        Why Modal refuses a reload while the file is open ("" if it allows it), and whether a reload
+        Why Modal refuses a reload while the file is open ("" if it does not), and whether a reload
         after closing the file shows the commit.
     """
     refusal = ""
@@ -82,7 +82,7 @@ def read_during_commit() -> tuple[str, bool]:
 
 @app.function(image=_BOT, volumes={_MOUNT: volume}, **_OPTIONS)
 def commit_during_read() -> tuple[float, str]:
-    """Commit while the other container reads; return the seconds taken and the error, or ""."""
+    """Commit while the other container reads; return the seconds it took, and its error or ""."""
     wait_until(lambda: entries.contains("reading"))
     (_FOLDER / COMMITTED).write_text("written while another container reads")
     started, refusal = time.monotonic(), ""

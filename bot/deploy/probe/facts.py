@@ -60,7 +60,7 @@ class MountAndListing(_Fact):
 
 
 class PutIfAbsent(_Fact):
-    """Two containers put the same keys at once: how many both got, and how many neither got."""
+    """How many keys both or neither of two containers got, when they put the same keys at once."""
 
     kind: Literal["put"] = "put"
     keys: int
@@ -108,7 +108,7 @@ Fact = (
 )
 FACT: TypeAdapter[Fact] = TypeAdapter(Annotated[Fact, Field(discriminator="kind")])
 
-RENAME, WRITES, COMMIT = "probe: folder rename", "probe: puts and removes", "probe: commit"
+RENAME, WRITES, COMMIT = "probe: folder rename", "probe: puts and removals", "probe: commit"
 LISTING, PUT = "probe: mount and listing", "probe: Dict put-if-absent"
 DISK = "probe: disk_usage"
 

@@ -19,7 +19,7 @@ from training.pipeline.settings import DEFAULT_WRITE_SECONDS
 
 START = "probe: containers"
 _MODULE = "bot.deploy.probe"
-# A stage collects its events for this long, and then stores them with one write.
+# A stage stores its new events every DEFAULT_WRITE_SECONDS, with one write.
 _STAGE_WRITES = round(60 / DEFAULT_WRITE_SECONDS)
 _REPORT = "Do not train yet: report this line as an issue."
 _AGAIN = "Try again in a few minutes; see status.modal.com."
@@ -94,7 +94,7 @@ def _on_volume(
 
 def _rename(fact: facts.FolderRename) -> CheckResult:
     if fact.fsync_error:
-        text = f"fsync on a Volume fails: {fact.fsync_error}. Files would be lost after a kill."
+        text = f"fsync on a Volume fails: {fact.fsync_error}. Files are lost if a container dies."
         return failed(facts.RENAME, text, _REPORT)
     if fact.files_seen != fact.files:
         text = f"After the commit, {fact.files_seen} of the {fact.files} files are visible."
@@ -109,7 +109,7 @@ def _rename(fact: facts.FolderRename) -> CheckResult:
 
 
 def _writes(fact: facts.PutsAndRemoves) -> CheckResult:
-    done = f"{fact.puts} puts and {fact.removes} removes in {fact.seconds:.0f} s"
+    done = f"{fact.puts} puts and {fact.removes} removals in {fact.seconds:.0f} s"
     if not fact.refusal:
         return fine(
             facts.WRITES, f"{done}, none refused; a stage makes about {_STAGE_WRITES} a minute"
@@ -142,7 +142,7 @@ def _commit(fact: facts.CommitWhileReading) -> CheckResult:
 def _listing(fact: facts.MountAndListing) -> CheckResult:
     if not fact.files or fact.other_sizes:
         text = (
-            f"A mount shows {fact.other_sizes} of {fact.files} files with a different size from "
+            f"A mount shows {fact.other_sizes} of {fact.files} files with sizes that differ from "
             "the Volume's listing: the bot would refuse downloads."
         )
         return failed(facts.LISTING, text, _REPORT)
@@ -163,7 +163,7 @@ def _put(fact: facts.PutIfAbsent) -> CheckResult:
             f"{fact.taken_by_none}: two containers could run the same stage at the same time."
         )
         return failed(facts.PUT, text, _REPORT)
-    return fine(facts.PUT, f"each of {fact.keys} keys was taken by one of two clients: leases hold")
+    return fine(facts.PUT, f"each of {fact.keys} keys was taken by one of two clients: leases work")
 
 
 def _disk(fact: facts.DiskUsage) -> CheckResult:

@@ -1,4 +1,4 @@
-"""The part of the probe that works with the mount of a Volume, inside containers."""
+"""The checks that the probe's containers make on the mount of a Volume."""
 
 import os
 import shutil

@@ -38,7 +38,7 @@ _NOT_OURS_TO_ANSWER = (40060, 10062)
 
 _LOST_CONNECTION = RequestError(
     "The bot lost a connection while handling your request.",
-    "Check with /runs or /dataset list whether it was done; if not, try again.",
+    "Check with /runs or /dataset list whether it succeeded; if not, try again.",
 )
 _DISK_FULL = RequestError(
     "The bot's disk is full, so your request failed.",
@@ -125,7 +125,7 @@ def _require_membership(interaction: Interaction) -> None:
 
 
 def _channel_of_runs(interaction: Interaction) -> int | None:
-    """Return the channel for the card of a new run: not the thread of another run."""
+    """Return the channel for a new run's card; for another run's thread, the thread's channel."""
     channel, me = interaction.channel, interaction.client.user
     if isinstance(channel, discord.Thread) and me is not None and channel.owner_id == me.id:
         return channel.parent_id

@@ -12,10 +12,9 @@ import discord
 
 from bot.messages.markdown import cut
 from bot.messages.panel import Panel
-from bot.messages.runs.chart import Chart
+from bot.messages.picture import Picture
 
 _ROW = 5  # the most buttons per row
-_CHART = "loss.png"
 _LONGEST_ALT = 1024  # Discord's limit for a picture's description, in characters
 
 
@@ -24,41 +23,43 @@ def to_layout(
     buttons: Sequence[discord.ui.Item[Any]] = (),
     *,
     above: str = "",
-    chart: Chart | None = None,
+    picture: Picture | None = None,
     files: Sequence[discord.File] = (),
 ) -> discord.ui.LayoutView:
     """Return a view that shows the panel.
 
     Args:
         panel: What to show.
-        buttons: Shown below the texts and the chart, five to a row.
+        buttons: Shown below the texts and the picture, five to a row.
         above: A text before the panel, such as mentions.
-        chart: Shown below the panel's texts; the message must also attach its `chart_file`.
+        picture: Shown below the panel's texts; the message must also attach `picture_file`.
         files: The message's other files, shown below the panel.
     """
     layout = discord.ui.LayoutView(timeout=None)
     if above:
         layout.add_item(discord.ui.TextDisplay[discord.ui.LayoutView](above))
-    layout.add_item(_container(panel, buttons, chart))
+    layout.add_item(_container(panel, buttons, picture))
     for file in files:
         layout.add_item(discord.ui.File[discord.ui.LayoutView](file))
     return layout
 
 
-def chart_file(chart: Chart | None) -> list[discord.File]:
-    """Return the chart's file, to attach to the message; [] if there is no chart."""
-    return [] if chart is None else [discord.File(io.BytesIO(chart.data), filename=_CHART)]
+def picture_file(picture: Picture | None) -> list[discord.File]:
+    """Return the picture's file, to attach to the message; [] if there is no picture."""
+    if picture is None:
+        return []
+    return [discord.File(io.BytesIO(picture.data), filename=picture.name)]
 
 
 def _container(
-    panel: Panel, buttons: Sequence[discord.ui.Item[Any]], chart: Chart | None
+    panel: Panel, buttons: Sequence[discord.ui.Item[Any]], picture: Picture | None
 ) -> discord.ui.Container[discord.ui.LayoutView]:
     box = discord.ui.Container[discord.ui.LayoutView](accent_colour=discord.Colour(panel.colour))
     for block in panel.blocks:
         box.add_item(discord.ui.TextDisplay[discord.ui.LayoutView](block))
-    if chart is not None:
-        alt = cut(chart.alt, _LONGEST_ALT)
-        shown = discord.MediaGalleryItem(f"attachment://{_CHART}", description=alt)
+    if picture is not None:
+        alt = cut(picture.alt, _LONGEST_ALT)
+        shown = discord.MediaGalleryItem(f"attachment://{picture.name}", description=alt)
         box.add_item(discord.ui.MediaGallery[discord.ui.LayoutView](shown))
     for first in range(0, len(buttons), _ROW):
         row = discord.ui.ActionRow[discord.ui.LayoutView]()

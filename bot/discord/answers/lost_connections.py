@@ -21,7 +21,7 @@ _LOST = (aiohttp.ClientConnectionError, ConnectionError)
 
 
 class PersistentAdapter(AsyncWebhookAdapter):
-    """Repeats failed requests, except those that could then send a message twice."""
+    """Repeats failed requests, except where a repetition could send a message twice."""
 
     async def request(self, route: Route, session: aiohttp.ClientSession, **options: Any) -> Any:
         is_callback = route.path.endswith(_CALLBACK)

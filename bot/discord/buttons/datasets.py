@@ -58,7 +58,10 @@ def dataset_buttons(guild: str, shown: DatasetAnswer) -> discord.ui.View:
 
 def discord_files(files: tuple[AnswerFile, ...]) -> list[discord.File]:
     """Return an answer's files as attachments."""
-    return [discord.File(io.BytesIO(file.data), filename=file.name) for file in files]
+    return [
+        discord.File(io.BytesIO(file.data), filename=file.name, description=file.alt or None)
+        for file in files
+    ]
 
 
 async def send_answer(long: LongAnswer, guild: str, shown: DatasetAnswer) -> None:

@@ -16,7 +16,7 @@ from training.ports import RunFilter
 
 
 class HelpButton(NamedButton, template=rf"help:(?P<step>{'|'.join(LABELS)})"):
-    """Replaces the answer to `/help` with one of its steps."""
+    """Replaces the card of `/help` with the card of the button's step."""
 
     is_in_place = True
 

@@ -25,7 +25,7 @@ class HubTokenButton(NamedButton, template=r"hub-token"):
     async def callback(self, interaction: discord.Interaction) -> None:
         client = interaction.client
         if not isinstance(client, ServiceClient):
-            raise TypeError("the button belongs to a ServiceClient")
+            raise TypeError("the button needs a ServiceClient")
         try:
             client.service.rights.require_manager(
                 person_of(interaction), act="set the server's Hugging Face token"
@@ -36,7 +36,7 @@ class HubTokenButton(NamedButton, template=r"hub-token"):
 
 
 class _TokenDialog(Claimed, discord.ui.Modal, title=TOKEN_LABEL):
-    """A dialog for the token. A command option would not be safe: others can see options."""
+    """A dialog for the token. A command option would not be safe: other members can see it."""
 
     token: discord.ui.TextInput[Self] = discord.ui.TextInput(
         label="Token with read access; leave empty to remove",

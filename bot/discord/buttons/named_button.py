@@ -55,7 +55,7 @@ class NamedItem(
     async def callback(self, interaction: discord.Interaction) -> None:
         client = interaction.client
         if not isinstance(client, ServiceClient):
-            raise TypeError("the item belongs to a ServiceClient")
+            raise TypeError("the item needs a ServiceClient")
         if self.is_in_place:
             await interaction.response.defer()
         else:

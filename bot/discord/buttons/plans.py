@@ -65,7 +65,7 @@ class PlanButton(
             return
         client = interaction.client
         if not isinstance(client, ServiceClient):
-            raise TypeError("the button belongs to a ServiceClient")
+            raise TypeError("the button needs a ServiceClient")
         try:
             # A dialog must be the first answer, so nothing is deferred.
             text = await client.service.plans.settings_text(person_of(interaction), self._token)
@@ -83,7 +83,7 @@ class PlanButton(
             case "dismiss":
                 shown = await plans.dismiss(person, self._token)
             case "change":
-                raise ValueError("this button opens a dialog")
+                raise ValueError("this button opens a dialog instead")
         await replace_with_plan(interaction, client, shown)
 
 

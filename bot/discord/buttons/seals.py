@@ -14,11 +14,7 @@ def sealed(guild: str, about: str) -> str:
 
 
 def require_own(guild: str, about: str, seal: str) -> None:
-    """Raise an error if a button was made in another guild.
-
-    Raises:
-        RequestError: The button was made in another guild.
-    """
+    """Raise `RequestError` if a button was made in another guild."""
     if seal != sealed(guild, about):
         raise RequestError(
             "This button belongs to a dataset on another server.",

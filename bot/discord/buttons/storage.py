@@ -1,4 +1,4 @@
-"""What takes up space, by pages, with the menu and buttons that remove it."""
+"""The list of what takes up space, page by page, with a menu and buttons that remove items."""
 
 import re
 from collections.abc import Sequence
@@ -86,7 +86,7 @@ class StorageMenu(NamedMenu, template=r"storage:menu"):
 class StorageButton(
     NamedButton, template=r"storage:(?P<act>ask-empty|empty|remove):(?P<key>[\w:@-]{0,84})"
 ):
-    """Empties the trash, after a question, or removes the item named in its id."""
+    """Empties the trash, after asking for confirmation, or removes the item named in its id."""
 
     def __init__(self, act: Act, key: str = "") -> None:
         label, style = _LABELS[act]

@@ -1,4 +1,4 @@
-"""The Train button of a dataset, and the menu of models that it may ask first."""
+"""The Train button of a dataset, and the menu of models that it may show first."""
 
 import re
 from typing import Self

@@ -42,6 +42,6 @@ async def answer_unknown(interaction: Interaction) -> None:
     """Tell the user that the button or dialog is out of date."""
     error = RequestError(
         "This button or dialog is from an older version of the bot, so nothing was done.",
-        "Use the command instead. /runs lists runs, /dataset list lists datasets.",
+        "Use a command instead: /runs lists the runs, /dataset list the datasets.",
     )
     await answer_error(interaction, error)

@@ -10,7 +10,7 @@ from datetime import datetime
 import aiohttp
 import discord
 
-from bot.discord.answers.layouts import chart_file, to_layout
+from bot.discord.answers.layouts import picture_file, to_layout
 from bot.discord.answers.lost_connections import is_outage
 from bot.discord.buttons.runs import run_buttons
 from bot.discord.cards.card_records import CardRecord, CardRecords, RunKey
@@ -19,10 +19,11 @@ from bot.discord.cards.channel_queues import ChannelQueues, Pace, PendingUpdate
 from bot.discord.cards.end_teller import EndTeller, nonce
 from bot.discord.cards.import_cards import ImportCards
 from bot.discord.cards.pauses import Pauses
+from bot.discord.cards.pictures import with_picture
 from bot.discord.cards.refusals import is_archived, is_lasting, is_message_gone
 from bot.discord.cards.run_threads import RunThreads
+from bot.messages.picture import Picture
 from bot.messages.runs.card import run_card
-from bot.messages.runs.chart import Chart
 from bot.service.run_charts import chart_if_possible
 from bot.service.service import Service
 from bot.service.threads import in_pool
@@ -43,8 +44,8 @@ _FRESH_SECONDS = 30.0
 # Half of the 50 requests a second that Discord allows, not counting answers to interactions.
 _PER_SECOND = 25
 _READS_AT_ONCE = 2
-# Discord archives a thread after an hour of silence at the earliest. If a thread is archived again
-# sooner than that after the bot reopened it, a person has closed it.
+# Discord archives a thread after an hour of silence at the earliest. If a thread is archived within
+# an hour after the bot reopened it, a person has closed it.
 _REOPEN_SECONDS = 60 * 60
 logger = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ class CardKeeper:
         self._edits.look_again(channels)
 
     async def _refresh(self) -> None:
-        """Queue a post or an edit of every message that may need one, even after a failure."""
+        """Queue every message that may have to be posted or edited, even after a failure."""
         for update in self._imports.pending():
             self._edits.add(update)
         try:
@@ -162,7 +163,7 @@ class CardKeeper:
                 del known[run]
 
     async def _look_at_channels(self, open_runs: Sequence[RunKey]) -> None:
-        """Let the lists know which runs are live in which channel."""
+        """Tell the channel lists which runs are live in which channel."""
         live: dict[int, list[RunKey]] = {}
         for run in open_runs:
             live.setdefault(self._channels.get(run, 0), []).append(run)
@@ -206,7 +207,7 @@ class CardKeeper:
         return PendingUpdate(self._channels[run], run, message, is_end)
 
     async def _send(self, update: PendingUpdate) -> bool:
-        """Send what is missing in a channel or thread; return whether a request was sent."""
+        """Post a run's missing messages; return whether a request was sent to Discord."""
         if update.about == "thread":
             return await self._run_threads.tell(update)
         return await self._announce(update)
@@ -235,7 +236,7 @@ class CardKeeper:
     async def _first_card(self, view: RunView) -> CardRecord:
         """Post and record the run's card.
 
-        If the channel of an ended run refuses the card for good, record that the run has no card.
+        If the run has ended and its channel refuses the card for good, record that it has no card.
         """
         spec, is_end, message = view.spec, view.run.status.is_final, None
         try:
@@ -260,13 +261,27 @@ class CardKeeper:
             gone = instead_of.message
             # The thread is not attached to the new card, so the card must link to it.
             note = instead_of.model_copy(update={"message": 0}).note
-        message = await self._channel(int(view.spec.channel or 0)).send(
-            view=to_layout(run_card(view, now=self._now(), note=note), run_buttons(view)),
-            silent=True,
-            nonce=nonce(view, f"card {gone}"),
-        )
+        card, buttons = run_card(view, now=self._now(), note=note), run_buttons(view)
+        channel = self._channel(int(view.spec.channel or 0))
+
+        async def send(chart: Picture | None) -> discord.Message:
+            return await channel.send(
+                view=to_layout(card, buttons, picture=chart),
+                files=picture_file(chart),
+                silent=True,
+                nonce=nonce(view, f"card {gone}"),
+            )
+
+        message = await with_picture(view.spec.name, await self._chart(view), send)
         self._note_shown(view)
         return message
+
+    async def _chart(self, view: RunView) -> Picture | None:
+        """Return the chart of an ended run, if it has one."""
+        if not view.run.status.is_final:
+            return None
+        runtime = self._service.installation.runtime
+        return await in_pool(self._threads, chart_if_possible, runtime, view)
 
     async def _edit(self, update: PendingUpdate) -> bool:
         """Update a message if needed; return whether a request was sent to Discord."""
@@ -308,36 +323,31 @@ class CardKeeper:
 
     async def _edit_message(self, record: CardRecord, view: RunView) -> None:
         message = self._channel(record.channel).get_partial_message(record.message)
-        is_end = view.run.status.is_final
-        runtime, chart = self._service.installation.runtime, None
-        if is_end:
-            chart = await in_pool(self._threads, chart_if_possible, runtime, view)
+        chart = await self._chart(view)
         try:
             await self._draw(message, view, record.note, chart)
         except discord.HTTPException as error:
-            if is_archived(error):
-                if not await self._reopen(record.channel, is_end=is_end):
-                    raise
-            elif chart is not None and isinstance(error, discord.Forbidden):
-                logger.warning("run %s: the bot cannot attach its chart: %s", view.spec.name, error)
-                chart = None
-            else:
+            is_end = view.run.status.is_final
+            if not is_archived(error) or not await self._reopen(record.channel, is_end=is_end):
                 raise
             await self._draw(message, view, record.note, chart)
 
     async def _draw(
-        self, message: discord.PartialMessage, view: RunView, note: str, chart: Chart | None
+        self, message: discord.PartialMessage, view: RunView, note: str, chart: Picture | None
     ) -> None:
-        # Earlier versions of the bot drew the card as an embed; components cannot coexist with it.
-        card = run_card(view, now=self._now(), note=note)
-        layout = to_layout(card, run_buttons(view), chart=chart)
-        await message.edit(
-            embed=None,
-            view=layout,
-            attachments=chart_file(chart),
-            # Without this, an edit would ping the people that the card names.
-            allowed_mentions=discord.AllowedMentions.none(),
-        )
+        card, buttons = run_card(view, now=self._now(), note=note), run_buttons(view)
+
+        async def edit(picture: Picture | None) -> None:
+            await message.edit(
+                # Earlier versions of the bot drew the card as an embed, which components replace.
+                embed=None,
+                view=to_layout(card, buttons, picture=picture),
+                attachments=picture_file(picture),
+                # Without this, an edit would ping the people that the card names.
+                allowed_mentions=discord.AllowedMentions.none(),
+            )
+
+        await with_picture(view.spec.name, chart, edit)
 
     async def _reopen(self, channel: int, *, is_end: bool) -> bool:
         """Unarchive a thread; return whether that worked.

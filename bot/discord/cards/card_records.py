@@ -102,7 +102,7 @@ class CardRecords:
             await self._store_newest(key)
 
     async def untold(self) -> list[RunKey]:
-        """Return all open runs, and ended runs whose end is not yet both shown and announced."""
+        """Return all runs except those whose end has been both shown and announced."""
         names = await in_pool(self._threads, self._store.names, store_keys.UNANNOUNCED)
         return [(keys.guild, keys.name) for keys in map(RunKeys.of_marker, names)]
 

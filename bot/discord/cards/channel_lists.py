@@ -26,8 +26,8 @@ _LISTS = "bot/lists"
 _MOST_CARDS = 25
 # A list stays until at most this many runs are left, so that it does not keep coming and going.
 _FEWEST_LISTED = 20
-# While more runs than this wait in a channel, they are only listed; each gets its card when it
-# starts. This list, too, stays a little longer.
+# While more runs than the first number wait in a channel, they are only listed; each gets its card
+# when it starts. The list stays until at most as many runs as the second number wait.
 _MOST_WAITING, _FEWEST_WAITING = 5, 3
 _PAUSE_SECONDS = 10.0
 _FRESH_SECONDS = 30.0
@@ -79,7 +79,10 @@ class ChannelLists:
         self._live = live
 
     def holds(self, channel: int, run: RunKey | None = None) -> bool:
-        """Return whether a run, or any new run, is only listed for now and so gets no card yet."""
+        """Return whether a run is only listed for now, so that it gets no card yet.
+
+        If `run` is None, answer for a new run.
+        """
         waiting = self._waiting.get(channel, frozenset[RunKey]())
         return self._are_held(channel) and (run is None or run in waiting)
 
@@ -142,7 +145,7 @@ class ChannelLists:
         return True
 
     def _look_at(self, runs: Sequence[RunKey], now: float) -> Mapping[RunKey, _Look]:
-        """Return which of the runs wait; once one has started, it is not read again."""
+        """Return which of the runs wait. A run that has started is not read again."""
         return {run: self._new_look(run, self._looks.get(run), now) for run in runs}
 
     def _new_look(self, run: RunKey, last: _Look | None, now: float) -> _Look:

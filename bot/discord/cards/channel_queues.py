@@ -124,7 +124,7 @@ class ChannelQueues:
                 await self._apply(queue, queue.take())
         finally:
             queue.worker = None
-            if not (queue.updates or queue.served_at):  # a thread whose run has ended
+            if not (queue.updates or queue.served_at):  # true for a thread whose run has ended
                 self._queues.pop(channel, None)
 
     async def _wait(self, channel: int, queue: _Queue) -> None:

@@ -2,18 +2,22 @@
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import discord
 
-from bot.discord.answers.layouts import to_layout
-from bot.discord.buttons.runs import run_buttons
+from bot.discord.answers.layouts import picture_file, to_layout
+from bot.discord.buttons.runs import RunButton, run_buttons
 from bot.discord.cards.card_records import CardRecord
+from bot.discord.cards.pictures import with_picture
 from bot.discord.cards.refusals import is_lasting
 from bot.messages.panel import Panel
+from bot.messages.picture import Picture
 from bot.messages.runs.answers import ended_elsewhere, ended_ping
 from bot.messages.runs.card import run_card
+from bot.service.run_charts import chart_if_possible
 from bot.service.service import Service
 from bot.service.threads import in_thread
 from training.errors import RequestError
@@ -48,7 +52,7 @@ class EndTeller:
             await self._tell_elsewhere(view)
 
     def ended_for(self, view: RunView) -> timedelta:
-        """Return how long ago a run ended; zero while it is open."""
+        """Return how long ago a run ended; zero if it has not ended."""
         now = self._service.installation.runtime.clock()
         return now - (view.run.ended_at or now)
 
@@ -90,13 +94,10 @@ class EndTeller:
         if settings.fallback_channel is None:
             return False
         mentions, allowed = await self._mentions(view)
-        await self._client.get_partial_messageable(int(settings.fallback_channel)).send(
-            view=to_layout(
-                self._card(view), run_buttons(view), above=f"{mentions} {ended_elsewhere(view)}"
-            ),
-            allowed_mentions=allowed,
-            nonce=nonce(view, "end in fallback"),
-        )
+        text = f"{mentions} {ended_elsewhere(view)}"
+        channel = self._client.get_partial_messageable(int(settings.fallback_channel))
+        about = {"allowed_mentions": allowed, "nonce": nonce(view, "end in fallback")}
+        await self._send_card(channel, view, text, run_buttons(view), **about)
         return True
 
     async def _tell_directly(self, view: RunView) -> bool:
@@ -105,9 +106,26 @@ class EndTeller:
         owner = await self._client.create_dm(discord.Object(int(view.spec.requested_by)))
         server = guild.name if guild is not None and guild.name else "a server"
         text = ended_elsewhere(view, server=server)
-        layout = to_layout(self._card(view), above=text)
-        await owner.send(view=layout, nonce=nonce(view, "end directly"))
+        await self._send_card(owner, view, text, (), nonce=nonce(view, "end directly"))
         return True
+
+    async def _send_card(
+        self,
+        place: discord.abc.Messageable,
+        view: RunView,
+        text: str,
+        buttons: Sequence[RunButton],
+        **about: Any,
+    ) -> None:
+        """Send the card of an ended run, with its chart, below a text."""
+        card, runtime = self._card(view), self._service.installation.runtime
+
+        async def send(chart: Picture | None) -> None:
+            layout = to_layout(card, buttons, above=text, picture=chart)
+            await place.send(view=layout, files=picture_file(chart), **about)
+
+        chart = await in_thread(chart_if_possible, runtime, view)
+        await with_picture(view.spec.name, chart, send)
 
     def _card(self, view: RunView) -> Panel:
         return run_card(view, now=self._service.installation.runtime.clock())

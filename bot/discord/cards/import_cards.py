@@ -1,4 +1,4 @@
-"""One message for each running import, which shows its progress and is deleted when it ends."""
+"""Shows the progress of each running import in a message, which is deleted when the import ends."""
 
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -96,7 +96,7 @@ class ImportCards:
     async def _remove(self, session: str, card: _ImportCard) -> bool:
         if card.message:
             place = self._client.get_partial_messageable(card.channel)
-            with suppress(discord.NotFound):  # a person deleted it, or the whole channel
+            with suppress(discord.NotFound):  # a person deleted the message or its channel
                 await place.get_partial_message(card.message).delete()
         await in_pool(self._threads, self._store.delete, store_keys.import_card(session))
         self._cards.pop(session, None)

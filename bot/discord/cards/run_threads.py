@@ -1,4 +1,4 @@
-"""Tells a run's milestones in a thread below its card, each of them once."""
+"""Posts a run's milestones in a thread below its card, each of them once."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 import discord
 from pydantic import ValidationError
 
-from bot.discord.answers.layouts import chart_file, to_layout
+from bot.discord.answers.layouts import picture_file, to_layout
 from bot.discord.answers.run_actions import log_files
 from bot.discord.buttons.runs import RunButton, run_buttons
 from bot.discord.cards.card_records import CardRecord, CardRecords, RunKey
@@ -22,11 +22,12 @@ from bot.discord.cards.refusals import (
     is_message_gone,
 )
 from bot.messages.panel import Panel
-from bot.messages.runs.chart import Chart
+from bot.messages.picture import Picture
 from bot.messages.runs.milestones import (
     Milestone,
     SavedFile,
     ThreadObstacle,
+    dataset_panel,
     end_panel,
     merged_panel,
     milestones,
@@ -35,8 +36,10 @@ from bot.messages.runs.milestones import (
     warning_panel,
 )
 from bot.service.run_charts import chart_if_possible
+from bot.service.run_sheets import sheet_if_possible
 from bot.service.service import Service
 from bot.service.threads import in_pool
+from training.dataset.report import Report
 from training.errors import AdapterError
 from training.merge.receipt import Receipt
 from training.operations.key_check import check_keys
@@ -80,7 +83,7 @@ class RunThreads:
         return PendingUpdate(record.thread_id, run, is_end=is_end, about="thread")
 
     def is_behind(self, view: RunView, record: CardRecord) -> bool:
-        """Return whether a run has milestones that its thread has not told."""
+        """Return whether a run has milestones that are not posted in its thread yet."""
         return not record.is_thread_done and bool(next_milestones(view, record.milestones))
 
     async def tell(self, update: PendingUpdate) -> bool:
@@ -152,7 +155,8 @@ class RunThreads:
                 auto_archive_duration=_ARCHIVE_MINUTES,
             )
         except discord.HTTPException as error:
-            if error.code != _EXISTS:  # a person opened it, or the bot was killed meanwhile
+            # The thread exists if a person opened it, or if the bot was killed after opening it.
+            if error.code != _EXISTS:
                 raise
         return record.message
 
@@ -166,24 +170,36 @@ class RunThreads:
     async def _send(
         self, view: RunView, thread: int, panel: Panel, batch: Sequence[Milestone]
     ) -> None:
-        kind, chart, tails = batch[0].kind, None, list[LogTail]()
-        runtime = self._service.installation.runtime
-        if kind in ("saved", "end"):
-            chart = await in_pool(self._threads, chart_if_possible, runtime, view)
-        if kind == "end" and view.run.status is RunStatus.FAILED:
+        picture, tails = await self._picture(view, batch[0]), list[LogTail]()
+        if batch[0].kind == "end" and view.run.status is RunStatus.FAILED:
+            runtime = self._service.installation.runtime
             tails = await in_pool(self._threads, log_tails, runtime, view.run)
         channel = self._client.get_partial_messageable(thread)
         try:
-            await channel.send(**_message(view, panel, batch, chart, tails))
+            await channel.send(**_message(view, panel, batch, picture, tails))
         except discord.Forbidden as error:
-            if chart is None and not tails:
+            if picture is None and not tails:
                 raise
-            logger.warning("run %s: no files in its thread: %s", view.spec.name, error)
+            logger.warning("run %s: its thread does not accept files: %s", view.spec.name, error)
             await channel.send(**_message(view, panel, batch, None, ()))
+
+    async def _picture(self, view: RunView, first: Milestone) -> Picture | None:
+        installation = self._service.installation
+        match first.kind:
+            case "dataset":
+                return await in_pool(self._threads, sheet_if_possible, installation, view.spec)
+            case "saved" | "end":
+                runtime = installation.runtime
+                return await in_pool(self._threads, chart_if_possible, runtime, view)
+            case "merged" | "warning":
+                return None
 
     async def _panel(self, view: RunView, batch: Sequence[Milestone]) -> Panel:
         first = batch[0]
         match first.kind:
+            case "dataset":
+                report = await in_pool(self._threads, self._report, view)
+                return dataset_panel(view.spec, report)
             case "merged":
                 expert = first.expert or "main"
                 receipt = await in_pool(self._threads, self._receipt, view, expert)
@@ -196,6 +212,12 @@ class RunThreads:
                 return warning_panel(first)
             case "end":
                 return end_panel(view)
+
+    def _report(self, view: RunView) -> Report | None:
+        try:
+            return self._service.installation.runtime.report(view.spec)
+        except (FileNotFoundError, ValidationError):
+            return None
 
     def _receipt(self, view: RunView, expert: ExpertName) -> Receipt | None:
         key = view.spec.keys.receipt(StageKey("merge", expert))
@@ -227,14 +249,14 @@ def _message(
     view: RunView,
     panel: Panel,
     batch: Sequence[Milestone],
-    chart: Chart | None,
+    picture: Picture | None,
     tails: Sequence[LogTail],
 ) -> dict[str, Any]:
-    """Return the arguments that send a message with its chart and logs."""
+    """Return the arguments that send a message with its picture and logs."""
     logs = log_files(tails)
     return {
-        "view": to_layout(panel, _buttons(view, batch[0]), chart=chart, files=logs),
-        "files": [*chart_file(chart), *logs],
+        "view": to_layout(panel, _buttons(view, batch[0]), picture=picture, files=logs),
+        "files": [*picture_file(picture), *logs],
         "silent": True,
         "nonce": nonce(view, f"milestones {' '.join(one.key for one in batch)}"),
     }
@@ -246,7 +268,7 @@ def _cut_off(view: RunView, record: CardRecord) -> list[Milestone]:
 
 
 def _shown(record: CardRecord, obstacle: ThreadObstacle) -> dict[str, object]:
-    """Return the changes that let the card show the obstacle, even if the run has ended."""
+    """Return the changes to the record that make the card show a new obstacle."""
     return {} if record.obstacle == obstacle else {"obstacle": obstacle, "shows_end": False}
 
 
@@ -269,7 +291,7 @@ def _buttons(view: RunView, first: Milestone) -> list[RunButton]:
             return run_buttons(view)
         case "saved":
             return [RunButton("download", view.spec.name)]
-        case "merged" | "warning":
+        case "dataset" | "merged" | "warning":
             return []
 
 

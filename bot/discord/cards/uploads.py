@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class UploadTeller:
-    """Posts results. Each message names the person who uploaded the files, without a ping."""
+    """Posts the results of uploads. Each message names the uploader, without a ping."""
 
     def __init__(self, client: discord.Client) -> None:
         self._client = client

@@ -181,7 +181,7 @@ async def _received(
     attachment: discord.Attachment,
     target: DatasetTarget,
 ) -> AsyncGenerator[tuple[Upload, LongAnswer]]:
-    """Download a zip; yield it as an upload, with the answer that shows its progress.
+    """Download a zip; yield it as an upload, and the answer that shows the progress.
 
     If the files are refused, send a report.
     """

@@ -27,9 +27,9 @@ CHECK = "Only check the files; store nothing"
 def lora_options(command: Command) -> Command:
     """Describe `model`, `expert` and `name` of a command that adds a LoRA file."""
     describe = app_commands.describe(
-        model="Model it was trained for",
-        expert="Wan 2.2: expert it was trained for; if left out, it is read from the file",
-        name="Name to store it as; if left out, the file's name",
+        model="Model that the LoRA was trained for",
+        expert="Wan 2.2: expert that the LoRA was trained for; if left out, read from the file",
+        name="Name for the LoRA; if left out, the file's name",
     )
     choose = app_commands.choices(
         model=[app_commands.Choice(name=model.name, value=model.name) for model in MODELS],
@@ -39,6 +39,6 @@ def lora_options(command: Command) -> Command:
 
 
 def lora_target(model: str, expert: str, name: str) -> LoraTarget:
-    """Return how to store a LoRA file; `expert` and `name` are "" if they were left out."""
+    """Return the target for a LoRA file; `expert` and `name` are "" if they were left out."""
     trained = expert_named(expert) if expert else None
     return LoraTarget(model=model, expert=trained, name=name or None)

@@ -7,7 +7,7 @@ from typing import Any
 from discord import app_commands
 
 from bot.discord.answers.answers import Interaction, answer, guild_of
-from bot.discord.answers.layouts import chart_file, to_layout
+from bot.discord.answers.layouts import picture_file, to_layout
 from bot.discord.answers.run_actions import ShowRun, cancel_run, log_files, resume_run
 from bot.discord.buttons.downloads import send_links
 from bot.discord.buttons.help import help_answer
@@ -111,8 +111,8 @@ def _add_status(tree: app_commands.CommandTree, service: Service) -> None:
         card = with_settings(run_card(view, now=datetime.now(UTC)), view.spec)
         chart = await in_thread(chart_of, runtime, view)
         logs = log_files(await in_thread(log_tails, runtime, view.run))
-        layout = to_layout(card, run_buttons(view), chart=chart, files=logs)
-        files = [*chart_file(chart), *logs]
+        layout = to_layout(card, run_buttons(view), picture=chart, files=logs)
+        files = [*picture_file(chart), *logs]
         await interaction.followup.send(view=layout, files=files, ephemeral=True)
 
 

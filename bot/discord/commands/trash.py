@@ -35,7 +35,7 @@ def run_group(service: Service) -> app_commands.Group:
     group = app_commands.Group(name="run", description="Remove and restore runs", guild_only=True)
 
     @group.command(
-        name="remove", description="Remove an ended run with its checkpoints; can be undone"
+        name="remove", description="Remove a run that has ended, and its checkpoints; can be undone"
     )
     @app_commands.describe(run_name="Name of the run")
     @app_commands.rename(run_name="run-name")

@@ -72,7 +72,7 @@ class InteractionClaims:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def finish(self) -> None:
-        """Wait for the commands in progress; cancel slow ones and tell their users."""
+        """Wait for the commands in progress; cancel slow ones and notify their users."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timing.grace):
                 while self._begun:
@@ -134,7 +134,7 @@ class ClaimingClient(discord.Client):
 
 
 class Claimed:
-    """Mixin for everything that handles interactions; list it before discord.py's class."""
+    """Mixin for everything that handles interactions. Name it before discord.py's base class."""
 
     async def interaction_check(self, interaction: discord.Interaction[Any], /) -> bool:
         """Return whether this copy claimed the interaction; called by discord.py."""

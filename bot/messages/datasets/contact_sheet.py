@@ -8,12 +8,16 @@ from importlib.resources import files
 
 from PIL import Image, ImageDraw, ImageFont
 
+from bot.messages.datasets.report import media_counts
 from bot.messages.markdown import ELLIPSIS, one_line
+from bot.messages.picture import Picture
 from training.dataset.decoding.thumbnail import BOX
 from training.dataset.report import Report, Sample
+from training.wording import count
 
 # Covers Latin, Greek, Cyrillic, Chinese, Japanese and Korean; other scripts show as boxes.
 _FONT = files("noto_cjk_sans_jp_regular") / "NotoSansCJKjp-Regular.otf"
+SHEET = "contact-sheet.jpg"
 SHEET_LIMIT_BYTES = 1_000_000
 MOST_COLUMNS = 4
 _GAP = 16
@@ -44,7 +48,7 @@ class _Tile:
     severity: str | None
 
 
-def draw_sheet(report: Report, pictures: Mapping[str, Image.Image]) -> bytes | None:
+def draw_sheet(report: Report, pictures: Mapping[str, Image.Image]) -> Picture | None:
     """Return a JPEG of at most 1 MB, or None if no sample has a picture.
 
     Args:
@@ -61,7 +65,18 @@ def draw_sheet(report: Report, pictures: Mapping[str, Image.Image]) -> bytes | N
     if not tiles:
         return None
     hidden = len(report.samples) - len(tiles)
-    return _encoded(_lay_out(tiles, f"and {hidden} more" if hidden else ""))
+    sheet = _lay_out(tiles, f"and {hidden} more" if hidden else "")
+    return Picture(SHEET, _encoded(sheet), _alt_text(report, tiles))
+
+
+def _alt_text(report: Report, tiles: list[_Tile]) -> str:
+    contents = media_counts(report.totals.images, report.totals.clips)
+    shown = f"{len(tiles)} of {contents}" if len(tiles) < len(report.samples) else contents
+    facts = [f"Contact sheet: {shown}, with captions."]
+    for severity in _EDGES:
+        if marked := sum(tile.severity == severity for tile in tiles):
+            facts.append(f"{count(marked, 'sample')} with {severity}s.")
+    return " ".join(facts)
 
 
 def _severities(report: Report) -> dict[str, str]:
@@ -105,6 +120,10 @@ def _draw(tile: _Tile) -> Image.Image:
     _pill(draw, (left + 6, top + BOX[1] - 6), _facts(tile.sample), _PILL)
     if not tile.sample.is_copied:
         _pill(draw, (left + 6, top + 6 + _SMALL_LINE), "repaired", _REPAIRED)
+    if tile.severity is not None:
+        width = _pill_width(tile.severity)
+        corner = (left + BOX[0] - 6 - width, top + 6 + _SMALL_LINE)
+        _pill(draw, corner, tile.severity, _PILL)
     _write(draw, tile.sample)
     if tile.severity is not None:
         edge = (0, 0, _TILE_SIZE[0] - 1, _TILE_SIZE[1] - 1)
@@ -126,12 +145,15 @@ def _write(draw: ImageDraw.ImageDraw, sample: Sample) -> None:
 def _pill(
     draw: ImageDraw.ImageDraw, bottom_left: tuple[int, int], text: str, fill: tuple[int, int, int]
 ) -> None:
-    font = _font(_SMALL)
+    font, width = _font(_SMALL), _pill_width(text)
     left, bottom = bottom_left
-    width = round(font.getlength(text)) + 14
     box = (left, bottom - _SMALL_LINE, left + width, bottom)
     draw.rounded_rectangle(box, radius=6, fill=fill)
     draw.text((left + width // 2, bottom - _SMALL_LINE // 2), text, _BRIGHT, font, anchor="mm")
+
+
+def _pill_width(text: str) -> int:
+    return round(_font(_SMALL).getlength(text)) + 14
 
 
 def _facts(sample: Sample) -> str:

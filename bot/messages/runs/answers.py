@@ -84,7 +84,7 @@ def live_runs_card(
     """
     footer = "With so many runs in one channel, their cards are updated less often."
     if are_held:
-        footer = "Runs that wait get their card when they start. /cancel stops one."
+        footer = "Runs that wait get their card when they start. /cancel stops a run."
     updated = f"-# Updated {ago(now)}"
     lines = join_lines([_line(run) for run in summaries], DESCRIPTION_LIMIT - length(updated) - 1)
     return Card(

@@ -39,7 +39,7 @@ _CAUSE_LIMIT = 1500
 
 
 def run_card(view: RunView, *, now: datetime, note: str = "") -> Panel:
-    """Return the card of a run at the time `now`; `note` is a line on its thread, if needed."""
+    """Return the card of a run at the time `now`; `note` is a line about its thread, if any."""
     status = view.run.status
     colour = COLOURS[status]
     is_doubtful = view.run.trouble is not None or silence(view, now) is not None
@@ -97,7 +97,7 @@ def _experts(view: RunView) -> str:
 
 
 def outcome(view: RunView) -> list[str]:
-    """Return lines that say what came of a run so far, and what to do; the first may be empty."""
+    """Return an empty line, then a run's outcome and what to do next; [] if there is none yet."""
     run = view.run
     download = f"`{chat_command(DownloadRun(run=run.spec.name))}`"
     match run.status:
@@ -133,7 +133,7 @@ def _stopped_early(view: RunView) -> list[str]:
 
 
 def _outlook(view: RunView, now: datetime) -> list[str]:
-    """Return lines that say when an open run will start and end, and whether it has gone quiet."""
+    """Return lines on when a run will start and end, with a warning if it has gone quiet."""
     if view.run.status.is_final or view.run.is_ending:
         return []
     lines: list[str] = []
@@ -212,7 +212,7 @@ def _footer(view: RunView, now: datetime) -> str:
 
 
 def ended_footer(view: RunView) -> str:
-    """Return how long an ended run took and what it cost, beside what its plan said."""
+    """Return how long a run took and what it cost, and what its plan had said."""
     run = view.run
     until = run.ended_at or run.spec.created_at
     seconds = max((until - run.spec.created_at).total_seconds(), 0.0)
@@ -226,7 +226,7 @@ def _paid(view: RunView, until: datetime) -> str:
 
 
 def _cost(view: RunView, now: datetime) -> str:
-    """Return the cost of an open run so far and in all: `$4.10 of about $9.80`."""
+    """Return the cost of an unfinished run so far and in all: `$4.10 of about $9.80`."""
     spent = view.spent_usd(now)
     expected = expected_usd(view, now)
     so_far = dollars(spent) if spent is not None and spent >= CENT else ""

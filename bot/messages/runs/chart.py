@@ -9,10 +9,12 @@ from itertools import accumulate, pairwise
 from PIL import Image, ImageDraw, ImageFont
 
 from bot.messages.figures import loss, rate
+from bot.messages.picture import Picture
 from training.pipeline.run_view import Metric
 from training.vocabulary import ExpertName
 from training.wording import count, listed
 
+_NAME = "loss.png"
 _SIZE = (1000, 760)  # pixels; large text, because a phone shows this about 300 points wide
 _LEFT, _RIGHT, _TOP, _BOTTOM = 166, 976, 92, 520  # the plot of the loss
 _RATE_TOP, _RATE_BOTTOM = 580, 676  # the plot of the learning rate
@@ -64,15 +66,7 @@ class Series:
         return points
 
 
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """A PNG, and its content in words for people who cannot see it."""
-
-    data: bytes
-    alt: str
-
-
-def draw_chart(series: Sequence[Series]) -> Chart | None:
+def draw_chart(series: Sequence[Series]) -> Picture | None:
     """Return the chart; None if no expert has two steps with a finite loss."""
     drawn = [one for one in series if len(one.finite) > 1]
     if not drawn:
@@ -81,7 +75,7 @@ def draw_chart(series: Sequence[Series]) -> Chart | None:
     _Drawing(ImageDraw.Draw(picture), drawn).draw()
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
-    return Chart(buffer.getvalue(), alt_text(drawn))
+    return Picture(_NAME, buffer.getvalue(), alt_text(drawn))
 
 
 def alt_text(series: Sequence[Series]) -> str:
@@ -113,7 +107,10 @@ class _Drawing:
     def __init__(self, pen: ImageDraw.ImageDraw, series: Sequence[Series]) -> None:
         self._pen, self._series = pen, series
         self._font = ImageFont.load_default(_TEXT)
-        self._last = max(max(one.total_steps, one.finite[-1].step) for one in series)
+        # The steps of this run so far, not those planned, so that few steps still fill the chart.
+        self._first = min(one.finite[0].step for one in series) - 1
+        self._last = max(one.finite[-1].step for one in series)
+        self._planned = max(one.total_steps for one in series)
         curves = [mean for one in series for _, mean in one.smoothed()]
         low, high = min(curves), max(curves)
         room = (high - low) * 0.15 or abs(high) * 0.1 or 1.0
@@ -165,10 +162,15 @@ class _Drawing:
         self._beside("lr", _RATE_TOP + 1.3 * _TEXT)
         self._pen.line((_LEFT, _RATE_BOTTOM, _RIGHT, _RATE_BOTTOM), _GRID, 3)
         for share in (0.0, 0.5, 1.0):
-            step = round(self._last * share)
-            text = f"{step:,}" if share < 1 else f"step {step:,}"
+            step = round(self._first + (self._last - self._first) * share)
+            text = f"{step:,}" if share < 1 else self._end
             x = self._place((step, self._low))[0] - self._pen.textlength(text, self._font) * share
             self._pen.text((x, _RATE_BOTTOM + 16), text, _DIM, self._font)
+
+    @property
+    def _end(self) -> str:
+        reached = f"step {self._last:,}"
+        return reached if self._last >= self._planned else f"{reached} of {self._planned:,}"
 
     def _beside(self, text: str, y: float) -> None:
         """Write a text to the left of the plots."""
@@ -215,7 +217,8 @@ class _Drawing:
         return self._x(point[0]), _RATE_BOTTOM - height * (_RATE_BOTTOM - _RATE_TOP)
 
     def _x(self, step: float) -> float:
-        return _LEFT + (_RIGHT - _LEFT) * step / self._last
+        share = (step - self._first) / (self._last - self._first)
+        return _LEFT + (_RIGHT - _LEFT) * share
 
 
 def _between(begin: Point, end: Point, share: float) -> Point:

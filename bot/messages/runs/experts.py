@@ -80,7 +80,7 @@ def trouble_text(trouble: Trouble) -> str:
 
 
 def slow_text(reason: str) -> str:
-    """Return why an expert trains without the compiled steps that were asked for."""
+    """Return why an expert trains without compiled steps, although its settings ask for them."""
     return f"Trains with musubi-tuner's own, slower step: {escape(reason)}"
 
 

@@ -1,4 +1,4 @@
-"""The milestones of a run, and the messages that tell of them in the run's thread."""
+"""The milestones of a run, and the messages that announce them in the run's thread."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,16 +6,19 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from bot.messages.card import Colour, Field
+from bot.messages.datasets.report import media_counts
 from bot.messages.figures import loss
 from bot.messages.markdown import escape
 from bot.messages.panel import Panel
 from bot.messages.runs.card import COLOURS, ended_footer, outcome, status_text
 from bot.messages.runs.experts import files_field, slow_text, trouble_text
 from bot.messages.runs.stages import DONE, FLAWED
-from bot.messages.runs.wording import expert_title
+from bot.messages.runs.wording import expert_title, item_limits
+from training.dataset.report import Report
 from training.files.sizes import size
 from training.merge.receipt import Receipt
 from training.pipeline.run_view import RunView
+from training.runs.spec import RunSpec
 from training.runs.state import Checkpoint, StageStatus
 from training.vocabulary import ExpertName, StageKey
 from training.wording import listed
@@ -24,7 +27,7 @@ MOST_SAVED = 6  # the most checkpoints that one message announces
 _SHOWN_SAVED = 3
 _HASH = 12  # how many characters of a hash are shown
 
-# Why a run's milestones are only on its card.
+# Why a run's milestones cannot be posted in a thread; "" if they can.
 ThreadObstacle = Literal["", "create", "send", "place", "deleted", "locked"]
 _REASONS: Mapping[ThreadObstacle, str] = {
     "create": "the bot lacks the Create Public Threads permission here",
@@ -41,13 +44,13 @@ class Milestone:
 
     Attributes:
         key: Identifies the milestone among those of its run.
-        expert: None for the end of the run.
+        expert: None for the dataset and for the end of the run.
         saved: The checkpoint; only for the kind "saved".
         text: The warning; only for the kind "warning".
     """
 
     key: str
-    kind: Literal["merged", "saved", "warning", "end"]
+    kind: Literal["dataset", "merged", "saved", "warning", "end"]
     expert: ExpertName | None = None
     saved: Checkpoint | None = None
     text: str = ""
@@ -58,7 +61,7 @@ class SavedFile:
     """A link to a checkpoint, and the result of checking its keys.
 
     Attributes:
-        check: Such as "400/400 modules load", or what is wrong; "" if it was not checked.
+        check: The result, such as "400/400 modules load", or what is wrong; "" without a check.
         is_right: Whether all keys load.
     """
 
@@ -68,16 +71,22 @@ class SavedFile:
 
 
 def milestones(view: RunView) -> list[Milestone]:
-    """Return everything that has happened in a run so far and belongs in its thread."""
+    """Return everything that has happened in a run so far and belongs in its thread.
+
+    The first milestone shows the dataset, but never comes alone: a thread opens when something has
+    happened.
+    """
     found = [*_merged(view), *_saved(view), *_warnings(view)]
     if view.run.status.is_final:
         found.append(Milestone(key="end", kind="end"))
-    return found
+    return [Milestone(key="dataset", kind="dataset"), *found] if found else []
 
 
 def next_milestones(view: RunView, told: Collection[str]) -> list[Milestone]:
-    """Return what the next message tells: one milestone, or several checkpoints; [] if nothing."""
+    """Return the milestones for the next message: one, or several checkpoints; or else []."""
     new = [one for one in milestones(view) if one.key not in told]
+    if told:  # a thread that an earlier version of the bot opened has no picture of the dataset
+        new = [one for one in new if one.kind != "dataset"]
     saved = [one for one in new if one.kind == "saved"]
     return saved[:MOST_SAVED] if saved and new[0].kind == "saved" else new[:1]
 
@@ -109,6 +118,17 @@ def _warnings(view: RunView) -> list[Milestone]:
             for what, text in texts.items()
         ]
     return found
+
+
+def dataset_panel(spec: RunSpec, report: Report | None) -> Panel:
+    """Return a message about the dataset that a run trains on, sent with its contact sheet.
+
+    `report` is None if it cannot be read.
+    """
+    totals = report.totals if report else None
+    facts = f"{media_counts(totals.images, totals.clips)}." if totals else ""
+    lines = "\n".join(filter(None, (facts, item_limits(spec))))
+    return Panel(title=f"Dataset {spec.dataset}", description=lines, colour=Colour.ACTIVE)
 
 
 def merged_panel(view: RunView, expert: ExpertName, receipt: Receipt | None) -> Panel:

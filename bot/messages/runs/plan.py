@@ -1,4 +1,4 @@
-"""The plan of a run, shown before it starts and once it has started."""
+"""The plan of a run, as shown before the run starts and once it has started."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -144,5 +144,5 @@ def _dataset_toml(plan: RunPlan) -> list[Field]:
     if plan.spec.dataset_toml is None:
         return []
     lines = [f"- {escape(one_line(f'{finding.cause} {finding.fix}'))}" for finding in plan.remarks]
-    text = join_lines(lines, VALUE_LIMIT) if lines else "Used unchanged, except for its paths."
+    text = join_lines(lines, VALUE_LIMIT) if lines else "Used unchanged, except for the paths."
     return [Field("Your dataset TOML", text)]

@@ -1,4 +1,4 @@
-"""Time and cost of a planned run, on its own GPU and on others."""
+"""Time and cost of a planned run, on its own GPU and on other GPUs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ from training.ports import GpuLine
 
 
 def cost_lines(plan: RunPlan, spell: Spell) -> list[str]:
-    """Return the time and cost of a run, first on its GPU, then on those it may get instead."""
+    """Return the time and cost of a run: on its GPU, then on the GPUs that it may get instead."""
     found = plan.estimate
     takes = f"about {duration(found.seconds)} and ${found.usd:,.2f}"
     rest = f"on {found.gpu.with_article} ({basis(found)})"
@@ -28,7 +28,7 @@ def cost_lines(plan: RunPlan, spell: Spell) -> list[str]:
     if not plan.is_billed:
         measured = "measured steps" if found.is_measured else UNMEASURED
         on = f"on {found.gpu.with_article} ({measured})"
-        return [f"About {duration(found.seconds)} {on}. Nothing is billed here."]
+        return [f"About {duration(found.seconds)} {on}. Runs on this machine are not billed."]
     return [f"{takes.capitalize()} {rest}.", *_may_become(plan, spell)]
 
 

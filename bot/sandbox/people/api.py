@@ -202,7 +202,9 @@ class PersonApi:
     def _own(self, form: Form) -> Interaction:
         interaction = self._interactions.get(form.text("interaction"))
         if interaction.user_id != form.text("user"):
-            raise NotFoundError("That interaction is another user's.", "Use one of your own.")
+            raise NotFoundError(
+                "That interaction is another user's.", "Use an interaction of your own."
+            )
         return interaction
 
     def command(self, form: Form) -> Interaction:

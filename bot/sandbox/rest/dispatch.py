@@ -67,14 +67,14 @@ class Handlers:
         self.bot_id = str(self.world.bot["id"])
 
     def channel(self, call: RestCall, *needed: int) -> Json:
-        """Return the channel in the path; raise the API's errors if the bot lacks a permission."""
+        """Return the channel in the path; raise the API's error if the bot lacks a permission."""
         channel = self.world.channel(call.path["channel_id"])
         self.world.require(self.bot_id, channel, *needed)
         return channel
 
 
 class Rest:
-    """Runs every request through the pipeline."""
+    """Checks every request, passes it to its handler and checks the response."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox, self._token = sandbox, sandbox.bot_token

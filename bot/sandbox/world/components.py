@@ -112,7 +112,7 @@ def _check_row(path: str, row: Json) -> None:
     kinds = [child["type"] for child in row["components"]]
     width = sum(1 if kind == BUTTON else 5 for kind in kinds)
     if width > 5:
-        text = "The components of a row are too wide: five buttons, or one select or input."
+        text = "This row is too wide: use at most five buttons, one select or one input."
         raise invalid(f"{path}.components", "COMPONENT_LAYOUT_WIDTH_EXCEEDED", text)
 
 

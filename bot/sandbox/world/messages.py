@@ -197,7 +197,7 @@ class Messages:
         return found
 
     def find(self, message_id: str) -> Json:
-        """Return any message, even an ephemeral one; raise the API's 404 if there is none."""
+        """Return a message, even an ephemeral one; raise the API's 404 if it does not exist."""
         return known("Message", self._all.get(message_id))
 
     def listed(self, channel_id: str) -> list[Json]:
@@ -205,7 +205,10 @@ class Messages:
         return [m for m in self.seen_by(None, {channel_id}) if not m["ephemeral_for"]]
 
     def seen_by(self, user_id: str | None, channel_ids: set[str]) -> list[Json]:
-        """Return the messages in these channels that a user (None: everyone) sees, oldest first."""
+        """Return the messages in these channels that a user can see, oldest first.
+
+        If `user_id` is None, return those that everyone can see.
+        """
         return [
             message
             for message in self._all.values()

@@ -16,7 +16,7 @@ class Threads:
         self._world, self._messages, self.changes = world, messages, changes
 
     def open_on(self, parent: Json, message: Json, body: Json, owner_id: str) -> Json:
-        """Create a thread on a message, under the message's id; raise the API's errors."""
+        """Create a message's thread, with the message's id; raise error 160004 if it exists."""
         if message["id"] in self._world.channels:
             raise ApiError(400, 160004, "A thread has already been created for this message")
         thread = self.open(parent, message["id"], PUBLIC_THREAD, body, owner_id)
@@ -25,7 +25,7 @@ class Threads:
         return thread
 
     def open(self, parent: Json, thread_id: str, kind: int, body: Json, owner_id: str) -> Json:
-        """Create a thread in a text channel; raise the API's errors."""
+        """Create a thread in a text channel; raise the API's error for an invalid request."""
         if parent["type"] != TEXT:
             raise ApiError(400, 50024, "Cannot execute action on this channel type")
         check_name(body["name"])

@@ -139,7 +139,7 @@ class World:
         return permissions.apply_overwrites(bits, guild, user_id, channel)
 
     def sees(self, user_id: str, channel: Json) -> bool:
-        """Return whether a user sees a channel; only its recipient sees a direct message."""
+        """Return whether a user sees a channel; only the recipient sees a direct message."""
         if "guild_id" not in channel:
             return channel["recipient"] == user_id
         return bool(self.permissions(user_id, channel) & permissions.VIEW_CHANNEL)

@@ -46,7 +46,10 @@ class Checks:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     def begin(self, reader: FileReader, check: Callable[[], None]) -> "asyncio.Task[None]":
-        """Return the file's running check, or else start `check`, which raises on damage."""
+        """Return the check of this file that is already running, or else start `check`.
+
+        `check` raises an error if the file is damaged.
+        """
         running = self._running.get(reader.state)
         if running is None:
             running = asyncio.create_task(self._run(check), name="check of a download")

@@ -43,7 +43,7 @@ class FileRange:
 
         Raises:
             NotFoundError: The file is gone, or its size is not the recorded one.
-            OSError: It cannot be read at the moment.
+            OSError: The file cannot be read at the moment.
         """
         try:
             reader = self.store.reader(self.key)
@@ -66,14 +66,14 @@ class FileRange:
 
         Raises:
             NotFoundError: The file is gone or damaged.
-            OSError: It cannot be read at the moment.
+            OSError: The file cannot be read at the moment.
         """
         reader = self.open()
         self.check(reader)
         return reader
 
     def is_known_to_be_altered(self) -> bool:
-        """Return whether an earlier check found the file damaged and a new check still does."""
+        """Return whether the file has failed an earlier check and fails a new one too."""
         if (self.key, self.crc32) not in _altered:
             return False
         try:
@@ -95,7 +95,7 @@ class Content:
     """The content that one link leads to.
 
     Attributes:
-        etag: A hash of the name and content, which is therefore the same in every process.
+        etag: A hash of the name and content, so that it is the same in every process.
     """
 
     name: str

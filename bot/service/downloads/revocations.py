@@ -40,5 +40,5 @@ class Revocations:
         try:
             number = self.count(guild, run) + 1
         except RequestError:
-            number = int(time.time())  # the Unix time is higher than any earlier count
+            number = int(time.time())  # higher than any earlier count
         self._store.write(RunKeys(guild, run).links, json.dumps({"revoked": number}).encode())

@@ -113,14 +113,15 @@ class Imports:
         self.has_resumed = True
 
     async def stop(self) -> None:
-        """Stop all imports here; the next process continues them."""
+        """Stop all imports in this process; the next process continues them."""
         await self._running.cancel()
 
     async def revoke(self, person: GuildMember, session_id: str) -> None:
         """End an import or an upload link, and delete the files received so far.
 
         Raises:
-            RequestError: It belongs to somebody else, or its files are being checked.
+            RequestError: The import or link belongs to somebody else, or its files are being
+                checked.
         """
         session = await self._uploads.find_revocable(person, session_id)
         await self._running.cancel(session.id)

@@ -137,7 +137,7 @@ class UploadChecker:
 
     @asynccontextmanager
     async def _work_folder(self, session: UploadSession) -> AsyncGenerator[Path]:
-        """Yield an empty folder on the store's disk, so that files are linked, not copied."""
+        """Yield an empty folder on the store's disk, so that files can be hard-linked into it."""
         key = f"{store_keys.upload(session.guild, session.id)}/work"
         folder = self.installation.runtime.store.staging_path(key)
         try:

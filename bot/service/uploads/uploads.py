@@ -164,7 +164,7 @@ class UploadService:
         *,
         channel: str | None,
     ) -> UploadSession:
-        """Return the person's open import of the same files, or a new one.
+        """Return the person's unfinished import of the same files, or begin a new import.
 
         Raises:
             TrainingError: `target` is not allowed, for example because its name is taken.
@@ -179,7 +179,7 @@ class UploadService:
         return await self._create(person, target, channel=channel, source=source)
 
     async def open_imports(self) -> list[tuple[UploadSession, UploadState]]:
-        """Return all guilds' imports that are not done; those that have failed have a result."""
+        """Return the unfinished imports of all guilds; those that have failed have a result."""
         found = await in_thread(lambda: list(self._sessions.all()))
         return [one for one in found if one[0].source is not None and one[1].status != "done"]
 
@@ -339,7 +339,7 @@ class UploadService:
         """Return a session, if the person may end it now.
 
         Raises:
-            RequestError: It belongs to somebody else, or its files are being checked.
+            RequestError: The session belongs to somebody else, or its files are being checked.
         """
         session, state = await in_thread(self._sessions.find, person.guild, session_id)
         await in_thread(
@@ -392,7 +392,7 @@ class UploadService:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Store received data once a minute while the body runs, and once at the end."""
+        """Store received data once a minute inside the `async with` block, and once at its end."""
         saving = asyncio.create_task(self._keep_saving(), name="store uploads")
         try:
             yield
@@ -432,7 +432,7 @@ class UploadService:
 
     async def _check(self, session: UploadSession) -> None:
         session, state = await in_thread(self._sessions.find, session.guild, session.id)
-        if state.status != "complete":  # another process has already checked it
+        if state.status != "complete":  # another process has checked the upload
             return
         files = await in_thread(self._sessions.files, session)
 
@@ -469,10 +469,10 @@ class UploadService:
 
     @asynccontextmanager
     async def _alone(self, upload: OpenUpload, file: IncomingFile) -> AsyncGenerator[None]:
-        """Keep other requests from changing the file while the body runs.
+        """Keep other requests from changing the file inside the `async with` block.
 
         Raises:
-            UploadBusyError: Another request is changing it.
+            UploadBusyError: Another request is changing the file.
         """
         name = f"{upload.session.id}/{file.facts.id}"
         if name in self._busy:

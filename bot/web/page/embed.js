@@ -52,7 +52,7 @@ function picture(image, kind, local) {
   // Nothing loads from outside: external images become links.
   const src = local(image.url);
   if (!src) return el("p", { class: "small" }, link(image.url, "Picture"));
-  return el("a", { href: src, target: "_blank", class: kind }, el("img", { src, alt: "", width: image.width, height: image.height }));
+  return el("a", { href: src, target: "_blank", class: kind }, el("img", { src, alt: image.description ?? "", width: image.width, height: image.height }));
 }
 
 function footer(embed) {

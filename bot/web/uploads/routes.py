@@ -56,7 +56,7 @@ class UploadRoutes:
         app.on_shutdown.append(self._stop)
 
     async def bind(self, request: web.Request) -> web.StreamResponse:
-        """Make this the only browser that the link works in.
+        """Make the browser that sends this request the only one in which the link works.
 
         Fetching the page does not do this, because chat programs fetch links to show a preview.
         """
@@ -220,10 +220,12 @@ def _describe_file(session: str, file: IncomingFile) -> dict[str, Any]:
 
 
 def _answer(answer: DatasetAnswer) -> dict[str, Any]:
-    coded = [(file.name, base64.b64encode(file.data).decode()) for file in answer.files]
     return {
         "card": asdict(answer.card),
-        "files": [{"name": name, "data": data} for name, data in coded],
+        "files": [
+            {"name": file.name, "data": base64.b64encode(file.data).decode(), "alt": file.alt}
+            for file in answer.files
+        ],
         "about": answer.about,
         "actions": [
             {

@@ -8,10 +8,11 @@ import discord
 import pytest
 from playwright.async_api import Locator, expect
 
-from bot.discord.answers.layouts import chart_file, to_layout
+from bot.discord.answers.layouts import picture_file, to_layout
 from bot.discord.buttons.runs import run_buttons
+from bot.messages.picture import Picture
 from bot.messages.runs.card import run_card
-from bot.messages.runs.chart import Chart, Series, draw_chart
+from bot.messages.runs.chart import Series, draw_chart
 from bot.messages.runs.milestones import (
     SavedFile,
     end_panel,
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium h
 PHONE = 390  # pixels
 
 
-def a_chart() -> Chart:
+def a_chart() -> Picture:
     def metrics(first: float) -> list[Metric]:
         return [
             Metric(step=n, loss=first / (1 + n / 300) + 0.01 * (n % 7), learning_rate=1e-4)
@@ -48,12 +49,12 @@ async def post(server: SandboxServer, view: RunView) -> None:
     """Post the card of a run as the bot does."""
     channel = next(c["id"] for c in server.world.channels.values() if c["type"] == 0)
     chart = a_chart() if view.run.status.is_final else None
-    layout = to_layout(run_card(view, now=NOW), run_buttons(view), chart=chart)
+    layout = to_layout(run_card(view, now=NOW), run_buttons(view), picture=chart)
     with point_discord_at(server.base_url):
         async with discord.Client(intents=discord.Intents.none()) as client:
             await client.login(server.bot_token)
             place = client.get_partial_messageable(int(channel))
-            await place.send(view=layout, files=chart_file(chart))
+            await place.send(view=layout, files=picture_file(chart))
 
 
 async def look(card: Locator, folder: Path, name: str) -> None:
@@ -80,10 +81,10 @@ async def post_thread(server: SandboxServer, view: RunView) -> None:
             chart = a_chart()
             for panel in panels:
                 drawn = None if panel is panels[0] else chart
-                layout = to_layout(panel, chart=drawn)
-                await place.send(view=layout, files=chart_file(drawn))
-            layout = to_layout(end_panel(view), run_buttons(view), chart=chart, files=logs)
-            await place.send(view=layout, files=[*chart_file(chart), *logs])
+                layout = to_layout(panel, picture=drawn)
+                await place.send(view=layout, files=picture_file(drawn))
+            layout = to_layout(end_panel(view), run_buttons(view), picture=chart, files=logs)
+            await place.send(view=layout, files=[*picture_file(chart), *logs])
 
 
 async def test_the_messages_of_a_run_thread_fit_the_page_and_a_phone(

@@ -13,6 +13,8 @@ from tests.wire.browser import CHROMIUM, open_page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
 
+SHOWN = "Contact sheet: 3 images and 2 clips, with captions."
+
 
 async def test_the_contact_sheet_and_the_buttons_show(
     server: SandboxServer, bot: RunningBot, tmp_path: Path
@@ -29,6 +31,7 @@ async def test_the_contact_sheet_and_the_buttons_show(
         await expect(sheet).to_be_visible()
         await expect(sheet).to_have_js_property("complete", value=True)
         assert await sheet.evaluate("image => image.naturalWidth") > 900
+        await expect(sheet).to_have_attribute("alt", SHOWN)
         await newcomer.look("sandbox-dataset")
 
         await message.get_by_role("button", name="Use as repaired").click()

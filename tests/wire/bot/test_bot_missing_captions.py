@@ -104,7 +104,7 @@ async def test_the_trigger_word_alone_is_used_once_its_effect_is_accepted(
     assert "All 2 missing captions will be **ann1ka**" in question.text
     assert "cannot tell the subject from the rest" in question.text
     assert question.ephemeral
-    assert "with the trigger word as 2 captions" in stored.text
+    assert "2 samples captioned with the trigger word" in stored.text
     assert captions(local, "annika@1")["images/001.png"] == "ann1ka"
     assert captions(local, "annika@1")["images/002.png"] == "ann1ka"
 

@@ -61,6 +61,10 @@ async def expect_thread(chat: Chat, card: Message) -> None:
     """Expect the milestones of a run with two epochs in the thread below its card."""
     end = await chat.told(card, "Succeeded")
     thread = await chat.user.messages(thread=card.id)
+    (sheet,) = [m for m in thread if m.title == "Dataset annika@1"]
+    (shown,) = [c for _, c in walk(sheet.components, "") if c["type"] == MEDIA_GALLERY]
+    picture = "Contact sheet: 2 images and 1 clip, with captions."
+    assert shown["items"][0]["description"].startswith(picture)
     told = [m for m in thread if m.title.startswith("Saved: ")]
     saved = [link for m in told for link in links(m)]
     assert len({file_name(link) for link in saved}) == len(saved) == 2

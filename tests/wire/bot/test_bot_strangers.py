@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import discord
 import pytest
@@ -17,6 +16,7 @@ from bot.sandbox.server import SandboxServer
 from tests.adapters import tensors, widths, write_adapter
 from tests.media import guide_files, write_zip
 from tests.wire.bot.chat import Chat, give_role
+from tests.wire.bot.forged import forged
 
 T2V = "wan21-t2v-1-3b"
 SLOW = "LORABOT_STEP_DELAY"
@@ -33,19 +33,6 @@ async def cleo(server: SandboxServer, bot: RunningBot) -> AsyncIterator[Chat]:
 
 async def press(chat: Chat, message: Message, label: str) -> Message:
     return await chat.user.reply(await chat.user.press(message, label))
-
-
-async def forged(bot: RunningBot, chat: Chat, *items: discord.ui.Item[Any]) -> Message:
-    """Return a message of the bot with forged buttons."""
-    posted = await chat.user.post("here")
-    channel = bot.client.get_channel(int(posted.channel_id))
-    assert isinstance(channel, discord.TextChannel)
-    view = discord.ui.View(timeout=None)
-    for item in items:
-        view.add_item(item)
-    sent = await channel.send("forged", view=view)
-    view.stop()
-    return await chat.user.wait_for(lambda m: m.id == str(sent.id))
 
 
 async def test_a_stranger_cannot_change_a_dataset_in_any_way(
@@ -252,7 +239,7 @@ async def test_what_is_removed_comes_back_for_whoever_has_the_right(
     assert "mine was removed on" in status
     assert "mine, until" in listed
     assert "mine is back." in undone.text
-    assert "restored already" in again.text
+    assert "already been restored" in again.text
     assert ["old is back." in back[0], "annika@1 is back." in back[1]] == [True, True]
     assert local.runs.names(guild) == ["mine"]
     assert local.loras.find(guild, "old").rank == 4

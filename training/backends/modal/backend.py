@@ -125,8 +125,7 @@ class ModalBackend:
             return
         asked_at = self._records.ask_to_stop(name, self._clock())
         call_id = self._records.spawned(name)
-        # Use `abs`, because the clock may have been set back: then a request with a time in the
-        # future may be old.
+        # Use `abs`: if the clock was set back, even an old request has a time in the future.
         if call_id is not None and abs(self._clock() - asked_at) >= STOP_SECONDS:
             _kill(call_id)
 

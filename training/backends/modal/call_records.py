@@ -18,7 +18,8 @@ from training.backends.modal.dict_port import SharedDict
 from training.ports import Call
 
 logger = logging.getLogger(__name__)
-# To cancel a call, `NEVER` is registered in place of a function's id, so no function can register.
+# To cancel a call, `NEVER` is registered in place of a function's id, so that no function can
+# register.
 NEVER = "never"
 _WANTED, _OBSTACLE = "pump/wanted", "obstacle"
 
@@ -153,7 +154,7 @@ class CallRecords:
         self._calls.put(_OBSTACLE, text)
 
     def clear_obstacle(self) -> None:
-        """Record that calls can be started again; usually this takes a single read."""
+        """Record that calls can be started again. If no obstacle is recorded, write nothing."""
         if self._calls.get(_OBSTACLE) is not None:
             self._calls.pop(_OBSTACLE)
 

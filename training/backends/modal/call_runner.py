@@ -150,7 +150,7 @@ def _is_asked_to_stop(call: Call, register: CallRegister) -> bool:
     try:
         is_asked = register.stop_requested(call.name)
     except OSError:
-        # The work continues; the next check asks again.
+        # Let the work continue; a later check asks again.
         logger.warning("run %s: %s could not check for a stop request", call.run, call.key)
         return False
     if is_asked:

@@ -163,8 +163,8 @@ def start_delayed(error: BaseException) -> StartDelayedError | None:
         return None
     return StartDelayedError(
         SPEND_LIMIT_REACHED,
-        "Ask the operator to raise it at modal.com/settings/usage, or wait for the next billing "
-        "cycle; the run then continues by itself.",
+        "Ask the operator to raise the limit at modal.com/settings/usage, or wait for the next "
+        "billing cycle; the run then continues by itself.",
     )
 
 

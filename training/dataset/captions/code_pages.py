@@ -211,8 +211,8 @@ def _likely(text: str, encoding: str) -> tuple[int, int]:
     # Single letters do not count: the £ in £5, misread as Greek, is a single letter.
     runs = ([*run] for is_own, run in groupby(text, lambda one: _script(one) == script) if is_own)
     own = sum(len(run) for run in runs if len(run) > 1)
-    # A text in the wrong encoding has words of two scripts, and words with capitals after
-    # lower-case letters. Real words have neither.
+    # A text read in the wrong encoding has words that mix two scripts, or that have a capital
+    # after a lower-case letter. Real words do neither.
     wrong = sum(
         (a.islower() and b.isupper()) or (a.isalpha() and b.isalpha() and _is_mixed(a, b, script))
         for a, b in pairwise(text)

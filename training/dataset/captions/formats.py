@@ -1,4 +1,4 @@
-"""Recognizes texts in other formats, such as HTML or JSON, in place of captions."""
+"""Recognizes texts that are in another format, such as HTML or JSON, and are not captions."""
 
 import re
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ _ANYWHERE: Mapping[str, re.Pattern[str]] = {
         r"(?i)<br\s*/?>|</?(?:a|img|span|div|p|font)\s+[a-z-]+=|"
         r"&(?:amp|quot|lt|gt|nbsp|apos|#\d{2,6}|#x[0-9a-f]{2,5});"
     ),
-    # AUTOMATIC1111's web UI saves these settings in text files beside its images.
+    # AUTOMATIC1111's web UI saves generation settings in text files beside its images.
     "generation settings": re.compile(
         r"(?m)^Negative prompt:|^Steps: \d+, \w|\bSteps: \d+, Sampler: "
     ),

@@ -50,7 +50,8 @@ def _says_nothing(described: str, text: str, trigger: str | None) -> bool:
     if is_numbered_placeholder(text):
         return True
     said = without_tokens(described)
-    # Some captioning models write only "!!!!!" when run in half precision. Emoji count as words.
+    # A text without letters, digits and emoji says nothing. Some captioning models write only
+    # "!!!!!" when run in half precision.
     if not any(letter.isalnum() or unicodedata.category(letter) == "So" for letter in said):
         return True
     head, comma, tail = described.partition(", ")

@@ -139,7 +139,7 @@ def tokens(item: Item) -> int:
 
 
 def plan_of(groups: Sequence[Group], samples: Sequence[Sample]) -> GroupPlan:
-    """Return the plan that these groups make of the samples, with notes on what is left out."""
+    """Return the plan that these groups make from the samples, with notes on what is left out."""
     filled = [group.filled(samples) for group in groups]
     left_out = [sentence for group in filled for sentence in _gaps(group, samples)]
     used = tuple(group for group in filled if group.items)

@@ -1,4 +1,4 @@
-"""The groups of the training guide that this project automates, fitted to a dataset and a model."""
+"""The training guide's groups of items, fitted to a dataset and a model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -173,7 +173,7 @@ def merged(general: Mapping[str, Any], table: Mapping[str, Any]) -> DatasetKeys:
 
 
 def invalid_keys(section: Section, table: Mapping[str, Any]) -> dict[str, bool]:
-    """Map each key with an invalid value to whether its type is right."""
+    """Return the keys with invalid values; True means that the value has the right type."""
     found: dict[str, bool] = {}
     try:
         _SECTIONS[section].model_validate(table)

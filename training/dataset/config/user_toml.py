@@ -169,7 +169,7 @@ def _limit_items(groups: Iterable[Group], report: Report, remarks: Remarks) -> N
                 remarks.error(
                     "toml-too-many-items",
                     f"The TOML cuts this dataset into more than {_MOST_ITEMS:,} items.",
-                    "Raise frame_stride or target_frames, or use uniform.",
+                    'Raise frame_stride or target_frames, or use frame_extraction = "uniform".',
                 )
                 return
 

@@ -152,7 +152,7 @@ def _check(where: str, section: Section, table: _Table, remarks: Remarks) -> Non
             remarks.error(
                 "toml-refused-key",
                 f"{where}: {key} cannot be used here, because {_REFUSED[key]}.",
-                "Remove it; images and clips come from the dataset's own folders.",
+                "Remove the key; images and clips come from the dataset's own folders.",
             )
         elif key in WITHOUT_EFFECT:
             remarks.changed("toml-no-effect", f"{where}: {key} has no effect here.", "Left out.")

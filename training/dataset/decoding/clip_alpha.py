@@ -25,7 +25,8 @@ class Flattener:
 
     def __init__(self, colours: ClipColours) -> None:
         self._opaque = Converter(colours.rgb_filters("rgb24"))
-        # This converter supplies the alpha channel, which converting the primaries would drop.
+        # Only the alpha channel of this converter's frames is used. Converting the primaries would
+        # drop that channel.
         self._layered = Converter(colours.with_srgb_primaries().rgb_filters("rgba"))
 
     def flatten(self, frame: VideoFrame) -> tuple[VideoFrame, int]:

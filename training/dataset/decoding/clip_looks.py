@@ -126,7 +126,7 @@ class ClipWatch:
         return len(self.black)
 
     def see(self, frame: VideoFrame) -> None:
-        """Check the next frame at 16 fps; it may repeat the last one if the clip is slower."""
+        """Check the next frame at 16 fps; in a slower clip, it may repeat the previous frame."""
         index = self.seen
         if frame is self.last:
             self._repeat()

@@ -119,7 +119,7 @@ class ClipColours:
         return replace(self, primaries=BT709)
 
     def _to_srgb_primaries(self) -> tuple[Filters, str]:
-        """Return filters that convert to sRGB's primaries, and input options for the next one."""
+        """Return filters that convert to sRGB's primaries, and the next filter's input options."""
         source = self._source()
         if self.limited_grey_bits:
             return [_stretched(self.limited_grey_bits)], source

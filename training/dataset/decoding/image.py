@@ -129,9 +129,9 @@ def _deep_kind(image: Image.Image, form: str) -> str | None:
 
 
 def _read_planes_whole(image: TiffImagePlugin.TiffImageFile) -> None:
-    """Make Pillow read both bytes of each level if the channels follow one another uncompressed.
+    """Make Pillow read both bytes of 16-bit levels in uncompressed, separately stored channels.
 
-    Pillow 13 takes such 16-bit levels for 8-bit ones.
+    Pillow 13 takes such levels for 8-bit ones.
     """
     if image.mode != "RGB" or _bits(image) != SIXTEEN_BITS:
         return

@@ -55,7 +55,7 @@ def _repaired(what: str, because: str, fix: str, severity: Severity = "info") ->
 _CAPTIONS = {
     "missing-caption": _error(
         "has no caption",
-        "Every image and clip needs one.",
+        "Every image and clip needs a caption.",
         "Add a .txt file with the same name next to each: 001.txt for 001.mp4.",
     ),
     "empty-caption": _error(
@@ -70,43 +70,43 @@ _CAPTIONS = {
     ),
     "caption-markup": _shown(
         "has a caption in a format other than plain text",
-        "The LoRA would learn its markup.",
+        "The LoRA would learn the markup.",
         "Keep the description only. The caption table shows these texts.",
     ),
     "caption-failed": _shown(
         "has a captioning program's error or refusal instead of a caption",
-        "It says nothing about the picture.",
+        "Such a text says nothing about the picture.",
         "Write what the image or clip shows, including your trigger word.",
     ),
     "caption-chat": Rule(
         "warning",
         False,
         "has a caption surrounded by a captioning model's remarks",
-        "The LoRA would learn these words too.",
+        "The LoRA would learn the remarks too.",
         "Keep the description only. The caption table shows these texts.",
         is_shown=True,
     ),
     "caption-garbled": _shown(
         "has a caption whose letters cannot be read",
-        "It was saved in an encoding that does not fit the other captions, or letters were lost.",
+        "The file does not use the encoding of the other captions, or letters were lost.",
         "Save captions as UTF-8, or write them in the caption table.",
     ),
     "caption-too-long": _warning(
         "has a caption that is longer than Wan can read",
         "Wan's text encoder reads 512 tokens, about 350 English words, and ignores the rest.",
-        "Shorten these captions to what matters, trigger word first.",
+        "Shorten these captions to what matters, with the trigger word first.",
     ),
     "caption-encoding": Rule(
         "warning",
         True,
         "has a caption that is not saved as UTF-8",
-        "The trainer would fail on it.",
+        "The trainer reads only UTF-8.",
         "Converted. Check that accents and special characters look right.",
         is_shown=True,
     ),
     "caption-name": _repaired(
         "has a caption file with a slightly different name",
-        "The trainer would not find it.",
+        "The trainer would not find such a file.",
         "Matched automatically.",
     ),
     "captions-all-equal": _warning(
@@ -176,16 +176,16 @@ _FILES = {
     "windows-separators": _repaired(
         "has backslashes between its folders",
         "Many programs unpack such a path as one long file name.",
-        "Moved into its folder.",
+        "Moved into the right folder.",
     ),
     "name-encoding": _repaired(
         "has a name that is not stored as Unicode",
-        "It was decoded in the one encoding that fits all names in the zip.",
+        "Such names were decoded in the one encoding that fits all of them.",
         "Converted to Unicode. Check that the names look right.",
     ),
     "leftover-cache": _repaired(
         "is a cache file of an earlier training run",
-        "The trainer would use it, whatever it contains.",
+        "The trainer would use old caches, whatever they contain.",
         "Left out; a new cache is made.",
     ),
     "toml-unused": _repaired(
@@ -200,8 +200,7 @@ _FILES = {
     "unread-table": _warning(
         "is a Parquet, Excel or database table",
         "Captions and pictures in such tables are not read.",
-        "Export its captions as metadata.csv or metadata.jsonl, and any pictures in it as PNG "
-        "or JPEG.",
+        "Export the captions as metadata.csv or metadata.jsonl, and any pictures as PNG or JPEG.",
     ),
     "other-file": _repaired("is neither image, clip nor caption", "", "Left out."),
     "exact-duplicate": _warning(
@@ -228,7 +227,7 @@ _IMAGES = {
     "image-too-large": _error(
         "has too many pixels",
         "",
-        "Scale it down; training never uses more than 2048 pixels a side.",
+        "Scale images down to 2048 pixels a side; training never uses more.",
     ),
     "image-too-small": _error(
         "is too small to train on", "", "Use images of at least 512 pixels on each side."
@@ -250,16 +249,16 @@ _IMAGES = {
     "deep-image": _error(
         "stores its pixels in a format with an unknown white level",
         "",
-        "Export it with 8 or 16 bits per channel, as PNG or JPEG.",
+        "Export with 8 or 16 bits per channel, as PNG or JPEG.",
     ),
     "strange-image-colours": _error(
         "declares colours that cannot be converted",
-        "Its colours would come out wrong.",
-        "Export it as sRGB.",
+        "The colours would come out wrong.",
+        "Export in sRGB.",
     ),
     "sixteen-bit": _repaired(
         "has 16 bits per channel",
-        "The trainer would turn most of it white.",
+        "The trainer would turn most of the picture white.",
         "Converted to 8 bits.",
     ),
     "colour-profile": _repaired(
@@ -276,25 +275,25 @@ _CLIPS = {
     "no-picture": _error(
         "has no video track", "", "Export the clip again, including its video track."
     ),
-    "clip-too-large": _error("has too many pixels", "", "Scale it to 1920 x 1080 or 1280 x 720."),
+    "clip-too-large": _error("has too many pixels", "", "Scale to 1920 x 1080 or 1280 x 720."),
     "clip-too-small": _error(
         "is too small to train on", "", "Use clips of at least 832 x 480 pixels."
     ),
-    "clip-too-long": _error("is too long", "", "Cut it into scenes of 2 to 10 seconds."),
+    "clip-too-long": _error("is too long", "", "Cut clips into scenes of 2 to 10 seconds."),
     "hdr": _error(
         "is in HDR",
         "Wan is trained on SDR, and the conversion to SDR is a matter of taste.",
-        "Export it as SDR (Rec. 709, sRGB) from your editor, where you can see the result.",
+        "Export in SDR (Rec. 709, sRGB) from your editor, where you can see the result.",
     ),
     "strange-colours": _error(
         "stores its colours in a form that cannot be converted",
-        "Its colours would come out wrong.",
-        "Export it with BT.709 colours (Rec. 709), the usual choice for SDR.",
+        "The colours would come out wrong.",
+        "Export with BT.709 colours (Rec. 709), the usual choice for SDR.",
     ),
     "changes-size": _error(
         "changes its picture size or pixel format",
         "The trainer uses one size for a whole clip.",
-        "Split it where the size changes, so that each clip has a single size.",
+        "Split the clip where the size changes, so that each part has a single size.",
     ),
     "clip-too-short": _warning(
         "is too short to show movement",
@@ -353,7 +352,7 @@ _CLIPS = {
     ),
     "several-streams": _repaired(
         "has several video tracks",
-        "The trainer reads only one of them.",
+        "The trainer reads only one video track.",
         "The largest moving track is used. If that is the wrong one, export the clip with a single "
         "track.",
         "warning",
@@ -367,7 +366,7 @@ _CLIPS = {
     ),
     "time-gap": _repaired(
         "has a long gap in its time stamps",
-        "No picture is stored for that time, and the trainer would see a still picture.",
+        "No picture is stored for the gap, so the trainer would see a still picture.",
         "The gap is closed. If what follows is another scene, split the clip there.",
         "warning",
     ),
@@ -397,29 +396,29 @@ _LOOKS = {
     "extreme-aspect": _warning(
         "is much wider or taller than Wan's formats",
         "Training crops what does not fit.",
-        "Crop it to 16:9, 4:3, 1:1, 3:4 or 9:16 around the subject.",
+        "Crop to 16:9, 4:3, 1:1, 3:4 or 9:16 around the subject.",
     ),
     "blurry": _warning("is blurred", "The LoRA learns the blur.", "Use sharp footage if you can."),
     "static-clip": _warning(
         "does not move",
         "A clip without movement teaches a video model to stand still.",
-        "Use it as an image, or choose a clip with movement.",
+        "Use a still image instead, or choose a clip with movement.",
     ),
     "long-pause": _warning(
         "stands still for some time",
-        "Training on that part teaches a video model to stand still.",
+        "Training on such a pause teaches a video model to stand still.",
         "Cut the pause out, or split the clip there, unless it belongs to the scene.",
     ),
     "black-frames": _warning(
         "has black frames",
-        "The LoRA learns them as part of the scene.",
+        "The LoRA learns black frames as part of the scene.",
         "Cut out fades and black frames.",
     ),
     "black-image": _warning(
-        "is black", "There is nothing to learn from it.", "Remove it from the zip."
+        "is black", "A black picture teaches nothing.", "Remove such files from the zip."
     ),
     "blank-image": _warning(
-        "is a single colour", "There is nothing to learn from it.", "Remove it from the zip."
+        "is a single colour", "A single colour teaches nothing.", "Remove such files from the zip."
     ),
     "blank-frames": _warning(
         "has frames of a single colour",
@@ -432,7 +431,7 @@ _LOOKS = {
     "scene-cut": _warning(
         "has a cut to another scene",
         "The LoRA learns to jump; Wan is trained on single shots.",
-        "Split it at the cuts, one clip per shot.",
+        "Split at the cuts, into one clip per shot.",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Reads captions from tables of other tools: finds the file name and the caption in each row."""
+"""Reads the tables that other tools write: finds the file name and the caption in each row."""
 
 import html
 import json

@@ -36,16 +36,16 @@ from training.errors import DatasetError
 from training.files.sizes import MIB, size
 
 CHUNK_BYTES = MIB
-RESAVE = "Zip the folder again with your system's own tool and upload that."
+RESAVE = "Zip the folder again with your system's own tool and upload the new zip."
 WHOLE_ZIPS = (
     "Zip the files without splitting, and upload a large zip through the upload page. Or make "
     "several complete zips and upload them one after the other, all but the first with mode add."
 )
 _ZIP_THEM = "Zip your images, clips and captions, and upload that zip."
 KNOWN_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
-_AES, _DEFLATE64 = 99, 9  # WinZip writes _AES in place of a compression method into encrypted zips
+_AES, _DEFLATE64 = 99, 9  # in encrypted zips, WinZip writes _AES as the compression method
 _METHODS = {
-    _DEFLATE64: "Deflate64 (as Windows does for files of more than 2 GiB)",
+    _DEFLATE64: "Deflate64 (used by Windows for files of more than 2 GiB)",
     93: "Zstandard",
     95: "xz",
     96: "WinZip's JPEG compression",
@@ -204,7 +204,7 @@ def _not_whole(found: NotWhole) -> ArchiveRefusedError:
             )
         case OtherFormat():
             part = "one part of " if found.is_part else ""
-            fix = "Unpack it (all its parts, if it is split) and make a zip of its files."
+            fix = "Unpack the archive (all parts, if it is split) and make a zip of its files."
             return ArchiveRefusedError(
                 f"The file is not a zip, but {part}an archive in the {found.name} format.",
                 f"{fix} {WHOLE_ZIPS}",

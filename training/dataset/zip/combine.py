@@ -79,8 +79,8 @@ def _named(report: Report) -> dict[_Name, Sample]:
     found: dict[_Name, Sample] = {}
     for sample in report.samples:
         name = _name(sample, PurePosixPath(sample.source).stem)
-        # Files of two uploaded folders may share a stem. The later file is then written under its
-        # name in the report, which ends with a number, such as `01-2`.
+        # Files of two uploaded folders may share a stem. The later file is then written under
+        # the stem that the report gives it, such as `01-2`.
         found[name if name not in found else _name(sample, None)] = sample
     return found
 

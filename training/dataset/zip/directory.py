@@ -54,7 +54,8 @@ _PARTS = {
     "RAR": rf"\.rar{_NUMBER}|\.r\d\d|\.part\d+\.rar",
 }
 # Matching ignores case. The upload page uses this pattern too, so it must mean the same in
-# JavaScript. Some people add .zip to a part because chat programs and phones ask for it.
+# JavaScript. Some people add .zip to a part's name, because some chat programs and phones accept
+# no other extension.
 PART_NAME = rf"(?:{'|'.join(_PARTS.values())})(?:\.zip)?$"
 
 

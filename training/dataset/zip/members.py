@@ -131,7 +131,7 @@ def _leftover(name: PurePosixPath) -> Note | None:
         return Note(code="leftover-cache")
     if extension == ".toml":
         return Note(code="toml-unused")
-    if name == PurePosixPath(MANIFEST):  # `repair` writes this file
+    if name == PurePosixPath(MANIFEST):  # written by `repair`, so it needs no note
         return None
     return Note(code="other-file", detail=extension)
 
@@ -153,7 +153,7 @@ def _caption_names(medium: Medium) -> tuple[PurePosixPath, PurePosixPath]:
 def _pair(
     media: Sequence[Medium], captions: Sequence[Member], unsupported: Sequence[Member]
 ) -> list[Member]:
-    """Give each image or clip its caption file; return the caption files that belong to none."""
+    """Give each image or clip its caption file; return the unused caption files."""
     exact = {member.name: member for member in captions}
     folded = {_folded(member.name): member for member in reversed(captions)}
     taken = {exact[name].path for m in unsupported if (name := m.name.with_suffix(".txt")) in exact}

@@ -22,7 +22,7 @@ _MOST_ALIGNED = 16  # no data type needs a stricter alignment
 
 
 class StreamWriter:
-    """Writes consecutive bytes into a range of an existing file; a context manager.
+    """A context manager that writes consecutive bytes into a range of an existing file.
 
     The caller fills the memory returned by `room` and then calls `commit`; nothing is copied.
     Whole pages are written directly. The first and last page may also hold bytes of a neighbouring
@@ -62,7 +62,7 @@ class StreamWriter:
 
     def __exit__(self, *_: object) -> None:
         if self._writing is not None:
-            wait([self._writing])  # a write is left only after a failed merge; ignore its result
+            wait([self._writing])  # a failed merge leaves an unfinished write; ignore its result
         os.close(self._cached)
         if self._direct is not None:
             os.close(self._direct)

@@ -124,7 +124,7 @@ def _silent(text: str, exit_code: int | None) -> Failure:
 
 
 def _use_in(log: str) -> MemoryUse:
-    """Return what decides the program's memory use, read from the list of datasets in its log.
+    """Return the settings that decide memory use, from the list of datasets in the log.
 
     If the log has no such list, assume the shapes that a run trains on by default.
     """

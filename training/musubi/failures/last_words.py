@@ -84,7 +84,7 @@ def no_number(text: str) -> LastWords | None:
 
 
 def _raised(text: str) -> tuple[LastWords | None, LastWords | None, str]:
-    """Return the exceptions of the program and its launcher, and the text above the launcher's."""
+    """Return the program's and its launcher's exception, and the text above the launcher's one."""
     ended: LastWords | None = None
     for start, words in _tracebacks(text):
         if _LAUNCHER.match(words.exception) is None:

@@ -1,4 +1,4 @@
-"""Turns a log into the lines that the program printed, whatever collected and stored the log."""
+"""Recovers the lines that a program printed, whichever tools collected and stored its log."""
 
 import json
 import re

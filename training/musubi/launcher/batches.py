@@ -53,7 +53,7 @@ class Batches:
 
     Args:
         loader: The loader that accelerate prepared.
-        total_steps: Optimizer steps of the whole training.
+        total_steps: The number of optimizer steps in the whole run.
         on_epoch: Called as each epoch begins.
 
     Attributes:
@@ -112,9 +112,9 @@ class Batches:
     def _from_the_beginning(self, start: TrainingState) -> Iterator[Any]:
         randomness.restore(self._states)
         if self._loader.persistent_workers and start.epoch > 0:
-            # Starting the workers draws a random number: in the first epoch of an uninterrupted
-            # run, but only now in a resumed run. So restore the random states again, just before
-            # the order is drawn.
+            # Starting the workers draws a random number. An uninterrupted run starts them in its
+            # first epoch, but a resumed run only now. So restore the random states again, just
+            # before the order is drawn.
             self._order.rewind(self._states)
         yield from self._loader
 

@@ -91,7 +91,7 @@ def with_start_values(function: Function, values: Mapping[str, Callable[[], obje
         ast.fix_missing_locations(starts[0])
     function.__globals__[_START_VALUES] = dict(values)
     scope: dict[str, Any] = {}
-    # Keep the file name and line numbers, so that tracebacks point to musubi's source.
+    # Keep the file name and line numbers, so that tracebacks point to musubi-tuner's source.
     code = compile(ast.Module(body=[body], type_ignores=[]), path, "exec")
     exec(code, function.__globals__, scope)
     return scope[function.__name__]

@@ -88,7 +88,7 @@ def _measure(checkout: Path, arguments: Sequence[str]) -> int:
 def _let_segments_grow() -> None:
     """Make torch use the GPU's memory without gaps; call this before torch is imported.
 
-    With torch's usual segments, a plan for all of the memory but 9 GiB ran out of memory.
+    With torch's usual segments, even a plan that left 9 GiB free ran out of memory.
     """
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 

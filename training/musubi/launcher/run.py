@@ -48,8 +48,8 @@ class TrainingRun:
     """Counts and reports the steps of musubi-tuner's loop, and saves training states.
 
     The main thread holds a lock while it saves, and from just before an optimizer step until that
-    step is counted. So `stop`, which takes the lock from another thread, always finds the last step
-    finished.
+    step is counted. Another thread calls `stop`, which takes the same lock. So `stop` always finds
+    the last step finished.
 
     Args:
         parts: The objects of musubi-tuner's loop.
@@ -180,7 +180,7 @@ class TrainingRun:
 
     def _guard(self) -> None:
         """Save the last good state if the gradients of this step would spoil the weights."""
-        # With a loss scaler this is not needed: the scaler finds such gradients and skips the step.
+        # A loss scaler needs no such check: it skips every step whose gradients are not finite.
         if self._is_spoiled or self._parts.accelerator.scaler is not None:
             return
         gradients = [w.grad for w in self._parts.network.parameters() if w.grad is not None]

@@ -276,7 +276,7 @@ def _resume_schedule(original: Function) -> Function:
     """
 
     def resumed(trainer: Any, accelerator: Any, args: Any) -> Any:
-        # musubi-tuner does not pass the schedules, so take them from accelerate's private list.
+        # This function does not receive the schedules, so take them from accelerate's private list.
         schedules: list[Any] = [wrapped.scheduler for wrapped in accelerator._schedulers]
         before: list[dict[str, Any]] = [{**vars(schedule)} for schedule in schedules]
         result = original(trainer, accelerator, args)

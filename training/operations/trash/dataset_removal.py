@@ -93,7 +93,7 @@ class DatasetRemovals:
                 raise RequestError(
                     f"{name} has changed since you were asked: its newest version is now "
                     f"{there.ref}. Nothing was removed.",
-                    "Repeat the removal to see what it would remove now.",
+                    "Start the removal again, and check what it would remove.",
                     RemoveDataset(name=name),
                 )
             return self._remove(guild, self._datasets.versions(guild, name), by)
@@ -108,8 +108,8 @@ class DatasetRemovals:
             used = self._runtime.log(found_guild, run).spec().dataset
             if _is_of(used, name, numbers):
                 raise RequestError(
-                    f"The run {run} is reading {used}, so it cannot be removed now.",
-                    "Wait until the run has ended, or cancel it first.",
+                    f"The run {run} is reading {used}, so {used} cannot be removed now.",
+                    "Wait until the run has ended, or cancel the run first.",
                 )
 
     def _runs(self, guild: str, name: str, numbers: set[int]) -> list[str]:

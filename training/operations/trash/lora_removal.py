@@ -7,7 +7,7 @@ from training.registry.trash import Removal, Trash
 
 
 class LoraRemovals:
-    """Moves uploaded LoRA files to the trash. Runs that start from one have their own copy."""
+    """Moves uploaded LoRA files to the trash. Runs that start from one keep their own copy."""
 
     def __init__(self, runtime: Runtime, loras: Loras) -> None:
         self._runtime, self._loras = runtime, loras

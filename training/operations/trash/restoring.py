@@ -57,7 +57,7 @@ class Restores:
         LoRA files with this name were removed, the one removed last is meant.
 
         Raises:
-            NotFoundError: Nothing with that name can be restored, or it was restored already.
+            NotFoundError: Nothing with that name can be restored, or it has already been restored.
         """
         removals = self.removals(guild, kind)
         wanted = wanted.strip()
@@ -120,11 +120,11 @@ class Restores:
             removal = Removal(id=match[0], guild=guild, kind=kind, items=())
             if removal.until < self._runtime.clock():
                 return NotFoundError(
-                    f"This could be restored until {day(removal.until)}.",
-                    "It cannot be restored any more.",
+                    f"The {what} could be restored until {day(removal.until)}.",
+                    f"The {what} cannot be restored any more.",
                 )
             return NotFoundError(
-                "There is nothing left to restore here.", f"The {what} was restored already."
+                "There is nothing left to restore here.", f"The {what} has already been restored."
             )
         names = dict.fromkeys(
             name_of(item) for found in self.removals(guild, kind) for item in found.items
@@ -164,7 +164,7 @@ def _of_name(
 
 
 def _names_of(item: str) -> tuple[str, ...]:
-    """Return the names by which users may call an item; a version is `annika@2` or `annika`."""
+    """Return the names that users may type for an item: `annika@2` or `annika` for a version."""
     return item, item.partition("@")[0], name_of(item)
 
 

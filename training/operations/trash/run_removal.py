@@ -1,4 +1,4 @@
-"""Removes ended runs with everything that they saved."""
+"""Removes finished runs with everything that they saved."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,8 +37,7 @@ class RunRemovals:
             RequestError: The run has not ended.
         """
         store, log = self._runtime.store, self._runtime.log(guild, name)
-        # Hold both leases, so that nobody resumes the run meanwhile. Otherwise the new run would
-        # continue a removed run.
+        # Hold both leases, so that nobody resumes the run while it is being removed.
         with trash_lease(self._runtime, guild, "runs"), continue_lease(self._runtime, guild, name):
             checkpoints = 0
             try:
@@ -61,7 +60,7 @@ class RunRemovals:
 def _require_ended(name: str, *, is_final: bool) -> None:
     if not is_final:
         raise RequestError(
-            f"{name} has not ended, so it cannot be removed.",
-            "Cancel it first, and remove it when it has stopped.",
+            f"The run {name} has not ended, so it cannot be removed.",
+            "Cancel the run first, and remove it when it has stopped.",
             ShowRuns(run=name),
         )

@@ -59,7 +59,7 @@ def _manifest(context: StageContext) -> Manifest:
         return read_manifest(context.path(context.planner.prepared_key))
     except DatasetError as error:
         raise StageError(
-            error.cause, "Resume the run; the dataset is repaired again.", ResumeRun()
+            error.cause, "Resume the run to repair the dataset again.", ResumeRun()
         ) from error
 
 
@@ -73,7 +73,7 @@ def require_caches(context: StageContext) -> None:
     except (FileNotFoundError, ValidationError) as error:
         raise StageError(
             "The list of the run's cache files is missing or damaged.",
-            "Resume the run; missing files are cached again.",
+            "Resume the run to cache the missing files again.",
             ResumeRun(),
         ) from error
     folder = context.staging_path(spec.keys.caches)
@@ -133,7 +133,7 @@ def _make(
         raise StageError(
             f"Caching left {len(lacking)} of {len(missing)} files missing, such as "
             f"{lacking[0].place}.",
-            "This is a bug in the prediction or the caching; report it with the run's logs.",
+            "This is a bug in the caching; report it with the run's logs.",
         )
     return kept
 

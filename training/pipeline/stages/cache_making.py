@@ -1,8 +1,8 @@
 """Makes a run's missing cache files, and links all its cache files for the trainer.
 
 musubi-tuner's cache scripts get a dataset TOML that lists only the samples with missing files. The
-keys of the missing files are written to the working folder first; if the stage is killed, the next
-attempt can store those that are already complete.
+keys of these files are written to the working folder first. So if the stage is killed, the next
+attempt can store the files that are already complete.
 """
 
 import json
@@ -86,7 +86,7 @@ class CacheMaking:
         if foreign:
             raise StageError(
                 f"Caching made {foreign[0]}, which is not an item of the dataset.",
-                "This is a bug in the prediction or the caching; report it with the run's logs.",
+                "This is a bug in the caching; report it with the run's logs.",
             )
         return len(kept) + self._uploaded
 
@@ -166,7 +166,7 @@ class CacheMaking:
 
 
 def _take(path: Path, target: Path) -> bool:
-    """If a file is complete, move it to `target`, leave a link and return True; else False."""
+    """Move a complete file to `target` and leave a link; return False if it is not complete."""
     if not is_complete(path):
         return False
     sync_file(path)
@@ -222,7 +222,7 @@ def clean_caches(folder: Path, places: set[str]) -> None:
         if not is_complete(folder / place):
             raise StageError(
                 f"The cache file {place} is missing or damaged.",
-                "Resume the run; missing files are cached again.",
+                "Resume the run to cache the missing files again.",
                 ResumeRun(),
             )
 

@@ -91,7 +91,7 @@ def _refuse_final(checkpoint: Checkpoint) -> None:
     if checkpoint.is_final:
         raise StageError(
             f"{PurePosixPath(checkpoint.file).name} was damaged after it was saved.",
-            "Resume the run; the file is made again from the last training state.",
+            "Resume the run to make the file again from the last training state.",
             ResumeRun(),
         )
 

@@ -83,7 +83,7 @@ def _keep_compiled(context: StageContext) -> None:
     """
     key, store = store_keys.compiled(context.planner.engine.name), context.runtime.store
     try:
-        # With a local store, this also lists the files of earlier runs.
+        # With a local store, the staging folder also holds the files of earlier runs.
         staged = store.staging_path(key).glob("[!.]*.tar")
         made = sorted(staged, key=lambda path: path.stat().st_mtime)
         newest = {_gpu_of(path.name): path.name for path in made}
@@ -131,7 +131,7 @@ def _loss_broke(context: StageContext, broken: LossBroke) -> StageError:
 
 
 def _spoiled(context: StageContext, name: str) -> StageError:
-    """Return the error for a final checkpoint removed because it has NaN or infinite values."""
+    """Return the error for a final checkpoint removed because of its NaN or infinite values."""
     return _with_a_lower_rate(
         context,
         f"Training finished, but its last checkpoint, {name}, contains NaN or infinite values, so "
@@ -186,7 +186,7 @@ def _require_start(context: StageContext, expert: ExpertSpec) -> None:
     if not path.is_file() or file_sha256(path) != expert.start.sha256:
         raise StageError(
             f"The run's copy of {expert.start.source}, its starting LoRA, is missing or damaged.",
-            "Resume the run; it is copied again.",
+            "Resume the run to copy the LoRA again.",
             ResumeRun(),
         )
 

@@ -86,8 +86,8 @@ class RemoteFile(_Record):
     def validator(self) -> str:
         """The ETag or date for the `If-Range` header of a request for the rest of the file.
 
-        It keeps the server from sending the rest of a different version. It is "" if there is
-        neither; versions of the file then cannot be told apart.
+        It keeps the server from sending the rest of a different version. It is "" if the server
+        sent neither; versions of the file then cannot be told apart.
         """
         if self.etag and not self.etag.startswith("W/"):
             return self.etag

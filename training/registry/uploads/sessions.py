@@ -335,7 +335,7 @@ def _usable_path(path: str) -> str:
             f"{printable(path)!r} cannot be the name of a file.",
             "Rename the file, using letters and digits, and add it again.",
         ) from error
-    # A file called set.part2.zip may be a whole zip. Its content decides, once it has arrived.
+    # A file called set.part2.zip may be a whole zip; this is checked when it has arrived.
     if is_part_name(found) and not found.lower().endswith(".zip"):
         raise RequestError(
             f"{printable(found)} is one part of a split archive, which cannot be opened alone.",

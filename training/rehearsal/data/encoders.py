@@ -110,7 +110,7 @@ def _clip_positions() -> Floats:
     return random.standard_normal((IMAGE_TOKENS, IMAGE_WIDTH), np.float32)
 
 
-_MAX_TOKENS = 512  # the most tokens of a caption that Wan reads
+_MAX_TOKENS = 512  # Wan reads at most this many tokens of a caption
 TEXT_KEY = "varlen_t5_bfloat16"
 
 _END = "</s>"

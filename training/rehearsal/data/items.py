@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RehearsalItem:
-    """A training item: its latent and text cache files, and the positions of its latent tensors."""
+    """A training item: its cache files, and the header entries of its latent tensors."""
 
     latent_path: Path
     text_path: Path

@@ -1,4 +1,4 @@
-"""Finds, decodes and crops images and clips as musubi-tuner does, but at 1/4 of width and height.
+"""Finds, decodes and crops media as musubi-tuner does, but at a quarter of the width and height.
 
 The rehearsal's VAE needs only the average of each block of 4 x 4 pixels, which is cheap to compute
 while decoding.

@@ -37,7 +37,7 @@ def _decay(args: argparse.Namespace, rate: float) -> _Decay:
             return lambda _: 1.0
         case "linear":
             return lambda done: 1.0 - done
-        case "cosine" | "cosine_with_restarts":  # with one cycle, it never restarts
+        case "cosine" | "cosine_with_restarts":  # one cycle has no restart
             return _cosine
         case "cosine_with_min_lr":
             return lambda done: _cosine(done) * (1.0 - lowest) + lowest

@@ -154,7 +154,11 @@ class _Training:
         console.say(f"resume training from epoch {state.epoch}, step {state.step}")
 
     def run(self, stop: Event) -> int:
-        """Train until the end, a set `stop`, or a request to finish early; return the exit code."""
+        """Train to the end, or until `stop` is set or an early finish is requested.
+
+        Returns:
+            The exit code.
+        """
         self._announce()
         self._bar = console.StepBar(self._total_steps, self._at.step)
         self._saved_at = time.monotonic()
@@ -236,7 +240,7 @@ class _Training:
         return not stop.is_set() or self._at.step >= self._total_steps
 
     def _must_end(self, loss: float, names: tuple[str, ...]) -> bool:
-        """Return whether to stop here: losses are no longer finite, or an end was requested."""
+        """Return whether to stop: losses are no longer finite, or an early end was requested."""
         if self._loss_watch.see(self._at.step, loss, names):
             return True
         self._is_over = not self._is_spoiled and self._requests.wants_end()

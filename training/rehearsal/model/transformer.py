@@ -162,7 +162,7 @@ class _AdaptedLayers:
 
 
 class _Block:
-    """One block: self-attention, cross-attention and feed-forward; each adds to the stream."""
+    """Self-attention, cross-attention and feed-forward, each with a residual connection."""
 
     def __init__(self, prefix: str, frozen: Mapping[str, Values], adapted: _AdaptedLayers) -> None:
         self._prefix, self._frozen, self._adapted = prefix, frozen, adapted

@@ -23,7 +23,7 @@ function embed({ card, files }) {
     color: card.colour,
     fields: card.fields,
     footer: card.footer ? { text: card.footer } : null,
-    image: picture && { url: blobUrl(picture) },
+    image: picture && { url: blobUrl(picture), description: picture.alt },
   };
 }
 

@@ -30,7 +30,7 @@ def test_what_changes_something_is_to_be_looked_up(command: str, look: str) -> N
     error = interrupted(command)
 
     assert "Nothing was changed" not in error.cause
-    assert f"Check with {look} whether it was done" in error.fix
+    assert f"Check with {look} whether it succeeded" in error.fix
 
 
 def test_what_can_be_repeated_is_to_be_sent_again() -> None:

@@ -36,7 +36,7 @@ def test_the_list_says_what_each_item_takes_and_costs_a_month() -> None:
     ]
     assert "1.0 GiB, $0.09 a month. All of it is deleted by 2026-08-08 12:00 UTC." in card.text
     assert card.footer == (
-        "Modal charges $0.09 per GiB and month; the account's first 1,024 GiB are free."
+        "Modal charges $0.09 per GiB per month; the account's first 1,024 GiB are free."
     )
 
 
@@ -73,7 +73,7 @@ def test_a_removal_says_what_is_freed_later_or_now() -> None:
 
     assert later.title == "Removed annika-1"
     assert "brings it back." in later.description
-    assert "Then its 2.0 GiB are freed; **Empty now** in `/storage`" in later.description
+    assert "Then 2.0 GiB are freed; **Empty now** in `/storage`" in later.description
     assert (now.title, now.description) == ("Deleted the caches", "1.0 GiB are free now.")
 
 

@@ -216,7 +216,7 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "mine.txt").write_text("mine")
 
-    with pytest.raises(DatasetError, match="already contains something else"):
+    with pytest.raises(DatasetError, match="already contains other files"):
         repair(path, report, tmp_path / "set")
 
     assert [entry.name for entry in (tmp_path / "set").iterdir()] == ["mine.txt"]

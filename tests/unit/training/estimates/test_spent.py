@@ -45,7 +45,7 @@ def test_attempts_on_two_gpus_are_added_and_the_time_between_them_is_free() -> N
             at(5, CACHE, ev.StageSucceeded()),
             at(10, HIGH, ev.StageStarted(gpu="H100")),
             at(12, HIGH, ev.StageStarted(resumed_step=0)),  # reported when the model is loaded
-            at(70, HIGH, ev.StageStopped(reason="its machine was taken away")),
+            at(70, HIGH, ev.StageStopped(reason="the stage's machine was taken away")),
             at(80, HIGH, ev.StageSubmitted(handle="b"), attempt=2),
             at(90, HIGH, ev.StageStarted(gpu="A100-80GB"), attempt=2),
             at(100, HIGH, ev.StageSucceeded(), attempt=2),

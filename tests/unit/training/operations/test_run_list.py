@@ -142,7 +142,7 @@ def test_a_run_that_is_not_there_is_answered_with_the_nearest_names(
         runs.find(GUILD, "nobody")
 
     assert near.value.fix.startswith("Did you mean ended-2")
-    assert far.value.fix == "Look up its name in the list of runs."
+    assert far.value.fix == "Look up the name in the list of runs."
 
 
 def test_a_page_shows_what_the_index_has_and_says_what_it_lacks(

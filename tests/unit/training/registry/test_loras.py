@@ -72,7 +72,7 @@ def test_facts_missing_from_the_header_are_taken_from_the_user_and_reported(
 
     assert "high or low" in refused.value.fix
     text = lora_card(record).text
-    assert "does not say which expert it was trained for. You said high." in text
+    assert "does not say which expert the file was trained for. You said high." in text
     assert "(assumed: Wan 2.2 T2V 14B)" in text
 
 
@@ -131,7 +131,7 @@ def test_a_name_that_contradicts_the_expert_is_remarked_on(loras: Loras, tmp_pat
 
     assert "The file's name says high." in unsaid.value.fix
     text = lora_card(record).text
-    assert "Its name says high noise, but it is used for the low expert." in text
+    assert "The file's name says high noise, but the low expert uses the file." in text
     assert loras.find(GUILD, record.name).remarks == record.remarks
 
 
@@ -151,7 +151,7 @@ def test_the_alpha_of_a_peft_file_without_its_config_is_unproven(
 
     record = add(loras, write_adapter(tmp_path / "a.safetensors", peft), expert="low")
 
-    assert "which alpha it was trained with (assumed: 4, its rank" in lora_card(record).text
+    assert "which alpha the file was trained with (assumed: 4, its rank" in lora_card(record).text
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_a_guild_sees_only_its_own_files(loras: Loras, high: Path) -> None:
     with pytest.raises(NotFoundError, match="no checkpoint called 'mine'"):
         loras.find(OTHER, "mine")
     loras.delete(GUILD, "mine")
-    with pytest.raises(NotFoundError, match="None is stored yet"):
+    with pytest.raises(NotFoundError, match="No checkpoint is stored yet"):
         loras.find(GUILD, "mine")
 
 

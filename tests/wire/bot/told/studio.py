@@ -13,12 +13,12 @@ from bot.discord.copies.leader import Timing
 from bot.hosting.bot import RunningBot, running_bot
 from bot.hosting.local import LocalInstallation
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.world.components import texts_of
+from bot.sandbox.world.components import MEDIA_GALLERY, texts_of, walk
 from bot.settings import Settings
 from tests import specs
 from tests.advancing import AdvancingLoop
 from tests.wire.bot.chat import ROLE
-from training.pipeline.run_view import Progress
+from training.pipeline.run_view import Metric, Progress
 from training.runs import events as ev
 from training.runs.event_log import ADVANCE, REQUEST
 from training.runs.spec import RunSpec
@@ -146,6 +146,12 @@ class Studio:
         value = Progress(step=step, total_steps=500, attempt=1)
         self.local.runtime.live.publish(spec.keys.progress(TRAIN), value.model_dump_json().encode())
 
+    def take_steps(self, spec: RunSpec, steps: int) -> None:
+        """Let a run record the loss of its first steps."""
+        metrics = [Metric(step=n, loss=1 / n, learning_rate=1e-4) for n in range(1, steps + 1)]
+        lines = "".join(f"{one.model_dump_json()}\n" for one in metrics)
+        self.local.runtime.store.write(spec.keys.metrics(TRAIN, 1), lines.encode())
+
     def save(self, spec: RunSpec, epoch: int) -> None:
         """Let a run save the checkpoint of an epoch; no file is stored."""
         at, file = self.clock.now(), f"checkpoints/main/{spec.name}-{epoch:06d}.safetensors"
@@ -224,6 +230,12 @@ class Studio:
 
     def untold(self) -> list[str]:
         return self.local.runtime.store.names("bot/unannounced")
+
+
+def pictures(message: Json) -> list[str]:
+    """Return what each picture of a message shows, in words."""
+    galleries = [one for _, one in walk(message["components"], "") if one["type"] == MEDIA_GALLERY]
+    return [str(item["description"]) for one in galleries for item in one["items"]]
 
 
 def _title(message: Json) -> str:

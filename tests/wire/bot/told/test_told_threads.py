@@ -9,7 +9,7 @@ from tests.wire.bot.told.studio import HOUR, Studio
 from training.runs.spec import RunSpec
 
 FIFTH, TENTH = "Saved: epoch 5 (step 50)", "Saved: epoch 10 (step 100)"
-END = "Succeeded"
+DATASET, END = "Dataset annika@1", "Succeeded"
 
 
 async def saved_once(studio: Studio, channel: str | None = None) -> RunSpec:
@@ -47,8 +47,8 @@ async def test_milestones_are_told_once_across_restarts_and_ping_nobody(studio: 
     await studio.start_bot()
     await finish(studio, run)
 
-    assert before == [FIFTH]
-    assert studio.told("mine") == [FIFTH, TENTH, END]
+    assert before == [DATASET, FIFTH]
+    assert studio.told("mine") == [DATASET, FIFTH, TENTH, END]
     assert len(studio.pings("mine")) == 1
     assert studio.untold() == []
     assert "Milestones" not in card_text(studio)
@@ -68,9 +68,9 @@ async def test_a_bot_that_was_killed_before_it_noted_a_message_does_not_repeat_i
     await studio.start_bot()
     await studio.clock.advance(60)
 
-    assert studio.told("mine") == [FIFTH]
+    assert studio.told("mine") == [DATASET, FIFTH]
     await finish(studio, run)
-    assert studio.told("mine") == [FIFTH, TENTH, END]
+    assert studio.told("mine") == [DATASET, FIFTH, TENTH, END]
 
 
 async def test_what_an_hour_of_outage_hides_is_told_once_afterwards(studio: Studio) -> None:
@@ -85,10 +85,10 @@ async def test_what_an_hour_of_outage_hides_is_told_once_afterwards(studio: Stud
     await studio.clock.advance(120)
 
     both = "Saved: epoch 15 (step 150), epoch 20 (step 200)"
-    assert studio.told("mine") == [FIFTH, TENTH, both]
+    assert studio.told("mine") == [DATASET, FIFTH, TENTH, both]
     studio.end_run(run)
     await studio.clock.advance(60)
-    assert studio.told("mine") == [FIFTH, TENTH, both, END]
+    assert studio.told("mine") == [DATASET, FIFTH, TENTH, both, END]
 
 
 async def test_an_archived_run_thread_is_reopened(studio: Studio) -> None:
@@ -97,7 +97,7 @@ async def test_an_archived_run_thread_is_reopened(studio: Studio) -> None:
 
     await finish(studio, run)
 
-    assert studio.told("mine") == [FIFTH, TENTH, END]
+    assert studio.told("mine") == [DATASET, FIFTH, TENTH, END]
     assert not studio.server.world.channel(studio.thread("mine"))["archived"]
 
 
@@ -122,7 +122,7 @@ async def test_a_locked_run_thread_is_named_on_the_card(studio: Studio) -> None:
 
     await finish(studio, run)
 
-    assert studio.told("mine") == [FIFTH]
+    assert studio.told("mine") == [DATASET, FIFTH]
     assert "Milestones stay on this card: its thread is locked." in card_text(studio)
     assert studio.untold() == []
 
@@ -136,7 +136,7 @@ async def test_a_new_card_links_to_the_thread_of_the_deleted_one(studio: Studio)
     await finish(studio, run)
 
     assert f"Milestones: <#{thread}>" in card_text(studio)
-    assert studio.told("mine") == [FIFTH, TENTH, END]
+    assert studio.told("mine") == [DATASET, FIFTH, TENTH, END]
 
 
 @pytest.mark.parametrize("comes_back", [True, False])
@@ -155,7 +155,7 @@ async def test_without_permission_to_open_threads_the_card_says_why(
     line = "Milestones stay on this card: the bot lacks the Create Public Threads permission here."
     assert line in before
     assert (line in card_text(studio)) is not comes_back
-    assert studio.told("mine") == ([FIFTH, TENTH, END] if comes_back else [])
+    assert studio.told("mine") == ([DATASET, FIFTH, TENTH, END] if comes_back else [])
     assert len(studio.pings("mine")) == 1
     assert studio.untold() == []
 
@@ -182,4 +182,4 @@ async def test_a_thread_that_a_person_opened_on_the_card_is_used(studio: Studio)
 
     await finish(studio, run)
 
-    assert studio.told("mine") == [TENTH, END]
+    assert studio.told("mine") == [DATASET, TENTH, END]

@@ -111,8 +111,8 @@ DATASET_FAILURES = (
         "image-too-large",
         r"DecompressionBomb",
         "An image of the dataset has more pixels than the trainer accepts: {line}",
-        "Make it smaller (below 178 million pixels), upload the dataset as a new version and start "
-        "a run with it.",
+        "Make the image smaller (below 178 million pixels), upload the dataset as a new version "
+        "and start a run with it.",
         resumable=False,
     ),
     KnownFailure(
@@ -146,7 +146,7 @@ DATASET_FAILURES = (
         r"|(image|video)_directory or (image|video)_jsonl_file must be specified"
         r"|has no attribute 'datasource'|not supported config file format",
         "The trainer rejected the dataset's configuration file: {line}",
-        "Correct it. If this program wrote the file, report this as a bug, with the run's log.",
+        "Correct the file. If this program wrote it, report this as a bug, with the run's log.",
         resumable=False,
     ),
     KnownFailure(

@@ -121,8 +121,8 @@ INSTALLATION_FAILURES = (
         r"(: cannot open shared object| not found)"
         r"|(?P<library2>lib(GL|gthread|glib|SM|Xext)[\w.+-]*): cannot open",
         "The system library {library} is missing.",
-        "Ask the operator to install it (libGL and libgthread: the Debian packages libgl1 and "
-        "libglib2.0-0), then resume the run.",
+        "Ask the operator to install the library (libGL and libgthread: the Debian packages libgl1 "
+        "and libglib2.0-0), then resume the run.",
     ),
     KnownFailure(
         "packages-mismatch",
@@ -156,7 +156,7 @@ INSTALLATION_FAILURES = (
         "script-line-ends",
         r"\^M: bad interpreter|\\r['\u2019]: (No such file|command not found)|\$'\w*\\r'",
         "A script has Windows line endings, which the shell cannot run.",
-        "Convert it (dos2unix, or sed -i 's/\\r$//' SCRIPT), then start it again.",
+        "Convert the script (dos2unix, or sed -i 's/\\r$//' SCRIPT), then start it again.",
     ),
     KnownFailure(
         "environment-moved",

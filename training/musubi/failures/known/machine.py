@@ -27,8 +27,8 @@ LAUNCHER_ALONE = KnownFailure(
     r"\A(subprocess\.)?CalledProcessError: Command (?s:.*)\.py\b|\A\S*ChildFailedError:"
     r"|\A\w+Error: [^\n]*(training|process)\S* (failed|exited|ended) with (return |exit )?code 1\b",
     "The trainer failed, but the log has only its launcher's message, not the trainer's error.",
-    "Look for the trainer's own error further up in the console, or run it again and store stdout "
-    "and stderr (2>&1).",
+    "Look for the trainer's own error further up in the console, or run the trainer again and "
+    "store its stdout and stderr (2>&1).",
 )
 
 MACHINE_FAILURES = (
@@ -97,20 +97,20 @@ MACHINE_FAILURES = (
         r"WinError 32\]|being used by another process|WinError (33|1224)\]|os error (32|33|1224)\)"
         r"|code: (32|33|1224)\b",
         "Another program has a file open: {line}",
-        "Close it (a sync client, a virus scanner, ComfyUI), then resume the run.",
+        "Close that program (a sync client, a virus scanner, ComfyUI), then resume the run.",
     ),
     KnownFailure(
         "read-only",
         r"Read-only file system|\[Errno 30\]|os error 30",
         "A folder cannot be written to: {line}",
-        "Mount it writable or use another folder, then resume the run.",
+        "Mount the folder writable or use another folder, then resume the run.",
     ),
     KnownFailure(
         "permission",
         r"PermissionError|Permission denied|\[Errno 1\] Operation not permitted|WinError 5\]"
         r"|Access is denied|PermissionDenied|WinError 1314",
         "The trainer is not allowed to read or write a file: {line}",
-        "Give the trainer's user access to it, then resume the run.",
+        "Give the trainer's user access to that file, then resume the run.",
     ),
     KnownFailure(
         "drive",
@@ -142,7 +142,7 @@ MACHINE_FAILURES = (
         "spend-limit",
         r"spend limit reached",
         "The spending limit of the Modal workspace is reached.",
-        "Raise it in Modal's billing settings, then resume the run.",
+        "Raise the limit in Modal's billing settings, then resume the run.",
     ),
     KnownFailure(
         "killed",
@@ -208,7 +208,7 @@ MACHINE_FAILURES = (
         r"Address already in use|EADDRINUSE|server socket has failed to listen"
         r"|another process is utilizing it|WinError 10048",
         "Another training process on this machine uses the same port.",
-        "Wait until it has ended, or choose another port (accelerate: --main_process_port), then "
-        "resume the run.",
+        "Wait until the other process has ended, or choose another port (accelerate: "
+        "--main_process_port), then resume the run.",
     ),
 )

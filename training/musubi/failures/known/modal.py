@@ -27,7 +27,7 @@ MODAL_FAILURES = (
         "modal-client",
         r"modal\.exception\.VersionError|client version \S+ is (too old|no longer supported)",
         "The installed Modal client is too old: {line}",
-        "Update it (pip install --upgrade modal), deploy again and resume the run.",
+        "Update the client (pip install --upgrade modal), deploy again and resume the run.",
     ),
     KnownFailure(
         "modal-volume",

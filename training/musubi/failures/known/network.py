@@ -67,7 +67,7 @@ NETWORK_FAILURES = (
         r"|RevisionNotFoundError|404 Client Error|HFValidationError"
         r"|is not a local folder and is not a valid model identifier",
         "Hugging Face has no such repository or file, or the token has no access to it: {line}",
-        "Correct the name, or set HF_TOKEN to a token that can read it; then resume the run.",
+        "Correct the name, or set HF_TOKEN to a token with access; then resume the run.",
     ),
     KnownFailure(
         "gated",
@@ -95,7 +95,8 @@ NETWORK_FAILURES = (
         r"|OfflineModeIsEnabled|offline mode is enabled|No address associated with hostname"
         r"|outgoing traffic has been disabled|dns error",
         "A file such as the tokenizer is not on this machine, and Hugging Face cannot be reached.",
-        "Connect the machine, or ask the operator to download that file once; then resume the run.",
+        "Connect the machine to the internet, or ask the operator to download that file once; then "
+        "resume the run.",
     ),
     _BROKEN,
     replace(

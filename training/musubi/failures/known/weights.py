@@ -68,7 +68,7 @@ WEIGHT_FAILURES = (
     KnownFailure(
         "quantised-file",
         rf"{_STATE_DICT} \w+.*(quant_state|\.absmax|qweight|wscales|qzeros|nf4|svdq)",
-        "The base model is quantised for inference and cannot be trained on.",
+        "The base model is quantized for inference and cannot be trained on.",
         "Use the same model's file in 16 bits, then resume the run.",
     ),
     KnownFailure(
@@ -87,13 +87,13 @@ WEIGHT_FAILURES = (
     KnownFailure(
         "weights-of-other-task",
         rf"{_STATE_DICT} WanModel.*size mismatch for patch_embedding\.weight",
-        "The base model is for text to video but the run trains image to video, or vice versa.",
+        "The base model is for text to video, but the run trains image to video, or vice versa.",
         MODEL_FILE,
     ),
     KnownFailure(
         "weights-of-other-version",
         rf"({_STATE_DICT} WanModel|AssertionError: (Missing|Unexpected) keys: ).*(img_emb|k_img)",
-        "The base model is Wan 2.1 but the run trains Wan 2.2, or vice versa.",
+        "The base model is Wan 2.1, but the run trains Wan 2.2, or vice versa.",
         MODEL_FILE,
     ),
     KnownFailure(

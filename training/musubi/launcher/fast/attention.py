@@ -23,11 +23,12 @@ Kernel = Literal["torch", "flash4"]
 HALF = (torch.float16, torch.bfloat16)
 _FLASH4 = "flash_attn.cute.interface"
 _HOPPER = (9, 0)
-# The kernels' outputs differ by 0.3%, measured on an H100 in bf16.
+# The kernels' outputs may differ by at most this. On an H100 in bf16, they differ by 0.3%.
 _MOST_DISTANCE = 0.01
 _ROUNDS = 10
-# flash-attn-4 may take this much longer by itself. At 3,600 tokens on an H200, both kernels took
-# 1.8 ms, but whole steps took 0.405 s with flash-attn-4 and 0.438 s with torch's kernel.
+# flash-attn-4 is chosen if it takes at most this many times as long as torch's kernel, because
+# whole steps gain more from it. At 3,600 tokens on an H200, both kernels took 1.8 ms, but steps
+# took 0.405 s with flash-attn-4 and 0.438 s with torch's kernel.
 _CLOSE = 1.1
 
 

@@ -32,8 +32,8 @@ from training.musubi.launcher.fast.plan import GIB, StepSizes
 
 _LAYERS = 40
 _KERNELS = 25
-# Latent frames, height and width, keyed by number of tokens. 60 x 104 is 480x832, 90 x 160 is
-# 720x1280, 68 x 120 is 544x960.
+# Latent frames, height and width, keyed by number of tokens. A latent of 60 x 104 is 480x832
+# pixels, 90 x 160 is 720x1280, and 68 x 120 is 544x960.
 _LATENTS = {
     1560: (1, 60, 104),
     3600: (1, 90, 160),
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tokens", default=",".join(map(str, _LATENTS)))
     parser.add_argument("--modes", default="16bit,fp8")
     parser.add_argument("--layers", type=int, default=_LAYERS)
-    parser.add_argument("--rounds", type=int, default=2, help="timed rounds; 0: only check")
+    parser.add_argument("--rounds", type=int, default=2, help="timed rounds; 0 checks only")
     parser.add_argument(
         "--memory", type=float, default=0.0, help="plan for a GPU with this many GiB"
     )
@@ -134,7 +134,7 @@ class Bench:
                 firsts = [round(self.step(way, batch), 2) for _ in range(2)]
                 yield {"mode": mode, "first_steps_s": firsts}
             elif self.options.unchecked:
-                self.step(way, batch)  # otherwise the check has warmed up musubi-tuner's own pass
+                self.step(way, batch)  # warm up, as the check would have done
         for _ in range(self.options.rounds):
             for way in ways.values():
                 torch.cuda.reset_peak_memory_stats()
@@ -239,7 +239,7 @@ class Bench:
         return time.monotonic() - started
 
     def _make_copies(self, way: Way) -> None:
-        """Make the 16-bit copies of the weights that a way's plan wants, and drop all others."""
+        """Make the 16-bit copies of the weights that the plan of `way` needs; drop all others."""
         if self._copies is not None and self._copies is not way.fast:
             self._copies.widen(None)
         self._copies = way.fast
@@ -306,16 +306,17 @@ class Bench:
 
 
 def useful_flops(model: Any, tokens: int) -> int:
-    """Return the operations that one step needs if nothing is recomputed.
+    """Return the number of operations that one step needs if nothing is recomputed.
 
-    They are those of the forward pass and of the gradients with respect to its inputs; the adapters
-    and what is not in the blocks add less than 2%.
+    The forward pass and the gradients with respect to its inputs are counted. The adapters and the
+    layers outside the blocks, which would add less than 2%, are not.
     """
     width, text = model.dim, model.text_len
     # Self-attention has four layers; cross-attention has two on tokens and two on the text.
     products = 2 * width * (tokens * (6 * width + 2 * model.ffn_dim) + text * 2 * width)
     attention = 4 * tokens * (tokens + text) * width
-    # The gradients of one product with frozen weights take one product, those of attention 2.5.
+    # For products, the backward pass costs as much as the forward pass; for attention, 2.5 times
+    # as much.
     return int(len(model.blocks) * (2 * products + 3.5 * attention))
 
 

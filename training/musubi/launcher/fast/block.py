@@ -37,7 +37,7 @@ class Heads(NamedTuple):
 
 
 def rotation_of(frequencies: Tensor) -> Rotation:
-    """Return the tables for musubi-tuner's complex frequencies [s, 1, c]."""
+    """Return the cosines and sines of musubi-tuner's complex frequencies [s, 1, c]."""
     return Rotation(frequencies.real.float().contiguous(), frequencies.imag.float().contiguous())
 
 

@@ -23,8 +23,8 @@ from training.musubi.launcher.fast.block import Heads, Rotation, forward
 from training.musubi.launcher.fast.layers import Block, weight_shapes
 from training.musubi.launcher.fast.products import linear_with_bias
 
-# The results that a block keeps for the backward pass: the outputs of attention, the outputs of
-# attention and the first FFN product, or everything.
+# What a block keeps for the backward pass: the outputs of attention; these and the output of the
+# first FFN product; or everything.
 Kept = Literal["attention", "ffn", "everything"]
 
 Run = Callable[[Tensor, Tensor, Rotation, Tensor, Block, Heads], Tensor]
@@ -48,7 +48,7 @@ _ATTENTION = frozenset(
 _PRODUCTS = frozenset([_ATEN.mm.default, _ATEN._scaled_mm.default, linear_with_bias._opoverload])
 
 # Make fused operations round where musubi-tuner's separate ones round. Without this, the adapter
-# gradients differ from musubi-tuner's three times as much as with a different attention kernel.
+# gradients are three times as far from musubi-tuner's as a different attention kernel makes them.
 _OPTIONS: Any = {"emulate_precision_casts": True}
 
 

@@ -20,7 +20,7 @@ from training.musubi.launcher.fast.plan import (
 )
 
 # Bytes, per token and unit of width, that checking one block takes. musubi-tuner's own forward and
-# backward pass of a block take 72: the 778,000 bytes per token that are measured in
+# backward pass of a block take 72. This follows from the 778,000 bytes per token recorded in
 # `estimates/gpu_memory.py`, minus the inputs of 40 blocks. Checking fp8 takes more, because its
 # uncompiled forward pass keeps everything for the backward pass.
 _CHECKING = 110

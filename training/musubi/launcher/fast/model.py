@@ -97,8 +97,8 @@ class FastModel:
         _check(self.model)
         for block in self.model.blocks:
             block_of(block)
-        # Without this, Wan 2.2 repeats the time embedding for each token. At 21,600 tokens that
-        # takes 2.6 GB for identical copies, because a sample has only one timestep.
+        # Without this, Wan 2.2 repeats the time embedding for each token, although a sample has
+        # only one timestep. At 21,600 tokens, these identical copies take 2.6 GB.
         if self.model.model_version != "2.1" and not self._embeds_once:
             self.model.set_time_embedding_v2_1(True)
         _DYNAMO.config.recompile_limit = _MOST_GRAPHS
@@ -138,8 +138,8 @@ class FastModel:
         rotation = self._rotation(call.freqs)
         if self.is_dynamic:
             _mark(x, rotation)
-        # The graph does its own casts, so autocast is off. If the first frame's embedding precedes
-        # the text, the text is in fp32, so it is cast. It is detached because it needs no gradient.
+        # The graph does its own casts, so autocast is off. The context is in fp32 if it begins with
+        # the first frame's embedding, so cast it. Detach it, because it needs no gradient.
         with torch.autocast(x.device.type, enabled=False):
             return run(x, e, rotation, call.context.detach().to(x.dtype), tensors, heads)
 

@@ -16,11 +16,11 @@ GIB = 2**30
 _ATTENTION, _EACH_MORE = 6.2, 2.0
 _EVERYTHING, _EVERYTHING_FP8 = 40.0, 55.0
 _BYTES = 2
-# The working memory of a step, in addition to the memory that all blocks keep. The block whose
-# backward pass runs needs `_RECOMPUTING` times the memory of a block that keeps everything if its
-# forward pass must be recomputed, and `_KEEPING` times that memory if not. `_REST_BYTES` is for
-# other layers and the optimizer. The measured total was 5.6 GiB at 21,600 tokens with 10 layers
-# that are recomputed, and 0.5 GiB at 3,600 tokens with 20 layers that are not.
+# The working memory of a step, in addition to the memory that all blocks keep. A block's backward
+# pass needs `_KEEPING` times the memory of a block that keeps everything, or `_RECOMPUTING` times
+# that memory if its forward pass must be recomputed. `_REST_BYTES` is for layers outside the blocks
+# and the optimizer. The measured total was 5.6 GiB at 21,600 tokens with 10 blocks that are
+# recomputed, and 0.5 GiB at 3,600 tokens with 20 blocks that are not.
 _RECOMPUTING, _KEEPING, _REST_BYTES = 1.5, 0.8, 2 * GIB
 # How much of the free memory a plan may use; the rest is lost in gaps between allocations.
 _USABLE = 0.93
@@ -30,8 +30,8 @@ _USABLE = 0.93
 class StepSizes:
     """The sizes that decide a step's memory.
 
-    `attentions` is the number of attentions per block, and `weights_bytes` what 16-bit copies of
-    the frozen weights take; 0 if products do not use such copies.
+    `attentions` is the number of attention operations per block. `weights_bytes` is the size of
+    16-bit copies of the frozen weights, or 0 if products do not use such copies.
     """
 
     tokens: int

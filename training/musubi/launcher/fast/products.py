@@ -25,7 +25,7 @@ _LARGEST = 448.0
 _SMALLEST = 1e-30
 # The tensor cores' fp8 products need sizes that are multiples of this.
 _MULTIPLE = 16
-# With fewer tokens, quantizing takes longer than fp8 saves.
+# With fewer tokens, quantizing takes more time than an fp8 product saves.
 _FEWEST_TOKENS = 1024
 
 

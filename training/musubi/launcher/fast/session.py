@@ -98,7 +98,8 @@ class FastSession:
     def start(self) -> None:
         """Make the blocks run compiled.
 
-        Call `refuse` instead if this fails, or if they ran uncompiled before the run was resumed.
+        Call `refuse` instead if this fails, or if the blocks already ran
+        uncompiled before the run was resumed.
         """
         previous = self._hooks.previous or ""
         if previous.startswith(_OFF):
@@ -206,7 +207,7 @@ class FastSession:
         if self._size is None or not self._size.memory.lower():
             self.refuse(_OUT_OF_MEMORY)
             return
-        logger.warning("Memory ran out; now %s", self._size.memory.plan)
+        logger.warning("Memory ran out; from now on, %s", self._size.memory.plan)
 
     def _kept(self, index: int) -> Kept:
         plan = None if self._size is None else self._size.memory.plan
@@ -234,7 +235,7 @@ class FastSession:
         self._size = self._sizes[batch, tokens] = size
         self._fast.kernel, self._fast.is_dynamic = size.choice.kernel, size.is_dynamic
         if not size.memory.is_settled:
-            self._fast.widen(None)  # so that the free memory is measured without the copies
+            self._fast.widen(None)  # to measure the free memory without the copies
         size.memory.begin(is_checked=bool(self._unchecked))
         self._fast.widen(call.x.dtype if self._is_wide else None)
         return size
@@ -298,7 +299,7 @@ class FastSession:
         previous, record = self._hooks.previous, self.record
         if previous not in (None, record):
             logger.warning(
-                "Steps were computed with %s before, and with %s from now on", previous, record
+                "Earlier steps were computed with %s; steps from now on use %s", previous, record
             )
 
 

@@ -102,7 +102,7 @@ def test_missing_captions_can_be_written_left_out_or_replaced_by_the_trigger(
     assert "written@1" in written
     assert "left@1: uploaded, 2 samples left out" in left
     assert "[info] left-out" in left
-    assert "waived@1: uploaded, with the trigger word as 2 captions" in waived.stdout
+    assert "waived@1: uploaded, 2 samples captioned with the trigger word" in waived.stdout
     assert "There is no trigger word" in here.refused("add", path, "--trigger-only")
 
 
@@ -127,7 +127,7 @@ def test_files_that_cannot_be_used_are_left_out_on_request(here: Lorabot, tmp_pa
         assert "lorabot add ZIP --leave-out" in text
     assert "left@1: uploaded, 4 files left out, 1 sample left out" in left
     assert "[info] left-out" in left
-    assert "named@1: uploaded, with the trigger word as 1 caption, 4 files left out" in named
+    assert "named@1: uploaded, 1 sample captioned with the trigger word, 4 files left out" in named
     assert [version["images"] for version in here.json("dataset", "list")] == [2, 3]
     hopeless = write_zip(tmp_path / "hopeless.zip", bad)
     assert "--leave-out" not in here.refused("add", hopeless)

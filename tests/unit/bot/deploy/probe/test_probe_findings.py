@@ -37,7 +37,7 @@ def test_good_measurements_pass(fact: facts.Fact) -> None:
         (but(RENAMED, files_seen=19), "19 of the 20 files are visible"),
         (but(COMMITTED, commit_error="volume busy"), "fails while another container reads: volume"),
         (but(COMMITTED, is_seen=False), "does not see what was committed"),
-        (but(LISTED, other_sizes=1), "shows 1 of 22 files with a different size"),
+        (but(LISTED, other_sizes=1), "shows 1 of 22 files with sizes that differ"),
         (but(LISTED, files=0), "0 of 0 files"),
         (
             but(PUT, taken_twice=3),
@@ -72,7 +72,7 @@ def test_back_pressure_is_reported_with_the_number_of_writes() -> None:
     found = but(WRITTEN, puts=47, removes=46, refusal="too many layers in volume.")
 
     assert found.status == "fine"
-    assert "refused after 47 puts and 46 removes in 31 s: too many layers in volume." in found.text
+    assert "refused after 47 puts and 46 removals in 31 s: too many layers in volume." in found.text
     assert "A stage makes about 3 a minute; if one is refused, it waits" in found.text
 
 

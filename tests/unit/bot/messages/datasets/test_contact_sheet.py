@@ -29,7 +29,7 @@ def noise(seed: int) -> Image.Image:
 def drawn(report: Report, pictures: dict[str, Image.Image]) -> Image.Image:
     sheet = draw_sheet(report, pictures)
     assert sheet is not None
-    return Image.open(io.BytesIO(sheet)).convert("RGB")
+    return Image.open(io.BytesIO(sheet.data)).convert("RGB")
 
 
 def grey(path: str) -> dict[str, Image.Image]:
@@ -68,7 +68,7 @@ def test_a_sheet_full_of_noise_stays_under_one_megabyte() -> None:
     sheet = draw_sheet(a_report(*samples), {s.source: noise(n) for n, s in enumerate(samples)})
 
     assert sheet is not None
-    assert 300_000 < len(sheet) <= SHEET_LIMIT_BYTES
+    assert 300_000 < len(sheet.data) <= SHEET_LIMIT_BYTES
 
 
 def test_samples_with_their_own_finding_have_an_edge() -> None:
@@ -83,6 +83,22 @@ def test_samples_with_their_own_finding_have_an_edge() -> None:
     assert close(sheet, edges[0], RED)
     assert close(sheet, edges[1], AMBER)
     assert not close(sheet, edges[2], AMBER)
+
+
+def test_a_sheet_says_in_words_what_its_edges_and_pictures_show() -> None:
+    samples = [a_sample(f"images/{n}.png", "image") for n in range(3)]
+    bad = a_finding("bad", "error").model_copy(update={"files": ("images/0.png",)})
+    report = a_report(*samples, findings=(bad,))
+    some = {s.source: Image.new("RGB", BOX, (128, 128, 128)) for s in samples[:2]}
+
+    sheet = draw_sheet(report, some)
+
+    assert sheet is not None
+    assert sheet.alt == "Contact sheet: 2 of 3 images, with captions. 1 sample with errors."
+    pixels = Image.open(io.BytesIO(sheet.data)).convert("RGB")
+    word = (16 + 8 + BOX[0] - 12, 16 + 8 + 12)  # in the corner of the first picture
+    assert not close(pixels, word, (128, 128, 128))
+    assert close(pixels, (word[0] + BOX[0] + 32, word[1]), (128, 128, 128))
 
 
 def test_repaired_samples_are_marked() -> None:

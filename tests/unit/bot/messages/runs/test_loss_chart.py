@@ -3,6 +3,7 @@
 import io
 import math
 
+import pytest
 from PIL import Image
 
 from bot.messages.runs.chart import Series, draw_chart
@@ -49,6 +50,17 @@ def test_a_single_expert_is_not_named() -> None:
     assert chart is not None
     assert chart.alt.startswith("Smoothed loss")
     assert ORANGE not in colours(chart.data)
+
+
+def test_a_chart_spans_the_steps_that_were_reached() -> None:
+    early, resumed = Series("main", falling(40), 4000), Series("main", falling(80)[40:], 80)
+
+    for one in (early, resumed):
+        chart = draw_chart([one])
+        assert chart is not None
+        picture = Image.open(io.BytesIO(chart.data)).convert("RGB")
+        drawn = [x for x in range(1000) for y in range(92, 520) if picture.getpixel((x, y)) == BLUE]
+        assert (min(drawn), max(drawn)) == (pytest.approx(176, abs=20), pytest.approx(976, abs=6))
 
 
 def test_losses_that_are_not_finite_are_left_out() -> None:

@@ -6,6 +6,7 @@ from bot.messages.card import Colour
 from bot.messages.runs.milestones import (
     MOST_SAVED,
     SavedFile,
+    dataset_panel,
     end_panel,
     merged_panel,
     milestones,
@@ -14,11 +15,13 @@ from bot.messages.runs.milestones import (
     thread_note,
     warning_panel,
 )
+from tests import specs
 from tests.receipts import a_receipt
 from tests.unit.bot.messages.card_states import HIGH, READY, SPEC, STATES, epochs, whole
 from tests.unit.bot.messages.run_examples import a_view, saved, started, succeeded
 from training.pipeline.run_view import RunView
 from training.runs import events as ev
+from training.runs.hyperparameters import ItemSettings
 from training.runs.training_events import FastRefused
 from training.vocabulary import StageKey
 
@@ -46,8 +49,25 @@ def test_checkpoints_that_wait_share_messages_and_the_end_comes_last() -> None:
     files = [saved(SPEC, HIGH, 5 * n) for n in range(1, 9)]
     view = a_view(SPEC, *READY, started(HIGH), *files, ev.RunCancelled(at=SPEC.created_at))
 
-    assert list(map(len, told(view))) == [1, 1, MOST_SAVED, 2, 1]
+    assert list(map(len, told(view))) == [1, 1, 1, MOST_SAVED, 2, 1]
+    assert told(view)[0] == ["dataset"]
     assert told(view)[-1] == ["end"]
+
+
+def test_the_dataset_is_told_first_but_never_late_nor_alone() -> None:
+    view = a_view(SPEC, *READY, started(HIGH), saved(SPEC, HIGH, 5))
+    first, second, *_ = milestones(view)
+
+    assert first.kind == "dataset"
+    assert next_milestones(view, [second.key])[0].kind != "dataset"
+    assert milestones(a_view(SPEC, started(HIGH))) == []
+
+
+def test_the_dataset_is_told_with_what_the_run_takes_of_it() -> None:
+    spec = SPEC.model_copy(update={"items": ItemSettings(items="clips")})
+
+    assert dataset_panel(SPEC, specs.report()).text == "Dataset annika@2\n2 images and 2 clips."
+    assert dataset_panel(spec, None).description == "Limited to clips (no single frames)."
 
 
 def test_a_saved_checkpoint_has_its_loss_its_link_and_its_check() -> None:
@@ -70,7 +90,7 @@ def test_a_merge_is_told_with_what_is_known_of_it() -> None:
 
     panel = merged_panel(view, "high", None)
 
-    assert [one.key for one in milestones(view)] == [str(merge)]
+    assert [one.key for one in milestones(view)] == ["dataset", str(merge)]
     assert panel.title == "Merged, high-noise expert"
     assert panel.description == "✓ Lightning 400/400 layers, merged for an earlier run"
 

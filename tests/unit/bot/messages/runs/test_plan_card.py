@@ -272,7 +272,7 @@ def test_ones_own_machine_bills_nothing() -> None:
     card = started_card(a_plan(a_spec(ONE), estimated(7500, 5, "H100"), is_billed=False))
 
     assert field(card, "Time and cost").startswith(
-        "About 2 h 5 min on an H100 (measured steps). Nothing is billed here."
+        "About 2 h 5 min on an H100 (measured steps). Runs on this machine are not billed."
     )
     assert "$" not in card.text
     assert "on each GPU" not in card.text
@@ -353,7 +353,7 @@ def test_the_plan_shows_remarks_on_a_start_and_a_lightning_file() -> None:
     usual = a_spec(PAIR)
     high = usual.expert("high")
     assert high.speed_lora is not None
-    remark = "It was trained without a speed LoRA; wan22-i2v-lightning merges one in."
+    remark = "The LoRA was trained without a speed LoRA; wan22-i2v-lightning merges one in."
     changed = high.model_copy(
         update={
             "start": StartingPoint(source="old/high-e5", sha256="0" * 64, remarks=(remark,)),
