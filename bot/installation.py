@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from training.operations.trash.run_removal import RunRemovals
     from training.registry.datasets import Datasets
     from training.registry.loras import Loras
+    from training.registry.proposals import Proposals
 
 _REMOVING = ("dataset_removals", "lora_removals", "run_removals", "restores", "storage")
 _LINK_SECRET, _SECRET_BYTES = "bot/link-secret", 32
@@ -68,6 +69,12 @@ class Installation:
         return Datasets(self.runtime.store, self.settings.limits)
 
     @cached_property
+    def proposals(self) -> "Proposals":
+        from training.registry.proposals import Proposals
+
+        return Proposals(self.runtime.store, self.runtime.leases)
+
+    @cached_property
     def loras(self) -> "Loras":
         from training.registry.loras import Loras
 
@@ -106,7 +113,7 @@ class Installation:
 
     def load(self) -> None:
         """Import the modules that commands use, so that the first command starts at once."""
-        for name in ("runs", "datasets", "loras", *_REMOVING):
+        for name in ("runs", "datasets", "proposals", "loras", *_REMOVING):
             getattr(self, name)
 
     def require_training(self) -> None:

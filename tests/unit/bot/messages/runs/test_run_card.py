@@ -325,7 +325,7 @@ def test_a_diverged_loss_is_reported_at_once_and_never_ends_as_a_success() -> No
     assert card_of(final).colour is Colour.WARNING
     assert ended_ping(final).startswith("⚠")
     assert "the loss diverged" in ended_ping(final)
-    line = runs_card(RunPage(1, [final.summary()])).description
+    line = runs_card(RunPage(1, [final.summary(NOW)])).description
     assert line.startswith("⚠")
     assert "finished, but the loss diverged" in line
 
