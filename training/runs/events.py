@@ -73,6 +73,28 @@ class StageLost:
     kind: Literal["lost"] = "lost"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageCost:
+    """What one attempt of a stage used; stored with the event that ends the attempt.
+
+    Attributes:
+        seconds: From the attempt's start to its end. For an attempt that vanished, to its last sign
+            of life plus an allowance.
+        gpu: The GPU that it actually got; None if unknown or a CPU.
+        cores: The physical cores that it requested.
+        memory_gib: The main memory that it requested.
+        usd_per_second: The price of all three together when the attempt ended; None if the GPU has
+            no price or nothing is billed here.
+    """
+
+    seconds: float
+    gpu: str | None
+    cores: float
+    memory_gib: float
+    usd_per_second: float | None
+    kind: Literal["cost"] = "cost"
+
+
 StageBody = Annotated[
     StageSubmitted
     | StageStarted
@@ -84,7 +106,8 @@ StageBody = Annotated[
     | StageSucceeded
     | StageFailed
     | StageStopped
-    | StageLost,
+    | StageLost
+    | StageCost,
     Field(discriminator="kind"),
 ]
 
