@@ -1,5 +1,6 @@
 """An installation: everything the bot and the command line work on."""
 
+import hashlib
 import logging
 import secrets
 from collections.abc import Callable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _REMOVING = ("dataset_removals", "lora_removals", "run_removals", "restores", "storage")
 _LINK_SECRET, _SECRET_BYTES = "bot/link-secret", 32
 _WEB_PORT = "bot/web-port"
+# Below the ports that Linux gives to outgoing connections.
+_FIRST_PORT, _PORTS = 20_000, 10_000
 logger = logging.getLogger(__name__)
 
 
@@ -145,14 +148,18 @@ class Installation:
             secret = store.read(_LINK_SECRET)
         return secret
 
-    def last_web_port(self) -> int:
-        """Return the port that the web server last used; 0 if there is none."""
+    def wanted_web_port(self) -> int:
+        """Return the port that links point to: the last one used, or the first one to try.
+
+        The first one follows from the secret of the links. If the record of the last one is lost,
+        links therefore still work.
+        """
         try:
             return int(self.runtime.store.read(_WEB_PORT))
         except (FileNotFoundError, ValueError):
-            return 0
+            digest = hashlib.sha256(b"web port of " + self.link_secret()).digest()
+            return _FIRST_PORT + int.from_bytes(digest[:4], "big") % _PORTS
 
     def remember_web_port(self, port: int) -> None:
         """Store the web server's port, so that the next process reuses it and links stay valid."""
-        if port != self.last_web_port():
-            self.runtime.store.write(_WEB_PORT, str(port).encode())
+        self.runtime.store.write(_WEB_PORT, str(port).encode())

@@ -160,6 +160,21 @@ class Run:
         return all(self.stage(key).status is StageStatus.SUCCEEDED for key in keys)
 
     @property
+    def is_record_incomplete(self) -> bool:
+        """Whether events are missing: lines are unreadable, or a stage lacks the end it must have.
+
+        All stages of a success have ended, and those before training had ended when it started.
+        """
+        going = (StageStatus.SUBMITTED, StageStatus.RUNNING, StageStatus.INTERRUPTED)
+        unended = {key.stage for key, stage in self.stages.items() if stage.status in going}
+        has_begun = any(
+            key.stage == "train" and stage.started_at for key, stage in self.stages.items()
+        )
+        is_short = self.status is RunStatus.SUCCEEDED and bool(unended)
+        is_early = has_begun and not unended.isdisjoint(("prepare", "fetch", "cache"))
+        return bool(self.damaged) or is_short or is_early
+
+    @property
     def is_cancelling(self) -> bool:
         """Whether the run was cancelled before it was fully trained, and has not ended yet."""
         is_asked = self.cancel_requested_at is not None

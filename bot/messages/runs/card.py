@@ -12,6 +12,7 @@ from bot.messages.remedies import chat_command, chat_fix
 from bot.messages.runs.experts import files_field, progress_field
 from bot.messages.runs.stages import FAILED, FLAWED, stage_line, stage_title
 from bot.messages.runs.wording import (
+    DAMAGED_RECORD,
     KEPT,
     REHEARSAL,
     chosen_gpu,
@@ -82,6 +83,8 @@ def _description(view: RunView, now: datetime) -> list[str]:
     if spec.engine == "rehearsal":
         lines.append(f"*{REHEARSAL}*")
     lines += outcome(view)
+    if view.run.status.is_final and view.run.is_record_incomplete:
+        lines.append(f"{FLAWED} {DAMAGED_RECORD}")
     lines += _outlook(view, now)
     if not view.run.status.is_final:
         # Discord keeps this "2 minutes ago" current, so readers notice if updates stop.
