@@ -13,6 +13,7 @@ from training.dataset.config.guide_groups import GroupPlan, plan_groups
 from training.dataset.original import why_not_original
 from training.dataset.recaption import check_trigger
 from training.dataset.report import Media, OnProgress, Report, no_progress
+from training.errors import RequestError
 from training.operations.trash.dataset_removal import PlannedRemoval
 from training.registry.checked_uploads import CheckedUploads
 from training.registry.dataset_draft import (
@@ -321,6 +322,39 @@ class DatasetService:
             return with_trigger_only(draft, by=draft.by)
 
         return await in_thread(self._settled, person, token, change)
+
+    def require_may_edit(self, person: GuildMember, name: str) -> None:
+        """Raise `TrainingError` unless the dataset exists and the person may change it."""
+        self._datasets.find(person.guild, name)
+        self._require_owner(person, name, act="replace")
+
+    def find_storable(self, person: GuildMember, token: str) -> tuple[str, DatasetDraft] | None:
+        """Return the name and the draft of a waiting upload that can be stored without captions.
+
+        Returns:
+            None if the upload needs other decisions, or is to be merged with a stored version.
+
+        Raises:
+            RequestError: The person may not use the upload, or it has expired.
+        """
+        name, draft = self._find_checked(person, token)
+        self._require_owner(person, name, act="replace")
+        is_alone = draft.mode == "new" and not _needs_layout(draft)
+        return (name, draft) if is_alone and draft.report.lacks_only_captions else None
+
+    def store_incomplete(self, person: GuildMember, token: str) -> StoredDataset:
+        """Store a waiting upload as a version that lacks captions; see `find_storable`."""
+        found = self.find_storable(person, token)
+        if found is None:
+            raise RequestError(
+                "This upload needs other decisions first.", "Use the buttons on its card."
+            )
+        name, draft = found
+
+        def store() -> DatasetVersion:
+            return self._datasets.store(person.guild, name, draft, allows_missing_captions=True)
+
+        return self._changed(person, name, store)
 
     async def edit(
         self,
