@@ -12,6 +12,7 @@ from bot.service.proposals import make_proposals, plan_proposals
 from training.captioning.propose import Which
 from training.captioning.templates import LoraKind
 from training.errors import RequestError
+from training.wording import count
 
 if TYPE_CHECKING:
     from bot.settings import Settings
@@ -36,15 +37,16 @@ def caption(
     installation, guild = home.open(), home.guild
     captioner = installation.captioner(_engine(installation.settings))
     plan = plan_proposals(installation, guild, dataset, which, kind, captioner)
-    console.print(plan_text(captioner, samples=plan.samples, frames=plan.frames), markup=False)
-    if captioner.asks_first and not yes:
-        if not is_terminal():
-            raise RequestError("Nothing was started.", "To start without a question, add --yes.")
-        if not confirmed("Start?"):
-            return
+    text = plan_text(captioner, samples=plan.samples, frames=plan.frames)
+    asks = captioner.asks_first and not yes
+    if asks and not is_terminal():
+        raise RequestError(text, "Nothing was started. To start without a question, add --yes.")
+    console.print(text, markup=False)
+    if asks and not confirmed("Start?"):
+        return
     with counted("Captioning", is_quiet=False) as on_progress:
         made = make_proposals(installation, guild, plan, on_progress)
-    console.print(f"{made.version.ref}: {made.made} captions proposed.", markup=False)
+    console.print(f"{made.version.ref}: {count(made.made, 'caption')} proposed.", markup=False)
     console.print(made_text(made), markup=False)
 
 
