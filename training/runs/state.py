@@ -9,7 +9,7 @@ from typing import assert_never
 
 from training.remedies import Remedy, Suggestion, about_run, suggested
 from training.runs import events as ev
-from training.runs.events import Event, StageCost, StageEvent
+from training.runs.events import Event, StageCost, StageEvent, StepsTimed
 from training.runs.spec import RunSpec
 from training.runs.training_events import (
     CheckpointSaved,
@@ -125,6 +125,7 @@ class ExpertState:
     losses: Mapping[int, float] = field(default_factory=dict[int, float])  # by epoch
     troubles: tuple[Trouble, ...] = ()
     slow_reason: str = ""  # why the requested compiled steps are not used
+    timed: Mapping[int, StepsTimed] = field(default_factory=dict[int, StepsTimed])  # by attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +258,7 @@ def _asked(run: Run, event: ev.CancelRequested | ev.SaveRequested | ev.FinishReq
 
 
 # These do not change the state of the stage.
-_REMARKS = (Warned, FastRefused, StageCost)
+_REMARKS = (Warned, FastRefused, StageCost, StepsTimed)
 
 
 def _apply_to_stage(run: Run, event: StageEvent) -> Run:
@@ -303,7 +304,7 @@ def _next_stage(before: StageState, event: StageEvent) -> StageState:
         case EpochEnded() | StateSaved() | CheckpointSaved():
             heard_at = _later(stage.heard_at, event.at)
             return replace(stage, progressed_attempt=event.attempt, heard_at=heard_at)
-        case Warned() | FastRefused() | StageCost():
+        case Warned() | FastRefused() | StageCost() | StepsTimed():
             return stage
         case _:
             assert_never(body)
@@ -369,6 +370,8 @@ def _with_training(run: Run, event: StageEvent) -> Run:
             state = _with_trouble(state, body.trouble)
         case FastRefused():
             state = replace(state, slow_reason=body.reason)
+        case StepsTimed():
+            state = replace(state, timed={**state.timed, event.attempt: body})
         case _:
             return run
     return replace(run, experts={**run.experts, name: state})
