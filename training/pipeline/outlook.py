@@ -17,6 +17,8 @@ _SILENCE = timedelta(minutes=3)
 def seconds_left(view: RunView, name: ExpertName) -> float | None:
     """Return how many more seconds an expert will train, at its measured speed.
 
+    The stage predicts this from the times of its own steps, by size (see `step_clock`).
+
     Return 0 once it is trained, and None if it is not training or its speed is unknown.
     """
     key = StageKey("train", name)
@@ -27,7 +29,9 @@ def seconds_left(view: RunView, name: ExpertName) -> float | None:
         return None
     if newest.attempt not in (None, stage.attempt):
         return None  # measured in an earlier attempt, perhaps on a faster GPU
-    seconds = (newest.total_steps - newest.step) * newest.seconds_per_step
+    seconds = newest.seconds_left
+    if seconds is None:  # told by a stage of an earlier version
+        seconds = (newest.total_steps - newest.step) * newest.seconds_per_step
     return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 

@@ -1,16 +1,19 @@
 """A run as users see it: its state from events, its latest progress, its place in the queue."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from training.catalogue.models import find_model
 from training.estimates.prices import PriceList
 from training.estimates.spent import usd_spent
+from training.estimates.step_times import step_kind
 from training.files.parallel import each
 from training.pipeline.runtime import Runtime
+from training.runs.hyperparameters import Fast
 from training.runs.spec import RunSpec
 from training.runs.state import Run, StageStatus
 from training.vocabulary import ExpertName, StageKey, Trouble
@@ -34,6 +37,7 @@ class Progress(BaseModel):
     average_loss: float | None = None
     learning_rate: float | None = None
     seconds_per_step: float | None = None
+    seconds_left: float | None = None
     attempt: int | None = None
     at: datetime | None = None
 
@@ -48,6 +52,27 @@ class Metric(BaseModel):
     learning_rate: float
 
 
+class StepTime(BaseModel):
+    """How long the steps of one training attempt took: the median seconds for one sample.
+
+    Attributes:
+        gpu: The GPU that the attempt actually got.
+        fast: How the steps were really computed.
+        tokens: The tokens of a sample.
+        steps: How many steps were timed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    gpu: str
+    fast: Fast
+    is_fp8: bool
+    is_swapping: bool
+    tokens: int
+    seconds: float
+    steps: int
+
+
 class ExpertView(BaseModel):
     """The progress of one expert."""
 
@@ -60,6 +85,7 @@ class ExpertView(BaseModel):
     loss: float | None
     checkpoints: tuple[str, ...]
     gpu: str | None = None
+    step_times: tuple[StepTime, ...] = ()
 
 
 class RunSummary(BaseModel):
@@ -143,6 +169,7 @@ class RunView:
             loss=newest.average_loss if newest.average_loss is not None else state.loss,
             checkpoints=tuple(checkpoint.file for checkpoint in state.checkpoints),
             gpu=self.run.stage(StageKey("train", name)).gpu,
+            step_times=tuple(_step_times(self.run, name)),
         )
 
     def last_sign_of_life(self) -> datetime | None:
@@ -178,6 +205,32 @@ class RunView:
     def spent_usd(self, now: datetime) -> float | None:
         """Return the dollars spent up to `now` or the end; None if unknown or nothing is billed."""
         return usd_spent(self.run, self.prices, self.run.ended_at or now)
+
+
+def _step_times(run: Run, name: ExpertName) -> Iterator[StepTime]:
+    """Yield the step times of each attempt on a known GPU.
+
+    Steps that embed the time only once are left out: they are a kind of their own.
+    """
+    settings = run.spec.expert(name).settings
+    for timed in run.expert(name).timed.values():
+        if timed.gpu is None or settings.force_v2_1_time_embedding:
+            continue
+        kind = step_kind(
+            find_model(run.spec.model),
+            timed.gpu,
+            settings.model_copy(update={"fast": timed.fast}),
+        )
+        for one in timed.times:
+            yield StepTime(
+                gpu=kind.gpu,
+                fast=kind.fast,
+                is_fp8=kind.is_fp8,
+                is_swapping=kind.is_swapping,
+                tokens=one.tokens,
+                seconds=one.seconds,
+                steps=one.steps,
+            )
 
 
 def stage_keys(spec: RunSpec) -> tuple[StageKey, ...]:

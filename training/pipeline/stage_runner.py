@@ -27,7 +27,6 @@ from training.runs.event_log import RunLog
 from training.runs.events import StageEvent
 from training.runs.spec import RunSpec
 from training.runs.state import Run, StageStatus
-from training.store_keys import RunKeys
 from training.vocabulary import ExpertName, StageKey, device_of
 
 
@@ -76,6 +75,8 @@ class StageResult:
 class StageContext:
     """The input of a stage's function for one attempt: the run, its plan, and access to the store.
 
+    `gpu` is the GPU that the attempt actually got; None if unknown or a CPU.
+
     Once another attempt holds the stage's lease, `writes` raises `StageInterruptedError`.
     """
 
@@ -84,6 +85,7 @@ class StageContext:
     planner: Planner
     key: StageKey
     attempt: int
+    gpu: str | None
     grant: Grant
     stopping: threading.Event
     writes: StageWrites
@@ -174,18 +176,19 @@ def run_stage(
         runtime.leases.release(grant)
         request_advance(runtime, call.guild, call.run)
         return None
-    context = StageContext(
-        runtime=runtime,
-        spec=run.spec,
-        planner=runtime.planner(run.spec),
-        key=call.key,
-        attempt=call.attempt,
-        grant=grant,
-        stopping=stopping,
-        writes=StageWrites(runtime, log, call, grant, stopping),
-        _reporter=ProgressReporter(runtime.live, RunKeys(call.guild, call.run).progress(call.key)),
-    )
     with heartbeat(runtime.leases, grant, stopping.set):
+        context = StageContext(
+            runtime=runtime,
+            spec=run.spec,
+            planner=runtime.planner(run.spec),
+            key=call.key,
+            attempt=call.attempt,
+            gpu=_gpu(runtime, run.spec, call.key),
+            grant=grant,
+            stopping=stopping,
+            writes=StageWrites(runtime, log, call, grant, stopping),
+            _reporter=ProgressReporter(runtime.live, run.spec.keys.progress(call.key)),
+        )
         try:
             status = _attempt(context, function)
         finally:
@@ -231,9 +234,9 @@ def _is_over(run: Run, call: Call) -> bool:
 def _attempt(context: StageContext, function: StageFunction) -> StageStatus:
     key, name = context.key, context.spec.name
     began_at = context.runtime.clock()
-    meter = StageMeter(context.runtime, context.spec, key, _gpu(context), began_at)
+    meter = StageMeter(context.runtime, context.spec, key, context.gpu, began_at)
     try:
-        context.writes.later(Made(events=[ev.StageStarted(gpu=meter.gpu)]), _SHARE_OF_START)
+        context.writes.later(Made(events=[ev.StageStarted(gpu=context.gpu)]), _SHARE_OF_START)
         result = function(context)
         succeeded = ev.StageSucceeded(reused=result.reused, note=result.note)
         context.writes.store(result.made.then(_ending(meter, succeeded)))
@@ -266,11 +269,9 @@ def _ending(meter: StageMeter, end: ev.StageSucceeded | ev.StageStopped | ev.Sta
     return Made(events=[meter.cost(meter.runtime.clock()), end])
 
 
-def _gpu(context: StageContext) -> str | None:
-    """Return the GPU that the attempt actually got; None for a CPU or if it is unknown."""
-    if device_of(context.key.stage) == "cpu":
-        return None
-    return context.runtime.found_gpu(context.spec.engine)
+def _gpu(runtime: Runtime, spec: RunSpec, key: StageKey) -> str | None:
+    """Return the GPU that an attempt actually got; None for a CPU or if it is unknown."""
+    return None if device_of(key.stage) == "cpu" else runtime.found_gpu(spec.engine)
 
 
 def _end_by(error: OSError) -> ev.StageStopped | ev.StageFailed:

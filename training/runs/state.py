@@ -9,7 +9,7 @@ from typing import assert_never
 
 from training.remedies import Remedy, Suggestion, about_run, suggested
 from training.runs import events as ev
-from training.runs.events import Event, StageCost, StageEvent
+from training.runs.events import Event, StageCost, StageEvent, StepsTimed
 from training.runs.spec import RunSpec
 from training.runs.training_events import (
     CheckpointSaved,
@@ -125,6 +125,7 @@ class ExpertState:
     losses: Mapping[int, float] = field(default_factory=dict[int, float])  # by epoch
     troubles: tuple[Trouble, ...] = ()
     slow_reason: str = ""  # why the requested compiled steps are not used
+    timed: Mapping[int, StepsTimed] = field(default_factory=dict[int, StepsTimed])  # by attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +161,18 @@ class Run:
 
     @property
     def is_record_incomplete(self) -> bool:
-        """Whether events are missing: lines are unreadable, or a stage of a success has no end."""
-        is_done = self.status is RunStatus.SUCCEEDED
-        unended = (StageStatus.SUBMITTED, StageStatus.RUNNING, StageStatus.INTERRUPTED)
-        is_unended = any(stage.status in unended for stage in self.stages.values())
-        return bool(self.damaged) or (is_done and is_unended)
+        """Whether events are missing: lines are unreadable, or a stage lacks the end it must have.
+
+        All stages of a success have ended, and those before training had ended when it started.
+        """
+        going = (StageStatus.SUBMITTED, StageStatus.RUNNING, StageStatus.INTERRUPTED)
+        unended = {key.stage for key, stage in self.stages.items() if stage.status in going}
+        has_begun = any(
+            key.stage == "train" and stage.started_at for key, stage in self.stages.items()
+        )
+        is_short = self.status is RunStatus.SUCCEEDED and bool(unended)
+        is_early = has_begun and not unended.isdisjoint(("prepare", "fetch", "cache"))
+        return bool(self.damaged) or is_short or is_early
 
     @property
     def is_cancelling(self) -> bool:
@@ -250,7 +258,7 @@ def _asked(run: Run, event: ev.CancelRequested | ev.SaveRequested | ev.FinishReq
 
 
 # These do not change the state of the stage.
-_REMARKS = (Warned, FastRefused, StageCost)
+_REMARKS = (Warned, FastRefused, StageCost, StepsTimed)
 
 
 def _apply_to_stage(run: Run, event: StageEvent) -> Run:
@@ -296,7 +304,7 @@ def _next_stage(before: StageState, event: StageEvent) -> StageState:
         case EpochEnded() | StateSaved() | CheckpointSaved():
             heard_at = _later(stage.heard_at, event.at)
             return replace(stage, progressed_attempt=event.attempt, heard_at=heard_at)
-        case Warned() | FastRefused() | StageCost():
+        case Warned() | FastRefused() | StageCost() | StepsTimed():
             return stage
         case _:
             assert_never(body)
@@ -362,6 +370,8 @@ def _with_training(run: Run, event: StageEvent) -> Run:
             state = _with_trouble(state, body.trouble)
         case FastRefused():
             state = replace(state, slow_reason=body.reason)
+        case StepsTimed():
+            state = replace(state, timed={**state.timed, event.attempt: body})
         case _:
             return run
     return replace(run, experts={**run.experts, name: state})

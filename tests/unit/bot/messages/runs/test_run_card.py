@@ -509,13 +509,16 @@ def test_an_ended_run_says_that_its_record_is_damaged() -> None:
     whole = a_view(a_spec("wan21-t2v-14b"), started(train), succeeded(train), ended())
     unreadable = replace(whole, run=replace(whole.run, damaged=("train-main-1.jsonl",)))
     without_end = a_view(whole.spec, submitted(FETCH), started(train), succeeded(train), ended())
+    cancelled = ev.RunCancelled(at=NOW)
+    stopped_early = a_view(whole.spec, started(FETCH), cancelled)
+    lost_before = a_view(whole.spec, submitted(FETCH), started(train), cancelled)
 
     said = [
         "record of this run is damaged" in card_of(view).description
-        for view in (whole, unreadable, without_end)
+        for view in (whole, unreadable, without_end, stopped_early, lost_before)
     ]
 
-    assert said == [False, True, True]
+    assert said == [False, True, True, False, True]
 
 
 def test_a_waiting_run_shows_its_place_and_when_it_should_start() -> None:
