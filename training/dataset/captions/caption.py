@@ -100,6 +100,11 @@ def holds_trigger(caption: str, trigger: str) -> bool:
     return _as_word(trigger).search(caption) is not None
 
 
+def trigger_places(caption: str, trigger: str) -> list[tuple[int, int]]:
+    """Return where the trigger word begins and ends, each time that it occurs in the caption."""
+    return [match.span() for match in _as_word(trigger).finditer(caption)]
+
+
 def replace_trigger(caption: str, old: str, new: str) -> str:
     """Return the caption with the trigger word `new` in place of `old`.
 
