@@ -40,7 +40,7 @@ class Crowd:
         self._write_spec(spec)
         self._write_events(spec, f"{ADVANCE}-1", end)
         view = RunView(run=fold(spec, [end]), keys=stage_keys(spec), progress={}, positions={})
-        self._write(spec.keys.ended, view.summary().model_dump_json().encode())
+        self._write(spec.keys.ended, view.summary(spec.created_at).model_dump_json().encode())
         return spec
 
     def add_live(self, number: int, channel: str) -> RunSpec:

@@ -80,6 +80,11 @@ def dataset(guild: str, name: str, number: int) -> str:
     return f"{datasets(guild)}/{name}/{number}"
 
 
+def proposals(guild: str, name: str) -> str:
+    """Return the key of the captions that are proposed for a dataset."""
+    return f"{datasets(guild)}/{name}/proposals.json"
+
+
 def checked(guild: str) -> str:
     """Return the folder of uploads that are checked but not stored yet."""
     return f"guilds/{guild}/checked"

@@ -31,6 +31,7 @@ from bot.discord.copies.interaction_claims import ClaimedTree, InteractionClaims
 from bot.discord.copies.interruptions import Interruptions
 from bot.discord.copies.leader import Leader, Timing
 from bot.discord.outage_log import log_outages_in_one_line
+from bot.discord.reconnecting import pause_briefly
 from bot.service.service import Service
 from bot.service.threads import in_thread
 from training.errors import RequestError
@@ -119,6 +120,7 @@ class LoraBot(ServiceClient):
     async def setup_hook(self) -> None:
         """Set up discord.py and the buttons before the bot connects to Discord's gateway."""
         send_persistently()
+        pause_briefly()
         log_outages_in_one_line()
         self.add_dynamic_items(*ITEMS)
 

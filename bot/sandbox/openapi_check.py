@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, cast
 
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
@@ -124,7 +124,7 @@ def _validator_class(*, of_request: bool) -> type[Draft202012Validator]:
         if len(meant) != 1 or next(validator.descend(instance, meant[0]), None):
             yield from _ONE_OF(validator, variants, instance, schema)
 
-    extend: Any = validators.extend
+    extend = cast("Any", validators.extend)
     return extend(Draft202012Validator, {"$ref": ref, "oneOf": one_of})
 
 

@@ -10,6 +10,7 @@ from training.dataset.captions.caption import (
     tidy,
     trigger_places,
 )
+from training.dataset.findings.captions import OF_ALL_CAPTIONS
 from training.dataset.findings.rules import RULES
 from training.dataset.recaption import ABOUT_CAPTIONS, with_prefix
 from training.dataset.report import Note, Report, Severity
@@ -82,7 +83,7 @@ def about_all(report: Report) -> list[Remark]:
     return [
         Remark(finding.code, finding.severity, f"{finding.cause} {finding.fix}")
         for finding in report.findings
-        if not finding.files and finding.severity != "info"
+        if not finding.files or finding.code in OF_ALL_CAPTIONS
     ]
 
 

@@ -360,6 +360,8 @@ class Datasets:
         self._store.write(f"{store_keys.datasets(guild)}/{name}/{_LAST}", str(last).encode())
         contents = self._contents(guild)
         content = contents.pop((name, number), None)
+        if not any(other == name for other, _ in contents):
+            self._store.delete(store_keys.proposals(guild, name))
         if content is not None and content not in contents.values():
             self._store.delete(store_keys.prepared(guild, content))
         self._store.delete(store_keys.dataset(guild, name, number))

@@ -74,7 +74,7 @@ def draw_chart(series: Sequence[Series]) -> Picture | None:
     picture = Image.new("RGB", _SIZE, _PAPER)
     _Drawing(ImageDraw.Draw(picture), drawn).draw()
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
+    picture.save(buffer, "PNG")
     return Picture(_NAME, buffer.getvalue(), alt_text(drawn))
 
 

@@ -8,13 +8,7 @@ from pathlib import Path
 
 from bot.installation import Installation
 from bot.service.background import BackgroundTasks
-from bot.service.captions.looking import (
-    Looking,
-    NoProposals,
-    Proposal,
-    ProposalSource,
-    ShownVersion,
-)
+from bot.service.captions.looking import Looking, ShownVersion
 from bot.service.dataset_answers import (
     DatasetAnswer,
     PageLink,
@@ -28,6 +22,7 @@ from bot.service.threads import in_thread
 from training.dataset.sample_files import SampleFiles, Wanted
 from training.registry.caption_sessions import CaptionSession, CaptionSessions
 from training.registry.dataset_edits import CaptionChange
+from training.registry.proposals import Proposal, Proposals, fitting
 from training.registry.uploads.session import new_session_id
 from training.runs.spec import parse_reference
 
@@ -40,14 +35,13 @@ class CaptionService:
 
     Attributes:
         announce: Posts an answer about a new version in the session's channel.
-        proposals: The captions that a captioner has proposed.
     """
 
     def __init__(
         self, installation: Installation, datasets: DatasetService, signer: LinkSigner
     ) -> None:
         self.datasets = datasets
-        self.proposals: ProposalSource = NoProposals()
+        self._proposals = Proposals(installation.runtime.store, installation.runtime.leases)
         self.announce: Announce = _announce_nowhere
         self._signer = signer
         self._sessions = CaptionSessions(installation.runtime.store)
@@ -176,7 +170,8 @@ class CaptionService:
             NotFoundError: The dataset was removed.
         """
         shown = await in_thread(self._looking.newest, session.guild, session.dataset)
-        return shown, await in_thread(self.proposals.read, session.guild, session.dataset)
+        found = await in_thread(self._proposals.read, session.guild, session.dataset)
+        return shown, fitting(found, shown.draft.report.samples)
 
     async def newest_number(self, session: CaptionSession) -> int:
         """Return the number of the newest version; raise `NotFoundError` if there is none."""
@@ -194,7 +189,7 @@ class CaptionService:
         save = self.datasets.change_captions
         stored, refused = await in_thread(save, _person(session), session.dataset, changes)
         decided = [one.name for one in changes if one not in refused]
-        await in_thread(self.proposals.discard, session.guild, session.dataset, decided)
+        await in_thread(self._proposals.discard, session.guild, session.dataset, decided)
         self._announce(session, stored)
         return stored, refused
 
@@ -209,7 +204,7 @@ class CaptionService:
     async def refuse(self, session: CaptionSession, samples: Collection[str]) -> None:
         """Delete proposals that the person does not want."""
         await in_thread(self.datasets.require_may_edit, _person(session), session.dataset)
-        await in_thread(self.proposals.discard, session.guild, session.dataset, samples)
+        await in_thread(self._proposals.discard, session.guild, session.dataset, samples)
 
     async def thumbnail(self, session: CaptionSession, name: str) -> bytes:
         """Return a sample's thumbnail as a JPEG."""

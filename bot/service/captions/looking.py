@@ -1,10 +1,9 @@
 """What a caption page shows: the newest version's samples with captions, origins and remarks."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import Protocol
 
 from training.dataset.captions.origin import CaptionOrigin
 from training.dataset.report import Sample
@@ -14,37 +13,6 @@ from training.registry.dataset_draft import DatasetDraft
 from training.registry.datasets import Datasets, DatasetVersion
 
 _MOST_KEPT = 4  # versions in memory
-
-
-class Proposal(Protocol):
-    """A caption that a captioner proposes for one sample."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def captioner(self) -> str: ...
-
-
-class ProposalSource(Protocol):
-    """The proposals that wait for a person's decision."""
-
-    def read(self, guild: str, name: str) -> Mapping[str, Proposal]:
-        """Return the proposals for the dataset `name`, keyed by sample name."""
-        ...
-
-    def discard(self, guild: str, name: str, samples: Collection[str]) -> None:
-        """Delete the proposals for these samples."""
-        ...
-
-
-class NoProposals:
-    """No captioner has proposed anything."""
-
-    def read(self, guild: str, name: str) -> Mapping[str, Proposal]:  # noqa: ARG002
-        return {}
-
-    def discard(self, guild: str, name: str, samples: Collection[str]) -> None:
-        """Do nothing: there is nothing to delete."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bot.service.captions.looking import Proposal, ShownSample, ShownVersion
+from bot.service.captions.looking import ShownSample, ShownVersion
 from training.dataset.captions.caption import LONGEST_TOKENS
 from training.dataset.sample_remarks import JudgedCaption, Remark, about_all
 from training.registry.caption_sessions import CaptionSession
 from training.registry.dataset_edits import CaptionChange
+from training.registry.proposals import Proposal
 
 LONGEST_CAPTION = 20_000  # characters
 _MOST_CHANGES, _MOST_JUDGED = 10_000, 1_000

@@ -1,7 +1,6 @@
 """The caption page in a real browser: writing, reviewing, and saving beside other people."""
 
-from collections.abc import AsyncGenerator, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from tests.unit.bot.web.upload_side import local_uploads
 from tests.wire.browser import CHROMIUM, open_page
 from tests.wire.web.caption_side import BARE, CAPTIONED, CaptionSide, is_open
 from tests.wire.web.test_web_upload_page import look
+from training.registry.proposals import Proposal, Proposals
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
 
@@ -135,32 +135,19 @@ async def test_many_captions_are_changed_and_unsaved_changes_survive_a_reload(
     assert side.captions()["images/b.png"] == "ann1ka, a portrait in soft light"
 
 
-@dataclass(frozen=True)
-class Proposed:
-    text: str
-    captioner: str = "the stand-in"
-
-
-@dataclass
-class Proposer:
-    """Proposals in memory."""
-
-    found: dict[str, Proposed] = field(default_factory=dict[str, Proposed])
-
-    def read(self, guild: str, name: str) -> Mapping[str, Proposed]:
-        return dict(self.found)
-
-    def discard(self, guild: str, name: str, samples: Collection[str]) -> None:
-        for sample in samples:
-            self.found.pop(sample, None)
-
-
 async def test_proposals_wait_for_a_persons_word(side: CaptionSide, tmp_path: Path) -> None:
     bare = {name: content for name, content in CAPTIONED.items() if not name.endswith(".txt")}
-    await side.add(bare)
-    names = ("images/a.png", "images/b.png", "images/c.png", "videos/d.mp4")
-    proposer = Proposer({name: Proposed(f"ann1ka, proposed for {name[-5]}") for name in names})
-    side.side.service.captions.proposals = proposer
+    version = await side.add(bare)
+    installation = side.side.installation
+    proposals = Proposals(installation.runtime.store, installation.runtime.leases)
+    samples = installation.datasets.report(side.guild, version).samples
+    proposed = {
+        one.name: Proposal(
+            text=f"ann1ka, proposed for {one.source}", captioner="the stand-in", sha256=one.sha256
+        )
+        for one in samples
+    }
+    proposals.write(side.guild, "annika", proposed)
 
     async with open_page((await side.link()).url) as page:
         await is_open(page)
@@ -174,7 +161,7 @@ async def test_proposals_wait_for_a_persons_word(side: CaptionSide, tmp_path: Pa
         await page.keyboard.press("Alt+ArrowDown")
         await page.keyboard.press("Alt+KeyR")
         await expect(page.locator("#proposal")).to_be_hidden()
-        assert side.side.installation.datasets.find(side.guild, "annika").number == 1
+        assert installation.datasets.find(side.guild, "annika") == version
         await page.keyboard.press("Control+KeyS")
         await is_open(page, "annika@2")
         await page.get_by_role("button", name="Accept all (1)").click()
@@ -182,9 +169,9 @@ async def test_proposals_wait_for_a_persons_word(side: CaptionSide, tmp_path: Pa
         await page.get_by_role("button", name="Save 1 change").click()
         await is_open(page, "annika@3")
 
-    version = side.side.installation.datasets.find(side.guild, "annika")
-    assert (version.accepted_captions, version.without_caption) == (2, 1)
-    assert proposer.found == {}
+    last = installation.datasets.find(side.guild, "annika")
+    assert (last.accepted_captions, last.without_caption) == (2, 1)
+    assert proposals.read(side.guild, "annika") == {}
 
 
 async def test_five_hundred_samples_are_listed_once_and_thumbnails_load_when_seen(

@@ -1,8 +1,8 @@
 """Who or what wrote a caption."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from training.dataset.captions.caption import tidy
 
@@ -18,6 +18,12 @@ class EditedCaption(BaseModel):
 
     text: str
     origin: CaptionOrigin
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_version(cls, value: Any) -> Any:
+        # Earlier versions stored the text alone.
+        return {"text": value, "origin": "edited"} if isinstance(value, str) else value
 
 
 def after_edit(before: str, text: str, *, is_accepted: bool) -> EditedCaption:

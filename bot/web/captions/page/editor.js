@@ -23,7 +23,7 @@ export class Editor {
     this.one = one;
     byId("name").textContent = short(one.name);
     byId("facts").textContent = [
-      `${one.width} × ${one.height}`, one.seconds && `${one.seconds.toFixed(1)} s`, one.name !== one.source && `uploaded as ${one.source}`,
+      `${one.width} × ${one.height}`, one.seconds && `${one.seconds.toFixed(1)} s`, !one.source.endsWith(short(one.name)) && `uploaded as ${one.source}`,
     ].filter(Boolean).join(" · ");
     if (this.#drawnMedia !== one.media) this.#media(one);
     this.draw();
@@ -72,6 +72,7 @@ export class Editor {
     const node = one.kind === "image"
       ? el("img", { ...shared, alt: `Image ${short(one.name)}` })
       : el("video", { ...shared, poster: one.thumbnail, loop: true, muted: true, controls: true, playsInline: true, autoplay: !isStill.matches, "aria-label": `Clip ${short(one.name)}` });
+    byId("media").style.backgroundImage = `url("${one.thumbnail}")`; // until the file has arrived
     byId("media").replaceChildren(node);
   }
 

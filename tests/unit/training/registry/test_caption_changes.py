@@ -1,5 +1,6 @@
 """Captions are changed one by one, by several people at once, in complete and other versions."""
 
+import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -208,3 +209,19 @@ def test_each_version_tells_who_or_what_wrote_its_captions(
         GUILD, "annika", [CaptionChange(C, "a proposal", "a proposal, edited")], by="7"
     )
     assert later.accepted_captions == 0
+
+
+def test_captions_that_an_earlier_version_stored_are_read(
+    datasets: Datasets, edits: DatasetEdits, tmp_path: Path
+) -> None:
+    add(datasets, tmp_path, COMPLETE)
+    edits.change_captions(GUILD, "annika", [CaptionChange(A, "ann1ka, one", "ann1ka, uno")], by="7")
+    stored = tmp_path / "home" / store_keys.dataset(GUILD, "annika", 2) / store_keys.CAPTIONS
+    stored.write_text(json.dumps({A: "ann1ka, uno"}), "utf-8")
+
+    changes = [CaptionChange(B, "ann1ka, two", "ann1ka, due")]
+    version, refused = edits.change_captions(GUILD, "annika", changes, by="7")
+
+    assert refused == ()
+    assert version.edited_captions == 2
+    assert captions(datasets) == {A: "ann1ka, uno", B: "ann1ka, due", C: "ann1ka, three"}
