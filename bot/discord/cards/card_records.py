@@ -109,11 +109,12 @@ class CardRecords:
     async def _store_newest(self, key: RunKey) -> None:
         # Write one version at a time, each with all changes so far, so that no change is lost.
         async with self._locks.setdefault(key, asyncio.Lock()):
-            record = self._known[key]
+            record = self._known.get(key)
+            if record is None:
+                return  # an earlier write had this change and was the last one
             await in_pool(self._threads, self._write, record)
-        if record.is_done:
-            self._known.pop(key, None)
-            self._locks.pop(key, None)
+            if record.is_done and self._known.get(key) is record:
+                del self._known[key], self._locks[key]
 
     def _read(self, key: RunKey) -> CardRecord | None:
         for folder in (_CARDS, _TOLD):
