@@ -1,6 +1,6 @@
 """The use cases for datasets, on any chat platform."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Concatenate, ParamSpec
@@ -10,6 +10,7 @@ from bot.service.rights import GuildMember, Rights
 from bot.service.threads import in_pool, in_thread
 from training.dataset.captions.table import read_table, write_table
 from training.dataset.config.guide_groups import GroupPlan, plan_groups
+from training.dataset.difference import Difference
 from training.dataset.original import why_not_original
 from training.dataset.recaption import check_trigger
 from training.dataset.report import Media, OnProgress, Report, no_progress
@@ -28,7 +29,7 @@ from training.registry.dataset_draft import (
     refuse_unusable,
     with_trigger_only,
 )
-from training.registry.dataset_edits import DatasetEdits
+from training.registry.dataset_edits import CaptionChange, DatasetEdits
 from training.registry.datasets import DatasetVersion
 from training.registry.trash import Removal
 from training.registry.uploads.session import DatasetTarget
@@ -355,6 +356,25 @@ class DatasetService:
             return self._datasets.store(person.guild, name, draft, allows_missing_captions=True)
 
         return self._changed(person, name, store)
+
+    def change_captions(
+        self, person: GuildMember, name: str, changes: Sequence[CaptionChange]
+    ) -> tuple[StoredDataset, tuple[CaptionChange, ...]]:
+        """Change captions as `DatasetEdits.change_captions` does."""
+        refused: list[CaptionChange] = []
+
+        def change() -> DatasetVersion:
+            version, others = self.edits.change_captions(person.guild, name, changes, by=person.id)
+            refused.extend(others)
+            return version
+
+        return self._changed(person, name, change), tuple(refused)
+
+    async def difference(
+        self, guild: str, old: str, new: str
+    ) -> tuple[DatasetVersion, DatasetVersion, Difference]:
+        """Return the versions that two references name, and the changes from `old` to `new`."""
+        return await in_thread(self._datasets.difference, guild, old, new)
 
     async def edit(
         self,

@@ -38,11 +38,15 @@ ReasonToAsk = Literal["unusual settings", "open findings", "unknown cost", "high
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorstCase:
-    """The longest time and highest cost to expect for a run on `gpu`, with interruptions."""
+    """The longest time and highest cost to expect for a run on `gpu`, with interruptions.
+
+    `is_measured` says whether they are based on measured steps.
+    """
 
     seconds: float
     usd: float
     gpu: str
+    is_measured: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +111,10 @@ class RunPlan:
             for one in self.spec.experts
         )
         return WorstCase(
-            seconds=dearest.seconds + lost_seconds, usd=dearest.usd + lost_usd, gpu=gpu
+            seconds=dearest.seconds + lost_seconds,
+            usd=dearest.usd + lost_usd,
+            gpu=gpu,
+            is_measured=dearest.is_measured,
         )
 
     @property

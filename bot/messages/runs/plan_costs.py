@@ -36,7 +36,8 @@ def _may_become(plan: RunPlan, spell: Spell) -> list[str]:
     first, worst = plan.estimate.gpu, plan.worst
     if plan.fallbacks:
         others = [
-            f"{one.gpu.with_article} ({duration(one.seconds)}, ${one.usd:,.2f})"
+            f"{one.gpu.with_article} ({duration(one.seconds)}, ${one.usd:,.2f}"
+            f"{'' if one.is_measured else f'; {UNMEASURED}'})"
             for one in plan.fallbacks
         ]
         lines.append(
@@ -46,9 +47,14 @@ def _may_become(plan: RunPlan, spell: Spell) -> list[str]:
     each = "" if len(plan.spec.experts) == 1 else " of each expert"
     lines.append(
         f"At worst, on {GPUS[worst.gpu].with_article} and with {INTERRUPTIONS} interruptions"
-        f"{each}: {duration(worst.seconds)} and ${worst.usd:,.2f}."
+        f"{each}: {duration(worst.seconds)} and ${worst.usd:,.2f}"
+        f"{_unless_measured(is_measured=worst.is_measured)}."
     )
     return lines
+
+
+def _unless_measured(*, is_measured: bool) -> str:
+    return "" if is_measured else f" ({UNMEASURED})"
 
 
 def price_lines(plan: RunPlan) -> list[str]:
@@ -127,7 +133,7 @@ def single_frames_text(plan: RunPlan, spell: Spell) -> str:
     )
     return (
         f"{single_frames_share(found)} {advice} about {duration(saved.seconds)} and "
-        f"${saved.usd:,.2f}."
+        f"${saved.usd:,.2f}{_unless_measured(is_measured=plan.estimate.is_measured)}."
     )
 
 

@@ -22,6 +22,10 @@ def without(kind: StepKind, tokens: int) -> StepTimes:
     return StepTimes({**MEASURED, kind: points})
 
 
+def test_seven_interior_points_or_more_are_left_out_in_turn() -> None:
+    assert len(INTERIOR) >= 7
+
+
 @pytest.mark.parametrize(("kind", "tokens"), INTERIOR, ids=str)
 def test_each_interior_point_is_told_from_the_others(kind: StepKind, tokens: int) -> None:
     told = without(kind, tokens)
