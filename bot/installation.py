@@ -1,5 +1,6 @@
 """An installation: everything the bot and the command line work on."""
 
+import hashlib
 import logging
 import secrets
 from collections.abc import Callable
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
     from training.operations.trash.run_removal import RunRemovals
     from training.registry.datasets import Datasets
     from training.registry.loras import Loras
+    from training.registry.proposals import Proposals
 
 _REMOVING = ("dataset_removals", "lora_removals", "run_removals", "restores", "storage")
 _LINK_SECRET, _SECRET_BYTES = "bot/link-secret", 32
 _WEB_PORT = "bot/web-port"
+# Below the ports that Linux gives to outgoing connections.
+_FIRST_PORT, _PORTS = 20_000, 10_000
 logger = logging.getLogger(__name__)
 
 
@@ -65,6 +69,12 @@ class Installation:
         return Datasets(self.runtime.store, self.settings.limits)
 
     @cached_property
+    def proposals(self) -> "Proposals":
+        from training.registry.proposals import Proposals
+
+        return Proposals(self.runtime.store, self.runtime.leases)
+
+    @cached_property
     def loras(self) -> "Loras":
         from training.registry.loras import Loras
 
@@ -103,11 +113,11 @@ class Installation:
 
     def load(self) -> None:
         """Import the modules that commands use, so that the first command starts at once."""
-        for name in ("runs", "datasets", "loras", *_REMOVING):
+        for name in ("runs", "datasets", "proposals", "loras", *_REMOVING):
             getattr(self, name)
 
     def require_training(self) -> None:
-        """Raise an error if stages run on this machine but its operating system cannot run them.
+        """Raise an error if stages shall run on this machine, but its system does not support that.
 
         Raises:
             RequestError: Stages run on this machine, which does not run Linux.
@@ -138,14 +148,18 @@ class Installation:
             secret = store.read(_LINK_SECRET)
         return secret
 
-    def last_web_port(self) -> int:
-        """Return the port that the web server last used; 0 if there is none."""
+    def wanted_web_port(self) -> int:
+        """Return the port that links point to: the last one used, or the first one to try.
+
+        The first one follows from the secret of the links. If the record of the last one is lost,
+        links therefore still work.
+        """
         try:
             return int(self.runtime.store.read(_WEB_PORT))
         except (FileNotFoundError, ValueError):
-            return 0
+            digest = hashlib.sha256(b"web port of " + self.link_secret()).digest()
+            return _FIRST_PORT + int.from_bytes(digest[:4], "big") % _PORTS
 
     def remember_web_port(self, port: int) -> None:
         """Store the web server's port, so that the next process reuses it and links stay valid."""
-        if port != self.last_web_port():
-            self.runtime.store.write(_WEB_PORT, str(port).encode())
+        self.runtime.store.write(_WEB_PORT, str(port).encode())

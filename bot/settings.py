@@ -43,7 +43,7 @@ class Settings(StageSettings):
     link_hours: Annotated[float, Field(gt=0, le=24 * 30)] = 24.0
     hub_repos: Annotated[
         str,
-        Field(description="Hub datasets to import with HF_TOKEN, such as ann/*, ben/set"),
+        Field(description="Hub datasets that may be read with HF_TOKEN, such as ann/*, ben/set"),
     ] = ""
     hf_token: Annotated[SecretStr | None, Field(validation_alias="HF_TOKEN")] = None
     discord_url: Annotated[

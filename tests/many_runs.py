@@ -40,7 +40,7 @@ class Crowd:
         self._write_spec(spec)
         self._write_events(spec, f"{ADVANCE}-1", end)
         view = RunView(run=fold(spec, [end]), keys=stage_keys(spec), progress={}, positions={})
-        self._write(spec.keys.ended, view.summary().model_dump_json().encode())
+        self._write(spec.keys.ended, view.summary(spec.created_at).model_dump_json().encode())
         return spec
 
     def add_live(self, number: int, channel: str) -> RunSpec:
@@ -104,6 +104,11 @@ class Crowd:
         aside = self.root / f"{key}.new"
         self._write(f"{key}.new", value.model_dump_json().encode())
         aside.replace(self.root / key)
+
+    def begin(self, spec: RunSpec) -> None:
+        """Let the first stage of a run that somebody started begin."""
+        key = StageKey("prepare")
+        self._write_events(spec, f"{key}-1", self._event(spec, key, ev.StageStarted()))
 
     def end(self, spec: RunSpec) -> None:
         """End a live run."""

@@ -1,6 +1,6 @@
 """The ports of the domain: stores, live values, leases, claims, backends, engines."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -451,6 +451,13 @@ class RunIndex(Protocol):
 
         Return at most `most` runs, or all if `most` is None. The summary is None for a run whose
         stored summary is damaged.
+        """
+        ...
+
+    def newest_of(self, models: Collection[str], most: int) -> list[bytes]:
+        """Return the summaries of the newest runs of these models in all guilds, newest first.
+
+        Damaged summaries are left out.
         """
         ...
 

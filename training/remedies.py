@@ -123,8 +123,12 @@ class AddDataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteCaptions:
-    """Write the missing captions into the caption table, or leave these samples out."""
+    """Write the missing captions, or leave these samples out.
 
+    `name` is a stored dataset, or "" for the upload that the failure is about.
+    """
+
+    name: str = ""
     kind: Literal["write_captions"] = "write_captions"
 
 

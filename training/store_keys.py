@@ -36,7 +36,11 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _OF_GUILD: Mapping[str, Area] = MappingProxyType(
     {
         **dict.fromkeys(
-            ("datasets", "checked", "uploads", "prepared", "caches", "checkpoints"), "datasets"
+            (
+                *("datasets", "checked", "uploads", "caption-pages"),
+                *("prepared", "caches", "checkpoints"),
+            ),
+            "datasets",
         ),
         **dict.fromkeys(("runs", "requests", "drafts", "trash", "used-run-names"), "runs"),
         "successors": "runs",
@@ -76,6 +80,11 @@ def dataset(guild: str, name: str, number: int) -> str:
     return f"{datasets(guild)}/{name}/{number}"
 
 
+def proposals(guild: str, name: str) -> str:
+    """Return the key of the captions that are proposed for a dataset."""
+    return f"{datasets(guild)}/{name}/proposals.json"
+
+
 def checked(guild: str) -> str:
     """Return the folder of uploads that are checked but not stored yet."""
     return f"guilds/{guild}/checked"
@@ -88,6 +97,11 @@ def uploads(guild: str) -> str:
 
 def upload(guild: str, session: str) -> str:
     return f"{uploads(guild)}/{session}"
+
+
+def caption_pages(guild: str) -> str:
+    """Return the folder of the links to caption pages."""
+    return f"guilds/{guild}/caption-pages"
 
 
 def all_prepared(guild: str) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 BackendName = Literal["local", "modal"]
 EngineName = Literal["rehearsal", "musubi"]
 ExpertName = Literal["main", "high", "low"]
+Device = Literal["cpu", "gpu"]
 Resolution = Literal["480p", "720p"]
 StageName = Literal["prepare", "fetch", "cache", "merge", "train", "publish"]
 Trouble = Literal["loss_not_finite", "loss_diverged", "adapter_unchanged", "learning_rate_zero"]
@@ -26,3 +27,8 @@ class StageKey:
 
     def __str__(self) -> str:
         return f"{self.stage}-{self.expert}" if self.expert else self.stage
+
+
+def device_of(stage: StageName) -> Device:
+    """Return the device that a stage holds while it works."""
+    return "gpu" if stage in ("cache", "train") else "cpu"

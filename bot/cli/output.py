@@ -67,7 +67,7 @@ def print_error(error: TrainingError, place: str = "", *, run: str = "RUN") -> N
 
 
 def is_terminal() -> bool:
-    """Return whether a person can answer questions: stdin and stdout are both a terminal."""
+    """Return whether a person can answer questions: stdin and stdout are terminals."""
     return sys.stdin.isatty() and console.is_terminal
 
 

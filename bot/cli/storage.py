@@ -15,7 +15,7 @@ from training.errors import RequestError
 from training.files.sizes import size
 from training.registry.trash import day, restorable_until
 
-Remove = Annotated[str | None, Parameter(help="Key of the item to remove, from the list.")]
+Remove = Annotated[str | None, Parameter(help="Key of the item to remove, as listed.")]
 Yes = Annotated[bool, Parameter(help="Remove without asking.", negative=())]
 
 

@@ -1,4 +1,4 @@
-"""Explains operating-system errors about files and folders that the user named, in plain words."""
+"""Explains, in plain words, operating-system errors about paths that the user named."""
 
 import errno
 import os
@@ -42,7 +42,7 @@ def system_error(error: OSError) -> TrainingError:
 
 
 def _shown(error: OSError) -> str:
-    """Return the error's path as the user knows it, or "the file" if it has none."""
+    """Return the error's path as the user knows it; "the file" if the error names no path."""
     if error.filename is None or isinstance(error.filename, int):
         return "the file"
     path = Path(os.fsdecode(error.filename))

@@ -107,7 +107,7 @@ def deploy(name: str, environment: Mapping[str, str], tell: Callable[[str], None
     if url is None:
         raise BackendError(
             "The deployed bot has no URL.",
-            f"See lorabot doctor --backend modal --app {name}.",
+            f"Run lorabot doctor --backend modal --app {name}.",
         )
     tell(f"Waiting for the bot to answer at {url}")
     _wait_for(url, deployment, tell)
@@ -204,7 +204,7 @@ def _environment(deployment: Deployment, settings: RememberedSettings) -> dict[s
         **named,
         BUILDER_VARIABLE: IMAGE_BUILDER,
         "PYTHONPATH": python_path(),
-        # Modal prints check marks, which a pipe on Windows would refuse.
+        # Modal prints check marks, which cannot be encoded when writing to a pipe on Windows.
         "PYTHONUTF8": "1",
     }
 

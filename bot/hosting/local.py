@@ -201,7 +201,7 @@ def musubi_checkout(settings: Settings) -> tuple[Path, Path]:
     if settings.musubi_dir is None:
         raise RequestError(
             "The musubi engine needs a musubi-tuner checkout and a GPU.",
-            "Set LORABOT_MUSUBI_DIR to its folder, or use --engine rehearsal.",
+            "Set LORABOT_MUSUBI_DIR to the checkout's folder, or use --engine rehearsal.",
         )
     checkout = settings.musubi_dir.resolve()
     if not (checkout / "src/musubi_tuner/wan_train_network.py").is_file():

@@ -19,7 +19,7 @@ class ModalInstallation(Installation):
     def __init__(
         self, settings: Settings, deployment: Deployment, *, mounted: Collection[Area] = ()
     ) -> None:
-        """Open a deployment; `mounted` are the areas whose Volumes are mounted here, read-only."""
+        """Open a deployment; `mounted` lists the areas that are mounted here, read-only."""
         self.deployment = deployment
         parts = open_runtime(deployment, read_only=mounted, settings=settings)
         # Each process has its own index, on its own disk, and rebuilds it from the runs.

@@ -9,6 +9,7 @@ from training.estimates.single_frames import SingleFrames
 from training.wording import count
 
 BAR_WIDTH = 12
+CENT = 0.01  # dollars; smaller costs are not shown
 _COLUMNS = "▁▂▃▄▅▆▇█"
 _PLAIN_RATE = 1e-3
 

@@ -88,7 +88,9 @@ def chat_command(remedy: Remedy | None) -> str | None:  # noqa: C901, PLR0912  #
         case AddDataset():
             name = f" name:{remedy.name}" if remedy.name else ""
             return f"/dataset add{name}{' mode:add' if remedy.keeps_files else ''}"
-        case ReadLayout() | WriteCaptions() | LeaveOutFiles():
+        case WriteCaptions():
+            return f"/dataset captions name:{remedy.name}" if remedy.name else "/dataset check"
+        case ReadLayout() | LeaveOutFiles():
             return "/dataset check"
         case RemoveDataset():
             return f"/dataset remove name:{remedy.name}"
@@ -135,6 +137,11 @@ def terminal_command(  # noqa: C901, PLR0912  # one case per remedy
         case AddDataset():
             name = f" --name {remedy.name}" if remedy.name else ""
             return f"lorabot add ZIP{name}{' --mode add' if remedy.keeps_files else ''}{place}"
+        case WriteCaptions(name=name) if name:
+            return (
+                f"lorabot captions {name} --out captions.csv{place}, then "
+                f"lorabot captions {name} --file captions.csv{place}"
+            )
         case WriteCaptions():
             return (
                 f"lorabot check ZIP --table captions.csv{place}, then "

@@ -45,7 +45,7 @@ class Faults:
     refusals: dict[str, ApiError] = field(default_factory=dict[str, ApiError])
 
     def fall_silent(self, *, is_on: bool) -> None:
-        """Stop answering heartbeats, like a half-open connection; answer again if not `is_on`."""
+        """Stop answering heartbeats, as on a half-open connection; resume if `is_on` is False."""
         self.gateway.acknowledges = not is_on
 
     def fail_next(self, count: int, status: int = 500) -> None:

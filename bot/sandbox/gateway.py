@@ -267,7 +267,7 @@ class Gateway:
         self._identifies.append(self._world.clock())
 
     def dispatch(self, event: Event) -> None:
-        """Send an event to all sessions with its intents.
+        """Send an event to all sessions that have the event's intents.
 
         Disconnected sessions get it when they resume, unless it is `live_only`.
         """

@@ -1,18 +1,20 @@
 """Validates requests and responses against Discord's official OpenAPI document."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, cast
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
 from bot.sandbox.wire import ApiError, Json
 
 # In requests, Discord accepts ids as strings or as numbers.
 _ID_IN_REQUEST: Json = {"type": ["string", "integer"]}
+_ONE_OF: Any = Draft202012Validator.VALIDATORS["oneOf"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,11 @@ def operation(method: str, template: str) -> Operation:
     body: Json = described.get("requestBody", {})
     return Operation(
         name=f"{method} {template}",
-        body=_validator(_schema_of(body), _request_schemas()),
+        body=_validator(_schema_of(body), of_request=True),
         parameters=tuple(_parameter(one) for one in described.get("parameters", [])),
         body_required=bool(body.get("required")),
         responses={
-            int(status): _validator(_schema_of(answer), _schemas())
+            int(status): _validator(_schema_of(answer), of_request=False)
             for status, answer in described["responses"].items()
         },
     )
@@ -73,15 +75,10 @@ def _schemas() -> Json:
     return official()["components"]["schemas"]
 
 
-@cache
-def _request_schemas() -> Json:
-    return _schemas() | {"SnowflakeType": _ID_IN_REQUEST}
-
-
 def _parameter(described: Json) -> Parameter:
     # Ids in paths are always text, so use the schemas of responses, which do not accept numbers.
     schema: Json = described["schema"]
-    validator = _validator(schema, _schemas()) or Draft202012Validator(True)
+    validator = _validator(schema, of_request=False) or Draft202012Validator(True)
     return Parameter(described["name"], described["in"] == "path", _kind_of(schema), validator)
 
 
@@ -101,10 +98,47 @@ def _schema_of(described: Json) -> Json | None:
     return described.get("content", {}).get("application/json", {}).get("schema")
 
 
-def _validator(schema: Json | None, schemas: Json) -> Draft202012Validator | None:
-    if schema is None:
-        return None
-    return Draft202012Validator({**schema, "components": {"schemas": schemas}})
+def _validator(schema: Json | None, *, of_request: bool) -> Draft202012Validator | None:
+    return None if schema is None else _validator_class(of_request=of_request)(schema)
+
+
+@cache
+def _validator_class(*, of_request: bool) -> type[Draft202012Validator]:
+    """Return a class of validators that know the document's schemas and try few variants."""
+    schemas = _schemas() | ({"SnowflakeType": _ID_IN_REQUEST} if of_request else {})
+
+    def resolved(schema: Json) -> Json:
+        return schemas[schema["$ref"].rsplit("/", 1)[-1]] if "$ref" in schema else schema
+
+    def ref(
+        validator: Draft202012Validator, _ref: str, instance: Any, schema: Json
+    ) -> Iterator[ValidationError]:
+        return validator.descend(instance, resolved(schema))
+
+    def one_of(
+        validator: Draft202012Validator, variants: list[Json], instance: Any, schema: Json
+    ) -> Iterator[ValidationError]:
+        # Unions of up to 13 variants nest three deep: trying them all would take most of the
+        # sandbox's time.
+        meant = [one for one in variants if not _is_other(validator, resolved(one), instance)]
+        if len(meant) != 1 or next(validator.descend(instance, meant[0]), None):
+            yield from _ONE_OF(validator, variants, instance, schema)
+
+    extend = cast("Any", validators.extend)
+    return extend(Draft202012Validator, {"$ref": ref, "oneOf": one_of})
+
+
+def _is_other(validator: Draft202012Validator, variant: Json, instance: Any) -> bool:
+    """Return whether the JSON type, constant or `type` field alone makes `variant` invalid."""
+    kinds = variant.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if kinds and not any(validator.is_type(instance, kind) for kind in kinds):
+        return True
+    if "const" in variant:
+        return instance != variant["const"]
+    types = variant.get("properties", {}).get("type", {}).get("enum")
+    has_type = isinstance(instance, dict) and "type" in instance
+    return has_type and types is not None and instance["type"] not in types
 
 
 def emptiest(name: str) -> Json:

@@ -83,7 +83,8 @@ class PlanService:
 
         def find() -> tuple[Model, ...]:
             datasets = self._installation.datasets
-            reasons = suited(datasets.report(guild, datasets.find(guild, dataset)))
+            version = datasets.find_complete(guild, dataset)
+            reasons = suited(datasets.report(guild, version))
             models = tuple(model for model in MODELS if reasons[model.name] is None)
             if not models:
                 reason = next(filter(None, reasons.values()))

@@ -30,10 +30,10 @@ class PathReader:
         try:
             file = self.path.open("rb")
         except FileNotFoundError as error:
-            raise FileChangedError(f"{self.path.name} was removed meanwhile") from error
+            raise FileChangedError(f"{self.path.name} was removed while being read") from error
         if _state(self.path, os.fstat(file.fileno())) != self.state:
             file.close()
-            raise FileChangedError(f"{self.path.name} was replaced meanwhile")
+            raise FileChangedError(f"{self.path.name} was replaced while being read")
         return file
 
 

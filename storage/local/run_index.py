@@ -4,7 +4,7 @@ import errno
 import logging
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -67,6 +67,18 @@ class SqliteRunIndex:
             statement = "select summary from listed_runs where guild = ? and run = ?"
             found = database.execute(statement, (guild, run)).fetchone()
             return None if found is None else _opened(guild, run, found["summary"])
+
+        return self._read(select, default=[])
+
+    def newest_of(self, models: Collection[str], most: int) -> list[bytes]:
+        def select(database: sqlite3.Connection) -> list[bytes]:
+            wanted = ", ".join("?" * len(models))
+            statement = f"select guild, run, summary from listed_runs where model in ({wanted}) "
+            rows = database.execute(
+                f"{statement} order by created_at desc limit ?", (*models, most)
+            )
+            found = [_opened(row["guild"], row["run"], row["summary"]) for row in rows]
+            return [summary for summary in found if summary is not None]
 
         return self._read(select, default=[])
 

@@ -80,9 +80,9 @@ class MountReader:
                     file.seek(start)
                     data = file.read(size_bytes)
             except FileNotFoundError as error:
-                raise FileChangedError(f"{self.path.name} was removed meanwhile") from error
+                raise FileChangedError(f"{self.path.name} was removed while being read") from error
         if (facts.st_size, facts.st_mtime_ns) != (self.size_bytes, self.modified_ns):
-            raise FileChangedError(f"{self.path.name} was replaced meanwhile")
+            raise FileChangedError(f"{self.path.name} was replaced while being read")
         return data
 
     def open(self) -> None:
@@ -90,7 +90,7 @@ class MountReader:
 
 
 class _Gate:
-    """A read-write lock: many threads read at once, or one thread is alone and has priority."""
+    """A read-write lock: many threads may read at once, but a call of `alone` goes first."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

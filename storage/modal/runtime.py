@@ -181,7 +181,7 @@ def _gpu(model: Model, engine: EngineName) -> str | None:
 
 def _advance(deployment: Deployment, records: CallRecords, guild: str, run: str) -> None:
     advance = cast(
-        "modal.Function[[str, str], None, None]",  # the library declares no type for it
+        "modal.Function[[str, str], None, None]",  # the library declares no type
         modal.Function.from_name(deployment.stages_app, "advance"),
     )
     try:

@@ -71,7 +71,8 @@ class Abuse:
         """Abuse the bot for so long, then wait until everybody has been told."""
         self.numbers = len(self.live)
         self.books.runs += [run.name for run in self.live]
-        await self._until(self.books.has_all_cards)
+        if not await self._until(self.books.has_all_cards):
+            return
         self.clock.behind = 0.0
         async with AsyncExitStack() as stack:
             users = [
@@ -97,10 +98,14 @@ class Abuse:
         await self._until(lambda: self.books.has_all_cards() and self.books.are_all_told())
         await asyncio.sleep(5.0)  # for what would come twice
 
-    async def _until(self, is_so: Callable[[], bool]) -> None:
+    async def _until(self, is_so: Callable[[], bool]) -> bool:
+        """Wait for something; return whether it came within a while."""
         gives_up_at = time.monotonic() + _TOLD_SECONDS
-        while not is_so() and time.monotonic() < gives_up_at:  # noqa: ASYNC110
+        while not is_so():
+            if time.monotonic() > gives_up_at:
+                return False
             await asyncio.sleep(1.0)
+        return True
 
     async def _zip_link(self, user: SandboxUser) -> str:
         """Return the link to a run's zip that no receiver's buffers hold."""
@@ -143,6 +148,7 @@ class Abuse:
             return
         self.books.trained.append(name)
         for spec in await asyncio.to_thread(self.books.runs_of, name):
+            await asyncio.to_thread(self.crowd.begin, spec)
             self.books.runs.append(spec.name)
             self.live.append(spec)
 
@@ -171,18 +177,18 @@ class Abuse:
                 await asyncio.sleep(10 / max(1, len(self.live)))
 
     async def _end_runs(self, choose: random.Random) -> None:
-        """End a run now and then; another one takes its place."""
+        """End a run now and then; another one takes its place unless people have begun more."""
+        wanted = len(self.live)
         while True:
             await asyncio.sleep(choose.expovariate(1 / _END_SECONDS))
             run = self.live.pop(choose.randrange(len(self.live)))
             await asyncio.to_thread(self.crowd.end, run)
             self.books.ended.append(run.name)
-            self.numbers += 1
-            new = await asyncio.to_thread(
-                self.crowd.add_live, self.numbers, run.channel or self.live[0].channel or ""
-            )
-            self.live.append(new)
-            self.books.runs.append(new.name)
+            if len(self.live) < wanted:
+                self.numbers += 1
+                new = await asyncio.to_thread(self.crowd.add_live, self.numbers, run.channel or "")
+                self.live.append(new)
+                self.books.runs.append(new.name)
 
     async def _watch(self, say: Say) -> None:
         """Note what the bot takes; say something every minute."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.sandbox.server import SandboxServer
+from bot.sandbox.world.components import texts_of
 from tests.campaigns.people import INTERRUPTED, Tally
 from training import store_keys
 from training.records import opened
@@ -101,12 +102,14 @@ class Books:
 
     def _cards(self) -> Counter[str]:
         """Return how many cards each run has."""
-        found = Counter[str]()
-        for message in self._messages():
-            for embed in message["embeds"]:
-                name, colon, _ = str(embed.get("title", "")).partition(":")
-                found[name] += bool(colon) and message["ephemeral_for"] is None
-        return found
+        runs = set(self.runs)
+        titles = [
+            text.removeprefix("### ").partition(":")[0]
+            for message in self._messages()
+            if message["ephemeral_for"] is None and "interaction_metadata" not in message
+            for text in texts_of(message["components"])[:1]
+        ]
+        return Counter(title for title in titles if title in runs)
 
     def _pings(self) -> Counter[str]:
         """Return how often the end of each run was told."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.campaigns.damages import Hit, hits
 from tests.campaigns.furnished import Furnished, furnish
-from tests.campaigns.visit import Visit, visit
+from tests.campaigns.visit import Answer, Visit, visit
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Outcome:
     """What came of a damaged file.
 
     Attributes:
-        word: "unnoticed", "made again", "named", or "LOST" or "BROKEN", which must not be.
+        word: "unnoticed", "made again", "named", "put back" (the record of a removal is gone, so
+            what was removed is there again), or "LOST" or "BROKEN", which must not be.
         details: What people were told.
     """
 
@@ -44,6 +45,7 @@ def judge(plain: Visit, found: Visit, before: bytes | None, path: Path) -> Outco
         return Outcome("BROKEN", tuple(found.troubles))
     told = list[str]()
     lost = list[str]()
+    is_put_back = "/trash/" in path.as_posix()
     for name, answer in found.answers.items():
         expected = plain.answers.get(name)
         if answer.is_broken:
@@ -55,13 +57,23 @@ def judge(plain: Visit, found: Visit, before: bytes | None, path: Path) -> Outco
         says = answer.is_refused or "failed" in name or names_it
         is_new = expected is None and not answer.is_refused
         (told if says or is_new else lost).append(f"{name}: {answer.text}\n{answer.facts}")
+        is_put_back = is_put_back and (says or _lacks_only_trash(expected, answer))
     missed = [name for name in plain.answers if name not in found.answers]
+    if lost and is_put_back:
+        return Outcome("put back", (*told, *lost))
     if lost or (missed and not told):
         return Outcome("LOST", (*lost, f"missed: {missed}"))
     if told:
         return Outcome("named", tuple(told))
     is_back = path.is_file() and before is not None and path.read_bytes() == before
     return Outcome("made again" if is_back else "unnoticed")
+
+
+def _lacks_only_trash(expected: Answer | None, answer: Answer) -> bool:
+    """Return whether an answer has all lines that were expected, but those about the trash."""
+    wanted = expected.facts.splitlines() if expected is not None else []
+    missing = set(wanted) - set(answer.facts.splitlines())
+    return all("restore" in line or ", until " in line for line in missing)
 
 
 async def play(seed: int, count: int, folder: Path, only: str = "") -> list[tuple[Hit, Outcome]]:

@@ -69,8 +69,8 @@ class Round:
     tally: Tally
     archive: Path
 
-    async def play(self) -> Result:
-        """Upload, train, look and download; return what is there in the end."""
+    async def play(self) -> None:
+        """Upload, train, look and download."""
         async with (
             SandboxUser(self.server.page_url) as user,
             SandboxUser(self.server.page_url) as other,
@@ -82,7 +82,6 @@ class Round:
             looking.cancel()
             for run in RUNS:
                 await ada.until_done("download", lambda m: "Epoch" in m.text, run_name=run)
-        return await asyncio.to_thread(self.result)
 
     async def _train(self, ada: Asker) -> None:
         added = {"name": "annika", "zip": self.archive}
@@ -113,6 +112,7 @@ class Round:
             await asyncio.sleep(0.5)
 
     def result(self) -> Result:
+        """Return what is there once the round is over and all its processes have ended."""
         local = LocalInstallation(Settings(home=self.bot.home))
         (guild,) = (one for one in local.guilds() if local.datasets.names(one))
         for run in RUNS:
@@ -178,6 +178,7 @@ async def _round(folder: Path, archive: Path) -> AsyncGenerator[Round]:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(server.stop)
         stack.push_async_callback(bot.kill_all)
+        stack.push_async_callback(bot.stop)
         await stack.enter_async_context(bot.kept_up())
         yield Round(folder, server, bot, Tally(), archive)
 
@@ -187,7 +188,8 @@ async def play(seed: int, kills: int, folder: Path, say: Callable[[str], None]) 
     files = guide_files(images=3, clips=1, frames=49)
     archive = await asyncio.to_thread(write_zip, folder / "annika.zip", files)
     async with _round(folder / "calm", archive) as calm:
-        expected = await calm.play()
+        await calm.play()
+    expected = await asyncio.to_thread(calm.result)
     say(f"undisturbed: {len(expected.checkpoints)} checkpoints, {calm.tally.answered} answers")
     outcome, choose, number = Outcome(), random.Random(seed), 0
     while sum(outcome.kills.values()) < kills:
@@ -196,9 +198,10 @@ async def play(seed: int, kills: int, folder: Path, say: Callable[[str], None]) 
         async with _round(folder / f"round-{number}", archive) as disturbed:
             killer = Killer(disturbed.bot, choose, left)
             killing = asyncio.create_task(killer.work(), name="kills")
-            found = await disturbed.play()
+            await disturbed.play()
             killing.cancel()
-            await disturbed.bot.stop()
+            await asyncio.wait({killing})
+        found = await asyncio.to_thread(disturbed.result)
         outcome.add(killer.told, disturbed, _differences(expected, found))
         say(f"round {number}: {len(killer.told)} kills, {disturbed.bot.starts} starts of the bot")
         for line in outcome.wrong:

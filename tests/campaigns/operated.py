@@ -124,11 +124,11 @@ class OperatedBot:
             self.process.kill()
             await asyncio.to_thread(self._wait)
 
-    async def stop(self) -> int:
-        """Stop the bot as an operator does; return its exit code."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return await asyncio.to_thread(self._wait)
+    async def stop(self) -> None:
+        """Stop the bot as an operator does, if it is up."""
+        if self.process is not None and self.is_up():
+            self.process.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(self._wait)
 
     def _wait(self) -> int:
         assert self.process is not None

@@ -253,7 +253,7 @@ def _missing_from(archive: bytes) -> str:
 
 
 def _facts(text: str) -> list[str]:
-    """Return the lines of an answer without what differs each time."""
+    """Return the lines of an answer without what differs each time, such as how far a run is."""
     plain = _LINK.sub("", re.sub(r"<t:\d+(:\w)?>", "", text))
     lines = (re.sub(r"\d+", "#", line).strip() for line in plain.splitlines())
-    return [line for line in lines if line and "going" not in line]
+    return [line for line in lines if line and "going" not in line and line[0] not in "▰▱"]

@@ -52,7 +52,9 @@ class Home:
             if view.run.status.is_final:
                 break
             time.sleep(0.05)
-        raise AssertionError(f"{run} never got there: {self.view(run).summary()}")
+        raise AssertionError(
+            f"{run} never got there: {self.view(run).summary(self.local.runtime.clock())}"
+        )
 
     def finish(self, run: str) -> RunView:
         """Wait for the end of the run."""

@@ -1,17 +1,20 @@
 """Compares two versions of a dataset, sample by sample."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from training.dataset.captions.origin import CaptionOrigin
 from training.dataset.report import Report, Sample
 
 
 @dataclass(frozen=True, slots=True)
 class NewCaption:
-    """A sample's caption before and after a change."""
+    """A sample's caption before and after a change, and the origin of the new one."""
 
     name: str
     before: str
     after: str
+    origin: CaptionOrigin = "written"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,12 @@ class Difference:
         return not any((self.added, self.removed, self.renamed, self.replaced, self.captions))
 
 
-def compare(old: Report, new: Report) -> Difference:
+def compare(old: Report, new: Report, origins: Mapping[str, CaptionOrigin]) -> Difference:
+    """Return what changed from `old` to `new`.
+
+    `origins` are those of the captions of `new`, keyed by sample name; captions without an origin
+    were written by a person.
+    """
     before = {sample.name: sample for sample in old.samples}
     after = {sample.name: sample for sample in new.samples}
     gone = {name: sample for name, sample in before.items() if name not in after}
@@ -50,7 +58,9 @@ def compare(old: Report, new: Report) -> Difference:
         renamed=tuple(renamed),
         replaced=tuple(a.name for b, a in pairs if a.sha256 != b.sha256),
         captions=tuple(
-            NewCaption(a.name, b.caption, a.caption) for b, a in pairs if a.caption != b.caption
+            NewCaption(a.name, b.caption, a.caption, origins.get(a.name, "written"))
+            for b, a in pairs
+            if a.caption != b.caption
         ),
     )
 

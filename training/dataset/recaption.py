@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from training.dataset.captions.caption import holds_trigger, replace_trigger, text_notes, tidy
+from training.dataset.findings.captions import OF_ALL_CAPTIONS, judge_captions
 from training.dataset.findings.findings import Noted, by_gravity, fold
 from training.dataset.findings.whole_set import equal_captions, without_trigger
 from training.dataset.report import NO_CAPTION, Finding, Kind, Note, Report, Sample, content_id
@@ -13,9 +14,11 @@ LONGEST_TRIGGER = 60  # characters
 _OF_TEXTS = {
     *("caption-too-long", "captions-all-equal", "trigger-missing"),
     *("caption-markup", "caption-failed", "caption-chat"),
+    *OF_ALL_CAPTIONS,
 }
 # Findings on caption files. They no longer apply to a sample with a new caption.
 _OF_FILES = {*NO_CAPTION, "caption-encoding", "caption-name"} - _OF_TEXTS
+ABOUT_CAPTIONS = frozenset(_OF_TEXTS | _OF_FILES)
 
 
 def recaption(report: Report, captions: Mapping[str, str], trigger: str | None) -> Report:
@@ -25,7 +28,8 @@ def recaption(report: Report, captions: Mapping[str, str], trigger: str | None) 
     totals: dict[Kind, int] = {"image": len(report.images), "video": len(report.clips)}
     kinds: dict[str, Kind] = {sample.source: sample.kind for sample in samples}
     kept: list[Finding] = []
-    noted = without_trigger(samples, trigger)
+    about_all, noted = judge_captions(samples, trigger)
+    noted += without_trigger(samples, trigger)
     left: set[tuple[str, str]] = set()
     for finding in report.findings:
         if finding.code in _OF_FILES and edited.intersection(finding.files):
@@ -35,7 +39,9 @@ def recaption(report: Report, captions: Mapping[str, str], trigger: str | None) 
     for sample in samples:
         noted += _about(sample, left, trigger, is_edited=sample.source in edited)
     noted += [Noted(file, kinds.get(file), Note(code=code)) for code, file in sorted(left)]
-    findings = sorted((*kept, *equal_captions(samples), *fold(noted, totals)), key=by_gravity)
+    findings = sorted(
+        (*kept, *equal_captions(samples), *about_all, *fold(noted, totals)), key=by_gravity
+    )
     return report.model_copy(
         update={
             "version": content_id(samples),
@@ -47,11 +53,15 @@ def recaption(report: Report, captions: Mapping[str, str], trigger: str | None) 
 
 def prefixed(report: Report, trigger: str) -> dict[str, str]:
     """Return the captions that lack the trigger word, prefixed with it and keyed by sample name."""
-    return {
-        sample.name: f"{trigger}, {sample.caption}"
-        for sample in report.samples
-        if sample.caption and not holds_trigger(sample.caption, trigger)
-    }
+    found = {sample.name: with_prefix(sample.caption, trigger) for sample in report.samples}
+    return {name: caption for name, caption in found.items() if caption is not None}
+
+
+def with_prefix(caption: str, trigger: str) -> str | None:
+    """Return a caption prefixed with the trigger word; None if it is empty or has the word."""
+    if not caption or holds_trigger(caption, trigger):
+        return None
+    return f"{trigger}, {caption}"
 
 
 def renamed(report: Report, old: str, new: str) -> dict[str, str]:

@@ -194,6 +194,11 @@ class Report(BaseModel):
         return bool(self.errors) and any(sample.source not in bad for sample in self.samples)
 
     @property
+    def lacks_only_captions(self) -> bool:
+        """Whether writing captions resolves all errors."""
+        return all(error.code in NO_CAPTION for error in self.errors)
+
+    @property
     def without_caption(self) -> tuple[Sample, ...]:
         """The samples with no caption, or with a text that is not a caption."""
         files = {file for error in self.errors if error.code in NO_CAPTION for file in error.files}

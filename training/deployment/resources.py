@@ -12,7 +12,10 @@ from training.catalogue.gpus import FALLBACKS
 from training.catalogue.models import Model
 from training.estimates.machine_requests import (
     CACHE_REQUEST,
+    FETCH_REQUEST,
     MERGE_REQUEST,
+    PREPARE_REQUEST,
+    PUBLISH_REQUEST,
     TRAIN_REQUEST,
     MachineRequest,
 )
@@ -130,11 +133,11 @@ FUNCTIONS: Mapping[FunctionName, Resources] = MappingProxyType(
         "watch": Resources(cpu=0.125, memory_gib=0.5, timeout_seconds=2 * MINUTES),
         "clean_up": Resources(cpu=0.25, memory_gib=0.5, timeout_seconds=HOURS, areas=ALL),
         # Mount only the Volumes needed, because Modal commits every mount when a container ends.
-        "prepare": Resources(cpu=4, memory_gib=8, timeout_seconds=4 * HOURS, areas=("datasets",)),
-        "fetch": Resources(cpu=2, memory_gib=4, timeout_seconds=6 * HOURS, areas=("models",)),
+        "prepare": _for(PREPARE_REQUEST, areas=("datasets",), timeout_seconds=4 * HOURS),
+        "fetch": _for(FETCH_REQUEST, areas=("models",), timeout_seconds=6 * HOURS),
         "merge": _for(MERGE_REQUEST, areas=("models",), timeout_seconds=2 * HOURS),
         # This Function downloads the checkpoints instead of mounting their Volume.
-        "publish": Resources(cpu=1, memory_gib=2, timeout_seconds=2 * HOURS),
+        "publish": _for(PUBLISH_REQUEST, areas=(), timeout_seconds=2 * HOURS),
         "cache": _for(CACHE_REQUEST, LARGE_GPUS, areas=INPUTS, timeout_seconds=12 * HOURS),
         "train": _for(TRAIN_REQUEST, LARGE_GPUS, timeout_seconds=LONGEST_TIMEOUT),
         "cache_small": _for(CACHE_REQUEST, SMALL_GPUS, areas=INPUTS, timeout_seconds=12 * HOURS),

@@ -6,7 +6,6 @@ interpolated, not the time of a step. Of the three points measured for Wan 2.1 T
 the middle one is predicted from the other two with an error of less than 1%.
 """
 
-import statistics
 from bisect import bisect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -50,9 +49,9 @@ class StepKind:
 def step_kind(model: Model, gpu: str, settings: ExpertSettings | None = None) -> StepKind:
     """Return the kind of step that an expert takes; without `settings`, use the model's."""
     if settings is None:
-        return StepKind(family=_family(model), gpu=gpu, is_fp8=bool(model.fp8))
+        return StepKind(family=family_of(model), gpu=gpu, is_fp8=bool(model.fp8))
     return StepKind(
-        family=_family(model),
+        family=family_of(model),
         gpu=gpu,
         fast=settings.fast,
         is_fp8=settings.fp8 or settings.fast != "off",
@@ -60,7 +59,8 @@ def step_kind(model: Model, gpu: str, settings: ExpertSettings | None = None) ->
     )
 
 
-def _family(model: Model) -> Family:
+def family_of(model: Model) -> Family:
+    """Return the models whose steps take as long as those of this model."""
     if len(model.experts) > 1:
         return "wan22"
     if model.size == "1.3B":
@@ -102,44 +102,56 @@ MEASURED: Mapping[StepKind, Points] = MappingProxyType(
 )
 
 
-class StepTimes:
-    """Predicts how long a step takes, but only roughly if no step of its kind was measured."""
+NOTHING_SEEN: Mapping[StepKind, Points] = MappingProxyType({})
 
-    def __init__(self, measured: Mapping[StepKind, Points] = MEASURED) -> None:
-        self._measured = measured
+
+class StepTimes:
+    """Predicts how long a step takes, but only roughly if no step of its kind was measured.
+
+    Args:
+        measured: The built-in measurements.
+        seen: The step times that earlier runs took here; they correct only their own kind.
+    """
+
+    def __init__(
+        self,
+        measured: Mapping[StepKind, Points] = MEASURED,
+        seen: Mapping[StepKind, Points] = NOTHING_SEEN,
+    ) -> None:
+        self._measured, self._seen = measured, seen
 
     def corrected(self, seen: Mapping[StepKind, Points]) -> "StepTimes":
         """Return a copy corrected with the step times that this installation's earlier runs took.
 
-        For each kind of step in `seen`, points that the runs measured replace the built-in ones.
-        The other points of this kind are scaled by the median ratio of measured to predicted times.
+        For each kind of step in `seen`, the points that runs measured are predicted exactly. Other
+        sizes of this kind are scaled by the ratio of measured to usual times of their neighbours.
         """
-        merged = {**self._measured}
-        for kind, points in seen.items():
-            merged[kind] = {**self._scaled(kind, points), **points}
-        return StepTimes(merged)
-
-    def _scaled(self, kind: StepKind, seen: Points) -> Points:
-        known = self._measured.get(kind, {})
-        if not known:
-            return {}
-        ratio = statistics.median(its / _at(known, tokens) for tokens, its in seen.items())
-        return {tokens: its * ratio for tokens, its in known.items()}
+        return StepTimes(self._measured, {**self._seen, **seen})
 
     def seconds(self, kind: StepKind, tokens: int) -> float:
         """Return the seconds of a step on one sample of this many tokens."""
-        if points := self._measured.get(kind):
-            return _at(points, tokens)
-        return self._rough(kind, tokens)
+        usual = self._usual(kind, tokens)
+        seen = self._seen.get(kind)
+        if not seen:
+            return usual
+        ratios = {at: its / self._usual(kind, at) for at, its in seen.items()}
+        return usual * _between(ratios, tokens)
 
     def is_measured(self, kind: StepKind, tokens: int) -> bool:
         """Return whether steps of this kind and about this size were measured."""
-        points = self._measured.get(kind)
+        points = (*self._measured.get(kind, ()), *self._seen.get(kind, ()))
         if not points:
             return False
         return min(points) * _BELOW <= tokens <= max(points) * _BEYOND
 
-    def _rough(self, kind: StepKind, tokens: int) -> float:
+    def is_seen(self, kind: StepKind) -> bool:
+        """Return whether earlier runs here took steps of this kind."""
+        return bool(self._seen.get(kind))
+
+    def _usual(self, kind: StepKind, tokens: int) -> float:
+        """Return the seconds of a step according to the built-in measurements alone."""
+        if points := self._measured.get(kind):
+            return _at(points, tokens)
         nearest = next(other for other in _likened(kind) if other in self._measured)
         ratio = _rough_factor(kind) / _rough_factor(nearest)
         return _at(self._measured[nearest], tokens) * ratio
@@ -177,3 +189,17 @@ def _at(points: Points, tokens: int) -> float:
     # Start from the nearer point, so that the curve does not jump at the last measured point.
     base = right if tokens > known[-1] else left
     return max(rates[base] + slope * (tokens - known[base]), 0.0) * tokens
+
+
+def _between(ratios: Points, tokens: int) -> float:
+    """Return the ratio at `tokens`, interpolated; outside the points, that of the nearest one.
+
+    Points may lie so close together that the line through them must not be extended.
+    """
+    known = sorted(ratios)
+    right = bisect(known, tokens)
+    if right in (0, len(known)):
+        return ratios[known[min(right, len(known) - 1)]]
+    low, high = known[right - 1], known[right]
+    share = (tokens - low) / (high - low)
+    return ratios[low] * (1 - share) + ratios[high] * share

@@ -34,6 +34,7 @@ class Estimate:
     Attributes:
         is_measured: Whether at least 90% of the training time is for steps of a kind and size that
             were measured on this GPU.
+        is_from_here: Whether earlier runs here took such steps on this GPU.
     """
 
     seconds: float
@@ -41,6 +42,7 @@ class Estimate:
     gpu: Gpu
     prices: PriceList
     is_measured: bool
+    is_from_here: bool = False
 
 
 def estimate(
@@ -95,9 +97,10 @@ class _Run:
         usd = caching * prices.container_usd_per_second(gpu.name, CACHE_REQUEST)
         merges = sum(expert.speed_lora is not None for expert in self.experts)
         usd += merges * _MERGE_SECONDS * prices.machine.usd_per_second(MERGE_REQUEST)
-        training, unmeasured = list[float](), 0.0
+        training, unmeasured, is_from_here = list[float](), 0.0, False
         for expert in self.experts:
             kind = step_kind(self.model, gpu.name, expert.settings)
+            is_from_here |= self.times.is_seen(kind)
             epoch, rough = self._epoch(kind)
             unmeasured += rough * expert.settings.epochs
             training.append(epoch * expert.settings.epochs)
@@ -110,6 +113,7 @@ class _Run:
             gpu=gpu,
             prices=prices,
             is_measured=unmeasured <= _UNMEASURED_SHARE * sum(training),
+            is_from_here=is_from_here,
         )
 
     def _epoch(self, kind: StepKind) -> tuple[float, float]:

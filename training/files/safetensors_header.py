@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 # A file begins with the length of its header, a little-endian integer of 8 bytes. The header is
 # padded to a multiple of 8 bytes.
@@ -69,8 +71,10 @@ class TensorHeader:
     tensors: dict[str, TensorEntry]
     metadata: dict[str, str]
 
-    def read(self, name: str) -> npt.NDArray[np.floating[Any] | np.integer[Any]]:
+    def read(self, name: str) -> "npt.NDArray[np.floating[Any] | np.integer[Any]]":
         """Return one tensor. numpy has no bf16, so bf16 is widened to float32."""
+        import numpy as np
+
         entry = self.tensors[name]
         with self.path.open("rb") as file:
             file.seek(entry.start)
@@ -82,6 +86,8 @@ class TensorHeader:
 
     def first_non_finite(self) -> str | None:
         """Return the name of the first tensor that holds NaN or infinity; None if none does."""
+        import numpy as np
+
         readable = (n for n, entry in self.tensors.items() if entry.dtype in {*_NUMPY, "BF16"})
         return next((name for name in readable if not np.isfinite(self.read(name)).all()), None)
 

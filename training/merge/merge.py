@@ -183,7 +183,7 @@ def _disk_error(request: MergeRequest, plan: MergePlan, error: OSError) -> Merge
         need = size(plan.base.data_bytes)
         return MergeError(
             f"There is not enough space for {request.output}, which needs {need}.",
-            "Free up space on that disk or choose an output on another disk, then merge again.",
+            "Free up space on its disk, or choose an output on another disk, then merge again.",
         )
     return MergeError(
         f"The merge into {request.output} failed: {error}.",

@@ -272,7 +272,7 @@ class RunList:
         view = view_of(self._runtime, run)
         if run.status.is_final:
             return view
-        self._seen[key] = (time.monotonic(), view.summary())
+        self._seen[key] = (time.monotonic(), view.summary(self._runtime.clock()))
         self._views[key] = view
         return replace(view, starts_at=self._starts_at(view))
 
@@ -340,7 +340,7 @@ class RunList:
         """Return the summary of a run from its events."""
         try:
             run = self._runtime.log(key.guild, key.name).load()
-            return self._look_at(key, run).summary()
+            return self._look_at(key, run).summary(self._runtime.clock())
         except (DamagedRunError, NotFoundError) as error:
             return RunSummary(name=key.name, state="damaged", error=error.cause)
 

@@ -1,13 +1,14 @@
 """The plan of a run: everything that a person should see before the run starts."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
 from training.catalogue.models import find_model
 from training.dataset.config.group import GroupPlan
 from training.dataset.report import Finding, Report
+from training.estimates.step_times import StepTimes
 from training.estimates.time_and_cost import (
     START_SECONDS,
     Estimate,
@@ -37,11 +38,15 @@ ReasonToAsk = Literal["unusual settings", "open findings", "unknown cost", "high
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorstCase:
-    """The longest time and highest cost to expect for a run on `gpu`, with interruptions."""
+    """The longest time and highest cost to expect for a run on `gpu`, with interruptions.
+
+    `is_measured` says whether they are based on measured steps.
+    """
 
     seconds: float
     usd: float
     gpu: str
+    is_measured: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,7 @@ class RunPlan:
         price_list: An estimate for every GPU on which the run fits, the least expensive first.
         line: How many calls hold a GPU, and how many wait for one.
         is_billed: Whether GPUs cost money here.
+        times: The step times that the estimates are based on.
     """
 
     spec: RunSpec
@@ -70,6 +76,7 @@ class RunPlan:
     line: GpuLine
     is_billed: bool
     at: datetime
+    times: StepTimes = field(default_factory=StepTimes)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -104,7 +111,10 @@ class RunPlan:
             for one in self.spec.experts
         )
         return WorstCase(
-            seconds=dearest.seconds + lost_seconds, usd=dearest.usd + lost_usd, gpu=gpu
+            seconds=dearest.seconds + lost_seconds,
+            usd=dearest.usd + lost_usd,
+            gpu=gpu,
+            is_measured=dearest.is_measured,
         )
 
     @property
@@ -144,7 +154,7 @@ class RunPlan:
         return tuple(reason for reason, holds in reasons.items() if holds)
 
 
-def plan_of(runtime: Runtime, spec: RunSpec, report: Report) -> RunPlan:
+def plan_of(runtime: Runtime, spec: RunSpec, report: Report, times: StepTimes) -> RunPlan:
     """Return the plan of a run on the dataset that `report` describes."""
     model = find_model(spec.model)
     groups = cut_run(report, spec, model)
@@ -152,7 +162,7 @@ def plan_of(runtime: Runtime, spec: RunSpec, report: Report) -> RunPlan:
     prices = runtime.prices()
     others = fallbacks(model, spec.experts, gpu=spec.gpu) if runtime.falls_back else ()
     gpus = (_gpu(runtime, spec), *others)
-    first, *rest = (estimate(*work, gpu=gpu, prices=prices) for gpu in gpus)
+    first, *rest = (estimate(*work, gpu=gpu, prices=prices, times=times) for gpu in gpus)
     return RunPlan(
         spec=spec,
         report=report,
@@ -161,10 +171,11 @@ def plan_of(runtime: Runtime, spec: RunSpec, report: Report) -> RunPlan:
         doubts=doubts(spec),
         estimate=first,
         fallbacks=tuple(rest),
-        price_list=estimate_each(*work, prices=prices),
+        price_list=estimate_each(*work, prices=prices, times=times),
         line=runtime.backend.gpu_line(),
         is_billed=runtime.is_billed,
         at=runtime.clock(),
+        times=times,
     )
 
 

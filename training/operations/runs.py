@@ -12,12 +12,14 @@ from training.catalogue.models import find_model
 from training.dataset.report import Report
 from training.errors import RequestError
 from training.estimates.single_frames import single_frames
+from training.estimates.step_times import StepTimes
 from training.files.disk_space import is_full
 from training.operations.initial_weights import InitialWeights
 from training.operations.retry import on_clips, rest_of, with_suggestion
 from training.operations.run_drafts import Dataset, Requester, draft_spec
 from training.operations.run_list import RunList
 from training.operations.run_plans import RunPlan, plan_of
+from training.operations.step_history import times_here
 from training.operations.successors import require_newest, successor_record
 from training.pipeline.advance import request_advance, stop_stages
 from training.pipeline.leases import hold_lease
@@ -91,11 +93,17 @@ class Runs(RunList):
         name = next((one for one in names if not self._is_used(spec.guild, one)), None)
         if name is None:
             raise self._name_taken(spec.guild, spec.name)
-        return plan_of(self._runtime, spec.model_copy(update={"name": name}), dataset[1])
+        times = self._times(spec)
+        return plan_of(self._runtime, spec.model_copy(update={"name": name}), dataset[1], times)
 
     def plan_of(self, spec: RunSpec) -> RunPlan:
         """Return the plan of a stored run."""
-        return plan_of(self._runtime, spec, self._runtime.report(spec))
+        return plan_of(self._runtime, spec, self._runtime.report(spec), self._times(spec))
+
+    def _times(self, spec: RunSpec) -> StepTimes:
+        # This also adds the guild's newest runs to the index.
+        self.glance(spec.guild, 1, containing="", age_seconds=_NAMES_SECONDS)
+        return times_here(self._index, find_model(spec.model))
 
     def starting_points(self, guild: str, typed: str = "") -> dict[str, str]:
         """Return the names of LoRA files and checkpoints to start from, with descriptions."""
@@ -343,7 +351,7 @@ class Runs(RunList):
         return self._dataset(spec.guild, str(spec.dataset))[1]
 
     def _dataset(self, guild: str, reference: str) -> Dataset:
-        version = self._datasets.find(guild, reference)
+        version = self._datasets.find_complete(guild, reference)
         return version.ref, self._datasets.report(guild, version)
 
 

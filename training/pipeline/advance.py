@@ -10,10 +10,11 @@ from training import store_keys
 from training.errors import BackendError, RequestError, StartDelayedError
 from training.files.parallel import each
 from training.pipeline.leases import OvertakenError, RunLease, acquire_run_lease
-from training.pipeline.plan import PlannedStage, device_of
+from training.pipeline.plan import PlannedStage
 from training.pipeline.run_requests import publish_requests
 from training.pipeline.run_view import view_of
 from training.pipeline.runtime import Runtime
+from training.pipeline.stage_costs import cost_of_lost
 from training.ports import Call, CallState, CallStatus, StoreChanges, call_name
 from training.remedies import ResumeRun, StartRun, suggested
 from training.runs import events as ev
@@ -21,7 +22,7 @@ from training.runs.event_log import ADVANCE, RunLog, Writer
 from training.runs.events import Event, StageBody, StageEvent
 from training.runs.state import Run, StageState, StageStatus, apply
 from training.store_keys import RunKeys
-from training.vocabulary import StageKey, StageName
+from training.vocabulary import StageKey, StageName, device_of
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +161,9 @@ class _Advance:
             name = lease_name(self.log.guild, self.log.run_name, key)
             self.runtime.leases.revoke(name, attempt=stage.attempt)
             logger.warning("run %s: %s attempt %d is gone", run.spec.name, key, stage.attempt)
-            self._write(self._stage_event(key, stage.attempt, ev.StageLost()))
+            cost = cost_of_lost(self.runtime, run.spec, key, fresh)
+            for body in filter(None, (cost, ev.StageLost())):
+                self._write(self._stage_event(key, stage.attempt, body))
         if not found:
             return run
         self._store()
@@ -266,7 +269,7 @@ class _Advance:
     def _end(self, run: Run, event: Event) -> Run:
         run = self._append(run, event)
         # Lists of runs read this one file of a finished run instead of all its events.
-        summary = view_of(self.runtime, run).summary().model_dump_json().encode()
+        summary = view_of(self.runtime, run).summary(event.at).model_dump_json().encode()
         self.summary = {run.spec.keys.ended: summary}
         logger.info("run %s: %s", run.spec.name, run.status)
         return run

@@ -5,11 +5,10 @@ import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from training.estimates.spent import usd_per_second, usd_spent
-from training.pipeline.plan import device_of
+from training.estimates.spent import usd_per_second
 from training.pipeline.run_view import RunView
 from training.runs.state import StageStatus
-from training.vocabulary import ExpertName, StageKey
+from training.vocabulary import ExpertName, StageKey, device_of
 
 # A running stage reports progress at least this often, except while it loads a model.
 _SILENCE = timedelta(minutes=3)
@@ -17,6 +16,8 @@ _SILENCE = timedelta(minutes=3)
 
 def seconds_left(view: RunView, name: ExpertName) -> float | None:
     """Return how many more seconds an expert will train, at its measured speed.
+
+    The stage predicts this from the times of its own steps, by size (see `step_clock`).
 
     Return 0 once it is trained, and None if it is not training or its speed is unknown.
     """
@@ -28,7 +29,9 @@ def seconds_left(view: RunView, name: ExpertName) -> float | None:
         return None
     if newest.attempt not in (None, stage.attempt):
         return None  # measured in an earlier attempt, perhaps on a faster GPU
-    seconds = (newest.total_steps - newest.step) * newest.seconds_per_step
+    seconds = newest.seconds_left
+    if seconds is None:  # told by a stage of an earlier version
+        seconds = (newest.total_steps - newest.step) * newest.seconds_per_step
     return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
@@ -47,7 +50,7 @@ def expected_usd(view: RunView, now: datetime) -> float | None:
     promised = view.spec.promised.usd if view.spec.promised is not None else None
     if view.prices is None:
         return promised
-    spent = usd_spent(view.run, view.prices, now)
+    spent = view.spent_usd(now)
     ahead = [_usd_ahead(view, expert.name) for expert in view.spec.experts]
     known = [usd for usd in ahead if usd is not None]
     return spent + sum(known) if spent is not None and len(known) == len(ahead) else promised
@@ -58,7 +61,7 @@ def _usd_ahead(view: RunView, name: ExpertName) -> float | None:
     seconds, gpu = seconds_left(view, name), view.run.stage(key).gpu
     if seconds is None or view.prices is None or gpu is None:
         return None
-    rate = usd_per_second(view.run, key, gpu, view.prices)
+    rate = usd_per_second(view.spec, key, gpu, view.prices)
     return None if rate is None else seconds * rate
 
 

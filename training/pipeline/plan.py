@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol
+from typing import Protocol
 
 from training import store_keys
 from training.catalogue.models import Model, WeightFile
@@ -17,14 +17,7 @@ from training.musubi.launcher.fast.compile_cache import FOLDER_VARIABLE, STORED_
 from training.ports import Engine
 from training.runs.hyperparameters import SpeedLoraSettings
 from training.runs.spec import ExpertSpec, RunSpec
-from training.vocabulary import ExpertName, StageKey, StageName
-
-Device = Literal["cpu", "gpu"]
-
-
-def device_of(stage: StageName) -> Device:
-    """Return the device that a stage holds while it works."""
-    return "gpu" if stage in ("cache", "train") else "cpu"
+from training.vocabulary import Device, ExpertName, StageKey, device_of
 
 
 class Places(Protocol):

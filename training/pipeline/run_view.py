@@ -1,15 +1,19 @@
 """A run as users see it: its state from events, its latest progress, its place in the queue."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from training.catalogue.models import find_model
 from training.estimates.prices import PriceList
+from training.estimates.spent import usd_spent
+from training.estimates.step_times import step_kind
 from training.files.parallel import each
 from training.pipeline.runtime import Runtime
+from training.runs.hyperparameters import Fast
 from training.runs.spec import RunSpec
 from training.runs.state import Run, StageStatus
 from training.vocabulary import ExpertName, StageKey, Trouble
@@ -33,6 +37,7 @@ class Progress(BaseModel):
     average_loss: float | None = None
     learning_rate: float | None = None
     seconds_per_step: float | None = None
+    seconds_left: float | None = None
     attempt: int | None = None
     at: datetime | None = None
 
@@ -47,6 +52,27 @@ class Metric(BaseModel):
     learning_rate: float
 
 
+class StepTime(BaseModel):
+    """How long the steps of one training attempt took: the median seconds for one sample.
+
+    Attributes:
+        gpu: The GPU that the attempt actually got.
+        fast: How the steps were really computed.
+        tokens: The tokens of a sample.
+        steps: How many steps were timed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    gpu: str
+    fast: Fast
+    is_fp8: bool
+    is_swapping: bool
+    tokens: int
+    seconds: float
+    steps: int
+
+
 class ExpertView(BaseModel):
     """The progress of one expert."""
 
@@ -59,6 +85,7 @@ class ExpertView(BaseModel):
     loss: float | None
     checkpoints: tuple[str, ...]
     gpu: str | None = None
+    step_times: tuple[StepTime, ...] = ()
 
 
 class RunSummary(BaseModel):
@@ -66,6 +93,9 @@ class RunSummary(BaseModel):
 
     Scripts read these fields from the `--json` output, so their names and types must not change. A
     damaged run has the default values.
+
+    Attributes:
+        spent_usd: What its stages have cost so far; None if that is unknown or nothing is billed.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -81,6 +111,7 @@ class RunSummary(BaseModel):
     created_at: str = ""
     requested_by: str = ""
     trouble: Trouble | None = None
+    spent_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +124,7 @@ class RunView:
             from storing their results; None if there is none.
         starts_at: When the run should get a GPU; None if it is not waiting for one or the time is
             unknown.
-        prices: GPU prices; None if the run has used no GPU or its stages cost nothing.
+        prices: The prices; None if no stage has started or stages cost nothing.
     """
 
     run: Run
@@ -138,6 +169,7 @@ class RunView:
             loss=newest.average_loss if newest.average_loss is not None else state.loss,
             checkpoints=tuple(checkpoint.file for checkpoint in state.checkpoints),
             gpu=self.run.stage(StageKey("train", name)).gpu,
+            step_times=tuple(_step_times(self.run, name)),
         )
 
     def last_sign_of_life(self) -> datetime | None:
@@ -148,10 +180,11 @@ class RunView:
             if stage.status is StageStatus.RUNNING:
                 newest = self.progress.get(key, Progress())
                 told_at = newest.at if newest.attempt == stage.attempt else None
-                signs += [at for at in (stage.attempt_started_at, told_at) if at is not None]
+                signs += [at for at in (stage.heard_at, told_at) if at is not None]
         return max(signs, default=None)
 
-    def summary(self) -> RunSummary:
+    def summary(self, now: datetime) -> RunSummary:
+        """Return the run as a listing shows it at the time `now`."""
         current = self.current()
         error = f"{self.run.cause} {self.run.fix}".strip()
         return RunSummary(
@@ -166,7 +199,38 @@ class RunView:
             trouble=self.run.trouble,
             created_at=self.spec.created_at.isoformat(timespec="microseconds"),
             requested_by=self.spec.requested_by,
+            spent_usd=self.spent_usd(now),
         )
+
+    def spent_usd(self, now: datetime) -> float | None:
+        """Return the dollars spent up to `now` or the end; None if unknown or nothing is billed."""
+        return usd_spent(self.run, self.prices, self.run.ended_at or now)
+
+
+def _step_times(run: Run, name: ExpertName) -> Iterator[StepTime]:
+    """Yield the step times of each attempt on a known GPU.
+
+    Steps that embed the time only once are left out: they are a kind of their own.
+    """
+    settings = run.spec.expert(name).settings
+    for timed in run.expert(name).timed.values():
+        if timed.gpu is None or settings.force_v2_1_time_embedding:
+            continue
+        kind = step_kind(
+            find_model(run.spec.model),
+            timed.gpu,
+            settings.model_copy(update={"fast": timed.fast}),
+        )
+        for one in timed.times:
+            yield StepTime(
+                gpu=kind.gpu,
+                fast=kind.fast,
+                is_fp8=kind.is_fp8,
+                is_swapping=kind.is_swapping,
+                tokens=one.tokens,
+                seconds=one.seconds,
+                steps=one.steps,
+            )
 
 
 def stage_keys(spec: RunSpec) -> tuple[StageKey, ...]:
@@ -189,14 +253,14 @@ def view_of(runtime: Runtime, run: Run) -> RunView:
     obstacle = None if run.status.is_final else runtime.shortage()
     if obstacle is None and waits:
         obstacle = runtime.backend.obstacle()
-    has_gpu = any(stage.gpu is not None for stage in run.stages.values())
+    has_begun = any(stage.started_at is not None for stage in run.stages.values())
     return RunView(
         run=run,
         keys=keys,
         progress=progress,
         positions=positions,
         obstacle=obstacle,
-        prices=runtime.prices() if runtime.is_billed and has_gpu else None,
+        prices=runtime.prices() if runtime.is_billed and has_begun else None,
     )
 
 
@@ -213,14 +277,17 @@ def _look(runtime: Runtime, run: Run, key: StageKey) -> tuple[Progress | None, i
     progress = None
     # The card keeps showing a train stage's last progress after the stage has ended.
     if key.stage == "train" or stage.status is StageStatus.RUNNING:
-        data = runtime.live.read(run.spec.keys.progress(key))
-        progress = _progress(data) if data is not None else None
+        progress = progress_of(runtime, run.spec, key)
     if stage.status is not StageStatus.SUBMITTED or run.status.is_final:
         return progress, None
     return progress, runtime.backend.state(stage.handle).position
 
 
-def _progress(data: bytes) -> Progress | None:
+def progress_of(runtime: Runtime, spec: RunSpec, key: StageKey) -> Progress | None:
+    """Return a stage's latest progress, perhaps of an earlier attempt; None if there is none."""
+    data = runtime.live.read(spec.keys.progress(key))
+    if data is None:
+        return None
     try:
         return Progress.model_validate_json(data)
     except ValidationError:

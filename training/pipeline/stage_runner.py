@@ -17,8 +17,9 @@ from training.files.disk_space import is_full, when_room
 from training.pipeline.advance import lease_name, request_advance
 from training.pipeline.leases import heartbeat, hold_lease
 from training.pipeline.log_tail import end_of
-from training.pipeline.plan import Planner, device_of
+from training.pipeline.plan import Planner
 from training.pipeline.runtime import Runtime
+from training.pipeline.stage_costs import StageMeter, cost_of_lost
 from training.pipeline.stage_writes import Made, StageInterruptedError, StageWrites, stage_lines
 from training.ports import BusyError, Call, Grant, LiveValues, StoreChanges
 from training.runs import events as ev
@@ -26,8 +27,7 @@ from training.runs.event_log import RunLog
 from training.runs.events import StageEvent
 from training.runs.spec import RunSpec
 from training.runs.state import Run, StageStatus
-from training.store_keys import RunKeys
-from training.vocabulary import ExpertName, StageKey
+from training.vocabulary import ExpertName, StageKey, device_of
 
 
 class ProgressReporter:
@@ -75,6 +75,8 @@ class StageResult:
 class StageContext:
     """The input of a stage's function for one attempt: the run, its plan, and access to the store.
 
+    `gpu` is the GPU that the attempt actually got; None if unknown or a CPU.
+
     Once another attempt holds the stage's lease, `writes` raises `StageInterruptedError`.
     """
 
@@ -83,6 +85,7 @@ class StageContext:
     planner: Planner
     key: StageKey
     attempt: int
+    gpu: str | None
     grant: Grant
     stopping: threading.Event
     writes: StageWrites
@@ -173,18 +176,19 @@ def run_stage(
         runtime.leases.release(grant)
         request_advance(runtime, call.guild, call.run)
         return None
-    context = StageContext(
-        runtime=runtime,
-        spec=run.spec,
-        planner=runtime.planner(run.spec),
-        key=call.key,
-        attempt=call.attempt,
-        grant=grant,
-        stopping=stopping,
-        writes=StageWrites(runtime, log, call, grant, stopping),
-        _reporter=ProgressReporter(runtime.live, RunKeys(call.guild, call.run).progress(call.key)),
-    )
     with heartbeat(runtime.leases, grant, stopping.set):
+        context = StageContext(
+            runtime=runtime,
+            spec=run.spec,
+            planner=runtime.planner(run.spec),
+            key=call.key,
+            attempt=call.attempt,
+            gpu=_gpu(runtime, run.spec, call.key),
+            grant=grant,
+            stopping=stopping,
+            writes=StageWrites(runtime, log, call, grant, stopping),
+            _reporter=ProgressReporter(runtime.live, run.spec.keys.progress(call.key)),
+        )
         try:
             status = _attempt(context, function)
         finally:
@@ -204,13 +208,14 @@ def _was_cut_off(runtime: Runtime, log: RunLog, run: Run, call: Call) -> bool:
     if stage.attempt != call.attempt or stage.status is not StageStatus.RUNNING:
         return False
     logger.warning("run %s: %s attempt %d was cut off", call.run, call.key, call.attempt)
-    stopped = StageEvent(
-        at=runtime.clock(),
-        key=call.key,
-        attempt=call.attempt,
-        body=ev.StageStopped(reason="the stage's machine was taken away"),
-    )
-    runtime.store.change(StoreChanges(appended=stage_lines(log, [stopped])))
+    at, key, attempt = runtime.clock(), call.key, call.attempt
+    stopped = ev.StageStopped(reason="the stage's machine was taken away")
+    events = [
+        StageEvent(at=at, key=key, attempt=attempt, body=body)
+        for body in (cost_of_lost(runtime, run.spec, key, stage), stopped)
+        if body is not None
+    ]
+    runtime.store.change(StoreChanges(appended=stage_lines(log, events)))
     return True
 
 
@@ -228,41 +233,45 @@ def _is_over(run: Run, call: Call) -> bool:
 
 def _attempt(context: StageContext, function: StageFunction) -> StageStatus:
     key, name = context.key, context.spec.name
+    began_at = context.runtime.clock()
+    meter = StageMeter(context.runtime, context.spec, key, context.gpu, began_at)
     try:
-        started = ev.StageStarted(gpu=_gpu(context))
-        context.writes.later(Made(events=[started]), _SHARE_OF_START)
+        context.writes.later(Made(events=[ev.StageStarted(gpu=context.gpu)]), _SHARE_OF_START)
         result = function(context)
         succeeded = ev.StageSucceeded(reused=result.reused, note=result.note)
-        context.writes.store(result.made.then(Made(events=[succeeded])))
+        context.writes.store(result.made.then(_ending(meter, succeeded)))
     except StageInterruptedError as error:
         logger.warning("run %s: %s stopped: %s", name, key, error)
-        return _end(context, ev.StageStopped(reason=str(error)))
+        return _end(context, meter, ev.StageStopped(reason=str(error)))
     except BusyError as error:
         logger.warning("run %s: %s waits for a service: %s", name, key, error)
-        return _end(context, ev.StageStopped(reason=str(error), is_passing=True))
+        return _end(context, meter, ev.StageStopped(reason=str(error), is_passing=True))
     except ConnectionError as error:
         logger.exception("run %s: %s lost its connection", name, key)
-        return _end(context, ev.StageStopped(reason=str(error)))
+        return _end(context, meter, ev.StageStopped(reason=str(error)))
     except TrainingError as error:
         logger.warning("run %s: %s failed: %s", name, key, error)
         failed = ev.StageFailed(cause=error.cause, fix=error.fix, remedy=error.remedy)
-        return _end(context, failed)
+        return _end(context, meter, failed)
     except OSError as error:
         logger.exception("run %s: %s failed", name, key)
-        return _end(context, _end_by(error))
+        return _end(context, meter, _end_by(error))
     except Exception as error:
         cause = f"An unexpected error stopped {key}: {type(error).__name__}: {error}."
         fix = "This is a bug; its traceback is in the stage's log."
-        _end(context, ev.StageFailed(cause=cause, fix=fix))
+        _end(context, meter, ev.StageFailed(cause=cause, fix=fix))
         raise
     return StageStatus.SUCCEEDED
 
 
-def _gpu(context: StageContext) -> str | None:
-    """Return the GPU that the attempt actually got; None for a CPU or if it is unknown."""
-    if device_of(context.key.stage) == "cpu":
-        return None
-    return context.runtime.found_gpu(context.spec.engine)
+def _ending(meter: StageMeter, end: ev.StageSucceeded | ev.StageStopped | ev.StageFailed) -> Made:
+    """Return the event that ends an attempt, after the attempt's cost."""
+    return Made(events=[meter.cost(meter.runtime.clock()), end])
+
+
+def _gpu(runtime: Runtime, spec: RunSpec, key: StageKey) -> str | None:
+    """Return the GPU that an attempt actually got; None for a CPU or if it is unknown."""
+    return None if device_of(key.stage) == "cpu" else runtime.found_gpu(spec.engine)
 
 
 def _end_by(error: OSError) -> ev.StageStopped | ev.StageFailed:
@@ -280,10 +289,13 @@ def _refusal(error: OSError) -> str:
     return f"{Path(error.filename).name}: {reason}" if error.filename else reason
 
 
-def _end(context: StageContext, end: ev.StageStopped | ev.StageFailed) -> StageStatus:
+def _end(
+    context: StageContext, meter: StageMeter, end: ev.StageStopped | ev.StageFailed
+) -> StageStatus:
+    made = _ending(meter, end)
     for tries_left in reversed(range(_TRIES_TO_END)):
         try:
-            context.writes.store(Made(events=[end]))
+            context.writes.store(made)
             break
         except StageInterruptedError:
             logger.warning("run %s: %s was taken over", context.spec.name, context.key)

@@ -2,9 +2,8 @@
 
 import base64
 import io
-import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -13,6 +12,7 @@ from PIL import Image
 from pydantic import Base64Bytes, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from training import store_keys
+from training.dataset.captions.origin import EditedCaption, after_edit
 from training.dataset.captions.table import read_table
 from training.dataset.decoding.thumbnail import Thumbnail
 from training.dataset.inspect import inspect_zip
@@ -28,7 +28,7 @@ from training.wording import count, listed
 
 UploadMode = Literal["new", "add", "replace"]
 _JPEG_QUALITY = 90
-_CAPTIONS = TypeAdapter(dict[str, str])
+_CAPTIONS = TypeAdapter(dict[str, EditedCaption])
 
 
 class DatasetRefusedError(DatasetError):
@@ -123,7 +123,7 @@ class DatasetDraft:
     by: str
     file_name: str
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
-    captions: Mapping[str, str] = field(default_factory=dict[str, str])
+    captions: Mapping[str, EditedCaption] = field(default_factory=dict[str, EditedCaption])
     trigger: str | None = None
     media: Media = "repaired"
     change: str = "uploaded"
@@ -135,11 +135,33 @@ class DatasetDraft:
             return self.archive.store.fetch(self.archive.key)
         return self.archive
 
-    def with_captions(self, captions: Mapping[str, str], trigger: str | None) -> "DatasetDraft":
-        """Return the draft with these new captions, keyed by sample name, and this trigger word."""
+    def with_captions(
+        self,
+        captions: Mapping[str, str],
+        trigger: str | None,
+        *,
+        accepted: Collection[str] = frozenset(),
+    ) -> "DatasetDraft":
+        """Return the draft with these new captions, keyed by sample name, and this trigger word.
+
+        `accepted` are the names of samples whose new caption is an unchanged proposal.
+        """
+        before = {sample.name: sample.caption for sample in self.report.samples}
+        edited = {
+            name: after_edit(before[name], text, is_accepted=name in accepted)
+            for name, text in captions.items()
+            if name in before
+        }
+        return self.with_edited(edited, trigger)
+
+    def with_edited(
+        self, captions: Mapping[str, EditedCaption], trigger: str | None
+    ) -> "DatasetDraft":
+        """Return the draft with captions whose origin is known."""
+        texts = {name: caption.text for name, caption in captions.items()}
         return replace(
             self,
-            report=recaption(self.report, captions, trigger),
+            report=recaption(self.report, texts, trigger),
             captions={**self.captions, **captions},
             trigger=trigger,
         )
@@ -341,7 +363,7 @@ def _again(
         for sample in draft.report.samples
         if sample.name in draft.captions and sample.source in names
     }
-    changed = read.with_captions(edited, draft.trigger) if edited else read
+    changed = read.with_edited(edited, draft.trigger) if edited else read
     again = replace(changed, archive=draft.archive, mode=draft.mode, change=draft.change)
     return again.with_media(draft.media, by=by)
 
@@ -388,7 +410,7 @@ def read_draft(store: Store, folder: str, *, by: str, file_name: str) -> Dataset
     )
 
 
-def read_captions(store: Store, folder: str) -> dict[str, str]:
+def read_captions(store: Store, folder: str) -> dict[str, EditedCaption]:
     """Return the edited captions of a stored draft.
 
     Raises:
@@ -411,8 +433,8 @@ def write_draft(folder: Path, draft: DatasetDraft) -> None:
         link_or_copy(source, target)
     else:
         shutil.copyfile(source, target)
-    captions = json.dumps(dict(draft.captions), indent=2, ensure_ascii=False, sort_keys=True)
-    (folder / store_keys.CAPTIONS).write_text(captions, "utf-8")
+    captions = _CAPTIONS.dump_json(dict(sorted(draft.captions.items())), indent=2)
+    (folder / store_keys.CAPTIONS).write_bytes(captions)
     for name, data in inspection_files(draft).items():
         (folder / name).write_bytes(data)
 

@@ -1,27 +1,48 @@
 """Makes new versions of stored datasets, for example with more files or edited captions."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
+from training.dataset.captions.caption import holds_controls, tidy
 from training.dataset.captions.table import ReadTable, read_table
 from training.dataset.inspect import inspect_zip
 from training.dataset.recaption import check_trigger
 from training.dataset.report import Media, OnProgress, Report, no_progress
 from training.dataset.zip.combine import Combined, ZipPart, combine
 from training.dataset.zip.member_names import printable
+from training.errors import RequestError
 from training.files.temporary import scratch_folder
 from training.registry.dataset_draft import (
     DatasetDraft,
     TriggerChange,
     Upload,
     UploadMode,
+    leave_out,
     left_out_of,
     read_layout,
     refuse_unusable,
     trigger_kept,
+    with_trigger_only,
 )
-from training.registry.datasets import Datasets, DatasetVersion
+from training.registry.datasets import Datasets, DatasetVersion, NewerVersionError
 from training.wording import listed
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionChange:
+    """A person's change to the caption of the sample `name`.
+
+    Attributes:
+        before: The caption that the person saw and replaced; "" if there was none.
+        text: The new caption.
+        is_accepted: Whether the new caption is a captioner's proposal, unchanged.
+    """
+
+    name: str
+    before: str
+    text: str
+    is_accepted: bool = False
 
 
 class DatasetEdits:
@@ -99,7 +120,7 @@ class DatasetEdits:
                 change=_added(combined, version) + trigger_kept(trigger, old.trigger),
             )
             kept = draft.with_media(old.media, by=new.by)
-            return self._datasets.store(guild, version.name, kept)
+            return self._next(guild, version, kept)
 
     def recaption(
         self, guild: str, reference: str, table: bytes, *, trigger: str | None, by: str
@@ -114,6 +135,72 @@ class DatasetEdits:
         return self._with_captions(
             guild, version, read.captions, trigger=trigger, by=by, remark=_unread(read)
         )
+
+    def change_captions(
+        self, guild: str, name: str, changes: Sequence[CaptionChange], *, by: str
+    ) -> tuple[DatasetVersion, tuple[CaptionChange, ...]]:
+        """Store changed captions as the next version of the dataset `name`.
+
+        Each change is made to the newest version, which other people may have changed since. A
+        caption that somebody else changed is not overwritten.
+
+        Returns:
+            The newest version, which is a new one unless nothing was changed; and the changes that
+            were not made, because the sample has another caption by now or was left out.
+
+        Raises:
+            RequestError: A new caption is empty or has control characters.
+        """
+        for change in changes:
+            if not tidy(change.text) or holds_controls(change.text):
+                raise RequestError(
+                    f"The new caption of {change.name} is empty or has control characters.",
+                    "Write a caption, or leave the sample out.",
+                )
+        while True:
+            version = self._datasets.find(guild, name)
+            draft = self._datasets.draft(guild, version)
+            now = {sample.name: sample.caption for sample in draft.report.samples}
+            made = [one for one in changes if now.get(one.name) == one.before != tidy(one.text)]
+            done = [one for one in changes if now.get(one.name) == tidy(one.text)]
+            refused = tuple(one for one in changes if one not in made and one not in done)
+            if not made:
+                return version, refused
+            edited = draft.with_captions(
+                {one.name: one.text for one in made},
+                version.trigger,
+                accepted={one.name for one in made if one.is_accepted},
+            )
+            change = _edited(version, len(made))
+            with suppress(NewerVersionError):
+                stored = self._next(
+                    guild,
+                    version,
+                    replace(edited, by=by, change=change),
+                    follows=version.number,
+                )
+                return stored, refused
+
+    def leave_out(self, guild: str, reference: str, *, by: str) -> DatasetVersion:
+        """Store a new version without the samples that lack a caption.
+
+        Raises:
+            RequestError: No sample has a caption.
+        """
+        version = self._datasets.find(guild, reference)
+        draft = self._datasets.draft(guild, version)
+        left = leave_out(draft, by=by, limits=self._datasets.limits)
+        return self._next(guild, version, left)
+
+    def use_trigger_only(self, guild: str, reference: str, *, by: str) -> DatasetVersion:
+        """Store a new version with the trigger word as the caption of samples that lack one.
+
+        Raises:
+            RequestError: There is no trigger word.
+        """
+        version = self._datasets.find(guild, reference)
+        draft = self._datasets.draft(guild, version)
+        return self._next(guild, version, with_trigger_only(draft, by=by))
 
     def set_trigger(
         self, guild: str, reference: str, trigger: TriggerChange, *, by: str
@@ -130,7 +217,7 @@ class DatasetEdits:
         pairs = zip(old.report.samples, new.report.samples, strict=True)
         edited = sum(before.caption != after.caption for before, after in pairs)
         change = _edited(version, edited)
-        return self._datasets.store(guild, version.name, replace(new, by=by, change=change))
+        return self._next(guild, version, replace(new, by=by, change=change))
 
     def choose_media(self, guild: str, reference: str, media: Media, *, by: str) -> DatasetVersion:
         """Store a new version that trains on the repaired files, or on the files as uploaded.
@@ -142,7 +229,7 @@ class DatasetEdits:
         words = "as repaired" if media == "repaired" else "as uploaded"
         change = f"{version.ref} with its images and clips {words}"
         draft = self._datasets.draft(guild, version).with_media(media, by=by)
-        return self._datasets.store(guild, version.name, replace(draft, change=change))
+        return self._next(guild, version, replace(draft, change=change))
 
     def read_layout(self, guild: str, reference: str, *, by: str) -> DatasetVersion:
         """Store a new version in which the zip is read in another tool's layout.
@@ -156,7 +243,7 @@ class DatasetEdits:
         read = read_layout(draft, by=by, limits=self._datasets.limits)
         names = listed(read.report.layout.names if read.report.layout else ())
         change = f"{version.ref} read as {names}"
-        return self._datasets.store(guild, version.name, replace(read, change=change))
+        return self._next(guild, version, replace(read, change=change))
 
     def check_again(
         self, guild: str, reference: str, trigger: str | None, on_progress: OnProgress
@@ -178,7 +265,7 @@ class DatasetEdits:
                 on_progress=on_progress,
             ),
         )
-        return version, found.with_captions(draft.captions, word).report
+        return version, found.with_edited(draft.captions, word).report
 
     def _with_captions(
         self,
@@ -193,8 +280,19 @@ class DatasetEdits:
         word = check_trigger(trigger) if trigger is not None else version.trigger
         change = _edited(version, len(captions)) + remark
         edited = replace(self._datasets.draft(guild, version), by=by, change=change)
-        draft = edited.with_captions(captions, word)
-        return self._datasets.store(guild, version.name, draft)
+        return self._next(guild, version, edited.with_captions(captions, word))
+
+    def _next(
+        self, guild: str, version: DatasetVersion, draft: DatasetDraft, follows: int | None = None
+    ) -> DatasetVersion:
+        """Store a draft made from a version; it may lack captions if the version does."""
+        return self._datasets.store(
+            guild,
+            version.name,
+            draft,
+            allows_missing_captions=version.without_caption > 0,
+            follows=follows,
+        )
 
 
 def _edited(version: DatasetVersion, count: int) -> str:

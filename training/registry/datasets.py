@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from training import store_keys
+from training.dataset.captions.origin import CaptionOrigin
 from training.dataset.captions.table import write_table
 from training.dataset.difference import Difference, compare
 from training.dataset.limits import Limits
 from training.dataset.original import used_as
 from training.dataset.recaption import check_trigger
 from training.dataset.report import Media, OnProgress, Report, no_progress
-from training.errors import DatasetError, NotFoundError, TrainingError
+from training.errors import DatasetError, NotFoundError, RequestError, TrainingError
 from training.files.parallel import each
 from training.ports import Store
 from training.records import both, copy_of, read_each, read_record
@@ -32,7 +33,7 @@ from training.registry.dataset_draft import (
 from training.registry.remade import remake
 from training.registry.staged import staging_folder
 from training.registry.trash import Trash
-from training.remedies import AddDataset
+from training.remedies import AddDataset, WriteCaptions
 from training.runs.spec import DatasetRef, check_name, parse_reference
 from training.wording import did_you_mean
 
@@ -42,6 +43,10 @@ _ADD_AGAIN = "Add the zip again as a new version."
 logger = logging.getLogger(__name__)
 
 
+class NewerVersionError(RequestError):
+    """A change was made to a version that is no longer the newest."""
+
+
 class DatasetVersion(BaseModel):
     """The record of a stored version. If the record exists, the version is complete.
 
@@ -49,7 +54,10 @@ class DatasetVersion(BaseModel):
         version: The content id; see `content_id`.
         trigger: A word that every caption should contain; None if there is none.
         media: "repaired", or "original" if training reads the files as uploaded.
+        without_caption: Number of samples that still lack a caption. No run can train on a version
+            with such samples.
         edited_captions: Number of captions that differ from those in the zip.
+        accepted_captions: How many of these are accepted proposals of a captioner, unchanged.
         change: How this version was made, such as "uploaded".
         owner: The user who may replace and remove the dataset; None in versions that were stored
             before datasets had owners.
@@ -67,7 +75,9 @@ class DatasetVersion(BaseModel):
     file_name: str
     trigger: str | None = None
     media: Media = "repaired"
+    without_caption: int = 0
     edited_captions: int = 0
+    accepted_captions: int = 0
     change: str = "uploaded"
     owner: str | None = None
 
@@ -144,20 +154,41 @@ class Datasets:
         version = self._readable(guild, name, wanted) if wanted in numbers else None
         return version and version.trigger
 
-    def store(self, guild: str, name: str, draft: DatasetDraft) -> DatasetVersion:
+    def store(
+        self,
+        guild: str,
+        name: str,
+        draft: DatasetDraft,
+        *,
+        allows_missing_captions: bool = False,
+        follows: int | None = None,
+    ) -> DatasetVersion:
         """Store a draft as the next version; if it equals the newest version, return that one.
 
         Simultaneous uploads of the same zip therefore create a single version.
 
+        Args:
+            guild: The guild.
+            name: The dataset's name.
+            draft: The content of the version.
+            allows_missing_captions: Whether the version may lack captions.
+            follows: The number of the version that must be the newest; None allows any.
+
         Raises:
             RequestError: The name is invalid.
-            DatasetRefusedError: A finding of the report is an error.
+            DatasetRefusedError: A finding of the report is an error that is not allowed.
+            NewerVersionError: Another version than `follows` is the newest.
         """
         check_name("dataset", name)
-        refuse_unusable(draft.report)
+        if not (allows_missing_captions and draft.report.lacks_only_captions):
+            refuse_unusable(draft.report)
         content = used_as(draft.report, draft.media).version
         while True:
             numbers, used = self._numbers(guild, name)
+            if follows is not None and numbers[-1:] != [follows]:
+                raise NewerVersionError(
+                    f"{name} has changed in the meantime.", "Look at it again, then repeat this."
+                )
             newest = self._readable(guild, name, numbers[-1]) if numbers else None
             if newest and (newest.version, newest.trigger) == (content, draft.trigger):
                 return newest
@@ -172,7 +203,11 @@ class Datasets:
                 file_name=draft.file_name,
                 trigger=draft.trigger,
                 media=draft.media,
+                without_caption=len(draft.report.without_caption),
                 edited_captions=len(draft.captions),
+                accepted_captions=sum(
+                    caption.origin == "accepted" for caption in draft.captions.values()
+                ),
                 change=draft.change,
                 owner=self.owner(guild, name) or draft.by,
             )
@@ -227,6 +262,22 @@ class Datasets:
             raise NotFoundError(f"{name} has no version {number}.", f"Choose one of: {have}.")
         return self._read(guild, name, number if number is not None else numbers[-1])
 
+    def find_complete(self, guild: str, reference: str) -> DatasetVersion:
+        """Return the version that a reference names, if no sample lacks a caption; see `find`.
+
+        Raises:
+            RequestError: Some samples lack a caption.
+        """
+        version = self.find(guild, reference)
+        if missing := version.without_caption:
+            lack = "1 sample lacks" if missing == 1 else f"{missing} samples lack"
+            raise RequestError(
+                f"{version.ref} cannot be trained on yet: {lack} a caption.",
+                "Write the captions, or leave these samples out.",
+                WriteCaptions(name=str(version.ref)),
+            )
+        return version
+
     def owner(self, guild: str, name: str) -> str | None:
         """Return the owner of a dataset, even if it is in the trash; None if it does not exist."""
         _, used = self._numbers(guild, name)
@@ -245,7 +296,10 @@ class Datasets:
     ) -> tuple[DatasetVersion, DatasetVersion, Difference]:
         """Return the versions that two references name, and the changes from `old` to `new`."""
         before, after = self.find(guild, old), self.find(guild, new)
-        return before, after, compare(self.report(guild, before), self.report(guild, after))
+        captions = read_captions(self._store, _folder(guild, after))
+        origins: dict[str, CaptionOrigin] = {n: caption.origin for n, caption in captions.items()}
+        found = compare(self.report(guild, before), self.report(guild, after), origins)
+        return before, after, found
 
     def report(self, guild: str, version: DatasetVersion, media: Media | None = None) -> Report:
         """Return the report on a version.
@@ -306,6 +360,8 @@ class Datasets:
         self._store.write(f"{store_keys.datasets(guild)}/{name}/{_LAST}", str(last).encode())
         contents = self._contents(guild)
         content = contents.pop((name, number), None)
+        if not any(other == name for other, _ in contents):
+            self._store.delete(store_keys.proposals(guild, name))
         if content is not None and content not in contents.values():
             self._store.delete(store_keys.prepared(guild, content))
         self._store.delete(store_keys.dataset(guild, name, number))

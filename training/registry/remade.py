@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
+from training.dataset.captions.origin import EditedCaption
 from training.dataset.limits import Limits
 from training.errors import DatasetError
 from training.ports import Store
@@ -22,7 +23,7 @@ def remake(
     store: Store,
     folder: str,
     upload: Upload,
-    captions: Mapping[str, str],
+    captions: Mapping[str, EditedCaption],
     *,
     limits: Limits,
     is_right: Callable[[DatasetDraft], bool],
@@ -56,7 +57,9 @@ def remake(
     )
 
 
-def _drafts(upload: Upload, captions: Mapping[str, str], limits: Limits) -> Iterator[DatasetDraft]:
+def _drafts(
+    upload: Upload, captions: Mapping[str, EditedCaption], limits: Limits
+) -> Iterator[DatasetDraft]:
     """Yield a draft for each way in which the zip may have been inspected originally.
 
     The ways differ in whether another tool's layout was read, and in which files were left out.
@@ -73,7 +76,7 @@ def _drafts(upload: Upload, captions: Mapping[str, str], limits: Limits) -> Iter
             yield _edited(inspect_upload(replace(read, left_out=gone), limits=limits), captions)
 
 
-def _edited(draft: DatasetDraft, captions: Mapping[str, str]) -> DatasetDraft:
+def _edited(draft: DatasetDraft, captions: Mapping[str, EditedCaption]) -> DatasetDraft:
     known = {sample.name for sample in draft.report.samples}
-    edited = {name: text for name, text in captions.items() if name in known}
-    return draft.with_captions(edited, draft.trigger) if edited else draft
+    edited = {name: caption for name, caption in captions.items() if name in known}
+    return draft.with_edited(edited, draft.trigger) if edited else draft

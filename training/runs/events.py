@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from training.remedies import Remedy
+from training.runs.hyperparameters import Fast
 from training.runs.training_events import (
     CheckpointSaved,
     EpochEnded,
@@ -73,6 +74,53 @@ class StageLost:
     kind: Literal["lost"] = "lost"
 
 
+@dataclass(frozen=True, slots=True)
+class TimedSteps:
+    """The median seconds of a step on one sample of so many tokens, and the number of steps."""
+
+    tokens: int
+    seconds: float
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepsTimed:
+    """How long the steps of a training attempt took so far; a later event replaces an earlier one.
+
+    Attributes:
+        gpu: The GPU that the attempt actually got; None if unknown or a CPU.
+        fast: How the steps were really computed; `off` if compiled steps were refused.
+        times: The time for each number of tokens of which enough steps were taken.
+    """
+
+    gpu: str | None
+    fast: Fast
+    times: tuple[TimedSteps, ...]
+    kind: Literal["timed"] = "timed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageCost:
+    """What one attempt of a stage used; stored with the event that ends the attempt.
+
+    Attributes:
+        seconds: From the attempt's start to its end. For an attempt that vanished, to its last sign
+            of life plus an allowance.
+        gpu: The GPU that it actually got; None if unknown or a CPU.
+        cores: The physical cores that it requested.
+        memory_gib: The main memory that it requested.
+        usd_per_second: The price of all three together when the attempt ended; None if the GPU has
+            no price or nothing is billed here.
+    """
+
+    seconds: float
+    gpu: str | None
+    cores: float
+    memory_gib: float
+    usd_per_second: float | None
+    kind: Literal["cost"] = "cost"
+
+
 StageBody = Annotated[
     StageSubmitted
     | StageStarted
@@ -84,7 +132,9 @@ StageBody = Annotated[
     | StageSucceeded
     | StageFailed
     | StageStopped
-    | StageLost,
+    | StageLost
+    | StageCost
+    | StepsTimed,
     Field(discriminator="kind"),
 ]
 

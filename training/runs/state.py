@@ -9,7 +9,7 @@ from typing import assert_never
 
 from training.remedies import Remedy, Suggestion, about_run, suggested
 from training.runs import events as ev
-from training.runs.events import Event, StageEvent
+from training.runs.events import Event, StageCost, StageEvent, StepsTimed
 from training.runs.spec import RunSpec
 from training.runs.training_events import (
     CheckpointSaved,
@@ -20,6 +20,8 @@ from training.runs.training_events import (
 )
 from training.runs.training_health import gravest, has_diverged
 from training.vocabulary import ExpertName, StageKey, Trouble
+
+Attempt = tuple[StageKey, int]  # a stage and the number of one of its attempts
 
 
 class RunStatus(StrEnum):
@@ -48,6 +50,15 @@ class StageStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptTime:
+    """How long an attempt of a stage held its machine, and the machine's GPU (None: no GPU)."""
+
+    attempt: int
+    gpu: str | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class StageState:
     """The state of a stage; most fields describe its newest attempt.
 
@@ -57,7 +68,8 @@ class StageState:
             a service was busy; 0 if there is none.
         started_at: The start of the first attempt.
         attempt_started_at: The start of the newest attempt.
-        earlier: Each earlier attempt's GPU, with the seconds for which it was held.
+        heard_at: The newest event that the newest attempt itself wrote; None before its start.
+        earlier: The times of the earlier attempts that started.
     """
 
     status: StageStatus = StageStatus.PENDING
@@ -73,15 +85,16 @@ class StageState:
     submitted_at: datetime | None = None
     started_at: datetime | None = None
     attempt_started_at: datetime | None = None
+    heard_at: datetime | None = None
     ended_at: datetime | None = None
-    earlier: tuple[tuple[str, float], ...] = ()
+    earlier: tuple[AttemptTime, ...] = ()
 
-    def gpu_times(self, now: datetime) -> tuple[tuple[str, float], ...]:
-        """Return each attempt's GPU, and for how many seconds it was held, up to `now`."""
-        if self.gpu is None or self.attempt_started_at is None:
+    def times(self, now: datetime) -> tuple[AttemptTime, ...]:
+        """Return the time of each attempt that started, up to `now`."""
+        if self.attempt_started_at is None:
             return self.earlier
         seconds = ((self.ended_at or now) - self.attempt_started_at).total_seconds()
-        return (*self.earlier, (self.gpu, max(seconds, 0.0)))
+        return (*self.earlier, AttemptTime(self.attempt, self.gpu, max(seconds, 0.0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +125,23 @@ class ExpertState:
     losses: Mapping[int, float] = field(default_factory=dict[int, float])  # by epoch
     troubles: tuple[Trouble, ...] = ()
     slow_reason: str = ""  # why the requested compiled steps are not used
+    timed: Mapping[int, StepsTimed] = field(default_factory=dict[int, StepsTimed])  # by attempt
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """A run and everything that has happened to it.
 
-    `damaged` names event files with unreadable lines; the content of those lines is unknown.
+    Attributes:
+        costs: The recorded cost of each attempt that has ended, one per attempt. Attempts in
+            runs of earlier versions have none.
+        damaged: Names of event files with unreadable lines; the content of those lines is unknown.
     """
 
     spec: RunSpec
     status: RunStatus = RunStatus.QUEUED
     stages: Mapping[StageKey, StageState] = field(default_factory=dict[StageKey, StageState])
+    costs: Mapping[Attempt, StageCost] = field(default_factory=dict[Attempt, StageCost])
     experts: Mapping[ExpertName, ExpertState] = field(default_factory=dict[ExpertName, ExpertState])
     cancel_requested_at: datetime | None = None
     cancelled_by: str = ""  # who asked first
@@ -140,6 +158,21 @@ class Run:
         """Whether every expert is fully trained, even if files still have to be checked."""
         keys = (StageKey("train", expert.name) for expert in self.spec.experts)
         return all(self.stage(key).status is StageStatus.SUCCEEDED for key in keys)
+
+    @property
+    def is_record_incomplete(self) -> bool:
+        """Whether events are missing: lines are unreadable, or a stage lacks the end it must have.
+
+        All stages of a success have ended, and those before training had ended when it started.
+        """
+        going = (StageStatus.SUBMITTED, StageStatus.RUNNING, StageStatus.INTERRUPTED)
+        unended = {key.stage for key, stage in self.stages.items() if stage.status in going}
+        has_begun = any(
+            key.stage == "train" and stage.started_at for key, stage in self.stages.items()
+        )
+        is_short = self.status is RunStatus.SUCCEEDED and bool(unended)
+        is_early = has_begun and not unended.isdisjoint(("prepare", "fetch", "cache"))
+        return bool(self.damaged) or is_short or is_early
 
     @property
     def is_cancelling(self) -> bool:
@@ -205,7 +238,7 @@ def apply(run: Run, event: Event) -> Run:
         case ev.RunCancelled():
             return replace(run, status=RunStatus.CANCELLED, ended_at=event.at)
         case ev.StageEvent():
-            return _with_training(_apply_to_stage(run, event), event)
+            return _with_cost(_with_training(_apply_to_stage(run, event), event), event)
         case _:
             assert_never(event)
 
@@ -224,10 +257,13 @@ def _asked(run: Run, event: ev.CancelRequested | ev.SaveRequested | ev.FinishReq
             return replace(run, finish_requested_at=run.finish_requested_at or event.at)
 
 
+# These do not change the state of the stage.
+_REMARKS = (Warned, FastRefused, StageCost, StepsTimed)
+
+
 def _apply_to_stage(run: Run, event: StageEvent) -> Run:
     before = run.stage(event.key)
-    # A warning does not change the state of the stage.
-    if event.attempt < before.attempt or isinstance(event.body, Warned | FastRefused):
+    if event.attempt < before.attempt or isinstance(event.body, _REMARKS):
         return run
     after = _next_stage(before, event)
     waiting = after.status in (StageStatus.PENDING, StageStatus.SUBMITTED)
@@ -252,6 +288,7 @@ def _next_stage(before: StageState, event: StageEvent) -> StageState:
                 _moved(stage, StageStatus.RUNNING),
                 started_at=min(stage.started_at or event.at, event.at),
                 attempt_started_at=min(stage.attempt_started_at or event.at, event.at),
+                heard_at=_later(stage.heard_at, event.at),
                 gpu=body.gpu or stage.gpu,
             )
         case ev.StageSucceeded():
@@ -265,11 +302,16 @@ def _next_stage(before: StageState, event: StageEvent) -> StageState:
             is_passing = isinstance(body, ev.StageStopped) and body.is_passing
             return replace(stopped, progressed_attempt=event.attempt) if is_passing else stopped
         case EpochEnded() | StateSaved() | CheckpointSaved():
-            return replace(stage, progressed_attempt=event.attempt)
-        case Warned() | FastRefused():
+            heard_at = _later(stage.heard_at, event.at)
+            return replace(stage, progressed_attempt=event.attempt, heard_at=heard_at)
+        case Warned() | FastRefused() | StageCost() | StepsTimed():
             return stage
         case _:
             assert_never(body)
+
+
+def _later(known: datetime | None, at: datetime) -> datetime:
+    return at if known is None else max(known, at)
 
 
 def _at_attempt(before: StageState, event: StageEvent) -> StageState:
@@ -279,7 +321,7 @@ def _at_attempt(before: StageState, event: StageEvent) -> StageState:
         attempt=event.attempt,
         progressed_attempt=before.progressed_attempt,
         started_at=before.started_at,
-        earlier=before.gpu_times(event.at),
+        earlier=before.times(event.at),
     )
 
 
@@ -290,6 +332,18 @@ def _ended(stage: StageState, status: StageStatus, at: datetime) -> StageState:
 def _moved(stage: StageState, status: StageStatus) -> StageState:
     order = list(StageStatus)
     return replace(stage, status=max(stage.status, status, key=order.index))
+
+
+def _with_cost(run: Run, event: StageEvent) -> Run:
+    """Return `run` with the cost of an attempt; the first event about an attempt counts.
+
+    Events of the attempt itself come first, so its own record takes precedence over that of a
+    process that found it gone.
+    """
+    attempt = (event.key, event.attempt)
+    if not isinstance(event.body, StageCost) or attempt in run.costs:
+        return run
+    return replace(run, costs={**run.costs, attempt: event.body})
 
 
 def _with_training(run: Run, event: StageEvent) -> Run:
@@ -316,6 +370,8 @@ def _with_training(run: Run, event: StageEvent) -> Run:
             state = _with_trouble(state, body.trouble)
         case FastRefused():
             state = replace(state, slow_reason=body.reason)
+        case StepsTimed():
+            state = replace(state, timed={**state.timed, event.attempt: body})
         case _:
             return run
     return replace(run, experts={**run.experts, name: state})

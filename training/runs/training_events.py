@@ -34,7 +34,10 @@ class TrainingStarted:
 class StepDone:
     """One optimizer step was taken, at `learning_rate`; the first epoch is 1.
 
-    `gpu_memory_bytes` is the peak of reserved GPU memory so far; None without a GPU.
+    Attributes:
+        gpu_memory_bytes: The peak of reserved GPU memory so far; None without a GPU.
+        samples: How many samples the step trained on; None if unknown.
+        tokens: The tokens of each of them; None if unknown.
     """
 
     step: int
@@ -45,6 +48,8 @@ class StepDone:
     learning_rate: float
     seconds_per_step: float | None
     gpu_memory_bytes: int | None = None
+    samples: int | None = None
+    tokens: int | None = None
     kind: Literal["step"] = "step"
 
 

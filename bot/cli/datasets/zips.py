@@ -49,7 +49,7 @@ def look_at(
         DatasetError: The zip cannot be used.
     """
     if not is_zip(dataset):
-        version = local.datasets.find(GUILD, dataset)
+        version = local.datasets.find_complete(GUILD, dataset)
         report = local.datasets.report(GUILD, version, media)
         if media in (None, version.media):
             return version.ref, report

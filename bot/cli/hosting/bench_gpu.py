@@ -17,12 +17,16 @@ from training.musubi.engine import MusubiEngine
 _SHOWN = ("family", "tokens", "mode")
 
 Families = Annotated[
-    str, Parameter(help="Comma-separated list from wan21-t2v, wan21-i2v, wan22-t2v, wan22-i2v.")
+    str,
+    Parameter(help="One or more, separated by commas: wan21-t2v, wan21-i2v, wan22-t2v, wan22-i2v."),
 ]
 Tokens = Annotated[
-    str, Parameter(help="Comma-separated list from 1560, 3600, 7800, 10800, 21600, 24480, 32760.")
+    str,
+    Parameter(
+        help="One or more, separated by commas: 1560, 3600, 7800, 10800, 21600, 24480, 32760."
+    ),
 ]
-Modes = Annotated[str, Parameter(help="16bit, fp8, or both separated by a comma.")]
+Modes = Annotated[str, Parameter(help="One or both, separated by a comma: 16bit, fp8.")]
 Memory = Annotated[
     float | None, Parameter(help="Plan as if the GPU had only this much memory, in GiB.")
 ]

@@ -49,7 +49,7 @@ def _end_of(log: Path) -> str:
 
     Raises:
         NotFoundError: There is no such file.
-        RequestError: It is empty, or not a text file.
+        RequestError: The file is empty or not a text file.
     """
     require_regular(log)
     with log.open("rb") as file:

@@ -90,6 +90,7 @@ def _estimate(one: Estimate) -> dict[str, Any]:
         "seconds": round(one.seconds, 1),
         "usd": round(one.usd, 2),
         "speed_measured": one.is_measured,
+        "speed_from_earlier_runs": one.is_from_here,
     }
 
 
@@ -99,7 +100,7 @@ def _finding(one: Finding) -> dict[str, str]:
 
 def _single_frames(plan: RunPlan, planner: Planner) -> dict[str, Any] | None:
     spec = plan.spec
-    found = single_frames(planner.model, planner.groups, gpu=spec.gpu)
+    found = single_frames(planner.model, planner.groups, gpu=spec.gpu, times=plan.times)
     if found is None:
         return None
     prices = plan.estimate.prices

@@ -1,4 +1,4 @@
-"""`lorabot run`: removing and restoring runs, and revoking links to their files."""
+"""`lorabot run`: remove and restore runs, and revoke links to their files."""
 
 from cyclopts import App
 

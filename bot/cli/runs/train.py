@@ -112,7 +112,7 @@ def _follow_to_end(local: Installation, spec: RunSpec, place: Home, *, json: boo
         )
         sys.exit(1)
     if json:
-        print_json(view.summary().model_dump(mode="json"))
+        print_json(view.summary(local.runtime.clock()).model_dump(mode="json"))
     if view.run.status is RunStatus.FAILED:
         failure = StageError(view.run.cause, view.run.fix, view.run.remedy)
         print_error(failure, place.words, run=name)

@@ -82,7 +82,7 @@ def read_during_commit() -> tuple[str, bool]:
 
 @app.function(image=_BOT, volumes={_MOUNT: volume}, **_OPTIONS)
 def commit_during_read() -> tuple[float, str]:
-    """Commit while the other container reads; return the seconds taken and the error, or ""."""
+    """Commit while the other container reads; return the seconds it took, and its error or ""."""
     wait_until(lambda: entries.contains("reading"))
     (_FOLDER / COMMITTED).write_text("written while another container reads")
     started, refusal = time.monotonic(), ""

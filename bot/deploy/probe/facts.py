@@ -108,7 +108,7 @@ Fact = (
 )
 FACT: TypeAdapter[Fact] = TypeAdapter(Annotated[Fact, Field(discriminator="kind")])
 
-RENAME, WRITES, COMMIT = "probe: folder rename", "probe: puts and removes", "probe: commit"
+RENAME, WRITES, COMMIT = "probe: folder rename", "probe: puts and removals", "probe: commit"
 LISTING, PUT = "probe: mount and listing", "probe: Dict put-if-absent"
 DISK = "probe: disk_usage"
 

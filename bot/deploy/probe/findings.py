@@ -109,7 +109,7 @@ def _rename(fact: facts.FolderRename) -> CheckResult:
 
 
 def _writes(fact: facts.PutsAndRemoves) -> CheckResult:
-    done = f"{fact.puts} puts and {fact.removes} removes in {fact.seconds:.0f} s"
+    done = f"{fact.puts} puts and {fact.removes} removals in {fact.seconds:.0f} s"
     if not fact.refusal:
         return fine(
             facts.WRITES, f"{done}, none refused; a stage makes about {_STAGE_WRITES} a minute"

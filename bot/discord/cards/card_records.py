@@ -28,8 +28,8 @@ class CardRecord(BaseModel):
         shows_end: Whether the card needs no more edits: it shows the end, or cannot be edited.
         thread: Id of the run's thread; 0 if it was not opened.
         milestones: The milestones that have been posted in the thread.
-        posting: The milestones of the last message sent to the thread, as long as it is unknown
-            whether this message arrived.
+        posting: The milestones in the last message sent to the thread, while it is unknown whether
+            that message arrived.
         obstacle: Why the thread cannot be used; "" if it can, or was not needed yet.
         is_thread_done: Whether the thread needs no more messages.
     """
@@ -109,11 +109,12 @@ class CardRecords:
     async def _store_newest(self, key: RunKey) -> None:
         # Write one version at a time, each with all changes so far, so that no change is lost.
         async with self._locks.setdefault(key, asyncio.Lock()):
-            record = self._known[key]
+            record = self._known.get(key)
+            if record is None:
+                return  # an earlier write had this change and was the last one
             await in_pool(self._threads, self._write, record)
-        if record.is_done:
-            self._known.pop(key, None)
-            self._locks.pop(key, None)
+            if record.is_done and self._known.get(key) is record:
+                del self._known[key], self._locks[key]
 
     def _read(self, key: RunKey) -> CardRecord | None:
         for folder in (_CARDS, _TOLD):

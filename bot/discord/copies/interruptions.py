@@ -16,13 +16,15 @@ import discord
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bot.discord.answers.answers import TOKEN_MINUTES, Interaction, to_embed
+from bot.discord.answers.lost_connections import is_outage
 from bot.messages.errors import error_card
 from bot.messages.interrupted import interrupted
 from bot.service.threads import in_thread
 from training.pipeline.leases import heartbeat, ignore_loss
 from training.ports import Claims, Grant, Leases
 
-_LOOK_SECONDS = 2.0  # between checks, while another live copy has unfinished commands
+# Between checks while another live copy has unfinished commands, or somebody could not be told.
+_LOOK_SECONDS = 2.0
 _REST_SECONDS = 300.0
 _COMMAND = discord.InteractionType.application_command
 logger = logging.getLogger(__name__)
@@ -108,7 +110,8 @@ class Interruptions:
         """Tell the users of dead copies that their commands were cut off.
 
         Returns:
-            True unless another copy that is alive has unfinished commands.
+            True unless another copy that is alive has unfinished commands, or Discord cannot be
+            reached now.
         """
         is_sure = True
         lives = {self.copy_name: True}
@@ -118,8 +121,7 @@ class Interruptions:
                 continue
             if begun.copy_name not in lives:
                 lives[begun.copy_name] = await in_thread(self._lives, begun.copy_name)
-            if not lives[begun.copy_name]:
-                await self._tell(begun)
+            if not lives[begun.copy_name] and await self._tell(begun):
                 await in_thread(self._claims.forget, begun.interaction)
             elif begun.copy_name != self.copy_name:
                 is_sure = False
@@ -131,8 +133,8 @@ class Interruptions:
             self._leases.release(grant)
         return grant is None
 
-    async def _tell(self, begun: Begun) -> None:
-        logger.warning("the command %s was cut off; telling its user", begun.command)
+    async def _tell(self, begun: Begun) -> bool:
+        """Tell a user that their command was cut off; return False if that must be repeated."""
         embed = to_embed(error_card(interrupted(begun.command)))
         try:
             if begun.is_expired:
@@ -140,14 +142,19 @@ class Interruptions:
                 channel = self._client.get_partial_messageable(begun.channel)
                 allowed = discord.AllowedMentions(users=[user])
                 await channel.send(f"<@{user.id}>", embed=embed, allowed_mentions=allowed)
-                return
-            # This becomes the deferred answer if there is one, and a new message otherwise.
-            hook = discord.Webhook.partial(begun.application, begun.token, client=self._client)
-            hook.type = discord.WebhookType.application
-            await hook.send(embed=embed, ephemeral=True)
+            else:
+                # This becomes the deferred answer if there is one, and a new message otherwise.
+                hook = discord.Webhook.partial(begun.application, begun.token, client=self._client)
+                hook.type = discord.WebhookType.application
+                await hook.send(embed=embed, ephemeral=True)
         except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+            if is_outage(error):
+                return False
             # If the command was never acknowledged, Discord has already shown the user a failure.
             logger.info("a user could not be told about a command that was cut off: %s", error)
+        else:
+            logger.warning("the command %s was cut off, and its user was told", begun.command)
+        return True
 
 
 def _read(data: bytes) -> Begun | None:

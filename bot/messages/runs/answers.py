@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from bot.messages.card import DESCRIPTION_LIMIT, Card, Colour
-from bot.messages.figures import ago, bar, page_text
+from bot.messages.figures import CENT, ago, bar, page_text
 from bot.messages.markdown import cut, escape, join_lines, length, one_line
 from bot.messages.remedies import suggestion_words
 from bot.messages.runs.stages import DONE, FAILED, FLAWED, STOPPED, WAITING, WORKING
@@ -174,7 +174,9 @@ def _line(summary: RunSummary) -> str:
     symbol = _SYMBOLS.get(summary.state, STOPPED)
     if summary.trouble is not None:
         symbol = FLAWED if summary.state != RunStatus.FAILED else symbol
-    facts = (summary.model, summary.dataset, state_text(summary))
+    usd = summary.spent_usd
+    cost = f"${usd:,.2f}" if usd is not None and usd >= CENT else ""
+    facts = filter(None, (summary.model, summary.dataset, state_text(summary), cost))
     line = f"{symbol} **{summary.name}** · {' · '.join(facts)}"
     if summary.state in (RunStatus.QUEUED, RunStatus.RUNNING) and summary.error is not None:
         line += f"\n{FLAWED} Waiting: {cut(escape(summary.error), _LONGEST_REASON)}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from bot.messages.card import VALUE_LIMIT, Colour, Field
-from bot.messages.figures import about, ago, and_list, dollars, duration, moment
+from bot.messages.figures import CENT, about, ago, and_list, dollars, duration, moment
 from bot.messages.markdown import cut, escape, join_lines
 from bot.messages.models import comfyui_advice
 from bot.messages.panel import Panel
@@ -12,6 +12,7 @@ from bot.messages.remedies import chat_command, chat_fix
 from bot.messages.runs.experts import files_field, progress_field
 from bot.messages.runs.stages import FAILED, FLAWED, stage_line, stage_title
 from bot.messages.runs.wording import (
+    DAMAGED_RECORD,
     KEPT,
     REHEARSAL,
     chosen_gpu,
@@ -22,7 +23,6 @@ from bot.messages.runs.wording import (
     with_checkpoints,
 )
 from training.catalogue.models import find_model
-from training.estimates.spent import usd_spent
 from training.pipeline.outlook import ends_at, expected_usd, gpu_place, silence
 from training.pipeline.run_view import RunView
 from training.remedies import DownloadRun, ResumeRun
@@ -85,6 +85,8 @@ def _description(view: RunView, now: datetime) -> list[str]:
     if spec.engine == "rehearsal":
         lines.append(f"*{REHEARSAL}*")
     lines += outcome(view)
+    if view.run.status.is_final and view.run.is_record_incomplete:
+        lines.append(f"{FLAWED} {DAMAGED_RECORD}")
     lines += _outlook(view, now)
     if not view.run.status.is_final:
         # Discord keeps this "2 minutes ago" current, so readers notice if updates stop.
@@ -224,16 +226,17 @@ def ended_footer(view: RunView) -> str:
 
 
 def _paid(view: RunView, until: datetime) -> str:
-    usd = usd_spent(view.run, view.prices, until) if view.prices is not None else None
+    usd = view.spent_usd(until)
     return f"about ${usd:,.2f}" if usd else ""
 
 
 def _cost(view: RunView, now: datetime) -> str:
     """Return the cost of an unfinished run so far and in all: `$4.10 of about $9.80`."""
-    spent = usd_spent(view.run, view.prices, now) if view.prices is not None else None
+    spent = view.spent_usd(now)
     expected = expected_usd(view, now)
-    if spent and expected:
-        return f"{dollars(spent)} of about {dollars(expected)}"
+    so_far = dollars(spent) if spent is not None and spent >= CENT else ""
+    if so_far and expected:
+        return f"{so_far} of about {dollars(expected)}"
     if expected:
         return f"about {dollars(expected)} expected"
-    return f"{dollars(spent)} so far" if spent else ""
+    return f"{so_far} so far" if so_far else ""

@@ -8,7 +8,7 @@ from bot.messages.card import Card, Colour
 from bot.messages.figures import and_list
 from bot.messages.models import comfyui_advice
 from bot.messages.remedies import chat_command
-from bot.messages.runs.wording import REHEARSAL
+from bot.messages.runs.wording import DAMAGED_RECORD, REHEARSAL
 from training.catalogue.models import find_model
 from training.files.sizes import size
 from training.pipeline.checkpoint_sets import CheckpointSet
@@ -64,6 +64,8 @@ def download_card(
     ]
     if view.spec.engine == "rehearsal":
         lines.insert(0, f"*{REHEARSAL}*")
+    if view.run.is_record_incomplete:
+        lines.append(f"\n{DAMAGED_RECORD}")
     if len(epochs) > 1:
         lines.append("\nChoose another epoch below.")
     if (hidden := len(epochs) - MOST_EPOCHS) > 0:

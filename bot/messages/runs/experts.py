@@ -127,7 +127,7 @@ def _cost(view: RunView, name: ExpertName, ahead_seconds: float | None, now: dat
     if view.prices is None or gpu is None:
         return ""
     spent = stage_usd(view.run, key, view.prices, now)
-    per_second = usd_per_second(view.run, key, gpu, view.prices)
+    per_second = usd_per_second(view.spec, key, gpu, view.prices)
     if spent is None or per_second is None:
         return ""
     if not ahead_seconds:

@@ -26,8 +26,7 @@ def cost_lines(plan: RunPlan, spell: Spell) -> list[str]:
             *_may_become(plan, spell),
         ]
     if not plan.is_billed:
-        measured = "measured steps" if found.is_measured else UNMEASURED
-        on = f"on {found.gpu.with_article} ({measured})"
+        on = f"on {found.gpu.with_article} ({_steps(found)})"
         return [f"About {duration(found.seconds)} {on}. Runs on this machine are not billed."]
     return [f"{takes.capitalize()} {rest}.", *_may_become(plan, spell)]
 
@@ -37,7 +36,8 @@ def _may_become(plan: RunPlan, spell: Spell) -> list[str]:
     first, worst = plan.estimate.gpu, plan.worst
     if plan.fallbacks:
         others = [
-            f"{one.gpu.with_article} ({duration(one.seconds)}, ${one.usd:,.2f})"
+            f"{one.gpu.with_article} ({duration(one.seconds)}, ${one.usd:,.2f}"
+            f"{'' if one.is_measured else f'; {UNMEASURED}'})"
             for one in plan.fallbacks
         ]
         lines.append(
@@ -47,9 +47,14 @@ def _may_become(plan: RunPlan, spell: Spell) -> list[str]:
     each = "" if len(plan.spec.experts) == 1 else " of each expert"
     lines.append(
         f"At worst, on {GPUS[worst.gpu].with_article} and with {INTERRUPTIONS} interruptions"
-        f"{each}: {duration(worst.seconds)} and ${worst.usd:,.2f}."
+        f"{each}: {duration(worst.seconds)} and ${worst.usd:,.2f}"
+        f"{_unless_measured(is_measured=worst.is_measured)}."
     )
     return lines
+
+
+def _unless_measured(*, is_measured: bool) -> str:
+    return "" if is_measured else f" ({UNMEASURED})"
 
 
 def price_lines(plan: RunPlan) -> list[str]:
@@ -117,7 +122,7 @@ def memory_text(plan: RunPlan) -> str:
 def single_frames_text(plan: RunPlan, spell: Spell) -> str:
     """Return the share and cost of single frames in an I2V run; "" if it has none."""
     spec, model = plan.spec, find_model(plan.spec.model)
-    found = single_frames(model, plan.groups, gpu=spec.gpu)
+    found = single_frames(model, plan.groups, gpu=spec.gpu, times=plan.times)
     if found is None:
         return ""
     saved = savings(found, model, spec.experts, gpu=spec.gpu, prices=plan.estimate.prices)
@@ -128,7 +133,7 @@ def single_frames_text(plan: RunPlan, spell: Spell) -> str:
     )
     return (
         f"{single_frames_share(found)} {advice} about {duration(saved.seconds)} and "
-        f"${saved.usd:,.2f}."
+        f"${saved.usd:,.2f}{_unless_measured(is_measured=plan.estimate.is_measured)}."
     )
 
 
@@ -142,4 +147,10 @@ def basis(estimate: Estimate) -> str:
     """Return what an estimate is based on: measured or estimated steps, and which prices."""
     prices = estimate.prices
     source = f"live prices of {prices.day}" if prices.is_live else f"price list of {prices.day}"
-    return f"{'measured steps' if estimate.is_measured else UNMEASURED}; {source}"
+    return f"{_steps(estimate)}; {source}"
+
+
+def _steps(estimate: Estimate) -> str:
+    if not estimate.is_measured:
+        return UNMEASURED
+    return f"measured steps{' of earlier runs here' if estimate.is_from_here else ''}"

@@ -12,6 +12,10 @@ REHEARSAL = "Rehearsal: a tiny stand-in model on the CPU. Its LoRA does not work
 
 KEPT = "All checkpoints are kept, and the LoRA after that step is saved as the final one."
 
+DAMAGED_RECORD = (
+    "The record of this run is damaged, so part of its history, such as losses, is missing here."
+)
+
 
 def expert_title(what: str, expert: ExpertName) -> str:
     """Return `Files`, or `Files, high-noise expert` for a model with two experts."""

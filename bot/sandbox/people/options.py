@@ -71,7 +71,9 @@ def _typed(spec: Json, value: Any) -> Any:
     if kind == kinds.BOOLEAN:
         words = {"true": True, "false": False}
         if str(value).lower() not in words:
-            raise RequestError(f"'{value}' is not true or false.", f"Choose one for '{name}'.")
+            raise RequestError(
+                f"'{value}' is not true or false.", f"Choose true or false for '{name}'."
+            )
         return words[str(value).lower()]
     return str(value)
 
@@ -163,7 +165,7 @@ class Resolved:
             self._add(kind, thing_id)
         except ApiError as error:
             raise NotFoundError(
-                f"{error.message}: {thing_id}.", "Choose one of those offered."
+                f"{error.message}: {thing_id}.", "Choose one of the offered values."
             ) from error
 
     def add_selected(self, component_type: int, value: str) -> None:

@@ -86,7 +86,7 @@ class People:
         ]
         if not found:
             raise NotFoundError(
-                f"There is no message command '{name}'.", "Choose one of those offered."
+                f"There is no message command '{name}'.", "Choose one of the offered commands."
             )
         resolved = Resolved(self._sandbox, place.channel)
         resolved.add_message(self._visible(place, message_id))

@@ -102,6 +102,17 @@ def test_every_step_checkpoint_and_state_is_reported_in_order(whole: tuple[Path,
     }
 
 
+def test_every_step_tells_its_size_unless_it_is_made_of_several_batches(
+    whole: tuple[Path, Ended], tmp_path: Path
+) -> None:
+    mixed = run(TRAIN, line(tmp_path, "--gradient_accumulation_steps", "2"))
+
+    # Latents of one frame of 2 x 4 pixels: 2 x 2 pixels make a token.
+    for ended, size in ((whole[1], (1, 2)), (mixed, (None, None))):
+        found = {(e.samples, e.tokens) for e in ended.events if isinstance(e, StepDone)}
+        assert found == {size}
+
+
 def test_a_state_says_what_it_belongs_to(whole: tuple[Path, Ended]) -> None:
     record = json.loads((whole[0] / "lora-000002-state" / "training_state.json").read_text())
 

@@ -17,8 +17,9 @@ from bot.discord.copies import interaction_claims
 from bot.discord.copies.interaction_claims import Claimed
 from bot.discord.copies.interruptions import Begun
 from bot.sandbox.client import Message, SandboxUser
+from bot.sandbox.faults import Faults
 from bot.sandbox.server import SandboxServer
-from bot.sandbox.wire import Json
+from bot.sandbox.wire import ApiError, Json
 from bot.sandbox.world.attachments import FilePart
 from tests.wire.bot.chat import Chat
 from tests.wire.bot.copies import Copies, Copy, until
@@ -170,6 +171,14 @@ async def test_a_command_that_takes_too_long_is_cancelled_and_its_user_told(
     assert "Try again." in answer.text
 
 
+def kill(killed: Copy) -> None:
+    """End the leases of a copy that has begun commands: a killed copy renews none."""
+    notes = [Begun.model_validate_json(note) for note in killed.claims.notes()]
+    leader = f"bot/active/{killed.bot.client.application_id}"
+    for lease in (*(note.copy_name for note in notes), leader):
+        killed.local.runtime.leases.revoke(lease, attempt=1)
+
+
 async def test_the_next_copy_tells_whose_command_a_killed_one_left_unfinished(
     copies: Copies,
     people: list[Chat],
@@ -182,16 +191,40 @@ async def test_the_next_copy_tells_whose_command_a_killed_one_left_unfinished(
     begun = await people[0].user.command("runs")
     await until(lambda: bool(killed.claims.notes()))
 
-    # A killed copy renews none of its leases.
-    notes = [Begun.model_validate_json(note) for note in killed.claims.notes()]
-    leader = f"bot/active/{killed.bot.client.application_id}"
-    for lease in (*(note.copy_name for note in notes), leader):
-        killed.local.runtime.leases.revoke(lease, attempt=1)
+    kill(killed)
     answer = await people[0].user.reply(begun)
     await until(lambda: standby.claims.notes() == [])
 
-    assert [note.command for note in notes] == ["runs"]
     assert "The bot was restarted while handling your request. Nothing was changed." in answer.text
+
+
+async def test_whose_command_was_cut_off_is_told_when_discord_is_there_again(
+    copies: Copies,
+    people: list[Chat],
+    server: SandboxServer,
+    gate: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    killed, standby = await copies.start(grace=0.1), await copies.start()
+    hold_runs(killed, gate, monkeypatch)
+    begun = await people[0].user.command("runs")
+    await until(lambda: bool(killed.claims.notes()))
+    refused: list[str] = []
+    strike = Faults.strike
+
+    async def struck(faults: Faults, operation: str) -> None:
+        if operation == "POST /webhooks/{webhook_id}/{webhook_token}" and len(refused) < 2:
+            refused.append(operation)
+            raise ApiError(520, 0, "520: Web server is returning an unknown error")
+        await strike(faults, operation)
+
+    monkeypatch.setattr(Faults, "strike", struck)
+    kill(killed)
+    answer = await people[0].user.reply(begun)
+    await until(lambda: standby.claims.notes() == [])
+
+    assert len(refused) == 2
+    assert "The bot was restarted while handling your request." in answer.text
 
 
 async def test_a_command_is_noted_before_its_user_sees_that_it_was_accepted(

@@ -24,7 +24,7 @@ from training.operations.trash.emptying import Freed
 from training.pipeline.run_view import RunSummary
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
-RUNS = [state().summary() for state in STATES.values()]
+RUNS = [state().summary(NOW) for state in STATES.values()]
 
 
 def is_live(run: RunSummary) -> bool:

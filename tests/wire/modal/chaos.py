@@ -36,6 +36,9 @@ PAIRS = ("wan22-i2v-vanilla", "wan22-i2v-lightning")
 MINUTE_SECONDS = 5.0
 RUN_SECONDS = 1800.0
 DELAY_SECONDS = 0.2  # per step, so that faults also hit trainings
+# Stands for the 7 days after which unused entries of Dicts expire: leases are renewed and calls
+# are looked at more often than that, as they are on Modal.
+UNUSED_SECONDS = 6 * MINUTE_SECONDS
 # A stage is given up after four attempts in a row without progress: that is its contract.
 MOST_ENDS = 2
 # A container sends these by itself; faults are counted by the product's own requests.
@@ -103,6 +106,8 @@ class Chaos:
             await asyncio.sleep(self._random.uniform(0.2, 1.0))
         elif kind == "results expire":
             self._loopback.plane.calls.expire()
+        elif kind == "entries expire":
+            self._loopback.plane.dicts.expire(UNUSED_SECONDS)
         elif kind in _FOR_A_WHILE:
             self._for_a_while(kind)
 
@@ -185,7 +190,10 @@ _FOR_A_WHILE: Mapping[str, tuple[Change, Change]] = {
 }
 _ENDS = ("preempted", "killed")
 # Often no container may be ended, so try this more often.
-_KINDS = ("unavailable", "answer lost", "slow", "results expire", *_ENDS * 3, *_FOR_A_WHILE)
+_KINDS = (
+    *("unavailable", "answer lost", "slow", "results expire", "entries expire"),
+    *(*_ENDS * 3, *_FOR_A_WHILE),
+)
 
 
 def play(

@@ -87,7 +87,7 @@ def _training(key: StageKey) -> list[Event]:
 def _summary(spec: RunSpec) -> str:
     run = fold(spec, [ev.RunSucceeded(at=_BEGAN)])
     view = RunView(run=run, keys=stage_keys(spec), progress={}, positions={})
-    return view.summary().model_dump_json()
+    return view.summary(_BEGAN).model_dump_json()
 
 
 def _checkpoint(epoch: int) -> Event:

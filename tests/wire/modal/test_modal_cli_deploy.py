@@ -19,6 +19,7 @@ from tests.wire.modal.sandbox_thread import SandboxThread
 from tests.wire.modal.tampering import another_code, another_engine, less_memory, no_answer
 from training.deployment.idle_cost import idle_costs
 from training.deployment.image_pins import IMAGE_BUILDER
+from training.deployment.image_recipes import RECIPES, command
 from training.deployment.modal_prices import RATES
 from training.deployment.names import Deployment
 from training.deployment.resources import BOT
@@ -264,6 +265,24 @@ def test_an_error_of_modal_is_shown_and_ends_the_deployment(
     assert "cpu must be at most 1" in result.err
     assert "Deploying training.modal_app failed" in result.err
     assert "Server Bot" not in result.err
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_failing_import_check_of_an_image_ends_the_deployment_with_its_reason(
+    operator: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = "ImportError: libGL.so.1: cannot open shared object file"
+    (check,) = RECIPES["stage"].checks
+    monkeypatch.setattr(operator.settings, "failing_builds", {command(*check): missing})
+    before = operator.variables("prepare")
+
+    result = lorabot(*DEPLOY)
+
+    assert (result.code, result.out) == (1, "")
+    assert missing in result.err
+    assert "Image build for im-" in result.err
+    assert "error: Deploying training.modal_app failed with exit code 1" in result.err
+    assert operator.variables("prepare") == before
 
 
 @pytest.mark.usefixtures("deployed")

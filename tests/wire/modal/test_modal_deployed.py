@@ -11,6 +11,7 @@ from tests.wire.modal.installation import ROOT
 from tests.wire.modal.loopback.api import Loopback
 from training.deployment.code_version import BOT_CODE, COMPILED
 from training.deployment.image_pins import MUSUBI_COMMANDS, PACKAGES, TORCH
+from training.deployment.image_recipes import RECIPES, ImageName, command
 from training.deployment.names import DISCORD_KEYS, HUB_SECRET, Deployment
 from training.deployment.resources import (
     BOT,
@@ -153,6 +154,14 @@ def steps(loopback: Loopback, function: str) -> list[str]:
     return [line for layer in layers for line in layer.commands if not line.startswith("FROM base")]
 
 
+def image_of(function: str) -> ImageName:
+    if function in (*BOT_FUNCTIONS, "Bot"):
+        return "bot"
+    if function == "merge":
+        return "merge"
+    return "gpu" if function in WITH_GPU else "stage"
+
+
 def place(lines: list[str], text: str) -> int:
     (found,) = (number for number, line in enumerate(lines) if text in line)
     return found
@@ -184,6 +193,15 @@ def test_the_image_with_a_gpu_has_the_pinned_trainer_below_our_own_packages(
     assert places == sorted(places)
     assert place(lines, "install -y git") < places[0]
     assert places[-1] < place(lines, PACKAGES[0])
+
+
+@pytest.mark.parametrize("name", [*NAMES, "Bot"])
+def test_each_image_ends_with_the_import_checks_of_its_recipe(
+    deployed: Loopback, name: str
+) -> None:
+    checks = [f"RUN {command(*check)}" for check in RECIPES[image_of(name)].checks]
+
+    assert steps(deployed, name)[-len(checks) :] == checks
 
 
 @pytest.mark.parametrize("name", [*NAMES, "Bot"])

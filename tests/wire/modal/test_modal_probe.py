@@ -54,7 +54,7 @@ def test_each_line_says_what_was_found_and_what_follows(
     assert gpu.text.startswith("Its imports fail: ")
     assert MUSUBI_PYTHON in gpu.text
     assert "Run lorabot deploy" in gpu.fix
-    assert "60 puts and 60 removes" in lines[-1].text
+    assert "60 puts and 60 removals" in lines[-1].text
     assert "a reload with an open file is refused" in lines[1].text
     # 20 in a folder, one put through the API, one committed by a container.
     assert lines[2].text.startswith("22 files have the same size in a mount and in the Volume's ")
@@ -89,7 +89,7 @@ def test_a_service_that_would_lose_work_is_reported(
     assert "A commit fails while another container reads: volume busy." in lines[facts.COMMIT].text
     assert "both took 50 and neither took 0" in lines[facts.PUT].text
     assert all(lines[check].status == "failed" for check in (facts.RENAME, facts.COMMIT, facts.PUT))
-    assert lines[facts.WRITES].text.startswith("refused after 47 puts and 46 removes in ")
+    assert lines[facts.WRITES].text.startswith("refused after 47 puts and 46 removals in ")
 
 
 def test_a_service_that_refuses_each_container_is_reported_line_by_line(
@@ -113,7 +113,7 @@ def test_a_service_that_refuses_each_container_is_reported_line_by_line(
     assert all("modal.com/settings/usage" in line.fix for line in lines.values())
     assert commit.text == f"It fails on Modal: {BUSY}"
     assert writes.status == "failed"
-    assert writes.text.startswith("refused after 0 puts and 0 removes in ")
+    assert writes.text.startswith("refused after 0 puts and 0 removals in ")
     assert writes.text.endswith(f": {BUSY} A stage makes 3 a minute.")
 
 

@@ -14,8 +14,11 @@ from modal_proto import api_pb2
 from tests.wire.modal.installation import Installation, slow_steps
 from tests.wire.modal.invariants import check
 from tests.wire.modal.loopback import workspace
+from tests.wire.modal.loopback.api import CommandError
+from tests.wire.modal.loopback.dicts import ENTRY_SECONDS
 from tests.wire.modal.loopback.rpc import Caller, Listener
-from training.runs.state import RunStatus
+from training.runs.state import RunStatus, StageStatus
+from training.vocabulary import StageKey
 
 pytestmark = pytest.mark.slow
 Fault = Callable[[Installation], AbstractContextManager[None]]
@@ -196,6 +199,37 @@ def test_a_run_with_this_fault_ends_with_the_same_checkpoints(
         run = installation.start(name=fault.__name__.replace("_", "-"), env=slow_steps(0.2))
         found = installation.finish(run)
 
+    assert found.status is RunStatus.SUCCEEDED
+    assert tensors(installation, run) == undisturbed
+    assert {stage.attempt for stage in found.stages.values()} == {1}
+    check(installation, run)
+
+
+def test_a_run_without_money_for_over_7_days_waits_and_ends_with_the_same_checkpoints(
+    installation: Installation, undisturbed: Mapping[str, str]
+) -> None:
+    settings, train = installation.loopback.settings, StageKey("train", "main")
+    run = installation.start(name="a-week-later", held="training")
+    installation.until(run, lambda run: run.stage(train).status is StageStatus.RUNNING)
+    settings.is_spend_limit_reached = True
+    with pytest.raises(CommandError, match="spend limit"):
+        installation.deploy()
+    installation.hurry()
+    installation.until(run, lambda run: run.stage(train).status is StageStatus.SUCCEEDED)
+    installation.settle()
+
+    installation.loopback.advance(ENTRY_SECONDS + 1)
+    kept = installation.loopback.call(installation.loopback.plane.dicts.count)
+    installation.tick()
+    installation.settle()
+    waiting = installation.view(run)
+    settings.is_spend_limit_reached = False
+    installation.tick()
+    found = installation.finish(run)
+
+    assert kept == 0
+    assert not waiting.run.status.is_final
+    assert "spend limit" in (waiting.obstacle or "")
     assert found.status is RunStatus.SUCCEEDED
     assert tensors(installation, run) == undisturbed
     assert {stage.attempt for stage in found.stages.values()} == {1}

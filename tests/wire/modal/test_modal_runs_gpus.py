@@ -23,7 +23,7 @@ def test_a_fallback_is_recorded_and_the_card_names_it_and_what_it_cost(
     view = installation.runs.view(GUILD, run)
     assert found.status is RunStatus.SUCCEEDED
     assert {found.stage(key).gpu for key in (StageKey("cache"), TRAIN)} == {"L4"}
-    assert view.summary().experts[0].gpu == "L4"
+    assert view.summary(view.spec.created_at).experts[0].gpu == "L4"
     assert view.prices is not None
     assert found.ended_at is not None
     assert " · about $0.0" in run_card(view, now=found.ended_at + timedelta(days=1)).footer

@@ -13,6 +13,8 @@ from training.dataset.report import Note
 # scripts, fewer.
 LONGEST_TOKENS = 512
 CHARACTERS_PER_TOKEN = 4.0
+# Chinese characters and Japanese kana: no spaces separate such words from their neighbours.
+UNSPACED = "\u3005\u3041-\u3096\u30a1-\u30fa\u30fc\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _LINE_END = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
 # Soft hyphens, word joiners and byte-order marks are invisible, but the text encoder would split
 # words at them.
@@ -96,8 +98,16 @@ def _is_visible(letter: str) -> bool:
 
 
 def holds_trigger(caption: str, trigger: str) -> bool:
-    """Whether the caption contains the trigger as a whole word, ignoring case."""
+    """Whether the caption contains the trigger as a whole word, ignoring case.
+
+    Chinese and Japanese have no spaces, so their characters may directly adjoin the trigger.
+    """
     return _as_word(trigger).search(caption) is not None
+
+
+def trigger_places(caption: str, trigger: str) -> list[tuple[int, int]]:
+    """Return where the trigger word begins and ends, each time that it occurs in the caption."""
+    return [match.span() for match in _as_word(trigger).finditer(caption)]
 
 
 def replace_trigger(caption: str, old: str, new: str) -> str:
@@ -114,7 +124,8 @@ def replace_trigger(caption: str, old: str, new: str) -> str:
 
 
 def _as_word(trigger: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w){re.escape(tidy(trigger))}(?!\w)", re.IGNORECASE)
+    word = re.escape(tidy(trigger))
+    return re.compile(rf"(?<![^\W{UNSPACED}]){word}(?![^\W{UNSPACED}])", re.IGNORECASE)
 
 
 def estimated_tokens(text: str) -> int:

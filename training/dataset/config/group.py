@@ -11,6 +11,7 @@ from training.dataset.report import Sample
 from training.wording import listed
 
 Bucket = tuple[int, int, int]  # width, height, frames
+StepSize = tuple[int, int]  # the samples of a step, and the tokens of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,17 @@ class Group:
             math.ceil(count * self.num_repeats / self.batch_size) for count in self.buckets.values()
         )
 
+    @property
+    def step_sizes(self) -> Counter[StepSize]:
+        """How many steps of each size an epoch has."""
+        found: Counter[StepSize] = Counter()
+        for (width, height, frames), count in self.buckets.items():
+            tokens = token_count((width, height), frames)
+            full, rest = divmod(count * self.num_repeats, self.batch_size)
+            found[self.batch_size, tokens] += full
+            found[rest, tokens] += 1 if rest else 0
+        return +found
+
     def filled(self, samples: Iterable[Sample]) -> "Group":
         """Return this group with items made from the samples in its folder."""
         mine = [sample for sample in samples if sample.folder == self.folder]
@@ -126,6 +138,14 @@ class GroupPlan:
     @property
     def steps_per_epoch(self) -> int:
         return sum(group.batches for group in self.groups)
+
+    @property
+    def step_sizes(self) -> Counter[StepSize]:
+        """How many steps of each size an epoch has."""
+        found: Counter[StepSize] = Counter()
+        for group in self.groups:
+            found += group.step_sizes
+        return found
 
 
 def token_count(size: Size, frames: int) -> int:

@@ -44,12 +44,45 @@ class Shrink(BaseModel):
     path: str
 
 
+class PickFrames(BaseModel):
+    """A request for an image, or for `count` frames of a clip, as RGB pixels in `target`.
+
+    Attributes:
+        seconds: Length of the clip; 0 for an image.
+        longest_side: Largest width and height of the pictures, in pixels.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    action: Literal["pick"] = "pick"
+    kind: Kind
+    path: str
+    target: str
+    seconds: Annotated[float, Field(ge=0)] = 0.0
+    count: Annotated[int, Field(ge=1)] = 1
+    longest_side: Annotated[int, Field(ge=16)]
+
+
+class PickedFrames(BaseModel):
+    """The size and the number of the pictures in the target of `PickFrames`.
+
+    The file has three bytes per pixel, row by row, picture by picture.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: Annotated[int, Field(ge=1)]
+    height: Annotated[int, Field(ge=1)]
+    count: Annotated[int, Field(ge=1)]
+
+
 class DecoderReply(BaseModel):
     """The reply to any request.
 
     Attributes:
         facts: The result of `Probe`.
         thumbnail: The result of `Shrink`.
+        frames: The result of `PickFrames`.
         failure: Why the request failed; None if it succeeded.
     """
 
@@ -57,10 +90,11 @@ class DecoderReply(BaseModel):
 
     facts: MediaFacts | None = None
     thumbnail: Thumbnail | None = None
+    frames: PickedFrames | None = None
     failure: str | None = None
 
 
-DecoderRequest = Probe | Convert | Shrink
+DecoderRequest = Probe | Convert | Shrink | PickFrames
 REQUEST: TypeAdapter[DecoderRequest] = TypeAdapter(
     Annotated[DecoderRequest, Field(discriminator="action")]
 )

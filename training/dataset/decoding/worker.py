@@ -18,10 +18,11 @@ from training.dataset.decoding.messages import (
     Convert,
     DecoderReply,
     DecoderRequest,
+    PickFrames,
     Probe,
     Shrink,
 )
-from training.dataset.decoding.shrink import shrink
+from training.dataset.decoding.shrink import pick_frames, shrink
 from training.dataset.limits import Limits
 from training.dataset.report import MediaFacts, UnreadableError
 
@@ -33,6 +34,8 @@ def answer(request: DecoderRequest, limits: Limits) -> DecoderReply:
     try:
         if isinstance(request, Shrink):
             return DecoderReply(thumbnail=shrink(Path(request.path), request.kind, limits))
+        if isinstance(request, PickFrames):
+            return DecoderReply(frames=pick_frames(request, limits))
         _convert(request, limits)
     except (UnreadableError, OSError, MemoryError, ValueError) as error:
         return DecoderReply(failure=f"{type(error).__name__}: {error}")

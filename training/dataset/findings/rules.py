@@ -48,6 +48,10 @@ def _warning(what: str, because: str, fix: str) -> Rule:
     return Rule("warning", False, what, because, fix)
 
 
+def _info(what: str, because: str, fix: str) -> Rule:
+    return Rule("info", False, what, because, fix)
+
+
 def _repaired(what: str, because: str, fix: str, severity: Severity = "info") -> Rule:
     return Rule(severity, True, what, because, fix)
 
@@ -113,6 +117,27 @@ _CAPTIONS = {
         "has the same caption",
         "The LoRA cannot tell the subject from its background.",
         "Describe in each caption what differs: pose, place, light, clothes.",
+    ),
+    "caption-alike": _warning(
+        "has almost the same caption as another sample",
+        "The LoRA cannot tell what differs between such samples.",
+        "Describe in each caption what differs: pose, place, light, clothes.",
+    ),
+    "captions-share-phrase": _warning(
+        "stands in nearly every caption",
+        "The LoRA then ties the look to these words instead of to the trigger word.",
+        "Remove what the trigger word stands for, such as a face or a hairstyle. Keep what you "
+        "want to write in prompts.",
+    ),
+    "captions-share-words": _info(
+        "stands in every caption",
+        "",
+        "Remove words for what the trigger word stands for. Keep the others.",
+    ),
+    "captions-leave-out": _info(
+        "is not mentioned in any caption",
+        "What captions never mention becomes a part of the trigger word.",
+        "Describe it where it differs between the samples.",
     ),
     "trigger-missing": _warning(
         "does not have the trigger word in its caption",

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from training.dataset.captions.caption import holds_trigger
 from training.dataset.config.buckets import bucket_of, enlargement
 from training.dataset.config.guide_groups import SIZES
+from training.dataset.findings.captions import judge_captions
 from training.dataset.findings.findings import Noted, whole_set
 from training.dataset.report import Finding, Kind, MediaFacts, Note, Sample
 
@@ -37,6 +38,9 @@ def judge_set(samples: Pairs, media: int, trigger: str | None, noted: list[Noted
     alone = [sample for sample, _ in samples]
     findings += equal_captions(alone)
     noted += without_trigger(alone, trigger)
+    about_captions, alike = judge_captions(alone, trigger)
+    findings += about_captions
+    noted += alike
     noted += _copies(samples)
     noted += [
         Noted(sample.source, sample.kind, note)

@@ -62,7 +62,7 @@ class StreamWriter:
 
     def __exit__(self, *_: object) -> None:
         if self._writing is not None:
-            wait([self._writing])  # a failed merge leaves a write; ignore its result
+            wait([self._writing])  # a failed merge leaves an unfinished write; ignore its result
         os.close(self._cached)
         if self._direct is not None:
             os.close(self._direct)

@@ -124,7 +124,7 @@ def read_base(path: Path) -> BaseFiles:
         return read_base(_index_in(path))
     if path.suffix != ".json":
         return BaseFiles(path, (read_layout(path),))
-    fix = f"Download {path.name} and the files it lists again, all from one revision."
+    fix = f"Download {path.name} again, with all files that it lists, from one revision."
     try:
         raw = read_given(path, _MOST_INDEX_BYTES)
         placed = _Index.model_validate_json(raw).weight_map

@@ -157,7 +157,7 @@ def _declared_alpha(lora: FileLayout, used: Mapping[str, LoraKey]) -> float | No
 def _decisions(
     base: BaseFiles, lora: FileLayout, used: Mapping[str, LoraKey], skipped: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the receipt's entry for each kind of key, and its warnings about expert and alpha."""
+    """Return the receipt's entries for the kinds of keys, and warnings about expert and alpha."""
     counts = Counter(kind_of(split) for split in used.values())
     found = {kind.name: f"{count} keys: {kind.decision}" for kind, count in counts.items()}
     if skipped:

@@ -58,6 +58,7 @@ class Batches:
 
     Attributes:
         items: Names of the latent cache files in the newest batch.
+        size: The newest batch's number of samples, and the tokens of each; None if unknown.
     """
 
     # `loader` is `Any`, because accelerate is not installed where this is type-checked.
@@ -66,6 +67,7 @@ class Batches:
         self._order = BatchOrder(len(loader.batch_sampler.sampler))
         loader.batch_sampler.sampler = self._order
         self.items: tuple[str, ...] = ()
+        self.size: tuple[int, int] | None = None
         self._start: TrainingState | None = None
         self._states: States = {}
         self._is_over = False
@@ -93,6 +95,7 @@ class Batches:
             return
         for batch in self._batches():
             self.items = tuple(batch.pop(ITEMS, ()))
+            self.size = _size(batch["latents"])
             yield batch
 
     def _batches(self) -> Iterator[Any]:
@@ -113,8 +116,8 @@ class Batches:
         randomness.restore(self._states)
         if self._loader.persistent_workers and start.epoch > 0:
             # Starting the workers draws a random number. An uninterrupted run starts them in its
-            # first epoch, but a resumed run only now. So restore the random states again, just
-            # before the order is drawn.
+            # first epoch, but a resumed run starts them only now. So restore the random states
+            # again, just before the order is drawn.
             self._order.rewind(self._states)
         yield from self._loader
 
@@ -125,3 +128,15 @@ class Batches:
         randomness.restore(self._states)
         yield first
         yield from batches
+
+
+def _size(latents: torch.Tensor) -> tuple[int, int] | None:
+    """Return the samples of a batch and the tokens of each; None unless it holds Wan's latents.
+
+    Args:
+        latents: Shape [b, c, t, h, w]. The model makes a token of 2 x 2 pixels of a latent frame.
+    """
+    if latents.dim() != 5:
+        return None
+    samples, _, frames, height, width = latents.shape
+    return samples, frames * (height // 2) * (width // 2)

@@ -139,7 +139,7 @@ class TrainingRun:
         self._step_began = time.monotonic()
 
     def update(self, step: Callable[..., Any], *arguments: object) -> object:
-        """Call the optimizer's `step`; first take the lock if all batches of this step are done."""
+        """Call the optimizer's `step`; if all its batches are done, take the lock first."""
         if self._parts.accelerator.sync_gradients and not self._is_updating:
             device = self._parts.accelerator.device
             if device.type == "cuda":
@@ -213,6 +213,8 @@ class TrainingRun:
 
     def _report(self, loss: float) -> None:
         step, now = self._at.step, time.monotonic()
+        is_one_batch = self._parts.args.gradient_accumulation_steps == 1
+        samples, tokens = (is_one_batch and self.batches.size) or (None, None)
         self._progress.write(
             StepDone(
                 step=step,
@@ -223,6 +225,8 @@ class TrainingRun:
                 learning_rate=self._rate,
                 seconds_per_step=now - self._step_began,
                 gpu_memory_bytes=self._gpu_memory(),
+                samples=samples,
+                tokens=tokens,
             )
         )
         was_skipped = getattr(self._parts.optimizer, "step_was_skipped", False)

@@ -7,13 +7,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Self
 
+from training.estimates.step_times import step_kind
 from training.files.hashing import file_crc32
 from training.files.patient_file import PatientFile
 from training.files.safetensors_header import read_header
 from training.musubi.state import superseded_states
 from training.pipeline.stage_runner import StageContext
 from training.pipeline.stage_writes import Made
-from training.runs.events import StageStarted
+from training.pipeline.step_clock import StepClock
+from training.runs.events import StageStarted, StepsTimed
 from training.runs.training_events import (
     CheckpointSaved,
     EpochEnded,
@@ -58,6 +60,7 @@ class Recorder:
         self.written = keys.log(*attempt), keys.metrics(*attempt)
         self.log = context.staging_path(self.written[0])
         self._metrics = PatientFile(context.staging_path(self.written[1]))
+        self._clock = _clock(context)
 
     def __enter__(self) -> Self:
         return self
@@ -88,6 +91,7 @@ class Recorder:
             case StateSaved():
                 self._state(event)
             case Warned() | FastRefused():
+                self._clock.heed(event)
                 writes.later(Made(events=[event]), _AT_ONCE)
             case _:
                 pass
@@ -116,7 +120,7 @@ class Recorder:
         key = self._key(path)
         made = Made(
             kept=[key, *self.written],
-            events=[replace(event, path=self._shown(key))],
+            events=[replace(event, path=self._shown(key)), *self.timed()],
             deleted=self._superseded_by(path),
         )
         is_last = event.step == self._total_steps
@@ -140,5 +144,17 @@ class Recorder:
         # `PatientFile` does not buffer, so if the stage is killed, every step reported so far is
         # already in the file. Lines are held in memory only while the disk is full.
         self._metrics.write(json.dumps(metric).encode() + b"\n")
-        is_last = event.step == event.total_steps
-        self._context.report_progress(asdict(event), is_last=is_last)
+        self._clock.see(event)
+        told = {**asdict(event), "seconds_left": self._clock.seconds_left()}
+        self._context.report_progress(told, is_last=event.step == event.total_steps)
+
+    def timed(self) -> list[StepsTimed]:
+        """Return an event with the step times so far; none if too few steps were taken."""
+        times, fast = self._clock.timed(), self._clock.kind.fast
+        return [StepsTimed(gpu=self._context.gpu, fast=fast, times=times)] if times else []
+
+
+def _clock(context: StageContext) -> StepClock:
+    planner, settings = context.planner, context.spec.expert(context.expert).settings
+    kind = step_kind(planner.model, context.gpu or "", settings)
+    return StepClock(kind, planner.groups.step_sizes)

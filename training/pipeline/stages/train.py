@@ -69,7 +69,7 @@ def run(context: StageContext) -> StageResult:
             f"The trainer succeeded but wrote no {PurePosixPath(final).name}.",
             "This is a bug; the trainer's output is in the run's logs.",
         )
-    return StageResult(made=Made(kept=recorder.written))
+    return StageResult(made=Made(kept=recorder.written, events=recorder.timed()))
 
 
 def _run_of(context: StageContext) -> tuple[str, str]:

@@ -29,6 +29,12 @@ class RehearsalItem:
     image: TensorEntry | None
     clip_key: str | None
 
+    @property
+    def tokens(self) -> int:
+        """How many tokens Wan would make of the item."""
+        _, frames, height, width = self.latents.shape
+        return frames * (height // 2) * (width // 2)
+
 
 _Bucket = tuple[int, ...]
 

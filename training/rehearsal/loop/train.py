@@ -5,7 +5,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from training.musubi.requests import TrainerRequests
 from training.musubi.state import Position, Reason, TrainingState
 from training.rehearsal import console
 from training.rehearsal.data.datasets import read_datasets
-from training.rehearsal.data.items import TrainingItems
+from training.rehearsal.data.items import RehearsalItem, TrainingItems
 from training.rehearsal.hold import TRAINING, Hold
 from training.rehearsal.loop import checks
 from training.rehearsal.loop.loss import FlowMatchingLoss, TimestepSampler
@@ -234,7 +234,7 @@ class _Training:
             time.sleep(self._step_delay)
             if self._saver.saved_step:
                 self._hold.wait(stop)
-            self._end_step(value, rate, time.monotonic() - began)
+            self._end_step(value, rate, time.monotonic() - began, batches[index])
             if self._must_end(value, names):
                 return False
         return not stop.is_set() or self._at.step >= self._total_steps
@@ -246,7 +246,9 @@ class _Training:
         self._is_over = not self._is_spoiled and self._requests.wants_end()
         return self._is_over
 
-    def _end_step(self, loss: float, rate: float, seconds: float) -> None:
+    def _end_step(
+        self, loss: float, rate: float, seconds: float, batch: Sequence[RehearsalItem]
+    ) -> None:
         average = sum(self._losses) / len(self._losses)
         step = self._at.step
         self._bar.advance(step, average)
@@ -259,6 +261,8 @@ class _Training:
                 average_loss=average,
                 learning_rate=rate,
                 seconds_per_step=seconds,
+                samples=len(batch),
+                tokens=batch[0].tokens,
             )
         )
         for trouble in self._trouble.look(step, loss, rate, self._adapter.is_unchanged):

@@ -1,4 +1,4 @@
-"""The index of ended runs in trouble: everything works without it, only more slowly."""
+"""The index of finished runs in trouble: everything works without it, only more slowly."""
 
 import os
 import sqlite3

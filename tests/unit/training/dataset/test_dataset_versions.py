@@ -278,15 +278,15 @@ def test_the_difference_names_added_removed_renamed_and_changed_samples() -> Non
         *(a_sample("other", "7"), a_sample("told", "5", "after")),
     )
 
-    found = compare(old, new)
+    found = compare(old, new, {"told": "accepted"})
 
     assert (found.added, found.removed, found.replaced) == (("came",), ("gone",), ("other",))
     assert found.renamed == (("was", "now"),)
-    assert [(c.name, c.before, c.after) for c in found.captions] == [
-        ("told", "before", "after"),
-        ("now", "before", "after"),
+    assert [(c.name, c.before, c.after, c.origin) for c in found.captions] == [
+        ("told", "before", "after", "accepted"),
+        ("now", "before", "after", "written"),
     ]
-    assert compare(old, old).is_empty
+    assert compare(old, old, {}).is_empty
     assert not found.is_empty
 
 

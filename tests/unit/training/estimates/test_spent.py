@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.specs import spec
 from training.estimates.machine_requests import CACHE_REQUEST, TRAIN_REQUEST, MachineRequest
@@ -54,6 +56,48 @@ def test_attempts_on_two_gpus_are_added_and_the_time_between_them_is_free() -> N
     much_later = START + timedelta(days=1)
     assert stage_usd(run, HIGH, PRICES, much_later) == pytest.approx(high)
     assert usd_spent(run, PRICES, much_later) == pytest.approx(high + usd("H100", 5, CACHE_REQUEST))
+
+
+def cost(seconds: float, rate: float | None = 0.001) -> ev.StageCost:
+    return ev.StageCost(seconds=seconds, gpu="H100", cores=2, memory_gib=16, usd_per_second=rate)
+
+
+# An attempt that reported its own end, one that was found gone after the next had started, and one
+# that is still running.
+ATTEMPTS = [
+    at(0, HIGH, ev.StageStarted(gpu="H100")),
+    at(60, HIGH, cost(3_600)),
+    at(60, HIGH, ev.StageStopped(reason="preempted")),
+    at(70, HIGH, ev.StageStarted(gpu="H100"), attempt=2),
+    at(100, HIGH, ev.StageStarted(gpu="H200"), attempt=3),
+    at(99, HIGH, cost(600), attempt=2),
+    at(99, HIGH, ev.StageLost(), attempt=2),
+    at(61, HIGH, cost(9_999)),
+]
+
+
+def test_recorded_costs_are_added_to_that_of_the_running_attempt() -> None:
+    run = fold(SPEC, ATTEMPTS)
+
+    spent = usd_spent(run, PRICES, START + timedelta(minutes=130))
+
+    assert spent == pytest.approx(3.6 + 0.6 + usd("H200", 30))
+
+
+@given(st.lists(st.sampled_from(ATTEMPTS)))
+def test_an_event_that_is_read_again_is_not_billed_again(again: list[Event]) -> None:
+    now = START + timedelta(minutes=130)
+
+    assert usd_spent(fold(SPEC, [*ATTEMPTS, *again]), PRICES, now) == usd_spent(
+        fold(SPEC, ATTEMPTS), PRICES, now
+    )
+
+
+def test_an_ended_run_needs_no_prices() -> None:
+    ended = [at(0, HIGH, ev.StageStarted(gpu="H100")), at(60, HIGH, cost(3_600))]
+
+    assert usd_spent(fold(SPEC, ended), None, START) == pytest.approx(3.6)
+    assert usd_spent(fold(SPEC, [at(60, HIGH, cost(3_600, rate=None))]), PRICES, START) is None
 
 
 def test_a_gpu_without_a_price_has_no_cost() -> None:

@@ -22,6 +22,10 @@ def without(kind: StepKind, tokens: int) -> StepTimes:
     return StepTimes({**MEASURED, kind: points})
 
 
+def test_seven_interior_points_or_more_are_left_out_in_turn() -> None:
+    assert len(INTERIOR) >= 7
+
+
 @pytest.mark.parametrize(("kind", "tokens"), INTERIOR, ids=str)
 def test_each_interior_point_is_told_from_the_others(kind: StepKind, tokens: int) -> None:
     told = without(kind, tokens)
@@ -141,7 +145,39 @@ def test_a_single_point_holds_for_steps_of_about_its_size() -> None:
 
     times = StepTimes().corrected({small: {9_360: 4.0}})
 
-    assert times.seconds(small, 4_680) == pytest.approx(2.0)
+    assert times.seconds(small, 9_360) == pytest.approx(4.0)
+    assert 1.8 < times.seconds(small, 4_680) < 2.0  # attention costs less in shorter steps
     assert [times.is_measured(small, at) for at in (4_000, 4_680, 11_700, 12_000)] == [
         *(False, True, True, False)
     ]
+
+
+def test_earlier_runs_never_change_other_gpus_or_modes() -> None:
+    rough = replace(KIND, fast="16bit")
+    seen = {KIND: {21_600: 50.0}, rough: {3_600: 9.0}}
+    others = [
+        *(kind for kind in MEASURED if kind != KIND),
+        *(replace(kind, gpu=gpu) for kind in (KIND, rough) for gpu in GPUS if gpu != "H100"),
+        replace(KIND, fast="fp8"),
+        replace(KIND, is_swapping=True),
+        replace(rough, family="wan22"),
+    ]
+
+    times = StepTimes().corrected(seen)
+
+    for kind in others:
+        for tokens in (1_560, 3_600, 21_600, 75_600):
+            assert times.seconds(kind, tokens) == StepTimes().seconds(kind, tokens)
+            assert times.is_measured(kind, tokens) == StepTimes().is_measured(kind, tokens)
+        assert not times.is_seen(kind)
+    assert times.is_seen(KIND)
+
+
+def test_noise_in_sizes_that_are_close_together_is_not_extrapolated() -> None:
+    usual = StepTimes()
+    seen = {at: usual.seconds(KIND, at) * noise for at, noise in ((3_600, 1.05), (3_640, 0.95))}
+
+    times = usual.corrected({KIND: seen})
+
+    for tokens in (1_560, 21_600, 32_760):
+        assert times.seconds(KIND, tokens) == pytest.approx(usual.seconds(KIND, tokens), rel=0.06)

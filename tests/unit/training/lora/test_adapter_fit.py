@@ -227,11 +227,11 @@ HIGH_T2V, LOW_T2V = ("wan22-t2v-vanilla", "high"), ("wan22-t2v-vanilla", "low")
 @pytest.mark.parametrize(
     ("file", "use", "metadata", "said"),
     [
-        ("person_high_noise.safetensors", LOW_T2V, {}, "says high noise, but .* the low expert"),
-        ("PersonLowNoise-000010.safetensors", HIGH_T2V, {}, "says low noise, but .* the high exp"),
+        ("person_high_noise.safetensors", LOW_T2V, {}, "says high noise, but the low expert"),
+        ("PersonLowNoise-000010.safetensors", HIGH_T2V, {}, "says low noise, but the high expert"),
         ("person-HN.safetensors", LOW_T2V, {}, "says high noise"),
-        ("wan2.2_i2v_person_low.safetensors", LOW_T2V, {}, "says I2V, but Wan 2.2 T2V 14B"),
-        ("Wan21_person_low.safetensors", LOW_T2V, {}, "says Wan 2.1, but Wan 2.2 T2V 14B"),
+        ("wan2.2_i2v_person_low.safetensors", LOW_T2V, {}, "says I2V, but the model is Wan 2.2"),
+        ("Wan21_person_low.safetensors", LOW_T2V, {}, "says Wan 2.1, but the model is Wan 2.2"),
         ("person_lightning_low.safetensors", LOW_T2V, {}, "which suggests a speed LoRA"),
         ("a.safetensors", LOW_T2V, {"lorabot.variant": "lightning"}, "with a speed LoRA merged in"),
         (

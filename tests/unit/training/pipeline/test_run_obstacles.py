@@ -62,4 +62,4 @@ def test_a_run_says_what_keeps_a_waiting_stage_from_starting(
     view = view_of(runtime, fold(a_spec(), events))
 
     assert view.obstacle == told
-    assert view.summary().error == told
+    assert view.summary(view.spec.created_at).error == told

@@ -17,7 +17,7 @@ from training.pipeline.stage_runner import StageContext, StageFunction, StageRes
 from training.pipeline.stage_writes import Made, StageInterruptedError
 from training.ports import BusyError, Call, StoreChanges
 from training.runs.event_log import RunLog
-from training.runs.events import StageEvent, StageFailed, StageStarted, StageStopped
+from training.runs.events import StageCost, StageEvent, StageFailed, StageStarted, StageStopped
 from training.runs.state import StageStatus
 from training.vocabulary import StageKey
 
@@ -103,7 +103,7 @@ def test_an_end_that_the_busy_store_refuses_is_stored_by_a_later_try(
     found = attempt.run(error, [BUSY, BUSY])
 
     assert found is status
-    assert attempt.bodies() == [StageStarted, end]  # what waited for the end is told, too
+    assert attempt.bodies() == [StageStarted, StageCost, end]  # what waited is told, too
     assert attempt.advanced == [CALL.run]
 
 
@@ -125,7 +125,7 @@ def test_an_end_for_which_a_full_store_has_no_room_is_stored_without_what_waited
     found = attempt.run_function(work)
 
     assert found is StageStatus.FAILED
-    assert attempt.bodies() == [StageFailed]
+    assert attempt.bodies() == [StageCost, StageFailed]
     assert not attempt.store.exists(RECEIPT)
     assert attempt.runtime.log(CALL.guild, CALL.run).load().stage(CALL.key).cause
 

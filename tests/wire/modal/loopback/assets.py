@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shlex
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from grpclib.const import Status
@@ -13,9 +14,11 @@ from modal_proto import api_pb2
 from tests.wire.modal.loopback.blobs import Blobs
 from tests.wire.modal.loopback.names import Names, new_id
 from tests.wire.modal.loopback.rpc import Caller, NotServedError, rpc
+from tests.wire.modal.loopback.settings import Settings
 from tests.wire.modal.loopback.state import State
 
 _SUCCESS = api_pb2.GenericResult(status=api_pb2.GenericResult.GENERIC_STATUS_SUCCESS)
+_FAILURE = api_pb2.GenericResult(status=api_pb2.GenericResult.GENERIC_STATUS_FAILURE)
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,9 @@ class Layer:
 class Images:
     """The images that deploys asked for. Nothing is built: each is the host's Python."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, state: State, settings: Settings) -> None:
+        self._state, self._settings = state, settings
+        self._printed: dict[str, str] = {}  # by builds that failed
         self._images = {
             key.decode(): api_pb2.Image.FromString(value)
             for key, value in state.items("image").items()
@@ -70,6 +74,10 @@ class Images:
             raise NotServedError("image built by a function")
         content = request.image.SerializeToString(deterministic=True)
         image_id = f"im-{hashlib.sha256(content).hexdigest()[:16]}"
+        if printed := self._failure(request.image):
+            # Without a result, the client waits for the build and shows its output.
+            self._printed[image_id] = printed
+            return api_pb2.ImageGetOrCreateResponse(image_id=image_id)
         self._images[image_id] = request.image
         self._state.put("image", image_id, content)
         return api_pb2.ImageGetOrCreateResponse(
@@ -77,6 +85,22 @@ class Images:
             result=_SUCCESS,
             metadata=api_pb2.ImageMetadata(image_builder_version=request.builder_version),
         )
+
+    @rpc
+    async def image_join_streaming(
+        self, request: api_pb2.ImageJoinStreamingRequest, caller: Caller
+    ) -> AsyncIterator[api_pb2.ImageJoinStreamingResponse]:
+        printed = api_pb2.TaskLogs(
+            data=f"{self._printed[request.image_id]}\n",
+            file_descriptor=api_pb2.FILE_DESCRIPTOR_STDERR,
+        )
+        yield api_pb2.ImageJoinStreamingResponse(task_logs=[printed], result=_FAILURE)
+
+    def _failure(self, image: api_pb2.Image) -> str:
+        """Return what a build prints before it fails; "" if it succeeds."""
+        commands = "\n".join(image.dockerfile_commands)
+        failing = self._settings.failing_builds.items()
+        return next((printed for step, printed in failing if step in commands), "")
 
 
 class Secrets:

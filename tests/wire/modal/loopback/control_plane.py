@@ -47,7 +47,7 @@ class ControlPlane:
         self.blobs = Blobs(self.state, settings)
         self.apps = Apps(self.state, self.clock)
         self.functions = Functions(self.state, self.apps, self.names)
-        self.images = Images(self.state)
+        self.images = Images(self.state, settings)
         self.secrets = Secrets(self.state, self.names)
         self.mounts = Mounts(self.state, self.names, self.blobs)
         self.dicts = Dicts(self.state, self.names, self.clock)

@@ -39,6 +39,15 @@ class Dicts:
         entries = (item for entries in list(self._dicts.values()) for item in list(entries.items()))
         return [entry.touched for key, entry in entries if all(part in key for part in parts)]
 
+    def count(self) -> int:
+        """Return how many entries all dicts have."""
+        return sum(len(self._entries(dict_id)) for dict_id in self._dicts)
+
+    def expire(self, unused_seconds: float) -> None:
+        """Forget every entry that nobody has used for this long, as if that were a week."""
+        for dict_id in self._dicts:
+            self._forget(dict_id, self._clock.now() - unused_seconds)
+
     @rpc
     async def dict_get_or_create(
         self, request: api_pb2.DictGetOrCreateRequest, caller: Caller
@@ -122,12 +131,15 @@ class Dicts:
     def _entries(self, dict_id: str) -> dict[bytes, Entry]:
         if dict_id not in self._dicts:
             raise GRPCError(Status.NOT_FOUND, f"Dict {dict_id} not found")
+        self._forget(dict_id, self._clock.now() - ENTRY_SECONDS)
+        return self._dicts[dict_id]
+
+    def _forget(self, dict_id: str, oldest: float) -> None:
+        """Forget the entries that nobody has used since `oldest`."""
         entries = self._dicts[dict_id]
-        oldest = self._clock.now() - ENTRY_SECONDS
         for key in [key for key, entry in entries.items() if entry.touched < oldest]:
             del entries[key]
             self._state.delete(f"dict {dict_id}", key)
-        return entries
 
     def _put(self, dict_id: str, key: bytes, value: bytes) -> None:
         self._dicts[dict_id][key] = Entry(value, self._clock.now())

@@ -33,6 +33,8 @@ class Settings:
             the token has no access to billing.
         is_spend_limit_reached: Whether nothing is started, as the workspace has spent its limit.
         are_dicts_busy: Whether every request to a Dict is asked to wait.
+        failing_builds: What a step of an image's build prints before it fails, by a part of its
+            command.
         refuse_transfer: Returns the HTTP status with which a transfer beside the RPCs is
             refused, by its method, or None to serve it.
         container_env: Variables that every container gets.
@@ -54,6 +56,7 @@ class Settings:
     rates: Mapping[str, str] | None = None
     is_spend_limit_reached: bool = False
     are_dicts_busy: bool = False
+    failing_builds: Mapping[str, str] = field(default_factory=dict[str, str])
     refuse_transfer: Callable[[str], int | None] = field(default=never, repr=False)
     container_env: Mapping[str, str] = field(default_factory=dict[str, str])
     changed: Callable[[], object] | None = field(default=None, repr=False)

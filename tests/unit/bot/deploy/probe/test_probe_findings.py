@@ -72,7 +72,7 @@ def test_back_pressure_is_reported_with_the_number_of_writes() -> None:
     found = but(WRITTEN, puts=47, removes=46, refusal="too many layers in volume.")
 
     assert found.status == "fine"
-    assert "refused after 47 puts and 46 removes in 31 s: too many layers in volume." in found.text
+    assert "refused after 47 puts and 46 removals in 31 s: too many layers in volume." in found.text
     assert "A stage makes about 3 a minute; if one is refused, it waits" in found.text
 
 

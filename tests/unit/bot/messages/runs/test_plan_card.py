@@ -7,12 +7,15 @@ import pytest
 
 from bot.messages.card import Card, Colour
 from bot.messages.figures import moment
+from bot.messages.options import in_chat
 from bot.messages.runs.card import run_card
 from bot.messages.runs.plan import asked_card, dismissed_card, started_card
+from bot.messages.runs.plan_costs import cost_lines, price_lines, single_frames_text
 from bot.messages.runs.wording import REHEARSAL
 from tests.specs import groups, report
 from tests.unit.bot.messages.plan_examples import a_plan, estimated
 from tests.unit.bot.messages.run_examples import NOW, a_spec, a_view
+from training.catalogue.models import MODELS
 from training.dataset.findings.findings import whole_set
 from training.dataset.report import Finding
 from training.estimates.time_and_cost import Estimate
@@ -135,6 +138,25 @@ def test_the_price_list_marks_the_cheapest_and_the_fastest_of_those_measured() -
     ]
 
 
+@pytest.mark.parametrize("model", [model.name for model in MODELS])
+@pytest.mark.parametrize("fast", ["off", "16bit"])
+def test_what_was_not_measured_says_so_and_is_never_cheapest_or_fastest(
+    model: str, fast: str
+) -> None:
+    plan = a_plan(a_spec(model, settings={"fast": fast}))
+
+    for one, line in zip(plan.price_list, price_lines(plan), strict=False):
+        assert line.startswith(one.gpu.name)
+        assert ("unmeasured, rough" in line) != one.is_measured
+        assert one.is_measured or ("cheapest" not in line and "fastest" not in line)
+    first, *others = cost_lines(plan, in_chat)
+    assert ("unmeasured, rough" in first) != plan.estimate.is_measured
+    rough = [one for one in plan.fallbacks if not one.is_measured]
+    assert " ".join(others).count("unmeasured, rough") == len(rough) + (not plan.worst.is_measured)
+    frames = single_frames_text(plan, in_chat)
+    assert not frames or ("unmeasured, rough" in frames) != plan.estimate.is_measured
+
+
 def test_a_single_measured_gpu_is_neither_cheapest_nor_fastest() -> None:
     listed = (estimated(7_500, 8.0, "H100"), estimated(9_000, 9.0, "A100-80GB"))
 
@@ -169,7 +191,7 @@ def test_it_names_the_price_of_a_fallback_the_worst_case_and_how_to_refuse() -> 
 
     assert (
         "If no H100 is free, the run uses an H200 (2 h 5 min, $15.00) or an A100-80GB (4 h 27 min, "
-        "$20.50). With gpu:H100 it waits for an H100."
+        "$20.50; unmeasured, rough). With gpu:H100 it waits for an H100."
     ) in card.text
     assert "the run uses" not in chosen.text
     # An interruption costs at most 15 minutes of steps and a start of 4 minutes.
@@ -178,7 +200,8 @@ def test_it_names_the_price_of_a_fallback_the_worst_case_and_how_to_refuse() -> 
         card.text
     )
     lost = 2 * 3 * (900 + 240) * (0.000694 + 2 * 0.0000131 + 16 * 0.00000222)
-    assert f"5 h 24 min and ${20.5 + lost:.2f}." in card.text
+    assert f"5 h 24 min and ${20.5 + lost:.2f} (unmeasured, rough)." in card.text
+    assert "unmeasured" not in field(chosen, "Time and cost")
     assert "At worst, on an H100 and with 3 interruptions of each expert" in chosen.text
 
 

@@ -70,8 +70,8 @@ def test_the_whole_reference_preset_is_shown_with_the_reason_for_each_value() ->
 def test_runs_show_state_stage_and_whether_they_are_rehearsals() -> None:
     done = a_spec("wan21-t2v-14b", "rehearsal")
     runs = [
-        a_view(a_spec(), started(PREPARE)).summary(),
-        a_view(done, *trained(done), ended()).summary(),
+        a_view(a_spec(), started(PREPARE)).summary(NOW),
+        a_view(done, *trained(done), ended()).summary(NOW),
     ]
     card = runs_card(RunPage(2, runs))
 
@@ -82,13 +82,26 @@ def test_runs_show_state_stage_and_whether_they_are_rehearsals() -> None:
     assert second.endswith("succeeded, rehearsal")
 
 
+def test_the_list_shows_what_each_run_has_cost() -> None:
+    spec = a_spec("wan21-t2v-14b")
+    cost = ev.StageCost(seconds=3_600, gpu="H100", cores=2, memory_gib=16, usd_per_second=0.001)
+    paid = ev.StageEvent(at=NOW, key=StageKey("train", "main"), attempt=1, body=cost)
+    billed, free = (a_view(spec, *events, ended()) for events in ([paid], []))
+
+    card = runs_card(RunPage(2, [billed.summary(NOW), free.summary(NOW)]))
+
+    first, second = card.description.splitlines()
+    assert first.endswith("succeeded · $3.60")
+    assert second.endswith("succeeded")
+
+
 def test_an_empty_list_says_how_to_start_a_run() -> None:
     assert "/train" in runs_card(RunPage(0, [])).text
 
 
 def test_a_page_of_runs_says_how_many_there_are_and_are_still_read() -> None:
     done = a_spec("wan21-t2v-14b", "rehearsal")
-    page = RunPage(105, [a_view(done, *trained(done), ended()).summary()], 100, unread=9_000)
+    page = RunPage(105, [a_view(done, *trained(done), ended()).summary(NOW)], 100, unread=9_000)
 
     card = runs_card(page)
 
@@ -98,7 +111,7 @@ def test_a_page_of_runs_says_how_many_there_are_and_are_still_read() -> None:
 
 def test_a_filtered_list_says_what_it_is_limited_to() -> None:
     done = a_spec("wan21-t2v-14b", "rehearsal")
-    summary = a_view(done, *trained(done), ended()).summary()
+    summary = a_view(done, *trained(done), ended()).summary(NOW)
     only = RunFilter(state="succeeded", model="wan21-t2v-14b", requested_by="7")
 
     some, none = (runs_card(RunPage(n, [summary] * n), only=only) for n in (1, 0))

@@ -325,7 +325,7 @@ def test_a_diverged_loss_is_reported_at_once_and_never_ends_as_a_success() -> No
     assert card_of(final).colour is Colour.WARNING
     assert ended_ping(final).startswith("⚠")
     assert "the loss diverged" in ended_ping(final)
-    line = runs_card(RunPage(1, [final.summary()])).description
+    line = runs_card(RunPage(1, [final.summary(NOW)])).description
     assert line.startswith("⚠")
     assert "finished, but the loss diverged" in line
 
@@ -502,6 +502,23 @@ def test_a_run_that_was_stopped_on_request_says_where() -> None:
     assert card_of(live).title.endswith(": stopping here")
     assert "All checkpoints are kept" in card_of(live).description
     assert "Stopped on request in epoch 12 of 50." in final.description
+
+
+def test_an_ended_run_says_that_its_record_is_damaged() -> None:
+    train = StageKey("train", "main")
+    whole = a_view(a_spec("wan21-t2v-14b"), started(train), succeeded(train), ended())
+    unreadable = replace(whole, run=replace(whole.run, damaged=("train-main-1.jsonl",)))
+    without_end = a_view(whole.spec, submitted(FETCH), started(train), succeeded(train), ended())
+    cancelled = ev.RunCancelled(at=NOW)
+    stopped_early = a_view(whole.spec, started(FETCH), cancelled)
+    lost_before = a_view(whole.spec, submitted(FETCH), started(train), cancelled)
+
+    said = [
+        "record of this run is damaged" in card_of(view).description
+        for view in (whole, unreadable, without_end, stopped_early, lost_before)
+    ]
+
+    assert said == [False, True, True, False, True]
 
 
 def test_a_waiting_run_shows_its_place_and_when_it_should_start() -> None:

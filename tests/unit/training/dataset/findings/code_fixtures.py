@@ -1,12 +1,13 @@
 """A fixture for every code: media and captions made on the fly, and whole zips."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image
 
 from tests.icc import with_chunk
 from tests.media import encode_clip, image_bytes, png, zip_bytes
+from tests.unit.training.dataset.findings.caption_sets import SETS as SETS_OF_CAPTIONS
 from tests.unit.training.dataset.flawed_media import (
     MPEG_TS,
     SEE_THROUGH,
@@ -205,6 +206,13 @@ def stills(count: int, text: str = "ann1ka, take {}") -> dict[str, bytes | str]:
     return files
 
 
+def described(captions: Sequence[str]) -> bytes:
+    files: dict[str, bytes | str] = {}
+    for index, text in enumerate(captions):
+        files |= {f"{index:02}.png": png(512, 480, seed=index), f"{index:02}.txt": text}
+    return zip_bytes(files)
+
+
 def damaged(content: bytes) -> bytes:
     at = content.index(b"2.png") + 5_000
     return content[:at] + bytes(100) + content[at + 100 :]
@@ -228,6 +236,16 @@ SETS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "no image": ("no-samples", lambda: zip_bytes({"manifest.json": "{}"})),
     "four images": ("too-few-samples", lambda: zip_bytes(stills(4))),
     "one caption for all": ("captions-all-equal", lambda: zip_bytes(stills(5, "ann1ka"))),
+    "the look in each caption": (
+        "captions-share-phrase", lambda: described(SETS_OF_CAPTIONS["described character"])),
+    "a word in each caption": (
+        "captions-share-words",
+        lambda: described([f"{text}, smiling" for text in SETS_OF_CAPTIONS["good character"]])),
+    "captions alike": (
+        "caption-alike",
+        lambda: described([*SETS_OF_CAPTIONS["good character"], *["ann1ka smiles"] * 4])),
+    "captions that say little": (
+        "captions-leave-out", lambda: described(SETS_OF_CAPTIONS["bare"])),
     "a caption without the trigger": (
         "trigger-missing", lambda: zip_bytes({**stills(5), "1.txt": "somebody"})),
     "a file damaged inside the zip": ("damaged-in-zip", lambda: damaged(zip_bytes(stills(6)))),

@@ -84,7 +84,7 @@ class NetworkTrainer:
         if not self._validate_args_and_init(args):
             return
         torch.manual_seed(args.seed)
-        items = torch.randn(args.items, 4)
+        items = torch.randn(args.items, 1, 1, 2, 4)
         dataset: Any = BucketBatchManager(items)
         loader = Loader(
             torch.utils.data.DataLoader(
