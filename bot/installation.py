@@ -117,7 +117,7 @@ class Installation:
             getattr(self, name)
 
     def require_training(self) -> None:
-        """Raise an error if stages run on this machine but its operating system cannot run them.
+        """Raise an error if stages shall run on this machine, but its system does not support that.
 
         Raises:
             RequestError: Stages run on this machine, which does not run Linux.

@@ -86,7 +86,9 @@ async def running_bot(  # noqa: PLR0913  # options
     runtime = local.runtime
     service = Service(local, signer, engine, imports)
     client = LoraBot(service, runtime.store, runtime.leases, local.claims, options)
-    app = create_app(service.downloads, lambda: client.is_connected, service.uploads)
+    app = create_app(
+        service.downloads, lambda: client.is_connected, service.uploads, service.captions
+    )
     web = WebServer(app)
     async with service.uploads.running(), service.run_lists.running():
         await _start(web, local)

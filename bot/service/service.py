@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bot.installation import Installation
 from bot.messages.runs.downloads import CheckpointLink, EpochLinks
+from bot.service.captions.captions import CaptionService
 from bot.service.datasets import DatasetService
 from bot.service.downloads.bundle import workflow_file
 from bot.service.downloads.downloads import Downloads
@@ -94,8 +95,9 @@ class Service:
         self.loras = LoraService(installation, self.rights)
         self.trash = TrashService(installation, self.rights)
         self.storage = StorageService(installation, self.rights)
+        self.captions = CaptionService(installation, self.datasets, signer)
         self.uploads = UploadService(
-            installation, self.datasets, self.loras, rights=self.rights, signer=signer
+            installation, self.captions, self.loras, rights=self.rights, signer=signer
         )
         store, settings = installation.runtime.store, installation.settings
         self.hub_tokens = HubTokens(store, settings, self.rights)

@@ -1,5 +1,7 @@
 """`/dataset captions` and `/dataset diff`."""
 
+from functools import partial
+
 import discord
 from discord import app_commands
 
@@ -10,11 +12,12 @@ from bot.discord.buttons.datasets import discord_files, send_answer, send_privat
 from bot.discord.commands.completion import Complete
 from bot.discord.commands.options import DATASET
 from bot.messages.datasets.cards import LARGE_TABLE
-from bot.messages.datasets.difference import difference_card, difference_text
-from bot.service.answer_files import FILE_LIMIT_BYTES, AnswerFile, fitted
+from bot.service.answer_files import FILE_LIMIT_BYTES
 from bot.service.dataset_answers import (
+    MakeLink,
     added_answer,
     captions_answer,
+    difference_answer,
     stored_answer,
     waiting_table_answer,
 )
@@ -31,7 +34,8 @@ def add_caption_commands(
     """Add the commands that read, edit and compare captions."""
 
     @group.command(
-        name="captions", description="Get the captions as a table, or send the edited table back"
+        name="captions",
+        description="Write captions on a page or in a table, or send it back",
     )
     @app_commands.describe(
         name=DATASET,
@@ -60,7 +64,9 @@ def add_caption_commands(
             await _about_waiting(interaction, service, token, file, change)
             return
         if is_private:
-            await send_privately(interaction, await captions_answer(datasets, guild, name))
+            make_link = _link_maker(interaction, service)
+            shown = await captions_answer(datasets, person, name, make_link)
+            await send_privately(interaction, shown)
             return
         before = await in_thread(service.installation.datasets.find, guild, name)
         if file is None:
@@ -98,7 +104,9 @@ async def _about_waiting(
         table = await read_attachment(file)
         added = await datasets.write_captions(person, token, table, trigger=trigger.word)
     elif trigger == TriggerChange():
-        await send_privately(interaction, await waiting_table_answer(datasets, person.guild, token))
+        make_link = _link_maker(interaction, service)
+        shown = await waiting_table_answer(datasets, person, token, make_link)
+        await send_privately(interaction, shown)
         return
     else:
         added = await datasets.set_trigger(person, token, trigger)
@@ -119,16 +127,15 @@ def _check(file: discord.Attachment, *, is_alone: bool) -> None:
         )
 
 
+def _link_maker(interaction: Interaction, service: Service) -> MakeLink:
+    """Return what makes links to caption pages, whose new versions are announced here."""
+    return partial(service.captions.link, channel=str(interaction.channel_id))
+
+
 async def _send_difference(
     interaction: Interaction, service: Service, old: str, new: str, *, is_private: bool
 ) -> None:
-    found = await in_thread(
-        service.installation.datasets.difference, guild_of(interaction), old, new
-    )
-    text = AnswerFile("difference.txt", difference_text(*found).encode())
-    file = await in_thread(fitted, text)
+    shown = await difference_answer(service.datasets, guild_of(interaction), old, new)
     await interaction.followup.send(
-        embed=to_embed(difference_card(*found)),
-        files=discord_files((file,) if file is not None else ()),
-        ephemeral=is_private,
+        embed=to_embed(shown.card), files=discord_files(shown.files), ephemeral=is_private
     )

@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.async_api import BrowserContext, Error, Page, Route, expect
 
 from bot.service.threads import in_thread
-from bot.web.uploads.protocol import LINK_HEADER
+from bot.web.browser import LINK_HEADER
 from tests.adapters import tensors, widths, write_adapter
 from tests.media import png, write_zip
 from tests.wire.bot.chat import Chat
