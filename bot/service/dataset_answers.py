@@ -233,7 +233,7 @@ async def _settled(
 async def _stored(
     datasets: DatasetService, action: DatasetAction, person: GuildMember, about: str
 ) -> StoredDataset:
-    """Store a new version made from `about`, a stored version or a checked upload."""
+    """Store a new version made from `about`, which is a stored version or a checked upload."""
     media: Media = "original" if action.endswith("original") else "repaired"
     by = person.id
     if action == "prefix":

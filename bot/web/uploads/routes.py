@@ -116,7 +116,7 @@ class UploadRoutes:
         upload, file = await self._file(request)
         offset, length = tus.number(request, "Upload-Offset"), request.content_length
         if length is None or offset + length > file.facts.size_bytes:
-            raise tus.TusError(HTTPStatus.BAD_REQUEST, "The body goes beyond the file's end.")
+            raise tus.TusError(HTTPStatus.BAD_REQUEST, "The body extends past the end of the file.")
         try:
             async with self._service.receiving(upload, file, offset) as sink:
                 async for block in self._blocks(request):
