@@ -180,12 +180,17 @@ class Installation:
         The first one follows from the secret of the links. If the record of the last one is lost,
         links therefore still work.
         """
-        try:
-            return int(self.runtime.store.read(_WEB_PORT))
-        except (FileNotFoundError, ValueError):
-            digest = hashlib.sha256(b"web port of " + self.link_secret()).digest()
-            return _FIRST_PORT + int.from_bytes(digest[:4], "big") % _PORTS
+        digest = hashlib.sha256(b"web port of " + self.link_secret()).digest()
+        return self._last_web_port() or _FIRST_PORT + int.from_bytes(digest[:4], "big") % _PORTS
 
     def remember_web_port(self, port: int) -> None:
         """Store the web server's port, so that the next process reuses it and links stay valid."""
-        self.runtime.store.write(_WEB_PORT, str(port).encode())
+        if port != self._last_web_port():
+            self.runtime.store.write(_WEB_PORT, str(port).encode())
+
+    def _last_web_port(self) -> int | None:
+        try:
+            port = int(self.runtime.store.read(_WEB_PORT))
+        except (FileNotFoundError, ValueError):
+            return None
+        return port if 0 < port < 65_536 else None
