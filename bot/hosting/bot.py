@@ -106,13 +106,11 @@ async def _start(web: WebServer, local: Installation) -> None:
     if port:
         await web.start(host, port)
         return
-    wanted = await in_thread(local.wanted_web_port)
     try:
-        await web.start(host, wanted)
+        await web.start(host, await in_thread(local.wanted_web_port))
     except RequestError:
         await web.start(host, 0)  # another process uses that port
-    if web.port != wanted:
-        await in_thread(local.remember_web_port, web.port)
+    await in_thread(local.remember_web_port, web.port)
 
 
 @asynccontextmanager

@@ -58,12 +58,12 @@ async def test_missing_captions_are_written_on_the_page_and_announced_in_the_cha
 async def test_a_stored_version_without_captions_is_settled_in_chat(
     ada: Chat, site: Site, tmp_path: Path
 ) -> None:
-    archive = write_zip(tmp_path / "annika.zip", BARE)
-    await ada.ask("dataset add", name="annika", zip=archive, trigger="ann1ka")
-    asked = await ada.ask("dataset captions", name="annika")
+    archive = write_zip(tmp_path / "bea.zip", BARE)
+    await ada.ask("dataset add", name="bea", zip=archive, trigger="ann1ka")
+    asked = await ada.ask("dataset captions", name="bea")
     async with open_page(str(asked.buttons["Open caption page"]["url"])) as page:
-        await is_open(page)
-    shown = await ada.ask("dataset show", name="annika")
+        await is_open(page, "bea@1")
+    shown = await ada.ask("dataset show", name="bea")
 
     left = await press(ada, shown, "Leave these out")
     question = await press(ada, shown, "Trigger word only")

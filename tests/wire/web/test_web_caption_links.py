@@ -4,6 +4,7 @@ import io
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -11,11 +12,15 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
+from bot.service.dataset_answers import captions_answer
+from bot.service.datasets import CheckedDataset
 from bot.service.links import LinkSigner
+from tests.media import png, write_zip
 from tests.unit.bot.web.upload_side import local_uploads
 from tests.wire.web.caption_side import BARE, CAPTIONED, Browser, CaptionSide, token_in
 from training.errors import RequestError
 from training.operations.trash.dataset_removal import DatasetRemovals
+from training.registry.dataset_draft import Upload
 
 
 @pytest_asyncio.fixture
@@ -133,6 +138,31 @@ async def test_only_who_may_change_the_dataset_gets_a_link(side: CaptionSide) ->
         await side.link(person=side.side.ben)
     manager = replace(side.side.ben, manages_server=True)
     assert await side.link(person=manager)
+
+
+async def test_others_get_the_table_and_are_told_who_may_change_it(side: CaptionSide) -> None:
+    await side.add(CAPTIONED)
+    service = side.side.service
+    make_link = partial(service.captions.link, channel=None)
+
+    shown = await captions_answer(service.datasets, side.side.ben, "annika", make_link)
+
+    assert shown.link is None
+    assert [file.name for file in shown.files] == ["annika-1-captions.csv"]
+    assert "belongs to somebody else" in (shown.card.description or "")
+
+
+async def test_an_upload_that_is_to_be_merged_has_no_page(side: CaptionSide) -> None:
+    await side.add(CAPTIONED)
+    archive = write_zip(side.folder / "more.zip", {"images/e.png": png(seed=5)})
+    upload = Upload(archive=archive, by="7", file_name="more.zip")
+    service = side.side.service
+    kept = await service.datasets.add(side.side.ada, "annika", upload, mode="add")
+    assert isinstance(kept, CheckedDataset)
+
+    link = await service.captions.link(side.side.ada, kept.token or "", channel=None)
+
+    assert link is None
 
 
 async def test_another_sites_page_cannot_save_or_look(ada: Browser, side: CaptionSide) -> None:

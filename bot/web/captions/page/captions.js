@@ -31,7 +31,10 @@ function trouble(refusal) {
   node.hidden = !refusal;
 }
 
-const say = (text) => { byId("status").textContent = text; };
+// The same text is not set again, so that screen readers do not repeat it.
+function say(text) {
+  if (byId("status").textContent !== text) byId("status").textContent = text;
+}
 
 async function begin() {
   if (!token) {
