@@ -8,12 +8,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bot.settings import Settings
+from training.errors import RequestError
 from training.operations.run_list import RunList
 from training.pipeline.runtime import Runtime
 from training.ports import Claims, RunIndex
 from training.store_keys import GUILDS
+from training.vocabulary import EngineName
 
 if TYPE_CHECKING:
+    from training.captioning.captioner import Captioner
     from training.operations.runs import Runs
     from training.operations.storage import Storage
     from training.operations.trash.dataset_removal import DatasetRemovals
@@ -74,6 +77,29 @@ class Installation:
 
         return Proposals(self.runtime.store, self.runtime.leases)
 
+    def captioner(self, engine: EngineName) -> "Captioner":
+        """Return what proposes captions: the endpoint in the settings, or else a stand-in.
+
+        Raises:
+            RequestError: The settings name no endpoint, and runs are no rehearsals.
+        """
+        settings = self.settings
+        if settings.caption_url is not None and settings.caption_model is not None:
+            from training.captioning.endpoint import EndpointCaptioner
+
+            return EndpointCaptioner(
+                settings.caption_url, settings.caption_model, settings.caption_key
+            )
+        if engine == "rehearsal":
+            from training.captioning.measured import MeasuringCaptioner
+
+            return MeasuringCaptioner()
+        raise RequestError(
+            "The bot has nothing that could propose captions.",
+            "Ask its operator to set LORABOT_CAPTION_URL and LORABOT_CAPTION_MODEL, such as those "
+            "of an Ollama or vLLM server.",
+        )
+
     @cached_property
     def loras(self) -> "Loras":
         from training.registry.loras import Loras
@@ -117,7 +143,7 @@ class Installation:
             getattr(self, name)
 
     def require_training(self) -> None:
-        """Raise an error if stages run on this machine but its operating system cannot run them.
+        """Raise an error if stages shall run on this machine, but its system does not support that.
 
         Raises:
             RequestError: Stages run on this machine, which does not run Linux.
@@ -154,12 +180,17 @@ class Installation:
         The first one follows from the secret of the links. If the record of the last one is lost,
         links therefore still work.
         """
-        try:
-            return int(self.runtime.store.read(_WEB_PORT))
-        except (FileNotFoundError, ValueError):
-            digest = hashlib.sha256(b"web port of " + self.link_secret()).digest()
-            return _FIRST_PORT + int.from_bytes(digest[:4], "big") % _PORTS
+        digest = hashlib.sha256(b"web port of " + self.link_secret()).digest()
+        return self._last_web_port() or _FIRST_PORT + int.from_bytes(digest[:4], "big") % _PORTS
 
     def remember_web_port(self, port: int) -> None:
         """Store the web server's port, so that the next process reuses it and links stay valid."""
-        self.runtime.store.write(_WEB_PORT, str(port).encode())
+        if port != self._last_web_port():
+            self.runtime.store.write(_WEB_PORT, str(port).encode())
+
+    def _last_web_port(self) -> int | None:
+        try:
+            port = int(self.runtime.store.read(_WEB_PORT))
+        except (FileNotFoundError, ValueError):
+            return None
+        return port if 0 < port < 65_536 else None

@@ -1,7 +1,7 @@
 """A chart of colours filmed in every way that clips store, made without the code under test."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -31,14 +31,16 @@ WEIGHTS = {
     9: (0.2627, 0.0593),
 }
 # x and y of red, green, blue and white; table 2.
-_D65, _DCI = (0.3127, 0.3290), (0.314, 0.351)
+_D65, _DCI, _C = (0.3127, 0.3290), (0.314, 0.351), (0.310, 0.316)
 PRIMARIES = {
     1: ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060), _D65),
+    4: ((0.67, 0.33), (0.21, 0.71), (0.14, 0.08), _C),
+    8: ((0.681, 0.319), (0.243, 0.692), (0.145, 0.049), _C),
     9: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046), _D65),
     11: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), _DCI),
     12: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), _D65),
 }
-WIDE_PRIMARIES = (9, 11, 12)
+WIDE_PRIMARIES = (4, 8, 9, 11, 12)
 Floats = NDArray[np.floating[Any]]
 
 
@@ -56,6 +58,7 @@ class Film:
     matrix: int | None = 1
     is_full: bool = False
     primaries: int = 1
+    transfer: int = 1
     weights: int | None = None
     scale: int = 1
     options: tuple[tuple[str, str], ...] = (("qp", "0"), ("preset", "ultrafast"))
@@ -88,7 +91,7 @@ def film(how: Film) -> bytes:
         context.colorspace = 2 if how.matrix is None else how.matrix
         context.color_range = 2 if how.is_full else 1
         context.color_primaries = how.primaries
-        context.color_trc = 1
+        context.color_trc = how.transfer
         for index in range(FRAMES):
             frame = _stored(how)
             frame.time_base, frame.pts = context.time_base, index
@@ -99,7 +102,7 @@ def film(how: Film) -> bytes:
 
 def _stored(how: Film) -> VideoFrame:
     """Return a frame with the chart's numbers as this clip stores them."""
-    signal = _in_primaries(chart(how.scale) / 255.0, how.primaries)
+    signal = _in_primaries(chart(how.scale) / 255.0, how.primaries, how.transfer)
     frame = VideoFrame(signal.shape[1], signal.shape[0], how.pix_fmt)
     bits = frame.format.components[0].bits
     for plane, values in zip(frame.planes, _planes(signal, how, frame, bits), strict=True):
@@ -138,20 +141,49 @@ def _planes(signal: Floats, how: Film, frame: VideoFrame, bits: int) -> Iterator
         yield np.round(chroma * most + middle if how.is_full else 224 * unit * chroma + middle)
 
 
-def _in_primaries(signal: Floats, primaries: int) -> Floats:
+def _in_primaries(signal: Floats, primaries: int, transfer: int) -> Floats:
     if primaries not in WIDE_PRIMARIES:  # SD's: tagged, but not converted to, as most programs do
         return signal
-    linear = np.where(signal < 0.081, signal / 4.5, ((signal + 0.099) / 1.099) ** (1 / 0.45))
+    to_linear, to_signal = _CURVES[transfer]
     white_from, white_to = (_xyz(PRIMARIES[number][3]) for number in (1, primaries))
     adapt = _adaptation(white_from, white_to)
     matrix = np.linalg.solve(_to_xyz(primaries), adapt @ _to_xyz(1))
-    stored = np.clip(linear @ matrix.T, 0, 1)
-    return np.where(stored < 0.018, stored * 4.5, 1.099 * stored**0.45 - 0.099)
+    return to_signal(np.clip(to_linear(signal) @ matrix.T, 0, 1))
+
+
+Curve = Callable[[Floats], Floats]
+
+
+def _gamma(power: float) -> tuple[Curve, Curve]:
+    return lambda signal: signal**power, lambda linear: linear ** (1 / power)
+
+
+def _curve(alpha: float, beta: float, gamma: float, delta: float) -> tuple[Curve, Curve]:
+    """Return a power function with a linear part up to `beta`, and its inverse first."""
+
+    def to_linear(signal: Floats) -> Floats:
+        power = ((signal + alpha - 1) / alpha) ** (1 / gamma)
+        return np.where(signal < delta * beta, signal / delta, power)
+
+    def to_signal(linear: Floats) -> Floats:
+        return np.where(linear < beta, linear * delta, alpha * linear**gamma - (alpha - 1))
+
+    return to_linear, to_signal
+
+
+# Table 3: each transfer function's way to linear light and back.
+_CURVES = {
+    1: _curve(1.099, 0.018, 0.45, 4.5),
+    4: _gamma(2.2),
+    5: _gamma(2.8),
+    7: _curve(1.1115, 0.0228, 0.45, 4.0),
+    13: _curve(1.055, 0.0031308, 1 / 2.4, 12.92),
+}
 
 
 def _to_xyz(primaries: int) -> Floats:
     *colours, white = PRIMARIES[primaries]
-    matrix = np.array([_xyz(colour) for colour in colours]).T
+    matrix = np.array([(x, y, 1 - x - y) for x, y in colours]).T
     return matrix * np.linalg.solve(matrix, _xyz(white))
 
 

@@ -10,6 +10,7 @@ from tests import one_thread  # noqa: F401  # pyright: ignore[reportUnusedImport
 from tests.examples import USUAL
 from tests.lorabot import Lorabot
 from tests.media import guide_files, write_zip
+from tests.shown import SHOWN
 
 settings.register_profile("campaign", max_examples=20 * USUAL)
 SUITES_THAT_WAIT = ("pipeline", "wire")  # wait for processes and clocks; the longest is last
@@ -25,6 +26,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return -slow[item.path], -waits
 
     items.sort(key=begins_late)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the tables that tests have recorded; pytest hides what passing tests print."""
+    for report in terminalreporter.getreports("passed"):
+        for name, table in report.user_properties:
+            if name == SHOWN:
+                terminalreporter.section(report.nodeid)
+                terminalreporter.write_line(str(table))
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.charts import PATCHES, Film, film
+from tests.charts import PATCHES, WIDE_PRIMARIES, Film, film
 
 LIMIT = 3  # levels of 255
 SD, HD = 1, 6  # scales: 256 x 192 and 1536 x 1152
 _FFV1 = Film(container="matroska", codec="ffv1", options=())
 HEVC = Film(codec="libx265", options=(("x265-params", "lossless=1:log-level=0"),))
 _PRORES = Film(container="mov", codec="prores_ks", pix_fmt="yuv422p10le", options=())
+_DEEP = replace(HEVC, pix_fmt="yuv444p12le")
 _RGB = Film(matrix=0, is_full=True, options=())
 
 FILMS: Mapping[str, Film] = {
@@ -34,6 +35,16 @@ FILMS: Mapping[str, Film] = {
     "HEVC 12 bits full range": replace(HEVC, pix_fmt="yuv420p12le", is_full=True),
     "2020 SDR": replace(HEVC, pix_fmt="yuv420p10le", matrix=9, primaries=9),
     "Display P3": replace(HEVC, pix_fmt="yuv420p10le", primaries=12),
+    "Display P3, sRGB curve": replace(
+        HEVC, pix_fmt="yuv420p10le", primaries=12, transfer=13
+    ),
+    "NTSC of 1953": replace(_DEEP, primaries=4, transfer=4),
+    "film": replace(_DEEP, primaries=8),
+    "2020 SDR, 240M curve": replace(_DEEP, primaries=9, transfer=7),
+    "DCI-P3, gamma 2.8": replace(_DEEP, primaries=11, transfer=5),
+    "625 primaries": Film(matrix=5, primaries=5, transfer=5),
+    "240M primaries": Film(matrix=7, primaries=7, transfer=7),
+    "EBU primaries": Film(primaries=22),
     "DCI-P3": replace(_PRORES, primaries=11),
     "ProRes 422": _PRORES,
     "ProRes 4444": replace(_PRORES, pix_fmt="yuv444p10le", options=(("profile", "4"),)),
@@ -57,7 +68,7 @@ FILMS: Mapping[str, Film] = {
     "untagged HD": Film(matrix=None, weights=1, scale=HD),
 }  # fmt: skip
 _ENDINGS = {"matroska": "mkv", "mpegts": "ts"}
-WIDE = ("2020 SDR", "Display P3", "DCI-P3")
+WIDE = tuple(name for name, how in FILMS.items() if how.primaries in WIDE_PRIMARIES)
 
 
 def wanted(name: str) -> NDArray[np.int16]:

@@ -1,25 +1,28 @@
 """Prints what this environment's PyAV reads from clips of the chart; see `trainer_reader`."""
 
+import importlib
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 
 from tests.charts import patches
-from training.musubi.launcher.clip_colours import TaggedAv
+from training.musubi.launcher.cache_hooks import CacheHooks
+from training.musubi.progress import ProgressWriter
+
+# The stand-in for musubi-tuner reads clips with the same calls as musubi-tuner.
+MUSUBI = Path(__file__).parent / "ml/launcher/standin/src"
 
 
 def main(how: str, *paths: str) -> None:
     """Print the version and the patches of each clip."""
-    reader = TaggedAv(av) if how == "launcher" else av
-    found: list[list[list[int]]] = []
-    for path in paths:
-        container = reader.open(path)
-        frame: Any = next(iter(container.decode(video=0)))  # as musubi-tuner's load_video
-        found.append(patches(np.array(frame.to_image(), np.uint8)).tolist())
-        container.close()
+    sys.path.insert(0, str(MUSUBI))
+    media_utils: Any = importlib.import_module("musubi_tuner.dataset.media_utils")
+    if how == "launcher":
+        CacheHooks(ProgressWriter(None)).install()
+    found = [patches(media_utils.load_video(path)[0]).tolist() for path in paths]
     sys.stdout.write(json.dumps({"av": av.__version__, "patches": found}))
 
 

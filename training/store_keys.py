@@ -36,7 +36,11 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _OF_GUILD: Mapping[str, Area] = MappingProxyType(
     {
         **dict.fromkeys(
-            ("datasets", "checked", "uploads", "prepared", "caches", "checkpoints"), "datasets"
+            (
+                *("datasets", "checked", "uploads", "caption-pages"),
+                *("prepared", "caches", "checkpoints"),
+            ),
+            "datasets",
         ),
         **dict.fromkeys(("runs", "requests", "drafts", "trash", "used-run-names"), "runs"),
         "successors": "runs",
@@ -93,6 +97,11 @@ def uploads(guild: str) -> str:
 
 def upload(guild: str, session: str) -> str:
     return f"{uploads(guild)}/{session}"
+
+
+def caption_pages(guild: str) -> str:
+    """Return the folder of the links to caption pages."""
+    return f"guilds/{guild}/caption-pages"
 
 
 def all_prepared(guild: str) -> str:

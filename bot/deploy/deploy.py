@@ -204,7 +204,7 @@ def _environment(deployment: Deployment, settings: RememberedSettings) -> dict[s
         **named,
         BUILDER_VARIABLE: IMAGE_BUILDER,
         "PYTHONPATH": python_path(),
-        # Modal prints check marks, which a pipe on Windows would refuse.
+        # Modal prints check marks, which cannot be encoded when writing to a pipe on Windows.
         "PYTHONUTF8": "1",
     }
 

@@ -14,7 +14,7 @@ from bot.discord.buttons.named_button import ServiceClient
 from bot.discord.buttons.unknown_ids import ITEMS, answer_unknown, is_unknown
 from bot.discord.cards.card_keeper import CardKeeper
 from bot.discord.cards.notices import NoticeTeller
-from bot.discord.cards.uploads import UploadTeller
+from bot.discord.cards.pages import PageTeller
 from bot.discord.commands.completion import (
     dataset_names,
     lora_names,
@@ -84,7 +84,9 @@ class LoraBot(ServiceClient):
             edit_seconds=options.edit_seconds,
         )
         self._notices = NoticeTeller(self, store)
-        service.uploads.announce = UploadTeller(self).tell
+        teller = PageTeller(self)
+        service.uploads.announce = teller.tell_upload
+        service.captions.announce = teller.tell_captions
         # Allow commands only in servers; by default, Discord also allows them in direct messages.
         self.tree = ClaimedTree(
             self,
@@ -187,6 +189,7 @@ class LoraBot(ServiceClient):
         self.claims.stop()
         await self.service.imports.stop()
         await self.service.uploads.stop_checks()
+        await self.service.captions.finish()
         # Release the lease first, so that the next copy takes over while commands finish here.
         await self.leader.end()
         await self.claims.finish()

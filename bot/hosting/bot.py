@@ -86,7 +86,9 @@ async def running_bot(  # noqa: PLR0913  # options
     runtime = local.runtime
     service = Service(local, signer, engine, imports)
     client = LoraBot(service, runtime.store, runtime.leases, local.claims, options)
-    app = create_app(service.downloads, lambda: client.is_connected, service.uploads)
+    app = create_app(
+        service.downloads, lambda: client.is_connected, service.uploads, service.captions
+    )
     web = WebServer(app)
     async with service.uploads.running(), service.run_lists.running():
         await _start(web, local)
@@ -104,13 +106,11 @@ async def _start(web: WebServer, local: Installation) -> None:
     if port:
         await web.start(host, port)
         return
-    wanted = await in_thread(local.wanted_web_port)
     try:
-        await web.start(host, wanted)
+        await web.start(host, await in_thread(local.wanted_web_port))
     except RequestError:
         await web.start(host, 0)  # another process uses that port
-    if web.port != wanted:
-        await in_thread(local.remember_web_port, web.port)
+    await in_thread(local.remember_web_port, web.port)
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from training.wording import count
 
 
 def lora_card(record: StoredLora, start: str | None = None) -> Card:
-    """Return a card with what is known about a stored LoRA file and what its header omits.
+    """Return a card that shows a stored LoRA file, and lists what its header does not say.
 
     Args:
         record: The stored file.

@@ -21,8 +21,11 @@ class Panel(Card):
 
     @property
     def blocks(self) -> tuple[str, ...]:
-        """Return the markdown of each part, in reading order."""
+        """Return the markdown of each part but the footer, in reading order."""
         head = f"### {self.title}\n{self.description}".rstrip()
-        fields = (f"**{field.name}**\n{field.value}" for field in self.fields)
-        small = f"-# {self.footer}" if self.footer else ""
-        return tuple(filter(None, (head, *fields, small)))
+        return (head, *(f"**{field.name}**\n{field.value}" for field in self.fields))
+
+    @property
+    def small(self) -> str:
+        """Return the markdown of the footer, which comes below a picture; "" if there is none."""
+        return f"-# {self.footer}" if self.footer else ""

@@ -28,6 +28,10 @@ class BackgroundTasks:
         if (task := self._running.get(key)) is not None:
             await asyncio.wait({task})
 
+    async def finish(self) -> None:
+        """Wait until the tasks that are running now have ended."""
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+
     async def cancel(self, *keys: str) -> None:
         """Cancel the tasks with these keys, or all if none is given, and wait until they end."""
         running = [task for key, task in self._running.items() if not keys or key in keys]

@@ -1,19 +1,23 @@
 """Answers about datasets for any chat platform: a card, files, and the actions to offer."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal
 
 from bot.messages.card import Card
 from bot.messages.datasets.actions import DatasetAction
 from bot.messages.datasets.cards import (
-    LARGE_TABLE,
     captions_card,
     checked_card,
     dataset_card,
     large_table_card,
+    page_card,
     waiting_table_card,
+    with_sentence,
 )
 from bot.messages.datasets.contact_sheet import draw_sheet
+from bot.messages.datasets.difference import difference_card, difference_text
 from bot.messages.datasets.removal import removal_card
 from bot.messages.datasets.report import report_text
 from bot.messages.datasets.waiting import bad_files_card, trigger_only_card, waiting_card
@@ -26,13 +30,25 @@ from bot.service.threads import in_thread
 from training.dataset.report import Media, Report
 from training.errors import RequestError
 from training.estimates.steps_per_model import suited
-from training.files.sizes import size
 from training.registry.dataset_draft import TriggerChange
 from training.registry.trash import Removal
 
 # What the user can do about missing captions. "leave-out" is possible only if other samples remain.
 _WAYS_ON: tuple[DatasetAction, ...] = ("table", "leave-out", "ask-trigger")
 _WITHOUT_OTHERS: tuple[DatasetAction, ...] = ("table", "ask-trigger")
+
+
+@dataclass(frozen=True, slots=True)
+class PageLink:
+    """A link to a page, with the label of the button that opens it."""
+
+    label: str
+    url: str
+    expires_at: datetime
+
+
+# Makes a link to the caption page of a version or of a waiting upload; None if it has no page.
+MakeLink = Callable[[GuildMember, str], Awaitable[PageLink | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +59,7 @@ class DatasetAnswer:
         about: The version or checked upload that the buttons for `actions` act on.
         trainable: The version that the Train button trains on; "" if there is no such button.
         undoes: The removal that the Undo button undoes; None if there is no such button.
+        link: The page that a button opens; None if there is no such button.
     """
 
     card: Card
@@ -51,6 +68,7 @@ class DatasetAnswer:
     actions: tuple[DatasetAction, ...] = ()
     trainable: str = ""
     undoes: Removal | None = None
+    link: PageLink | None = None
 
 
 async def stored_answer(stored: StoredDataset, *, is_known: bool | None = None) -> DatasetAnswer:
@@ -96,33 +114,57 @@ async def checked_answer(checked: CheckedDataset) -> DatasetAnswer:
     return _with_training(shown, inspection, stored) if stored is not None else shown
 
 
-async def captions_answer(datasets: DatasetService, guild: str, reference: str) -> DatasetAnswer:
-    """Answer with the captions of a version as a table."""
-    version, table = await datasets.captions(guild, reference)
-    return await _table_answer(captions_card(version), str(version.ref), table)
+async def captions_answer(
+    datasets: DatasetService, person: GuildMember, reference: str, make_link: MakeLink
+) -> DatasetAnswer:
+    """Answer with a link to the caption page of a version, and with its captions as a table."""
+    version, table = await datasets.captions(person.guild, reference)
+    shown = await _table_answer(captions_card(version), str(version.ref), table)
+    return await _with_page(shown, person, str(version.ref), make_link)
 
 
-async def waiting_table_answer(datasets: DatasetService, guild: str, token: str) -> DatasetAnswer:
-    """Answer with the caption table of an upload that waits for captions."""
-    name, table = await datasets.waiting_table(guild, token)
-    return await _table_answer(waiting_table_card(name), name, table)
+async def waiting_table_answer(
+    datasets: DatasetService, person: GuildMember, token: str, make_link: MakeLink
+) -> DatasetAnswer:
+    """Answer with the caption page and the caption table of an upload that waits for captions."""
+    name, table = await datasets.waiting_table(person.guild, token)
+    shown = await _table_answer(waiting_table_card(name), name, table)
+    return await _with_page(shown, person, token, make_link)
+
+
+async def _with_page(
+    shown: DatasetAnswer, person: GuildMember, about: str, make_link: MakeLink
+) -> DatasetAnswer:
+    """Add a link to the caption page, or a sentence on why the person gets none."""
+    try:
+        link = await make_link(person, about)
+    except RequestError as error:
+        return replace(shown, card=with_sentence(shown.card, f"{error.cause} {error.fix}"))
+    if link is None:
+        return shown
+    return replace(shown, card=page_card(shown.card, link.expires_at), link=link)
 
 
 async def _table_answer(card: Card, name: str, table: bytes) -> DatasetAnswer:
     """Answer with a table, zipped if it is large. A zipped table cannot be sent back in chat.
 
-    Raises:
-        RequestError: The table is too large even when zipped.
+    If the table is too large even when zipped, the answer has no file.
     """
     file = AnswerFile(f"{name.replace('@', '-')}-captions.csv", table)
     sent = await in_thread(fitted, file)
-    if sent is None:
-        raise RequestError(
-            f"The captions of {name} are {size(len(table))}, more than Discord accepts in a file.",
-            LARGE_TABLE,
-        )
-    shown = large_table_card(name, len(table)) if sent.is_zip else card
-    return DatasetAnswer(card=shown, files=(sent,))
+    is_sent_back = sent is not None and not sent.is_zip
+    shown = card if is_sent_back else large_table_card(name, len(table), is_sent=sent is not None)
+    return DatasetAnswer(card=shown, files=(sent,) if sent is not None else ())
+
+
+async def difference_answer(
+    datasets: DatasetService, guild: str, old: str, new: str
+) -> DatasetAnswer:
+    """Answer with what changed between two versions."""
+    found = await datasets.difference(guild, old, new)
+    text = AnswerFile("difference.txt", difference_text(*found).encode())
+    file = await in_thread(fitted, text)
+    return DatasetAnswer(card=difference_card(*found), files=(file,) if file is not None else ())
 
 
 async def removal_question(
@@ -137,16 +179,23 @@ async def removal_question(
 
 
 async def perform(
-    datasets: DatasetService, action: DatasetAction, person: GuildMember, about: str
+    datasets: DatasetService,
+    action: DatasetAction,
+    person: GuildMember,
+    about: str,
+    make_link: MakeLink,
 ) -> DatasetAnswer:
-    """Carry out the action of a button and return the answer."""
+    """Carry out the action of a button and return the answer.
+
+    `about` is a version such as `annika@3`, or the token of a checked upload.
+    """
     match action:
         case "captions":
-            return await captions_answer(datasets, person.guild, about)
+            return await captions_answer(datasets, person, about, make_link)
         case "remove":
             return await removal_question(datasets, person, about)
         case "table":
-            return await waiting_table_answer(datasets, person.guild, about)
+            return await waiting_table_answer(datasets, person, about, make_link)
         case "ask-trigger":
             return await _trigger_question(datasets, person.guild, about)
         case "leave-out" | "leave-out-bad" | "trigger-only":
@@ -164,22 +213,27 @@ async def _settled(
     datasets: DatasetService,
     action: Literal["leave-out", "leave-out-bad", "trigger-only"],
     person: GuildMember,
-    token: str,
+    about: str,
 ) -> StoredDataset | CheckedDataset:
-    """Resolve the bad files or missing captions of the upload `token`."""
+    """Resolve the bad files or missing captions of the upload `about`, or of a stored version."""
+    edits, by = datasets.edits, person.id
     match action:
+        case "leave-out" if "@" in about:
+            return await datasets.edit(edits.leave_out, person, about, by=by)
+        case "trigger-only" if "@" in about:
+            return await datasets.edit(edits.use_trigger_only, person, about, by=by)
         case "leave-out":
-            return await datasets.leave_out(person, token)
+            return await datasets.leave_out(person, about)
         case "leave-out-bad":
-            return await datasets.leave_out_bad_files(person, token)
+            return await datasets.leave_out_bad_files(person, about)
         case "trigger-only":
-            return await datasets.use_trigger_only(person, token)
+            return await datasets.use_trigger_only(person, about)
 
 
 async def _stored(
     datasets: DatasetService, action: DatasetAction, person: GuildMember, about: str
 ) -> StoredDataset:
-    """Store a new version made from `about`, a stored version or a checked upload."""
+    """Store a new version made from `about`, which is a stored version or a checked upload."""
     media: Media = "original" if action.endswith("original") else "repaired"
     by = person.id
     if action == "prefix":
@@ -193,13 +247,18 @@ async def _stored(
     return await datasets.use_checked(person, about, media=media, is_prefixed=is_prefixed)
 
 
-async def _trigger_question(datasets: DatasetService, guild: str, token: str) -> DatasetAnswer:
+async def _trigger_question(datasets: DatasetService, guild: str, about: str) -> DatasetAnswer:
     """Explain training on the trigger word alone; offer a button if there is a trigger word."""
-    waiting = await datasets.kept(guild, token)
-    trigger, missing = waiting.inspection.trigger, len(waiting.inspection.report.without_caption)
+    if "@" in about:
+        stored = await datasets.show(guild, about)
+        name, inspection = stored.version.name, stored.inspection
+    else:
+        waiting = await datasets.kept(guild, about)
+        name, inspection = waiting.name, waiting.inspection
+    trigger, missing = inspection.trigger, len(inspection.report.without_caption)
     return DatasetAnswer(
-        card=trigger_only_card(waiting.name, trigger, missing),
-        about=token,
+        card=trigger_only_card(name, trigger, missing),
+        about=about,
         actions=("trigger-only",) if trigger else (),
     )
 
@@ -216,8 +275,8 @@ async def _with_files(
 
 
 def _with_training(shown: DatasetAnswer, inspection: Inspection, reference: str) -> DatasetAnswer:
-    """Offer to train on a stored version that suits at least one model."""
-    is_suited = None in suited(inspection.report).values()
+    """Offer to train on a stored version that is complete and suits at least one model."""
+    is_suited = inspection.report.is_usable and None in suited(inspection.report).values()
     return replace(shown, trainable=reference) if is_suited else shown
 
 
@@ -227,9 +286,12 @@ def report_file(name: str, text: str) -> AnswerFile:
 
 
 def _for_stored(stored: StoredDataset) -> tuple[DatasetAction, ...]:
+    report = stored.inspection.report
     actions: list[DatasetAction] = []
-    if stored.inspection.report.has_unread_layout:
+    if report.has_unread_layout:
         actions.append("layout")
+    if stored.version.without_caption:
+        actions += _ways_on(report)[1:]  # the captions come last, as for every version
     if stored.inspection.needs_prefix:
         actions.append("prefix")
     if stored.version.media == "original":
@@ -268,5 +330,10 @@ def _ways_to_settle(report: Report) -> tuple[DatasetAction, ...]:
         return ("leave-out-bad",)
     if not report.without_caption:
         return ()
+    return _ways_on(report)
+
+
+def _ways_on(report: Report) -> tuple[DatasetAction, ...]:
+    """Return what can be done about missing captions."""
     has_others = len(report.without_caption) < len(report.samples)
     return _WAYS_ON if has_others else _WITHOUT_OTHERS

@@ -1,6 +1,6 @@
 """The use cases for datasets, on any chat platform."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Concatenate, ParamSpec
@@ -10,9 +10,11 @@ from bot.service.rights import GuildMember, Rights
 from bot.service.threads import in_pool, in_thread
 from training.dataset.captions.table import read_table, write_table
 from training.dataset.config.guide_groups import GroupPlan, plan_groups
+from training.dataset.difference import Difference
 from training.dataset.original import why_not_original
 from training.dataset.recaption import check_trigger
 from training.dataset.report import Media, OnProgress, Report, no_progress
+from training.errors import RequestError
 from training.operations.trash.dataset_removal import PlannedRemoval
 from training.registry.checked_uploads import CheckedUploads
 from training.registry.dataset_draft import (
@@ -27,7 +29,7 @@ from training.registry.dataset_draft import (
     refuse_unusable,
     with_trigger_only,
 )
-from training.registry.dataset_edits import DatasetEdits
+from training.registry.dataset_edits import CaptionChange, DatasetEdits
 from training.registry.datasets import DatasetVersion
 from training.registry.trash import Removal
 from training.registry.uploads.session import DatasetTarget
@@ -321,6 +323,58 @@ class DatasetService:
             return with_trigger_only(draft, by=draft.by)
 
         return await in_thread(self._settled, person, token, change)
+
+    def require_may_edit(self, person: GuildMember, name: str) -> None:
+        """Raise `TrainingError` unless the dataset exists and the person may change it."""
+        self._datasets.find(person.guild, name)
+        self._require_owner(person, name, act="replace")
+
+    def find_storable(self, person: GuildMember, token: str) -> tuple[str, DatasetDraft] | None:
+        """Return the name and the draft of a waiting upload that can be stored without captions.
+
+        Returns:
+            None if the upload needs other decisions, or is to be merged with a stored version.
+
+        Raises:
+            RequestError: The person may not use the upload, or it has expired.
+        """
+        name, draft = self._find_checked(person, token)
+        self._require_owner(person, name, act="replace")
+        is_alone = draft.mode == "new" and not _needs_layout(draft)
+        return (name, draft) if is_alone and draft.report.lacks_only_captions else None
+
+    def store_incomplete(self, person: GuildMember, token: str) -> StoredDataset:
+        """Store a waiting upload as a version that lacks captions; see `find_storable`."""
+        found = self.find_storable(person, token)
+        if found is None:
+            raise RequestError(
+                "This upload needs other decisions first.", "Use the buttons on its card."
+            )
+        name, draft = found
+
+        def store() -> DatasetVersion:
+            return self._datasets.store(person.guild, name, draft, allows_missing_captions=True)
+
+        return self._changed(person, name, store)
+
+    def change_captions(
+        self, person: GuildMember, name: str, changes: Sequence[CaptionChange]
+    ) -> tuple[StoredDataset, tuple[CaptionChange, ...]]:
+        """Change captions as `DatasetEdits.change_captions` does."""
+        refused: list[CaptionChange] = []
+
+        def change() -> DatasetVersion:
+            version, others = self.edits.change_captions(person.guild, name, changes, by=person.id)
+            refused.extend(others)
+            return version
+
+        return self._changed(person, name, change), tuple(refused)
+
+    async def difference(
+        self, guild: str, old: str, new: str
+    ) -> tuple[DatasetVersion, DatasetVersion, Difference]:
+        """Return the versions that two references name, and the changes from `old` to `new`."""
+        return await in_thread(self._datasets.difference, guild, old, new)
 
     async def edit(
         self,

@@ -1,25 +1,32 @@
-"""Signed, expiring links to downloads and uploads. The signature covers the link's target."""
+"""Signed, expiring links to downloads and pages. The signature covers the link's target."""
 
 import hmac
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import get_args
+from types import MappingProxyType
+from typing import Literal, get_args
 from urllib.parse import quote
 
 from itsdangerous import BadSignature, SignatureExpired, TimestampSigner
 
 from bot.messages.figures import duration
-from training.errors import TrainingError
+from training.errors import RequestError, TrainingError
 from training.vocabulary import ExpertName
 
 LINK_HOURS = 24.0
 
 _HOUR = 60 * 60  # seconds
 _RENEWAL = "Use /download again in Discord to get a new one."
-_UPLOAD_RENEWAL = "Use /dataset upload or /checkpoint upload in Discord to get a new one."
+PageName = Literal["upload", "captions"]
+_PAGE_RENEWALS: Mapping[PageName, str] = MappingProxyType(
+    {
+        "upload": "Use /dataset upload or /checkpoint upload in Discord to get a new one.",
+        "captions": "Use /dataset captions in Discord to get a new one.",
+    }
+)
 # Names have no dot, because dots separate the parts of a token.
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -38,6 +45,10 @@ class LinkExpiredError(TrainingError):
 
 class LinkRevokedError(LinkExpiredError):
     """The link was revoked."""
+
+
+class LinkBoundError(RequestError):
+    """The link was opened in another browser."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +113,9 @@ class LinkSigner:
         self.hours = hours
         self._files = _Signer(secret, "checkpoint", clock)
         self._archives = _Signer(secret, "archive", clock)
-        self._uploads = _Signer(secret, "upload", clock, _UPLOAD_RENEWAL)
+        self._pages = {
+            page: _Signer(secret, page, clock, renewal) for page, renewal in _PAGE_RENEWALS.items()
+        }
         self._browsers = _Signer(secret, "browser", clock)
 
     def link(self, guild: str, run: str, file: str, revocations: int = 0) -> str:
@@ -158,35 +171,51 @@ class LinkSigner:
         self._archives.check(_signed(target), ".".join(stamp), self.hours)
         return target
 
-    def upload_link(self, guild: str, session: str) -> str:
-        """Return a link to the page of an upload.
+    def page_link(self, page: PageName, guild: str, session: str) -> str:
+        """Return a link to a page that one person uses during a session.
 
         The secret is in the link's fragment, which browsers never send to a server, so no log
         contains it.
         """
-        return f"{self._base()}/upload#{self.upload_token(guild, session)}"
+        return f"{self._base()}/{page}#{self.page_token(page, guild, session)}"
 
-    def upload_token(self, guild: str, session: str) -> str:
-        return f"{guild}.{session}.{self._uploads.stamp(_upload(guild, session))}"
+    def page_token(self, page: PageName, guild: str, session: str) -> str:
+        stamp = self._pages[page].stamp(_session(guild, session))
+        return f"{guild}.{session}.{stamp}"
 
-    def read_upload(self, token: str) -> tuple[str, str]:
-        """Verify the token of an upload and return its guild and session.
+    def read_page(self, page: PageName, token: str) -> tuple[str, str]:
+        """Verify the token of a link to a page and return its guild and session.
 
         Raises:
             LinkForgedError: The signature does not match.
             LinkExpiredError: The link has expired.
         """
         guild, session, *stamp = _parts(token, 4)
-        self._uploads.check(_upload(guild, session), ".".join(stamp), self.hours)
+        self._pages[page].check(_session(guild, session), ".".join(stamp), self.hours)
         return guild, session
 
-    def browser_proof(self, guild: str, session: str) -> str:
-        """Return the cookie value that ties an upload page to the first browser that opens it."""
-        return self._browsers.signature(_upload(guild, session))
+    def read_bound(self, page: PageName, token: str, proof: str, session: str) -> str:
+        """Verify a token and a browser's cookie for a session, and return the session's guild.
 
-    def is_browser_proof(self, guild: str, session: str, given: str) -> bool:
+        Raises:
+            LinkBoundError: The browser has no cookie for the session, or the token is for another.
+            TrainingError: The token is forged or has expired.
+        """
+        guild, own = self.read_page(page, token)
+        if own != session:
+            raise _bound(page)
+        self.require_browser(page, guild, session, proof)
+        return guild
+
+    def require_browser(self, page: PageName, guild: str, session: str, proof: str) -> None:
+        """Raise `LinkBoundError` unless `proof` is the cookie value for the session."""
         wanted = self.browser_proof(guild, session)
-        return hmac.compare_digest(wanted.encode(), given.encode())
+        if not hmac.compare_digest(wanted.encode(), proof.encode()):
+            raise _bound(page)
+
+    def browser_proof(self, guild: str, session: str) -> str:
+        """Return the cookie value that ties a page to the first browser that opens it."""
+        return self._browsers.signature(_session(guild, session))
 
     def _base(self) -> str:
         if not self.base_url:
@@ -233,8 +262,14 @@ def _signed(target: Target) -> str:
     return f"{target.guild}/{target.run}/{target.revocations}/{what}"
 
 
-def _upload(guild: str, session: str) -> str:
+def _session(guild: str, session: str) -> str:
     return f"{guild}/{session}"
+
+
+def _bound(page: PageName) -> LinkBoundError:
+    return LinkBoundError(
+        "This link was opened in another browser; it only works there.", _PAGE_RENEWALS[page]
+    )
 
 
 def _parts(token: str, number: int) -> list[str]:

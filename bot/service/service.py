@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bot.installation import Installation
 from bot.messages.runs.downloads import CheckpointLink, EpochLinks
+from bot.service.captions.captions import CaptionService
 from bot.service.datasets import DatasetService
 from bot.service.downloads.bundle import workflow_file
 from bot.service.downloads.downloads import Downloads
@@ -16,6 +17,7 @@ from bot.service.imports.imports import ImportOptions, Imports
 from bot.service.links import LinkSigner
 from bot.service.loras import LoraService
 from bot.service.plans import PlanService
+from bot.service.proposals import ProposalService
 from bot.service.rights import GuildMember, Rights
 from bot.service.run_lists import RunLists
 from bot.service.server_settings import ServerSettings, SettingsStore
@@ -91,11 +93,13 @@ class Service:
         self.rights = Rights(self.settings)
         self.plans = PlanService(installation, self.rights, self.settings, engine)
         self.datasets = DatasetService(installation, self.rights)
+        self.proposals = ProposalService(installation, self.datasets, engine)
         self.loras = LoraService(installation, self.rights)
         self.trash = TrashService(installation, self.rights)
         self.storage = StorageService(installation, self.rights)
+        self.captions = CaptionService(installation, self.datasets, signer)
         self.uploads = UploadService(
-            installation, self.datasets, self.loras, rights=self.rights, signer=signer
+            installation, self.captions, self.loras, rights=self.rights, signer=signer
         )
         store, settings = installation.runtime.store, installation.settings
         self.hub_tokens = HubTokens(store, settings, self.rights)

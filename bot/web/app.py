@@ -6,13 +6,23 @@ from http import HTTPStatus
 
 from aiohttp import hdrs, web
 
+from bot.service.captions.captions import CaptionService
 from bot.service.downloads.downloads import Downloads
-from bot.service.links import LinkExpiredError, LinkForgedError, LinkRevokedError
-from bot.service.uploads.uploads import UploadBoundError, UploadBusyError, UploadService
+from bot.service.links import (
+    LinkBoundError,
+    LinkExpiredError,
+    LinkForgedError,
+    LinkRevokedError,
+)
+from bot.service.uploads.uploads import UploadBusyError, UploadService
+from bot.web.assets import page_asset
+from bot.web.browser import ForeignPageError
+from bot.web.captions.routes import CaptionRoutes
 from bot.web.downloads import DownloadRoutes
 from bot.web.uploads.protocol import TusError
-from bot.web.uploads.routes import ForeignPageError, UploadRoutes
+from bot.web.uploads.routes import UploadRoutes
 from training.errors import NotFoundError, TrainingError
+from training.registry.caption_sessions import CaptionsEndedError
 from training.registry.uploads.session import UploadEndedError
 from training.registry.uploads.sessions import NoRoomError, TooLargeError
 
@@ -23,15 +33,17 @@ _MOST_REQUEST_BYTES = 8 << 20  # limit for bodies that are read into memory; upl
 _STATUS: dict[type[TrainingError], int] = {
     LinkForgedError: 403,
     ForeignPageError: 403,
-    UploadBoundError: 403,
+    LinkBoundError: 403,
     NotFoundError: 404,
     LinkExpiredError: 410,
     LinkRevokedError: 410,
     UploadEndedError: 410,
+    CaptionsEndedError: 410,
     TooLargeError: 413,
     UploadBusyError: 423,
     NoRoomError: 507,
 }
+_OF_SCRIPTS = ("/uploads/", "/captions/")  # answered with JSON
 _HEADERS = {
     hdrs.CACHE_CONTROL: "private, no-store",
     "X-Content-Type-Options": "nosniff",
@@ -45,6 +57,7 @@ def create_app(
     downloads: Downloads,
     is_well: Callable[[], bool] = lambda: True,
     uploads: UploadService | None = None,
+    captions: CaptionService | None = None,
 ) -> web.Application:
     """Return the application; `is_well` tells whether the bot is connected to Discord."""
 
@@ -57,6 +70,9 @@ def create_app(
     DownloadRoutes(downloads).install(app)
     if uploads is not None:
         UploadRoutes(uploads).install(app)
+    if captions is not None:
+        CaptionRoutes(captions).install(app)
+    app.router.add_get("/assets/{name}", page_asset)
     app.router.add_get("/health", health)
     app.on_response_prepare.append(_finish_headers)
     return app
@@ -83,7 +99,7 @@ async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse
 
 def _refusal(request: web.Request, error: TrainingError, status: int) -> web.Response:
     """Return the cause and fix of a failure: as JSON for a page's scripts, as text for people."""
-    if request.path.startswith("/uploads/"):
+    if request.path.startswith(_OF_SCRIPTS):
         return web.json_response({"cause": error.cause, "fix": error.fix}, status=status)
     return web.Response(status=status, text=f"{error.cause}\n{error.fix}\n")
 

@@ -1,5 +1,6 @@
 """Serves the scripts and styles of web pages: those of one page, and those that pages share."""
 
+from http import HTTPStatus
 from importlib.abc import Traversable
 from importlib.resources import files
 from pathlib import PurePosixPath
@@ -19,6 +20,24 @@ PAGE_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 SHARED = files("bot.web") / "page"
+_FOLDERS = (  # the files of all pages have different names
+    files("bot.web.uploads") / "page",
+    files("bot.web.captions") / "page",
+    SHARED / "vendor",
+)
+
+
+def page(area: str) -> web.Response:
+    """Return the document of a page: `index.html` of an area such as "uploads"."""
+    found = asset("index.html", files(f"bot.web.{area}") / "page")
+    return found or web.Response(status=HTTPStatus.NOT_FOUND)
+
+
+async def page_asset(request: web.Request) -> web.StreamResponse:
+    """Answer with a script or style of a page."""
+    name = request.match_info["name"]
+    found = asset(name, *_FOLDERS) if not name.endswith(".html") else None
+    return found or web.Response(status=HTTPStatus.NOT_FOUND)
 
 
 def asset(name: str, *folders: Traversable) -> web.Response | None:

@@ -133,7 +133,7 @@ def _ranges(ours: str, theirs: str, size_bytes: int) -> None:
 
 def _upload(ours: Mapping[str, str], theirs: str, file: Path) -> None:
     size_bytes = file.stat().st_size
-    with httpx.Client(headers={"Tus-Resumable": "1.0.0", "Upload-Link": ours["token"]}) as client:
+    with httpx.Client(headers={"Tus-Resumable": "1.0.0", "Page-Link": ours["token"]}) as client:
         client.post(f"{ours['session']}/bind").raise_for_status()
         cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
 
@@ -144,7 +144,7 @@ def _upload(ours: Mapping[str, str], theirs: str, file: Path) -> None:
             url = str(created.url.join(created.headers["location"]))
             headers = {
                 "Tus-Resumable": "1.0.0",
-                "Upload-Link": ours["token"],
+                "Page-Link": ours["token"],
                 "Cookie": cookie,
                 "Upload-Offset": "0",
                 "Content-Type": "application/offset+octet-stream",

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from bot.web.uploads.protocol import CONTENT_TYPE, LINK_HEADER, VERSION
+from bot.web.browser import LINK_HEADER
+from bot.web.uploads.protocol import CONTENT_TYPE, VERSION
 
 _PIECES = 8
 

@@ -9,8 +9,8 @@ import sys
 from typing import Any
 
 from tests.charts import patches
-from training.musubi.launcher.cache_hooks import READ_CLIPS
-from training.musubi.launcher.clip_colours import TaggedAv
+from training.musubi.launcher.cache_hooks import CacheHooks
+from training.musubi.progress import ProgressWriter
 
 # There is no musubi-tuner, and so no type of it, in the environment that checks this file.
 media_utils: Any = importlib.import_module("musubi_tuner.dataset.media_utils")
@@ -18,7 +18,7 @@ media_utils: Any = importlib.import_module("musubi_tuner.dataset.media_utils")
 
 def main(*paths: str) -> None:
     """Read the clips."""
-    READ_CLIPS.replace(TaggedAv)
+    CacheHooks(ProgressWriter(None)).install()
     found: list[list[list[int]]] = []
     for path in paths:
         first: Any = media_utils.load_video(path, 0, 1)[0]

@@ -1,6 +1,7 @@
 """A whole run with the real musubi-tuner, from a zip to published checkpoints, stopped once."""
 
 import importlib
+import json
 import shutil
 import threading
 from collections.abc import Callable, Mapping
@@ -28,7 +29,7 @@ from training.runs import events as ev
 from training.runs.spec import TrainRequest
 from training.runs.state import RunStatus
 from training.runs.training_events import CheckpointSaved, EpochEnded
-from training.vocabulary import Widths
+from training.vocabulary import StageKey, Widths
 
 pytestmark = [pytest.mark.musubi, pytest.mark.timeout(900)]
 
@@ -144,6 +145,8 @@ def test_a_run_is_trained_by_musubi_stopped_resumed_and_published(
     saved = [event for event in trained if isinstance(event, CheckpointSaved)]
     run = log.load()
     assert run.status is RunStatus.SUCCEEDED, run.cause
+    newest = json.loads(runtime.live.read(run.spec.keys.progress(StageKey("train", "main"))) or b"")
+    assert (newest["samples"], newest["tokens"]) in runtime.planner(run.spec).groups.step_sizes
     assert [attempt for attempt, _ in started] == [1, 2]
     assert started[1][1] >= 2
     assert [event.reason for event in trained if isinstance(event, ev.StageStopped)]

@@ -109,7 +109,7 @@ class Model:
                 return expert
         have = ", ".join(expert.name for expert in self.experts)
         raise NotFoundError(
-            f"{self.name} has no expert called {name}.", f"Choose one of: {have}, or both."
+            f"{self.name} has no expert called {name}.", f"Choose one or both of: {have}."
         )
 
     @property

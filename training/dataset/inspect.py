@@ -157,7 +157,7 @@ def _probe_all(
 def _refuse_slow(started: float, limits: Limits) -> None:
     if time.monotonic() - started > limits.inspection_seconds:
         raise TooSlowError(
-            f"Checking the files takes longer than the limit of {limits.inspection_seconds:,} s.",
+            f"Checking the files took longer than the limit of {limits.inspection_seconds:,} s.",
             "Split the dataset, or use shorter or smaller clips.",
         )
 

@@ -18,6 +18,7 @@ _OF_TEXTS = {
 }
 # Findings on caption files. They no longer apply to a sample with a new caption.
 _OF_FILES = {*NO_CAPTION, "caption-encoding", "caption-name"} - _OF_TEXTS
+ABOUT_CAPTIONS = frozenset(_OF_TEXTS | _OF_FILES)
 
 
 def recaption(report: Report, captions: Mapping[str, str], trigger: str | None) -> Report:
@@ -52,11 +53,15 @@ def recaption(report: Report, captions: Mapping[str, str], trigger: str | None) 
 
 def prefixed(report: Report, trigger: str) -> dict[str, str]:
     """Return the captions that lack the trigger word, prefixed with it and keyed by sample name."""
-    return {
-        sample.name: f"{trigger}, {sample.caption}"
-        for sample in report.samples
-        if sample.caption and not holds_trigger(sample.caption, trigger)
-    }
+    found = {sample.name: with_prefix(sample.caption, trigger) for sample in report.samples}
+    return {name: caption for name, caption in found.items() if caption is not None}
+
+
+def with_prefix(caption: str, trigger: str) -> str | None:
+    """Return a caption prefixed with the trigger word; None if it is empty or has the word."""
+    if not caption or holds_trigger(caption, trigger):
+        return None
+    return f"{trigger}, {caption}"
 
 
 def renamed(report: Report, old: str, new: str) -> dict[str, str]:

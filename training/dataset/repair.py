@@ -103,30 +103,48 @@ def _start(
 ) -> tuple[Sample, Path, Path, Future[DecoderReply]]:
     flat = sample.name.replace("/", "-")
     source, written = scratch / f"source-{flat}", scratch / f"written-{flat}"
-    if member is None or archive.copy(member, source) != sample.sha256:
+    unpack(archive, member, sample, source)
+    return sample, source, written, pool.submit(conversion(sample, source, written))
+
+
+def unpack(archive: Archive, member: Member | None, sample: Sample, target: Path) -> None:
+    """Write a sample's uploaded file to `target`.
+
+    Raises:
+        DatasetError: The zip has changed since it was inspected.
+    """
+    if member is None or archive.copy(member, target) != sample.sha256:
         raise DatasetError(
             f"The zip has changed since it was checked: {sample.source} differs.", CHECK_AGAIN
         )
-    request = Convert(
+
+
+def conversion(sample: Sample, source: Path, target: Path) -> Convert:
+    """Return the request that repairs a sample's uploaded file `source`."""
+    return Convert(
         kind=sample.kind,
         path=str(source),
-        target=str(written),
+        target=str(target),
         frames=sample.frames_16fps,
         is_copied=sample.is_copied,
         is_interlaced=sample.is_interlaced,
     )
-    return sample, source, written, pool.submit(request)
+
+
+def refuse_failed(sample: Sample, reply: DecoderReply) -> None:
+    """Raise `DatasetError` if a sample's conversion failed."""
+    if reply.failure:
+        raise DatasetError(
+            f"{sample.source} could not be repaired ({reply.failure}).",
+            "Export the file again from your editor, or remove it from the zip.",
+        )
 
 
 def _settle(
     partial: Path, sample: Sample, source: Path, written: Path, reply: Future[DecoderReply]
 ) -> None:
     """Wait for a sample's conversion, and write the complete file into the partial dataset."""
-    if failure := reply.result().failure:
-        raise DatasetError(
-            f"{sample.source} could not be repaired ({failure}).",
-            "Export the file again from your editor, or remove it from the zip.",
-        )
+    refuse_failed(sample, reply.result())
     target = partial / sample.name
     # Copy the file, because a move would not be atomic if the scratch folder is on another disk.
     with written.open("rb") as converted, atomic_file(target) as stream:

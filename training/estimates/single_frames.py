@@ -34,7 +34,7 @@ class SingleFrames:
 
 @dataclass(frozen=True, slots=True)
 class Savings:
-    """Savings of a run without single frames: wall-clock seconds, and dollars for all experts."""
+    """What a run would save by leaving out single frames: wall-clock seconds, and dollars."""
 
     seconds: float
     usd: float

@@ -23,7 +23,7 @@ class PredictedBucket(BaseModel):
 
 
 class Prediction(BaseModel):
-    """The items and steps of one model's epoch, with the default groups of items.
+    """How many items and steps one epoch of a model has, if items are grouped as by default.
 
     Attributes:
         items: Number of cached items.

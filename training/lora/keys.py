@@ -227,7 +227,7 @@ def is_for_images(module: str) -> bool:
 
 
 def other_adapter(key: str) -> str | None:
-    """Return what a key of another kind of adapter holds, such as "LoHa factors"; else None."""
+    """Return what a key of another adapter kind holds, such as "LoHa factors"; None for LoRA."""
     return next((what for what, mark in _OTHER_ADAPTERS.items() if mark.search(key)), None)
 
 

@@ -132,7 +132,7 @@ class _Merged:
 
 
 def merged_keys(address: str) -> tuple[str, str]:
-    """Return a merged base's keys to delete: the receipt first, so that no run uses the base."""
+    """Return a merged base's keys in the order in which to delete them, the receipt first."""
     return store_keys.merged_receipt(address), f"{store_keys.MERGED}/{address}"
 
 

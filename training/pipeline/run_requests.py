@@ -20,7 +20,7 @@ _LOOK_SECONDS = 2.0
 
 
 class RunRequests(BaseModel):
-    """The times of the users' newest requests to a run; None for requests not made.
+    """When users last made each request to a run; None if they never did.
 
     Attributes:
         save_at: When they last asked for a checkpoint.

@@ -23,6 +23,7 @@ from training.registry.dataset_draft import (
     read_layout,
     refuse_unusable,
     trigger_kept,
+    with_trigger_only,
 )
 from training.registry.datasets import Datasets, DatasetVersion, NewerVersionError
 from training.wording import listed
@@ -190,6 +191,16 @@ class DatasetEdits:
         draft = self._datasets.draft(guild, version)
         left = leave_out(draft, by=by, limits=self._datasets.limits)
         return self._next(guild, version, left)
+
+    def use_trigger_only(self, guild: str, reference: str, *, by: str) -> DatasetVersion:
+        """Store a new version with the trigger word as the caption of samples that lack one.
+
+        Raises:
+            RequestError: There is no trigger word.
+        """
+        version = self._datasets.find(guild, reference)
+        draft = self._datasets.draft(guild, version)
+        return self._next(guild, version, with_trigger_only(draft, by=by))
 
     def set_trigger(
         self, guild: str, reference: str, trigger: TriggerChange, *, by: str

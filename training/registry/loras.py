@@ -292,7 +292,7 @@ def expert_named(name: str) -> ExpertName:
 
 
 def engine_modules(contents: Contents, model: Model) -> tuple[EngineName, Widths]:
-    """Return a LoRA file's engine, and the widths of all modules of the model in that engine.
+    """Return the engine that a LoRA file is for, and the width of each of the model's modules.
 
     The engine is recognized by the widths of the file's first module.
     """

@@ -37,12 +37,17 @@ def doubts(spec: RunSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _times(factor: float) -> str:
+    """Return `2.5 times` or `1,000 times`."""
+    return f"{factor:,.0f} times" if factor >= 10 else f"{factor:.2g} times"
+
+
 def _unusual(given: ExpertSettings, usual: ExpertSettings) -> Iterator[str]:
     expert = "" if given.expert == "main" else f" of the {given.expert} expert"
     factor = given.learning_rate / usual.learning_rate
     if factor > RATE_FACTOR:
         yield (
-            f"The learning rate{expert} is {given.learning_rate:g}, {factor:.3g} times the usual "
+            f"The learning rate{expert} is {given.learning_rate:g}, {_times(factor)} the usual "
             f"{usual.learning_rate:g}: the loss will probably diverge."
         )
     if factor < 1 / RATE_FACTOR:

@@ -15,7 +15,8 @@ from bot.cli.home import OPERATOR, ServerHome
 from bot.cli.output import counted, fetched
 from bot.installation import Installation
 from bot.service.links import LinkSigner
-from bot.web.uploads.protocol import CONTENT_TYPE, LINK_HEADER, VERSION, cookie_name
+from bot.web.browser import LINK_HEADER, cookie_name
+from bot.web.uploads.protocol import CONTENT_TYPE, VERSION
 from training.dataset.report import OnProgress, no_progress
 from training.errors import BackendError, RequestError, TrainingError
 from training.ports import unwatched
@@ -111,7 +112,7 @@ def terminal_link(installation: Installation, guild: str, target: DatasetTarget)
             expires_at=now + timedelta(hours=settings.link_hours),
         )
         sessions.create(session)
-    token = signer.upload_token(guild, session.id)
+    token = signer.page_token("upload", guild, session.id)
     return TerminalLink(session, token, signer.browser_proof(guild, session.id))
 
 
@@ -132,7 +133,7 @@ class Sender:
         self._client = httpx.Client(
             base_url=url,
             headers={LINK_HEADER: link.token, "Tus-Resumable": VERSION},
-            cookies={cookie_name(link.session.id): link.proof},
+            cookies={cookie_name("upload", link.session.id): link.proof},
             timeout=60.0,
         )
 

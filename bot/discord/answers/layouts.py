@@ -32,7 +32,7 @@ def to_layout(
         panel: What to show.
         buttons: Shown below the texts and the picture, five to a row.
         above: A text before the panel, such as mentions.
-        picture: Shown below the panel's texts; the message must also attach `picture_file`.
+        picture: Shown above the panel's footer; the message must also attach `picture_file`.
         files: The message's other files, shown below the panel.
     """
     layout = discord.ui.LayoutView(timeout=None)
@@ -61,6 +61,8 @@ def _container(
         alt = cut(picture.alt, _LONGEST_ALT)
         shown = discord.MediaGalleryItem(f"attachment://{picture.name}", description=alt)
         box.add_item(discord.ui.MediaGallery[discord.ui.LayoutView](shown))
+    if panel.small:
+        box.add_item(discord.ui.TextDisplay[discord.ui.LayoutView](panel.small))
     for first in range(0, len(buttons), _ROW):
         row = discord.ui.ActionRow[discord.ui.LayoutView]()
         for button in buttons[first : first + _ROW]:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from functools import partial
 from typing import Self
 
 import discord
@@ -40,13 +41,17 @@ class DatasetButton(
     async def act(self, interaction: Interaction, client: ServiceClient) -> None:
         person = person_of(interaction)
         require_own(person.guild, self._about, self._seal)
-        done = await perform(client.service.datasets, self._action, person, self._about)
+        service = client.service
+        make_link = partial(service.captions.link, channel=str(interaction.channel_id))
+        done = await perform(service.datasets, self._action, person, self._about, make_link)
         await send_answer(LongAnswer(interaction), person.guild, done)
 
 
 def dataset_buttons(guild: str, shown: DatasetAnswer) -> discord.ui.View:
-    """Return a view with Train if possible, a button for each action, and Undo if needed."""
+    """Return a view with the link to a page, Train, a button for each action, and Undo."""
     view = discord.ui.View(timeout=None)
+    if shown.link is not None:
+        view.add_item(discord.ui.Button(label=shown.link.label, url=shown.link.url))
     if shown.trainable:
         view.add_item(TrainButton(shown.trainable, sealed(guild, shown.trainable)))
     for action in shown.actions:

@@ -28,8 +28,8 @@ class CardRecord(BaseModel):
         shows_end: Whether the card needs no more edits: it shows the end, or cannot be edited.
         thread: Id of the run's thread; 0 if it was not opened.
         milestones: The milestones that have been posted in the thread.
-        posting: The milestones of the last message sent to the thread, as long as it is unknown
-            whether this message arrived.
+        posting: The milestones in the last message sent to the thread, while it is unknown whether
+            that message arrived.
         obstacle: Why the thread cannot be used; "" if it can, or was not needed yet.
         is_thread_done: Whether the thread needs no more messages.
     """

@@ -50,7 +50,7 @@ from training.vocabulary import ExpertName, StageKey
 
 _EXISTS = 160004  # the message has a thread already
 _NO_THREADS = 50024  # the channel is itself a thread, or of another kind that has none
-_NO_ACCESS = 50001  # the bot cannot see the channel, which may pass
+_NO_ACCESS = 50001  # the bot cannot see the channel, possibly only for now
 _LASTING: tuple[ThreadObstacle, ...] = ("place", "deleted")
 _ARCHIVE_MINUTES = 24 * 60
 _MARK = "/thread"

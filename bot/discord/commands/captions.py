@@ -1,5 +1,7 @@
 """`/dataset captions` and `/dataset diff`."""
 
+from functools import partial
+
 import discord
 from discord import app_commands
 
@@ -7,19 +9,23 @@ from bot.discord.answers.answers import Interaction, guild_of, person_of, to_emb
 from bot.discord.answers.attachment_file import read_attachment
 from bot.discord.answers.long_answer import LongAnswer
 from bot.discord.buttons.datasets import discord_files, send_answer, send_privately
+from bot.discord.buttons.proposals import answer_proposals
 from bot.discord.commands.completion import Complete
 from bot.discord.commands.options import DATASET
 from bot.messages.datasets.cards import LARGE_TABLE
-from bot.messages.datasets.difference import difference_card, difference_text
-from bot.service.answer_files import FILE_LIMIT_BYTES, AnswerFile, fitted
+from bot.service.answer_files import FILE_LIMIT_BYTES
 from bot.service.dataset_answers import (
+    MakeLink,
     added_answer,
     captions_answer,
+    difference_answer,
     stored_answer,
     waiting_table_answer,
 )
 from bot.service.service import Service
 from bot.service.threads import in_thread
+from training.captioning.propose import Which
+from training.captioning.templates import LoraKind
 from training.errors import RequestError
 from training.files.sizes import size
 from training.registry.dataset_draft import TriggerChange
@@ -31,7 +37,8 @@ def add_caption_commands(
     """Add the commands that read, edit and compare captions."""
 
     @group.command(
-        name="captions", description="Get the captions as a table, or send the edited table back"
+        name="captions",
+        description="Write captions on a page or in a table, or send it back",
     )
     @app_commands.describe(
         name=DATASET,
@@ -60,7 +67,9 @@ def add_caption_commands(
             await _about_waiting(interaction, service, token, file, change)
             return
         if is_private:
-            await send_privately(interaction, await captions_answer(datasets, guild, name))
+            make_link = _link_maker(interaction, service)
+            shown = await captions_answer(datasets, person, name, make_link)
+            await send_privately(interaction, shown)
             return
         before = await in_thread(service.installation.datasets.find, guild, name)
         if file is None:
@@ -75,6 +84,8 @@ def add_caption_commands(
             refs = str(before.ref), str(stored.version.ref)
             await _send_difference(interaction, service, *refs, is_private=False)
 
+    _add_caption(group, service, dataset_names)
+
     @group.command(name="diff", description="Show what changed between two versions")
     @app_commands.describe(
         old="Older version, such as annika@1", new="Newer version, such as annika@2"
@@ -83,6 +94,26 @@ def add_caption_commands(
     async def diff(interaction: Interaction, old: str, new: str) -> None:
         await interaction.response.defer(ephemeral=True)
         await _send_difference(interaction, service, old, new, is_private=True)
+
+
+def _add_caption(group: app_commands.Group, service: Service, dataset_names: Complete) -> None:
+    @group.command(name="caption", description="Propose captions; a person decides on each")
+    @app_commands.describe(
+        name=DATASET,
+        which="Samples that lack a caption, or all; captions are never replaced by themselves",
+        kind="What the LoRA is to learn: captions leave that out and describe the rest",
+    )
+    @app_commands.rename(kind="for")
+    @app_commands.autocomplete(name=dataset_names)
+    async def caption(
+        interaction: Interaction,
+        name: str,
+        which: Which = "missing",
+        kind: LoraKind = "character",
+    ) -> None:
+        await interaction.response.defer(thinking=True)
+        plan = await service.proposals.plan(person_of(interaction), name, which, kind)
+        await answer_proposals(interaction, service, plan)
 
 
 async def _about_waiting(
@@ -98,7 +129,9 @@ async def _about_waiting(
         table = await read_attachment(file)
         added = await datasets.write_captions(person, token, table, trigger=trigger.word)
     elif trigger == TriggerChange():
-        await send_privately(interaction, await waiting_table_answer(datasets, person.guild, token))
+        make_link = _link_maker(interaction, service)
+        shown = await waiting_table_answer(datasets, person, token, make_link)
+        await send_privately(interaction, shown)
         return
     else:
         added = await datasets.set_trigger(person, token, trigger)
@@ -119,16 +152,15 @@ def _check(file: discord.Attachment, *, is_alone: bool) -> None:
         )
 
 
+def _link_maker(interaction: Interaction, service: Service) -> MakeLink:
+    """Return what makes links to caption pages, whose new versions are announced here."""
+    return partial(service.captions.link, channel=str(interaction.channel_id))
+
+
 async def _send_difference(
     interaction: Interaction, service: Service, old: str, new: str, *, is_private: bool
 ) -> None:
-    found = await in_thread(
-        service.installation.datasets.difference, guild_of(interaction), old, new
-    )
-    text = AnswerFile("difference.txt", difference_text(*found).encode())
-    file = await in_thread(fitted, text)
+    shown = await difference_answer(service.datasets, guild_of(interaction), old, new)
     await interaction.followup.send(
-        embed=to_embed(difference_card(*found)),
-        files=discord_files((file,) if file is not None else ()),
-        ephemeral=is_private,
+        embed=to_embed(shown.card), files=discord_files(shown.files), ephemeral=is_private
     )

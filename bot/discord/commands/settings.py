@@ -71,7 +71,7 @@ def _role(role: discord.Role | None, clear: Option | None) -> str | None:
         raise _both(TEAM_ROLE)
     if role.is_default():
         raise RequestError(
-            "@everyone cannot be the team role: then all members could change other people's runs.",
+            "@everyone cannot be the team role: all members could then change other people's runs.",
             "Choose a role that only the team has.",
         )
     return str(role.id)

@@ -39,7 +39,7 @@ LABELS: Mapping[DatasetAction, tuple[str, ButtonStyle]] = MappingProxyType(
         "store-prefix": ("Use with the trigger word prefixed", "primary"),
         "layout": ("Use this layout", "primary"),
         "layout-check": ("Use this layout", "primary"),
-        "table": ("Caption table", "primary"),
+        "table": ("Captions", "primary"),
         "leave-out": ("Leave these out", "secondary"),
         "leave-out-bad": ("Leave bad files out", "primary"),
         "ask-trigger": ("Trigger word only", "secondary"),

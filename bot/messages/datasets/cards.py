@@ -1,6 +1,8 @@
 """Cards about datasets: contents, training items, findings, lists."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 
 from bot.messages.card import DESCRIPTION_LIMIT, VALUE_LIMIT, Card, Colour, Field
 from bot.messages.damaged import damaged_field
@@ -21,6 +23,7 @@ from training.registry.trash import Removal
 from training.wording import count, listed
 
 PROGRESS = "Checking files"
+PROPOSING = "Proposing captions"
 _SHOWN_FINDINGS = 5
 _SHOWN_SIZES = 3
 _FINDING_LIMIT = 480
@@ -108,7 +111,7 @@ def dataset_list(
         )
     lines = [
         f"**{version.ref}** · {media_counts(version.images, version.clips)} · "
-        f"added {version.added_at:%Y-%m-%d}"
+        f"added {version.added_at:%Y-%m-%d}{_lacking(version, ' · ')}"
         for version in versions
     ]
     return Card(
@@ -117,6 +120,16 @@ def dataset_list(
         fields=others,
         footer="A name alone means the newest version; name@1 means the first.",
     )
+
+
+def _lacking(version: DatasetVersion, before: str = "") -> str:
+    """Return how many samples lack a caption, after `before`; "" if none does."""
+    missing = version.without_caption
+    if not missing:
+        return ""
+    lack = "lacks" if missing == 1 else "lack"
+    total = count(version.images + version.clips, "sample")
+    return f"{before}{missing} of {total} {lack} a caption: not trainable yet"
 
 
 def _group_fields(groups: GroupPlan) -> list[Field]:
@@ -147,6 +160,15 @@ def _description(
         lines.append(f"Same content as **{same_as}**; both versions use the same caches.")
     if version.trigger is not None:
         lines.append(f"Trigger word: **{escape(version.trigger)}**.")
+    if lacking := _lacking(version):
+        lines.append(f"{lacking}.")
+    if accepted := version.accepted_captions:
+        are = (
+            "caption is an accepted proposal"
+            if accepted == 1
+            else "captions are accepted proposals"
+        )
+        lines.append(f"{accepted} {are}.")
     if version.media == "original":
         lines.append("Runs train on the images and clips as uploaded, not on repaired copies.")
     return "\n".join(lines)
@@ -229,9 +251,9 @@ def _as_found(report: Report) -> str:
     return escape(f"as {and_list(names)}")
 
 
-def progress_text(done: int, total: int) -> str:
-    """Return the progress of an inspection as a bar and the number of checked files."""
-    return f"{PROGRESS}: {bar(done, total)}, {done:,} of {count(total, 'file')}"
+def progress_text(what: str, done: int, total: int) -> str:
+    """Return progress as a bar and the number of files that are done."""
+    return f"{what}: {bar(done, total)}, {done:,} of {count(total, 'file')}"
 
 
 def captions_card(version: DatasetVersion) -> Card:
@@ -246,18 +268,37 @@ def waiting_table_card(name: str) -> Card:
     return _table_card(f"Captions to write for {name}", name, "fill in", then)
 
 
+def page_card(card: Card, expires_at: datetime) -> Card:
+    """Return a card on captions that begins with the page on which they can be written."""
+    page = (
+        "**Open caption page** shows each image or clip beside its caption. "
+        "You can save as often as you like; each time becomes a new version."
+    )
+    footer = (
+        "Do not share the link: it works only in the browser that opens it first, until "
+        f"{expires_at:%Y-%m-%d %H:%M} UTC."
+    )
+    return replace(card, description=f"{page}\n\n{card.description}", footer=footer)
+
+
+def with_sentence(card: Card, sentence: str) -> Card:
+    """Return a card with a sentence added to its description."""
+    return replace(card, description=f"{card.description}\n\n{sentence}")
+
+
 LARGE_TABLE = (
     "Edit the captions in your own files and add the zip again as a new version. Or ask the bot's "
     "operator to edit them as a table, with lorabot captions --out FILE and --file FILE."
 )
 
 
-def large_table_card(name: str, size_bytes: int) -> Card:
+def large_table_card(name: str, size_bytes: int, *, is_sent: bool) -> Card:
     """Return a card that explains what to do with a table that is too large for chat."""
+    limit = "so it is zipped and" if is_sent else "which Discord does not accept, so it"
     return Card(
         title=f"Captions of {name}",
-        description=f"The table is {size(size_bytes)}, so it is zipped and cannot be sent back "
-        f"in chat. {LARGE_TABLE}",
+        description=f"The table is {size(size_bytes)}, {limit} cannot be sent back in chat. "
+        f"{LARGE_TABLE}",
         colour=Colour.WARNING,
     )
 

@@ -1,14 +1,19 @@
 """The differences between two versions of a dataset, as a card and as text."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from bot.messages.card import VALUE_LIMIT, Card, Field
 from bot.messages.markdown import cut, escape, join_lines, one_line
+from training.dataset.captions.origin import CaptionOrigin
 from training.dataset.difference import Difference
 from training.registry.datasets import DatasetVersion
 from training.wording import count
 
 _CAPTION_LIMIT = 160
+_ORIGINS: Mapping[CaptionOrigin, str] = MappingProxyType(
+    {"written": "written", "edited": "edited", "accepted": "accepted proposal"}
+)
 
 
 def difference_card(old: DatasetVersion, new: DatasetVersion, difference: Difference) -> Card:
@@ -65,7 +70,10 @@ def _sections(
         ("Changed media", [shown(name) for name in difference.replaced]),
         (
             "Changed captions",
-            [f"{shown(c.name)}: {shown(c.before)} → {shown(c.after)}" for c in difference.captions],
+            [
+                f"{shown(c.name)} ({_ORIGINS[c.origin]}): {shown(c.before)} → {shown(c.after)}"
+                for c in difference.captions
+            ],
         ),
     )
 

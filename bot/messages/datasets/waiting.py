@@ -30,8 +30,9 @@ def waiting_card(name: str, report: Report, trigger: str | None) -> Card:
     """Return a card that says how many captions are missing and what the user can do."""
     missing, total = len(report.without_caption), len(report.samples)
     ways = [
-        f"**Caption table**: get a spreadsheet, write the captions into it and send it with "
-        f"`/dataset captions name:{name} file:`",
+        "**Captions**: write them on a page beside each image and clip, or get a spreadsheet and "
+        f"send it with `/dataset captions name:{name} file:`",
+        f"`/dataset caption name:{name}`: have captions proposed, and decide on each",
         "**Trigger word only**: use the trigger word as the whole caption of these samples; "
         "the button first explains the effect",
     ]

@@ -61,6 +61,8 @@ def status_text(view: RunView) -> str:
         return "cancelling"
     if view.run.is_finishing:
         return "stopping here"
+    if view.is_waiting and gpu_place(view) is not None:
+        return "waiting for a GPU"
     if view.run.status is RunStatus.SUCCEEDED and view.run.trouble is not None:
         return flawed_end(view.run.trouble)
     return view.run.status.value

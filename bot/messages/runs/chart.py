@@ -195,7 +195,7 @@ class _Drawing:
     def _strokes(
         self, places: Sequence[Point], colour: tuple[int, ...], width: int, dash: int
     ) -> None:
-        """Draw a line: solid if `dash` is 0, else with gaps of `dash` pixels and longer dashes."""
+        """Draw a line: solid if `dash` is 0, else dashed, with gaps of `dash` pixels."""
         if not dash:
             self._pen.line(list(places), colour, width, "curve")
             return

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from bot.installation import Installation
 from bot.messages.datasets.actions import PRIVATE, DatasetAction
@@ -14,6 +15,7 @@ from bot.messages.errors import error_card
 from bot.messages.loras import lora_card
 from bot.messages.options import in_chat
 from bot.service.background import BackgroundTasks
+from bot.service.captions.captions import CaptionService
 from bot.service.dataset_answers import (
     DatasetAnswer,
     checked_answer,
@@ -21,7 +23,6 @@ from bot.service.dataset_answers import (
     report_file,
     stored_answer,
 )
-from bot.service.datasets import DatasetService
 from bot.service.links import LinkSigner
 from bot.service.loras import LoraService
 from bot.service.rights import GuildMember, Rights
@@ -60,10 +61,6 @@ class UploadBusyError(RequestError):
     """Another request is writing to this file."""
 
 
-class UploadBoundError(RequestError):
-    """The link was opened in another browser."""
-
-
 @dataclass(frozen=True, slots=True)
 class UploadLink:
     """A link to the upload page, made for one person."""
@@ -90,18 +87,18 @@ class UploadService:
     def __init__(
         self,
         installation: Installation,
-        datasets: DatasetService,
+        captions: CaptionService,
         loras: LoraService,
         *,
         rights: Rights,
         signer: LinkSigner,
     ) -> None:
-        self.datasets, self._loras = datasets, loras
+        self._captions, self.datasets, self._loras = captions, captions.datasets, loras
         self._rights = rights
         self._installation = installation
         self._signer = signer
         self._sessions = UploadSessions(installation.runtime.store, installation.settings.limits)
-        self._checker = UploadChecker(installation, datasets, loras)
+        self._checker = UploadChecker(installation, self.datasets, loras)
         self._busy = set[str]()
         self._progress: dict[str, tuple[int, int]] = {}
         self._checks = BackgroundTasks()
@@ -199,7 +196,7 @@ class UploadService:
         return self._link(session)
 
     def _link(self, session: UploadSession) -> UploadLink:
-        url = self._signer.upload_link(session.guild, session.id)
+        url = self._signer.page_link("upload", session.guild, session.id)
         return UploadLink(session.id, session.target, url, session.expires_at)
 
     async def bind(self, token: str, proof: str) -> tuple[UploadSession, str]:
@@ -214,27 +211,24 @@ class UploadService:
             proof: The cookie value that the browser sent; empty if it sent none.
 
         Raises:
-            UploadBoundError: Another browser has used the link.
+            LinkBoundError: Another browser has used the link.
             TrainingError: The link is forged or has ended.
         """
-        guild, session_id = self._signer.read_upload(token)
+        guild, session_id = self._signer.read_page("upload", token)
         session, state = await in_thread(self._sessions.find, guild, session_id)
-        if state.is_bound and not self._signer.is_browser_proof(guild, session_id, proof):
-            raise _bound()
+        if state.is_bound:
+            self._signer.require_browser("upload", guild, session_id, proof)
         return session, self._signer.browser_proof(guild, session_id)
 
     async def open(self, token: str, proof: str, session_id: str) -> OpenUpload:
         """Return the session of a link that this browser was the first to use.
 
         Raises:
-            UploadBoundError: This browser has no cookie for the link, or `token` is for another
+            LinkBoundError: This browser has no cookie for the link, or `token` is for another
                 session.
             TrainingError: The link is forged or has ended.
         """
-        guild, own_id = self._signer.read_upload(token)
-        if own_id != session_id or not self._signer.is_browser_proof(guild, own_id, proof):
-            raise _bound()
-
+        guild = self._signer.read_bound("upload", token, proof, session_id)
         found = await in_thread(self._find, guild, session_id)
         if not found.state.is_bound:
             await in_thread(self._sessions.update, found.session, is_bound=True)
@@ -358,7 +352,8 @@ class UploadService:
         session = upload.session
         if not _is_about(session, upload.state, about):
             raise RequestError("This button belongs to another upload.", "Reload the page.")
-        done = await perform(self.datasets, action, person_of(session), about)
+        make_link = partial(self._captions.link, channel=session.channel)
+        done = await perform(self.datasets, action, person_of(session), about, make_link)
         if action in PRIVATE:
             return done
         result = StoredVersion(reference=done.about) if "@" in done.about else None
@@ -535,10 +530,3 @@ def _require_open(upload: OpenUpload) -> None:
         raise UploadEndedError("The files are being checked.", "Wait for the result.")
     if upload.state.status == "done":
         raise UploadEndedError("This link has been used.", "Ask for a new one to send more files.")
-
-
-def _bound() -> UploadBoundError:
-    return UploadBoundError(
-        "This link was opened in another browser; it only works there.",
-        "Get your own link in Discord, with /dataset upload or /checkpoint upload.",
-    )

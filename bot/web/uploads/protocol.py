@@ -16,7 +16,6 @@ from training.registry.uploads.files import FileFacts
 
 VERSION = "1.0.0"
 EXTENSIONS = "creation,expiration,termination"
-LINK_HEADER = "Upload-Link"  # not part of tus: carries the link's token
 CONTENT_TYPE = "application/offset+octet-stream"
 _MOST_METADATA = 8_000  # characters
 _MOST_BYTES = 1 << 50
@@ -29,11 +28,6 @@ class TusError(TrainingError):
         super().__init__(cause, "This is a mistake in the program that sends the file.")
         self.status = status
         self.args = (status, cause)
-
-
-def cookie_name(session: str) -> str:
-    """Return the name of the cookie that binds a link to one browser."""
-    return f"lorabot-upload-{session}"
 
 
 def require_version(request: web.Request) -> None:

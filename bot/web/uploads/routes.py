@@ -5,18 +5,17 @@ import base64
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from http import HTTPStatus
-from importlib.resources import files
 from typing import Any
 
 from aiohttp import hdrs, web
-from yarl import URL
 
 from bot.messages.datasets.actions import LABELS, PRIVATE, action_named
 from bot.messages.uploads import target_text, title_text
 from bot.service.dataset_answers import DatasetAnswer
 from bot.service.uploads.checking import person_of
 from bot.service.uploads.uploads import OpenUpload, UploadService
-from bot.web.assets import SHARED, asset
+from bot.web.assets import page
+from bot.web.browser import bound_response, link_proof, link_token, require_own_page
 from bot.web.uploads import protocol as tus
 from training.dataset.zip.directory import PART_NAME
 from training.dataset.zip.members import ARCHIVES, CAPTIONS, MEDIA
@@ -24,11 +23,6 @@ from training.errors import RequestError
 from training.registry.uploads.files import IncomingFile, WrongOffsetError
 
 _SILENCE_SECONDS = 60.0
-_PAGE = files("bot.web.uploads") / "page"
-
-
-class ForeignPageError(RequestError):
-    """The request comes from another page."""
 
 
 class UploadRoutes:
@@ -41,7 +35,6 @@ class UploadRoutes:
     def install(self, app: web.Application) -> None:
         route, one = app.router, "/uploads/{session}"
         route.add_get("/upload", _page)
-        route.add_get("/assets/{name}", _asset)
         route.add_post(f"{one}/bind", self.bind)
         route.add_get(one, self.state)
         route.add_delete(one, self.revoke)
@@ -60,24 +53,9 @@ class UploadRoutes:
 
         Fetching the page does not do this, because chat programs fetch links to show a preview.
         """
-        _require_own_page(request)
-        token, proof = request.headers.get(tus.LINK_HEADER, ""), self._proof(request)
-        session, proof = await self._service.bind(token, proof)
-        if session.id != request.match_info["session"]:
-            raise ForeignPageError(
-                "This page and the link belong to different uploads.", "Open the link again."
-            )
-        response = web.Response(status=HTTPStatus.NO_CONTENT)
-        response.set_cookie(
-            tus.cookie_name(session.id),
-            proof,
-            path=f"/uploads/{session.id}",
-            max_age=round((session.expires_at - session.created_at).total_seconds()),
-            secure=URL(self._service.base_url).scheme == "https",
-            httponly=True,
-            samesite="Strict",
-        )
-        return response
+        require_own_page(request)
+        session, proof = await self._service.bind(link_token(request), self._proof(request))
+        return bound_response(request, "upload", session, proof, self._service.base_url)
 
     async def state(self, request: web.Request) -> web.StreamResponse:
         upload = await self._open(request)
@@ -138,7 +116,7 @@ class UploadRoutes:
         upload, file = await self._file(request)
         offset, length = tus.number(request, "Upload-Offset"), request.content_length
         if length is None or offset + length > file.facts.size_bytes:
-            raise tus.TusError(HTTPStatus.BAD_REQUEST, "The body goes beyond the file's end.")
+            raise tus.TusError(HTTPStatus.BAD_REQUEST, "The body extends past the end of the file.")
         try:
             async with self._service.receiving(upload, file, offset) as sink:
                 async for block in self._blocks(request):
@@ -169,16 +147,16 @@ class UploadRoutes:
             yield block
 
     async def _open(self, request: web.Request) -> OpenUpload:
-        _require_own_page(request)
-        token, session = request.headers.get(tus.LINK_HEADER, ""), request.match_info["session"]
-        return await self._service.open(token, self._proof(request), session)
+        require_own_page(request)
+        session = request.match_info["session"]
+        return await self._service.open(link_token(request), self._proof(request), session)
 
     async def _file(self, request: web.Request) -> tuple[OpenUpload, IncomingFile]:
         upload = await self._open(request)
         return upload, await self._service.file(upload, request.match_info["file"])
 
     def _proof(self, request: web.Request) -> str:
-        return request.cookies.get(tus.cookie_name(request.match_info["session"]), "")
+        return link_proof(request, "upload")
 
     async def _stop(self, _app: web.Application) -> None:
         """Stop receiving: each running request ends at its next block, and the sender retries."""
@@ -226,6 +204,11 @@ def _answer(answer: DatasetAnswer) -> dict[str, Any]:
             {"name": file.name, "data": base64.b64encode(file.data).decode(), "alt": file.alt}
             for file in answer.files
         ],
+        "link": (
+            {"label": answer.link.label, "url": answer.link.url}
+            if answer.link is not None
+            else None
+        ),
         "about": answer.about,
         "actions": [
             {
@@ -244,19 +227,5 @@ def _expiry(upload: OpenUpload) -> dict[str, str]:
     return {"Tus-Resumable": tus.VERSION, "Upload-Expires": until}
 
 
-def _require_own_page(request: web.Request) -> None:
-    """Refuse requests that another site's page makes in this browser."""
-    origin = request.headers.get(hdrs.ORIGIN)
-    if origin is not None and URL(origin).authority != URL(f"http://{request.host}").authority:
-        raise ForeignPageError(
-            "This request comes from another page.", "Open the link that Discord gave you."
-        )
-
-
 async def _page(_request: web.Request) -> web.StreamResponse:
-    return asset("index.html", _PAGE) or web.Response(status=HTTPStatus.NOT_FOUND)
-
-
-async def _asset(request: web.Request) -> web.StreamResponse:
-    found = asset(request.match_info["name"], _PAGE, SHARED / "vendor")
-    return found or web.Response(status=HTTPStatus.NOT_FOUND)
+    return page("uploads")

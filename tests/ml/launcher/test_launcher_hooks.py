@@ -1,5 +1,6 @@
 """The launcher finds its hook points in musubi-tuner, or says which commit it needs."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -95,6 +96,16 @@ def test_another_musubi_is_refused_naming_the_commit(
     assert MUSUBI_COMMIT in last
     assert "Traceback" not in ended.output
     assert not (tmp_path / "out").exists()
+
+
+def test_every_hook_point_is_replaced_and_not_only_checked() -> None:
+    folder = Path(training.musubi.launcher.__file__).parent
+    code = "".join(path.read_text("utf-8") for path in folder.rglob("*.py"))
+    points = set(re.findall(r"^([A-Z_]+) = HookPoint\(", code, re.MULTILINE))
+
+    unused = {point for point in points if f"{point}.replace(" not in code}
+
+    assert unused == {"ADD_LOSS"}  # the launcher's own recorder has this method
 
 
 def test_latents_are_counted_by_sample_and_appear_when_complete(tmp_path: Path) -> None:

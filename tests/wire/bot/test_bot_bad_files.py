@@ -53,7 +53,7 @@ async def test_captions_are_asked_for_once_the_bad_files_are_left_out(
     assert "annika: 1 file cannot be used" in kept.text
     assert "go on with the 4 other samples; 1 has no usable caption" in kept.text
     assert "annika: 1 caption to write" in waiting.text
-    assert list(waiting.buttons) == ["Caption table", "Leave these out", "Trigger word only"]
+    assert list(waiting.buttons) == ["Captions", "Leave these out", "Trigger word only"]
     assert "uploaded, 1 file left out, 1 sample left out" in stored.text
     assert len(captions(local, "annika@1")) == 3
 

@@ -65,7 +65,7 @@ async def test_the_trigger_word_is_prefixed_on_request(
     ada: Chat, local: LocalInstallation, tmp_path: Path
 ) -> None:
     files = guide_files(images=1, clips=1, frames=49)
-    archive = write_zip(tmp_path / "annika.zip", {**files, "images/000.txt": "a portrait"})
+    archive = write_zip(tmp_path / "アニカ.zip", {**files, "images/000.txt": "a portrait"})
     added = await ada.ask("dataset add", name="annika", zip=archive)
     assert "no trigger word" in await ada.refused("dataset captions", name="annika", prefix=True)
     assert "trigger word" not in added.text

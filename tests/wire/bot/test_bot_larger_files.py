@@ -8,7 +8,7 @@ import pytest
 
 from bot.messages.uploads import LARGER
 from bot.sandbox.client import Message
-from bot.web.uploads.protocol import LINK_HEADER
+from bot.web.browser import LINK_HEADER
 from tests.wire.bot.chat import Chat
 from tests.wire.bot.stored import press
 

@@ -45,14 +45,14 @@ async def test_an_upload_without_captions_is_kept_with_its_table_and_actions(
     command: str, ada: Chat, archive: Path, local: LocalInstallation, tmp_path: Path
 ) -> None:
     kept = await ada.ask(command, name="annika", zip=archive)
-    rows = await rows_of(ada, await press(ada, kept, "Caption table"))
+    rows = await rows_of(ada, await press(ada, kept, "Captions"))
 
     assert "annika: 2 captions to write" in kept.text
     assert "2 of 4 samples have no usable caption" in kept.text
     assert "kept for 24 hours" in kept.text
     assert "images/001.png has a captioning program's error or refusal" in kept.text
     assert "images/002.png has no caption" in kept.text
-    assert list(kept.buttons) == ["Caption table", "Leave these out", "Trigger word only"]
+    assert list(kept.buttons) == ["Captions", "Leave these out", "Trigger word only"]
     assert "/contact-sheet.jpg" in str(kept.embeds[0]["image"]["url"])
     assert rows[3] == ["images/002.png", ""]
     assert versions(local) == []
@@ -134,4 +134,4 @@ async def test_an_upload_without_any_caption_cannot_leave_samples_out(
 
     kept = await ada.ask("dataset add", name="annika", zip=write_zip(tmp_path / "a.zip", bare))
 
-    assert list(kept.buttons) == ["Caption table", "Trigger word only"]
+    assert list(kept.buttons) == ["Captions", "Trigger word only"]

@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.async_api import BrowserContext, Error, Page, Route, expect
 
 from bot.service.threads import in_thread
-from bot.web.uploads.protocol import LINK_HEADER
+from bot.web.browser import LINK_HEADER
 from tests.adapters import tensors, widths, write_adapter
 from tests.media import png, write_zip
 from tests.wire.bot.chat import Chat
@@ -97,7 +97,7 @@ async def test_a_zip_is_sent_and_its_report_appears_on_the_page_and_in_the_chann
 
 async def test_a_zip_is_looked_at_before_it_is_sent(ada: Chat, tmp_path: Path) -> None:
     media = {f"{index}.png": png(64, 64) for index in range(5)}
-    bare = write_zip(tmp_path / "bare.zip", {**media, "0.txt": "ann1ka"})
+    bare = write_zip(tmp_path / "アニカ.zip", {**media, "0.txt": "ann1ka"})
     empty = write_zip(tmp_path / "empty.zip", {"notes.txt": "x"})
     cut = tmp_path / "cut.zip"
     cut.write_bytes(bare.read_bytes()[:-30])
@@ -114,7 +114,7 @@ async def test_a_zip_is_looked_at_before_it_is_sent(ada: Chat, tmp_path: Path) -
         await drop(page, bare, empty, cut, part, broken, hand, *others)
         await page.get_by_role("checkbox").uncheck()
         rows = page.get_by_role("listitem")
-        await expect(rows.filter(has_text="bare.zip")).to_contain_text(
+        await expect(rows.filter(has_text="アニカ.zip")).to_contain_text(
             "5 images and clips; without a caption: 1.png, 2.png, 3.png and 1 more"
         )
         await expect(rows.filter(has_text="empty.zip")).to_contain_text("no images and no clips")
@@ -125,7 +125,7 @@ async def test_a_zip_is_looked_at_before_it_is_sent(ada: Chat, tmp_path: Path) -
         await expect(rows.filter(has_text="set.rar")).to_contain_text("this is a .rar archive")
         await expect(rows.filter(has_text="set.part2.zip")).to_contain_text("without a caption")
         await expect(rows.filter(has_text="broken.png")).to_contain_text("cannot open the picture")
-        await expect(rows.filter(has_text="bare.zip")).to_contain_text("arrived")
+        await expect(rows.filter(has_text="アニカ.zip")).to_contain_text("arrived")
         await expect(page.get_by_text("remove the 6 files in red to go on")).to_be_visible()
         await look(page, "upload-notes", tmp_path)
         for name in ("empty.zip", "cut.zip", "set.zip.001", *(other.name for other in others)):

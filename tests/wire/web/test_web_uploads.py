@@ -11,7 +11,8 @@ import pytest
 
 from bot.service.rights import GuildMember
 from bot.service.uploads.uploads import UploadLink
-from bot.web.uploads.protocol import CONTENT_TYPE, LINK_HEADER
+from bot.web.browser import LINK_HEADER
+from bot.web.uploads.protocol import CONTENT_TYPE
 from tests.media import zip_bytes
 from tests.unit.bot.web.upload_side import (
     DATA,

@@ -98,8 +98,8 @@ class _Work:
     def start(self) -> None:
         """Start the work.
 
-        Set `is_worth_waiting` first: if an exception interrupts this method, the caller still waits
-        for the work.
+        `is_worth_waiting` is set before the work starts, so that the caller waits for the work even
+        if an exception interrupts this method.
         """
         self.is_worth_waiting = True
         self._thread.start()

@@ -218,7 +218,7 @@ def _form(text: str) -> _Form:
 
 
 def _reader(text: str, form: _Form) -> Iterator[list[str]]:
-    # A caption has at most 64 KiB, so no cell reaches the csv module's own limit.
+    # A caption is at most 64 KiB, so no cell reaches the csv module's own limit.
     return csv.reader(
         io.StringIO(text, newline=""),
         delimiter=form.delimiter,

@@ -32,6 +32,8 @@ _STRANGE_MATRICES = {
     17: "YCgCo-Ro",
 }
 _STRANGE_TRANSFERS = {8: "linear light", 9: "log", 10: "log", 17: "SMPTE ST 428"}
+# ffmpeg's `colorspace` filter converts this number from the primaries of CIE RGB instead.
+_STRANGE_PRIMARIES = {10: "CIE XYZ"}
 # The name of each number in ffmpeg's `colorspace` filter, and its display name. SD
 # primaries (5, 6, 7 and 22) are missing, because they are not converted: they are close to sRGB's,
 # and most programs write these tags although the pixels are in sRGB.
@@ -39,7 +41,6 @@ _PRIMARIES = {
     4: ("bt470m", "NTSC of 1953"),
     8: ("film", "film"),
     9: ("bt2020", "BT.2020"),
-    10: ("smpte428", "CIE XYZ"),
     11: ("smpte431", "DCI-P3"),
     12: ("smpte432", "Display P3"),
 }
@@ -181,6 +182,9 @@ def colours_of(frame: VideoFrame, tags: Tags) -> ClipColours:
     matrix = _tag(frame, tags, "colorspace")
     if matrix in _STRANGE_MATRICES:
         raise StrangeColoursError(_STRANGE_MATRICES[matrix])
+    primaries = _tag(frame, tags, "color_primaries") or BT709
+    if primaries in _STRANGE_PRIMARIES:
+        raise StrangeColoursError(_STRANGE_PRIMARIES[primaries])
     is_rgb, is_grey = _is_rgb(frame), frame.format.name.startswith("gray")
     is_limited = _tag(frame, tags, "color_range") == LIMITED_RANGE
     is_hd = frame.width > _SD_WIDTH or frame.height > _SD_HEIGHT
@@ -189,7 +193,7 @@ def colours_of(frame: VideoFrame, tags: Tags) -> ClipColours:
     return ClipColours(
         matrix=None if is_rgb else name,
         is_full_range=is_rgb or is_full,
-        primaries=_tag(frame, tags, "color_primaries") or BT709,
+        primaries=primaries,
         transfer=transfer,
         is_guessed=matrix not in _MATRICES and not is_rgb and not is_grey,
         limited_grey_bits=frame.format.components[0].bits if is_grey and is_limited else 0,

@@ -210,7 +210,7 @@ def upright_rgb(opened: OpenedImage) -> tuple[Image.Image, list[Note]]:
 
 
 def _eight_bits(image: Image.Image, stored: Image.Image) -> Image.Image:
-    """Scale the levels as `stored` declares them: a TIFF may use 12 bits, or have 0 for white."""
+    """Scale the levels as `stored` declares them: a TIFF may use 12 bits, or use 0 for white."""
     levels = (np.asarray(image).astype(np.uint32) >> (_bits(stored) - 8)).astype(np.uint8)
     if isinstance(stored, TiffImagePlugin.TiffImageFile) and _is_negative(stored):
         levels = 255 - levels

@@ -85,7 +85,7 @@ def is_blurred(luma: Luma) -> bool:
 
 
 def is_black(luma: Luma) -> bool:
-    """Whether at least 99.9 % of the pixels are black; in merely dark pictures, fewer are."""
+    """Whether at least 99.9% of the pixels are black; a picture that is merely dark has fewer."""
     return int(np.count_nonzero(luma > BLACK)) * 1000 <= luma.size
 
 

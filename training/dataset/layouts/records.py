@@ -103,7 +103,7 @@ def _object(entries: Mapping[str, object], is_file: IsFile, depth: int) -> Itera
 
 
 def _names_file(entry: object, is_file: IsFile) -> bool:
-    """Whether an object is a single record: one of its values names a file."""
+    """Whether an object is a single record, that is, whether one of its values names a file."""
     return any(isinstance(one, str) and is_file(one) for one in cells_of(entry).values())
 
 

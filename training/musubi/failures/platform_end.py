@@ -24,7 +24,7 @@ _SHELL = re.compile(
     + "|".join(f"(?P<{name or 'other'}>{words})" for name, words in _VERDICTS.items())
     + r")(?: *\([^()\n]{1,60}\))?(?: {3,}.*)?"
 )
-# slurm and make only report that a program failed; the reason is usually in a line above.
+# slurm and make only report that a program failed; the reason is usually on a line above.
 _SECOND_HAND = re.compile(
     r"srun: error: .*: (?:Killed|Terminated|Exited with exit code \d+)\b.*"
     r"|make\S*: \*\*\* \[.*"

@@ -116,8 +116,8 @@ class Batches:
         randomness.restore(self._states)
         if self._loader.persistent_workers and start.epoch > 0:
             # Starting the workers draws a random number. An uninterrupted run starts them in its
-            # first epoch, but a resumed run only now. So restore the random states again, just
-            # before the order is drawn.
+            # first epoch, but a resumed run starts them only now. So restore the random states
+            # again, just before the order is drawn.
             self._order.rewind(self._states)
         yield from self._loader
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from training.files.atomic import atomic_path
 from training.files.seal import seal
+from training.musubi.launcher.clip_colours import TaggedAv
 from training.musubi.launcher.hooks import Function, HookPoint
 from training.musubi.progress import EXIT_STOPPED, ProgressWriter
 from training.runs.training_events import CacheProgress
@@ -24,7 +25,7 @@ _WINDOW = re.compile(r"_\d{5}-\d{3}(?=\.[^.]*$)")
 
 
 class CacheHooks:
-    """Counts cached samples and writes cache files atomically."""
+    """Counts cached samples, reads clips by their colour tags and writes cache files atomically."""
 
     def __init__(self, progress: ProgressWriter) -> None:
         self._progress = progress
@@ -40,6 +41,7 @@ class CacheHooks:
             point.check()
         ENCODE_MEDIA.replace(lambda original: self._encode(original, 0, "latent"))
         ENCODE_TEXT.replace(lambda original: self._encode(original, 3, "text_encoder_output"))
+        READ_CLIPS.replace(TaggedAv)
         SAVE_LATENTS.replace(_atomic)
         SAVE_TEXT.replace(_atomic)
 

@@ -139,7 +139,7 @@ class TrainingRun:
         self._step_began = time.monotonic()
 
     def update(self, step: Callable[..., Any], *arguments: object) -> object:
-        """Call the optimizer's `step`; first take the lock if all batches of this step are done."""
+        """Call the optimizer's `step`; if all its batches are done, take the lock first."""
         if self._parts.accelerator.sync_gradients and not self._is_updating:
             device = self._parts.accelerator.device
             if device.type == "cuda":

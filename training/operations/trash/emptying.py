@@ -30,7 +30,7 @@ class Freed:
 
 
 class TrashBin:
-    """The trash of all guilds of an installation: its size and its emptying."""
+    """The trash of all guilds of an installation: measures it and empties it."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime

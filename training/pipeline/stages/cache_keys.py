@@ -15,8 +15,8 @@ from training.dataset.report import Sample
 from training.store_keys import CacheKind
 
 # Increase this whenever equal inputs give different cache files than before, for example after a
-# change of the cache scripts' flags or of how clips are read (`launcher/clip_colours.py`).
-CACHE_VERSION = 3
+# change of the cache scripts' flags or of how clips are read (`launcher/cache_hooks.py`).
+CACHE_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

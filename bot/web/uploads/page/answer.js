@@ -1,6 +1,6 @@
 // The result of an upload, as the same card and buttons as in the channel.
 
-import { call } from "./api.js";
+import { call } from "./link.js";
 import { el } from "./dom.js";
 import { drawEmbed } from "./embed.js";
 
@@ -34,6 +34,7 @@ export function drawAnswer(answer, shown) {
     "article", { class: "answer" },
     drawEmbed(embed(answer), NAMES, (url) => url),
     others.length > 0 && el("div", { class: "row" }, others.map((one) => el("a", { href: blobUrl(one), download: one.name }, one.name))),
+    answer.link && el("div", { class: "row" }, el("a", { class: "button primary", href: answer.link.url, target: "_blank", rel: "noopener" }, answer.link.label)),
     answer.actions.length > 0 && el("div", { class: "row" }, answer.actions.map((one) => button(one, answer.about, shown, trouble))),
     trouble,
   );

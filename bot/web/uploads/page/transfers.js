@@ -1,6 +1,6 @@
 // Sends files with the tus protocol, a few at a time. An interrupted file continues where it stopped.
 
-import { creation, headers, refusal } from "./api.js";
+import { base, headers, refusal } from "./link.js";
 
 const PIECE_BYTES = 64 * 1024 * 1024;
 const AT_ONCE = 3;
@@ -94,7 +94,7 @@ export class Transfers {
   #send(one) {
     this.#active += 1;
     one.upload = new tus.Upload(one.file, {
-      endpoint: creation,
+      endpoint: `${base}/files`,
       uploadUrl: one.url ?? null,
       headers,
       chunkSize: PIECE_BYTES,

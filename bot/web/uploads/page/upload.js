@@ -1,7 +1,7 @@
 // The upload page: opens the link, sends files, and shows the result.
 
 import { drawAnswer } from "./answer.js";
-import { call, session, token } from "./api.js";
+import { call, session, token } from "./link.js";
 import { byId, bytes, el } from "./dom.js";
 import { chosen, dropped } from "./drop.js";
 import { captioned, look } from "./look.js";

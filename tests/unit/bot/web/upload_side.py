@@ -20,8 +20,9 @@ from bot.service.threads import in_thread
 from bot.service.uploads.uploads import UploadLink
 from bot.settings import Settings
 from bot.web.app import create_app
+from bot.web.browser import LINK_HEADER
 from bot.web.server import WebServer
-from bot.web.uploads.protocol import CONTENT_TYPE, LINK_HEADER, VERSION
+from bot.web.uploads.protocol import CONTENT_TYPE, VERSION
 from training import store_keys
 from training.registry.uploads.session import DatasetTarget
 
@@ -153,7 +154,7 @@ async def local_uploads(home: Path) -> AsyncGenerator[LocalSide]:
     installation = LocalInstallation(Settings(home=home))
     signer = LinkSigner(installation.link_secret(), clock=lambda: time.time() + found.later_seconds)
     service = Service(installation, signer, "rehearsal")
-    app = create_app(service.downloads, uploads=service.uploads)
+    app = create_app(service.downloads, uploads=service.uploads, captions=service.captions)
     server = WebServer(app)
     signer.base_url = await server.start("127.0.0.1", 0)
     async with httpx.AsyncClient(base_url=signer.base_url, timeout=10, trust_env=False) as client:

@@ -1,6 +1,6 @@
 """Failures that are caused by the dataset or its caches."""
 
-from training.musubi.failures.known.entry import CACHES, DATASET, KnownFailure
+from training.musubi.failures.known.entry import CACHES, DATASET, KnownFailure, outside
 
 DATASET_FAILURES = (
     KnownFailure(
@@ -75,6 +75,11 @@ DATASET_FAILURES = (
         "model.",
         "Rebuild the caches of this dataset and check that the run uses the right base model.",
         relief="caches",
+        # In these places, sizes do not depend on the caches.
+        within=outside(
+            r"optim|muon|bitsandbytes|lycoris|tokeni[sz]|[/\\]u?m?t5|[/\\]transformers[/\\]"
+            r"|[/\\](xlm_roberta|clip|vae)[^/\\]*\.py|save|convert|merge"
+        ),
     ),
     KnownFailure(
         "nothing-to-train-on",

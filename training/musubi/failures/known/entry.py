@@ -32,6 +32,11 @@ class KnownFailure:
     within: str = ""
 
 
+def outside(files: str) -> str:
+    """Return a `within` that no traceback matches if a frame is in a file that matches `files`."""
+    return rf'\A(?!(?s:.*)File "[^"\n]*({files})[^"\n]*")'
+
+
 ADD_MEMORY = "Give the machine more memory or train fewer LoRAs at once, then resume the run."
 INSTALLATION = "Ask the operator to repair the installation, then resume the run."
 MODEL_FILE = "Restore the model's original file, then resume the run."

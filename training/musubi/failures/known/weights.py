@@ -2,7 +2,13 @@
 
 from dataclasses import replace
 
-from training.musubi.failures.known.entry import CACHES, MODEL_FILE, WEIGHTS, KnownFailure
+from training.musubi.failures.known.entry import (
+    CACHES,
+    MODEL_FILE,
+    WEIGHTS,
+    KnownFailure,
+    outside,
+)
 
 _ENDINGS = r"safetensors|sft|pth?|ckpt|bin|gguf"
 _STATE_DICT = r"Error\(s\) in loading state_dict for"
@@ -148,6 +154,11 @@ WEIGHT_FAILURES = (
         r"|KeyError: '(\w+\.)*(blocks|patch_embedding|head)\.",
         "A weight file lacks tensors that the model needs: it is incomplete, or for another model.",
         MODEL_FILE,
+        # These move parts of a model between devices, so their tensors may be on "meta" by design.
+        within=outside(
+            r"accelerate[/\\](hooks|big_modeling|utils[/\\](offload|modeling))|deepspeed|fsdp"
+            r"|bitsandbytes|quanto|peft"
+        ),
     ),
     KnownFailure(
         "unknown-weights",

@@ -7,18 +7,17 @@ from training.musubi.launcher.fast.graph import Kept
 
 GIB = 2**30
 
-# Bytes that a block of a 14B model keeps, per token and unit of width. `_ATTENTION` is for its
-# input and two attention outputs, `_EACH_MORE` for each further attention output. `_EVERYTHING` is
-# for a block that keeps everything, with products in 16 bit; `_EVERYTHING_FP8` is for the same with
-# products in fp8. Measured on an H200 with torch 2.11: 6.06 for attention at 21,600 tokens (0.624
-# GiB per block of width 5,120); 36.5 (16 bit) and 52.6 (fp8) for everything at 3,600 tokens,
-# without the 16-bit weights, which are no longer kept.
+# Bytes that a block of a 14B model keeps, per token and unit of width: `_ATTENTION` for the block's
+# input and two attention outputs, `_EACH_MORE` for each further attention output, `_EVERYTHING` for
+# a block that keeps everything, with products in 16 bit, and `_EVERYTHING_FP8` with products in
+# fp8. Measured on an H200 with torch 2.11: 6.06 for attention, at 21,600 tokens; 36.5 (16 bit) and
+# 52.6 (fp8) for everything, at 3,600 tokens. Copies of weights are not included.
 _ATTENTION, _EACH_MORE = 6.2, 2.0
 _EVERYTHING, _EVERYTHING_FP8 = 40.0, 55.0
 _BYTES = 2
-# The working memory of a step, in addition to the memory that all blocks keep. A block's backward
-# pass needs `_KEEPING` times the memory of a block that keeps everything, or `_RECOMPUTING` times
-# that memory if its forward pass must be recomputed. `_REST_BYTES` is for layers outside the blocks
+# A step's working memory, on top of what the blocks keep. The unit is what one block holds when it
+# keeps everything: a block's backward pass needs `_KEEPING` units, or `_RECOMPUTING` units if its
+# forward pass must be recomputed. `_REST_BYTES` is for layers outside the blocks
 # and the optimizer. The measured total was 5.6 GiB at 21,600 tokens with 10 blocks that are
 # recomputed, and 0.5 GiB at 3,600 tokens with 20 blocks that are not.
 _RECOMPUTING, _KEEPING, _REST_BYTES = 1.5, 0.8, 2 * GIB
@@ -68,8 +67,8 @@ class Plan:
     begins with the last blocks, while the memory of all others is still in use. The more a block
     keeps, the less additional memory its backward pass needs, so the last blocks keep `most`.
 
-    If there is room for `is_wide`, copies of the frozen weights in 16 bit are kept from step to
-    step, so that no pass has to convert the weights.
+    If `is_wide` (only where memory allows), 16-bit copies of the frozen weights are kept from step
+    to step, so that no pass has to convert them.
     """
 
     least: Kept

@@ -146,13 +146,13 @@ class FastSession:
         return value.detach(), metrics
 
     def differentiate(self, backward: Callable[..., None], network: Any, given: Tensor) -> None:
-        """Run the backward pass of the newest loss.
+        """Run the backward pass of the latest loss.
 
         If memory runs out, let blocks keep less, and repeat the whole step.
 
         Args:
             backward: Runs the backward pass of the loss that it is given.
-            network: The adapters. They must have no gradients of other losses.
+            network: The adapters. They must not hold gradients from other losses.
             given: The loss that `compute` returned. It is used only if `compute` ran uncompiled;
                 otherwise the session itself keeps the loss with its graph.
         """

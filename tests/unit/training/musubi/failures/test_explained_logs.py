@@ -55,6 +55,10 @@ def as_json(line: str) -> str:
     return json.dumps({"log": f"{line}\n", "stream": "stderr", "time": "2026-11-28T10:00:00Z"})
 
 
+SHAPE = "RuntimeError: shape '[1, 8, 40, 128]' is invalid for input of size 4321"
+META = "NotImplementedError: Cannot copy out of meta tensor; no data!"
+
+
 def test_every_log_file_is_in_the_table() -> None:
     assert sorted(row["log"] for row in NAMED) == sorted(path.name for path in PUBLIC.glob("*.log"))
 
@@ -172,3 +176,30 @@ def test_a_nan_loss_is_a_failure_even_with_exit_code_0() -> None:
     failure = explain(bar.format("nan"), 0)
     assert failure is not None
     assert failure.code == "loss-no-number"
+
+
+@pytest.mark.parametrize(
+    ("raised", "places", "code"),
+    [
+        (SHAPE, "musubi_tuner/wan/modules/model.py", "sizes-differ"),
+        (SHAPE, "accelerate/utils/operations.py musubi_tuner/wan/modules/model.py", "sizes-differ"),
+        (SHAPE, "musubi_tuner/training/trainer_base.py optimizers/muon.py", UNKNOWN),
+        (SHAPE, "torch/optim/adamw.py", UNKNOWN),
+        (SHAPE, "bitsandbytes/optim/optimizer.py", UNKNOWN),
+        (SHAPE, "musubi_tuner/wan/modules/t5.py", UNKNOWN),
+        (SHAPE, "transformers/models/umt5/modeling_umt5.py", UNKNOWN),
+        (META, "musubi_tuner/wan/modules/model.py", "weights-incomplete"),
+        (META, "musubi_tuner/wan/modules/vae.py", "wrong-vae"),
+        (META, "accelerate/hooks.py", UNKNOWN),
+        (META, "accelerate/big_modeling.py torch/nn/modules/module.py", UNKNOWN),
+        (META, "deepspeed/runtime/engine.py", UNKNOWN),
+    ],
+)
+def test_an_error_of_many_causes_is_explained_only_where_the_cause_is_likely(
+    raised: str, places: str, code: str
+) -> None:
+    frames = "".join(
+        f'  File "/opt/{place}", line 7, in step\n    call()\n' for place in places.split()
+    )
+
+    assert code_of(f"Traceback (most recent call last):\n{frames}{raised}\n") == code

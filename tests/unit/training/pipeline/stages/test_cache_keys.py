@@ -19,8 +19,12 @@ ENCODERS = Encoders(
 PLAN = groups()
 ROOT = Path(__file__).parents[5]
 # The code by which clips are read for a latent cache, and the version that it was last checked for.
-READERS = ("training/dataset/decoding/colours.py", "training/musubi/launcher/clip_colours.py")
-CHECKED = (3, "e4664c32cd9a7daa")
+READERS = (
+    "training/dataset/decoding/colours.py",
+    "training/musubi/launcher/cache_hooks.py",
+    "training/musubi/launcher/clip_colours.py",
+)
+CHECKED = (4, "97d0e303a55376ea")
 
 
 def manifest(media: str = "m", caption: str = "c") -> Manifest:

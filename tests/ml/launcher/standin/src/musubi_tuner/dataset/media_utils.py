@@ -1,5 +1,15 @@
 """Where musubi-tuner reads clips."""
 
-import av
+from typing import Any
 
-__all__ = ["av"]
+import av
+import numpy as np
+
+
+def load_video(video_path: str) -> list[Any]:
+    frames: list[Any] = []
+    container = av.open(video_path)
+    for frame in container.decode(video=0):
+        frames.append(np.array(frame.to_image()))
+    container.close()
+    return frames

@@ -1,9 +1,9 @@
-// Requests of this page. The link's secret stays in the fragment and goes into a header.
+// Requests of a page that was opened through a link. The link's secret stays in the fragment and goes into a header.
 
 export const token = location.hash.slice(1);
 export const session = token.split(".")[1] ?? "";
-export const headers = { "Upload-Link": token };
-const base = `/uploads/${encodeURIComponent(session)}`;
+export const headers = { "Page-Link": token };
+export const base = `${document.documentElement.dataset.api}/${encodeURIComponent(session)}`;
 
 export class Refusal extends Error {
   constructor({ cause, fix }, status) {
@@ -26,8 +26,6 @@ export async function call(method, path = "", body = undefined) {
   if (!response.ok) throw new Refusal(refusal(text, response.status), response.status);
   return text ? JSON.parse(text) : null;
 }
-
-export const creation = `${base}/files`;
 
 // The cause and fix of a refused request. An answer from a proxy contains neither.
 export function refusal(text, status) {
