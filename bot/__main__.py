@@ -31,6 +31,9 @@ _COMMANDS = {
     "bot.cli.datasets.versions:captions": """Print the captions of a dataset, or change them.
 
         --file and --prefix store the changed captions as a new version.""",
+    "bot.cli.datasets.caption:caption": """Propose captions for samples of a dataset.
+
+        Proposals wait until a person accepts them; no caption is changed.""",
     "bot.cli.datasets.versions:diff": "Show what changed between two versions of a dataset.",
     "bot.cli.datasets.dataset:dataset": "List, remove and restore datasets.",
     "bot.cli.runs.plan:plan": """Show what a run would do, how long it takes and what it costs.

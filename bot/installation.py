@@ -8,12 +8,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bot.settings import Settings
+from training.errors import RequestError
 from training.operations.run_list import RunList
 from training.pipeline.runtime import Runtime
 from training.ports import Claims, RunIndex
 from training.store_keys import GUILDS
+from training.vocabulary import EngineName
 
 if TYPE_CHECKING:
+    from training.captioning.captioner import Captioner
     from training.operations.runs import Runs
     from training.operations.storage import Storage
     from training.operations.trash.dataset_removal import DatasetRemovals
@@ -73,6 +76,29 @@ class Installation:
         from training.registry.proposals import Proposals
 
         return Proposals(self.runtime.store, self.runtime.leases)
+
+    def captioner(self, engine: EngineName) -> "Captioner":
+        """Return what proposes captions: the endpoint in the settings, or else a stand-in.
+
+        Raises:
+            RequestError: The settings name no endpoint, and runs are no rehearsals.
+        """
+        settings = self.settings
+        if settings.caption_url is not None and settings.caption_model is not None:
+            from training.captioning.endpoint import EndpointCaptioner
+
+            return EndpointCaptioner(
+                settings.caption_url, settings.caption_model, settings.caption_key
+            )
+        if engine == "rehearsal":
+            from training.captioning.measured import MeasuringCaptioner
+
+            return MeasuringCaptioner()
+        raise RequestError(
+            "The bot has nothing that could propose captions.",
+            "Ask its operator to set LORABOT_CAPTION_URL and LORABOT_CAPTION_MODEL, such as those "
+            "of an Ollama or vLLM server.",
+        )
 
     @cached_property
     def loras(self) -> "Loras":

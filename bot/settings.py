@@ -45,6 +45,12 @@ class Settings(StageSettings):
         str,
         Field(description="Hub datasets that may be read with HF_TOKEN, such as ann/*, ben/set"),
     ] = ""
+    caption_url: Annotated[
+        str | None,
+        Field(description="OpenAI-compatible endpoint that captions, such as Ollama's or vLLM's"),
+    ] = None
+    caption_model: Annotated[str | None, Field(description="its vision-language model")] = None
+    caption_key: SecretStr | None = None
     hf_token: Annotated[SecretStr | None, Field(validation_alias="HF_TOKEN")] = None
     discord_url: Annotated[
         str | None, Field(description="URL of a Discord-compatible server, such as a sandbox")
@@ -71,7 +77,7 @@ class Settings(StageSettings):
             raise ValueError(f"names ending in {STAGES_SUFFIX} are reserved")
         return value
 
-    @field_validator("web_url", "discord_url")
+    @field_validator("web_url", "discord_url", "caption_url")
     @classmethod
     def _is_address(cls, value: str | None) -> str | None:
         if value is not None:
@@ -153,4 +159,5 @@ class Settings(StageSettings):
 HOSTED_VARIABLES = (
     *("LORABOT_TEAM_ROLE", "LORABOT_WEB_URL", "LORABOT_LINK_HOURS", "LORABOT_DISCORD_URL"),
     *("LORABOT_EDIT_SECONDS", "LORABOT_UPLOAD_LIMIT_MIB", "LORABOT_HUB_REPOS"),
+    *("LORABOT_CAPTION_URL", "LORABOT_CAPTION_MODEL"),
 )

@@ -17,6 +17,7 @@ from bot.service.imports.imports import ImportOptions, Imports
 from bot.service.links import LinkSigner
 from bot.service.loras import LoraService
 from bot.service.plans import PlanService
+from bot.service.proposals import ProposalService
 from bot.service.rights import GuildMember, Rights
 from bot.service.run_lists import RunLists
 from bot.service.server_settings import ServerSettings, SettingsStore
@@ -92,6 +93,7 @@ class Service:
         self.rights = Rights(self.settings)
         self.plans = PlanService(installation, self.rights, self.settings, engine)
         self.datasets = DatasetService(installation, self.rights)
+        self.proposals = ProposalService(installation, self.datasets, engine)
         self.loras = LoraService(installation, self.rights)
         self.trash = TrashService(installation, self.rights)
         self.storage = StorageService(installation, self.rights)

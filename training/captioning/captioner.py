@@ -49,7 +49,9 @@ class Captioner(Protocol):
 
     Attributes:
         label: What it is, in words that users may read beside each proposal.
-        remark: A sentence that users must know before they use it; "" if there is none.
+        remark: A sentence that users must know before they use it.
+        asks_first: Whether users must confirm first, because it may cost money or sends their
+            files elsewhere.
     """
 
     @property
@@ -57,6 +59,9 @@ class Captioner(Protocol):
 
     @property
     def remark(self) -> str: ...
+
+    @property
+    def asks_first(self) -> bool: ...
 
     def propose(self, request: CaptionRequest) -> str:
         """Return a proposed caption.

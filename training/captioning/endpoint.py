@@ -66,6 +66,8 @@ class _TryAgainError(Exception):
 class EndpointCaptioner:
     """Sends frames as JPEG data URLs in chat completions."""
 
+    asks_first = True
+
     def __init__(
         self,
         url: str,

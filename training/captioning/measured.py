@@ -28,6 +28,7 @@ class MeasuringCaptioner:
     """Describes size, length, movement, brightness and colours; it needs no model and no GPU."""
 
     label = "rehearsal stand-in (measures only)"
+    asks_first = False
     remark = (
         "This is the rehearsal's stand-in: it measures size, movement and colours, and does not "
         "see what the pictures show."

@@ -11,7 +11,8 @@ import discord
 
 from bot.discord.answers.answers import Interaction, channel_of, is_expired, to_embed
 from bot.messages.card import Card
-from bot.messages.datasets.cards import progress_text
+from bot.messages.datasets.cards import PROGRESS, progress_text
+from bot.messages.markdown import ELLIPSIS
 
 logger = logging.getLogger(__name__)
 
@@ -19,9 +20,11 @@ logger = logging.getLogger(__name__)
 class LongAnswer:
     """A deferred answer, which shows progress until the card is ready."""
 
-    def __init__(self, interaction: Interaction, progress_seconds: float = 5.0) -> None:
+    def __init__(
+        self, interaction: Interaction, progress_seconds: float = 5.0, text: str = PROGRESS
+    ) -> None:
         self._interaction = interaction
-        self._seconds = progress_seconds
+        self._seconds, self._text = progress_seconds, text
         self._progress = (0, 0)
         self._is_shown = False
         self._is_done = asyncio.Event()
@@ -42,6 +45,12 @@ class LongAnswer:
             # Remove the progress, because the error is shown in a separate message.
             with suppress(discord.HTTPException):
                 await self._interaction.delete_original_response()
+
+    async def begin(self) -> None:
+        """Replace the message of a pressed button, so that nobody presses it twice."""
+        text = f"{self._text}{ELLIPSIS}"
+        await self._interaction.edit_original_response(content=text, embed=None, view=None)
+        self._is_shown = True
 
     def on_progress(self, done: int, total: int) -> None:
         """Record progress; may be called from any thread."""
@@ -69,7 +78,9 @@ class LongAnswer:
                 continue
             shown = self._progress
             try:
-                await self._interaction.edit_original_response(content=progress_text(*shown))
+                await self._interaction.edit_original_response(
+                    content=progress_text(self._text, *shown)
+                )
             except (discord.HTTPException, aiohttp.ClientError, OSError):
                 logger.warning("progress could not be shown", exc_info=True)
                 return

@@ -9,6 +9,7 @@ from bot.discord.buttons.help import HelpButton
 from bot.discord.buttons.hub_token import HubTokenButton
 from bot.discord.buttons.named_button import NamedItem
 from bot.discord.buttons.plans import ClipsButton, PlanButton
+from bot.discord.buttons.proposals import ProposalsButton
 from bot.discord.buttons.run_pages import RunPageButton
 from bot.discord.buttons.runs import RunButton
 from bot.discord.buttons.storage import StorageButton, StorageMenu, StoragePageButton
@@ -21,7 +22,7 @@ ITEMS: tuple[type[NamedItem], ...] = (
     *(RunButton, EpochMenu, RevokeLinksButton, DatasetButton, PlanButton),
     *(RevokeButton, LargerButton, UndoButton, HubTokenButton, RunPageButton, HelpButton),
     *(StoragePageButton, StorageMenu, StorageButton),
-    *(ClipsButton, TrainButton, ModelMenu),
+    *(ClipsButton, TrainButton, ModelMenu, ProposalsButton),
 )
 _WITH_CUSTOM_ID = (discord.InteractionType.component, discord.InteractionType.modal_submit)
 

@@ -9,6 +9,7 @@ from bot.discord.answers.answers import Interaction, guild_of, person_of, to_emb
 from bot.discord.answers.attachment_file import read_attachment
 from bot.discord.answers.long_answer import LongAnswer
 from bot.discord.buttons.datasets import discord_files, send_answer, send_privately
+from bot.discord.buttons.proposals import answer_proposals
 from bot.discord.commands.completion import Complete
 from bot.discord.commands.options import DATASET
 from bot.messages.datasets.cards import LARGE_TABLE
@@ -23,6 +24,8 @@ from bot.service.dataset_answers import (
 )
 from bot.service.service import Service
 from bot.service.threads import in_thread
+from training.captioning.propose import Which
+from training.captioning.templates import LoraKind
 from training.errors import RequestError
 from training.files.sizes import size
 from training.registry.dataset_draft import TriggerChange
@@ -81,6 +84,8 @@ def add_caption_commands(
             refs = str(before.ref), str(stored.version.ref)
             await _send_difference(interaction, service, *refs, is_private=False)
 
+    _add_caption(group, service, dataset_names)
+
     @group.command(name="diff", description="Show what changed between two versions")
     @app_commands.describe(
         old="Older version, such as annika@1", new="Newer version, such as annika@2"
@@ -89,6 +94,26 @@ def add_caption_commands(
     async def diff(interaction: Interaction, old: str, new: str) -> None:
         await interaction.response.defer(ephemeral=True)
         await _send_difference(interaction, service, old, new, is_private=True)
+
+
+def _add_caption(group: app_commands.Group, service: Service, dataset_names: Complete) -> None:
+    @group.command(name="caption", description="Propose captions; a person decides on each")
+    @app_commands.describe(
+        name=DATASET,
+        which="Samples that lack a caption, or all; captions are never replaced by themselves",
+        kind="What the LoRA is to learn: captions leave that out and describe the rest",
+    )
+    @app_commands.rename(kind="for")
+    @app_commands.autocomplete(name=dataset_names)
+    async def caption(
+        interaction: Interaction,
+        name: str,
+        which: Which = "missing",
+        kind: LoraKind = "character",
+    ) -> None:
+        await interaction.response.defer(thinking=True)
+        plan = await service.proposals.plan(person_of(interaction), name, which, kind)
+        await answer_proposals(interaction, service, plan)
 
 
 async def _about_waiting(

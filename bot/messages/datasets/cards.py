@@ -23,6 +23,7 @@ from training.registry.trash import Removal
 from training.wording import count, listed
 
 PROGRESS = "Checking files"
+PROPOSING = "Proposing captions"
 _SHOWN_FINDINGS = 5
 _SHOWN_SIZES = 3
 _FINDING_LIMIT = 480
@@ -250,9 +251,9 @@ def _as_found(report: Report) -> str:
     return escape(f"as {and_list(names)}")
 
 
-def progress_text(done: int, total: int) -> str:
-    """Return the progress of an inspection as a bar and the number of checked files."""
-    return f"{PROGRESS}: {bar(done, total)}, {done:,} of {count(total, 'file')}"
+def progress_text(what: str, done: int, total: int) -> str:
+    """Return progress as a bar and the number of files that are done."""
+    return f"{what}: {bar(done, total)}, {done:,} of {count(total, 'file')}"
 
 
 def captions_card(version: DatasetVersion) -> Card:

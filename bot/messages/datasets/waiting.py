@@ -32,6 +32,7 @@ def waiting_card(name: str, report: Report, trigger: str | None) -> Card:
     ways = [
         "**Captions**: write them on a page beside each image and clip, or get a spreadsheet and "
         f"send it with `/dataset captions name:{name} file:`",
+        f"`/dataset caption name:{name}`: have captions proposed, and decide on each",
         "**Trigger word only**: use the trigger word as the whole caption of these samples; "
         "the button first explains the effect",
     ]

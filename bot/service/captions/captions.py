@@ -22,7 +22,7 @@ from bot.service.threads import in_thread
 from training.dataset.sample_files import SampleFiles, Wanted
 from training.registry.caption_sessions import CaptionSession, CaptionSessions
 from training.registry.dataset_edits import CaptionChange
-from training.registry.proposals import Proposal, Proposals, fitting
+from training.registry.proposals import Proposal, fitting
 from training.registry.uploads.session import new_session_id
 from training.runs.spec import parse_reference
 
@@ -41,7 +41,7 @@ class CaptionService:
         self, installation: Installation, datasets: DatasetService, signer: LinkSigner
     ) -> None:
         self.datasets = datasets
-        self._proposals = Proposals(installation.runtime.store, installation.runtime.leases)
+        self._proposals = installation.proposals
         self.announce: Announce = _announce_nowhere
         self._signer = signer
         self._sessions = CaptionSessions(installation.runtime.store)

@@ -47,7 +47,7 @@ def plain(colour: tuple[int, int, int], size: tuple[int, int] = (832, 480)) -> I
 class FailingCaptioner:
     """Proposes nothing for the first sample."""
 
-    label, remark = "failing", ""
+    label, remark, asks_first = "failing", "", False
 
     def __init__(self) -> None:
         self.asked: list[CaptionRequest] = []
