@@ -7,6 +7,7 @@ from bot.cli.home import OPERATOR, ServerHome
 from bot.cli.output import console, print_error, print_json, print_table
 from bot.cli.parameters import Json, StoredName
 from bot.cli.trash import Removed, print_removal, restore_removed
+from bot.messages.datasets.cards import lacking_text
 from bot.messages.datasets.report import media_counts
 
 dataset = App(name="dataset")
@@ -28,7 +29,7 @@ def list_(*, json: Json = False, home: ServerHome | None = None) -> None:
         return
     table = Table("dataset", "content", "added", box=None)
     for version in found:
-        content = media_counts(version.images, version.clips)
+        content = media_counts(version.images, version.clips) + lacking_text(version, "; ")
         table.add_row(str(version.ref), content, f"{version.added_at:%Y-%m-%d}")
     print_table(table)
 

@@ -111,7 +111,7 @@ def dataset_list(
         )
     lines = [
         f"**{version.ref}** · {media_counts(version.images, version.clips)} · "
-        f"added {version.added_at:%Y-%m-%d}{_lacking(version, ' · ')}"
+        f"added {version.added_at:%Y-%m-%d}{lacking_text(version, ' · ')}"
         for version in versions
     ]
     return Card(
@@ -122,7 +122,7 @@ def dataset_list(
     )
 
 
-def _lacking(version: DatasetVersion, before: str = "") -> str:
+def lacking_text(version: DatasetVersion, before: str = "") -> str:
     """Return how many samples lack a caption, after `before`; "" if none does."""
     missing = version.without_caption
     if not missing:
@@ -160,7 +160,7 @@ def _description(
         lines.append(f"Same content as **{same_as}**; both versions use the same caches.")
     if version.trigger is not None:
         lines.append(f"Trigger word: **{escape(version.trigger)}**.")
-    if lacking := _lacking(version):
+    if lacking := lacking_text(version):
         lines.append(f"{lacking}.")
     if accepted := version.accepted_captions:
         are = (

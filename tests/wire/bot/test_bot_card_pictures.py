@@ -45,24 +45,25 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium h
 PHONE = 390  # pixels
 
 
-def a_chart() -> Picture:
-    def metrics(first: float) -> list[Metric]:
-        return [
-            Metric(step=n, loss=first / (1 + n / 300) + 0.01 * (n % 7), learning_rate=1e-4)
-            for n in range(1, 900)
+def a_chart(view: RunView) -> Picture | None:
+    """Return a chart of the mean losses that the run's experts have reported."""
+    steps = view.spec.steps_per_epoch
+    series: list[Series] = []
+    for spec in view.spec.experts:
+        state = view.run.expert(spec.name)
+        metrics = [
+            Metric(step=n, loss=mean * (1 + (n % 7 - 3) / 20), learning_rate=1e-4)
+            for epoch, mean in state.losses.items()
+            for n in range((epoch - 1) * steps + 1, epoch * steps + 1)
         ]
-
-    saved = [(18 * epoch, epoch) for epoch in (10, 20, 30, 40)]
-    chart = draw_chart(
-        [Series("high", metrics(0.2), 900, saved), Series("low", metrics(0.12), 900, saved)]
-    )
-    assert chart is not None
-    return chart
+        saved = [(one.step, one.epoch) for one in state.checkpoints]
+        series.append(Series(spec.name, metrics, view.expert(spec.name).total_steps, saved))
+    return draw_chart(series)
 
 
 async def post(place: discord.abc.Messageable, view: RunView) -> None:
     """Post the card of a run as the bot does."""
-    chart = a_chart() if view.run.status.is_final else None
+    chart = a_chart(view) if view.run.status.is_final else None
     layout = to_layout(run_card(view, now=NOW), run_buttons(view), picture=chart)
     await place.send(view=layout, files=picture_file(chart))
 
@@ -102,7 +103,7 @@ async def post_thread(place: discord.abc.Messageable, view: RunView) -> None:
     files = {one.key: SavedFile("http://localhost/d", "400/400 modules load") for one in shown}
     saved = [one for one in shown if one.kind == "saved"]
     grey = {sample.source: Image.new("RGB", BOX, (120, 130, 140)) for sample in report().samples}
-    sheet, chart = draw_sheet(report(), grey), a_chart()
+    sheet, chart = draw_sheet(report(), grey), a_chart(view)
     panels = {
         dataset_panel(view.spec, report()): sheet,
         merged_panel(view, "high", None): None,

@@ -38,7 +38,7 @@ RUN_SECONDS = 1800.0
 DELAY_SECONDS = 0.2  # per step, so that faults also hit trainings
 # Stands for the 7 days after which unused entries of Dicts expire: leases are renewed and calls
 # are looked at more often than that, as they are on Modal.
-UNUSED_SECONDS = 6 * MINUTE_SECONDS
+UNUSED_SECONDS = 3 * MINUTE_SECONDS
 # A stage is given up after four attempts in a row without progress: that is its contract.
 MOST_ENDS = 2
 # A container sends these by itself; faults are counted by the product's own requests.

@@ -16,12 +16,16 @@ import pytest
 from bot.sandbox.server import SandboxServer
 from bot.sandbox.wire import Json
 from tests.wire.bot.chat import Chat
+from tests.wire.bot.copies import until
 from tests.wire.modal.asking import asking, cards_and_pings
 from tests.wire.modal.hosting import Hosting, hosting, person
+from tests.wire.modal.loopback.api import PATIENCE_SECONDS
 from tests.wire.modal.loopback.container import Container
 from training.runs.events import StageEvent
 from training.runs.training_events import EpochEnded
 from training.vocabulary import StageKey
+
+EPOCHS_OF_BOTH = 5
 
 
 @pytest.mark.slow
@@ -35,7 +39,7 @@ async def test_a_redeploy_misses_no_command_and_leaves_one_active_copy(tmp_path:
         with edits_by_epoch(hosted.server, card.id) as edits:
             async with asking(hosted.server, ada) as asked:
                 new, epochs = await asyncio.gather(
-                    redeploy(hosted, old, is_over), train(hosted, ada, is_over)
+                    redeploy(hosted, old, edits, is_over), train(hosted, ada, is_over)
                 )
         await asyncio.to_thread(hosted.end_run, "mine")
         await ada.ping("mine")
@@ -49,18 +53,41 @@ async def test_a_redeploy_misses_no_command_and_leaves_one_active_copy(tmp_path:
         assert new.text.count("this copy of the bot is active") == 1
         assert ended.id == card.id
         assert await cards_and_pings(ada, "mine") == (1, 1)
-        assert len([one for one in hosted.server.gateway.sessions.values() if one.connection]) == 1
+        assert connections(hosted.server) == 1
         assert sorted(edits) == list(range(1, epochs + 1))
         # The new copy edits the card once when it takes over, whatever the card shows.
         assert edits.total() - epochs <= 1, edits
 
 
-async def redeploy(hosted: Hosting, old: Container, is_over: asyncio.Event) -> Container:
-    """Replace the bot; return its new container."""
-    await asyncio.to_thread(hosted.deploy, LORABOT_LINK_HOURS="12")
+async def redeploy(
+    hosted: Hosting, old: Container, edits: Counter[int], is_over: asyncio.Event
+) -> Container:
+    """Replace the bot, with both copies connected for some epochs; return the new container."""
+    with kept_serving(old):
+        await asyncio.to_thread(hosted.deploy, LORABOT_LINK_HOURS="12")
+        await until(lambda: connections(hosted.server) == 2)
+        seen = len(edits)
+        await until(lambda: len(edits) >= seen + EPOCHS_OF_BOTH)
+        assert old.exit_code is None
     new = await asyncio.to_thread(hosted.wait_until_it_serves, except_for=(old,))
     is_over.set()
     return new
+
+
+def connections(server: SandboxServer) -> int:
+    """Return how many copies of the bot are connected."""
+    return len([one for one in server.gateway.sessions.values() if one.connection])
+
+
+@contextmanager
+def kept_serving(container: Container) -> Generator[None]:
+    """Let a copy of the bot go on while another takes over, as if a request to it stayed open."""
+    container.definition.http_config.exit_grace_period = round(PATIENCE_SECONDS)
+    container.requests += 1
+    try:
+        yield
+    finally:
+        container.requests -= 1
 
 
 async def train(hosted: Hosting, ada: Chat, is_over: asyncio.Event) -> int:

@@ -1,5 +1,6 @@
 """The caption page in a real browser: writing, reviewing, and saving beside other people."""
 
+import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from tests.media import jpeg
+from bot.service.threads import in_thread
+from tests.media import jpeg, write_zip
 from tests.unit.bot.web.upload_side import local_uploads
+from tests.wire.bot.upload_page import drop
 from tests.wire.browser import CHROMIUM, open_page
 from tests.wire.web.caption_side import BARE, CAPTIONED, CaptionSide, is_open
 from tests.wire.web.test_web_upload_page import look
@@ -61,6 +64,22 @@ async def test_captions_are_reviewed_with_the_keyboard_alone(side: CaptionSide) 
         await expect(page.get_by_text("Saved as annika@2.")).to_be_visible()
 
     assert side.captions()["images/c.png"] == "ann1ka in the garden"
+
+
+async def test_the_upload_page_leads_to_the_caption_page(side: CaptionSide, tmp_path: Path) -> None:
+    archive = write_zip(tmp_path / "bare.zip", BARE)
+
+    async with open_page((await side.side.link()).url) as page:
+        await drop(page, archive)
+        await page.get_by_role("button", name="Captions").click()
+        link = page.get_by_role("link", name="Open caption page")
+        async with page.context.expect_page() as opening:
+            await link.click()
+        opened_page = await opening.value
+        await is_open(opened_page)
+
+    version = side.side.installation.datasets.find(side.guild, "annika")
+    assert version.without_caption == 1
 
 
 async def test_two_people_at_once_lose_nothing(side: CaptionSide, tmp_path: Path) -> None:
@@ -147,11 +166,13 @@ async def test_proposals_wait_for_a_persons_word(side: CaptionSide, tmp_path: Pa
         )
         for one in samples
     }
-    proposals.write(side.guild, "annika", proposed)
-
     async with open_page((await side.link()).url) as page:
         await is_open(page)
         await expect(page.get_by_text("4 without a caption: not trainable yet")).to_be_visible()
+        async with page.expect_response(re.compile("/version$")):
+            pass  # the page knows by now that there is no proposal
+        await in_thread(proposals.write, side.guild, "annika", proposed)
+        await expect(page.get_by_role("button", name="Accept all (4)")).to_be_visible()
         await look(page, "captions-proposals", tmp_path)
         await page.keyboard.press("Alt+KeyN")
         await page.keyboard.press("Alt+KeyA")
