@@ -3,7 +3,7 @@
 import base64
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 import httpx
@@ -16,7 +16,6 @@ from tenacity import (
     stop_after_attempt,
     wait_exponential_jitter,
 )
-from tenacity.wait import wait_base
 
 from training.captioning.answers import caption_of
 from training.captioning.captioner import CaptionerError, CaptionRequest, NoCaptionError
@@ -75,7 +74,7 @@ class EndpointCaptioner:
         key: SecretStr | None = None,
         *,
         timeout: httpx.Timeout = TIMEOUT,
-        wait: wait_base = WAIT,
+        wait: Callable[[RetryCallState], float] = WAIT,
     ) -> None:
         headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
         # Proxies and passwords of the environment are not meant for this endpoint.

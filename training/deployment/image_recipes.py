@@ -28,6 +28,7 @@ MODULES = (
     *("av.video.frame", "av.video.stream", "cachetools", "chardet"),
     *("cyclopts", "cyclopts.validators", "discord", "discord.app_commands", "discord.gateway"),
     *(
+        "discord.backoff",
         "discord.http",
         "discord.webhook.async_",
         "filelock",
@@ -37,7 +38,8 @@ MODULES = (
     ),
     *("huggingface_hub.constants", "huggingface_hub.errors"),
     *("huggingface_hub.file_download", "huggingface_hub.utils", "itsdangerous"),
-    *("jsonschema", "jsonschema.exceptions", "modal", "modal.config", "modal.exception"),
+    *("jsonschema.exceptions", "jsonschema.validators"),
+    *("modal", "modal.config", "modal.exception"),
     *("numpy", "numpy.typing", "packaging.requirements", "PIL.Image", "PIL.ImageCms"),
     *("PIL.ImageDraw", "PIL.ImageFilter", "PIL.ImageFont", "PIL.ImageOps"),
     *("PIL.TiffImagePlugin", "psutil", "pydantic", "pydantic.fields", "pydantic_settings"),
