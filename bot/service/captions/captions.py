@@ -173,10 +173,15 @@ class CaptionService:
         found = await in_thread(self._proposals.read, session.guild, session.dataset)
         return shown, fitting(found, shown.draft.report.samples)
 
-    async def newest_number(self, session: CaptionSession) -> int:
-        """Return the number of the newest version; raise `NotFoundError` if there is none."""
+    async def newest(self, session: CaptionSession) -> tuple[int, int]:
+        """Return the number of the newest version, and how many proposals there are.
+
+        Raises:
+            NotFoundError: The dataset was removed.
+        """
         version = await in_thread(self._datasets.find, session.guild, session.dataset)
-        return version.number
+        proposals = await in_thread(self._proposals.read, session.guild, session.dataset)
+        return version.number, len(proposals)
 
     async def save(
         self, session: CaptionSession, changes: Sequence[CaptionChange]

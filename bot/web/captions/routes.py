@@ -56,9 +56,9 @@ class CaptionRoutes:
         return web.json_response(describe(session, shown, proposals))
 
     async def version(self, request: web.Request) -> web.StreamResponse:
-        """Tell the newest version's number; pages ask for it every few seconds."""
-        session = await self._open(request)
-        return web.json_response({"number": await self._service.newest_number(session)})
+        """Tell whether there is anything new; pages ask for it every few seconds."""
+        number, proposals = await self._service.newest(await self._open(request))
+        return web.json_response({"number": number, "proposals": proposals})
 
     async def judge(self, request: web.Request) -> web.StreamResponse:
         session = await self._open(request)

@@ -1,5 +1,6 @@
 """The caption page in a real browser: writing, reviewing, and saving beside other people."""
 
+import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
+from bot.service.threads import in_thread
 from tests.media import jpeg, write_zip
 from tests.unit.bot.web.upload_side import local_uploads
 from tests.wire.bot.upload_page import drop
@@ -164,11 +166,13 @@ async def test_proposals_wait_for_a_persons_word(side: CaptionSide, tmp_path: Pa
         )
         for one in samples
     }
-    proposals.write(side.guild, "annika", proposed)
-
     async with open_page((await side.link()).url) as page:
         await is_open(page)
         await expect(page.get_by_text("4 without a caption: not trainable yet")).to_be_visible()
+        async with page.expect_response(re.compile("/version$")):
+            pass  # the page knows by now that there is no proposal
+        await in_thread(proposals.write, side.guild, "annika", proposed)
+        await expect(page.get_by_role("button", name="Accept all (4)")).to_be_visible()
         await look(page, "captions-proposals", tmp_path)
         await page.keyboard.press("Alt+KeyN")
         await page.keyboard.press("Alt+KeyA")

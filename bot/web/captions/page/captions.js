@@ -22,6 +22,7 @@ const unjudged = new Set();
 let judging = 0;
 let isSaving = false;
 let hasEnded = false;
+let proposed = null; // how many proposals the server had when it was last asked
 
 const post = (path, body) => call("POST", path, JSON.stringify(body));
 
@@ -81,7 +82,7 @@ function onChange(samples) {
 }
 
 function drawTools() {
-  const { changes, lacking, savable, conflicts, proposed, samples, trigger } = model;
+  const { changes, lacking, savable, conflicts, samples, trigger } = model, waiting = model.proposed.length;
   const unprefixed = samples.filter((one) => one.judged?.prefixed);
   byId("summary").textContent = [
     plural(samples.length, "sample"),
@@ -94,7 +95,7 @@ function drawTools() {
   byId("save").textContent = savable.length ? `Save ${plural(savable.length, "change")}` : "Saved";
   byId("save").toggleAttribute("aria-busy", isSaving);
   label("prefix", unprefixed.length, `Put ${trigger} in front (${unprefixed.length})`);
-  label("accept-all", proposed.length, `Accept all (${proposed.length})`);
+  label("accept-all", waiting, `Accept all (${waiting})`);
   const stored = samples.filter((one) => !one.base.trim() || (one.base === one.text && lacking.includes(one)));
   label("leave-out", stored.length && stored.length < samples.length, `Leave out ${stored.length}`);
   byId("leave-out").disabled = changes.length > 0;
@@ -194,8 +195,10 @@ async function poll() {
   if (hasEnded) return;
   try {
     if (!document.hidden && !isSaving) {
-      const { number } = await call("GET", "/version");
-      if (number > model.number && !isSaving) await follow();
+      const { number, proposals } = await call("GET", "/version");
+      const hasOthers = proposals !== (proposed ?? proposals);
+      if ((number > model.number || hasOthers) && !isSaving) await follow();
+      proposed = proposals;
       if (byId("trouble").dataset.isLost) { delete byId("trouble").dataset.isLost; trouble(null); }
     }
   } catch (error) {
@@ -210,11 +213,11 @@ async function poll() {
 }
 
 async function follow() {
-  const state = await call("GET");
-  if (state.number <= model.number || isSaving) return;
+  const state = await call("GET"), isNew = state.number > model.number;
+  if (state.number < model.number || isSaving) return;
   const { updated, gone } = take(state);
   const lost = gone.length ? ` ${gone.join(", ")}: left out there, so your change is dropped.` : "";
-  if (!model.conflicts.length || gone.length) say(`Somebody else saved ${state.reference}: ${plural(updated, "caption")} updated here.${lost}`);
+  if (isNew && (!model.conflicts.length || gone.length)) say(`Somebody else saved ${state.reference}: ${plural(updated, "caption")} updated here.${lost}`);
 }
 
 function accept() {
