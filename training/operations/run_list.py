@@ -143,6 +143,10 @@ class RunList:
             names = self._names(guild)
         return self._page(guild, names, _Query(most, containing), self._last_seen)
 
+    def forget_names(self, guild: str) -> None:
+        """Read the names of runs again for the next `glance`, because they have changed."""
+        self._known_names.pop(guild, None)
+
     def live_summary(self, guild: str, name: str) -> RunSummary:
         """Return the summary of an open run; the summary may be a few moments old."""
         return self._live([RunKeys(guild, name)])[0]
@@ -271,6 +275,7 @@ class RunList:
     def _look_at(self, key: RunKeys, run: Run) -> RunView:
         view = view_of(self._runtime, run)
         if run.status.is_final:
+            self._forget_end(key)
             return view
         self._seen[key] = (time.monotonic(), view.summary(self._runtime.clock()))
         self._views[key] = view
@@ -295,6 +300,12 @@ class RunList:
     def _fresh(self, key: RunKeys) -> RunSummary | None:
         seen_at, summary = self._seen.get(key, (float("-inf"), None))
         return summary if time.monotonic() - seen_at < _FRESH_SECONDS else None
+
+    def _forget_end(self, key: RunKeys) -> None:
+        """Read the names of runs again for the next `glance` if it would list this run as open."""
+        known = self._known_names.get(key.guild)
+        if known is not None and key.name in known.open:
+            self.forget_names(key.guild)
 
     def _last_seen(self, keys: Sequence[RunKeys]) -> list[RunSummary]:
         seen = [self._seen.get(key) for key in keys]

@@ -342,6 +342,7 @@ class Runs(RunList):
             others |= {**successor_record(spec), **records}
             self.initial_weights.keep(spec)
         is_ours = store.create(key, data, others) or store.read(key) == data
+        self.forget_names(spec.guild)
         return spec if is_ours else None
 
     def _report(self, spec: RunSpec) -> Report:
