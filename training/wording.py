@@ -47,6 +47,11 @@ def agreeing(number: int, predicate: str) -> str:
     return predicate if number == 1 else plural(predicate)
 
 
+def spelled(name: str) -> str:
+    """Convert a name as typed to its stored form: lower case, no spaces around it."""
+    return name.strip().lower()
+
+
 def did_you_mean(typed: str, known: Iterable[str]) -> str:
     """Return "Did you mean annika or anna?" with the names near `typed`; "" if none is near."""
     names = {name.casefold(): name for name in known}

@@ -1,15 +1,24 @@
 """Parameters that several commands take."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
+
+from training.wording import spelled
+
+
+def read_name(_type: type[str], tokens: Sequence[Token]) -> str:
+    """Return a name that was typed, in its stored form."""
+    return spelled(tokens[0].value)
+
 
 Json = Annotated[bool, Parameter(help="Print JSON with stable field names.", negative=())]
 ModelName = Annotated[str, Parameter(help="A model listed by `lorabot models`.")]
 DatasetName = Annotated[str, Parameter(help="A zip file, or the name of a stored dataset.")]
 StoredName = Annotated[str, Parameter(help="A stored dataset: name, or name@version.")]
-RunName = Annotated[str, Parameter(help="A run listed by `lorabot runs`.")]
+RunName = Annotated[str, Parameter(help="A run listed by `lorabot runs`.", converter=read_name)]
 Trigger = Annotated[
     str | None, Parameter(help="Trigger word that every caption should contain, such as ann1ka.")
 ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from training.errors import NotFoundError, RequestError
+from training.wording import did_you_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,8 @@ def find_gpu(name: str) -> Gpu:
         if gpu.name.casefold() == name.strip().casefold():
             return gpu
     shown = name if len(name) <= 40 else f"{name[:40]}…"
-    raise NotFoundError(f"There is no GPU called {shown!r}.", f"Choose one of: {', '.join(GPUS)}.")
+    choice = f"{did_you_mean(name, GPUS)} Choose one of: {', '.join(GPUS)}."
+    raise NotFoundError(f"There is no GPU called {shown!r}.", choice.lstrip())
 
 
 def require_same_gpu(name: str, only: str) -> None:

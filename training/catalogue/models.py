@@ -13,6 +13,7 @@ from training.catalogue import weights
 from training.catalogue.weights import WeightFile
 from training.errors import NotFoundError
 from training.vocabulary import ExpertName, Resolution
+from training.wording import did_you_mean, spelled
 
 Dtype = Literal["bf16", "fp16"]
 ModelSize = Literal["1.3B", "14B"]  # parameters of one expert
@@ -240,16 +241,17 @@ MODELS: tuple[Model, ...] = (
 
 
 def find_model(name: str) -> Model:
-    """Return the model called `name`.
+    """Return the model called `name`, ignoring case.
 
     Raises:
         NotFoundError: No model has that name; the fix lists all of them.
     """
     for model in MODELS:
-        if model.name == name:
+        if model.name == spelled(name):
             return model
-    names = ", ".join(model.name for model in MODELS)
-    raise NotFoundError(f"There is no model called {name!r}.", f"Choose one of: {names}.")
+    names = [model.name for model in MODELS]
+    choice = f"{did_you_mean(name, names)} Choose one of: {', '.join(names)}."
+    raise NotFoundError(f"There is no model called {name!r}.", choice.lstrip())
 
 
 def is_in_catalogue(weight: WeightFile) -> bool:

@@ -22,6 +22,7 @@ from training.runs.hyperparameters import split_value
 from training.runs.spec import ExpertSpec, RunSpec, StartingPoint
 from training.store_keys import RunKeys
 from training.vocabulary import ExpertName
+from training.wording import spelled
 
 # Largest relative error of an alpha that was stored as bf16, which has eight significant bits.
 _ALPHA_TOLERANCE = 2.0**-8
@@ -129,7 +130,7 @@ class InitialWeights:
     def _start(
         self, spec: RunSpec, model: Model, expert: ExpertSpec, reference: str
     ) -> StartingPoint:
-        file, shown = self._named(spec.guild, expert.name, reference), reference.strip()
+        file, shown = self._named(spec.guild, expert.name, reference), spelled(reference)
         trained = model.expert(expert.name)
         self._require_binding(spec.guild, shown, model, trained)
         contents = read_contents(file)
@@ -167,7 +168,7 @@ class InitialWeights:
 
         `annika` names an uploaded file, and `annika-v1/e20` a checkpoint of a run.
         """
-        name = reference.strip()
+        name = spelled(reference)
         if "/" not in name:
             self._checkpoints.find(guild, name)
             return self._checkpoints.file(guild, name)

@@ -29,6 +29,7 @@ from training.rehearsal.model.shape import adapter_widths
 from training.remedies import AddLora, RemoveLora
 from training.runs.spec import check_name, is_name, name_from_file
 from training.vocabulary import EngineName, ExpertName, Widths
+from training.wording import did_you_mean, spelled
 
 logger = logging.getLogger(__name__)
 ADAPTER = "adapter.safetensors"
@@ -173,13 +174,15 @@ class Loras:
 
     def folder(self, guild: str, name: str) -> str:
         """Return the folder of a stored LoRA file; raise `NotFoundError` if there is none."""
-        named = self.named(guild)
+        named, name = self.named(guild), spelled(name)
         if name in named:
             return named[name][0]
         folders = [one for one in self._folders(guild) if name_of(one) == name]
         self._trash.refuse_removed(guild, "checkpoints", folders, name=name)
         have = ", ".join(sorted(named))
-        choice = f"Choose one of: {have}." if have else "No checkpoint is stored yet; add one."
+        choice = did_you_mean(name, named) or f"Choose one of: {have}."
+        if not have:
+            choice = "No checkpoint is stored yet; add one."
         raise NotFoundError(
             f"There is no checkpoint called {name[:80]!r} here.",
             f"{choice} A checkpoint of a run has a name such as run-name/high-e20.",
@@ -188,6 +191,7 @@ class Loras:
 
     def owner(self, guild: str, name: str) -> str | None:
         """Return the owner of a LoRA file, even if it is in the trash; None if there is no file."""
+        name = spelled(name)
         if not is_name(name):
             return None
         folders = [one for one in self._folders(guild) if name_of(one) == name]

@@ -17,6 +17,7 @@ from training.catalogue.presets import Preset, preset_values
 from training.errors import RequestError
 from training.runs.lightning_file import FILE, FORMS, REPO, REVISION, find_lightning_file
 from training.vocabulary import ExpertName, Resolution
+from training.wording import spelled
 
 Scheduler = Literal[
     "polynomial",
@@ -45,7 +46,9 @@ Fast = Literal["off", "16bit", "fp8"]
 _EXPERTS: tuple[ExpertName, ...] = ("main", "high", "low")
 # An expert's name counts only at the start of a word, not inside a path such as
 # `owner/fast-low:a.safetensors`.
-_PAIR = re.compile(r"(?<![^\s,;])(?P<expert>main|high|low)\s*[=:]\s*(?P<value>[^\s,;]+)")
+_PAIR = re.compile(
+    r"(?<![^\s,;])(?P<expert>main|high|low)\s*[=:]\s*(?P<value>[^\s,;]+)", re.IGNORECASE
+)
 _BOUNDS = {"ge": "from", "gt": "above", "le": "up to"}
 _SEPARATORS = re.compile(r"[\s,;]*")
 
@@ -188,7 +191,7 @@ def split_value(name: str, text: str, experts: tuple[ExpertName, ...]) -> dict[E
         )
     values: dict[ExpertName, str] = {}
     for pair in pairs:
-        expert = next(e for e in _EXPERTS if e == pair["expert"])
+        expert = next(e for e in _EXPERTS if e == spelled(pair["expert"]))
         if expert not in experts or expert in values:
             why = "is named twice" if expert in values else "is not trained in this run"
             raise RequestError(

@@ -35,11 +35,6 @@ def dataset_names(service: Service) -> Complete:
     return complete
 
 
-def spelled(name: str) -> str:
-    """Convert a run's name as typed to its stored form: lower case, no spaces around it."""
-    return name.strip().lower()
-
-
 OPEN = frozenset({"", "queued", "running"})  # "" if the state is not known yet
 ENDED = frozenset({"succeeded", "failed", "cancelled", "damaged"})
 RESUMABLE = frozenset({"failed", "cancelled"})

@@ -14,7 +14,7 @@ from bot.discord.buttons.help import help_answer
 from bot.discord.buttons.run_pages import runs_page
 from bot.discord.buttons.runs import run_buttons
 from bot.discord.buttons.storage import storage_page
-from bot.discord.commands.completion import EVERY, OPEN, RESUMABLE, Complete, run_names, spelled
+from bot.discord.commands.completion import EVERY, OPEN, RESUMABLE, Complete, run_names
 from bot.messages.models import models_card
 from bot.messages.runs.card import run_card
 from bot.messages.runs.details import with_settings
@@ -26,6 +26,7 @@ from training.errors import NotFoundError
 from training.pipeline.log_tail import log_tails
 from training.ports import RunFilter
 from training.runs.state import RunStatus
+from training.wording import spelled
 
 _Act = Callable[[Interaction, str], Coroutine[Any, Any, None]]
 

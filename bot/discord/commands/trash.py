@@ -4,11 +4,12 @@ from discord import app_commands
 
 from bot.discord.answers.answers import Interaction, answer, person_of
 from bot.discord.buttons.trash import undo_button
-from bot.discord.commands.completion import ENDED, removed_names, run_names, spelled
+from bot.discord.commands.completion import ENDED, removed_names, run_names
 from bot.messages.trash import removed_run_card, restored_card
 from bot.service.service import Service
 from training.registry.trash import TRASH_DAYS
 from training.store_keys import TrashKind
+from training.wording import spelled
 
 
 def add_restore(

@@ -15,6 +15,7 @@ from training.registry.trash import NOUNS, REMOVAL_ID, TRASH_DAYS, Removal, Tras
 from training.remedies import RemoveLora
 from training.runs.event_log import DamagedRunError
 from training.store_keys import TrashKind
+from training.wording import did_you_mean, spelled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class Restores:
             NotFoundError: Nothing with that name can be restored, or it has already been restored.
         """
         removals = self.removals(guild, kind)
-        wanted = wanted.strip()
+        wanted = spelled(wanted)
         if re.fullmatch(REMOVAL_ID, wanted):
             items = {found: found.items for found in removals if found.id == wanted}
         else:
@@ -131,7 +132,7 @@ class Restores:
         )
         return NotFoundError(
             f"No {what} called {wanted[:80]!r} was removed here in the last {TRASH_DAYS} days.",
-            f"These can be restored: {', '.join(list(names)[:20])}."
+            did_you_mean(wanted, names) or f"These can be restored: {', '.join(list(names)[:20])}."
             if names
             else f"No {what} is in the trash. It may have been restored already.",
         )

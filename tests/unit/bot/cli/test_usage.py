@@ -109,3 +109,15 @@ def test_a_home_that_cannot_be_used_is_no_empty_list(
 
 def test_an_invalid_port_is_wrong_usage(here: Lorabot) -> None:
     assert "port" in here.refused("sandbox", "--port", "99999", code=2)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("cancel",), ("resume",), ("download",), ("run", "remove"), ("run", "revoke-links")],
+    ids=" ".join,
+)
+def test_names_of_runs_may_have_capital_letters(here: Lorabot, command: tuple[str, ...]) -> None:
+    server = ("--server", "77") if command[-1] == "revoke-links" else ()
+    out = ("--out", here.home) if command == ("download",) else ()
+
+    assert "no run called 'mine'" in here.refused(*command, "Mine", *server, *out)

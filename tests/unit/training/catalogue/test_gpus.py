@@ -83,3 +83,10 @@ def test_the_cost_follows_the_prices_and_the_time_does_not() -> None:
 def test_a_price_names_its_day() -> None:
     assert priced("H200", listed_prices()) == "H200 ($4.54/h, list of 2026-07-01)"
     assert priced("L4", DOUBLE) == "L4 ($1.60/h, live)"
+
+
+def test_a_wrong_gpu_is_answered_with_the_nearest_ones_first() -> None:
+    with pytest.raises(NotFoundError) as caught:
+        find_gpu("h00")
+
+    assert caught.value.fix.startswith("Did you mean H200 or H100? Choose one of: ")

@@ -89,3 +89,10 @@ def test_an_unknown_model_is_refused_with_all_names() -> None:
 
     assert "wan23" in caught.value.cause
     assert all(model.name in caught.value.fix for model in MODELS)
+
+
+def test_a_model_is_found_in_capital_letters_and_a_wrong_name_names_the_nearest() -> None:
+    assert find_model(" WAN21-T2V-14B ").name == "wan21-t2v-14b"
+    with pytest.raises(NotFoundError) as refused:
+        find_model("Wan21-t2v-1.3b")
+    assert refused.value.fix.startswith("Did you mean wan21-t2v-1-3b")

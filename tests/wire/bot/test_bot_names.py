@@ -1,0 +1,98 @@
+"""Names in commands: a wrong one is answered with the nearest; capital letters do not matter."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.hosting.local import LocalInstallation
+from bot.sandbox.client import Option
+from bot.sandbox.server import SandboxServer
+from bot.sandbox.wire import Json
+from bot.sandbox.world.commands import SUBCOMMAND
+from tests.adapters import tensors, widths, write_adapter
+from tests.many_runs import Crowd
+from tests.wire.bot.added_runs import add_run, place_of
+from tests.wire.bot.chat import Chat
+from training.registry.dataset_draft import Upload
+
+T2V = "wan21-t2v-1-3b"
+# What the options of a command are called that name something stored, and what is stored.
+STORED = {
+    **dict.fromkeys(("name", "dataset", "old", "new"), "annika"),
+    "run-name": "ended-1",
+    "resume-from": "annika-lora",
+    "gpu": "H200",
+}
+OF_COMMANDS = {
+    "checkpoint remove": "annika-lora",
+    "checkpoint restore": "berta-lora",
+    "dataset restore": "berta",
+    "run restore": "ended-2",
+    "cancel": "waiting-run",
+}
+# These name something new, or are no names.
+NEW = {
+    *(("dataset add", "name"), ("dataset upload", "name"), ("dataset import", "name")),
+    ("train", "settings"),
+}
+REQUIRED: dict[str, dict[str, Option]] = {
+    "train": {"model": T2V, "dataset": "annika"},
+    "dataset diff": {"old": "annika", "new": "annika"},
+}
+
+
+def naming_options(server: SandboxServer) -> Iterator[tuple[str, str]]:
+    """Yield each command and option that completes a name of something stored."""
+    for command in server.commands.of(None):
+        inner = [part for part in options_of(command) if part["type"] == SUBCOMMAND]
+        for one in inner or [command]:
+            name = f"{command['name']} {one['name']}" if inner else str(command["name"])
+            for option in options_of(one):
+                if option.get("autocomplete") and (name, option["name"]) not in NEW:
+                    yield name, str(option["name"])
+
+
+def options_of(command: Json) -> list[Json]:
+    return command.get("options") or []
+
+
+@pytest.mark.usefixtures("no_worker")
+async def test_every_wrong_name_is_answered_with_the_nearest_one(
+    ada: Chat, local: LocalInstallation, server: SandboxServer, archive: Path, tmp_path: Path
+) -> None:
+    store_all(local, server, archive, tmp_path)
+    asked = [*naming_options(server)]
+
+    answers: dict[tuple[str, str], tuple[str, str]] = {}
+    for command, option in asked:
+        stored = OF_COMMANDS.get(command, STORED[option])
+        wrong, right = stored[:-3] + stored[-2:], stored.upper()
+        given = REQUIRED.get(command, {})
+        refusal = await ada.ask(command, **{**given, option: wrong.upper()})
+        found = await ada.ask(command, **{**given, option: right})
+        answers[command, option] = refusal.text, found.text
+
+    assert len(asked) >= 18
+    for (command, option), (refusal, found) in answers.items():
+        stored = OF_COMMANDS.get(command, STORED[option])
+        assert f"Did you mean {stored}" in refusal, (command, option)
+        assert "There is no " not in found, (command, option)
+        assert not found.startswith("No "), (command, option)
+
+
+def store_all(local: LocalInstallation, server: SandboxServer, archive: Path, folder: Path) -> None:
+    """Store a dataset, a LoRA file and runs; remove others, so that they can be restored."""
+    place = place_of(server)
+    for name in ("annika", "berta"):
+        upload = Upload(archive=archive, by=place.owner, file_name=f"{name}.zip")
+        local.datasets.add(place.guild, name, upload)
+        file = write_adapter(folder / f"{name}.safetensors", tensors(widths(T2V)))
+        named = f"{name}-lora"
+        local.loras.add(place.guild, file, model=T2V, expert=None, name=named, by=place.owner)
+    for number in (1, 2):
+        Crowd(local.home, place.guild, place.owner).add_ended(number, place.channel)
+    add_run(local, place, "waiting-run")
+    local.dataset_removals.remove(place.guild, "berta", by=place.owner)
+    local.lora_removals.remove(place.guild, "berta-lora", by=place.owner)
+    local.run_removals.remove(place.guild, "ended-2", by=place.owner)
