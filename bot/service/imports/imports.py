@@ -20,6 +20,7 @@ from bot.service.imports.public_web import (
 )
 from bot.service.imports.sources import Services, Sources
 from bot.service.rights import GuildMember
+from bot.service.threads import in_thread
 from bot.service.uploads.uploads import OpenUpload, UploadService
 from training.errors import TrainingError
 from training.registry.uploads.files import FileFacts, IncomingFile
@@ -98,6 +99,7 @@ class Imports:
         Raises:
             TrainingError: Nothing can be imported from the link, or `target` is not allowed.
         """
+        await in_thread(self._uploads.require_possible, person, target)
         async with self._sources(person.guild) as (_web, sources):
             files = await sources.find(address)
         source = ImportSource(url=address.strip().strip("<>"), files=files)

@@ -147,7 +147,7 @@ class UploadService:
         )
 
         def create() -> None:
-            self._require_possible(person, target)
+            self.require_possible(person, target)
             self._sessions.create(session)
 
         await in_thread(create)
@@ -481,7 +481,8 @@ class UploadService:
         finally:
             self._busy.discard(name)
 
-    def _require_possible(self, person: GuildMember, target: UploadTarget) -> None:
+    def require_possible(self, person: GuildMember, target: UploadTarget) -> None:
+        """Raise `TrainingError` unless the person may store files as `target`."""
         if isinstance(target, DatasetTarget):
             if target.is_check:
                 check_name("dataset", target.name)

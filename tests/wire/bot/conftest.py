@@ -16,16 +16,19 @@ from bot.settings import Settings
 from tests.media import guide_files, write_zip
 from tests.wire.bot.chat import ROLE, Chat
 from tests.wire.bot.copies import Copies
+from tests.wire.bot.driven import Driven, missed
 from training.files.locks import hold
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[SandboxServer]:
+async def server(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[SandboxServer]:
     sandbox = SandboxServer(tmp_path / "sandbox")
+    driven = Driven(sandbox)
     await sandbox.start()
     yield sandbox
     await sandbox.stop()
     assert sandbox.rest.mistakes == []
+    assert missed(driven, request.node.nodeid) == set(), "driven.toml says that this test does it"
 
 
 @pytest.fixture

@@ -98,6 +98,19 @@ async def test_a_checked_zip_is_stored_by_its_button_even_after_a_restart(
     assert captions(local, "anika@2")["videos/001.mp4"] == "a walk past the camera"
 
 
+async def test_a_checked_zip_can_be_stored_as_uploaded(
+    ada: Chat, archive: Path, local: LocalInstallation
+) -> None:
+    checked = await ada.ask("dataset check", name="annika", zip=archive)
+    stored = await press(ada, checked, "Keep original")
+    listed = await ada.ask("dataset list")
+
+    assert "annika@1" in stored.text
+    assert [version.media for version in versions(local)] == ["original"]
+    assert "annika" in listed.text
+    assert listed.ephemeral
+
+
 async def test_an_expired_checked_upload_is_reported(
     ada: Chat, local: LocalInstallation, archive: Path
 ) -> None:

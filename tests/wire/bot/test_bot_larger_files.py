@@ -28,7 +28,11 @@ def of_six_mib(path: Path) -> Path:
 
 async def opened(chat: Chat, refused: Message) -> dict[str, Any]:
     """Press the button of a refusal; return what the page behind its link shows."""
-    given = await press(chat, refused, LARGER)
+    return await behind(await press(chat, refused, LARGER))
+
+
+async def behind(given: Message) -> dict[str, Any]:
+    """Return what the page behind a link shows."""
     (url,) = (str(one["url"]) for one in given.buttons.values() if "url" in one)
     assert given.ephemeral
     base, token = url.split("/upload#")
@@ -77,3 +81,16 @@ async def test_a_large_lora_goes_on_by_a_link(ada: Chat, tmp_path: Path) -> None
 
     assert page["title"] == f"Upload a LoRA for {T2V}"
     assert page["kind"] == "lora"
+
+
+async def test_links_for_files_of_any_size_are_given_and_revoked(ada: Chat) -> None:
+    dataset = await ada.ask("dataset upload", name="annika", trigger="ann1ka")
+    lora = await ada.ask("checkpoint upload", model=T2V, name="mine")
+
+    titles = [(await behind(given))["title"] for given in (dataset, lora)]
+    revoked = [(await press(ada, given, "Revoke")).text for given in (dataset, lora)]
+
+    assert titles == ["Upload to annika", f"Upload a LoRA for {T2V}"]
+    assert all("no longer works" in text for text in revoked), revoked
+    with pytest.raises(httpx.HTTPStatusError):
+        await behind(dataset)

@@ -1,5 +1,6 @@
 """`/help` and lists in chat: runs, and what takes up space. Nothing trains here."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.many_runs import Crowd
 from tests.wire.bot.added_runs import add_run, add_trained_run, place_of
 from tests.wire.bot.chat import Chat
 from tests.wire.bot.stored import press
+from training.errors import NotFoundError
 from training.registry.dataset_draft import Upload
 from training.store_keys import RunKeys, cached
 
@@ -111,6 +113,24 @@ async def test_what_takes_up_space_is_removed_by_those_with_rights(
     assert "ended-1" not in local.runs.names(place.guild)
     assert "In the trash" not in (await ada.ask("storage")).text
     assert "No run called" in await ada.refused("run restore", run_name="ended-1")
+
+
+async def test_links_to_a_run_are_revoked_by_its_owner(
+    ada: Chat, ben: Chat, local: LocalInstallation, server: SandboxServer
+) -> None:
+    add_trained_run(local, place_of(server), "mine", b"weights")
+    given = await ada.ask("download", run_name="mine")
+    (url,) = re.findall(r"\[mine-e1.safetensors\]\((http\S+)\)", given.text)
+    assert await ada.user.download(url) == b"weights"
+
+    others = await ben.ask("download", run_name="mine")
+    refused = await press(ben, others, "Revoke links")
+    revoked = await press(ada, given, "Revoke links")
+
+    assert "belongs to somebody else" in refused.text
+    assert "mine" in revoked.text
+    with pytest.raises(NotFoundError):
+        await ada.user.download(url)
 
 
 async def choose(chat: Chat, message: Message, key: str) -> Message:

@@ -126,6 +126,18 @@ class TestEndpoint:
         (found,) = proposals(local).values()
         assert (found.text, found.captioner) == ("ann1ka walks past a wall.", MODEL)
 
+    async def test_all_samples_are_sent_after_start(
+        self, ada: Chat, archive: Path, local: LocalInstallation, server_of_captions: Completions
+    ) -> None:
+        server_of_captions.replies[:] = [completion("ann1ka stands.")]
+        await ada.ask("dataset add", name="annika", zip=archive, trigger="ann1ka")
+
+        asked = await ada.ask("dataset caption", name="annika", which="all")
+        done = await finished(ada, asked)
+
+        assert f"{MODEL} would caption 3 samples" in asked.text
+        assert "3 captions proposed" in done.text
+
     async def test_a_wrong_key_is_told_and_nothing_is_stored(
         self, ada: Chat, archive: Path, local: LocalInstallation, server_of_captions: Completions
     ) -> None:

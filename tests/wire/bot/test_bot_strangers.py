@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import discord
@@ -15,8 +16,10 @@ from bot.sandbox.client import Message, SandboxUser
 from bot.sandbox.server import SandboxServer
 from tests.adapters import tensors, widths, write_adapter
 from tests.media import guide_files, write_zip
+from tests.wire.bot.added_runs import add_trained_run, place_of
 from tests.wire.bot.chat import Chat, give_role
 from tests.wire.bot.forged import forged
+from training.runs import events as ev
 
 T2V = "wan21-t2v-1-3b"
 SLOW = "LORABOT_STEP_DELAY"
@@ -244,6 +247,22 @@ async def test_what_is_removed_comes_back_for_whoever_has_the_right(
     assert local.runs.names(guild) == ["mine"]
     assert local.loras.find(guild, "old").rank == 4
     assert local.datasets.names(guild) == ["annika"]
+
+
+async def test_a_command_and_a_button_restore_alike(
+    ada: Chat, local: LocalInstallation, server: SandboxServer, tmp_path: Path
+) -> None:
+    add_trained_run(local, place_of(server), "mine", b"", ev.RunSucceeded(at=datetime.now(UTC)))
+    file = write_adapter(tmp_path / "old.safetensors", tensors(widths(T2V)))
+    await ada.ask("checkpoint add", file=file, model=T2V)
+
+    await ada.ask("run remove", run_name="mine")
+    removed = await ada.ask("checkpoint remove", name="old")
+    restored = [await ada.ask("run restore", run_name="mine"), await press(ada, removed, "Undo")]
+
+    assert [one.text for one in restored] == ["Restored\nmine is back.", "Restored\nold is back."]
+    guild = place_of(server).guild
+    assert (local.runs.names(guild), local.loras.names(guild)) == (["mine"], ["old"])
 
 
 async def test_an_undo_button_works_in_its_own_server_only(
