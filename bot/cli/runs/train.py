@@ -25,6 +25,7 @@ from bot.hosting.local import LocalInstallation
 from bot.installation import Installation
 from bot.messages.options import on_terminal
 from bot.messages.runs.plan_costs import cost_lines, why_asked
+from bot.messages.runs.wording import flawed_end
 from bot.service.server_settings import SettingsStore
 from training.errors import RequestError, StageError
 from training.operations.run_plans import RunPlan
@@ -184,8 +185,8 @@ def _words(status: StageStatus, *, reused: bool) -> str:
 
 
 def _print_files(local: Installation, view: RunView, place: Home) -> None:
-    name = view.spec.name
-    console.print(f"\n{name} {view.run.status.value}. Checkpoints:")
+    name, trouble = view.spec.name, view.run.trouble
+    console.print(f"\n{name} {flawed_end(trouble) if trouble else 'succeeded'}. Checkpoints:")
     for expert in view.spec.experts:
         for file in view.expert(expert.name).checkpoints:
             path = Path(file).name

@@ -75,7 +75,7 @@ def download_card(
             else f"The {hidden} oldest epochs are only in the zip."
         )
     saved = count(sum(len(one.files) for one in epochs), "checkpoint")
-    return _card(f"{view.spec.name}: {saved}", lines)
+    return _card(f"{view.spec.name}: {saved}", lines, is_flawed=view.run.trouble is not None)
 
 
 def epoch_card(run: str, chosen: EpochLinks) -> Card:
@@ -107,11 +107,11 @@ def epoch_choice(one: EpochLinks) -> tuple[str, str]:
     return f"Epoch {one.epoch}", " · ".join(part for part in parts if part)
 
 
-def _card(title: str, lines: Sequence[str]) -> Card:
+def _card(title: str, lines: Sequence[str], *, is_flawed: bool = False) -> Card:
     return Card(
         title=title,
         description="\n".join(lines),
-        colour=Colour.GOOD,
+        colour=Colour.WARNING if is_flawed else Colour.GOOD,
         footer="Links expire; /download makes new ones. Anyone with a link can use it.",
     )
 
