@@ -277,9 +277,10 @@ class RunList:
         if run.status.is_final:
             self._forget_end(key)
             return view
-        self._seen[key] = (time.monotonic(), view.summary(self._runtime.clock()))
         self._views[key] = view
-        return replace(view, starts_at=self._starts_at(view))
+        view = replace(view, starts_at=self._starts_at(view))
+        self._seen[key] = (time.monotonic(), view.summary(self._runtime.clock()))
+        return view
 
     def _starts_at(self, view: RunView) -> datetime | None:
         """Return the minute in which a waiting run should get a GPU; None if that is unknown."""

@@ -76,7 +76,7 @@ def silence(view: RunView, now: datetime) -> timedelta | None:
 
 def gpu_place(view: RunView) -> int | None:
     """Return the place of a run's first stage in the GPU queue; None if no stage is waiting."""
-    return min(_places(view), default=None)
+    return min(view.gpu_places, default=None)
 
 
 def starts_at(
@@ -99,15 +99,11 @@ def starts_at(
         busy += _gpu_seconds(one)
         promised = one.spec.promised
         seconds = math.inf if promised is None else promised.seconds
-        ahead += [(at, seconds) for at in _places(one) if at < place]
+        ahead += [(at, seconds) for at in one.gpu_places if at < place]
     if len(busy) < slots or len(ahead) < place - 1:
         return None  # not every run in the queue has been read yet
     seconds = _free_after(busy, [seconds for _, seconds in sorted(ahead)], slots)
     return now + timedelta(seconds=seconds) if math.isfinite(seconds) else None
-
-
-def _places(view: RunView) -> list[int]:
-    return [at for key, at in view.positions.items() if device_of(key.stage) == "gpu"]
 
 
 def _gpu_seconds(view: RunView) -> Sequence[float]:

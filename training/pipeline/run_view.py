@@ -16,7 +16,7 @@ from training.pipeline.runtime import Runtime
 from training.runs.hyperparameters import Fast
 from training.runs.spec import RunSpec
 from training.runs.state import Run, StageStatus
-from training.vocabulary import ExpertName, StageKey, Trouble
+from training.vocabulary import ExpertName, StageKey, Trouble, device_of
 
 
 class Progress(BaseModel):
@@ -96,6 +96,8 @@ class RunSummary(BaseModel):
 
     Attributes:
         spent_usd: What its stages have cost so far; None if that is unknown or nothing is billed.
+        gpu_place: Its place in the GPU queue; None if it is not waiting for a GPU.
+        starts_at: When it should get a GPU; "" if it is not waiting for one or that is unknown.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -112,6 +114,8 @@ class RunSummary(BaseModel):
     requested_by: str = ""
     trouble: Trouble | None = None
     spent_usd: float | None = None
+    gpu_place: int | None = None
+    starts_at: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +153,11 @@ class RunView:
             stage.status is StageStatus.RUNNING or (key.stage == "train" and stage.started_at)
             for key, stage in stages.items()
         )
+
+    @property
+    def gpu_places(self) -> list[int]:
+        """The places of its waiting stages in the GPU queue."""
+        return [at for key, at in self.positions.items() if device_of(key.stage) == "gpu"]
 
     def current(self) -> tuple[StageKey, ...]:
         """Return the stages that are running, queued or interrupted, in display order."""
@@ -200,6 +209,8 @@ class RunView:
             created_at=self.spec.created_at.isoformat(timespec="microseconds"),
             requested_by=self.spec.requested_by,
             spent_usd=self.spent_usd(now),
+            gpu_place=min(self.gpu_places, default=None),
+            starts_at=self.starts_at.isoformat() if self.starts_at else "",
         )
 
     def spent_usd(self, now: datetime) -> float | None:

@@ -9,7 +9,13 @@ from bot.messages.markdown import cut, escape, join_lines, length, one_line
 from bot.messages.remedies import suggestion_words
 from bot.messages.runs.stages import DONE, FAILED, FLAWED, STOPPED, WAITING, WORKING
 from bot.messages.runs.verdict import verdicts
-from bot.messages.runs.wording import KEPT, flawed_end, state_text, with_checkpoints
+from bot.messages.runs.wording import (
+    KEPT,
+    flawed_end,
+    place_text,
+    state_text,
+    with_checkpoints,
+)
 from bot.messages.trash import trash_field
 from training.operations.run_list import RunPage
 from training.pipeline.run_view import RunSummary, RunView
@@ -180,6 +186,9 @@ def _line(summary: RunSummary) -> str:
     line = f"{symbol} **{summary.name}** · {' · '.join(facts)}"
     if summary.state in (RunStatus.QUEUED, RunStatus.RUNNING) and summary.error is not None:
         line += f"\n{FLAWED} Waiting: {cut(escape(summary.error), _LONGEST_REASON)}"
+    elif summary.gpu_place is not None:
+        starts = datetime.fromisoformat(summary.starts_at) if summary.starts_at else None
+        line += f"\n{place_text(summary.gpu_place, starts)}"
     if summary.state != RunStatus.RUNNING:
         return line
     done = sum(expert.step for expert in summary.experts)

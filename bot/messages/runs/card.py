@@ -18,6 +18,7 @@ from bot.messages.runs.wording import (
     chosen_gpu,
     flawed_end,
     item_limits,
+    place_text,
     preset_text,
     promise_text,
     with_checkpoints,
@@ -145,8 +146,7 @@ def _outlook(view: RunView, now: datetime) -> list[str]:
     if quiet := silence(view, now):
         lines.append(f"{FLAWED} No news for {duration(quiet.total_seconds())}.")
     if (place := gpu_place(view)) is not None:
-        about_when = f", starts about {moment(view.starts_at, 't')}" if view.starts_at else ""
-        lines.append(f"Position {place} in the GPU queue{about_when}.")
+        lines.append(place_text(place, view.starts_at))
     end, promised = ends_at(view, now), view.spec.promised
     if end is not None:
         lines.append(f"Ends {moment(end, 'f')}, {ago(end)}.")

@@ -1,8 +1,9 @@
 """Phrases shared by several texts about runs."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
-from bot.messages.figures import duration
+from bot.messages.figures import duration, moment
 from training.pipeline.run_view import RunSummary, RunView
 from training.runs.spec import RunSpec
 from training.runs.state import RunStatus
@@ -41,6 +42,12 @@ def item_limits(spec: RunSpec) -> str:
     frames = f"{spec.items.max_frames} frames per training clip" if spec.items.max_frames else ""
     limits = [limit for limit in (clips, frames, spec.items.resolution) if limit]
     return f"Limited to {' and '.join(limits)}." if limits else ""
+
+
+def place_text(place: int, starts_at: datetime | None) -> str:
+    """Return a run's place in the GPU queue, and about when it should get a GPU, if known."""
+    when = "" if starts_at is None else f", starts about {moment(starts_at, 't')}"
+    return f"Position {place} in the GPU queue{when}."
 
 
 def promise_text(spec: RunSpec) -> str:

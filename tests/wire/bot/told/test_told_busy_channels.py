@@ -216,3 +216,20 @@ async def test_more_than_five_waiting_runs_are_one_list_and_get_cards_when_they_
     assert studio.lists() == []
     assert studio.state("run-8") == "queued"
     assert studio.state("run-3") == "succeeded"
+
+
+async def test_runs_that_wait_in_a_thread_are_listed_in_that_thread(studio: Studio) -> None:
+    thread = studio.open_thread()
+    runs = [studio.store_waiting_run(f"run-{number}", thread) for number in range(7)]
+    await studio.start_bot()
+    await studio.clock.advance(60)
+    (shown,) = [one for one in studio.messages(thread) if one["embeds"]]
+    assert all(f"**{run.name}**" in str(shown["embeds"]) for run in runs)
+
+    for run in runs:
+        studio.begin_run(run)
+    await studio.clock.advance(60)
+
+    assert [studio.state(run.name, thread) for run in runs] == ["running"] * 7
+    assert [one for one in studio.messages(thread) if one["embeds"]] == []
+    assert studio.messages() == []

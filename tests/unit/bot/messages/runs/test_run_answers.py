@@ -1,10 +1,13 @@
 """Lists and short answers: models, runs, links, plans, errors, the ping at a run's end."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from bot.messages.errors import error_card, unexpected_text
 from bot.messages.models import models_card, setting_text
-from bot.messages.runs.answers import cancelled_card, ended_ping, runs_card
+from bot.messages.runs.answers import cancelled_card, ended_ping, live_runs_card, runs_card
 from bot.messages.runs.downloads import (
     CheckpointLink,
     EpochLinks,
@@ -240,3 +243,15 @@ def test_a_long_error_still_shows_the_fix() -> None:
 
 def test_a_bug_is_reported_with_its_id() -> None:
     assert "`ab12cd34`" in unexpected_text("ab12cd34")
+
+
+def test_a_run_in_a_list_shows_its_place_in_the_queue() -> None:
+    view = a_view(a_spec(), positions={StageKey("cache"): 3, StageKey("prepare"): 1})
+    start = NOW + timedelta(hours=1)
+    waiting = [one.summary(NOW) for one in (view, replace(view, starts_at=start))]
+
+    card = live_runs_card(waiting, now=NOW, are_held=True)
+
+    _, unknown, _, known, _ = card.description.splitlines()
+    assert unknown == "Position 3 in the GPU queue."
+    assert known == f"Position 3 in the GPU queue, starts about <t:{int(start.timestamp())}:t>."
