@@ -37,11 +37,17 @@ def place_of(server: SandboxServer) -> Place:
     return Place(guild["id"], channel["id"], ada["id"])
 
 
-def add_run(installation: Installation, place: Place, name: str, *events: Event) -> RunSpec:
+def add_run(
+    installation: Installation,
+    place: Place,
+    name: str,
+    *events: Event,
+    model: str = "wan21-t2v-1-3b",
+) -> RunSpec:
     """Store an open run with these events."""
     asked = {"name": name, "guild": place.guild, "channel": place.channel}
     asked |= {"requested_by": place.owner, "created_at": datetime.now(UTC)}
-    found = specs.spec("wan21-t2v-1-3b").model_copy(update=asked)
+    found = specs.spec(model).model_copy(update=asked)
     store, keys = installation.runtime.store, RunKeys(place.guild, name)
     store.write(keys.open, b"")
     store.write(keys.unannounced, b"")

@@ -1,6 +1,7 @@
 """Names in commands: a wrong one is answered with the nearest; capital letters do not matter."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ from tests.many_runs import Crowd
 from tests.wire.bot.added_runs import add_run, place_of
 from tests.wire.bot.chat import Chat
 from training.registry.dataset_draft import Upload
+from training.runs import events as ev
+from training.runs.events import Event
+from training.runs.training_events import CheckpointSaved
+from training.vocabulary import StageKey
 
 T2V = "wan21-t2v-1-3b"
 # What the options of a command are called that name something stored, and what is stored.
@@ -79,6 +84,38 @@ async def test_every_wrong_name_is_answered_with_the_nearest_one(
         assert f"Did you mean {stored}" in refusal, (command, option)
         assert "There is no " not in found, (command, option)
         assert not found.startswith("No "), (command, option)
+
+
+async def test_starting_points_are_pairs_the_newest_first(
+    ada: Chat, local: LocalInstallation, server: SandboxServer
+) -> None:
+    place = place_of(server)
+    for name in ("first", "second"):
+        run = add_run(local, place, name, *saved_pairs(10, 20), model="wan22-i2v-lightning")
+        view = local.runs.view(place.guild, name)
+        summary = view.summary(run.created_at).model_dump_json().encode()
+        local.runtime.store.write(run.keys.ended, summary)
+
+    offered = await ada.user.autocomplete(
+        "train", "resume-from", "", {"model": "wan22-i2v-lightning"}
+    )
+    of_first = await ada.user.autocomplete("train", "resume-from", "FIRST/e2")
+
+    names = [choice.value for choice in offered]
+    assert names == ["second/e20", "second/high-e15", "second/e10", *names[3:]]
+    assert names[3:] == ["first/e20", "first/high-e15", "first/e10"]
+    assert [choice.value for choice in of_first] == ["first/e20"]
+
+
+def saved_pairs(*epochs: int) -> Iterator[Event]:
+    """Yield checkpoints of both experts, one of the high expert alone, and the end of a run."""
+    at = datetime.now(UTC)
+    for epoch in (*epochs, 15):
+        for expert in ("high", "low") if epoch in epochs else ("high",):
+            file = f"checkpoints/{expert}/a-e{epoch}.safetensors"
+            body = CheckpointSaved(path=file, epoch=epoch, step=epoch, is_final=False, size_bytes=9)
+            yield ev.StageEvent(at=at, key=StageKey("train", expert), attempt=1, body=body)
+    yield ev.RunSucceeded(at=at)
 
 
 def store_all(local: LocalInstallation, server: SandboxServer, archive: Path, folder: Path) -> None:

@@ -92,6 +92,30 @@ def draft_of(local: LocalInstallation) -> Draft:
     return Drafts(local.runtime.store).find(guild, name.removesuffix(".json"))
 
 
+async def test_until_start_only_the_draft_is_stored(
+    ada: Chat, archive: Path, local: LocalInstallation
+) -> None:
+    await ada.ask("dataset add", name="annika", zip=archive)
+    before = stored(local)
+
+    shown = await ada.ask("train", model=T2V, dataset="annika", **UNUSUAL)
+    with_plan = stored(local)
+    again = await change(ada, shown, "rank = 8\nlearning_rate = 0.1")
+    changed = stored(local)
+    await press(ada, again, "Dismiss")
+
+    (guild,) = local.guilds()
+    (draft,) = with_plan - before
+    assert draft.startswith(f"{drafts(guild)}/")
+    assert changed == with_plan
+    assert stored(local) == before
+
+
+def stored(local: LocalInstallation) -> set[str]:
+    """Return the keys of all that is stored of servers."""
+    return {file.key for file in local.runtime.store.walk("guilds")}
+
+
 async def test_two_presses_at_once_start_one_run(
     ada: Chat, plan: Message, local: LocalInstallation
 ) -> None:
