@@ -71,7 +71,7 @@ class CaptionSessions:
         session = self._read(guild, session_id)
         if session is None or _is_old(session):
             raise CaptionsEndedError(
-                "This link has ended.", "Use /dataset captions in Discord to get a new one."
+                "This link has ended.", "Get a new link in the same way as you got this one."
             )
         return session
 

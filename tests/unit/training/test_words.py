@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.slash_commands import COMMANDS
+
 ROOT = Path(__file__).parents[3]
 # A slash command as people type it; a path has something before the slash or another after it.
-COMMAND = re.compile(
-    r"(?<![\w./{}-])/(?:train|resume|cancel|status|runs?|models|download|dataset|checkpoint|settings)(?![\w/-]|\.\w)"
-)
+COMMAND = re.compile(rf"(?<![\w./{{}}-])/(?:{'|'.join(COMMANDS)})(?![\w/-]|\.\w)")
 # The program's name in a sentence. A literal without a space is an identifier: the name of an app,
 # a folder or tag (lorabot-code), the prefix of a key (lorabot.), a word in a list of arguments.
 # Environment variables are LORABOT_..., which operators need to read.
@@ -68,6 +68,7 @@ def test_no_text_of_the_domain_names_a_command() -> None:
         "Run lorabot.",
         "Use /run restore to bring it back.",
         "See /settings.",
+        "Begin with /help.",
         "What fits: max-frames:33.",
     ],
 )

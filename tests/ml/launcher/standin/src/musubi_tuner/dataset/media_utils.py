@@ -8,7 +8,7 @@ import numpy as np
 
 def load_video(video_path: str) -> list[Any]:
     frames: list[Any] = []
-    container = av.open(video_path)
+    container: Any = av.open(video_path)  # PyAV leaves to_image untyped
     for frame in container.decode(video=0):
         frames.append(np.array(frame.to_image()))
     container.close()

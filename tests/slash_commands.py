@@ -1,0 +1,6 @@
+"""The names of the bot's slash commands."""
+
+COMMANDS = (
+    *("cancel", "checkpoint", "dataset", "download", "help", "models", "resume", "run", "runs"),
+    *("settings", "status", "storage", "train"),
+)
