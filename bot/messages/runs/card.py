@@ -15,6 +15,7 @@ from bot.messages.runs.wording import (
     DAMAGED_RECORD,
     KEPT,
     REHEARSAL,
+    checked_text,
     chosen_gpu,
     flawed_end,
     item_limits,
@@ -111,7 +112,7 @@ def outcome(view: RunView) -> list[str]:
             return [
                 "",
                 *_stopped_early(view),
-                f"All checkpoints are complete and verified. {download}",
+                f"{checked_text(view)} {download}",
             ]
         case RunStatus.CANCELLED:
             if with_checkpoints(view):

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import PurePosixPath
 
 from bot.messages.figures import duration, moment
 from training.pipeline.run_view import RunSummary, RunView
 from training.runs.spec import RunSpec
 from training.runs.state import RunStatus
 from training.vocabulary import ExpertName, Trouble
+from training.wording import listed
 
 REHEARSAL = "Rehearsal: a tiny stand-in model on the CPU. Its LoRA does not work in ComfyUI."
 
@@ -78,6 +80,18 @@ def state_text(summary: RunSummary) -> str:
         state = flawed_end(summary.trouble)
     rehearsal = "rehearsal" if summary.engine == "rehearsal" else None
     return ", ".join(filter(None, (state, summary.stage, rehearsal)))
+
+
+def checked_text(view: RunView) -> str:
+    """Return how the last stage found the checkpoints of a run that succeeded."""
+    damaged: list[str] = []
+    for expert in view.spec.experts:
+        files = view.run.expert(expert.name).checkpoints
+        if any(file.is_published for file in files):  # runs of earlier versions do not say
+            damaged += [PurePosixPath(file.file).name for file in files if not file.is_published]
+    if not damaged:
+        return "All checkpoints are complete and verified."
+    return f"Damaged after it was saved: {listed(damaged)}. The others are complete and verified."
 
 
 def with_checkpoints(view: RunView) -> list[ExpertName]:

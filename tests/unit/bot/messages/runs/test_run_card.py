@@ -529,3 +529,16 @@ def test_a_waiting_run_shows_its_place_and_when_it_should_start() -> None:
     assert "Position 2 in the GPU queue." in unknown.description
     start = int((NOW + timedelta(hours=1)).timestamp())
     assert f"Position 2 in the GPU queue, starts about <t:{start}:t>." in known.description
+
+
+def test_a_checkpoint_that_was_damaged_is_named_beside_the_others() -> None:
+    spec, train = a_spec("wan21-t2v-14b"), StageKey("train", "main")
+    files = [saved(spec, train, 5), saved(spec, train, 50, is_final=True)]
+    checked = saved(spec, StageKey("publish", "main"), 50, is_final=True)
+
+    unsaid = card_of(a_view(spec, *files, ended())).description
+    damaged = card_of(a_view(spec, *files, checked, ended())).description
+
+    assert "All checkpoints are complete and verified." in unsaid
+    assert f"Damaged after it was saved: {spec.output_name('main')}-000005.safetensors." in damaged
+    assert "All checkpoints" not in damaged
