@@ -13,7 +13,7 @@ from bot.sandbox.wire import Json
 from bot.sandbox.world.commands import SUBCOMMAND
 from tests.adapters import tensors, widths, write_adapter
 from tests.many_runs import Crowd
-from tests.wire.bot.added_runs import add_run, place_of
+from tests.wire.bot.added_runs import Place, add_run, place_of
 from tests.wire.bot.chat import Chat
 from training.registry.dataset_draft import Upload
 from training.runs import events as ev
@@ -91,10 +91,7 @@ async def test_starting_points_are_pairs_the_newest_first(
 ) -> None:
     place = place_of(server)
     for name in ("first", "second"):
-        run = add_run(local, place, name, *saved_pairs(10, 20), model="wan22-i2v-lightning")
-        view = local.runs.view(place.guild, name)
-        summary = view.summary(run.created_at).model_dump_json().encode()
-        local.runtime.store.write(run.keys.ended, summary)
+        add_ended(local, place, name, *saved_pairs(10, 20), model="wan22-i2v-lightning")
 
     offered = await ada.user.autocomplete(
         "train", "resume-from", "", {"model": "wan22-i2v-lightning"}
@@ -105,6 +102,50 @@ async def test_starting_points_are_pairs_the_newest_first(
     assert names == ["second/e20", "second/high-e15", "second/e10", *names[3:]]
     assert names[3:] == ["first/e20", "first/high-e15", "first/e10"]
     assert [choice.value for choice in of_first] == ["first/e20"]
+
+
+@pytest.mark.usefixtures("no_worker")
+async def test_every_command_is_offered_only_the_runs_that_fit(
+    ada: Chat, local: LocalInstallation, server: SandboxServer
+) -> None:
+    place, at = place_of(server), datetime.now(UTC)
+    add_run(local, place, "open")
+    add_ended(local, place, "failed", ev.RunFailed(at=at, cause="No space.", fix="Try again."))
+    add_ended(local, place, "cancelled", ev.RunCancelled(at=at))
+    for name in ("done", "removed"):
+        add_ended(local, place, name, ev.RunSucceeded(at=at))
+    local.run_removals.remove(place.guild, "removed", by=place.owner)
+    commands = [name for name, option in naming_options(server) if option == "run-name"]
+
+    offered = {
+        command: {choice.value for choice in await ada.user.autocomplete(command, "run-name", "")}
+        for command in commands
+    }
+
+    ended = {"failed", "cancelled", "done"}
+    assert offered == {
+        "cancel": {"open"},
+        "resume": {"failed", "cancelled"},
+        "run remove": ended,
+        "run restore": {"removed"},
+        "status": ended | {"open"},
+        "download": ended | {"open"},
+    }
+
+
+def add_ended(
+    local: LocalInstallation,
+    place: Place,
+    name: str,
+    *events: Event,
+    model: str = T2V,
+) -> None:
+    """Store a run that ended and whose end is in no channel any more."""
+    run = add_run(local, place, name, *events, model=model)
+    summary = local.runs.view(place.guild, name).summary(run.created_at)
+    local.runtime.store.write(run.keys.ended, summary.model_dump_json().encode())
+    for key in (run.keys.open, run.keys.unannounced):
+        local.runtime.store.delete(key)
 
 
 def saved_pairs(*epochs: int) -> Iterator[Event]:
