@@ -77,10 +77,17 @@ def _lacks_only_trash(expected: Answer | None, answer: Answer) -> bool:
 
 
 async def play(seed: int, count: int, folder: Path, only: str = "") -> list[tuple[Hit, Outcome]]:
-    """Furnish a home, damage one file after the other, and return the outcomes."""
+    """Furnish a home, damage one file after the other, and return the outcomes.
+
+    Raises:
+        RuntimeError: Something went wrong although nothing was damaged, so nothing can be compared.
+    """
     scene = await furnish(folder / "scene")
     plain = await try_out(scene, folder / "plain", None, seed)
     _say(f"undamaged: {len(plain.answers)} answers, {len(plain.troubles)} troubles")
+    unanswered = [f"{name}: {one.facts}" for name, one in plain.answers.items() if one.is_broken]
+    if plain.troubles or unanswered:
+        raise RuntimeError(f"the undamaged home went wrong: {plain.troubles + unanswered}")
     outcomes = list[tuple[Hit, Outcome]]()
     elsewhere = next(scene.home.glob("guilds/*/runs/control")).parents[1].name
     spared = (f"/{elsewhere}", "control")

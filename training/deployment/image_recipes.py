@@ -42,7 +42,7 @@ MODULES = (
     *("modal", "modal.config", "modal.exception"),
     *("numpy", "numpy.typing", "packaging.requirements", "PIL.Image", "PIL.ImageCms"),
     *("PIL.ImageDraw", "PIL.ImageFilter", "PIL.ImageFont", "PIL.ImageOps"),
-    *("PIL.TiffImagePlugin", "psutil", "pydantic", "pydantic.fields", "pydantic_settings"),
+    *("PIL.TiffImagePlugin", "psutil", "pydantic", "pydantic.fields"),
     *("rich.cells", "rich.console", "rich.measure", "rich.progress", "rich.table"),
     *("rich.text", "safetensors", "tenacity", "tomli_w"),
     *("typing_extensions", "yarl"),

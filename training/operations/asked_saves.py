@@ -39,7 +39,7 @@ def finish_here(runtime: Runtime, view: RunView, *, by: str) -> None:
     if view.run.status.is_final or view.run.is_ending:
         raise RequestError(
             f"{name} has already ended or is about to end.",
-            "Look at the run's card.",
+            "Look at the run to see how it ends.",
             ShowRuns(run=name),
         )
     if not can_finish(view):

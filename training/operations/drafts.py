@@ -66,7 +66,7 @@ class Draft(BaseModel):
         """
         reasons = changes(self.shown, self.shown_usd, plan)
         if number != self.number and not reasons:
-            reasons = ("The plan was changed in another message.",)
+            reasons = ("The plan was changed elsewhere.",)
         if plan.at > self.valid_until and not reasons:
             reasons = ("The plan was more than an hour old. Nothing in it has changed.",)
         return reasons

@@ -271,7 +271,7 @@ class Runs(RunList):
         if name in self.names(guild):
             cause = f"There is already a run called {name!r}."
         else:
-            cause = f"There was a run called {name!r}, and links and messages still refer to it."
+            cause = f"There was a run called {name!r}, and earlier links still point to it."
         return RequestError(cause, "Choose another name, or leave the name out.")
 
     def cancel(self, guild: str, name: str, *, by: str) -> Run:

@@ -142,8 +142,7 @@ _CAPTIONS = {
     "trigger-missing": _warning(
         "does not have the trigger word in its caption",
         "The LoRA only learns the trigger from captions that contain it.",
-        "Add the trigger word to the start of these captions (the prefix option or button does "
-        "this), or write it into them yourself.",
+        "Have the trigger word put before these captions, or write it into them yourself.",
     ),
     "second-caption": _warning(
         "belongs to an image or clip that has another caption file",

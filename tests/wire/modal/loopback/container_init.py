@@ -34,7 +34,7 @@ PROGRAM = "modal._container_entrypoint"
 # do, so they are not among them; NumPy, which the product's stages import, reads only its threads.
 PRELOADED = (
     *("modal", "modal._runtime.user_code_imports", "aiohttp", "discord", "httpx", "psutil"),
-    *("pydantic", "pydantic.main", "pydantic.type_adapter", "pydantic_settings"),
+    *("pydantic", "pydantic.main", "pydantic.type_adapter"),
 )
 # What the product's Functions import when they are called, but for the Apps themselves.
 PRODUCT = (
