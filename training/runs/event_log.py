@@ -21,7 +21,9 @@ from training.store_keys import RunKeys
 from training.wording import did_you_mean
 
 logger = logging.getLogger(__name__)
-_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+_EVENT: TypeAdapter[Event] = TypeAdapter(
+    Annotated[Event, Field(discriminator="kind")], config=ConfigDict(defer_build=True)
+)
 _FILE = re.compile(r"(?P<writer>.+)-(?P<attempt>\d+)\.jsonl")
 ADVANCE = "advance"
 REQUEST = "request"

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from bot.cli.home import ServerHome
-from bot.cli.output import confirmed, console, counted, is_terminal
+from bot.cli.output import confirmed, console, is_terminal
 from bot.cli.parameters import StoredName
+from bot.cli.progress import counted
 from bot.messages.datasets.proposals import made_text, plan_text
 from bot.service.proposals import make_proposals, plan_proposals
 from training.captioning.propose import Which

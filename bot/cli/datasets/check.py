@@ -7,8 +7,9 @@ from cyclopts import Parameter
 
 from bot.cli.datasets.zips import require_file
 from bot.cli.home import Home
-from bot.cli.output import console, counted, print_json
+from bot.cli.output import console, print_json
 from bot.cli.parameters import Json, ZipOptions
+from bot.cli.progress import counted
 from bot.messages.datasets.contact_sheet import draw_sheet
 from bot.messages.datasets.report import report_text
 from bot.messages.options import on_terminal

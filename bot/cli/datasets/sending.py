@@ -12,7 +12,7 @@ from typing import Any, Self
 import httpx
 
 from bot.cli.home import OPERATOR, ServerHome
-from bot.cli.output import counted, fetched
+from bot.cli.progress import counted, fetched
 from bot.installation import Installation
 from bot.service.links import LinkSigner
 from bot.web.browser import LINK_HEADER, cookie_name

@@ -12,8 +12,9 @@ from bot.cli.datasets.sending import send_to_bot
 from bot.cli.datasets.settling import Settling
 from bot.cli.datasets.zips import layout_hint, require_file
 from bot.cli.home import OPERATOR, ServerHome
-from bot.cli.output import console, counted, print_json
+from bot.cli.output import console, print_json
 from bot.cli.parameters import IgnoreLayout, Json, StoredName, Trigger, ZipOptions
+from bot.cli.progress import counted
 from bot.messages.datasets.difference import difference_text
 from bot.messages.datasets.report import report_text
 from bot.messages.options import on_terminal

@@ -11,8 +11,9 @@ from typing import Annotated
 from cyclopts import CycloptsError, Parameter
 
 from bot.cli.home import OPERATOR, ServerHome
-from bot.cli.output import console, errors, fetched, plain, print_json
+from bot.cli.output import console, errors, plain, print_json
 from bot.cli.parameters import Json
+from bot.cli.progress import fetched
 from bot.deploy.operator import open_source
 from bot.messages.imports import ImportedItem, import_record
 from bot.service.guide_import import Binding, GuideImport, Source

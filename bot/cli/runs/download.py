@@ -8,8 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from bot.cli.home import GUILD, Home
-from bot.cli.output import console, fetched
+from bot.cli.output import console
 from bot.cli.parameters import RunName
+from bot.cli.progress import fetched
 from bot.messages.runs.wording import REHEARSAL
 from bot.service.downloads.archive import ZipMember, zip_pieces
 from bot.service.downloads.bundle import OWN_MEMBERS, READ_ME, bundle, gone

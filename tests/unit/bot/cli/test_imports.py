@@ -8,7 +8,7 @@ import pytest
 
 from bot.__main__ import app
 
-HEAVY = {"discord", "modal", "av", "torch", "PIL"}
+HEAVY = {"discord", "modal", "av", "torch", "PIL", "pydantic_settings", "rich.progress"}
 REPORT = """
 import atexit, sys
 atexit.register(lambda: sys.stderr.write(" ".join(sorted(sys.modules))))

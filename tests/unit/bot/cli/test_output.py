@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from rich.progress import Progress
 
-from bot.cli.output import BytesColumn, print_every_letter, print_json
+from bot.cli.output import print_every_letter, print_json
+from bot.cli.progress import BytesColumn
 
 
 def refuse(constant: str) -> Any:
