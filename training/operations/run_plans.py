@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from training.catalogue.models import find_model
+from training.catalogue.models import Model
 from training.dataset.config.group import GroupPlan
 from training.dataset.report import Finding, Report
 from training.estimates.step_times import StepTimes
@@ -66,6 +66,7 @@ class RunPlan:
     """
 
     spec: RunSpec
+    model: Model
     report: Report
     groups: GroupPlan
     remarks: tuple[Finding, ...]
@@ -105,9 +106,9 @@ class RunPlan:
         """The worst case: the most expensive GPU that the run may get, and many interruptions."""
         dearest = max((self.estimate, *self.fallbacks), key=lambda one: one.usd)
         lost_seconds = INTERRUPTIONS * (START_SECONDS + DEFAULT_STATE_SECONDS)
-        model, gpu = find_model(self.spec.model), dearest.gpu.name
+        gpu = dearest.gpu.name
         lost_usd = sum(
-            lost_seconds * training_usd_per_second(model, one.settings, gpu, dearest.prices)
+            lost_seconds * training_usd_per_second(self.model, one.settings, gpu, dearest.prices)
             for one in self.spec.experts
         )
         return WorstCase(
@@ -154,9 +155,10 @@ class RunPlan:
         return tuple(reason for reason, holds in reasons.items() if holds)
 
 
-def plan_of(runtime: Runtime, spec: RunSpec, report: Report, times: StepTimes) -> RunPlan:
+def plan_of(
+    runtime: Runtime, spec: RunSpec, model: Model, report: Report, times: StepTimes
+) -> RunPlan:
     """Return the plan of a run on the dataset that `report` describes."""
-    model = find_model(spec.model)
     groups = cut_run(report, spec, model)
     work = (model, groups, spec.experts)
     prices = runtime.prices()
@@ -165,10 +167,11 @@ def plan_of(runtime: Runtime, spec: RunSpec, report: Report, times: StepTimes) -
     first, *rest = (estimate(*work, gpu=gpu, prices=prices, times=times) for gpu in gpus)
     return RunPlan(
         spec=spec,
+        model=model,
         report=report,
         groups=groups,
         remarks=remarks(spec.dataset_toml, report),
-        doubts=doubts(spec),
+        doubts=doubts(spec, model),
         estimate=first,
         fallbacks=tuple(rest),
         price_list=estimate_each(*work, prices=prices, times=times),

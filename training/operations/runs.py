@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from training import store_keys
 from training.catalogue.gpus import require_same_gpu
-from training.catalogue.models import find_model
+from training.catalogue.models import Model, find_model
 from training.dataset.report import Report
 from training.errors import RequestError
 from training.estimates.single_frames import single_frames
@@ -68,6 +68,16 @@ class Runs(RunList):
         """
         model = find_model(request.model)
         dataset = dataset or self._dataset(requester.guild, request.dataset)
+        return self._draft(request, requester, engine, model, dataset)
+
+    def _draft(
+        self,
+        request: TrainRequest,
+        requester: Requester,
+        engine: EngineName,
+        model: Model,
+        dataset: Dataset,
+    ) -> RunSpec:
         gpu, only = self._runtime.gpu(model, engine), self._runtime.only_gpu
         if request.gpu is not None and only is not None and engine == "musubi":
             require_same_gpu(request.gpu, only)
@@ -86,24 +96,26 @@ class Runs(RunList):
         Raises:
             RequestError: As for `draft`, or because the request names an existing run.
         """
+        model = find_model(request.model)
         dataset = dataset or self._dataset(requester.guild, request.dataset)
-        spec = self.draft(request, requester, engine, dataset)
+        spec = self._draft(request, requester, engine, model, dataset)
         is_given = request.name is not None
         names = _names(spec.name, is_given=is_given)
         name = next((one for one in names if not self._is_used(spec.guild, one)), None)
         if name is None:
             raise self._name_taken(spec.guild, spec.name)
-        times = self._times(spec)
-        return plan_of(self._runtime, spec.model_copy(update={"name": name}), dataset[1], times)
+        named, times = spec.model_copy(update={"name": name}), self._times(spec.guild, model)
+        return plan_of(self._runtime, named, model, dataset[1], times)
 
     def plan_of(self, spec: RunSpec) -> RunPlan:
         """Return the plan of a stored run."""
-        return plan_of(self._runtime, spec, self._runtime.report(spec), self._times(spec))
+        model, report = find_model(spec.model), self._runtime.report(spec)
+        return plan_of(self._runtime, spec, model, report, self._times(spec.guild, model))
 
-    def _times(self, spec: RunSpec) -> StepTimes:
+    def _times(self, guild: str, model: Model) -> StepTimes:
         # This also adds the guild's newest runs to the index.
-        self.glance(spec.guild, 1, containing="", age_seconds=_NAMES_SECONDS)
-        return times_here(self._index, find_model(spec.model))
+        self.glance(guild, 1, containing="", age_seconds=_NAMES_SECONDS)
+        return times_here(self._index, model)
 
     def starting_points(self, guild: str, typed: str = "") -> dict[str, str]:
         """Return the names of LoRA files and checkpoints to start from, with descriptions."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from training.catalogue.models import Model, find_model
+from training.catalogue.models import Model
 from training.runs.hyperparameters import SETTING_NAMES, ExpertSettings, resolve_expert
 from training.runs.spec import RunSpec
 
@@ -26,9 +26,8 @@ def differing(given: ExpertSettings, model: Model) -> frozenset[str]:
     return frozenset(names - {"alpha"} if given.alpha == given.rank else names | {"alpha"})
 
 
-def doubts(spec: RunSpec) -> tuple[str, ...]:
+def doubts(spec: RunSpec, model: Model) -> tuple[str, ...]:
     """Return a sentence on each setting that is far from its usual value."""
-    model = find_model(spec.model)
     found = (
         reason
         for expert in spec.experts

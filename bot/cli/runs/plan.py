@@ -11,7 +11,6 @@ from bot.cli.output import console, print_json, print_table
 from bot.cli.parameters import Json
 from bot.cli.runs.options import RunOptions
 from bot.cli.runs.plan_text import print_plan
-from training.catalogue.models import find_model
 from training.dataset.report import Finding
 from training.estimates.gpu_memory import needs
 from training.estimates.single_frames import savings, single_frames
@@ -25,7 +24,7 @@ def plan(*, options: RunOptions, json: Json = False, home: Home | None = None) -
     found = options.draft(local).plan
     spec = found.spec
     engine, store = local.runtime.engine(spec.engine), local.runtime.store
-    planner = Planner(spec, find_model(spec.model), found.groups, engine, store)
+    planner = Planner(spec, found.model, found.groups, engine, store)
     if json:
         print_json(_as_json(found, planner))
         return

@@ -21,7 +21,6 @@ from bot.messages.runs.plan_costs import (
 from bot.messages.runs.settings import settings_field
 from bot.messages.runs.stages import FLAWED
 from bot.messages.runs.wording import REHEARSAL, chosen_gpu, item_limits, preset_text
-from training.catalogue.models import find_model
 from training.operations.drafts import Draft
 from training.operations.run_plans import RunPlan
 from training.remedies import ShowRuns
@@ -67,7 +66,7 @@ def dismissed_card(draft: Draft) -> Card:
 
 
 def _card(plan: RunPlan, title: str, lines: Sequence[str]) -> Card:
-    spec, model = plan.spec, find_model(plan.spec.model)
+    spec = plan.spec
     totals = plan.report.totals
     contents = media_counts(totals.images, totals.clips)
     description = [f"**{spec.model}** on dataset **{spec.dataset}** ({contents})"]
@@ -82,7 +81,7 @@ def _card(plan: RunPlan, title: str, lines: Sequence[str]) -> Card:
         description="\n".join(description),
         colour=Colour.WARNING if is_doubtful else Colour.ACTIVE,
         fields=(
-            *(settings_field(spec, expert, model) for expert in spec.experts),
+            *(settings_field(spec, expert, plan.model) for expert in spec.experts),
             *_listed("Unusual settings", plan.doubts),
             *_findings(plan),
             Field("Time and cost", _time_and_cost(plan)),

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from bot.messages.figures import and_list, duration, single_frames_share
 from bot.messages.options import Spell
 from training.catalogue.gpus import GPUS
-from training.catalogue.models import find_model
 from training.estimates.gpu_memory import UNMEASURED, needs
 from training.estimates.prices import PriceList
 from training.estimates.single_frames import savings, single_frames
@@ -109,7 +108,7 @@ def memory_text(plan: RunPlan) -> str:
     """Return how much GPU memory the most demanding group needs, and how much the GPU has."""
     settings = [expert.settings for expert in plan.spec.experts]
     gpu = plan.estimate.gpu
-    found = needs(find_model(plan.spec.model), plan.groups, gpu.name, settings)
+    found = needs(plan.model, plan.groups, gpu.name, settings)
     most = max(found, key=lambda need: need.gib)
     source = "measured" if most.is_measured else UNMEASURED
     fits = " Won't fit." if most.is_too_large else ""
@@ -121,11 +120,11 @@ def memory_text(plan: RunPlan) -> str:
 
 def single_frames_text(plan: RunPlan, spell: Spell) -> str:
     """Return the share and cost of single frames in an I2V run; "" if it has none."""
-    spec, model = plan.spec, find_model(plan.spec.model)
-    found = single_frames(model, plan.groups, gpu=spec.gpu, times=plan.times)
+    spec = plan.spec
+    found = single_frames(plan.model, plan.groups, gpu=spec.gpu, times=plan.times)
     if found is None:
         return ""
-    saved = savings(found, model, spec.experts, gpu=spec.gpu, prices=plan.estimate.prices)
+    saved = savings(found, plan.model, spec.experts, gpu=spec.gpu, prices=plan.estimate.prices)
     advice = (
         "Leave them out of your dataset TOML to save"
         if spec.dataset_toml is not None

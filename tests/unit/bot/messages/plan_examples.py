@@ -33,10 +33,11 @@ def a_plan(
     others = fallbacks(model, spec.experts, gpu=spec.gpu)
     plan: dict[str, Any] = {
         "spec": spec,
+        "model": model,
         "report": report(),
         "groups": groups(),
         "remarks": (),
-        "doubts": doubts(spec),
+        "doubts": doubts(spec, model),
         "estimate": found or estimate(*work, gpu=spec.gpu, prices=prices),
         "fallbacks": tuple(estimate(*work, gpu=gpu, prices=prices) for gpu in others),
         "price_list": estimate_each(*work, prices=prices),

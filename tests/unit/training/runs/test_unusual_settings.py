@@ -24,7 +24,7 @@ RATES = {expert.name: expert.learning_rate for expert in PAIR.experts}
 def test_settings_far_from_the_catalogue_are_doubted(
     settings: dict[str, Any], words: list[str]
 ) -> None:
-    found = " ".join(doubts(spec(PAIR.name, **settings)))
+    found = " ".join(doubts(spec(PAIR.name, **settings), PAIR))
 
     assert all(word in found for word in words)
 
@@ -41,7 +41,7 @@ def test_settings_far_from_the_catalogue_are_doubted(
     ],
 )
 def test_usual_settings_are_not(settings: dict[str, Any]) -> None:
-    assert doubts(spec(PAIR.name, **settings)) == ()
+    assert doubts(spec(PAIR.name, **settings), PAIR) == ()
 
 
 @pytest.mark.parametrize(
