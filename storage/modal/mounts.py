@@ -119,6 +119,7 @@ def _is_record(path: Path, folder: Path) -> bool:
 
 
 def _move(path: Path, target: Path) -> None:
+    # The rename is not synced, because Modal stores it when the Volume is committed.
     target.parent.mkdir(parents=True, exist_ok=True)
     path.replace(target)
 

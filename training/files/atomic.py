@@ -122,13 +122,18 @@ def atomic_path(path: Path) -> Generator[Path]:
 
 
 @contextmanager
-def atomic_directory(path: Path) -> Generator[Path]:
-    """Yield a temporary directory, which becomes `path` at the end; a failure deletes it."""
+def atomic_directory(path: Path, *, durable: bool = True) -> Generator[Path]:
+    """Yield a temporary directory, which becomes `path` at the end; a failure deletes it.
+
+    If `durable`, everything in it is synced to disk before it gets its name.
+    """
     with _partial_directory(path) as partial:
         yield partial
-        sync_tree(partial)
+        if durable:
+            sync_tree(partial)
         _replace_directory(path, partial)
-        sync_directory(path.parent)
+        if durable:
+            sync_directory(path.parent)
 
 
 def remove_partials(directory: Path, name: str) -> None:

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
 
+from training.files.safetensors_format import LENGTH_BYTES, METADATA, header_end, packed
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-# A file begins with the length of its header, a little-endian integer of 8 bytes. The header is
-# padded to a multiple of 8 bytes.
-LENGTH_BYTES = 8
-_MAX_HEADER_BYTES = 100_000_000  # the format's own limit
-_METADATA = "__metadata__"
 _NUMPY = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4"}
 
 
@@ -92,14 +89,6 @@ class TensorHeader:
         return next((name for name in readable if not np.isfinite(self.read(name)).all()), None)
 
 
-def header_end(prefix: bytes) -> int | None:
-    """Return where a file's header ends; None if its first `LENGTH_BYTES` announce no header."""
-    length = int.from_bytes(prefix, "little")
-    if len(prefix) != LENGTH_BYTES or length > _MAX_HEADER_BYTES:
-        return None
-    return LENGTH_BYTES + length
-
-
 def read_header(path: Path) -> TensorHeader:
     """Return the header of the safetensors file at `path`.
 
@@ -115,7 +104,7 @@ def read_header(path: Path) -> TensorHeader:
         raw = file.read(end)
     try:
         header = json.loads(raw[LENGTH_BYTES:], object_pairs_hook=_without_repeats)
-        metadata = _METADATA_OF_FILE.validate_python(header.pop(_METADATA, None)) or {}
+        metadata = _METADATA_OF_FILE.validate_python(header.pop(METADATA, None)) or {}
         stored = _TENSORS_OF_FILE.validate_python(header)
     except (AttributeError, TypeError, RecursionError, ValidationError) as error:
         raise ValueError(f"{path.name} has a malformed header") from error
@@ -132,15 +121,13 @@ def header_bytes(
 
     Equal input gives equal bytes. The safetensors library would order the metadata randomly.
     """
-    header: dict[str, object] = {_METADATA: dict(sorted(metadata.items()))} if metadata else {}
+    header: dict[str, object] = {}
     start = 0
     for name, dtype, shape, size_bytes in tensors:
         end = start + size_bytes
         header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
         start = end
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % LENGTH_BYTES)
-    return len(text).to_bytes(LENGTH_BYTES, "little") + text
+    return packed(dict(sorted(metadata.items())), header)
 
 
 def _entry(name: str, stored: _StoredTensor, base: int) -> TensorEntry:

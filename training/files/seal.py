@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from training.files.atomic import atomic_file
+from training.files.safetensors_format import LENGTH_BYTES, METADATA, packed
 
 SEAL = "lorabot.crc32"
-_METADATA = "__metadata__"
-_LENGTH_BYTES = 8
 _BLOCK_BYTES = 1 << 20
 
 
@@ -26,10 +25,8 @@ def seal(path: Path) -> None:
         header = _read_header(file)
         data_at = file.tell()
         metadata = {**_metadata(header), SEAL: _checksum(header, file)}
-        text = json.dumps({_METADATA: metadata, **_tensors(header)}, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % _LENGTH_BYTES)
         file.seek(data_at)
-        sealed.write(len(text).to_bytes(_LENGTH_BYTES, "little") + text)
+        sealed.write(packed(metadata, _tensors(header)))
         shutil.copyfileobj(file, sealed, _BLOCK_BYTES)
 
 
@@ -42,15 +39,15 @@ def is_as_sealed(path: Path) -> bool:
 
 
 def _read_header(file: BinaryIO) -> dict[str, Any]:
-    return json.loads(file.read(int.from_bytes(file.read(_LENGTH_BYTES), "little")))
+    return json.loads(file.read(int.from_bytes(file.read(LENGTH_BYTES), "little")))
 
 
 def _metadata(header: dict[str, Any]) -> dict[str, str]:
-    return header.get(_METADATA) or {}  # the format allows null
+    return header.get(METADATA) or {}  # the format allows null
 
 
 def _tensors(header: dict[str, Any]) -> dict[str, Any]:
-    return {name: tensor for name, tensor in header.items() if name != _METADATA}
+    return {name: tensor for name, tensor in header.items() if name != METADATA}
 
 
 def _checksum(header: dict[str, Any], data: BinaryIO) -> str:

@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 from training.catalogue.models import find_model
 from training.errors import AdapterError
-from training.files.safetensors_header import LENGTH_BYTES, header_end
+from training.files.safetensors_format import LENGTH_BYTES, header_end
 from training.files.temporary import scratch_folder
 from training.lora.contents import read_contents
 from training.lora.fit import require_fit

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from training.dataset.decoding.guard import Guard
 from training.dataset.decoding.messages import DecoderReply, DecoderRequest
 from training.dataset.limits import Limits
-from training.files.code_path import CODE_ROOT
+from training.files.code_path import CODE_ROOT, python_path
 from training.files.parallel import usable_cores
 from training.files.sizes import MIB
 
@@ -123,7 +123,7 @@ def start_worker(limits: Limits) -> subprocess.Popen[str]:
     environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
     # One BLAS thread is enough; more would only cost start-up time and address space. Requests
     # hold paths in UTF-8, which Windows would otherwise read in an older encoding.
-    environment |= {"PYTHONPATH": str(CODE_ROOT), "OPENBLAS_NUM_THREADS": "1", "PYTHONUTF8": "1"}
+    environment |= {"PYTHONPATH": python_path(), "OPENBLAS_NUM_THREADS": "1", "PYTHONUTF8": "1"}
     settings = [f"{name}={value}" for name, value in asdict(limits).items()]
     return subprocess.Popen(
         [sys.executable, "-m", "training.dataset.decoding.worker", *settings],

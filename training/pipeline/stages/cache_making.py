@@ -17,10 +17,9 @@ import tomli_w
 from training.dataset.config.cache_names import text_name
 from training.dataset.config.toml_file import GENERAL, render_listed_toml
 from training.errors import StageError
-from training.files.atomic import make_directory, sync_directory, sync_file
+from training.files.atomic import atomic_directory, make_directory, sync_directory, sync_file
 from training.files.safetensors_header import read_header
 from training.files.seal import is_as_sealed
-from training.files.temporary import partial_name
 from training.pipeline.stages.cache_keys import CacheFile
 from training.ports import Store
 from training.remedies import ResumeRun
@@ -198,14 +197,13 @@ def link_caches(folder: Path, files: Mapping[str, Path]) -> None:
     Links are symbolic, because network volumes have no hard links. They are relative, so that they
     still work if the whole store is moved.
     """
-    fresh = folder.with_name(partial_name(folder.name))
-    shutil.rmtree(fresh, ignore_errors=True)
-    for place, target in files.items():
-        link = fresh / place
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(os.path.relpath(target, link.parent))
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+    with atomic_directory(
+        folder, durable=False
+    ) as fresh:  # a stage that is repeated makes it again
+        for place, target in files.items():
+            link = fresh / place
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(os.path.relpath(target, link.parent))
 
 
 def clean_caches(folder: Path, places: set[str]) -> None:
