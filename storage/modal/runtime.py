@@ -19,13 +19,13 @@ from storage.modal.store import VolumeStore
 from storage.modal.volume_api import Volume
 from training.backends.modal.backend import ModalBackend
 from training.backends.modal.call_records import CallRecords, Placement
-from training.backends.modal.errors import BUSY_SECONDS, UNREACHABLE, start_delayed
+from training.backends.modal.errors import BUSY_SECONDS, UNREACHABLE, as_start_errors
 from training.catalogue.models import Model, find_model
 from training.deployment.image_pins import MUSUBI_FOLDER, MUSUBI_PYTHON
 from training.deployment.modal_prices import ModalPrices
 from training.deployment.names import Deployment, Purpose
 from training.deployment.resources import exactly, function_of
-from training.errors import BackendError
+from training.errors import StartDelayedError
 from training.estimates.machine_requests import TRAIN_REQUEST, training_request
 from training.files.temporary import make_scratch_folder
 from training.musubi.engine import MusubiEngine
@@ -34,7 +34,6 @@ from training.pipeline.runtime import Runtime
 from training.pipeline.settings import StageSettings
 from training.ports import Call, Engine
 from training.rehearsal.engine import RehearsalEngine
-from training.remedies import Deploy
 from training.runs.event_log import RunLog
 from training.runs.spec import RunSpec
 from training.store_keys import Area
@@ -184,19 +183,15 @@ def _advance(deployment: Deployment, records: CallRecords, guild: str, run: str)
         "modal.Function[[str, str], None, None]",  # the library declares no type
         modal.Function.from_name(deployment.stages_app, "advance"),
     )
+    what, then = f"{run} is stored, but it", "The run then starts by itself."
     try:
-        advance.spawn(guild, run)
-    except modal.exception.NotFoundError as error:
-        raise BackendError(
-            f"{run} is stored, but it cannot start: the stages are not deployed.",
-            "Ask the operator to deploy them; the run then starts by itself.",
-            Deploy(app=deployment.name),
-        ) from error
+        with as_start_errors(what, deployment.stages_app, "advance", then=then):
+            advance.spawn(guild, run)
+    except StartDelayedError as error:
+        records.set_obstacle(str(error))
+        logger.warning("run %s: not advanced; the next tick tries again: %s", run, error)
     except modal.exception.ResourceExhaustedError as error:
-        delayed = start_delayed(error)
-        if delayed is not None:
-            records.set_obstacle(str(delayed))
-        logger.warning("run %s: not advanced; the next tick tries again: %s", run, delayed or error)
+        logger.warning("run %s: not advanced; the next tick tries again: %s", run, error)
     except UNREACHABLE:
         logger.warning(
             "run %s: Modal cannot be reached; the next tick advances it", run, exc_info=True

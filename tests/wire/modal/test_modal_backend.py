@@ -234,15 +234,17 @@ def test_a_missing_function_is_named_with_a_fix(stages: Stages) -> None:
     with pytest.raises(BackendError, match=r"no function distill") as refused:
         backend.submit(stages.call("a"))
 
-    assert refused.value.remedy == Deploy()
+    assert refused.value.remedy == Deploy(app="stages")
     assert backend.state(stages.call("a").name) == CallState(GONE)
 
 
 def test_a_missing_app_is_named(stages: Stages) -> None:
-    backend = stages.backend(app="nowhere")
+    backend = stages.backend(app="nowhere-stages")
 
-    with pytest.raises(BackendError, match="nowhere"):
+    with pytest.raises(BackendError, match="the app nowhere-stages on Modal") as refused:
         backend.submit(stages.call("a", device="cpu"))
+
+    assert refused.value.remedy == Deploy(app="nowhere")
 
 
 def test_a_call_that_cannot_start_does_not_block_the_others(

@@ -59,7 +59,7 @@ async def test_completion_answers_in_time(hosted: Hosting, ada: Chat) -> None:
         ("runs", {}, f"{OPEN + ENDED} runs"),
         ("status", {"run_name": "run-1"}, "run-1: running"),
         ("dataset list", {}, f"{DATASETS} datasets"),
-        ("train", {"model": "wan21-t2v-1-3b", "dataset": "set-1"}, "the stages are not deployed"),
+        ("train", {"model": "wan21-t2v-1-3b", "dataset": "set-1"}, "has no function advance"),
     ],
 )
 async def test_commands_are_acknowledged_in_time_and_answered(

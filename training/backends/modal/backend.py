@@ -25,10 +25,9 @@ from training.backends.modal.call_records import (
     QueueEntry,
     to_plain,
 )
-from training.backends.modal.errors import as_connection_errors, start_delayed
+from training.backends.modal.errors import as_connection_errors, as_start_errors
 from training.errors import BackendError, StartDelayedError
 from training.ports import Call, CallState, CallStatus, GpuLine, Grant, Leases
-from training.remedies import Deploy
 
 logger = logging.getLogger(__name__)
 
@@ -210,23 +209,13 @@ class ModalBackend:
         call, placement = placed.call, placed.placement
         # Look the function up each time, because a new deployment replaces it.
         function = _deployed(self._app, placement.function)
-        with as_connection_errors():
+        refused = as_start_errors(str(call.key), self._app, placement.function)
+        with as_connection_errors(), refused:
             try:
                 if placement.gpu is not None:
                     memory = placement.memory_gib and placement.memory_gib * 1024
                     function = function.with_options(gpu=placement.gpu, memory=memory)
                 return function.spawn(to_plain(call))
-            except modal.exception.NotFoundError as error:
-                raise BackendError(
-                    f"The app {self._app} on Modal has no function {placement.function}, which"
-                    f" {call.key} needs.",
-                    "The operator must deploy the app again, from the same version as the bot.",
-                    Deploy(),
-                ) from error
-            except modal.exception.ResourceExhaustedError as error:
-                if (delayed := start_delayed(error)) is not None:
-                    raise delayed from error
-                raise
             except modal.exception.InvalidError as error:
                 raise BackendError(
                     f"Modal refuses to start {call.key}"

@@ -18,8 +18,10 @@ from tenacity import (
     wait_random,
 )
 
+from training.deployment.names import STAGES_SUFFIX
 from training.errors import BackendError, RequestError, StartDelayedError
 from training.ports import BusyError
+from training.remedies import Deploy
 
 # `StreamTerminatedError` is raised by the gRPC library when a connection breaks during a call.
 ANY_FAILURE = (modal.exception.Error, StreamTerminatedError)
@@ -166,6 +168,34 @@ def start_delayed(error: BaseException) -> StartDelayedError | None:
         "Ask the operator to raise the limit at modal.com/settings/usage, or wait for the next "
         "billing cycle; the run then continues by itself.",
     )
+
+
+@contextmanager
+def as_start_errors(what: str, app: str, function: str, *, then: str = "") -> Generator[None]:
+    """Turn refusals to start `function` of `app`, called in the body, into advice.
+
+    Args:
+        what: What cannot start, for the error's cause.
+        app: The app on Modal.
+        function: The function of the app.
+        then: A sentence on what happens when the app is deployed, for the error's fix.
+
+    Raises:
+        BackendError: The function is not deployed.
+        StartDelayedError: The spend limit is reached.
+    """
+    try:
+        yield
+    except modal.exception.NotFoundError as error:
+        raise BackendError(
+            f"{what} cannot start: the app {app} on Modal has no function {function}.",
+            f"Ask the operator to deploy it, from the same version as the bot. {then}".rstrip(),
+            Deploy(app=app.removesuffix(STAGES_SUFFIX)),
+        ) from error
+    except modal.exception.ResourceExhaustedError as error:
+        if (delayed := start_delayed(error)) is not None:
+            raise delayed from error
+        raise
 
 
 @contextmanager
