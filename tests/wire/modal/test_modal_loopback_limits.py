@@ -91,11 +91,11 @@ def test_a_workspace_that_has_spent_its_limit_creates_no_app(plane: Loopback) ->
 
 
 def test_a_workspace_that_has_spent_its_limit_still_shows_its_apps(plane: Loopback) -> None:
+    before = modal.App.lookup("work").app_id
+
     plane.settings.is_spend_limit_reached = True
 
-    app = modal.App.lookup("work")
-
-    assert app.app_id
+    assert modal.App.lookup("work").app_id == before
 
 
 def test_a_busy_dict_asks_to_wait(plane: Loopback) -> None:

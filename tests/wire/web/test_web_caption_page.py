@@ -14,7 +14,7 @@ from tests.unit.bot.web.upload_side import local_uploads
 from tests.wire.bot.upload_page import drop
 from tests.wire.browser import CHROMIUM, open_page
 from tests.wire.web.caption_side import BARE, CAPTIONED, CaptionSide, is_open
-from tests.wire.web.test_web_upload_page import look
+from tests.wire.web.pictures import look
 from training.registry.proposals import Proposal, Proposals
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")

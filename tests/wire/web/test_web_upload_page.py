@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.async_api import BrowserContext, Error, Page, Route, expect
+from playwright.async_api import BrowserContext, Error, Route, expect
 
 from bot.service.threads import in_thread
 from bot.web.browser import LINK_HEADER
@@ -22,23 +22,19 @@ from tests.wire.bot.newcomer import Newcomer
 from tests.wire.bot.stored import versions
 from tests.wire.bot.upload_page import drop, drop_folder, link
 from tests.wire.browser import CHROMIUM, open_page
+from tests.wire.web.pictures import PHONE, look
 from tests.wire.web.site import Site
 from training.files.sizes import MIB
 from training.store_keys import ORIGINAL, dataset
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
 
-_PHONE = (390, 844)
 _RUN = "large-wan22-t2v-vanilla"
 # Bytes do not change what is tested, only how long it takes; `make upload` sends 300 MiB.
 _MIB = int(os.environ.get("LORABOT_UPLOAD_MIB", "24"))
 _SIDE, _IMAGE_MIB = 2048, 12  # a picture of noise, which no compression shrinks
 # Waits are as long as the test's own limit, so that only this judges the time.
 _MOST_SECONDS = 1800
-# The classes of what reaches beyond the right edge of the page.
-_CUT_OFF = """() => [...document.querySelectorAll("body *")]
-    .filter((one) => one.getBoundingClientRect().right > innerWidth + 1 && one.checkVisibility())
-    .map((one) => `${one.tagName} ${one.className}`)"""
 # Keeps everything that the page says about the progress.
 _LISTEN = """() => {
     const line = document.getElementById("summary");
@@ -46,19 +42,6 @@ _LISTEN = """() => {
     new MutationObserver(() => said.push(line.textContent)).observe(line, { childList: true });
 }"""
 _MOST_HEADER_BYTES = MIB  # of all requests of a page that waits for a long check
-
-
-async def look(page: Page, name: str, folder: Path) -> None:
-    """Take pictures for a person to look at: bright and dark, wide and on a phone."""
-    newcomer, wide = Newcomer(page, folder), page.viewport_size
-    for width, height in ((1180, 900), _PHONE):
-        await page.set_viewport_size({"width": width, "height": height})
-        assert await page.evaluate(_CUT_OFF) == []
-        for scheme in ("light", "dark"):
-            await page.emulate_media(color_scheme=scheme)
-            await newcomer.look(f"{name}-{width}-{scheme}")
-    assert wide is not None
-    await page.set_viewport_size(wide)
 
 
 def large_set(path: Path) -> Path:
@@ -281,7 +264,7 @@ def original(site: Site) -> bytes:
 
 async def download_on_a_phone(site: Site, folder: Path) -> None:
     async with open_page(site.server.page_url) as page:
-        await page.set_viewport_size({"width": _PHONE[0], "height": _PHONE[1]})
+        await page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
         phone = Newcomer(page, folder)
         await phone.command("download", _RUN)
         pair = phone.log.get_by_role("link", name=re.compile(r"zip", re.IGNORECASE)).last

@@ -11,12 +11,11 @@ from bot.service.hub_tokens import HubTokens
 from bot.service.rights import GuildMember, Rights
 from bot.service.server_settings import SettingsStore
 from bot.settings import Settings
-from tests.unit.bot.service.test_imports_from_links import Files, files, importer
+from tests.unit.bot.service.file_server import Files, importer
 from tests.unit.bot.web.upload_side import ADA, UploadSide
 from training.errors import RequestError, TrainingError
 from training.registry.uploads.session import DatasetTarget
 
-__all__ = ["files"]  # the fixture
 OWN, OPERATORS = "hf_0123456789", "hf_operator99"
 MANAGER = GuildMember(id="1", guild="42", manages_server=True)
 

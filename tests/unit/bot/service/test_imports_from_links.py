@@ -1,19 +1,13 @@
 """Imports from links: what is fetched, how it continues, and what is refused."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, field
 
 import pytest
-import pytest_asyncio
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from bot.messages.uploads import ImportProgress
 from bot.service.imports.imports import (
-    GuildToken,
-    ImportOptions,
     Imports,
-    no_guild_token,
 )
 from bot.service.imports.public_web import (
     AddressRefusedError,
@@ -23,87 +17,15 @@ from bot.service.imports.public_web import (
 )
 from bot.service.imports.sources import Services, Sources
 from bot.service.rights import GuildMember
-from bot.service.uploads.uploads import UploadService
+from tests.unit.bot.service.file_server import HERE, Files, importer
 from tests.unit.bot.web.upload_side import ADA, DATA, GUILD, UploadSide
 from training.dataset.limits import Limits
 from training.errors import RequestError
 from training.registry.uploads.session import DatasetTarget, RefusedUpload, UploadSession
 from training.registry.uploads.sessions import TooLargeError, UploadSessions
 
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 TARGET = DatasetTarget(name="annika", is_check=True)
-HERE = WebRules(schemes=("http",), is_allowed=lambda address: address == "127.0.0.1")
-
-
-@dataclass
-class Files:
-    """A server of files on this machine, which stands for others on the internet."""
-
-    url: str = ""
-    answers: dict[str, Answer] = field(default_factory=dict[str, Answer])
-    asked: list[web.Request] = field(default_factory=list[web.Request])
-
-    def serve(self, path: str, data: bytes = DATA, **headers: str) -> str:
-        async def answer(request: web.Request) -> web.StreamResponse:
-            shown = {"ETag": '"1"', **{name.replace("_", "-"): v for name, v in headers.items()}}
-            shown = {name: value for name, value in shown.items() if value}
-            start, tag = (
-                request.http_range.start or 0,
-                shown.get("ETag", shown.get("Last-Modified")),
-            )
-            if not start or request.headers.get(hdrs.IF_RANGE, tag) != tag:
-                return web.Response(body=data, headers=shown)
-            shown["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-            return web.Response(status=206, body=data[start:], headers=shown)
-
-        self.answers[path] = answer
-        return f"{self.url}{path}"
-
-    def redirect(self, path: str, target: str) -> str:
-        async def answer(_request: web.Request) -> web.StreamResponse:
-            return web.Response(status=302, headers={"Location": target})
-
-        self.answers[path] = answer
-        return f"{self.url}{path}"
-
-    def cut(self, path: str, sent: int, then: Answer | None = None) -> None:
-        """Cut the next answer after so many bytes; `then` answers further requests."""
-        whole = self.answers[path]
-
-        async def answer(request: web.Request) -> web.StreamResponse:
-            self.answers[path] = then or whole
-            shown = (await whole(request)).headers
-            names = (hdrs.ETAG, hdrs.LAST_MODIFIED)
-            told = {name: shown[name] for name in names if name in shown}
-            response = web.StreamResponse(headers=told)
-            response.content_length = len(DATA)
-            await response.prepare(request)
-            await response.write(DATA[:sent])
-            await asyncio.sleep(0.05)  # what the client has not read when it is cut off is lost
-            assert request.transport is not None
-            request.transport.close()
-            return response
-
-        self.answers[path] = answer
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(request)
-        found = self.answers.get(request.path)
-        return await found(request) if found is not None else web.Response(status=404)
-
-
-@pytest_asyncio.fixture
-async def files() -> AsyncGenerator[Files]:
-    found = Files()
-    app = web.Application()
-    app.router.add_get("/{path:.*}", found.answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield found
-    await runner.cleanup()
 
 
 def services(files: Files) -> Services:
@@ -113,19 +35,6 @@ def services(files: Files) -> Services:
 
 async def no_token(_repo: str) -> str | None:
     return None
-
-
-def importer(
-    files: Files,
-    uploads: UploadService,
-    *,
-    pauses: tuple[float, ...] = (0.0,) * 5,
-    token: GuildToken = no_guild_token,
-    services: Services | None = None,
-) -> Imports:
-    plain = Services(drive_pages=frozenset(), dropbox_pages=frozenset(), hub=files.url)
-    options = ImportOptions(rules=HERE, services=services or plain, pauses_seconds=pauses)
-    return Imports(uploads, options=options, token=token)
 
 
 async def ended(uploads: UploadSide, session: UploadSession) -> RefusedUpload | None:
