@@ -3,7 +3,7 @@
 from bot.installation import Installation
 from bot.service.rights import GuildMember, Rights
 from bot.service.threads import in_thread
-from training.operations.storage import StorageUse, StoredItem
+from training.operations.storage import StoredItem
 from training.operations.trash.emptying import Freed, TrashBin
 from training.registry.trash import Removal
 
@@ -17,9 +17,6 @@ class StorageService:
 
     def __init__(self, installation: Installation, rights: Rights) -> None:
         self._installation, self._rights = installation, rights
-
-    async def use(self, guild: str) -> StorageUse:
-        return await in_thread(self._installation.storage.use, guild)
 
     async def ask_to_remove(self, person: GuildMember, key: str) -> StoredItem:
         """Return the item to remove, if it exists and no unfinished run needs it."""

@@ -108,7 +108,8 @@ class StorageButton(
                 await answer(interaction, card, ephemeral=True, view=view)
             case "empty":
                 freed = await storage.empty(person)
-                card = emptied_card(freed, (await storage.use(person.guild)).trash)
+                use = await in_thread(client.service.installation.storage.use, person.guild)
+                card = emptied_card(freed, use.trash)
                 await interaction.edit_original_response(embed=to_embed(card), view=None)
             case "remove":
                 item, removal = await storage.remove(person, self._key)
@@ -119,7 +120,7 @@ class StorageButton(
 
 async def storage_page(service: Service, guild: str, number: int) -> tuple[Card, discord.ui.View]:
     """Return a page of what takes up space, with a menu and buttons."""
-    use = await service.storage.use(guild)
+    use = await in_thread(service.installation.storage.use, guild)
     last = max(len(use.items) - 1, 0) // _PAGE
     shown = min(max(number - 1, 0), last)
     page = use.items[shown * _PAGE : (shown + 1) * _PAGE]
