@@ -288,7 +288,6 @@ class Call:
 
 
 def call_name(guild: str, run: str, key: StageKey, attempt: int) -> str:
-    """Return the name of one attempt of one stage."""
     return f"{guild}/{run}/{key}/{attempt}"
 
 

@@ -34,7 +34,6 @@ class Known:
 
 
 def help_card(step: HelpStep, known: Known) -> Card:
-    """Return the card of one step, or of all three."""
     match step:
         case "start":
             return _overview()

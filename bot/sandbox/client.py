@@ -150,7 +150,6 @@ def message_of(raw: Json) -> Message:
 
 
 def _files(components: list[Json]) -> list[Attachment]:
-    """Return the files of file components as attachments."""
     files = [c for _, c in walk(components, "") if c["type"] == FILE]
     return [
         Attachment(str(c["id"]), str(c["name"]), int(c["size"]), str(c["file"]["url"]), None)

@@ -25,7 +25,6 @@ def self_payload(user: Json) -> Json:
 
 
 def member_payload(world: World, guild_id: str, user_id: str) -> Json:
-    """Return a guild member object with its user."""
     member = picked(world.member(guild_id, user_id), "nick", "roles", "joined_at")
     return emptiest("GuildMemberResponse") | member | {"user": user_payload(world.user(user_id))}
 

@@ -47,7 +47,6 @@ def training_request(model: Model, settings: ExpertSettings) -> MachineRequest:
 
 
 def stage_request(spec: RunSpec, key: StageKey) -> MachineRequest:
-    """Return the request for a stage of this run."""
     match key.stage:
         case "prepare":
             return PREPARE_REQUEST

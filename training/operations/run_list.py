@@ -349,7 +349,6 @@ class RunList:
         return self._obstacle is None
 
     def _summary(self, key: RunKeys) -> RunSummary:
-        """Return the summary of a run from its events."""
         try:
             run = self._runtime.log(key.guild, key.name).load()
             return self._look_at(key, run).summary(self._runtime.clock())

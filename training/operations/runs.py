@@ -108,7 +108,6 @@ class Runs(RunList):
         return plan_of(self._runtime, named, model, dataset[1], times)
 
     def plan_of(self, spec: RunSpec) -> RunPlan:
-        """Return the plan of a stored run."""
         model, report = find_model(spec.model), self._runtime.report(spec)
         return plan_of(self._runtime, spec, model, report, self._times(spec.guild, model))
 

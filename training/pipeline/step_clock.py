@@ -50,7 +50,6 @@ class StepClock:
         self._are_sizes_known = bool(self._epoch_steps)
 
     def see(self, step: StepDone) -> None:
-        """Record a step."""
         if self._newest is None or step.epoch != self._newest.epoch:
             self._done.clear()
         self._newest = step

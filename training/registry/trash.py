@@ -93,7 +93,6 @@ class Trash:
         ]
 
     def items(self, guild: str, kind: TrashKind) -> frozenset[str]:
-        """Return all items of one kind that are in the trash."""
         return frozenset(item for found in self.removals(guild, kind) for item in found.items)
 
     def refuse_removed(

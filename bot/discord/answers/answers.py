@@ -17,7 +17,6 @@ from training.operations.run_drafts import Requester
 
 
 def to_embed(card: Card) -> discord.Embed:
-    """Return the card as an embed."""
     embed = discord.Embed(
         title=card.title, description=card.description, colour=discord.Colour(card.colour)
     )

@@ -38,7 +38,6 @@ class UndoButton(
 
 
 def undo_button(removal: Removal) -> discord.ui.View:
-    """Return a view with the button that undoes a removal."""
     view = discord.ui.View(timeout=None)
     view.add_item(UndoButton(removal.kind, removal.id))
     return view

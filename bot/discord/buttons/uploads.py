@@ -70,7 +70,6 @@ async def begin_import(
 
 
 def stop_button(session: str) -> discord.ui.View:
-    """Return a view with the button that stops an import."""
     view = discord.ui.View(timeout=None)
     view.add_item(RevokeButton(session, "Stop"))
     return view

@@ -85,7 +85,6 @@ class CardRecords:
         return self._known.get(key)
 
     def known(self, key: RunKey) -> CardRecord | None:
-        """Return a record if it is in the cache."""
         return self._known.get(key)
 
     async def save(self, record: CardRecord) -> None:

@@ -22,8 +22,6 @@ _MOST_LOOKED_AT = 200  # how many of the newest runs are searched for matches
 
 
 def dataset_names(service: Service) -> Complete:
-    """Complete the name of a dataset."""
-
     async def complete(interaction: Interaction, typed: str) -> Choices:
         versions, _ = await in_thread(service.installation.datasets.newest, guild_of(interaction))
         texts = {

@@ -53,7 +53,6 @@ class Intake:
 
 
 def dataset_group(intake: Intake, dataset_names: Complete) -> app_commands.Group:
-    """Return the command group `/dataset`."""
     group = app_commands.Group(
         name="dataset", description="Clips and images to train on", guild_only=True
     )

@@ -24,7 +24,6 @@ _SUFFIX = ".safetensors"
 
 
 def lora_group(service: Service, lora_names: Complete, upload_limit_mib: int) -> app_commands.Group:
-    """Return the command group `/checkpoint`."""
     group = app_commands.Group(
         name="checkpoint", description="LoRA files that runs can start from", guild_only=True
     )

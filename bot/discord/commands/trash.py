@@ -32,7 +32,6 @@ def add_restore(
 
 
 def run_group(service: Service) -> app_commands.Group:
-    """Return the command group `/run`."""
     group = app_commands.Group(name="run", description="Remove and restore runs", guild_only=True)
 
     @group.command(

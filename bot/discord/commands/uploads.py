@@ -14,8 +14,6 @@ from training.registry.uploads.session import DatasetTarget
 def add_dataset_upload(
     group: app_commands.Group, service: Service, dataset_names: Complete
 ) -> None:
-    """Add `/dataset upload`."""
-
     @group.command(name="upload", description="Get a link to upload files of any size")
     @app_commands.describe(**NEW_DATASET, check=CHECK)
     @app_commands.autocomplete(name=dataset_names)
@@ -37,8 +35,6 @@ def add_dataset_upload(
 def add_dataset_import(
     group: app_commands.Group, service: Service, dataset_names: Complete
 ) -> None:
-    """Add `/dataset import`."""
-
     @group.command(name="import", description="Fetch a dataset from a link")
     @app_commands.describe(
         url="https link to a zip, a Google Drive or Dropbox share, or a Hugging Face dataset",
@@ -64,8 +60,6 @@ def add_dataset_import(
 
 
 def add_lora_upload(group: app_commands.Group, service: Service) -> None:
-    """Add `/checkpoint upload`."""
-
     @group.command(name="upload", description="Get a link to upload a LoRA of any size")
     @lora_options
     async def upload(

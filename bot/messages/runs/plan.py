@@ -30,7 +30,6 @@ _NOTE_LIMIT = 300
 
 
 def started_card(plan: RunPlan) -> Card:
-    """Return a card with the plan of a run that has started."""
     show = chat_command(ShowRuns(run=plan.spec.name))
     return _card(plan, plan.spec.name, [f"Queued. Follow it below, or use `{show}`."])
 

@@ -54,7 +54,6 @@ class WorldArchive:
         )
 
     def delete(self, kind: Kind, record_id: str) -> None:
-        """Delete a record, if it exists."""
         self._db.execute("DELETE FROM record WHERE kind = ? AND id = ?", (kind, record_id))
 
     def all(self, kind: Kind) -> dict[str, Json]:

@@ -67,7 +67,6 @@ class Block(NamedTuple):
 
 
 def layers_of(block: Block) -> list[Layer]:
-    """Return all layers of a block."""
     parts: list[object] = [block.ffn_in, block.ffn_out]
     parts += [*block.self_attention, *block.cross_attention]
     return [part for part in parts if isinstance(part, Layer)]
