@@ -53,7 +53,7 @@ async def test_more_bytes_than_announced_are_refused(uploads: UploadSide) -> Non
     answer = await uploads.send(link, place, DATA, 1000)
 
     assert answer.status_code == 400
-    assert "beyond the file's end" in answer.json()["cause"]
+    assert "past the end of the file" in answer.json()["cause"]
     assert await uploads.received(link) == 1000
 
 
