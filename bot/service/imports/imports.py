@@ -178,15 +178,15 @@ class Imports:
             headers = await sources.headers(source.url)
             for remote in source.files:
                 await self._file(web, headers, running, remote)
-        return await self._uploads.own(session)
+        return await in_thread(self._uploads.find, session.guild, session.id)
 
     async def _file(
         self, web: PublicWeb, headers: Mapping[str, str], running: _Running, remote: RemoteFile
     ) -> None:
         """Fetch the missing part of a file; give up after several tries without progress."""
-        failures, before = 0, -1
+        failures, before, session = 0, -1, running.session
         while True:
-            upload = await self._uploads.own(running.session)
+            upload = await in_thread(self._uploads.find, session.guild, session.id)
             file = await self._uploads.add_file(upload, _facts(remote))
             received = running.received[remote.path] = file.received_bytes
             if file.is_complete:

@@ -229,20 +229,17 @@ class UploadService:
             TrainingError: The link is forged or has ended.
         """
         guild = self._signer.read_bound("upload", token, proof, session_id)
-        found = await in_thread(self._find, guild, session_id)
+        found = await in_thread(self.find, guild, session_id)
         if not found.state.is_bound:
             await in_thread(self._sessions.update, found.session, is_bound=True)
         return found
 
-    async def own(self, session: UploadSession) -> OpenUpload:
-        """Return a session for the bot's own use, without a link.
+    def find(self, guild: str, session_id: str) -> OpenUpload:
+        """Return a session, for the bot's own use or after its link was checked; it blocks.
 
         Raises:
             UploadEndedError: The session was revoked or has expired.
         """
-        return await in_thread(self._find, session.guild, session.id)
-
-    def _find(self, guild: str, session_id: str) -> OpenUpload:
         session, state = self._sessions.find(guild, session_id)
         files = tuple(self._sessions.files(session))
         return OpenUpload(session, state, files, self.check_progress(session))

@@ -39,8 +39,9 @@ async def no_token(_repo: str) -> str | None:
 
 async def ended(uploads: UploadSide, session: UploadSession) -> RefusedUpload | None:
     """Wait until an import has ended; return its refusal."""
+    find = uploads.service.uploads.find
     async with asyncio.timeout(20):
-        while (state := (await uploads.service.uploads.own(session)).state).result is None:  # noqa: ASYNC110
+        while (state := find(session.guild, session.id).state).result is None:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     return state.result if isinstance(state.result, RefusedUpload) else None
 
