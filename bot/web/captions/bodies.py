@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from bot.service.captions.looking import ShownSample, ShownVersion
+from bot.web.bodies import Body
 from training.dataset.captions.caption import LONGEST_TOKENS
 from training.dataset.sample_remarks import JudgedCaption, Remark, about_all
 from training.registry.caption_sessions import CaptionSession
@@ -19,17 +20,13 @@ _Text = Annotated[str, Field(max_length=LONGEST_CAPTION)]
 _Name = Annotated[str, Field(max_length=500)]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class JudgeBody(_Body):
+class JudgeBody(Body):
     """Texts to judge as captions."""
 
     texts: Annotated[tuple[_Text, ...], Field(max_length=_MOST_JUDGED)]
 
 
-class ChangeBody(_Body):
+class ChangeBody(Body):
     """A changed caption; see `CaptionChange`. `before` may be longer than a new caption."""
 
     name: _Name
@@ -38,7 +35,7 @@ class ChangeBody(_Body):
     is_accepted: bool = False
 
 
-class SaveBody(_Body):
+class SaveBody(Body):
     """Captions to save."""
 
     changes: Annotated[tuple[ChangeBody, ...], Field(min_length=1, max_length=_MOST_CHANGES)]
@@ -49,7 +46,7 @@ class SaveBody(_Body):
         ]
 
 
-class RefuseBody(_Body):
+class RefuseBody(Body):
     """Samples whose proposals the person does not want."""
 
     names: Annotated[tuple[_Name, ...], Field(min_length=1, max_length=_MOST_CHANGES)]

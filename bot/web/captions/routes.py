@@ -1,12 +1,10 @@
 """Handles the caption page and its requests."""
 
-from typing import TypeVar
-
 from aiohttp import hdrs, web
-from pydantic import BaseModel, ValidationError
 
 from bot.service.captions.captions import CaptionService
 from bot.web.assets import page
+from bot.web.bodies import read_body
 from bot.web.browser import bound_response, link_proof, link_token, require_own_page
 from bot.web.captions.bodies import (
     JudgeBody,
@@ -16,11 +14,9 @@ from bot.web.captions.bodies import (
     describe_judged,
 )
 from training.dataset.sample_remarks import judge_caption
-from training.errors import RequestError
 from training.registry.caption_sessions import CaptionSession
 
 _KEPT = {hdrs.CACHE_CONTROL: "private, max-age=86400, immutable"}
-Body = TypeVar("Body", bound=BaseModel)
 
 
 class CaptionRoutes:
@@ -62,7 +58,7 @@ class CaptionRoutes:
 
     async def judge(self, request: web.Request) -> web.StreamResponse:
         session = await self._open(request)
-        body = await _read(request, JudgeBody)
+        body = await read_body(request, JudgeBody)
         shown, _ = await self._service.show(session)
         trigger = shown.version.trigger
         judged = [describe_judged(judge_caption(text, trigger), text) for text in body.texts]
@@ -70,7 +66,7 @@ class CaptionRoutes:
 
     async def save(self, request: web.Request) -> web.StreamResponse:
         session = await self._open(request)
-        body = await _read(request, SaveBody)
+        body = await read_body(request, SaveBody)
         stored, refused = await self._service.save(session, body.of_domain())
         return web.json_response(
             {
@@ -86,7 +82,7 @@ class CaptionRoutes:
 
     async def refuse(self, request: web.Request) -> web.StreamResponse:
         session = await self._open(request)
-        body = await _read(request, RefuseBody)
+        body = await read_body(request, RefuseBody)
         await self._service.refuse(session, body.names)
         return web.json_response({})
 
@@ -117,15 +113,6 @@ class CaptionRoutes:
 
     async def _close(self, _app: web.Application) -> None:
         await self._service.close()
-
-
-async def _read(request: web.Request, kind: type[Body]) -> Body:
-    try:
-        return kind.model_validate_json(await request.read())
-    except ValidationError as error:
-        raise RequestError(
-            "The bot does not understand this request.", "Reload the page."
-        ) from error
 
 
 async def _page(_request: web.Request) -> web.StreamResponse:

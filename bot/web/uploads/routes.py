@@ -15,6 +15,7 @@ from bot.service.dataset_answers import DatasetAnswer
 from bot.service.uploads.checking import person_of
 from bot.service.uploads.uploads import OpenUpload, UploadService
 from bot.web.assets import page
+from bot.web.bodies import Body, read_body
 from bot.web.browser import bound_response, link_proof, link_token, require_own_page
 from bot.web.uploads import protocol as tus
 from training.dataset.zip.directory import PART_NAME
@@ -23,6 +24,13 @@ from training.errors import RequestError
 from training.registry.uploads.files import IncomingFile, WrongOffsetError
 
 _SILENCE_SECONDS = 60.0
+
+
+class _Press(Body):
+    """A button pressed below an answer."""
+
+    action: str
+    about: str
 
 
 class UploadRoutes:
@@ -77,14 +85,11 @@ class UploadRoutes:
 
     async def act(self, request: web.Request) -> web.StreamResponse:
         upload = await self._open(request)
-        match await request.json():
-            case {"action": str(name), "about": str(about)}:
-                action = action_named(name)
-            case _:
-                action, about = None, ""
+        press = await read_body(request, _Press)
+        action = action_named(press.action)
         if action is None:
             raise RequestError("There is no such button.", "Reload the page.")
-        return web.json_response(_answer(await self._service.act(upload, action, about)))
+        return web.json_response(_answer(await self._service.act(upload, action, press.about)))
 
     async def options(self, _request: web.Request) -> web.StreamResponse:
         headers = {

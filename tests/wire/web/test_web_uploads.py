@@ -239,6 +239,29 @@ async def test_a_bomb_is_refused_and_nothing_of_it_is_unpacked(uploads: UploadSi
         assert sum(file.stat().st_size for file in home.rglob("*") if file.is_file()) < 10 << 20
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"[" * 100_000,
+        b"[1]",
+        b'{"action": 1, "about": "a"}',
+        b'{"action": "fix"}',
+    ],
+)
+async def test_a_malformed_press_is_refused(uploads: UploadSide, body: bytes) -> None:
+    link, place = await uploads.begun()
+    actions = f"/uploads/{link.session}/actions"
+
+    answer = await uploads.client.post(actions, headers=headers(link), content=body)
+
+    assert answer.status_code == 400
+    assert answer.json()["cause"] == "The bot does not understand this request."
+    assert await uploads.offset(link, place) == 1000
+
+
 async def test_only_who_made_a_link_may_ask_for_it_or_revoke_it(uploads: UploadSide) -> None:
     link, service = await uploads.link(), uploads.service.uploads
 
