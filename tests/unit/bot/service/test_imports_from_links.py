@@ -21,6 +21,7 @@ from tests.unit.bot.service.file_server import HERE, Files, importer
 from tests.unit.bot.web.upload_side import ADA, DATA, GUILD, UploadSide
 from training.dataset.limits import Limits
 from training.errors import RequestError
+from training.registry.uploads import files as upload_files
 from training.registry.uploads.session import DatasetTarget, RefusedUpload, UploadSession
 from training.registry.uploads.sessions import TooLargeError, UploadSessions
 
@@ -275,6 +276,27 @@ async def test_a_server_that_stays_away_is_reported_and_tried_again_on_request(
 
     assert refusal is not None
     assert "answered with HTTP 503" in refusal.cause
+    assert again.id == session.id
+    assert fetched(uploads, session) == [("annika.zip", len(DATA))]
+
+
+async def test_a_full_disk_ends_an_import_which_then_goes_on_with_what_arrived(
+    uploads: UploadSide, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imports = importer(files, uploads.service.uploads)
+    address = files.serve("/annika.zip")
+
+    def full(*_arguments: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(upload_files.os, "writev", full)
+        session = await imports.begin(ADA, TARGET, address, channel=None)
+        refusal = await ended(uploads, session)
+    again, _ = await begun(imports, uploads, address)
+
+    assert refusal is not None
+    assert "The data received so far is kept" in refusal.cause
     assert again.id == session.id
     assert fetched(uploads, session) == [("annika.zip", len(DATA))]
 
