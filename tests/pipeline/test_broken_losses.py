@@ -10,6 +10,7 @@ import pytest
 from bot.messages.card import Colour
 from bot.messages.runs.answers import ended_ping
 from bot.messages.runs.card import run_card
+from bot.service.downloads.bundle import bundle
 from storage.local.store import FolderStore
 from tests.media import guide_files
 from tests.pipeline.home import GUILD
@@ -228,9 +229,14 @@ def test_checkpoints_saved_before_are_good_and_stay(
     spoil_items_after_an_epoch(monkeypatch, stages, spec, poison)
 
     run = after_training(stages, spec)
+    runtime = stages.local.runtime
+    offered = bundle(runtime.store, runtime.log(GUILD, spec.name).load(), None)
 
     assert run.stage(TRAIN).status is StageStatus.FAILED
     assert [c.epoch for c in run.expert("main").checkpoints] == [1]
     assert all(map(good_values, folder.glob("*.safetensors")))
     assert all(map(good_values, folder.glob("*-state/model.safetensors")))
-    assert len(list(folder.glob("*.safetensors"))) == 1
+    (saved,) = folder.glob("*.safetensors")
+    assert offered.missing == ()
+    names = [member.name for member in offered.members]
+    assert [Path(one).name for one in names if one.endswith(".safetensors")] == [saved.name]
