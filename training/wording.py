@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+# What to do about a link that has ended, whichever front end gave it.
+NEW_LINK = "Get a new link in the same way as you got this one."
 _MOST_NEAR = 3  # limit on the names that "did you mean" suggests
 _PLURAL = {
     "has": "have",

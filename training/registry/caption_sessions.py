@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from training import store_keys
 from training.errors import TrainingError
 from training.ports import Store
+from training.wording import NEW_LINK
 
 MOST_OPEN = 20  # links that one person may have in a guild; the oldest end first
 
@@ -70,9 +71,7 @@ class CaptionSessions:
         """
         session = self._read(guild, session_id)
         if session is None or _is_old(session):
-            raise CaptionsEndedError(
-                "This link has ended.", "Get a new link in the same way as you got this one."
-            )
+            raise CaptionsEndedError("This link has ended.", NEW_LINK)
         return session
 
     def _sessions(self, guild: str) -> list[CaptionSession]:

@@ -180,9 +180,9 @@ class Loras:
         folders = [one for one in self._folders(guild) if name_of(one) == name]
         self._trash.refuse_removed(guild, "checkpoints", folders, name=name)
         have = ", ".join(sorted(named))
-        choice = did_you_mean(name, named) or f"Choose one of: {have}."
-        if not have:
-            choice = "No checkpoint is stored yet; add one."
+        choice = "No checkpoint is stored yet; add one."
+        if named:
+            choice = did_you_mean(name, named) or f"Choose one of: {have}."
         raise NotFoundError(
             f"There is no checkpoint called {name[:80]!r} here.",
             f"{choice} A checkpoint of a run has a name such as run-name/high-e20.",

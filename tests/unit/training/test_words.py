@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.slash_commands import COMMANDS
+from tests.wire.bot.driven import TABLE
 
 ROOT = Path(__file__).parents[3]
+COMMANDS = sorted({item[1:].split()[0] for item in TABLE if item.startswith("/")})
 # A slash command as people type it; a path has something before the slash or another after it.
 COMMAND = re.compile(rf"(?<![\w./{{}}-])/(?:{'|'.join(COMMANDS)})(?![\w/-]|\.\w)")
 # The program's name in a sentence. A literal without a space is an identifier: the name of an app,

@@ -75,6 +75,13 @@ async def send(chat: Chat, opened: list[Modal]) -> None:
         await chat.user.reply(await chat.user.submit(modal, {label: FILLED_IN[label]}))
 
 
+@pytest.fixture
+async def everything(
+    ada: Chat, local: LocalInstallation, server: SandboxServer, tmp_path: Path, no_worker: None
+) -> Everything:
+    return await make_everything(ada, local, server, tmp_path)
+
+
 def test_every_one_works_in_a_test(bot: RunningBot) -> None:
     every = {*commands(bot.client.tree), *buttons_and_menus(), *dialogs()}
 
@@ -85,16 +92,9 @@ def test_every_one_works_in_a_test(bot: RunningBot) -> None:
         assert f"def {name}(" in code, item
 
 
-@pytest.mark.usefixtures("no_worker")
 async def test_members_without_rights_can_use_only_what_is_open_to_all(
-    ada: Chat,
-    ben: Chat,
-    bot: RunningBot,
-    local: LocalInstallation,
-    server: SandboxServer,
-    tmp_path: Path,
+    everything: Everything, ben: Chat, bot: RunningBot, server: SandboxServer
 ) -> None:
-    everything = await make_everything(ada, local, server, tmp_path)
     for command in server.commands.of(None):
         command["default_member_permissions"] = None
     driven = Driven(server)
@@ -107,16 +107,13 @@ async def test_members_without_rights_can_use_only_what_is_open_to_all(
     assert forbidden == set(TABLE) - OPEN_TO_ALL - set(dialogs())
 
 
-@pytest.mark.usefixtures("no_worker")
 async def test_every_one_is_answered_while_the_store_cannot_be_read(
+    everything: Everything,
     ada: Chat,
     bot: RunningBot,
-    local: LocalInstallation,
     server: SandboxServer,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    everything = await make_everything(ada, local, server, tmp_path)
     driven = Driven(server)
 
     with unreadable_store(monkeypatch):
@@ -127,16 +124,9 @@ async def test_every_one_is_answered_while_the_store_cannot_be_read(
     assert refused == set(TABLE) - READ_NOTHING - set(dialogs())
 
 
-@pytest.mark.usefixtures("no_worker")
 async def test_every_dialog_checks_rights_again_when_it_is_sent(
-    ada: Chat,
-    ben: Chat,
-    bot: RunningBot,
-    local: LocalInstallation,
-    server: SandboxServer,
-    tmp_path: Path,
+    everything: Everything, ben: Chat, bot: RunningBot, server: SandboxServer
 ) -> None:
-    everything = await make_everything(ada, local, server, tmp_path)
     let_manage(server, may=True)
     opened = await open_dialogs(bot, ben, everything)
     let_manage(server, may=False)
@@ -147,16 +137,13 @@ async def test_every_dialog_checks_rights_again_when_it_is_sent(
     assert driven.seen == {(dialog, "forbidden") for dialog in dialogs()}
 
 
-@pytest.mark.usefixtures("no_worker")
 async def test_every_dialog_is_answered_while_the_store_cannot_be_read(
+    everything: Everything,
     ada: Chat,
     bot: RunningBot,
-    local: LocalInstallation,
     server: SandboxServer,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    everything = await make_everything(ada, local, server, tmp_path)
     opened = await open_dialogs(bot, ada, everything)
     driven = Driven(server, {modal.custom_id: modal.title for modal in opened})
 

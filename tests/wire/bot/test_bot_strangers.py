@@ -16,7 +16,6 @@ from bot.sandbox.client import Message, SandboxUser
 from bot.sandbox.server import SandboxServer
 from tests.adapters import tensors, widths, write_adapter
 from tests.media import guide_files, write_zip
-from tests.slash_commands import COMMANDS
 from tests.wire.bot.added_runs import add_trained_run, place_of
 from tests.wire.bot.chat import Chat, give_role
 from tests.wire.bot.forged import forged
@@ -185,12 +184,6 @@ async def test_a_removed_command_is_answered(cleo: Chat, bot: RunningBot) -> Non
 
     assert "has changed since" in answer.text
     assert answer.ephemeral
-
-
-def test_the_names_of_all_commands_are_known(bot: RunningBot) -> None:
-    commands = bot.client.tree.get_commands(type=discord.AppCommandType.chat_input)
-
-    assert sorted(one.name for one in commands) == sorted(COMMANDS)
 
 
 def test_every_command_states_where_it_works(bot: RunningBot) -> None:

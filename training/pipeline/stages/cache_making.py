@@ -197,9 +197,8 @@ def link_caches(folder: Path, files: Mapping[str, Path]) -> None:
     Links are symbolic, because network volumes have no hard links. They are relative, so that they
     still work if the whole store is moved.
     """
-    with atomic_directory(
-        folder, durable=False
-    ) as fresh:  # a stage that is repeated makes it again
+    # Links that a crash of the machine loses are made again when the stage is repeated.
+    with atomic_directory(folder, durable=False) as fresh:
         for place, target in files.items():
             link = fresh / place
             link.parent.mkdir(parents=True, exist_ok=True)

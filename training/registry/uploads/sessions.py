@@ -31,6 +31,7 @@ from training.registry.uploads.session import (
     UploadSession,
     UploadState,
 )
+from training.wording import NEW_LINK
 
 logger = logging.getLogger(__name__)
 MOST_OPEN = 10  # upload links that one person may have open in a guild
@@ -347,5 +348,5 @@ def _usable_path(path: str) -> str:
 def _ended() -> UploadEndedError:
     return UploadEndedError(
         "This upload link no longer works: it was used or revoked, or it has expired.",
-        "Get a new link in the same way as you got this one.",
+        NEW_LINK,
     )
