@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -122,7 +123,8 @@ class Round:
                 steps = [metric.step for metric in metrics(local.runtime, view.spec, expert.name)]
                 assert len(steps) == len(set(steps)), f"{run}: steps were counted twice"
                 assert steps[-1] == view.expert(expert.name).total_steps
-        Leftovers(local.home).sweep_often()
+        # As the daily clean-up does: a killed worker may not have seen the end of a run.
+        Leftovers(local.home).sweep(datetime.fromtimestamp(0, UTC))
         checkpoints = local.home.glob("guilds/*/runs/*/checkpoints/*/*.safetensors")
         versions = (local.datasets.find(guild, name) for name in local.datasets.names(guild))
         return Result(

@@ -77,13 +77,18 @@ def _mark(pid: int) -> str:
 
 
 def _started(pid: int) -> str | None:
-    """Return when a process started, in clock ticks since boot; None if it does not exist."""
+    """Return when a process started, in clock ticks since boot; None if it does not run any more.
+
+    A killed process that nobody has waited for is still listed, as a zombie.
+    """
     try:
         facts = Path(f"/proc/{pid}/stat").read_bytes()
     except FileNotFoundError:
         return None if Path("/proc/self").exists() else _UNKNOWN
-    # The start time is field 22. Field 2, a name in parentheses, may contain spaces.
-    return facts[facts.rindex(b")") + 2 :].split()[19].decode()
+    # The state is field 3, the start time field 22. Field 2, a name in parentheses, may contain
+    # spaces.
+    state, *rest = facts[facts.rindex(b")") + 2 :].split()
+    return None if state in (b"Z", b"X") else rest[18].decode()
 
 
 @functools.lru_cache(1)

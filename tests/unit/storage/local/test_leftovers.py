@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -129,13 +130,24 @@ def files(home: Path) -> set[str]:
     return {path.relative_to(home).as_posix() for path in found}
 
 
-def kill_in(act: Callable[[Stop], None]) -> None:
-    """Run `act` in a process of its own that is killed where `act` calls what it is given."""
+@contextmanager
+def killed_in(act: Callable[[Stop], None]) -> Generator[None]:
+    """Run `act` in a process of its own that is killed where `act` calls what it is given.
+
+    Until the end of the context, nobody has waited for that process.
+    """
     child = os.fork()
     if child == 0:
         act(lambda: os.kill(os.getpid(), signal.SIGKILL))
         os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    yield
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+
+def kill_in(act: Callable[[Stop], None]) -> None:
+    with killed_in(act):
+        pass
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -149,6 +161,17 @@ def test_what_a_killed_writer_leaves_is_deleted_at_once(home: Path, writer: str)
     assert left
     assert files(home) == before
     assert freed > 0
+
+
+def test_a_killed_writer_that_nobody_has_waited_for_is_gone(home: Path) -> None:
+    before = files(home)
+
+    with killed_in(lambda stop: write_a_file(home, stop)):
+        left = files(home) - before
+        Leftovers(home).sweep_often()
+
+        assert left
+        assert files(home) == before
 
 
 @pytest.mark.parametrize("writer", WRITERS)
